@@ -1,0 +1,4 @@
+//! One file per fault.
+
+pub mod delay;
+pub mod distribution;

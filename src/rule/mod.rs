@@ -1,0 +1,3 @@
+//! Which requests a rule hits, and what then happens to them.
+
+pub mod draw;
