@@ -33,6 +33,11 @@ impl Time {
         Self(Duration::from_millis(milliseconds as u64))
     }
 
+    /// The same time, or [`Self::MAX`] where it is longer.
+    pub fn saturating(duration: Duration) -> Self {
+        Self(duration.min(Self::MAX.0))
+    }
+
     /// The standard library's form.
     pub const fn get(self) -> Duration {
         self.0
