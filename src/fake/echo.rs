@@ -1,0 +1,218 @@
+//! `echo`: answers every request with what arrived, as JSON.
+//!
+//! ```json
+//! {"method":"POST","path":"/a%20b","query":{"x":["1","2"]},"headers":{"host":"localhost"},
+//!  "body":"hello","body_bytes":5,"client":"127.0.0.1","http_version":"HTTP/1.1"}
+//! ```
+//!
+//! `path` is as it arrived, not decoded. A query parameter or header that comes more than once has a list. A body that
+//! is not UTF-8 is `{"base64":"…"}`. Bodies over [`BODY_LIMIT`] get a 413.
+
+use std::net::IpAddr;
+
+use axum::Router;
+use axum::extract::{Query, Request};
+use axum::response::Response;
+use bytes::Bytes;
+use http::StatusCode;
+use http::request::Parts;
+use serde_json::{Map, Value, json};
+
+use super::{BodyError, client_of, read_body};
+
+/// The longest body that is echoed, in bytes.
+const BODY_LIMIT: usize = 16 * 1024 * 1024;
+
+/// From this many bytes of body on, the reply is put together off the async workers, which would stand still for
+/// milliseconds.
+const LARGE_BODY: usize = 128 * 1024;
+
+/// Every method and path goes to the one handler.
+pub(super) fn router() -> Router {
+    Router::new().fallback(echo)
+}
+
+async fn echo(request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = match read_body(body, BODY_LIMIT).await {
+        Ok(body) => body,
+        Err(BodyError::TooLarge) => {
+            return error(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 16 MiB");
+        }
+        Err(BodyError::Broken) => return error(StatusCode::BAD_REQUEST, "the body could not be read"),
+    };
+    if body.len() < LARGE_BODY {
+        return super::json(StatusCode::OK, &describe(&parts, &body));
+    }
+    let large = tokio::task::spawn_blocking(move || super::json(StatusCode::OK, &describe(&parts, &body)));
+    large
+        .await
+        .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the reply could not be made"))
+}
+
+fn error(status: StatusCode, message: &str) -> Response {
+    super::json(status, &json!({ "error": message }))
+}
+
+fn describe(parts: &Parts, body: &Bytes) -> Value {
+    json!({
+        "method": parts.method.as_str(),
+        "path": parts.uri.path(),
+        "query": query(parts),
+        "headers": headers(parts),
+        "body": text_or_base64(body),
+        "body_bytes": body.len(),
+        "client": client_of(&parts.extensions).as_ref().map(IpAddr::to_string),
+        "http_version": format!("{:?}", parts.version),
+    })
+}
+
+fn query(parts: &Parts) -> Value {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map(|query| query.0);
+    let mut all = Map::new();
+    for (name, value) in pairs.unwrap_or_default() {
+        add(&mut all, name, value);
+    }
+    Value::Object(all)
+}
+
+fn headers(parts: &Parts) -> Value {
+    let mut all = Map::new();
+    for (name, value) in &parts.headers {
+        add(
+            &mut all,
+            name.as_str().to_owned(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        );
+    }
+    Value::Object(all)
+}
+
+/// One value is a string; with the second one it becomes a list.
+fn add(all: &mut Map<String, Value>, name: String, value: String) {
+    match all.get_mut(&name) {
+        None => {
+            all.insert(name, Value::String(value));
+        }
+        Some(Value::Array(values)) => values.push(Value::String(value)),
+        Some(first) => *first = Value::Array(vec![first.take(), Value::String(value)]),
+    }
+}
+
+fn text_or_base64(body: &Bytes) -> Value {
+    match std::str::from_utf8(body) {
+        Ok(text) => Value::String(text.to_owned()),
+        Err(_) => json!({ "base64": base64(body) }),
+    }
+}
+
+/// The standard alphabet with padding (RFC 4648, section 4).
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = (0..3).fold(0_u32, |bits, i| {
+            bits << 8 | u32::from(chunk.get(i).copied().unwrap_or(0))
+        });
+        for i in 0..4_usize {
+            let letter = ALPHABET
+                .get((bits >> (18 - 6 * i) & 63) as usize)
+                .copied()
+                .unwrap_or(b'=');
+            text.push(char::from(if i <= chunk.len() { letter } else { b'=' }));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::{Method, header};
+    use http_body_util::BodyExt as _;
+    use proptest::prelude::*;
+    use tower::ServiceExt as _;
+
+    use super::super::Client;
+    use super::*;
+
+    async fn send(request: Request) -> (StatusCode, http::HeaderMap, Bytes) {
+        let response = router().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts.status, parts.headers, body.collect().await.unwrap().to_bytes())
+    }
+
+    #[tokio::test]
+    async fn everything_that_arrived_comes_back() {
+        let request = Request::builder()
+            .method("BREW")
+            .uri("/a%20b//c?x=1&y=%C3%A4&x=2+3&z")
+            .header("Host", "pot")
+            .header("X-B", "1")
+            .header("X-A", "2")
+            .header("X-B", "3")
+            .extension(Client("192.0.2.7".parse().unwrap()))
+            .body(Body::from("grüße"))
+            .unwrap();
+        let (status, headers, body) = send(request).await;
+        assert_eq!(status, 200);
+        assert_eq!(headers[header::CONTENT_TYPE], "application/json");
+        assert_eq!(headers[header::CONTENT_LENGTH], body.len().to_string().as_str());
+        assert_eq!(
+            body,
+            concat!(
+                r#"{"method":"BREW","path":"/a%20b//c","query":{"x":["1","2 3"],"y":"ä","z":""},"#,
+                r#""headers":{"host":"pot","x-b":["1","3"],"x-a":"2"},"body":"grüße","body_bytes":7,"#,
+                r#""client":"192.0.2.7","http_version":"HTTP/1.1"}"#
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn a_head_request_gets_the_headers_alone() {
+        let request = Request::builder()
+            .method(Method::HEAD)
+            .uri("/")
+            .body(Body::empty())
+            .unwrap();
+        let (status, headers, body) = send(request).await;
+        assert_eq!((status, body.len()), (StatusCode::OK, 0));
+        assert_ne!(headers[header::CONTENT_LENGTH], "0");
+    }
+
+    #[tokio::test]
+    async fn bodies_up_to_the_limit_are_taken() {
+        let request = Request::new(Body::from(vec![b'x'; BODY_LIMIT]));
+        let (status, _, body) = send(request).await;
+        assert_eq!(status, 200);
+        assert!(body.len() > BODY_LIMIT);
+        let request = Request::new(Body::from(vec![b'x'; BODY_LIMIT + 1]));
+        assert_eq!(send(request).await.0, 413);
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_no_text_are_marked() {
+        let (_, _, body) = send(Request::new(Body::from(&b"\xff\x00"[..]))).await;
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["body"], json!({ "base64": "/wA=" }));
+        assert_eq!(body["body_bytes"], 2);
+    }
+
+    #[test]
+    fn base64_vectors_of_rfc_4648_section_10() {
+        let expected = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
+        for (length, expected) in expected.iter().enumerate() {
+            assert_eq!(&base64(&b"foobar"[..length]), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_described(raw in "[!-~&&[^#<>\"]]{0,60}") {
+            if let Ok(uri) = http::Uri::try_from(format!("/?{raw}")) {
+                let parts = Request::builder().uri(uri).body(()).unwrap().into_parts().0;
+                prop_assert!(describe(&parts, &Bytes::new()).is_object());
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Random choices that are a function of the seed.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Independent sequences from one seed.
+#[derive(Debug, Clone, Copy)]
+#[repr(u64)]
+pub(super) enum Stream {
+    Node = 1,
+    Users,
+    Active,
+    Todos,
+    Silly,
+    Jokes,
+}
+
+/// A sequence of numbers that depends on a seed, a stream and an index, and on nothing else.
+pub(super) struct Dice {
+    key: u64,
+    thrown: u64,
+}
+
+impl Dice {
+    pub(super) fn new(seed: u64, stream: Stream, index: u64) -> Self {
+        let mut name = [0; 16];
+        let (first, second) = name.split_at_mut(8);
+        first.copy_from_slice(&(stream as u64).to_le_bytes());
+        second.copy_from_slice(&index.to_le_bytes());
+        Self {
+            key: xxh3_64_with_seed(&name, seed),
+            thrown: 0,
+        }
+    }
+
+    pub(super) fn throw(&mut self) -> u64 {
+        self.thrown += 1;
+        xxh3_64_with_seed(&self.thrown.to_le_bytes(), self.key)
+    }
+
+    /// A number from 0 up to, and without, `end`.
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        let scaled = (u128::from(self.throw()) * end as u128) >> 64;
+        usize::try_from(scaled).unwrap_or_default()
+    }
+
+    pub(super) fn from(&mut self, first: usize, last: usize) -> usize {
+        first + self.below(last - first + 1)
+    }
+
+    pub(super) fn pick<T: Copy + Default>(&mut self, list: &[T]) -> T {
+        list.get(self.below(list.len())).copied().unwrap_or_default()
+    }
+
+    pub(super) fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+}

@@ -1,0 +1,331 @@
+//! `/docs`, `/redoc` and the OpenAPI document, from one table of the routes. The page needs no network.
+
+use std::fmt::Write as _;
+
+use axum::response::{Html, IntoResponse as _, Response};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+/// A parameter in a query.
+#[derive(Clone, Copy)]
+enum Parameter {
+    Delay,
+    LongDelay,
+    Complete,
+    Active,
+    Quantity,
+    FewQuantity,
+}
+
+use Parameter::{Active, Complete, Delay, FewQuantity, LongDelay, Quantity};
+
+/// One route as the documentation shows it.
+struct Entry {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    parameters: &'static [Parameter],
+    /// What follows the server's address in the curl line to try.
+    example: &'static str,
+    /// An example body, whose keys that end in `!` must be there.
+    body: Option<(&'static str, &'static [&'static str])>,
+}
+
+const fn get(
+    path: &'static str,
+    summary: &'static str,
+    parameters: &'static [Parameter],
+    example: &'static str,
+) -> Entry {
+    Entry {
+        method: "GET",
+        path,
+        summary,
+        parameters,
+        example,
+        body: None,
+    }
+}
+
+const TODO_FIELDS: &[&str] = &["title!", "description", "dateDue", "userId"];
+
+const USER_FIELDS: &[&str] = &[
+    "firstName!",
+    "lastName!",
+    "password!",
+    "title",
+    "company",
+    "address",
+    "city",
+    "country",
+    "postal",
+    "email",
+    "website",
+    "description",
+];
+
+const ENTRIES: &[Entry] = &[
+    get(
+        "/api/v1/todo/list",
+        "all todos",
+        &[Delay, Complete],
+        "/api/v1/todo/list?complete=true",
+    ),
+    get(
+        "/api/v1/todo/list/count",
+        "how many todos there are",
+        &[Delay, Complete],
+        "/api/v1/todo/list/count?delay=2",
+    ),
+    get(
+        "/api/v1/todo/{todoId}",
+        "says that a todo was retrieved",
+        &[Delay],
+        "/api/v1/todo/1",
+    ),
+    Entry {
+        method: "PUT",
+        path: "/api/v1/todo/complete/{todoId}",
+        summary: "completes a todo",
+        parameters: &[Delay],
+        example: "/api/v1/todo/complete/1",
+        body: None,
+    },
+    Entry {
+        method: "POST",
+        path: "/api/v1/todo/create/",
+        summary: "creates a todo; mind the slash",
+        parameters: &[Delay],
+        example: "/api/v1/todo/create/",
+        body: Some((r#"{"title":"wait","dateDue":"2019-06-01T12:00:00"}"#, TODO_FIELDS)),
+    },
+    Entry {
+        method: "DELETE",
+        path: "/api/v1/todo/{todoId}",
+        summary: "deletes a todo",
+        parameters: &[],
+        example: "/api/v1/todo/1",
+        body: None,
+    },
+    get(
+        "/api/v1/users/list",
+        "all users",
+        &[Delay, Active],
+        "/api/v1/users/list?active=true",
+    ),
+    get(
+        "/api/v1/users/list/count",
+        "how many users there are",
+        &[Delay, Active],
+        "/api/v1/users/list/count",
+    ),
+    get(
+        "/api/v1/users/{userId}",
+        "a user; nothing if there is none",
+        &[Delay],
+        "/api/v1/users/1",
+    ),
+    Entry {
+        method: "PUT",
+        path: "/api/v1/users/deactivate/{userId}",
+        summary: "deactivates a user",
+        parameters: &[Delay],
+        example: "/api/v1/users/deactivate/1",
+        body: None,
+    },
+    Entry {
+        method: "POST",
+        path: "/api/v1/users/create/",
+        summary: "creates a user; mind the slash",
+        parameters: &[Delay],
+        example: "/api/v1/users/create/",
+        body: Some((
+            r#"{"firstName":"Ada","lastName":"Lovelace","password":"engine"}"#,
+            USER_FIELDS,
+        )),
+    },
+    Entry {
+        method: "DELETE",
+        path: "/api/v1/users/{userId}",
+        summary: "deletes a user",
+        parameters: &[],
+        example: "/api/v1/users/1",
+        body: None,
+    },
+    get(
+        "/api/v1/silly-users/make-one",
+        "a made-up person",
+        &[Delay],
+        "/api/v1/silly-users/make-one",
+    ),
+    get(
+        "/api/v1/silly-users/list",
+        "made-up people",
+        &[Quantity, Delay],
+        "/api/v1/silly-users/list?qty=3",
+    ),
+    get("/joke", "jokes", &[FewQuantity, LongDelay], "/joke?qty=2"),
+    get("/information", "about the original", &[], "/information"),
+    get("/api/health", "says that it is up", &[], "/api/health"),
+];
+
+/// The page: every route with a curl line that reaches this server as the client reached it.
+pub(super) fn page(host: Option<&HeaderValue>) -> Response {
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let mut rows = String::new();
+    for entry in ENTRIES {
+        let parameters: Vec<_> = entry.parameters.iter().map(|parameter| parameter.in_words()).collect();
+        let (path, summary, curl) = (escape(entry.path), escape(entry.summary), escape(&curl(entry, host)));
+        let _infallible = writeln!(
+            rows,
+            "<tr><td>{}<td><code>{path}</code><td>{summary}<td>{}<td><code>{curl}</code>",
+            entry.method,
+            parameters.join("<br>")
+        );
+    }
+    Html(include_str!("docs.html").replace("{{ rows }}", &rows)).into_response()
+}
+
+fn curl(entry: &Entry, host: &str) -> String {
+    let method = if entry.method == "GET" {
+        String::new()
+    } else {
+        format!("-X {} ", entry.method)
+    };
+    // In single quotes a shell expands nothing; a quote itself is not part of a host.
+    let target = format!("'http://{}{}'", host.replace('\'', ""), entry.example);
+    match entry.body {
+        None => format!("curl {method}{target}"),
+        Some((body, _)) => format!("curl -d '{body}' {target}"),
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+/// The OpenAPI 3.0 document.
+pub(super) fn open_api() -> Response {
+    let mut paths = Map::new();
+    for entry in ENTRIES {
+        let operations = paths.entry(entry.path).or_insert_with(|| json!({}));
+        if let Value::Object(operations) = operations {
+            operations.insert(entry.method.to_ascii_lowercase(), operation(entry));
+        }
+    }
+    let info = json!({ "title": "Test API", "version": "2019.4", "description": "A fake that squall serves." });
+    let schemas = json!({ "HTTPValidationError": error_schema() });
+    let document = json!({ "openapi": "3.0.2", "info": info, "paths": paths, "components": { "schemas": schemas } });
+    crate::fake::json(StatusCode::OK, &document)
+}
+
+fn operation(entry: &Entry) -> Value {
+    let mut parameters: Vec<Value> = entry.parameters.iter().map(|parameter| parameter.schema()).collect();
+    if let Some((_, name)) = entry.path.split_once('{') {
+        let name = name.trim_end_matches('}');
+        parameters.insert(
+            0,
+            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }),
+        );
+    }
+    let content = |schema: Value| json!({ "application/json": { "schema": schema } });
+    let refusal = content(json!({ "$ref": "#/components/schemas/HTTPValidationError" }));
+    let mut operation = json!({
+        "summary": entry.summary,
+        "parameters": parameters,
+        "responses": {
+            "200": { "description": "Successful Response", "content": content(json!({})) },
+            "422": { "description": "Validation Error", "content": refusal },
+        },
+    });
+    if let (Some((_, fields)), Value::Object(operation)) = (entry.body, &mut operation) {
+        let body = json!({ "required": true, "content": content(body_schema(fields)) });
+        operation.insert("requestBody".to_owned(), body);
+    }
+    operation
+}
+
+fn body_schema(fields: &[&str]) -> Value {
+    let required: Vec<_> = fields.iter().filter_map(|field| field.strip_suffix('!')).collect();
+    let properties: Map<String, Value> = fields
+        .iter()
+        .map(|field| {
+            let kind = json!({ "type": "string" });
+            let date = json!({ "type": "string", "format": "date-time" });
+            (
+                field.trim_end_matches('!').to_owned(),
+                if *field == "dateDue" { date } else { kind },
+            )
+        })
+        .collect();
+    json!({ "type": "object", "required": required, "properties": properties })
+}
+
+fn error_schema() -> Value {
+    let problem = json!({
+        "type": "object",
+        "required": ["loc", "msg", "type"],
+        "properties": {
+            "loc": { "type": "array", "items": { "type": "string" } },
+            "msg": { "type": "string" },
+            "type": { "type": "string" },
+        },
+    });
+    json!({ "type": "object", "properties": { "detail": { "type": "array", "items": problem } } })
+}
+
+impl Parameter {
+    fn in_words(self) -> &'static str {
+        match self {
+            Delay => "<code>delay</code>: wait, 1 to 10 s",
+            LongDelay => "<code>delay</code>: wait, 1 to 121 s",
+            Complete => "<code>complete</code>: true or false",
+            Active => "<code>active</code>: true or false",
+            Quantity => "<code>qty</code>: 1 to 1000, required",
+            FewQuantity => "<code>qty</code>: 1 to 10",
+        }
+    }
+
+    fn schema(self) -> Value {
+        let integer = |maximum| json!({ "type": "integer", "minimum": 1, "maximum": maximum });
+        let (name, required, schema) = match self {
+            Delay => ("delay", false, integer(10)),
+            LongDelay => ("delay", false, integer(121)),
+            Complete => ("complete", false, json!({ "type": "boolean" })),
+            Active => ("active", false, json!({ "type": "boolean" })),
+            Quantity => ("qty", true, integer(1000)),
+            FewQuantity => ("qty", false, integer(10)),
+        };
+        json!({ "name": name, "in": "query", "required": required, "schema": schema })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::super::route::{Found, find};
+    use super::*;
+
+    #[test]
+    fn every_documented_route_exists() {
+        for entry in ENTRIES {
+            let method = Method::from_bytes(entry.method.as_bytes()).unwrap();
+            let path = entry.example.split('?').next().unwrap();
+            assert!(
+                matches!(find(&method, path), Found::Route(_)),
+                "{} {path}",
+                entry.method
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_can_write_neither_markup_nor_shell() {
+        let line = escape(&curl(&ENTRIES[0], "<b>'$(x)"));
+        assert!(line.starts_with("curl 'http://&lt;b&gt;$(x)/api"), "{line}");
+    }
+}

@@ -1,0 +1,247 @@
+//! `test-api`: the Test API of April 2019, made "to simulate long waits", with todos, users and made-up people.
+//!
+//! Statuses, bodies to the byte, and oddities are the original's, with one exception: `delay` really waits, where the
+//! original mostly forgot to. Rows live in SQLite ([`store`]) and are generated from the seed ([`data`]): 21 todos, all
+//! complete, and 639 users, 637 of them inactive.
+//!
+//! Ours where the original has no answer: a body over [`BODY_LIMIT`] gets a 413, a full store a 507, and a 405 says
+//! which methods are allowed (RFC 9110, section 15.5.6).
+
+mod data;
+mod dates;
+mod dice;
+mod docs;
+mod phrases;
+mod route;
+mod store;
+mod todos;
+mod users;
+mod validate;
+mod words;
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, HOST, LOCATION};
+use http::{HeaderValue, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use self::route::{Found, Route};
+use self::store::{Database, StoreError};
+use self::validate::{Parameters, Problems};
+use super::{BodyError, FakeError, Options, Store, json_text, read_body};
+
+/// The longest request body that is read, in bytes.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// What `delay` may be, in seconds.
+const DELAY_SECONDS: RangeInclusive<i64> = 1..=10;
+
+/// `/joke` came with a later version, which allowed more.
+const JOKE_DELAY_SECONDS: RangeInclusive<i64> = 1..=121;
+
+/// What `/information` says of the original.
+const INFORMATION: &str = concat!(
+    r#"{"urls":{"OpenAPI_URL":"http://localhost:5000/docs","ReDoc_URL":"http://localhost:5000/redoc"},"#,
+    r#""environment":"dev","created_by":"Mike Ryan","website":"https://devsetgo.com/projects/test-api/","#,
+    r#""licensing":{"type":"MIT","link":"https://github.com/devsetgo/test-api/blob/master/LICENSE"}}"#
+);
+
+/// One running fake.
+#[derive(Debug)]
+struct TestApi {
+    seed: u64,
+    database: Arc<Database>,
+    /// How many people and jokes were made up so far: the next one's number.
+    made_up: AtomicU64,
+}
+
+pub(super) fn router(options: &Options) -> Result<Router, FakeError> {
+    let database = Database::open(&options.store, options.seed).map_err(|source| FakeError::Store {
+        place: match &options.store {
+            Store::Memory => "in memory".to_owned(),
+            Store::File(path) => path.display().to_string(),
+        },
+        source: Box::new(source),
+    })?;
+    let api = Arc::new(TestApi {
+        seed: options.seed,
+        database,
+        made_up: AtomicU64::new(0),
+    });
+    Ok(Router::new().fallback(answer).with_state(api))
+}
+
+/// Answers every request. The paths are told apart in [`route`] rather than by axum, whose ideas about HEAD, trailing
+/// slashes and encoded slashes are not the original's.
+async fn answer(State(api): State<Arc<TestApi>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy();
+    match route::find(&parts.method, &path) {
+        Found::Nothing => not_found(),
+        Found::WrongMethod { allow } => {
+            let mut response = detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            response
+        }
+        Found::Route(Route::Docs) => docs::page(parts.headers.get(HOST)),
+        Found::Route(route) => {
+            let reply = answer_route(&api, route, Parameters::of(&parts.uri), body).await;
+            reply.unwrap_or_else(IntoResponse::into_response)
+        }
+    }
+}
+
+async fn answer_route(
+    api: &TestApi,
+    route: Route<'_>,
+    parameters: Parameters,
+    body: Body,
+) -> Result<Response, Refusal> {
+    match route {
+        Route::Root => Ok((StatusCode::FOUND, [(LOCATION, HeaderValue::from_static("/docs"))]).into_response()),
+        Route::Information => Ok(json_text(StatusCode::OK, INFORMATION)),
+        Route::Health => Ok(json_text(StatusCode::OK, r#"{"status":"UP"}"#)),
+        Route::Docs => Ok(docs::page(None)),
+        Route::OpenApi => Ok(docs::open_api()),
+        Route::Joke => api.jokes(parameters).await,
+        Route::SillyOne => api.silly_one(parameters).await,
+        Route::SillyList => api.silly_list(parameters).await,
+        Route::Todo(action) => todos::answer(api, action, parameters, body).await,
+        Route::User(action) => users::answer(api, action, parameters, body).await,
+    }
+}
+
+/// Replies that come from the seed alone.
+impl TestApi {
+    async fn silly_one(&self, mut parameters: Parameters) -> Result<Response, Refusal> {
+        let delay = parameters.integer("delay", DELAY_SECONDS);
+        parameters.finish()?;
+        wait(delay).await;
+        let index = self.made_up.fetch_add(1, Ordering::Relaxed);
+        Ok(super::json(StatusCode::OK, &data::silly_user(self.seed, index)))
+    }
+
+    async fn silly_list(&self, mut parameters: Parameters) -> Result<Response, Refusal> {
+        let quantity = parameters.required_integer("qty", 1..=1000);
+        let delay = parameters.integer("delay", DELAY_SECONDS);
+        parameters.finish()?;
+        wait(delay).await;
+        let quantity = quantity.unsigned_abs();
+        let first = self.made_up.fetch_add(quantity, Ordering::Relaxed);
+        let people: Vec<_> = (first..first.saturating_add(quantity))
+            .map(|i| data::silly_user(self.seed, i))
+            .collect();
+        Ok(super::json(StatusCode::OK, &people))
+    }
+
+    async fn jokes(&self, mut parameters: Parameters) -> Result<Response, Refusal> {
+        let quantity = parameters.integer("qty", 1..=10);
+        let delay = parameters.integer("delay", JOKE_DELAY_SECONDS);
+        parameters.finish()?;
+        wait(delay).await;
+        let quantity = quantity.unwrap_or(1).unsigned_abs();
+        let first = self.made_up.fetch_add(quantity, Ordering::Relaxed);
+        let jokes: Vec<_> = (first..first.saturating_add(quantity))
+            .map(|i| json!({ "Joke": data::joke(self.seed, i) }))
+            .collect();
+        Ok(super::json(
+            StatusCode::OK,
+            &json!({ "PyJokes": jokes, "Credit": "https://pyjok.es/" }),
+        ))
+    }
+}
+
+/// Waits for as many seconds as asked. A client that leaves meanwhile takes the whole request with it: a row that was
+/// to be created is not.
+async fn wait(delay: Option<i64>) {
+    if let Some(seconds) = delay {
+        tokio::time::sleep(Duration::from_secs(seconds.unsigned_abs())).await;
+    }
+}
+
+/// The JSON in a body; `None` for an empty body.
+async fn read_json(body: Body) -> Result<Option<Value>, Refusal> {
+    let body = read_body(body, BODY_LIMIT).await?;
+    if body.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&body).map(Some).map_err(|_| Refusal::NotJson)
+}
+
+/// An identifier of now.
+fn new_identifier(seed: u64) -> String {
+    uuid::Uuid::now_v1(&data::node(seed)).to_string()
+}
+
+/// `{"status":"<id> <done>"}`
+fn status(id: &str, done: &str) -> Response {
+    super::json(StatusCode::OK, &json!({ "status": format!("{id} {done}") }))
+}
+
+/// `{"count":21}`
+fn count(count: u32) -> Response {
+    json_text(StatusCode::OK, format!("{{\"count\":{count}}}"))
+}
+
+fn not_found() -> Response {
+    detail(StatusCode::NOT_FOUND, "Not Found")
+}
+
+fn detail(status: StatusCode, detail: &str) -> Response {
+    super::json(status, &json!({ "detail": detail }))
+}
+
+/// Why a request was not done.
+#[derive(Debug)]
+enum Refusal {
+    Invalid(Problems),
+    NotJson,
+    Body(BodyError),
+    Store(StoreError),
+}
+
+impl From<Problems> for Refusal {
+    fn from(problems: Problems) -> Self {
+        Self::Invalid(problems)
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Invalid(problems) => super::json(StatusCode::UNPROCESSABLE_ENTITY, &problems),
+            Self::NotJson | Self::Body(BodyError::Broken) => {
+                detail(StatusCode::BAD_REQUEST, "There was an error parsing the body")
+            }
+            Self::Body(BodyError::TooLarge) => detail(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than 1 MiB"),
+            Self::Store(error @ StoreError::Full) => detail(StatusCode::INSUFFICIENT_STORAGE, &error.to_string()),
+            Self::Store(error) => {
+                tracing::error!(%error, "test-api could not use its store");
+                detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

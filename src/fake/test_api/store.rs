@@ -1,0 +1,487 @@
+//! The rows, in SQLite.
+//!
+//! One connection, used by one request at a time on a blocking thread: requests queue for it without holding a thread.
+//! What is asked for most needs no connection at all: counts are kept beside the rows in one atomic word, and rendered
+//! lists are kept until the next write. Both change under the connection's lock, before the write is acknowledged, so
+//! that whoever got an answer to a write sees its effect.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Weak};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params_from_iter};
+use serde::Serialize;
+
+use super::todos::Todo;
+use super::users::User;
+use super::{data, dates};
+use crate::fake::Store;
+
+/// The most that a database may grow to, in pages of 4 KiB: 256 MiB, or some 800,000 todos. Then creating a row fails
+/// until some are deleted.
+const MAX_PAGES: u32 = 65_536;
+
+/// Rendered lists up to this many bytes are kept for the next reader.
+const KEEP_LIST_BYTES: usize = 1024 * 1024;
+
+/// `user_version` of a filled database.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE todos (
+        todoId TEXT PRIMARY KEY, title TEXT, description TEXT, isComplete INTEGER NOT NULL, dateDue TEXT,
+        dateCreate TEXT, dateUpdate TEXT, dateComplete TEXT, userId TEXT);
+    CREATE TABLE users (
+        userId TEXT PRIMARY KEY, firstName TEXT, lastName TEXT, title TEXT, company TEXT, address TEXT, city TEXT,
+        country TEXT, postal TEXT, email TEXT, website TEXT, password TEXT, description TEXT, dateCreate TEXT,
+        isActive INTEGER NOT NULL, isSuperuser INTEGER NOT NULL);";
+
+/// Why a row could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    #[error("the store is full")]
+    Full,
+    #[error(transparent)]
+    Sqlite(rusqlite::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("the work was given up: the process is stopping")]
+    Stopped,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    /// Filling it would mix up somebody's data.
+    #[error("it is a database of something else")]
+    Foreign,
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// What can be a row of a table.
+pub(super) trait Record: Serialize + Send + Sized + 'static {
+    const TABLE: &'static str;
+    /// All columns, the identifier first.
+    const COLUMNS: &'static str;
+    const ID: &'static str;
+    /// The boolean column that lists and counts can be narrowed by.
+    const FLAG: &'static str;
+    /// Sets the flag to what "finished" means: a todo is complete, a user is not active. `?1` is the identifier, `?2`
+    /// the time.
+    const FINISH: &'static str;
+    /// The flag's value after that.
+    const FINISHED: bool;
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self>;
+    /// In the order of [`Self::COLUMNS`].
+    fn values(self) -> Vec<Value>;
+    fn flag(&self) -> bool;
+}
+
+/// Both tables.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) todos: Table<Todo>,
+    pub(super) users: Table<User>,
+}
+
+/// The files that are open in this process. Two routers on the same file, as before and after a reload of the
+/// configuration, must share the counts.
+static OPEN_FILES: LazyLock<Mutex<HashMap<PathBuf, Weak<Database>>>> = LazyLock::new(Mutex::default);
+
+impl Database {
+    /// Opens the database and fills an empty one with what `seed` gives.
+    pub(super) fn open(store: &Store, seed: u64) -> Result<Arc<Self>, OpenError> {
+        let Store::File(path) = store else {
+            return Self::prepare(Connection::open_in_memory()?, seed);
+        };
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let mut open = OPEN_FILES.lock();
+        open.retain(|_, database| database.strong_count() > 0);
+        if let Some(database) = open.get(&path).and_then(Weak::upgrade) {
+            return Ok(database);
+        }
+        let connection = Connection::open(&path)?;
+        // In WAL mode every commit is written before it returns, so it outlives the process. NORMAL saves the fsync
+        // that only a power failure would need.
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let database = Self::prepare(connection, seed)?;
+        open.insert(path, Arc::downgrade(&database));
+        Ok(database)
+    }
+
+    fn prepare(mut connection: Connection, seed: u64) -> Result<Arc<Self>, OpenError> {
+        connection.pragma_update_and_check(None, "max_page_count", MAX_PAGES, |_| Ok(()))?;
+        fill(&mut connection, seed)?;
+        let (todos, users) = (Shared::load::<Todo>(&connection)?, Shared::load::<User>(&connection)?);
+        let connection = Arc::new(tokio::sync::Mutex::new(connection));
+        Ok(Arc::new(Self {
+            todos: Table {
+                connection: Arc::clone(&connection),
+                shared: Arc::new(todos),
+                record: PhantomData,
+            },
+            users: Table {
+                connection,
+                shared: Arc::new(users),
+                record: PhantomData,
+            },
+        }))
+    }
+}
+
+/// All or nothing, also if the process dies on the way.
+fn fill(connection: &mut Connection, seed: u64) -> Result<(), OpenError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == SCHEMA_VERSION {
+        return Ok(());
+    }
+    let others: i64 = transaction.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+    if version != 0 || others != 0 {
+        return Err(OpenError::Foreign);
+    }
+    transaction.execute_batch(SCHEMA)?;
+    for user in data::users(seed) {
+        insert(&transaction, user)?;
+    }
+    for todo in data::todos(seed) {
+        insert(&transaction, todo)?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn insert<R: Record>(connection: &Connection, record: R) -> rusqlite::Result<()> {
+    let values = record.values();
+    let marks = vec!["?"; values.len()].join(",");
+    let sql = format!("INSERT INTO {} ({}) VALUES ({marks})", R::TABLE, R::COLUMNS);
+    connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+    Ok(())
+}
+
+/// One table and what is known of it without asking.
+#[derive(Debug)]
+pub(super) struct Table<R> {
+    connection: Arc<tokio::sync::Mutex<Connection>>,
+    shared: Arc<Shared>,
+    record: PhantomData<fn() -> R>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// All rows in the upper half, rows with the flag in the lower: one word, so that no reader sees a half-done write.
+    tally: AtomicU64,
+    /// The rendered list of all rows, of those with the flag, and of those without.
+    lists: Mutex<Lists>,
+}
+
+#[derive(Debug, Default)]
+struct Lists {
+    all: Option<Bytes>,
+    set: Option<Bytes>,
+    unset: Option<Bytes>,
+}
+
+const ONE_ROW: u64 = 1 << 32;
+
+impl Shared {
+    fn load<R: Record>(connection: &Connection) -> rusqlite::Result<Self> {
+        let sql = format!("SELECT count(*), coalesce(sum({}), 0) FROM {}", R::FLAG, R::TABLE);
+        let (rows, set): (u32, u32) = connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let tally = AtomicU64::new(u64::from(rows) << 32 | u64::from(set));
+        Ok(Self {
+            tally,
+            lists: Mutex::default(),
+        })
+    }
+
+    fn count(&self, flag: Option<bool>) -> u32 {
+        let tally = self.tally.load(Ordering::Acquire);
+        #[allow(clippy::cast_possible_truncation, reason = "the halves of the word")]
+        let (rows, set) = ((tally >> 32) as u32, tally as u32);
+        match flag {
+            None => rows,
+            Some(true) => set,
+            Some(false) => rows.saturating_sub(set),
+        }
+    }
+
+    /// Called by the holder of the connection only.
+    fn changed(&self, change: impl FnOnce(u64) -> u64) {
+        *self.lists.lock() = Lists::default();
+        self.tally
+            .store(change(self.tally.load(Ordering::Acquire)), Ordering::Release);
+    }
+}
+
+impl Lists {
+    fn slot(&mut self, flag: Option<bool>) -> &mut Option<Bytes> {
+        match flag {
+            None => &mut self.all,
+            Some(true) => &mut self.set,
+            Some(false) => &mut self.unset,
+        }
+    }
+}
+
+impl<R: Record> Table<R> {
+    /// How many rows there are: all, or those whose flag is so. Never waits.
+    pub(super) fn count(&self, flag: Option<bool>) -> u32 {
+        self.shared.count(flag)
+    }
+
+    /// The rows, oldest first, as a JSON array.
+    pub(super) async fn list(&self, flag: Option<bool>) -> Result<Bytes, StoreError> {
+        let kept = self.shared.lists.lock().slot(flag).clone();
+        if let Some(list) = kept {
+            return Ok(list);
+        }
+        self.run(move |connection, shared| {
+            let list = render::<R>(connection, flag)?;
+            if list.len() <= KEEP_LIST_BYTES {
+                *shared.lists.lock().slot(flag) = Some(list.clone());
+            }
+            Ok(list)
+        })
+        .await
+    }
+
+    /// One row.
+    pub(super) async fn find(&self, id: &str) -> Result<Option<R>, StoreError> {
+        let id = id.to_owned();
+        self.run(move |connection, _| {
+            let sql = format!("SELECT {} FROM {} WHERE {} = ?1", R::COLUMNS, R::TABLE, R::ID);
+            let mut statement = connection.prepare_cached(&sql)?;
+            Ok(statement.query_row([id], |row| R::read(row)).optional()?)
+        })
+        .await
+    }
+
+    /// Adds a row.
+    pub(super) async fn create(&self, record: R) -> Result<(), StoreError> {
+        self.run(move |connection, shared| {
+            let set = u64::from(record.flag());
+            insert(connection, record)?;
+            shared.changed(|tally| tally + ONE_ROW + set);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Deletes a row, if it is there.
+    pub(super) async fn delete(&self, id: &str) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.run(move |connection, shared| {
+            let sql = format!("DELETE FROM {} WHERE {} = ?1 RETURNING {}", R::TABLE, R::ID, R::FLAG);
+            let set: Option<bool> = connection
+                .prepare_cached(&sql)?
+                .query_row([id], |row| row.get(0))
+                .optional()?;
+            if let Some(set) = set {
+                shared.changed(|tally| tally - ONE_ROW - u64::from(set));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Completes a todo or deactivates a user, if it is there.
+    pub(super) async fn finish(&self, id: &str) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.run(move |connection, shared| {
+            let sql = format!("SELECT {} FROM {} WHERE {} = ?1", R::FLAG, R::TABLE, R::ID);
+            let before: Option<bool> = connection
+                .prepare_cached(&sql)?
+                .query_row([&id], |row| row.get(0))
+                .optional()?;
+            let Some(before) = before else { return Ok(()) };
+            connection.prepare_cached(R::FINISH)?.execute([id, dates::now()])?;
+            shared.changed(|tally| tally - u64::from(before) + u64::from(R::FINISHED));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Shared) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let connection = Arc::clone(&self.connection).lock_owned().await;
+        let done = tokio::task::spawn_blocking(move || work(&connection, &shared));
+        done.await.map_err(|_| StoreError::Stopped)?
+    }
+}
+
+fn render<R: Record>(connection: &Connection, flag: Option<bool>) -> Result<Bytes, StoreError> {
+    let narrow = if flag.is_some() {
+        format!("WHERE {} = ?1", R::FLAG)
+    } else {
+        String::new()
+    };
+    let sql = format!("SELECT {} FROM {} {narrow} ORDER BY rowid", R::COLUMNS, R::TABLE);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(flag))?;
+    let mut list = vec![b'['];
+    while let Some(row) = rows.next()? {
+        if list.len() > 1 {
+            list.push(b',');
+        }
+        serde_json::to_writer(&mut list, &R::read(row)?)?;
+    }
+    list.push(b']');
+    Ok(list.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: &str) -> User {
+        User {
+            user_id: id.to_owned(),
+            is_active: true,
+            ..data::users(1).remove(0)
+        }
+    }
+
+    fn counts(database: &Database) -> [u32; 3] {
+        [None, Some(true), Some(false)].map(|flag| database.users.count(flag))
+    }
+
+    #[tokio::test]
+    async fn counts_and_lists_follow_every_write() {
+        let database = Database::open(&Store::Memory, 1).unwrap();
+        let listed = async |flag| {
+            let list = database.users.list(flag).await.unwrap();
+            u32::try_from(serde_json::from_slice::<Vec<serde_json::Value>>(&list).unwrap().len()).unwrap()
+        };
+        let check = async |expected: [u32; 3]| {
+            assert_eq!(counts(&database), expected);
+            assert_eq!(
+                [listed(None).await, listed(Some(true)).await, listed(Some(false)).await],
+                expected
+            );
+        };
+        check([639, 2, 637]).await;
+        database.users.create(user("a")).await.unwrap();
+        check([640, 3, 637]).await;
+        database.users.finish("a").await.unwrap();
+        database.users.finish("a").await.unwrap();
+        database.users.finish("nobody").await.unwrap();
+        check([640, 2, 638]).await;
+        database.users.delete("a").await.unwrap();
+        database.users.delete("a").await.unwrap();
+        check([639, 2, 637]).await;
+        assert!(database.users.find("a").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_file_keeps_what_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::File(directory.path().join("rows.db"));
+        let first = Database::open(&store, 1).unwrap();
+        first.users.create(user("a")).await.unwrap();
+        let second = Database::open(&store, 2).unwrap();
+        assert!(Arc::ptr_eq(&first, &second), "one process shares one file");
+        drop((first, second));
+        let again = Database::open(&store, 2).unwrap();
+        assert_eq!(counts(&again), [640, 3, 637]);
+        assert_eq!(again.users.find("a").await.unwrap().unwrap().user_id, "a");
+    }
+
+    #[tokio::test]
+    async fn a_full_store_refuses_and_recovers() {
+        let database = Database::open(&Store::Memory, 1).unwrap();
+        let large = |id: String| User {
+            description: Some("x".repeat(1 << 20)),
+            ..user(&id)
+        };
+        let mut created = 0;
+        let refused = loop {
+            match database.users.create(large(created.to_string())).await {
+                Ok(()) => created += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(
+            matches!(refused, StoreError::Full) && (250..256).contains(&created),
+            "{refused} after {created}"
+        );
+        assert_eq!(counts(&database)[0], 639 + created);
+        database.users.delete("0").await.unwrap();
+        database.users.create(large("0".to_owned())).await.unwrap();
+        assert_eq!(counts(&database)[0], 639 + created);
+    }
+
+    #[test]
+    fn a_database_of_something_else_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("other.db");
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch("CREATE TABLE notes (text)")
+            .unwrap();
+        assert!(matches!(Database::open(&Store::File(path), 1), Err(OpenError::Foreign)));
+    }
+
+    /// What a killed process leaves behind: the file and its log, without a clean close.
+    #[tokio::test]
+    async fn a_file_survives_a_sudden_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, copy) = (directory.path().join("rows.db"), directory.path().join("copy.db"));
+        let database = Database::open(&Store::File(path.clone()), 1).unwrap();
+        database.users.create(user("a")).await.unwrap();
+        std::fs::copy(&path, &copy).unwrap();
+        std::fs::copy(
+            directory.path().join("rows.db-wal"),
+            directory.path().join("copy.db-wal"),
+        )
+        .unwrap();
+        let copy = Database::open(&Store::File(copy), 1).unwrap();
+        assert!(copy.users.find("a").await.unwrap().is_some());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn eight_writers_lose_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::File(directory.path().join("rows.db"));
+        let database = Database::open(&store, 1).unwrap();
+        let writers = (0..8).map(|writer| {
+            let database = Arc::clone(&database);
+            tokio::spawn(async move {
+                for row in 0..50 {
+                    let id = format!("{writer}-{row}");
+                    database.users.create(user(&id)).await.unwrap();
+                    if row % 2 == 0 {
+                        database.users.finish(&id).await.unwrap();
+                    }
+                }
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.await.unwrap();
+        }
+        assert_eq!(counts(&database), [1039, 202, 837]);
+        drop(database);
+        assert_eq!(counts(&Database::open(&store, 1).unwrap()), [1039, 202, 837]);
+    }
+}

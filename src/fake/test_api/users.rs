@@ -1,0 +1,164 @@
+//! `/api/v1/users`.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+use rusqlite::Row;
+use rusqlite::types::Value;
+use serde::Serialize;
+
+use super::route::Action;
+use super::store::Record;
+use super::validate::{Fields, Parameters};
+use super::{DELAY_SECONDS, Refusal, TestApi, count, dates, new_identifier, read_json, status, wait};
+use crate::fake::{json, json_text};
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct User {
+    pub(super) user_id: String,
+    pub(super) first_name: String,
+    pub(super) last_name: String,
+    pub(super) title: Option<String>,
+    pub(super) company: Option<String>,
+    pub(super) address: Option<String>,
+    pub(super) city: Option<String>,
+    pub(super) country: Option<String>,
+    pub(super) postal: Option<String>,
+    pub(super) email: Option<String>,
+    pub(super) website: Option<String>,
+    /// In the clear, and in every answer, as in the original.
+    pub(super) password: String,
+    pub(super) description: Option<String>,
+    pub(super) date_create: String,
+    pub(super) is_active: bool,
+    pub(super) is_superuser: bool,
+}
+
+impl Record for User {
+    const TABLE: &'static str = "users";
+    const COLUMNS: &'static str = "userId, firstName, lastName, title, company, address, city, country, postal, email, \
+                                   website, password, description, dateCreate, isActive, isSuperuser";
+    const ID: &'static str = "userId";
+    const FLAG: &'static str = "isActive";
+    /// When it happened is not kept of a user; naming `?2` lets both tables be given the same parameters.
+    const FINISH: &'static str = "UPDATE users SET isActive = 0 WHERE userId = ?1 AND ?2 IS NOT NULL";
+    const FINISHED: bool = false;
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            user_id: row.get(0)?,
+            first_name: row.get(1)?,
+            last_name: row.get(2)?,
+            title: row.get(3)?,
+            company: row.get(4)?,
+            address: row.get(5)?,
+            city: row.get(6)?,
+            country: row.get(7)?,
+            postal: row.get(8)?,
+            email: row.get(9)?,
+            website: row.get(10)?,
+            password: row.get(11)?,
+            description: row.get(12)?,
+            date_create: row.get(13)?,
+            is_active: row.get(14)?,
+            is_superuser: row.get(15)?,
+        })
+    }
+
+    fn values(self) -> Vec<Value> {
+        vec![
+            self.user_id.into(),
+            self.first_name.into(),
+            self.last_name.into(),
+            self.title.into(),
+            self.company.into(),
+            self.address.into(),
+            self.city.into(),
+            self.country.into(),
+            self.postal.into(),
+            self.email.into(),
+            self.website.into(),
+            self.password.into(),
+            self.description.into(),
+            self.date_create.into(),
+            self.is_active.into(),
+            self.is_superuser.into(),
+        ]
+    }
+
+    fn flag(&self) -> bool {
+        self.is_active
+    }
+}
+
+/// Answers a request about users.
+pub(super) async fn answer(
+    api: &TestApi,
+    action: Action<'_>,
+    mut parameters: Parameters,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let users = &api.database.users;
+    if let Action::Delete(id) = action {
+        users.delete(id).await?;
+        return Ok(status(id, "deleted"));
+    }
+    if action == Action::Create {
+        return create(api, parameters, body).await;
+    }
+    let delay = parameters.integer("delay", DELAY_SECONDS);
+    let active = parameters.boolean("active");
+    parameters.finish()?;
+    wait(delay).await;
+    match action {
+        Action::List => Ok(json_text(StatusCode::OK, users.list(active).await?)),
+        Action::Count => Ok(count(users.count(active))),
+        // What the original's database layer returns for an update, found or not.
+        Action::Finish(id) => users
+            .finish(id)
+            .await
+            .map(|()| json_text(StatusCode::OK, "0"))
+            .map_err(Refusal::from),
+        Action::Get(id) => Ok(match users.find(id).await? {
+            Some(user) => json(StatusCode::OK, &user),
+            None => json_text(StatusCode::OK, ""),
+        }),
+        Action::Delete(_) | Action::Create => Ok(super::not_found()),
+    }
+}
+
+async fn create(api: &TestApi, mut parameters: Parameters, body: Body) -> Result<Response, Refusal> {
+    let body = read_json(body).await?;
+    let delay = parameters.integer("delay", DELAY_SECONDS);
+    let mut fields = Fields::new("user", body, parameters.into_problems());
+    // The order in which the original looks at them, and so lists what is wrong.
+    let (first_name, last_name, password) = (
+        fields.required("firstName"),
+        fields.required("lastName"),
+        fields.required("password"),
+    );
+    let user = User {
+        user_id: new_identifier(api.seed),
+        first_name,
+        last_name,
+        title: fields.optional("title"),
+        company: fields.optional("company"),
+        address: fields.optional("address"),
+        city: fields.optional("city"),
+        country: fields.optional("country"),
+        postal: fields.optional("postal"),
+        email: fields.optional("email"),
+        website: fields.optional("website"),
+        password,
+        description: fields.optional("description"),
+        date_create: dates::now(),
+        is_active: true,
+        is_superuser: false,
+    };
+    fields.finish()?;
+    wait(delay).await;
+    let reply = serde_json::json!({ "userId": user.user_id });
+    api.database.users.create(user).await?;
+    Ok(json(StatusCode::OK, &reply))
+}
