@@ -1,1 +1,300 @@
+//! Draws: every random decision of squall.
 //!
+//! A draw is a function of (seed, rule name, key) and of nothing else. It reads no clock and no shared random state, so
+//! neither concurrency nor other rules nor other requests ever change it, and the same seed with the same keys gives
+//! the same faults in any order of arrival.
+//!
+//! ```text
+//! Seed ─┐
+//! rule ─┴─ RuleSeed ─┐                      ┌─ stream(Percentage, 0) → does the rule fire?
+//! kind ─┐            ├─ Draw ─ one per ─────┼─ stream(Choose, 0)     → which outcome?
+//! key  ─┴─ KeyHash ──┘         request      └─ stream(Delay, i)      → how long does fault i take?
+//! ```
+//!
+//! Each arrow is XXH3-64 over the fields at fixed widths, little endian, so no two different inputs are written the same
+//! way. The streams of one draw are domain-separated by [`Purpose`] and index: that a rule fired says nothing about how
+//! long it will delay. **What these functions return is a promise**: the golden tests below pin it, because a changed
+//! value would silently change every replayed run.
+
+use std::fmt;
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// Parts per million that make up the whole: a threshold of this much always fires.
+pub const PPM_WHOLE: u32 = 1_000_000;
+
+/// The seed of a whole run, from the configuration, the command line, or the operating system's entropy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Seed(pub u64);
+
+impl Seed {
+    /// The seed of one rule. Meant to be made once when the rule is loaded: it hashes the name.
+    pub fn rule(self, name: &str) -> RuleSeed {
+        RuleSeed(xxh3_64_with_seed(name.as_bytes(), self.0))
+    }
+}
+
+impl fmt::Display for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The seed of one rule: [`Seed`] and the rule's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RuleSeed(u64);
+
+impl RuleSeed {
+    /// The draw that this rule makes for this key.
+    pub fn draw(self, key: KeyHash) -> Draw {
+        Draw(hash_pair(self.0, key.0))
+    }
+}
+
+/// What a request is told apart by in a rule: its ordinal, a header's value, the client's address…
+///
+/// The kind goes into the hash, so a client `7` and a path `7` are different keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyHash(u64);
+
+impl KeyHash {
+    /// The key of the nth request of a rule, the default where a rule names no key.
+    pub fn ordinal(ordinal: u64) -> Self {
+        Self::of("ordinal", &ordinal.to_le_bytes())
+    }
+
+    /// A key of a kind (`header:idempotency-key`, `client`, `path`…) with its value in bytes.
+    pub fn of(kind: &str, bytes: &[u8]) -> Self {
+        Self(xxh3_64_with_seed(bytes, xxh3_64(kind.as_bytes())))
+    }
+
+    /// The hash itself, for a bounded table of remembered keys.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+}
+
+/// What a stream of a draw decides. The numbers are part of the promise: never reuse or renumber one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Purpose {
+    /// Whether the rule fires.
+    Percentage = 1,
+    /// Which outcome of `choose` is taken.
+    Choose = 2,
+    /// How long a delay is; the index is the fault's position in its rule.
+    Delay = 3,
+    /// The innovations of correlated delays; the index is the fault's position in its rule.
+    Correlation = 4,
+}
+
+/// One request's random decision in one rule. Shown as 16 hexadecimal digits, as in the `Squall-Fault` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Draw(u64);
+
+impl Draw {
+    /// The 64 random bits for one purpose. Streams of different purposes or indexes are independent of one another.
+    pub fn stream(self, purpose: Purpose, index: u32) -> u64 {
+        hash_pair(self.0, u64::from(purpose as u32) << 32 | u64::from(index))
+    }
+
+    /// A uniform number in the open interval (0, 1), see [`unit_open`].
+    pub fn unit(self, purpose: Purpose, index: u32) -> f64 {
+        unit_open(self.stream(purpose, index))
+    }
+
+    /// What was drawn against the rule's percentage, in parts per million: 0 to 999,999.
+    pub fn percentage_ppm(self) -> u32 {
+        ppm(self.stream(Purpose::Percentage, 0))
+    }
+
+    /// Whether a rule of this share fires. At [`PPM_WHOLE`] or more it always does, at 0 never. Raising the threshold
+    /// only ever adds keys: who was hit at 10 % is still hit at 20 %.
+    pub fn fires(self, threshold_ppm: u32) -> bool {
+        self.percentage_ppm() < threshold_ppm
+    }
+
+    /// A number below the sum of the weights of `choose`, or 0 where that sum is 0.
+    pub fn choose(self, weights_sum: u64) -> u64 {
+        below(self.stream(Purpose::Choose, 0), weights_sum)
+    }
+}
+
+impl fmt::Display for Draw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Maps 64 random bits to 0..1,000,000. No value is likelier than another by more than one part in 10^13.
+pub fn ppm(bits: u64) -> u32 {
+    below(bits, u64::from(PPM_WHOLE)) as u32
+}
+
+/// Maps 64 random bits to 0..bound by a 128-bit multiplication and shift (Lemire, "Fast Random Integer Generation in an
+/// Interval", without its rejection step: the bias is at most bound / 2^64). A bound of 0 gives 0.
+pub fn below(bits: u64, bound: u64) -> u64 {
+    ((u128::from(bits) * u128::from(bound)) >> 64) as u64
+}
+
+/// Maps 64 random bits to a number strictly between 0 and 1, from 2^-53 to 1 - 2^-53 in steps of 2^-52, symmetric around
+/// one half. Quantile functions may be infinite at the ends, so these are left out. 52 bits and not 53, because
+/// 2^53 - 0.5 does not fit an `f64` and would round to exactly 1.
+pub fn unit_open(bits: u64) -> f64 {
+    const STEP: f64 = 1.0 / (1_u64 << 52) as f64;
+    ((bits >> 12) as f64 + 0.5) * STEP
+}
+
+/// XXH3-64 of two numbers, written as 16 bytes, little endian.
+fn hash_pair(first: u64, second: u64) -> u64 {
+    xxh3_64(&(u128::from(second) << 64 | u128::from(first)).to_le_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ordinals(seed: u64, rule: &str, count: u64) -> impl Iterator<Item = Draw> {
+        let rule = Seed(seed).rule(rule);
+        (0..count).map(move |ordinal| rule.draw(KeyHash::ordinal(ordinal)))
+    }
+
+    /// The sum of (observed - expected)² / expected over equally likely buckets.
+    fn chi_square(observed: &[u64]) -> f64 {
+        let expected = observed.iter().sum::<u64>() as f64 / observed.len() as f64;
+        observed
+            .iter()
+            .map(|&count| (count as f64 - expected).powi(2) / expected)
+            .sum()
+    }
+
+    /// The 99.99 % point of chi-square with that many degrees of freedom (Wilson and Hilferty's approximation).
+    fn chi_square_limit(buckets: usize) -> f64 {
+        let degrees = (buckets - 1) as f64;
+        let spread = 2.0 / (9.0 * degrees);
+        degrees * (1.0 - spread + 3.719 * spread.sqrt()).powi(3)
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_draws_in_every_version() {
+        let rule = Seed(42).rule("checkout is slow");
+        assert_eq!(rule, RuleSeed(0x967e_f675_c6bb_34f5));
+        assert_eq!(KeyHash::ordinal(0), KeyHash(0x1c13_b7f7_21fb_1d7b));
+        assert_eq!(KeyHash::ordinal(1_000_000), KeyHash(0x6182_48c6_7019_3e8a));
+        assert_eq!(
+            KeyHash::of("header:idempotency-key", b"a1b2"),
+            KeyHash(0x7075_642d_6861_19bc)
+        );
+        assert_eq!(KeyHash::of("client", b""), KeyHash(0xb5f3_c2e8_5fb5_eda5));
+        let draw = rule.draw(KeyHash::ordinal(0));
+        assert_eq!(draw.to_string(), "0608ba78320524ee");
+        assert_eq!(draw.percentage_ppm(), 353689);
+        assert_eq!(draw.choose(100), 50);
+        assert_eq!(draw.stream(Purpose::Delay, 0), 0xcc15_e700_02db_328f);
+        assert_eq!(draw.stream(Purpose::Delay, 1), 0x922b_defc_8265_2921);
+        assert_eq!(draw.stream(Purpose::Correlation, 0), 0xb75e_9d43_4121_ae06);
+        assert_eq!(draw.unit(Purpose::Delay, 0), 0.7972092032458534);
+        let fired: String = ordinals(42, "checkout is slow", 64)
+            .map(|draw| if draw.fires(125_000) { '1' } else { '0' })
+            .collect();
+        assert_eq!(
+            fired,
+            "0000000001001000000000000100000000000010000100000000000001100000"
+        );
+    }
+
+    #[test]
+    fn every_input_of_a_draw_changes_it() {
+        let key = KeyHash::of("client", b"7");
+        let base = Seed(1).rule("a").draw(key);
+        assert_ne!(base, Seed(2).rule("a").draw(key));
+        assert_ne!(base, Seed(1).rule("b").draw(key));
+        assert_ne!(base, Seed(1).rule("a").draw(KeyHash::of("path", b"7")));
+        assert_ne!(base, Seed(1).rule("a").draw(KeyHash::of("client", b"8")));
+        assert_ne!(base.stream(Purpose::Delay, 0), base.stream(Purpose::Delay, 1));
+        assert_ne!(base.stream(Purpose::Delay, 0), base.stream(Purpose::Choose, 0));
+    }
+
+    #[test]
+    fn the_maps_cover_exactly_their_range() {
+        assert_eq!((ppm(0), ppm(u64::MAX)), (0, 999_999));
+        assert_eq!(
+            (below(u64::MAX, 0), below(u64::MAX, 1), below(u64::MAX, u64::MAX)),
+            (0, 0, u64::MAX - 1)
+        );
+        assert_eq!(unit_open(0), 2.0_f64.powi(-53));
+        assert_eq!(unit_open(u64::MAX), 1.0 - 2.0_f64.powi(-53));
+        assert!(unit_open(u64::MAX) < 1.0);
+    }
+
+    #[test]
+    fn zero_never_fires_and_the_whole_always_does() {
+        assert!(ordinals(1, "r", 100_000).all(|draw| !draw.fires(0) && draw.fires(PPM_WHOLE) && draw.fires(u32::MAX)));
+    }
+
+    #[test]
+    fn shares_lie_within_the_binomial_interval() {
+        let count = 200_000_u64;
+        for threshold in [1_000, 10_000, 125_000, 500_000, 999_900] {
+            for (seed, rule) in [(0, "r"), (42, "checkout is slow"), (u64::MAX, "")] {
+                let fired = ordinals(seed, rule, count).filter(|draw| draw.fires(threshold)).count() as f64;
+                let share = f64::from(threshold) / f64::from(PPM_WHOLE);
+                let deviation = (count as f64 * share * (1.0 - share)).sqrt();
+                // 3.29 standard deviations on either side are 99.9 %.
+                assert!(
+                    (fired - count as f64 * share).abs() < 3.29 * deviation,
+                    "{threshold} {rule}: {fired}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_higher_share_keeps_who_was_hit_at_the_lower_one() {
+        assert!(ordinals(3, "r", 10_000).all(|draw| !draw.fires(100_000) || draw.fires(200_000)));
+    }
+
+    #[test]
+    fn draws_fill_all_buckets_evenly() {
+        let streams = [
+            (Purpose::Percentage, 0),
+            (Purpose::Choose, 0),
+            (Purpose::Delay, 0),
+            (Purpose::Delay, 9),
+        ];
+        for (purpose, index) in streams {
+            let mut buckets = vec![0; 1000];
+            ordinals(7, "even", 200_000)
+                .for_each(|draw| buckets[below(draw.stream(purpose, index), 1000) as usize] += 1);
+            let found = chi_square(&buckets);
+            assert!(found < chi_square_limit(1000), "{purpose:?} {index}: {found}");
+        }
+    }
+
+    /// Counts pairs in a grid of 16 by 16 and expects no cell to stand out.
+    fn assert_independent(pairs: impl Iterator<Item = (u64, u64)>) {
+        let mut cells = vec![0; 256];
+        pairs.for_each(|(a, b)| cells[(below(a, 16) * 16 + below(b, 16)) as usize] += 1);
+        let found = chi_square(&cells);
+        assert!(found < chi_square_limit(256), "{found}");
+    }
+
+    #[test]
+    fn rules_ordinals_seeds_and_streams_are_independent() {
+        let stream = |draw: Draw| draw.stream(Purpose::Percentage, 0);
+        let first = || ordinals(7, "first", 100_000);
+        assert_independent(first().map(stream).zip(ordinals(7, "second", 100_000).map(stream)));
+        assert_independent(first().map(stream).zip(first().skip(1).map(stream)));
+        assert_independent(first().map(stream).zip(ordinals(8, "first", 100_000).map(stream)));
+        assert_independent(first().map(|draw| (stream(draw), draw.stream(Purpose::Delay, 0))));
+        assert_independent(first().map(|draw| (draw.stream(Purpose::Delay, 0), draw.stream(Purpose::Delay, 1))));
+    }
+
+    #[test]
+    fn similar_keys_are_independent() {
+        let rule = Seed(5).rule("sticky");
+        let of = |number: u32| rule.draw(KeyHash::of("header:x-user", format!("user-{number}").as_bytes()));
+        let stream = |number| of(number).stream(Purpose::Percentage, 0);
+        assert_independent((0..100_000).map(|number| (stream(number), stream(number + 1))));
+    }
+}

@@ -1,0 +1,155 @@
+//! From the delay as it is typed to the delay that can be drawn from.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::spec::{Before, DelaySpec, DistributionSpec, LognormalSpec, Mode, SamplesSpec, WaveSpec};
+use super::{Delay, Source};
+use crate::config::units::Time;
+use crate::fault::distribution::correlation::Correlation;
+use crate::fault::distribution::percentiles::PercentileTable;
+use crate::fault::distribution::samples::{SampleFormat, Samples, read_samples};
+use crate::fault::distribution::wave::Wave;
+use crate::fault::distribution::{DEFAULT_BOUND, Distribution};
+
+/// Reads a file that the configuration names.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+
+impl DelaySpec {
+    /// Checks the delay and reads its samples file, if it names one, relative to `base_dir`. No delay will be longer than
+    /// [`DEFAULT_BOUND`].
+    ///
+    /// # Errors
+    /// As [`Self::compile_within`].
+    pub fn compile(&self, base_dir: &Path, read: ReadFile<'_>) -> Result<Delay, String> {
+        self.compile_within(base_dir, read, DEFAULT_BOUND)
+    }
+
+    /// As [`Self::compile`], with the bound on all delays.
+    ///
+    /// # Errors
+    /// A distribution's parameters are impossible (each constructor of [`Distribution`] says which), a time is beyond the
+    /// bound, the samples file can't be read or is wrong, the options contradict each other. The text says what would be
+    /// valid.
+    pub fn compile_within(&self, base_dir: &Path, read: ReadFile<'_>, bound: Duration) -> Result<Delay, String> {
+        self.check_bound(bound)?;
+        let longest = self.max.map_or(bound, Time::get);
+        let source = match &self.distribution {
+            DistributionSpec::Wave(waves) => {
+                Source::Waves(waves.iter().map(compile_wave).collect::<Result<_, String>>()?)
+            }
+            DistributionSpec::Samples(samples) => {
+                // Where `max` caps what is drawn, an outlier in the file does no harm.
+                let accepted = if self.max.is_some() { Time::MAX.get() } else { bound };
+                let samples = compile_samples(samples, base_dir, read, accepted)?;
+                Source::Drawn(Distribution::samples(Arc::new(samples)).capped(longest))
+            }
+            parametric => Source::Drawn(compile_parametric(parametric)?.capped(longest)),
+        };
+        Ok(Delay {
+            source: self.correlate(source)?,
+            longest,
+            before: self.phase()?,
+            mode: self.mode,
+            description: self.describe(),
+        })
+    }
+
+    /// Every time that is written down is one that may come out.
+    fn check_bound(&self, bound: Duration) -> Result<(), String> {
+        let bound = Time::try_from(bound).unwrap_or(Time::MAX);
+        let stated = self.distribution.stated_times().into_iter().chain(self.max);
+        match stated.max() {
+            Some(longest) if longest > bound => Err(format!(
+                "a delay of {longest} is beyond the longest that is allowed, {bound}"
+            )),
+            _ if self.max.is_some_and(|max| max == Time::ZERO) => {
+                Err("the max of a delay must be above 0s; to inject nothing, leave the delay out".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn correlate(&self, source: Source) -> Result<Source, String> {
+        let Some(correlation) = self.correlation else {
+            return Ok(source);
+        };
+        let correlation_checked = Correlation::new(correlation.ppm())?;
+        match (source, &self.distribution) {
+            (Source::Drawn(_), DistributionSpec::Fixed(_)) => {
+                Err("a fixed delay is always the same, so it takes no correlation".to_owned())
+            }
+            (Source::Waves(_), _) => Err("a wave follows the clock, so it takes no correlation".to_owned()),
+            (Source::Drawn(distribution), _) if correlation.ppm() > 0 => {
+                Ok(Source::Correlated(distribution, correlation_checked))
+            }
+            (source, _) => Ok(source),
+        }
+    }
+
+    fn phase(&self) -> Result<Before, String> {
+        match (self.mode, self.before) {
+            (Mode::Add, before) => Ok(before.unwrap_or(Before::Request)),
+            (mode, Some(Before::Request)) => Err(format!(
+                "mode {mode} compares with the time that the upstream took, which is known only before the response; \
+                 write `before: response` or leave it out"
+            )),
+            (_, _) => Ok(Before::Response),
+        }
+    }
+}
+
+fn compile_parametric(spec: &DistributionSpec) -> Result<Distribution, String> {
+    match spec {
+        DistributionSpec::Fixed(time) => Ok(Distribution::fixed(time.get())),
+        DistributionSpec::Uniform([low, high]) => Distribution::uniform(low.get(), high.get()),
+        DistributionSpec::Normal(normal) => Distribution::normal(normal.mean.get(), normal.deviation.get()),
+        DistributionSpec::Lognormal(lognormal) => compile_lognormal(lognormal),
+        DistributionSpec::Exponential(exponential) => Distribution::exponential(exponential.mean.get()),
+        DistributionSpec::Pareto(pareto) => Distribution::pareto(pareto.scale.get(), pareto.shape),
+        DistributionSpec::Percentiles(table) => {
+            let entries: Vec<_> = table
+                .0
+                .iter()
+                .map(|(percentile, time)| (*percentile, time.get()))
+                .collect();
+            Ok(Distribution::percentiles(PercentileTable::new(&entries)?))
+        }
+        DistributionSpec::Samples(_) | DistributionSpec::Wave(_) => {
+            Err("this distribution is not made of parameters alone".to_owned())
+        }
+    }
+}
+
+fn compile_lognormal(spec: &LognormalSpec) -> Result<Distribution, String> {
+    match (spec.p99, spec.sigma) {
+        (Some(p99), None) => Distribution::lognormal_p99(spec.median.get(), p99.get()),
+        (None, Some(sigma)) => Distribution::lognormal(spec.median.get(), sigma),
+        (None, None) => Err("lognormal needs `p99` or `sigma` beside its median".to_owned()),
+        (Some(_), Some(_)) => Err("lognormal takes `p99` or `sigma`, not both".to_owned()),
+    }
+}
+
+fn compile_wave(spec: &WaveSpec) -> Result<Wave, String> {
+    let [period, min, max, phase] = [spec.period, spec.min, spec.max, spec.phase].map(Time::get);
+    Wave::new(spec.shape, period, min, max, phase)
+}
+
+fn compile_samples(
+    spec: &SamplesSpec,
+    base_dir: &Path,
+    read: ReadFile<'_>,
+    longest: Duration,
+) -> Result<Samples, String> {
+    let file = spec.file.as_str();
+    let bytes = read(&base_dir.join(file)).map_err(|error| format!("can't read the samples file {file}: {error}"))?;
+    let format = SampleFormat {
+        column: spec.column.clone(),
+        weights: spec.weights.clone(),
+        unit: spec.unit,
+        longest,
+    };
+    read_samples(file, &bytes, &format)
+}

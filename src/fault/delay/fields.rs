@@ -1,0 +1,188 @@
+//! Reading a delay: short forms, long forms, and errors that say what would be valid.
+//!
+//! The visitors here stand in for serde's `untagged` and `flatten`, which would answer every mistake with "data did not
+//! match any variant".
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+
+use super::parts::WaveList;
+use super::spec::{
+    Before, DelaySpec, DistributionSpec, ExponentialSpec, LognormalSpec, Mode, NormalSpec, ParetoSpec, PercentilesSpec,
+    SamplesSpec,
+};
+use crate::config::units::{Percentage, Time};
+
+/// The long form: exactly one distribution, with options.
+#[derive(Debug, Clone, Default, Serialize, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("oneOf" = [
+    {"required": ["fixed"]}, {"required": ["uniform"]}, {"required": ["normal"]}, {"required": ["lognormal"]},
+    {"required": ["exponential"]}, {"required": ["pareto"]}, {"required": ["percentiles"]}, {"required": ["samples"]},
+    {"required": ["wave"]},
+]))]
+pub(super) struct DelayFields {
+    /// Always the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fixed: Option<Time>,
+    /// Every delay between the two is equally likely.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uniform: Option<[Time; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    normal: Option<NormalSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lognormal: Option<LognormalSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exponential: Option<ExponentialSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pareto: Option<ParetoSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    percentiles: Option<PercentilesSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    samples: Option<SamplesSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wave: Option<WaveList>,
+    /// Longer delays are cut to this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<Time>,
+    /// How much each delay resembles the one before it, 0 to 95 %: bursts. Only with the default key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation: Option<Percentage>,
+    /// What the delay holds up; the request by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Before>,
+    /// How the delay relates to the time that passes anyway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<Mode>,
+}
+
+impl TryFrom<DelayFields> for DelaySpec {
+    type Error = String;
+
+    fn try_from(fields: DelayFields) -> Result<Self, String> {
+        let candidates = [
+            ("fixed", fields.fixed.map(DistributionSpec::Fixed)),
+            ("uniform", fields.uniform.map(DistributionSpec::Uniform)),
+            ("normal", fields.normal.map(DistributionSpec::Normal)),
+            ("lognormal", fields.lognormal.map(DistributionSpec::Lognormal)),
+            ("exponential", fields.exponential.map(DistributionSpec::Exponential)),
+            ("pareto", fields.pareto.map(DistributionSpec::Pareto)),
+            ("percentiles", fields.percentiles.map(DistributionSpec::Percentiles)),
+            ("samples", fields.samples.map(DistributionSpec::Samples)),
+            ("wave", fields.wave.map(|waves| DistributionSpec::Wave(waves.0))),
+        ];
+        let all = candidates.each_ref().map(|(name, _)| *name).join(", ");
+        let mut given = candidates.into_iter().filter_map(|(name, spec)| Some((name, spec?)));
+        let (Some((name, distribution)), second) = (given.next(), given.next()) else {
+            return Err(format!(
+                "a delay needs one distribution of {all}; the short form is `delay: 200ms`"
+            ));
+        };
+        if let Some((other, _)) = second {
+            return Err(format!(
+                "a delay takes one distribution, not both {name} and {other}; two delays in the list add up"
+            ));
+        }
+        Ok(Self {
+            distribution,
+            max: fields.max,
+            correlation: fields.correlation,
+            before: fields.before,
+            mode: fields.mode.unwrap_or_default(),
+        })
+    }
+}
+
+impl From<DelaySpec> for DelayFields {
+    fn from(spec: DelaySpec) -> Self {
+        let mut fields = Self {
+            max: spec.max,
+            correlation: spec.correlation,
+            before: spec.before,
+            mode: (spec.mode != Mode::Add).then_some(spec.mode),
+            ..Self::default()
+        };
+        match spec.distribution {
+            DistributionSpec::Fixed(time) => fields.fixed = Some(time),
+            DistributionSpec::Uniform(times) => fields.uniform = Some(times),
+            DistributionSpec::Normal(normal) => fields.normal = Some(normal),
+            DistributionSpec::Lognormal(lognormal) => fields.lognormal = Some(lognormal),
+            DistributionSpec::Exponential(exponential) => fields.exponential = Some(exponential),
+            DistributionSpec::Pareto(pareto) => fields.pareto = Some(pareto),
+            DistributionSpec::Percentiles(table) => fields.percentiles = Some(table),
+            DistributionSpec::Samples(samples) => fields.samples = Some(samples),
+            DistributionSpec::Wave(waves) => fields.wave = Some(WaveList(waves)),
+        }
+        fields
+    }
+}
+
+impl<'de> Deserialize<'de> for DelaySpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = deserializer.deserialize_any(ShortOrLong {
+            expecting: "a time such as 200ms, or a distribution such as {uniform: [50ms, 100ms]}",
+            short: |text| {
+                let fixed = text.parse::<Time>().map_err(|error| error.to_string())?;
+                Ok(DelayFields {
+                    fixed: Some(fixed),
+                    ..DelayFields::default()
+                })
+            },
+            long: PhantomData,
+        })?;
+        Self::try_from(fields).map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for DelaySpec {
+    fn schema_name() -> Cow<'static, str> {
+        "Delay".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (short, long) = (generator.subschema_for::<Time>(), DelayFields::json_schema(generator));
+        json_schema!({"description": "How long to wait: a time, or a distribution with options.", "anyOf": [short, long]})
+    }
+}
+
+/// Text for the short form, a mapping for the long one.
+pub(super) struct ShortOrLong<T> {
+    pub(super) expecting: &'static str,
+    pub(super) short: fn(&str) -> Result<T, String>,
+    pub(super) long: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ShortOrLong<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expecting)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.short)(text).map_err(E::custom)
+    }
+
+    // A bare number is read as the text that it was, so that the short form's error says what it lacks.
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}

@@ -1,0 +1,318 @@
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::rule::draw::{KeyHash, Seed};
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// The value of `delay:` in YAML, with the files that it may name.
+fn compile(yaml: &str) -> Result<Delay, String> {
+    let files = HashMap::from([
+        ("/etc/squall/times.txt", "10\n30\n20\n"),
+        ("/etc/squall/times.csv", "when,seconds\n1,0.5\n2,7200\n"),
+    ]);
+    let read = |path: &Path| {
+        let content = path.to_str().and_then(|path| files.get(path));
+        content
+            .map(|content| content.as_bytes().to_vec())
+            .ok_or(io::Error::from(io::ErrorKind::NotFound))
+    };
+    let spec: DelaySpec = serde_yaml::from_str(yaml).map_err(|error| error.to_string())?;
+    let written = serde_json::to_value(&spec).unwrap();
+    assert_eq!(
+        serde_json::from_value::<DelaySpec>(written).unwrap(),
+        spec,
+        "what is written reads back"
+    );
+    spec.compile(Path::new("/etc/squall"), &read)
+}
+
+/// Every text between spaces must be in the error.
+#[track_caller]
+fn refused(yaml: &str, expected: &str) {
+    let error = compile(yaml).unwrap_err();
+    assert!(error.contains(expected), "{yaml}: {error}");
+}
+
+fn input(ordinal: u64, index: u32) -> DelayDraw {
+    let rule = Seed(42).rule("slow");
+    DelayDraw {
+        draw: rule.draw(KeyHash::ordinal(ordinal)),
+        rule,
+        ordinal,
+        index,
+    }
+}
+
+fn sample(delay: &Delay, ordinal: u64) -> Duration {
+    delay.sample(input(ordinal, 0), Duration::ZERO)
+}
+
+#[test]
+fn every_form_is_read_and_described() {
+    let forms = [
+        ("200ms", "200ms"),
+        ("0", "0s"),
+        ("{fixed: 1.5s}", "1.5s"),
+        ("{uniform: [50ms, 100ms]}", "uniform(50ms to 100ms)"),
+        (
+            "{normal: {mean: 100ms, deviation: 10ms}}",
+            "normal(mean 100ms, deviation 10ms)",
+        ),
+        (
+            "{lognormal: {median: 120ms, p99: 2s}}",
+            "lognormal(median 120ms, p99 2s)",
+        ),
+        (
+            "{lognormal: {median: 120ms, sigma: 1}}",
+            "lognormal(median 120ms, sigma 1)",
+        ),
+        ("{exponential: {mean: 1s}}", "exponential(mean 1s)"),
+        (
+            "{pareto: {scale: 10ms, shape: 1.5}, max: 5s}",
+            "pareto(scale 10ms, shape 1.5), at most 5s",
+        ),
+        (
+            "{percentiles: {p50: 80ms, p99.9: 2s, max: 3s}}",
+            "percentiles(p50 80ms, p99.9 2s, p100 3s)",
+        ),
+        ("{samples: times.txt}", "samples(times.txt)"),
+        (
+            "{samples: {file: times.csv, column: seconds, unit: s}, max: 1s}",
+            "samples(times.csv), at most 1s",
+        ),
+        (
+            "{wave: {shape: sine, period: 1m, min: 50ms, max: 500ms}}",
+            "wave(sine from 50ms to 500ms every 1m)",
+        ),
+        (
+            "{wave: [{shape: saw, period: 10s, max: 1s}, {shape: square, period: 1h, max: 1s, phase: 30m}]}",
+            "wave(saw from 0s to 1s every 10s, square from 0s to 1s every 1h)",
+        ),
+        (
+            "{exponential: {mean: 1s}, correlation: 80%}",
+            "exponential(mean 1s), correlation 80%",
+        ),
+        ("{fixed: 1s, before: response}", "1s, before the response"),
+        ("{fixed: 1s, mode: floor}", "1s, mode floor"),
+        ("{fixed: 1s, mode: total, before: response}", "1s, mode total"),
+    ];
+    for (yaml, description) in forms {
+        assert_eq!(
+            compile(yaml).map(|delay| delay.describe().to_owned()).as_deref(),
+            Ok(description),
+            "{yaml}"
+        );
+    }
+}
+
+#[test]
+fn the_schema_admits_what_is_read() {
+    let schema = schemars::schema_for!(DelaySpec);
+    let text = serde_json::to_string(&schema).unwrap();
+    for name in [
+        "fixed",
+        "uniform",
+        "lognormal",
+        "percentiles",
+        "samples",
+        "wave",
+        "correlation",
+        "before",
+        "mode",
+    ] {
+        assert!(text.contains(&format!("\"{name}\"")), "{name}");
+    }
+    assert!(!text.contains("\"body\""));
+}
+
+#[test]
+fn wrong_forms_say_what_would_be_valid() {
+    refused("200", "lacks a unit");
+    refused("-5ms", "can't be negative");
+    refused("fast", "`fast` is not a duration");
+    refused(
+        "[1s]",
+        "expected a time such as 200ms, or a distribution such as {uniform: [50ms, 100ms]}",
+    );
+    refused("", "expected a time such as 200ms");
+    refused(
+        "{}",
+        "a delay needs one distribution of fixed, uniform, normal, lognormal",
+    );
+    refused("{max: 1s}", "a delay needs one distribution");
+    refused("{fixed: 1s, exponential: {mean: 1s}}", "not both fixed and exponential");
+    refused(
+        "{lognorml: {median: 1s}}",
+        "unknown field `lognorml`, expected one of `fixed`, `uniform`",
+    );
+    refused("{normal: {mean: 1s}}", "missing field `deviation`");
+    refused("{normal: {mean: 1s, jitter: 1s}}", "unknown field `jitter`");
+    refused("{uniform: [1s]}", "invalid length 1");
+    refused("{uniform: 1s}", "invalid type");
+    refused(
+        "{percentiles: {median: 1s}}",
+        "`median` is not a percentile; write p50, p99.9, min or max",
+    );
+    refused(
+        "{samples: {file: times.txt, unit: weeks}}",
+        "unknown variant `weeks`, expected one of `ns`, `us`, `ms`",
+    );
+    refused("{samples: {file: times.csv, column: 0}}", "columns are numbered from 1");
+    refused("{samples: ''}", "the samples file has no name");
+    refused("{wave: {shape: round, period: 1s, max: 1s}}", "unknown variant `round`");
+    refused("{wave: []}", "1 to 16 waves");
+    refused("{fixed: 1s, before: body}", "injects no faults into bodies");
+    refused(
+        "{fixed: 1s, before: lunch}",
+        "unknown variant `lunch`, expected `request` or `response`",
+    );
+    refused("{fixed: 1s, mode: minus}", "unknown variant `minus`");
+}
+
+#[test]
+fn contradictions_say_what_would_be_valid() {
+    refused(
+        "{normal: {mean: 100ms, deviation: 50ms}}",
+        "the deviation can be at most a third of the mean, 33.333333ms",
+    );
+    refused("{lognormal: {median: 1s}}", "lognormal needs `p99` or `sigma`");
+    refused("{lognormal: {median: 1s, p99: 2s, sigma: 1}}", "not both");
+    refused(
+        "{percentiles: {p50: 2s, p90: 1s}}",
+        "percentiles must rise: p90 is 1s, shorter than p50 with 2s",
+    );
+    refused("2h", "a delay of 2h is beyond the longest that is allowed, 1h");
+    refused("{wave: {shape: saw, period: 1d, max: 2h}}", "beyond the longest");
+    refused("{fixed: 1s, max: 0}", "the max of a delay must be above 0s");
+    refused("{fixed: 1s, max: 2h}", "beyond the longest");
+    refused(
+        "{samples: nothing.csv}",
+        "can't read the samples file nothing.csv: entity not found",
+    );
+    refused(
+        "{samples: {file: times.csv, column: seconds, unit: s}}",
+        "times.csv, line 3: `7200` is beyond the longest delay",
+    );
+    refused("{exponential: {mean: 1s}, correlation: 99%}", "write 0% to 95%");
+    refused("{fixed: 1s, correlation: 50%}", "takes no correlation");
+    refused(
+        "{wave: {shape: saw, period: 1m, max: 1s}, correlation: 50%}",
+        "takes no correlation",
+    );
+    refused(
+        "{fixed: 1s, mode: floor, before: request}",
+        "mode floor compares with the time that the upstream took",
+    );
+    refused("{fixed: 1s, mode: total, before: request}", "write `before: response`");
+}
+
+#[test]
+fn the_phase_follows_the_mode() {
+    let phase = |yaml| compile(yaml).unwrap().before();
+    assert_eq!(phase("1s"), Before::Request);
+    assert_eq!(phase("{fixed: 1s, mode: add}"), Before::Request);
+    assert_eq!(phase("{fixed: 1s, before: response}"), Before::Response);
+    assert_eq!(phase("{fixed: 1s, mode: floor}"), Before::Response);
+    assert_eq!(phase("{fixed: 1s, mode: total}"), Before::Response);
+}
+
+#[test]
+fn the_mode_counts_what_was_spent() {
+    assert_eq!(Mode::Add.wait(ms(100), ms(30)), ms(100));
+    assert_eq!(Mode::Floor.wait(ms(100), ms(30)), ms(70));
+    assert_eq!(Mode::Total.wait(ms(100), ms(130)), ms(0));
+}
+
+#[test]
+fn a_delay_is_the_same_for_the_same_draw_and_differs_by_position() {
+    let delay = compile("{exponential: {mean: 100ms}}").unwrap();
+    assert_eq!(delay.sample(input(7, 0), ms(0)), delay.sample(input(7, 0), ms(999)));
+    assert_ne!(delay.sample(input(7, 0), ms(0)), delay.sample(input(7, 1), ms(0)));
+    assert_ne!(delay.sample(input(7, 0), ms(0)), delay.sample(input(8, 0), ms(0)));
+    assert!(!delay.is_correlated());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_delays_in_every_version() {
+    let golden = |yaml: &str| {
+        let delay = compile(yaml).unwrap();
+        [0, 1, 2].map(|ordinal| sample(&delay, ordinal).as_micros())
+    };
+    assert_eq!(golden("{uniform: [50ms, 100ms]}"), [76925, 88461, 56609]);
+    assert_eq!(golden("{lognormal: {median: 120ms, p99: 2s}}"), [134886, 292355, 31114]);
+    assert_eq!(
+        golden("{percentiles: {p50: 80ms, p90: 300ms, p99: 2s}}"),
+        [90858, 194741, 50574]
+    );
+    assert_eq!(golden("{samples: times.txt}"), [20000, 30000, 10000]);
+    assert_eq!(
+        golden("{exponential: {mean: 1s}, correlation: 80%}"),
+        [285761, 437424, 1286888]
+    );
+}
+
+#[test]
+fn a_correlated_delay_follows_its_ordinal_and_keeps_its_cap() {
+    let delay = compile("{exponential: {mean: 100ms}, correlation: 90%, max: 150ms}").unwrap();
+    assert!(delay.is_correlated());
+    let delays: Vec<Duration> = (0..2_000).map(|ordinal| sample(&delay, ordinal)).collect();
+    assert_eq!(delays.iter().max(), Some(&ms(150)));
+    let steps = delays
+        .windows(2)
+        .filter(|pair| pair[0].abs_diff(pair[1]) > ms(75))
+        .count();
+    assert!(steps < 200, "neighbours resemble each other: {steps}");
+    assert!(
+        !compile("{exponential: {mean: 1s}, correlation: 0%}")
+            .unwrap()
+            .is_correlated()
+    );
+}
+
+#[test]
+fn waves_follow_the_clock_add_up_and_are_capped() {
+    let delay =
+        compile("{wave: [{shape: saw, period: 10s, max: 1s}, {shape: square, period: 20s, max: 1s}], max: 1.8s}");
+    let delay = delay.unwrap();
+    let at = |seconds| delay.sample(input(0, 0), Duration::from_secs(seconds));
+    assert_eq!([0, 5, 10, 15, 19, 20].map(at), [0, 500, 1000, 1500, 1800, 0].map(ms));
+}
+
+#[test]
+fn a_bound_of_the_caller_replaces_the_default() {
+    let spec: DelaySpec = serde_yaml::from_str("2h").unwrap();
+    let within =
+        |hours: u64| spec.compile_within(Path::new(""), &|_| Ok(Vec::new()), Duration::from_secs(hours * 3600));
+    assert_eq!(sample(&within(3).unwrap(), 0), Duration::from_secs(7200));
+    assert!(within(1).is_err());
+    let heavy = DelaySpec::from(DistributionSpec::Pareto(ParetoSpec {
+        scale: spec_time("1ms"),
+        shape: 0.01,
+    }));
+    let heavy = heavy.compile_within(Path::new(""), &|_| Ok(Vec::new()), ms(5)).unwrap();
+    assert!((0..1000).all(|ordinal| sample(&heavy, ordinal) <= ms(5)));
+}
+
+fn spec_time(text: &str) -> crate::config::units::Time {
+    text.parse().unwrap()
+}
+
+proptest! {
+    #[test]
+    fn any_text_gives_a_delay_or_an_error(
+        name in "fixed|uniform|normal|lognormal|exponential|pareto|percentiles|samples|wave|max|mode",
+        value in "[\\[{]?[a-z0-9:., ]{0,20}[\\]}]?",
+        ordinal: u64,
+    ) {
+        if let Ok(delay) = compile(&format!("{{{name}: {value}}}")) {
+            prop_assert!(sample(&delay, ordinal) <= delay.longest());
+        }
+    }
+}
