@@ -1,0 +1,360 @@
+//! `abort: 503`: squall answers with an error of its own.
+//!
+//! With `grpc`, a gRPC request (content type `application/grpc`) gets a trailers-only answer: status 200, the gRPC status
+//! in the head, and the end of the stream (gRPC over HTTP/2, "Responses"). A request that is not gRPC gets `status` if
+//! that is given too; otherwise the fault is counted as one that could not be applied.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Before, Context};
+use crate::config::decode::Named;
+use crate::config::forms::{self, Scalar, ShortForm};
+use crate::config::units::Time;
+
+/// The largest body file, in bytes.
+const MAX_BODY: usize = 16 << 20;
+
+/// `abort: 503`, or the long form.
+#[derive(Debug, Clone, Default)]
+pub struct AbortSpec(AbortLong);
+
+/// The long form of an abort.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AbortLong {
+    /// The status, 200 to 599. Default: 503.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 200, max = 599))]
+    status: Option<u16>,
+    /// Header fields of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    headers: Option<Named<String>>,
+    /// The body, as text. At most one of `body`, `json` and `file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    /// The body, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    json: Option<serde_json::Value>,
+    /// The body, from a file, read when the configuration is loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    /// `Retry-After`, in seconds, rounded up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_after: Option<Time>,
+    /// A gRPC status, by name (`UNAVAILABLE`) or number, for gRPC requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grpc: Option<GrpcCode>,
+    /// The gRPC status's message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// `request` (default): the upstream never sees the request. `response`: it has answered, and its answer is replaced.
+    #[serde(default)]
+    before: Before,
+}
+
+/// What squall answers by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The header fields; content-length is not among them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A gRPC status, sent with no message before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcStatus {
+    /// The status, 0 to 16.
+    pub code: GrpcCode,
+    /// The message, percent-encoded as gRPC asks; empty for none.
+    pub message: String,
+}
+
+/// An abort, checked and ready.
+#[derive(Debug, Clone)]
+pub struct Abort {
+    /// For requests that are not gRPC, or for all where `grpc` is absent.
+    pub answer: Option<std::sync::Arc<Answer>>,
+    /// For gRPC requests.
+    pub grpc: Option<std::sync::Arc<GrpcStatus>>,
+    /// When it strikes.
+    pub before: Before,
+}
+
+impl AbortSpec {
+    /// Whether no request can escape it.
+    pub fn always_applies(&self) -> bool {
+        self.0.grpc.is_none() || self.0.status.is_some()
+    }
+
+    /// Checks the parts, and reads the file.
+    pub fn compile(&self, context: &Context<'_>) -> Result<Abort, String> {
+        let long = &self.0;
+        if long.message.is_some() && long.grpc.is_none() {
+            return Err("`message` goes with `grpc`; the text of an HTTP answer is its `body`".into());
+        }
+        let grpc = long.grpc.map(|code| {
+            let message = grpc_percent_encode(long.message.as_deref().unwrap_or("fault injected by squall"));
+            std::sync::Arc::new(GrpcStatus { code, message })
+        });
+        let http_wanted = long.grpc.is_none() || long.status.is_some();
+        let answer = http_wanted
+            .then(|| long.answer(context))
+            .transpose()?
+            .map(std::sync::Arc::new);
+        Ok(Abort {
+            answer,
+            grpc,
+            before: long.before,
+        })
+    }
+}
+
+impl AbortLong {
+    fn answer(&self, context: &Context<'_>) -> Result<Answer, String> {
+        let status = parse_status(i64::from(self.status.unwrap_or(503)))?;
+        let (content_type, body) = self.content(context)?;
+        let mut headers = Vec::new();
+        if let Some(content_type) = content_type {
+            headers.push((header::CONTENT_TYPE, HeaderValue::from_static(content_type)));
+        }
+        if let Some(after) = self.retry_after {
+            headers.push((header::RETRY_AFTER, HeaderValue::from(seconds_up(after.get()))));
+        }
+        for (name, value) in self.headers.iter().flat_map(Named::iter) {
+            let name = header_name(name)?;
+            let value = header_value(&name, value)?;
+            headers.retain(|(other, _)| *other != name);
+            headers.push((name, value));
+        }
+        Ok(Answer { status, headers, body })
+    }
+
+    fn content(&self, context: &Context<'_>) -> Result<(Option<&'static str>, Bytes), String> {
+        match (&self.body, &self.json, &self.file) {
+            (None, None, None) => Ok((None, Bytes::new())),
+            (Some(text), None, None) => Ok((Some("text/plain; charset=utf-8"), Bytes::from(text.clone()))),
+            (None, Some(json), None) => Ok((Some("application/json"), Bytes::from(json.to_string()))),
+            (None, None, Some(file)) => {
+                let path = context.folder.join(file);
+                let body =
+                    (context.read)(&path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+                if body.len() > MAX_BODY {
+                    return Err(format!("`{}` is larger than 16 MiB", path.display()));
+                }
+                Ok((Some(type_of(file)), Bytes::from(body)))
+            }
+            _ => Err("more than one body: give one of `body`, `json` and `file`".into()),
+        }
+    }
+}
+
+/// A status that an answer may have: 200 to 599.
+pub fn parse_status(number: i64) -> Result<StatusCode, String> {
+    u16::try_from(number)
+        .ok()
+        .filter(|status| (200..=599).contains(status))
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .ok_or_else(|| format!("{number} is no status to answer with; valid: 200 to 599"))
+}
+
+/// A header field's name, for configuration.
+pub fn header_name(name: &str) -> Result<HeaderName, String> {
+    let parsed = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("`{name}` is no header name (RFC 9110, section 5.1)"))?;
+    // squall frames its own answers; a second opinion would break the connection.
+    if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION].contains(&parsed) {
+        return Err(format!(
+            "`{name}` belongs to the framing of the message, which squall does by itself"
+        ));
+    }
+    Ok(parsed)
+}
+
+/// A header field's value, for configuration.
+pub fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_bytes(value.as_bytes())
+        .map_err(|_| format!("the value of `{name}` has a control character, such as a line end"))
+}
+
+/// Whole seconds, rounded up: a client that waits that long is never early.
+pub fn seconds_up(time: std::time::Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+fn type_of(file: &str) -> &'static str {
+    match file.rsplit_once('.').map(|(_, end)| end) {
+        Some("json") => "application/json",
+        Some("html" | "htm") => "text/html; charset=utf-8",
+        Some("txt") => "text/plain; charset=utf-8",
+        Some("xml") => "application/xml",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Percent-encoding of `grpc-message`: everything outside printable ASCII, and `%` itself.
+fn grpc_percent_encode(message: &str) -> String {
+    const SET: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
+    percent_encoding::utf8_percent_encode(message, SET).to_string()
+}
+
+impl ShortForm for AbortSpec {
+    type Long = AbortLong;
+    const EXPECTING: &'static str = "a status such as 503, or a map such as {status: 503, body: …}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let status = match scalar {
+            Scalar::Int(number) => parse_status(number),
+            Scalar::Str(text) => text
+                .parse()
+                .map_err(|_| format!("`{text}` is no status; write {}", Self::EXPECTING))
+                .and_then(parse_status),
+            Scalar::Null => return Some(Ok(AbortSpec::default())),
+            _ => return None,
+        };
+        Some(status.map(|status| {
+            AbortSpec(AbortLong {
+                status: Some(status.as_u16()),
+                ..AbortLong::default()
+            })
+        }))
+    }
+
+    fn from_long(long: AbortLong) -> Result<Self, String> {
+        if let Some(status) = long.status {
+            parse_status(i64::from(status))?;
+        }
+        Ok(AbortSpec(long))
+    }
+}
+
+impl<'de> Deserialize<'de> for AbortSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        forms::deserialize(deserializer)
+    }
+}
+
+impl Serialize for AbortSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl JsonSchema for AbortSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "Abort".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let status = json_schema!({"anyOf": [
+            {"type": "integer", "minimum": 200, "maximum": 599},
+            {"type": "string", "pattern": "\\$\\{"},
+            {"type": "null"},
+        ]});
+        forms::either_schema::<AbortLong>(generator, status)
+    }
+}
+
+/// A gRPC status code, 0 to 16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrpcCode(u8);
+
+/// The names of the codes, by number (the gRPC documentation, "Status codes and their use in gRPC").
+const GRPC_CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+impl GrpcCode {
+    /// The code's number.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The code of a number, 0 to 16.
+    pub fn from_number(number: i64) -> Result<Self, String> {
+        u8::try_from(number)
+            .ok()
+            .filter(|number| usize::from(*number) < GRPC_CODES.len())
+            .map(GrpcCode)
+            .ok_or_else(|| format!("{number} is no gRPC status; valid: 0 to 16, or a name such as UNAVAILABLE"))
+    }
+}
+
+impl std::fmt::Display for GrpcCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(GRPC_CODES.get(usize::from(self.0)).copied().unwrap_or("UNKNOWN"))
+    }
+}
+
+impl ShortForm for GrpcCode {
+    type Long = serde::de::IgnoredAny;
+    const EXPECTING: &'static str = "a gRPC status, by name (UNAVAILABLE) or number (0 to 16)";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        match scalar {
+            Scalar::Int(number) => Some(GrpcCode::from_number(number)),
+            Scalar::Str(text) => {
+                let upper = text.to_ascii_uppercase();
+                let found = (0u8..)
+                    .zip(GRPC_CODES)
+                    .find_map(|(number, name)| (name == upper).then_some(GrpcCode(number)));
+                let by_number = || text.parse().ok().and_then(|number| GrpcCode::from_number(number).ok());
+                let unknown = || format!("`{text}` is no gRPC status; valid: {}", GRPC_CODES.join(", "));
+                Some(found.or_else(by_number).ok_or_else(unknown))
+            }
+            _ => None,
+        }
+    }
+
+    fn from_long(_: serde::de::IgnoredAny) -> Result<Self, String> {
+        Err(format!("write {}", Self::EXPECTING))
+    }
+}
+
+impl<'de> Deserialize<'de> for GrpcCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        forms::deserialize(deserializer)
+    }
+}
+
+impl Serialize for GrpcCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for GrpcCode {
+    fn schema_name() -> Cow<'static, str> {
+        "GrpcStatus".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [
+            {"type": "integer", "minimum": 0, "maximum": 16},
+            {"type": "string", "pattern": "^([A-Za-z_]+|[0-9]+)$|\\$\\{"},
+        ]})
+    }
+}

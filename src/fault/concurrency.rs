@@ -1,0 +1,175 @@
+//! `concurrency: {limit: 8, queue: 100}`: an overloaded server.
+//!
+//! At most `limit` requests are with the upstream at once; the next ones wait in order of arrival, at most `queue` of
+//! them, and what overflows gets an error. So waiting grows with load, as in a server with that many workers. A request
+//! holds its place until its response has ended. The limit counts each rule by itself, over all connections.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::abort::{self, Answer};
+use crate::config::units::Time;
+
+/// `concurrency: {limit: 8, queue: 100}`
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConcurrencySpec {
+    /// Requests served at once.
+    pub limit: NonZeroU32,
+    /// Requests that may wait. Default: 0.
+    #[serde(default)]
+    pub queue: u32,
+    /// The longest wait; after it the request is refused. Absent: only `bounds.delay` ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Time>,
+    /// The status of a refusal. Default: 503.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 200, max = 599))]
+    pub status: Option<u16>,
+    /// `Retry-After` of a refusal, in seconds, rounded up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Time>,
+}
+
+/// The server: its places and its queue.
+#[derive(Debug)]
+pub struct Station {
+    places: Arc<Semaphore>,
+    waiting: AtomicU32,
+    queue: u32,
+    /// The longest wait.
+    pub timeout: Option<std::time::Duration>,
+    /// What is answered where the queue is full, or the wait too long.
+    pub refusal: Arc<Answer>,
+}
+
+/// How a request enters.
+#[derive(Debug)]
+pub enum Entry {
+    /// It has a place, until this is dropped.
+    Served(OwnedSemaphorePermit),
+    /// It may wait for one.
+    Queued(Waiting),
+    /// The queue is full.
+    Refused,
+}
+
+/// A place in the queue; leaves it when dropped.
+#[derive(Debug)]
+pub struct Waiting(Arc<Station>);
+
+impl ConcurrencySpec {
+    /// Builds the station.
+    pub fn compile(&self) -> Result<Station, String> {
+        let status = abort::parse_status(i64::from(self.status.unwrap_or(503)))?;
+        let mut headers = vec![(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("text/plain; charset=utf-8"),
+        )];
+        if let Some(after) = self.retry_after {
+            headers.push((http::header::RETRY_AFTER, abort::seconds_up(after.get()).into()));
+        }
+        let body = Bytes::from_static(b"overloaded (injected by squall)\n");
+        let places = usize::try_from(self.limit.get())
+            .unwrap_or(usize::MAX)
+            .min(Semaphore::MAX_PERMITS);
+        Ok(Station {
+            places: Arc::new(Semaphore::new(places)),
+            waiting: AtomicU32::new(0),
+            queue: self.queue,
+            timeout: self.timeout.map(Time::get),
+            refusal: Arc::new(Answer { status, headers, body }),
+        })
+    }
+}
+
+impl Station {
+    /// Takes a place, or a place in the queue.
+    pub fn enter(self: &Arc<Self>) -> Entry {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Entry::Served(place);
+        }
+        let joined = self
+            .waiting
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < self.queue).then(|| n + 1));
+        match joined {
+            Ok(_) => Entry::Queued(Waiting(self.clone())),
+            Err(_) => Entry::Refused,
+        }
+    }
+
+    /// Its state in words: `2 places free, 0 of 100 in the queue`.
+    pub fn describe(&self) -> String {
+        format!(
+            "{} places free, {} of {} in the queue",
+            self.places.available_permits(),
+            self.waiting(),
+            self.queue
+        )
+    }
+
+    /// How many wait now.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+impl Waiting {
+    /// Waits for a place, in order of arrival. `None` only if the station is gone.
+    pub async fn place(self) -> Option<OwnedSemaphorePermit> {
+        self.0.places.clone().acquire_owned().await.ok()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn station(limit: u32, queue: u32) -> Arc<Station> {
+        let spec = ConcurrencySpec {
+            limit: NonZeroU32::new(limit).unwrap(),
+            queue,
+            timeout: None,
+            status: None,
+            retry_after: None,
+        };
+        Arc::new(spec.compile().unwrap())
+    }
+
+    #[tokio::test]
+    async fn serves_queues_and_refuses() {
+        let station = station(1, 1);
+        let Entry::Served(place) = station.enter() else {
+            panic!("the first is served")
+        };
+        let Entry::Queued(waiting) = station.enter() else {
+            panic!("the second waits")
+        };
+        assert!(matches!(station.enter(), Entry::Refused));
+        drop(place);
+        let place = waiting.place().await;
+        assert!(place.is_some());
+        assert_eq!(station.waiting(), 0);
+        assert!(matches!(station.enter(), Entry::Queued(_)));
+    }
+
+    #[test]
+    fn one_who_leaves_frees_the_queue() {
+        let station = station(1, 1);
+        let _place = station.enter();
+        drop(station.enter());
+        assert!(matches!(station.enter(), Entry::Queued(_)));
+    }
+}

@@ -1,0 +1,254 @@
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName, Method};
+use proptest::prelude::*;
+
+use crate::config::load_text;
+use crate::config::snapshot::{Inputs, Snapshot};
+use crate::metrics::Metrics;
+use crate::rule::head::Head;
+use crate::rule::plan::{Effect, Plan};
+use crate::rule::state::{Live, Peek};
+
+const TOP: &str =
+    "seed: 42\nlisteners:\n  web: {address: 127.0.0.1:8080, upstream: e}\nupstreams:\n  e: {fake: echo}\nrules:\n";
+
+fn load(rules: &str) -> Snapshot {
+    let metrics = Metrics::new().unwrap();
+    let inputs = Inputs::new(&metrics, Instant::now());
+    load_text("test.yaml", &format!("{TOP}{rules}"), inputs)
+        .map_err(|report| report.render(false))
+        .unwrap()
+}
+
+fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+    let parse = |(name, value): &(&str, &str)| (HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+    fields.iter().map(parse).collect()
+}
+
+fn decide(snapshot: &Snapshot, fields: &[(&str, &str)]) -> Option<Box<Plan>> {
+    decide_at(snapshot, fields, Instant::now())
+}
+
+fn decide_at(snapshot: &Snapshot, fields: &[(&str, &str)], now: Instant) -> Option<Box<Plan>> {
+    let headers = headers(fields);
+    let head = Head::new(
+        &Method::GET,
+        "/pay?x=1",
+        Some("shop.example.com"),
+        &headers,
+        "10.0.0.1".parse().ok(),
+    );
+    snapshot.listeners[0].view.rules.decide(&head, &Live { now })
+}
+
+/// The effects of a plan in short.
+fn effects(plan: Option<&Plan>) -> Vec<String> {
+    let short = |effect: &Effect| match effect {
+        Effect::Wait { time, .. } => format!("wait {time:?}"),
+        Effect::Answer { answer, status, .. } => format!("answer {}", status.unwrap_or(answer.status).as_u16()),
+        Effect::Grpc { status, .. } => format!("grpc {}", status.code),
+        Effect::Close { .. } => "close".into(),
+        Effect::Reset { code, .. } => format!("reset {code}"),
+        Effect::Hang { .. } => "hang".into(),
+        Effect::Queue(_) => "queue".into(),
+        Effect::Fields(_) => "fields".into(),
+        Effect::Rewrite(_) => "rewrite".into(),
+        Effect::Skip(reason) => format!("skip {reason}"),
+    };
+    plan.map(|plan| plan.actions.iter().map(|action| short(&action.effect)).collect())
+        .unwrap_or_default()
+}
+
+fn check(rules: &str, fields: &[(&str, &str)], expect: &[&str]) {
+    let snapshot = load(rules);
+    assert_eq!(effects(decide(&snapshot, fields).as_deref()), expect, "{rules}");
+}
+
+/// Which of the first `n` requests are hit, from 1.
+fn hit(rules: &str, n: u32, fields: &[(&str, &str)]) -> Vec<u32> {
+    let snapshot = load(rules);
+    let now = Instant::now();
+    (1..=n)
+        .filter(|_| decide_at(&snapshot, fields, now).is_some())
+        .collect()
+}
+
+#[test]
+fn delays_add_up_and_the_first_ending_ends_the_list() {
+    check(
+        "  - {name: a, match: {path: /pay}, faults: [delay: 1s]}\n  - {name: b, match: {path: /pay}, faults: [{delay: 2s}, {abort: 500}]}\n  - {name: c, match: {path: /pay}, faults: [reset: {}]}\n",
+        &[],
+        &["wait 1s", "wait 2s", "answer 500"],
+    );
+}
+
+#[test]
+fn a_shadow_rule_ends_nothing_for_the_others() {
+    check(
+        "  - {name: a, shadow: true, faults: [abort: 500]}\n  - {name: b, faults: [delay: 1s]}\n",
+        &[],
+        &["answer 500", "wait 1s"],
+    );
+}
+
+#[test]
+fn a_disabled_rule_is_never_drawn() {
+    check("  - {name: a, enabled: false, faults: [abort: 500]}\n", &[], &[]);
+}
+
+#[test]
+fn grpc_answers_go_to_grpc_calls() {
+    let rules = "  - {name: a, faults: [abort: {grpc: UNAVAILABLE}]}\n";
+    check(
+        rules,
+        &[("content-type", "application/grpc+proto")],
+        &["grpc UNAVAILABLE"],
+    );
+    check(rules, &[], &["skip not a gRPC request"]);
+    check(
+        "  - {name: a, faults: [abort: {grpc: UNAVAILABLE, status: 503}]}\n",
+        &[],
+        &["answer 503"],
+    );
+}
+
+#[test]
+fn requested_faults_stay_within_the_rule() {
+    let rules = "  - {name: a, when: {requested: true}, faults: [{delay: 2s}, {abort: 503}]}\n";
+    check(rules, &[], &[]);
+    check(rules, &[("x-envoy-fault-delay-request", "100")], &["wait 100ms"]);
+    check(rules, &[("x-envoy-fault-delay-request", "5000")], &["wait 2s"]);
+    check(rules, &[("x-envoy-fault-abort-request", "418")], &["answer 418"]);
+    check(rules, &[("x-envoy-fault-abort-request", "99")], &[]);
+    check(
+        rules,
+        &[
+            ("x-envoy-fault-delay-request", "100"),
+            ("x-envoy-fault-delay-request-percentage", "0"),
+            ("x-envoy-fault-abort-request", "500"),
+        ],
+        &["answer 500"],
+    );
+}
+
+#[test]
+fn every_attempts_total_and_share_count() {
+    assert_eq!(
+        hit("  - {name: a, when: {every: 3}, faults: [delay: 1s]}\n", 10, &[]),
+        [3, 6, 9]
+    );
+    let attempts = "  - {name: a, when: {key: header:k, attempts: 2}, faults: [delay: 1s]}\n";
+    assert_eq!(hit(attempts, 5, &[("k", "1")]), [1, 2]);
+    assert_eq!(
+        hit(attempts, 3, &[]),
+        [1, 2, 3],
+        "a request without the key is one of its own"
+    );
+    assert_eq!(
+        hit(
+            "  - {name: a, when: {limits: {total: 2}}, faults: [delay: 1s]}\n",
+            5,
+            &[]
+        ),
+        [1, 2]
+    );
+    assert_eq!(
+        hit(
+            "  - {name: a, when: {limits: {share: 25%}}, faults: [delay: 1s]}\n",
+            9,
+            &[]
+        ),
+        [4, 8]
+    );
+}
+
+#[test]
+fn schedules_and_expiry_follow_the_clock() {
+    let snapshot = load(
+        "  - {name: a, when: {schedule: {start: 30s, duration: 10s}, limits: {expires: 1m}}, faults: [delay: 1s]}\n",
+    );
+    let loaded = Instant::now();
+    let at = |seconds| decide_at(&snapshot, &[], loaded + Duration::from_secs(seconds)).is_some();
+    assert_eq!(
+        [0, 29, 31, 39, 41, 70].map(at),
+        [false, false, true, true, false, false]
+    );
+}
+
+#[test]
+fn places_are_given_back_by_the_carrier_only() {
+    let snapshot = load("  - {name: a, when: {limits: {active: 1}}, faults: [delay: 1s]}\n");
+    let first = decide(&snapshot, &[]).unwrap();
+    assert!(decide(&snapshot, &[]).is_none());
+    first.hits[0].rule.state.leave();
+    assert!(decide(&snapshot, &[]).is_some());
+}
+
+#[test]
+fn outcomes_are_drawn_by_weight() {
+    let snapshot = load(
+        "  - {name: a, choose: [{weight: 5, faults: [abort: 500]}, {weight: 1, faults: [reset: {}]}, {weight: 94}]}\n",
+    );
+    let mut counts = [0u32; 3];
+    for _ in 0..20_000 {
+        match effects(decide(&snapshot, &[]).as_deref()).first().map(String::as_str) {
+            Some("answer 500") => counts[0] += 1,
+            Some("reset 2") => counts[1] += 1,
+            _ => counts[2] += 1,
+        }
+    }
+    // 99.9 % intervals of the binomial distribution for 5, 1 and 94 % of 20,000.
+    assert!((899..=1103).contains(&counts[0]), "{counts:?}");
+    assert!((155..=248).contains(&counts[1]), "{counts:?}");
+}
+
+#[test]
+fn a_quota_tells_and_refuses() {
+    let snapshot = load("  - {name: a, faults: [quota: {requests: 2, per: 1m}]}\n");
+    let seen: Vec<_> = (0..3)
+        .flat_map(|_| effects(decide(&snapshot, &[]).as_deref()))
+        .collect();
+    assert_eq!(seen, ["fields", "fields", "answer 429"]);
+}
+
+#[test]
+fn other_rules_change_no_draw() {
+    let rule = "  - {name: a, when: {percentage: 30}, faults: [delay: {uniform: [1ms, 9s]}]}\n";
+    let other = "  - {name: first, when: {percentage: 50}, faults: [abort: 500]}\n";
+    let alone = load(rule);
+    let beside = load(&format!("{other}{rule}"));
+    let mut compared = 0;
+    for _ in 0..1000 {
+        let own = |plan: Option<Box<Plan>>| -> Option<Vec<String>> {
+            let plan = plan?;
+            let at = plan.hits.iter().position(|hit| &*hit.rule.name == "a")?;
+            Some(effects(Some(&plan)).split_off(plan.actions.iter().position(|action| action.hit == at)?))
+        };
+        let (lone, together) = (own(decide(&alone, &[])), decide(&beside, &[]));
+        // Where the other rule ends the request, this one's number is still counted.
+        if together.as_ref().is_none_or(|plan| &*plan.hits[0].rule.name == "a") {
+            assert_eq!(lone, own(together));
+            compared += 1;
+        }
+    }
+    assert!(compared > 300, "{compared}");
+}
+
+proptest! {
+    /// Looking changes nothing, and sees what deciding then does.
+    #[test]
+    fn peeking_agrees_with_deciding(keys in proptest::collection::vec("[ab]{1,2}", 1..30)) {
+        let snapshot = load("  - {name: a, when: {percentage: 60, key: header:k, attempts: 2}, faults: [delay: {exponential: {mean: 1s}}]}\n");
+        let now = Instant::now();
+        for key in keys {
+            let fields = headers(&[("k", &key)]);
+            let head = Head::new(&Method::GET, "/", None, &fields, None);
+            let rules = &snapshot.listeners[0].view.rules;
+            let peek = Peek { now, ordinal: None, since: None };
+            let peeked = effects(rules.decide(&head, &peek).as_deref());
+            prop_assert_eq!(&peeked, &effects(rules.decide(&head, &peek).as_deref()));
+            prop_assert_eq!(&peeked, &effects(rules.decide(&head, &Live { now }).as_deref()));
+        }
+    }
+}

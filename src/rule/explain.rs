@@ -1,0 +1,362 @@
+//! Saying what deciding would do: for each rule whether it matches, which condition failed, the draw against the
+//! percentage, and the plan that comes of it.
+//!
+//! It asks the same functions as [`RuleSet::decide`](super::decide::RuleSet::decide), with a memory that only looks
+//! ([`Peek`]), so it cannot say anything else. It changes nothing, counts nothing, and reads no clock.
+
+mod effect;
+mod steps;
+mod text;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue, Method};
+use serde::Serialize;
+
+use super::decide::{Drawn, Rule};
+use super::head::Head;
+use super::plan::Plan;
+use super::state::Peek;
+use super::when::{Reason, percent_fraction};
+use crate::config::snapshot::{Listener, Snapshot};
+use crate::config::units::Percentage;
+
+pub use self::effect::Fault;
+pub use self::steps::Step;
+
+/// A request that is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The method.
+    pub method: Method,
+    /// The path with an optional query, as it would be sent.
+    pub target: String,
+    /// HTTP/2's `:authority`, or that of an absolute target; `None` to take the Host field.
+    pub authority: Option<String>,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The address that the connection comes from; `None` on a unix socket.
+    pub client: Option<IpAddr>,
+    /// The name of the listener, where the asker gave one.
+    pub listener: Option<String>,
+    /// The request's number in each rule, from 1. `None`: the next one.
+    pub ordinal: Option<u64>,
+    /// The time since the rules were loaded. `None`: the real one.
+    pub at: Option<Duration>,
+}
+
+/// What squall would do to a request, and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The request as the rules see it.
+    pub request: Request,
+    /// What all draws come from.
+    pub seed: u64,
+    /// The hash of the configuration.
+    pub config_hash: String,
+    /// Every rule, in file order.
+    pub rules: Vec<RuleExplained>,
+    /// What would happen, in order.
+    pub plan: Vec<Step>,
+    /// What could not be known of the request, in sentences: for those who made it up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// A request as the rules see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// The path with an optional query, as it would be sent.
+    pub target: String,
+    /// The path that rules match: percent-decoded and normalised.
+    pub path: String,
+    /// The host that rules match: in lower case, without the port.
+    pub host: String,
+    /// The header fields, as names and values.
+    pub headers: Vec<(String, String)>,
+    /// The client's address, behind trusted proxies the one that they tell.
+    pub client: Option<IpAddr>,
+    /// The listener's name.
+    pub listener: String,
+    /// The name of the upstream behind it.
+    pub upstream: String,
+}
+
+/// What one rule says to the request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RuleExplained {
+    /// The rule's name.
+    pub rule: Arc<str>,
+    /// Whether the rule only counts and injects nothing.
+    pub shadow: bool,
+    /// What it says.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// What a rule says to a request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// The rule belongs to other listeners.
+    OtherListener {
+        /// These.
+        listeners: Vec<String>,
+    },
+    /// The rule is `enabled: false`.
+    Disabled,
+    /// At least one condition of `match` does not hold.
+    NoMatch {
+        /// These, in words.
+        failed: Vec<String>,
+    },
+    /// The request matches, and `when` says no.
+    NotHit {
+        /// What was drawn.
+        #[serde(flatten)]
+        draw: DrawExplained,
+        /// Why not.
+        reason: String,
+    },
+    /// The rule hits the request.
+    Hit {
+        /// What was drawn.
+        #[serde(flatten)]
+        draw: DrawExplained,
+        /// Which outcome was drawn, for a rule with `choose`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        outcome: Option<OutcomeExplained>,
+        /// What the outcome's faults would do, in order.
+        faults: Vec<Fault>,
+    },
+}
+
+/// What a rule drew for a request that it matches.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DrawExplained {
+    /// The request's number among those that the rule matches.
+    pub ordinal: u64,
+    /// What the draw depends on, as the rule says it: `ordinal`, `client`, `header:x-user`, …
+    pub key: String,
+    /// The request's key; `None` where the number stands for it, because that is the rule's key or the request has none.
+    pub key_value: Option<String>,
+    /// The draw: 16 hexadecimal digits.
+    pub draw: String,
+    /// What was drawn against the percentage: 0 to 0.999999, as in the `Squall-Fault` field.
+    pub drawn: f64,
+    /// The rule's percentage, or the smaller one that the request asks for.
+    pub percentage: f64,
+    #[serde(skip)]
+    drawn_ppm: u32,
+    #[serde(skip)]
+    ppm: u32,
+}
+
+/// Which outcome of `choose` was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct OutcomeExplained {
+    /// Its position in the list, from 1.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// Its weight.
+    pub weight: u32,
+    /// The sum of all weights.
+    pub weights: u64,
+}
+
+/// Explains what would happen to a request at `listener`, which is one of the snapshot's.
+pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Instant) -> Explanation {
+    let view = &listener.view;
+    let client = view.client(asked.client, forwarded(&asked.headers).as_deref());
+    let head = Head::new(
+        &asked.method,
+        &asked.target,
+        asked.authority.as_deref(),
+        &asked.headers,
+        client,
+    );
+    let mut explaining = Explaining {
+        listener: &listener.name,
+        head: &head,
+        memory: Peek {
+            now,
+            ordinal: asked.ordinal,
+            since: asked.at,
+        },
+        longest_wait: view.longest_wait,
+        plan: Plan::default(),
+        ended: false,
+    };
+    let rules = snapshot.rules.iter().map(|rule| explaining.rule(rule)).collect();
+    Explanation {
+        request: Request {
+            method: asked.method.to_string(),
+            target: asked.target.clone(),
+            path: head.path().to_owned(),
+            host: head.host().to_owned(),
+            headers: asked
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), shown(value)))
+                .collect(),
+            client,
+            listener: listener.name.to_string(),
+            upstream: view.upstream.to_string(),
+        },
+        seed: snapshot.seed.0,
+        config_hash: snapshot.hash.clone(),
+        rules,
+        plan: steps::of(&explaining.plan, &view.upstream, view.longest_wait),
+        notes: Vec::new(),
+    }
+}
+
+impl Explanation {
+    /// For programs. Times are in milliseconds, shares are fractions of one, percentages are percentages.
+    pub fn to_json(&self) -> serde_json::Value {
+        // Only a map with keys that are no text could fail, and there is none.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// For people: aligned lines, the last one with its line end. `coloured` adds ANSI escapes.
+    pub fn to_text(&self, coloured: bool) -> String {
+        text::render(self, coloured)
+    }
+}
+
+/// Going through the rules as deciding does, and noting what they say.
+struct Explaining<'a> {
+    listener: &'a str,
+    head: &'a Head<'a>,
+    memory: Peek,
+    longest_wait: Duration,
+    plan: Plan,
+    ended: bool,
+}
+
+impl Explaining<'_> {
+    fn rule(&mut self, rule: &Arc<Rule>) -> RuleExplained {
+        RuleExplained {
+            rule: rule.name.clone(),
+            shadow: rule.shadow,
+            verdict: self.verdict(rule),
+        }
+    }
+
+    fn verdict(&mut self, rule: &Arc<Rule>) -> Verdict {
+        if let Some(listeners) = &rule.listeners
+            && !listeners.iter().any(|name| name == self.listener)
+        {
+            return Verdict::OtherListener {
+                listeners: listeners.clone(),
+            };
+        }
+        if !rule.enabled {
+            return Verdict::Disabled;
+        }
+        if !rule.condition.matches(self.head) {
+            return Verdict::NoMatch {
+                failed: rule.condition.failures(self.head),
+            };
+        }
+        let drawn = rule.draw(self.head, &self.memory, self.ended);
+        // A rule that is asked for compares with what is asked for, where that is less.
+        let ppm = match &drawn.outcome {
+            Err(Reason::Percentage { ppm, .. }) => *ppm,
+            _ => rule.when.ppm,
+        };
+        let draw = DrawExplained::new(rule, &drawn, ppm, self.head);
+        match drawn.outcome {
+            Err(reason) => Verdict::NotHit {
+                draw,
+                reason: reason.to_string(),
+            },
+            Ok(outcome) => {
+                let faults = self.hit(rule, &drawn, outcome);
+                Verdict::Hit {
+                    draw,
+                    outcome: OutcomeExplained::new(rule, outcome),
+                    faults,
+                }
+            }
+        }
+    }
+
+    /// Adds the rule to the plan, and says what that brought.
+    fn hit(&mut self, rule: &Arc<Rule>, drawn: &Drawn, outcome: usize) -> Vec<Fault> {
+        let before = self.plan.actions.len();
+        let ends = self.plan.add(rule, drawn, outcome, self.head, &self.memory);
+        self.ended |= ends;
+        let added = self.plan.actions.get(before..).unwrap_or_default();
+        let faults = rule
+            .outcomes
+            .get(outcome)
+            .map(|outcome| outcome.faults.as_slice())
+            .unwrap_or_default();
+        let context = effect::Context {
+            added,
+            ends,
+            longest_wait: self.longest_wait,
+        };
+        faults.iter().map(|fault| context.fault(fault)).collect()
+    }
+}
+
+impl DrawExplained {
+    fn new(rule: &Rule, drawn: &Drawn, ppm: u32, head: &Head<'_>) -> DrawExplained {
+        let drawn_ppm = drawn.draw.percentage_ppm();
+        DrawExplained {
+            ordinal: drawn.ordinal,
+            key: rule.when.key.to_string(),
+            key_value: rule.when.key.text(head),
+            draw: drawn.draw.to_string(),
+            drawn: f64::from(drawn_ppm) / 1e6,
+            percentage: f64::from(ppm) / 1e4,
+            drawn_ppm,
+            ppm,
+        }
+    }
+
+    /// The draw against the percentage, as fractions of one: `0.042310 < 0.125000 (12.5%)`.
+    pub fn comparison(&self) -> String {
+        let relation = if self.drawn_ppm < self.ppm { "<" } else { ">=" };
+        let (drawn, share) = (percent_fraction(self.drawn_ppm), percent_fraction(self.ppm));
+        format!("{drawn} {relation} {share} ({})", Percentage::from_ppm(self.ppm))
+    }
+}
+
+impl OutcomeExplained {
+    fn new(rule: &Rule, outcome: usize) -> Option<OutcomeExplained> {
+        let of = rule.outcomes.len();
+        let weight = rule.outcomes.get(outcome).filter(|_| of > 1)?.weight;
+        let weights = rule.outcomes.iter().map(|outcome| u64::from(outcome.weight)).sum();
+        Some(OutcomeExplained {
+            number: outcome + 1,
+            of,
+            weight,
+            weights,
+        })
+    }
+}
+
+fn shown(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// All values of X-Forwarded-For, as one list.
+fn forwarded(headers: &HeaderMap) -> Option<String> {
+    let values: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+#[cfg(test)]
+mod tests;

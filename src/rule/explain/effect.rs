@@ -1,0 +1,203 @@
+//! Effects in words.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::units::Time;
+use crate::fault::abort::Answer;
+use crate::fault::delay::Mode;
+use crate::fault::reset;
+use crate::fault::rewrite::{HeaderChanges, Rewrite};
+use crate::fault::{Before, Fault as Compiled};
+use crate::rule::decide::RuleFault;
+use crate::rule::plan::{Action, Effect};
+
+/// One fault of a rule that hits, and what it would do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fault {
+    /// Its name.
+    pub fault: &'static str,
+    /// What it is, where the effect does not say it all: a delay's distribution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// What it would do, in words; or why nothing.
+    pub effect: String,
+    /// For a wait: how long, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<f64>,
+    /// For an answer of squall's own: its status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+/// What a rule has just added to a plan.
+pub(super) struct Context<'a> {
+    pub(super) added: &'a [Action],
+    /// Whether the last of it ends the request.
+    pub(super) ends: bool,
+    pub(super) longest_wait: Duration,
+}
+
+impl Context<'_> {
+    pub(super) fn fault(&self, fault: &RuleFault) -> Fault {
+        let action = self.added.iter().find(|action| action.fault == fault.position as usize);
+        let effect = action.map(|action| &action.effect);
+        let last = self.added.last().map(|action| action.fault);
+        let unreached = self.ends && last.is_some_and(|last| last < fault.position as usize);
+        Fault {
+            fault: fault.name,
+            from: match &fault.fault {
+                Compiled::Delay(delay) => Some(delay.describe().to_owned()),
+                _ => None,
+            },
+            effect: match effect {
+                Some(effect) => words(effect, self.longest_wait),
+                None if unreached => "nothing: the request has ended".to_owned(),
+                None => "nothing: the request does not ask for it".to_owned(),
+            },
+            wait_ms: match effect {
+                Some(Effect::Wait { time, .. }) => Some(milliseconds(*time)),
+                _ => None,
+            },
+            status: effect.and_then(status),
+        }
+    }
+}
+
+/// What an effect does, in words that follow the name of the fault.
+pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
+    match effect {
+        Effect::Wait { before, mode, time } => wait(*before, *mode, *time, longest_wait),
+        Effect::Answer { answer, status, before } => {
+            let asked = if status.is_some() { ", as the request asks" } else { "" };
+            let status = status.unwrap_or(answer.status);
+            format!("answers {status}{}{asked}{}", content(answer), instead(*before))
+        }
+        Effect::Grpc { status, before } => {
+            let message = if status.message.is_empty() {
+                String::new()
+            } else {
+                format!(" (`{}`)", status.message)
+            };
+            format!("answers the gRPC status {}{message}{}", status.code, instead(*before))
+        }
+        Effect::Close { before } => format!("closes the connection without a reply{}", instead(*before)),
+        Effect::Reset { code, before } => {
+            format!(
+                "resets the connection; over HTTP/2 the stream, with {}{}",
+                reset::code_name(*code),
+                instead(*before)
+            )
+        }
+        Effect::Hang { limit } => {
+            let limit = limit.unwrap_or(longest_wait).min(longest_wait);
+            format!("never answers; after {} the connection is closed", shown(limit))
+        }
+        Effect::Queue(station) => format!("takes a place at an overloaded server: {}", station.describe()),
+        Effect::Fields(fields) => {
+            let listed: Vec<String> = fields.iter().map(|(name, value)| field(name, value)).collect();
+            match listed.is_empty() {
+                true => "lets it pass".to_owned(),
+                false => format!("lets it pass, and adds to the response {}", listed.join(", ")),
+            }
+        }
+        Effect::Rewrite(rewrite) => rewritten(rewrite),
+        Effect::Skip(reason) => format!("cannot be applied: {reason}"),
+    }
+}
+
+/// The status that squall answers with, where it does.
+pub(super) fn status(effect: &Effect) -> Option<u16> {
+    match effect {
+        Effect::Answer { answer, status, .. } => Some(status.unwrap_or(answer.status).as_u16()),
+        _ => None,
+    }
+}
+
+/// A drawn time as the `Squall-Fault` field shows it.
+fn drawn(time: Duration) -> String {
+    format!("{:.3}ms", milliseconds(time))
+}
+
+pub(super) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn shown(time: Duration) -> Time {
+    Time::try_from(time).unwrap_or(Time::MAX)
+}
+
+fn wait(before: Before, mode: Mode, time: Duration, longest_wait: Duration) -> String {
+    let cut = match time > longest_wait {
+        true => format!(", cut to {} by `bounds.delay`", shown(longest_wait)),
+        false => String::new(),
+    };
+    let time = drawn(time);
+    match (mode, before) {
+        (Mode::Add, Before::Request) => format!("waits {time} before the request goes on{cut}"),
+        (Mode::Add, Before::Response) => format!("waits {time} before the response goes on{cut}"),
+        (Mode::Floor, _) => format!("waits until the upstream's time is at least {time}{cut}"),
+        (Mode::Total, Before::Request) => {
+            format!("waits until {time} after the request's arrival, before it goes on{cut}")
+        }
+        (Mode::Total, Before::Response) => {
+            format!("waits until {time} after the request's arrival, before the response{cut}")
+        }
+    }
+}
+
+fn instead(before: Before) -> &'static str {
+    match before {
+        Before::Request => "",
+        Before::Response => ", in place of the upstream's response",
+    }
+}
+
+/// The body and the fields of an answer.
+fn content(answer: &Answer) -> String {
+    let fields: String = answer
+        .headers
+        .iter()
+        .map(|(name, value)| format!(", {}", field(name, value)))
+        .collect();
+    match answer.body.len() {
+        0 => format!("{fields}, no body"),
+        bytes => format!("{fields}, {bytes} bytes"),
+    }
+}
+
+fn field(name: &http::HeaderName, value: &http::HeaderValue) -> String {
+    format!("`{name}: {}`", String::from_utf8_lossy(value.as_bytes()))
+}
+
+fn rewritten(rewrite: &Rewrite) -> String {
+    let mut parts = Vec::new();
+    let request = changes(&rewrite.request);
+    if !request.is_empty() {
+        parts.push(format!("changes the request: {request}"));
+    }
+    let status = rewrite.status.map(|status| format!("status {}", status.as_u16()));
+    let response: Vec<String> = status
+        .into_iter()
+        .chain(Some(changes(&rewrite.response)))
+        .filter(|part| !part.is_empty())
+        .collect();
+    if !response.is_empty() {
+        parts.push(format!("changes the response: {}", response.join(", ")));
+    }
+    parts.join("; ")
+}
+
+fn changes(changes: &HeaderChanges) -> String {
+    let removed = changes.remove.iter().map(|name| format!("removes `{name}`"));
+    let set = changes
+        .set
+        .iter()
+        .map(|(name, value)| format!("sets {}", field(name, value)));
+    let added = changes
+        .add
+        .iter()
+        .map(|(name, value)| format!("adds {}", field(name, value)));
+    removed.chain(set).chain(added).collect::<Vec<_>>().join(", ")
+}

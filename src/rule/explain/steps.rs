@@ -1,0 +1,150 @@
+//! A plan in the order in which the proxy carries it out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::effect;
+use crate::fault::Before;
+use crate::rule::plan::{Action, Effect, Plan};
+
+/// One thing that happens to the request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// A fault does its work, and the request goes on.
+    Fault {
+        /// The rule.
+        rule: Arc<str>,
+        /// The fault.
+        fault: &'static str,
+        /// What it does.
+        effect: String,
+        /// For a wait: how long, in milliseconds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        wait_ms: Option<f64>,
+    },
+    /// A fault ends the request. Nothing comes after it.
+    End {
+        /// The rule.
+        rule: Arc<str>,
+        /// The fault.
+        fault: &'static str,
+        /// How.
+        effect: String,
+        /// The status that squall answers with, if it does.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+    },
+    /// The request goes to the upstream.
+    Upstream {
+        /// Its name.
+        name: String,
+    },
+    /// The client gets the upstream's response.
+    Response,
+}
+
+/// The steps of a plan. What shadow rules decide is left out: nothing happens for it.
+pub(super) fn of(plan: &Plan, upstream: &str, longest_wait: Duration) -> Vec<Step> {
+    let mut steps = Steps {
+        plan,
+        longest_wait,
+        steps: Vec::new(),
+    };
+    if steps.phase(Before::Request) {
+        return steps.steps;
+    }
+    steps.steps.push(Step::Upstream {
+        name: upstream.to_owned(),
+    });
+    if !steps.phase(Before::Response) {
+        steps.steps.push(Step::Response);
+    }
+    steps.steps
+}
+
+struct Steps<'a> {
+    plan: &'a Plan,
+    longest_wait: Duration,
+    steps: Vec<Step>,
+}
+
+impl Steps<'_> {
+    /// Adds what is due in a phase; whether that ends the request.
+    fn phase(&mut self, phase: Before) -> bool {
+        let plan = self.plan;
+        for (at, action) in plan.actions.iter().enumerate() {
+            if action.effect.before() != phase || self.is_shadow(action) {
+                continue;
+            }
+            if action.effect.is_terminal() {
+                if phase == Before::Request {
+                    self.response_waits(at);
+                }
+                self.push(action);
+                return true;
+            }
+            self.push(action);
+        }
+        false
+    }
+
+    /// Delays of the response that are listed before squall's own answer come before it.
+    fn response_waits(&mut self, end: usize) {
+        for action in self.plan.actions.iter().take(end) {
+            if matches!(
+                action.effect,
+                Effect::Wait {
+                    before: Before::Response,
+                    ..
+                }
+            ) && !self.is_shadow(action)
+            {
+                self.push(action);
+            }
+        }
+    }
+
+    fn is_shadow(&self, action: &Action) -> bool {
+        self.plan.hits.get(action.hit).is_some_and(|hit| hit.rule.shadow)
+    }
+
+    fn push(&mut self, action: &Action) {
+        let Some(hit) = self.plan.hits.get(action.hit) else {
+            return;
+        };
+        let rule = hit.rule.name.clone();
+        let position = action.fault;
+        let fault = hit
+            .rule
+            .faults()
+            .find(|fault| fault.position as usize == position)
+            .map_or("fault", |fault| fault.name);
+        let words = effect::words(&action.effect, self.longest_wait);
+        self.steps.push(match &action.effect {
+            ending if ending.is_terminal() => Step::End {
+                rule,
+                fault,
+                effect: words,
+                status: effect::status(ending),
+            },
+            Effect::Wait { time, .. } => {
+                let wait_ms = Some(effect::milliseconds(*time));
+                Step::Fault {
+                    rule,
+                    fault,
+                    effect: words,
+                    wait_ms,
+                }
+            }
+            _ => Step::Fault {
+                rule,
+                fault,
+                effect: words,
+                wait_ms: None,
+            },
+        });
+    }
+}

@@ -1,0 +1,210 @@
+//! An explanation as lines for people.
+
+use std::fmt::Write as _;
+
+use super::{DrawExplained, Explanation, RuleExplained, Step, Verdict};
+
+/// Width of the words before the values.
+const LABEL: usize = 11;
+
+pub(super) fn render(explanation: &Explanation, coloured: bool) -> String {
+    let mut page = Page {
+        text: String::new(),
+        coloured,
+    };
+    page.request(explanation);
+    page.rules(&explanation.rules);
+    page.plan(&explanation.plan);
+    page.notes(&explanation.notes);
+    page.text
+}
+
+#[derive(Clone, Copy)]
+enum Style {
+    Bold,
+    Dim,
+    Green,
+    Yellow,
+    Red,
+}
+
+struct Page {
+    text: String,
+    coloured: bool,
+}
+
+impl Page {
+    fn request(&mut self, explanation: &Explanation) {
+        let request = &explanation.request;
+        let title = self.styled(Style::Bold, &format!("{} {}", request.method, request.target));
+        self.line(&title);
+        if request.target.split('?').next() != Some(request.path.as_str()) {
+            self.pair(2, "path", &request.path);
+        }
+        if !request.host.is_empty() {
+            self.pair(2, "host", &request.host);
+        }
+        let client = request
+            .client
+            .map_or("no address (a unix socket)".to_owned(), |client| client.to_string());
+        self.pair(2, "client", &client);
+        self.pair(
+            2,
+            "listener",
+            &format!("{} -> upstream {}", request.listener, request.upstream),
+        );
+        self.pair(2, "seed", &explanation.seed.to_string());
+    }
+
+    fn rules(&mut self, rules: &[RuleExplained]) {
+        let title = self.styled(Style::Bold, "rules");
+        self.line("");
+        self.line(&title);
+        if rules.is_empty() {
+            self.line("  none");
+        }
+        let width = rules
+            .iter()
+            .map(|rule| rule.rule.chars().count())
+            .max()
+            .unwrap_or(0)
+            .min(50);
+        let digits = rules.len().to_string().len();
+        for (number, rule) in (1..).zip(rules) {
+            let (words, style) = verdict(rule);
+            let words = self.styled(style, &words);
+            let padding = " ".repeat(width.saturating_sub(rule.rule.chars().count()));
+            self.line(&format!("  {number:>digits$}. {}{padding}  {words}", rule.rule));
+            self.details(digits + 4, &rule.verdict);
+        }
+    }
+
+    fn details(&mut self, indent: usize, verdict: &Verdict) {
+        match verdict {
+            Verdict::Disabled => {}
+            Verdict::OtherListener { listeners } => self.pair(indent, "listener", &listeners.join(", ")),
+            Verdict::NoMatch { failed } => {
+                for failed in failed {
+                    self.line(&format!("{:indent$}{}", "", clean(failed)));
+                }
+            }
+            Verdict::NotHit { draw, reason } => {
+                self.draw(indent, draw);
+                self.pair(indent, "not hit", reason);
+            }
+            Verdict::Hit { draw, outcome, faults } => {
+                self.draw(indent, draw);
+                if let Some(outcome) = outcome {
+                    let of = format!(
+                        "{} of {}, of weight {} in {}",
+                        outcome.number, outcome.of, outcome.weight, outcome.weights
+                    );
+                    self.pair(indent, "outcome", &of);
+                }
+                if faults.is_empty() {
+                    self.pair(indent, "faults", "none: it passes");
+                }
+                for fault in faults {
+                    let from = fault.from.as_ref().map_or(String::new(), |from| format!("{from}: "));
+                    self.pair(indent, fault.fault, &format!("{from}{}", fault.effect));
+                }
+            }
+        }
+    }
+
+    fn draw(&mut self, indent: usize, draw: &DrawExplained) {
+        self.pair(indent, "request", &format!("number {} of this rule", draw.ordinal));
+        if draw.key != "ordinal" {
+            let value = match &draw.key_value {
+                Some(value) => format!("{} = `{value}`", draw.key),
+                None => format!("{}: the request has none, its number stands for it", draw.key),
+            };
+            self.pair(indent, "key", &value);
+        }
+        self.pair(indent, "draw", &format!("{}, from {}", draw.comparison(), draw.draw));
+    }
+
+    fn plan(&mut self, steps: &[Step]) {
+        let title = self.styled(Style::Bold, "plan");
+        self.line("");
+        self.line(&title);
+        let digits = steps.len().to_string().len();
+        for (number, step) in (1..).zip(steps) {
+            let words = match step {
+                Step::Fault {
+                    rule, fault, effect, ..
+                } => self.step(Style::Yellow, rule, fault, effect),
+                Step::End {
+                    rule, fault, effect, ..
+                } => self.step(Style::Red, rule, fault, effect),
+                Step::Upstream { name } => format!("goes to upstream {}", self.styled(Style::Green, name)),
+                Step::Response => "its response goes to the client".to_owned(),
+            };
+            self.line(&format!("  {number:>digits$}. {words}"));
+        }
+    }
+
+    fn notes(&mut self, notes: &[String]) {
+        if !notes.is_empty() {
+            self.line("");
+        }
+        for note in notes {
+            self.line(&format!("note: {}", clean(note)));
+        }
+    }
+
+    fn step(&self, style: Style, rule: &str, fault: &str, effect: &str) -> String {
+        format!("{} {} [{}]", self.styled(style, fault), clean(effect), clean(rule))
+    }
+
+    fn pair(&mut self, indent: usize, label: &str, value: &str) {
+        let label = self.styled(Style::Dim, &format!("{label:LABEL$}"));
+        self.line(&format!("{:indent$}{label} {}", "", clean(value)));
+    }
+
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn styled(&self, style: Style, words: &str) -> String {
+        let words = clean(words);
+        if !self.coloured {
+            return words;
+        }
+        let code = match style {
+            Style::Bold => 1,
+            Style::Dim => 2,
+            Style::Red => 31,
+            Style::Green => 32,
+            Style::Yellow => 33,
+        };
+        let mut styled = String::new();
+        let _ = write!(styled, "\x1b[{code}m{words}\x1b[0m");
+        styled
+    }
+}
+
+/// Values come from requests too: an escape sequence in a path must not reach the terminal.
+fn clean(words: &str) -> String {
+    words
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn verdict(rule: &RuleExplained) -> (String, Style) {
+    let (words, style) = match &rule.verdict {
+        Verdict::OtherListener { .. } => ("other listener", Style::Dim),
+        Verdict::Disabled => ("disabled", Style::Dim),
+        Verdict::NoMatch { .. } => ("does not match", Style::Dim),
+        Verdict::NotHit { .. } => ("matches, not hit", Style::Green),
+        Verdict::Hit { .. } => ("hit", Style::Red),
+    };
+    let shadow = if rule.shadow {
+        " (shadow: counted, not injected)"
+    } else {
+        ""
+    };
+    (format!("{words}{shadow}"), style)
+}

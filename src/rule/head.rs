@@ -1,0 +1,258 @@
+//! A request's head as rules see it.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::net::IpAddr;
+
+use http::{HeaderMap, Method, header};
+use percent_encoding::percent_decode_str;
+
+/// A request's head. Cheap to make: what costs something is worked out when a rule first asks for it.
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+    /// The client's address; `None` on a unix socket.
+    pub client: Option<IpAddr>,
+    raw_path: &'a str,
+    query: Option<&'a str>,
+    authority: &'a str,
+    path: OnceCell<Cow<'a, str>>,
+    host: OnceCell<Cow<'a, str>>,
+}
+
+impl<'a> Head<'a> {
+    /// `target` is the request target as it came: a path with an optional query. `authority` is HTTP/2's `:authority` or
+    /// the target's own, `None` to take the Host field.
+    pub fn new(
+        method: &'a Method,
+        target: &'a str,
+        authority: Option<&'a str>,
+        headers: &'a HeaderMap,
+        client: Option<IpAddr>,
+    ) -> Self {
+        let (raw_path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let host_field = || {
+            headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or("")
+        };
+        Head {
+            method,
+            headers,
+            client,
+            raw_path,
+            query,
+            authority: authority.unwrap_or_else(host_field),
+            path: OnceCell::new(),
+            host: OnceCell::new(),
+        }
+    }
+
+    /// The path, percent-decoded and normalised: see [`normalise`].
+    pub fn path(&self) -> &str {
+        self.path.get_or_init(|| normalise(self.raw_path))
+    }
+
+    /// The host, in lower case, without the port and without a final dot.
+    pub fn host(&self) -> &str {
+        self.host.get_or_init(|| {
+            let host = without_port(self.authority);
+            let host = host.strip_suffix('.').unwrap_or(host);
+            match host.bytes().any(|b| b.is_ascii_uppercase()) {
+                true => Cow::Owned(host.to_ascii_lowercase()),
+                false => Cow::Borrowed(host),
+            }
+        })
+    }
+
+    /// The query's parameters, decoded as `application/x-www-form-urlencoded`.
+    pub fn query(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        self.query
+            .unwrap_or("")
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (form_decode(name), form_decode(value))
+            })
+    }
+
+    /// The cookies, as they stand (RFC 6265, section 4.2.1).
+    pub fn cookies(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        let pairs = self
+            .headers
+            .get_all(header::COOKIE)
+            .iter()
+            .flat_map(|field| field.as_bytes().split(|b| *b == b';'));
+        pairs.filter_map(|pair| {
+            let equals = pair.iter().position(|b| *b == b'=')?;
+            let (name, value) = (pair.get(..equals)?.trim_ascii(), pair.get(equals + 1..)?.trim_ascii());
+            let bare = value
+                .strip_prefix(b"\"")
+                .and_then(|value| value.strip_suffix(b"\""))
+                .unwrap_or(value);
+            Some((String::from_utf8_lossy(name), String::from_utf8_lossy(bare)))
+        })
+    }
+
+    /// Whether it is a gRPC call, by its content type.
+    pub fn is_grpc(&self) -> bool {
+        // `application/grpc` with an optional `+proto` or parameters; `application/grpc-web` is another protocol.
+        let Some(kind) = self.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes) else {
+            return false;
+        };
+        let (name, rest) = kind.split_at_checked(b"application/grpc".len()).unwrap_or((kind, b""));
+        name.eq_ignore_ascii_case(b"application/grpc") && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if let Some(rest) = authority.strip_prefix('[') {
+        return rest.split_once(']').map_or(authority, |(address, _)| address);
+    }
+    authority.split_once(':').map_or(authority, |(host, _)| host)
+}
+
+fn form_decode(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|b| b == b'%' || b == b'+') {
+        return Cow::Borrowed(text);
+    }
+    let spaced = text.replace('+', " ");
+    Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+}
+
+/// The path that rules match: percent-decoded, except `%2F`, which is no separator; without `.` and `..` segments
+/// (RFC 3986, section 5.2.4); with runs of slashes merged. The upstream still gets the path as it came.
+pub fn normalise(raw: &str) -> Cow<'_, str> {
+    // An absolute target (`GET http://host/path`) has its path after the authority.
+    let raw = match raw.split_once("://") {
+        Some((scheme, rest)) if !scheme.is_empty() && !scheme.contains('/') => {
+            rest.find('/').and_then(|slash| rest.get(slash..)).unwrap_or("/")
+        }
+        _ => raw,
+    };
+    let bytes = raw.as_bytes();
+    let plain = !bytes.contains(&b'%') && !raw.contains("//") && !raw.contains("/.");
+    if plain {
+        return Cow::Borrowed(raw);
+    }
+    let decoded = decode_keeping_slashes(raw);
+    Cow::Owned(remove_dots(&decoded))
+}
+
+fn decode_keeping_slashes(raw: &str) -> String {
+    // `%2F` is protected by encoding its percent sign once more.
+    let protected = raw.replace("%2F", "%252F").replace("%2f", "%252F");
+    percent_decode_str(&protected).decode_utf8_lossy().into_owned()
+}
+
+fn remove_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut open = false;
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        // A path that ends in a dot segment ends in a slash.
+        open = matches!(segment, "." | "..");
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    let mut normal = String::with_capacity(path.len());
+    for segment in &kept {
+        normal.push('/');
+        normal.push_str(segment);
+    }
+    if normal.is_empty() || open || path.ends_with('/') {
+        normal.push('/');
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn paths_are_normalised() {
+        let cases = [
+            ("/a/b", "/a/b"),
+            ("/a%20b", "/a b"),
+            ("/a/./b/../c", "/a/c"),
+            ("/a//b", "/a/b"),
+            ("/../..", "/"),
+            ("/a/..", "/"),
+            ("/a/b/.", "/a/b/"),
+            ("/a%2Fb", "/a%2Fb"),
+            ("/a%2fb/%2e%2e/c", "/c"),
+            ("/caf%C3%A9", "/café"),
+            ("/%ff", "/\u{fffd}"),
+            ("/", "/"),
+            ("/a/", "/a/"),
+            ("*", "*"),
+            ("/%", "/%"),
+            ("http://host:80/x", "/x"),
+            ("http://host", "/"),
+            ("/.hidden", "/.hidden"),
+        ];
+        for (raw, expect) in cases {
+            assert_eq!(normalise(raw), expect, "{raw}");
+        }
+    }
+
+    #[test]
+    fn hosts_lose_port_case_and_dot() {
+        let headers = HeaderMap::new();
+        for (authority, expect) in [
+            ("Shop.Example.COM:8080", "shop.example.com"),
+            ("[::1]:80", "::1"),
+            ("a.b.", "a.b"),
+            ("", ""),
+        ] {
+            assert_eq!(
+                Head::new(&Method::GET, "/", Some(authority), &headers, None).host(),
+                expect
+            );
+        }
+    }
+
+    #[test]
+    fn queries_and_cookies_are_read() {
+        let mut headers = HeaderMap::new();
+        headers.append("cookie", "a=1; b=\"2\"".parse().unwrap());
+        headers.append("cookie", "c=3".parse().unwrap());
+        let head = Head::new(&Method::GET, "/p?x=1&y=a+b%26c&flag", None, &headers, None);
+        let query: Vec<_> = head.query().map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+        let pairs = [("x", "1"), ("y", "a b&c"), ("flag", "")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        assert_eq!(query, pairs);
+        let cookies: Vec<_> = head.cookies().map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+        assert_eq!(
+            cookies,
+            [("a", "1"), ("b", "2"), ("c", "3")].map(|(n, v)| (n.to_owned(), v.to_owned()))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_never_panics_and_leaves_no_dots(raw in "\\PC*") {
+            let normal = normalise(&raw);
+            if normal != raw.as_str() {
+                prop_assert!(!normal.split('/').any(|segment| segment == ".."));
+            }
+        }
+
+        #[test]
+        fn normalising_plain_paths_is_idempotent(raw in "/[a-z./]{0,40}") {
+            let once = normalise(&raw).into_owned();
+            prop_assert_eq!(normalise(&once).into_owned(), once.clone());
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Conditions on a request's head: what [`MatchSpec`] becomes at load.
+
+use std::fmt;
+
+use http::{HeaderName, Method};
+use ipnet::IpNet;
+
+use super::head::Head;
+use super::text::{Place, Text};
+use crate::config::decode::{Named, Spanned};
+use crate::config::report::Span;
+use crate::config::rule::{FieldSpec, GrpcSpec, MatchSpec, TextSpec};
+
+/// A condition.
+#[derive(Debug, Clone)]
+pub enum Condition {
+    /// One of these methods.
+    Method(Vec<Method>),
+    /// The host.
+    Host(Shown<Text>),
+    /// The path.
+    Path(Shown<Text>),
+    /// A header field.
+    Header(HeaderName, Field),
+    /// A query parameter.
+    Query(Box<str>, Field),
+    /// A cookie.
+    Cookie(Box<str>, Field),
+    /// The client's address lies in one of these.
+    Client(Vec<IpNet>),
+    /// A gRPC call.
+    Grpc,
+    /// All hold.
+    All(Vec<Condition>),
+    /// At least one holds.
+    Any(Vec<Condition>),
+    /// It does not hold.
+    Not(Box<Condition>),
+}
+
+/// A compiled thing with the text that it was written as.
+#[derive(Debug, Clone)]
+pub struct Shown<T> {
+    /// The thing.
+    pub value: T,
+    text: Box<str>,
+}
+
+/// What is asked of a named field.
+#[derive(Debug, Clone)]
+pub enum Field {
+    /// It is there.
+    Present,
+    /// It is not there.
+    Absent,
+    /// One of its values fits.
+    Value(Shown<Text>),
+}
+
+/// A mistake in a condition, and where.
+pub type Mistake = (Span, String);
+
+impl Condition {
+    /// Compiles a whole `match`, collecting every mistake.
+    pub fn compile(spec: &MatchSpec, mistakes: &mut Vec<Mistake>) -> Condition {
+        let mut all = Vec::new();
+        if let Some(methods) = &spec.method {
+            all.push(Condition::Method(
+                methods.value.0.iter().map(|method| method.0.clone()).collect(),
+            ));
+        }
+        if let Some(host) = &spec.host {
+            all.extend(text(host, Place::Host, mistakes).map(Condition::Host));
+        }
+        if let Some(path) = &spec.path {
+            all.extend(text(path, Place::Path, mistakes).map(Condition::Path));
+        }
+        if let Some(grpc) = &spec.grpc {
+            all.push(Condition::Grpc);
+            all.extend(grpc_path(grpc).map(Condition::Path));
+        }
+        if let Some(client) = &spec.client {
+            all.push(Condition::Client(
+                client.value.0.iter().map(|network| network.0).collect(),
+            ));
+        }
+        for (name, field) in spec.headers.iter().flat_map(Named::iter) {
+            match HeaderName::from_bytes(name.value.as_bytes()) {
+                Ok(header) => all.extend(self::field(field, mistakes).map(|field| Condition::Header(header, field))),
+                Err(_) => mistakes.push((
+                    name.span,
+                    format!("`{}` is no header name (RFC 9110, section 5.1)", name.value),
+                )),
+            }
+        }
+        for (name, field) in spec.query.iter().flat_map(Named::iter) {
+            all.extend(self::field(field, mistakes).map(|field| Condition::Query(name.value.as_str().into(), field)));
+        }
+        for (name, field) in spec.cookies.iter().flat_map(Named::iter) {
+            all.extend(self::field(field, mistakes).map(|field| Condition::Cookie(name.value.as_str().into(), field)));
+        }
+        let branches = |specs: &Option<Spanned<Vec<MatchSpec>>>, mistakes: &mut Vec<Mistake>| {
+            let specs = specs.as_ref()?;
+            if specs.value.is_empty() {
+                mistakes.push((
+                    specs.span,
+                    "the list is empty; leave the key out, or give at least one condition".into(),
+                ));
+            }
+            Some(
+                specs
+                    .value
+                    .iter()
+                    .map(|spec| Condition::compile(spec, mistakes))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        all.extend(branches(&spec.any, mistakes).map(Condition::Any));
+        all.extend(branches(&spec.all, mistakes).into_iter().flatten());
+        if let Some(not) = &spec.not {
+            all.push(Condition::Not(Box::new(Condition::compile(not, mistakes))));
+        }
+        match <[Condition; 1]>::try_from(all) {
+            Ok([one]) => one,
+            Err(all) => Condition::All(all),
+        }
+    }
+
+    /// Whether it holds for every request.
+    pub fn is_always(&self) -> bool {
+        matches!(self, Condition::All(all) if all.iter().all(Condition::is_always))
+    }
+
+    /// Whether it holds for no request, as far as its form tells.
+    pub fn is_never(&self) -> bool {
+        match self {
+            Condition::Not(not) => not.is_always(),
+            Condition::All(all) => all.iter().any(Condition::is_never),
+            Condition::Any(any) => any.iter().all(Condition::is_never),
+            _ => false,
+        }
+    }
+
+    /// Whether the head fits.
+    pub fn matches(&self, head: &Head<'_>) -> bool {
+        match self {
+            Condition::Method(methods) => methods.contains(head.method),
+            Condition::Host(text) => text.value.matches(head.host()),
+            Condition::Path(text) => text.value.matches(head.path()),
+            Condition::Header(name, field) => field.matches(
+                head.headers
+                    .get_all(name)
+                    .iter()
+                    .map(|value| String::from_utf8_lossy(value.as_bytes())),
+            ),
+            Condition::Query(name, field) => field.matches(
+                head.query()
+                    .filter(|(other, _)| *other == **name)
+                    .map(|(_, value)| value),
+            ),
+            Condition::Cookie(name, field) => field.matches(
+                head.cookies()
+                    .filter(|(other, _)| *other == **name)
+                    .map(|(_, value)| value),
+            ),
+            Condition::Client(networks) => head
+                .client
+                .is_some_and(|client| networks.iter().any(|network| network.contains(&client))),
+            Condition::Grpc => head.is_grpc(),
+            Condition::All(all) => all.iter().all(|condition| condition.matches(head)),
+            Condition::Any(any) => any.iter().any(|condition| condition.matches(head)),
+            Condition::Not(not) => !not.matches(head),
+        }
+    }
+
+    /// The conditions that do not hold, in words; empty if the head fits.
+    pub fn failures(&self, head: &Head<'_>) -> Vec<String> {
+        match self {
+            Condition::All(all) => all.iter().flat_map(|condition| condition.failures(head)).collect(),
+            other if other.matches(head) => Vec::new(),
+            Condition::Method(_) => vec![format!("{self}: the request's is {}", head.method)],
+            Condition::Host(_) => vec![format!("{self}: the request's is `{}`", head.host())],
+            Condition::Path(_) => vec![format!("{self}: the request's is `{}`", head.path())],
+            Condition::Client(_) => match head.client {
+                Some(client) => vec![format!("{self}: the client is {client}")],
+                None => vec![format!("{self}: the client has no address")],
+            },
+            Condition::Grpc => vec![format!("{self}: the content type is not application/grpc")],
+            Condition::Header(name, _) => {
+                let values = head.headers.get_all(name).iter();
+                self.field_failure(values.map(|value| String::from_utf8_lossy(value.as_bytes())))
+            }
+            Condition::Query(name, _) => self.field_failure(
+                head.query()
+                    .filter(|(other, _)| *other == **name)
+                    .map(|(_, value)| value),
+            ),
+            Condition::Cookie(name, _) => self.field_failure(
+                head.cookies()
+                    .filter(|(other, _)| **other == **name)
+                    .map(|(_, value)| value),
+            ),
+            other => vec![other.to_string()],
+        }
+    }
+
+    fn field_failure<S: AsRef<str>>(&self, values: impl Iterator<Item = S>) -> Vec<String> {
+        let values: Vec<String> = values.map(|value| format!("`{}`", value.as_ref())).collect();
+        match values.is_empty() {
+            true => vec![format!("{self}: the request has none")],
+            false => vec![format!("{self}: the request's is {}", values.join(", "))],
+        }
+    }
+}
+
+impl Field {
+    fn matches<S: AsRef<str>>(&self, mut values: impl Iterator<Item = S>) -> bool {
+        match self {
+            Field::Present => values.next().is_some(),
+            Field::Absent => values.next().is_none(),
+            Field::Value(text) => values.any(|value| text.value.matches(value.as_ref())),
+        }
+    }
+}
+
+fn text(spec: &Spanned<TextSpec>, place: Place, mistakes: &mut Vec<Mistake>) -> Option<Shown<Text>> {
+    match Text::compile(&spec.value, place) {
+        Ok(value) => Some(Shown {
+            value,
+            text: show(&spec.value),
+        }),
+        Err(message) => {
+            mistakes.push((spec.span, message));
+            None
+        }
+    }
+}
+
+fn field(spec: &Spanned<FieldSpec>, mistakes: &mut Vec<Mistake>) -> Option<Field> {
+    Some(match &spec.value {
+        FieldSpec::Present => Field::Present,
+        FieldSpec::Absent => Field::Absent,
+        FieldSpec::Value(value) => Field::Value(text(
+            &Spanned {
+                value: value.clone(),
+                span: spec.span,
+            },
+            Place::Value,
+            mistakes,
+        )?),
+    })
+}
+
+/// The path of a gRPC call is `/service/method` (gRPC over HTTP/2, "Requests").
+fn grpc_path(spec: &Spanned<GrpcSpec>) -> Option<Shown<Text>> {
+    let value = match (&spec.value.service, &spec.value.method) {
+        (None, None) => return None,
+        (Some(service), None) => Text::Prefix(format!("/{service}/").into()),
+        (Some(service), Some(method)) => Text::Exact(format!("/{service}/{method}").into()),
+        (None, Some(method)) => Text::Suffix(format!("/{method}").into()),
+    };
+    let text = match &value {
+        Text::Prefix(text) => format!("{text}…"),
+        Text::Suffix(text) => format!("…{text}"),
+        Text::Exact(text) => text.to_string(),
+        _ => String::new(),
+    };
+    Some(Shown {
+        value,
+        text: text.into(),
+    })
+}
+
+fn show(spec: &TextSpec) -> Box<str> {
+    let kind = match spec {
+        TextSpec::Plain(text) => return format!("`{text}`").into(),
+        TextSpec::Exact(_) => "exact",
+        TextSpec::Prefix(_) => "prefix",
+        TextSpec::Suffix(_) => "suffix",
+        TextSpec::Contains(_) => "contains",
+        TextSpec::Glob(_) => "glob",
+        TextSpec::Regex(_) => "regex",
+    };
+    format!("{kind} `{}`", spec.text()).into()
+}
+
+impl<T> fmt::Display for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Field::Present => f.write_str("present"),
+            Field::Absent => f.write_str("absent"),
+            Field::Value(text) => text.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn join<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T], by: &str) -> fmt::Result {
+            for (i, item) in items.iter().enumerate() {
+                write!(f, "{}{item}", if i == 0 { "" } else { by })?;
+            }
+            Ok(())
+        }
+        match self {
+            Condition::Method(methods) => {
+                f.write_str("method ")?;
+                join(f, methods, " or ")
+            }
+            Condition::Host(text) => write!(f, "host {text}"),
+            Condition::Path(text) => write!(f, "path {text}"),
+            Condition::Header(name, field) => write!(f, "header {name} {field}"),
+            Condition::Query(name, field) => write!(f, "query {name} {field}"),
+            Condition::Cookie(name, field) => write!(f, "cookie {name} {field}"),
+            Condition::Client(networks) => {
+                f.write_str("client in ")?;
+                join(f, networks, " or ")
+            }
+            Condition::Grpc => f.write_str("gRPC"),
+            Condition::All(all) if all.is_empty() => f.write_str("always"),
+            Condition::All(all) => {
+                f.write_str("all of (")?;
+                join(f, all, ", ")?;
+                f.write_str(")")
+            }
+            Condition::Any(any) => {
+                f.write_str("any of (")?;
+                join(f, any, ", ")?;
+                f.write_str(")")
+            }
+            Condition::Not(not) => write!(f, "not ({not})"),
+        }
+    }
+}

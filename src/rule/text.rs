@@ -1,0 +1,279 @@
+//! Patterns for text: what [`TextSpec`] becomes at load.
+
+use globset::GlobBuilder;
+use regex::{Regex, RegexBuilder};
+
+use crate::config::rule::TextSpec;
+
+/// The largest compiled regular expression, in bytes.
+const MAX_REGEX: usize = 1 << 20;
+
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+pub enum Text {
+    /// The whole text.
+    Exact(Box<str>),
+    /// How the text begins.
+    Prefix(Box<str>),
+    /// How the text ends.
+    Suffix(Box<str>),
+    /// A part of the text.
+    Contains(Box<str>),
+    /// A regular expression, or a glob turned into one.
+    Regex(Box<Regex>),
+}
+
+/// Where a pattern stands: it decides what a plain string and a `*` mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A path: plain strings are globs, `*` stays within a segment.
+    Path,
+    /// A host: plain strings are globs, `*` crosses dots, case does not matter.
+    Host,
+    /// A field's value: plain strings are exact.
+    Value,
+}
+
+impl Text {
+    /// Compiles a pattern.
+    pub fn compile(spec: &TextSpec, place: Place) -> Result<Text, String> {
+        let lower = |text: &str| match place {
+            Place::Host => text.to_ascii_lowercase(),
+            _ => text.to_owned(),
+        };
+        let boxed = |text: &str| lower(text).into_boxed_str();
+        if place == Place::Path {
+            check_path(spec)?;
+        }
+        Ok(match spec {
+            TextSpec::Plain(text) if place == Place::Value => Text::Exact(boxed(text)),
+            TextSpec::Plain(text) | TextSpec::Glob(text) => glob(&lower(text), place)?,
+            TextSpec::Exact(text) => Text::Exact(boxed(text)),
+            TextSpec::Prefix(text) => Text::Prefix(boxed(text)),
+            TextSpec::Suffix(text) => Text::Suffix(boxed(text)),
+            TextSpec::Contains(text) => Text::Contains(boxed(text)),
+            TextSpec::Regex(text) => Text::Regex(Box::new(regex(text, place)?)),
+        })
+    }
+
+    /// Whether `text` fits.
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Text::Exact(pattern) => text == &**pattern,
+            Text::Prefix(pattern) => text.starts_with(&**pattern),
+            Text::Suffix(pattern) => text.ends_with(&**pattern),
+            Text::Contains(pattern) => text.contains(&**pattern),
+            Text::Regex(pattern) => pattern.is_match(text),
+        }
+    }
+}
+
+/// Paths are matched decoded and begin with a slash; a pattern that can match none is a mistake.
+fn check_path(spec: &TextSpec) -> Result<(), String> {
+    let text = spec.text();
+    let whole = matches!(
+        spec,
+        TextSpec::Plain(_) | TextSpec::Exact(_) | TextSpec::Prefix(_) | TextSpec::Glob(_)
+    );
+    if whole && !text.starts_with(['/', '*', '{', '[', '?']) {
+        return Err(format!("a path begins with `/`: `/{text}`"));
+    }
+    if matches!(spec, TextSpec::Regex(_)) {
+        return Ok(());
+    }
+    let protected = text.replace("%2F", "%252F").replace("%2f", "%252F");
+    let decoded = percent_encoding::percent_decode_str(&protected).decode_utf8_lossy();
+    match decoded == text {
+        true => Ok(()),
+        false => Err(format!(
+            "paths are matched percent-decoded (only %2F stays): write `{decoded}`"
+        )),
+    }
+}
+
+fn regex(text: &str, place: Place) -> Result<Regex, String> {
+    let mut builder = RegexBuilder::new(text);
+    builder.size_limit(MAX_REGEX);
+    if place == Place::Host {
+        // The flag is written into the pattern, so that it survives being matched together with others.
+        builder = RegexBuilder::new(&format!("(?i:{text})"));
+        builder.size_limit(MAX_REGEX);
+    }
+    builder.build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => "this regular expression is too large once compiled (1 MiB)".to_owned(),
+        other => {
+            let lines = other.to_string();
+            let reason = lines
+                .lines()
+                .last()
+                .unwrap_or("")
+                .trim()
+                .trim_start_matches("error: ")
+                .to_owned();
+            format!("not a regular expression: {reason}")
+        }
+    })
+}
+
+/// A glob as a pattern: `*` and `?` within a segment, `**` across, `{a,b}`, `[abc]`. A final `/**` matches the folder too.
+fn glob(text: &str, place: Place) -> Result<Text, String> {
+    if !text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+        return Ok(Text::Exact(text.into()));
+    }
+    if let Some(folder) = text.strip_suffix("/**").filter(|_| place == Place::Path) {
+        let inner = if folder.is_empty() {
+            String::new()
+        } else {
+            glob_regex(folder, place)?
+        };
+        return regex(&format!("(?s)^{inner}(?:/.*)?$"), Place::Value).map(|r| Text::Regex(Box::new(r)));
+    }
+    let inner = glob_regex(text, place)?;
+    regex(&format!("(?s)^{inner}$"), Place::Value).map(|r| Text::Regex(Box::new(r)))
+}
+
+/// A glob's regular expression without flags and anchors.
+fn glob_regex(text: &str, place: Place) -> Result<String, String> {
+    let glob = GlobBuilder::new(text)
+        .literal_separator(place == Place::Path)
+        .backslash_escape(true)
+        .build()
+        .map_err(|error| format!("not a glob: {}", error.kind()))?;
+    let full = glob.regex();
+    let bare = full.strip_prefix("(?-u)^").and_then(|rest| rest.strip_suffix('$'));
+    bare.map(characters).ok_or_else(|| format!("not a glob: {text}"))
+}
+
+/// globset writes patterns over bytes, `é` as `\xc3\xa9`; ours are over characters.
+fn characters(pattern: &str) -> String {
+    let mut text = String::with_capacity(pattern.len());
+    let mut bytes = Vec::new();
+    let mut rest = pattern;
+    while !rest.is_empty() {
+        let hex = rest.strip_prefix("\\x").and_then(|hex| hex.get(..2));
+        let byte = hex
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+            .filter(|byte| !byte.is_ascii());
+        if let Some(byte) = byte {
+            bytes.push(byte);
+            rest = rest.get(4..).unwrap_or("");
+            continue;
+        }
+        text.push_str(&String::from_utf8_lossy(&std::mem::take(&mut bytes)));
+        // An escape is taken whole, so that the `x` after an escaped backslash is none.
+        let taken = if rest.starts_with('\\') { 2 } else { 1 };
+        let end = rest.char_indices().nth(taken).map_or(rest.len(), |(at, _)| at);
+        let (head, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        text.push_str(head);
+        rest = tail;
+    }
+    text.push_str(&String::from_utf8_lossy(&bytes));
+    text
+}
+
+/// Literal texts of which every match of a pattern has all: the one that it begins with, and those within. Read off the
+/// parsed expression, from its outermost sequence.
+pub fn literals(pattern: &str) -> (Option<String>, Vec<String>) {
+    use regex_syntax::hir::{HirKind, Look};
+    let Ok(hir) = regex_syntax::parse(pattern) else {
+        return (None, Vec::new());
+    };
+    let parts = match hir.kind() {
+        HirKind::Concat(parts) => parts.as_slice(),
+        _ => std::slice::from_ref(&hir),
+    };
+    let anchored = matches!(
+        parts.first().map(regex_syntax::hir::Hir::kind),
+        Some(HirKind::Look(Look::Start))
+    );
+    let mut prefix = None;
+    let mut within = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
+        // One that ends within a character is of no use here, and is left out.
+        let HirKind::Literal(literal) = part.kind() else {
+            continue;
+        };
+        let Ok(text) = std::str::from_utf8(&literal.0) else {
+            continue;
+        };
+        match anchored && at == 1 {
+            true => prefix = Some(text.to_owned()),
+            false => within.push(text.to_owned()),
+        }
+    }
+    (prefix, within)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(pattern: &str) -> Text {
+        Text::compile(&TextSpec::Plain(pattern.into()), Place::Path).unwrap()
+    }
+
+    #[test]
+    fn path_globs() {
+        let cases = [
+            ("/api/*/checkout/**", "/api/v1/checkout/x/y", true),
+            ("/api/*/checkout/**", "/api/v1/checkout", true),
+            ("/api/*/checkout/**", "/api/v1/checkout/", true),
+            ("/api/*/checkout/**", "/api/v1/v2/checkout/x", false),
+            ("/api/*/checkout/**", "/api/v1/checkouts", false),
+            ("/**", "/", true),
+            ("/**", "/a/b", true),
+            ("/a/**/b", "/a/b", true),
+            ("/a/**/b", "/a/x/y/b", true),
+            ("/a/*.json", "/a/x.json", true),
+            ("/a/*.json", "/a/b/x.json", false),
+            ("/a/{b,c}", "/a/c", true),
+            ("/a/?", "/a/é", true),
+            ("/plain", "/plain", true),
+            ("/plain", "/plain/", false),
+            ("**/x", "/a/b/x", true),
+            ("/caf*", "/café", true),
+            ("/café/*", "/café/x", true),
+            ("/[é]x", "/éx", true),
+            ("/{ä,ö}/**", "/ö/x", true),
+            ("{/a,/b}/*", "/b/x", true),
+        ];
+        for (pattern, text, expect) in cases {
+            assert_eq!(path(pattern).matches(text), expect, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn host_globs_cross_dots_and_ignore_case() {
+        let host = Text::compile(&TextSpec::Plain("*.Example.com".into()), Place::Host).unwrap();
+        assert!(host.matches("a.b.example.com"));
+        assert!(!host.matches("example.com"));
+        let host = Text::compile(&TextSpec::Regex("^SHOP\\.".into()), Place::Host).unwrap();
+        assert!(host.matches("shop.example.com"));
+    }
+
+    #[test]
+    fn literals_are_read_off_patterns() {
+        let of = |text: &Text| match text {
+            Text::Regex(pattern) => literals(pattern.as_str()),
+            other => panic!("{other:?}"),
+        };
+        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            of(&path("/api/*/checkout/**")),
+            (Some("/api/".into()), list(&["/checkout"]))
+        );
+        assert_eq!(of(&path("/x/y/**")), (Some("/x/y".into()), vec![]));
+        assert_eq!(literals("^/re-123/[0-9]+$"), (Some("/re-123/".into()), vec![]));
+        assert_eq!(literals("/items/[0-9]+/r5$"), (None, list(&["/items/", "/r5"])));
+        assert_eq!(literals("^(/a|/b)"), (None, vec![]));
+        assert_eq!(literals("abc"), (None, list(&["abc"])));
+    }
+
+    #[test]
+    fn bad_patterns_say_why() {
+        let error = |spec| Text::compile(&spec, Place::Path).unwrap_err();
+        assert!(error(TextSpec::Regex("(".into())).contains("unclosed group"));
+        assert!(error(TextSpec::Plain("/a/[".into())).contains("not a glob"));
+        assert!(error(TextSpec::Plain("api".into())).contains("`/api`"));
+    }
+}

@@ -1,0 +1,378 @@
+//! Which of the matching requests are hit: what [`WhenSpec`] becomes at load, and the order of its questions.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::draw::{Draw, KeyHash};
+use super::head::Head;
+use crate::config::rule::{KeySpec, LimitsSpec, ScheduleSpec, WhenSpec};
+use crate::config::units::{Percentage, Time};
+
+/// The conditions of a rule that are not about the request's head.
+#[derive(Debug, Clone, Default)]
+pub struct When {
+    /// The share that is hit, in parts per million.
+    pub ppm: u32,
+    /// What a draw depends on.
+    pub key: Key,
+    /// Only the first N requests of each key.
+    pub attempts: Option<u32>,
+    /// Only every Nth matching request.
+    pub every: Option<u64>,
+    /// A time window.
+    pub schedule: Option<Schedule>,
+    /// The blast radius.
+    pub limits: Limits,
+    /// Only where the request asks for it.
+    pub requested: bool,
+}
+
+/// A time window since the rule was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    start: Duration,
+    duration: Option<Duration>,
+    repeat: Option<Duration>,
+}
+
+/// The blast radius.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests under the rule's faults at the same time.
+    pub active: Option<u32>,
+    /// Requests hit in all.
+    pub total: Option<u64>,
+    /// Share of the matching requests, in parts per million.
+    pub share: Option<u32>,
+    /// How long after it was loaded the rule stops.
+    pub expires: Option<Duration>,
+}
+
+/// What a draw depends on, with the word that goes into the hash.
+#[derive(Debug, Clone, Default)]
+pub struct Key {
+    spec: KeySpec,
+    kind: String,
+}
+
+/// Why a matching request is not hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The rule is `enabled: false`.
+    Disabled,
+    /// An earlier rule ended the request.
+    Ended,
+    /// The request does not ask for it.
+    NotRequested,
+    /// `limits.expires` has passed.
+    Expired,
+    /// Outside the schedule's window.
+    OutOfSchedule {
+        /// Time since the rule was loaded.
+        at: Duration,
+    },
+    /// Not an Nth request.
+    Every {
+        /// The request's number.
+        ordinal: u64,
+        /// The rule's `every`.
+        every: u64,
+    },
+    /// The draw is not below the percentage.
+    Percentage {
+        /// The draw, in parts per million.
+        drawn: u32,
+        /// The percentage, in parts per million.
+        ppm: u32,
+    },
+    /// The key has had its attempts.
+    Attempts {
+        /// Which attempt of its key it is, from 1.
+        attempt: u32,
+        /// The rule's `attempts`.
+        attempts: u32,
+    },
+    /// The outcome of `choose` that was drawn has no faults.
+    Untouched,
+    /// `limits.active` requests are under the rule's faults.
+    LimitActive,
+    /// `limits.total` requests have been hit.
+    LimitTotal,
+    /// One more would be more than `limits.share`.
+    LimitShare,
+}
+
+impl When {
+    /// Checks a `when`. Errors name what can never fire.
+    pub fn compile(spec: Option<&WhenSpec>) -> Result<When, String> {
+        let Some(spec) = spec else {
+            return Ok(When {
+                ppm: Percentage::ALL.ppm(),
+                ..When::default()
+            });
+        };
+        let limits = spec
+            .limits
+            .as_ref()
+            .map(|limits| Limits::from(&limits.value))
+            .unwrap_or_default();
+        let schedule = spec
+            .schedule
+            .as_ref()
+            .map(|schedule| Schedule::compile(&schedule.value))
+            .transpose()?;
+        if let (Some(schedule), Some(expires)) = (&schedule, limits.expires)
+            && schedule.start >= expires
+        {
+            return Err("the rule can never fire: it expires before its schedule starts".into());
+        }
+        if limits.expires.is_some_and(|expires| expires.is_zero()) {
+            return Err("the rule can never fire: it expires at once".into());
+        }
+        let key = Key::new(spec.key.as_ref().map(|key| key.value.clone()).unwrap_or_default());
+        if spec.attempts.is_some() && key.spec == KeySpec::Ordinal {
+            return Err("`attempts` counts the requests of a key, and by default every request has a key of its own; \
+                        add `key: header:NAME`, `key: client`, …, or use `limits: {total: N}` to hit the first N requests"
+                .into());
+        }
+        Ok(When {
+            ppm: spec.percentage.unwrap_or(Percentage::ALL).ppm(),
+            key,
+            attempts: spec.attempts.as_ref().map(|attempts| attempts.value.get()),
+            every: spec.every.map(std::num::NonZeroU64::get),
+            schedule,
+            limits,
+            requested: spec.requested,
+        })
+    }
+
+    /// Whether every matching request is hit, for ever.
+    pub fn is_always(&self) -> bool {
+        self.ppm == Percentage::ALL.ppm()
+            && self.attempts.is_none()
+            && self.every.is_none()
+            && self.schedule.is_none()
+            && self.limits == Limits::default()
+            && !self.requested
+    }
+
+    /// The questions that need only the clock.
+    pub fn open(&self, since: Duration) -> Result<(), Reason> {
+        if self.limits.expires.is_some_and(|expires| since >= expires) {
+            return Err(Reason::Expired);
+        }
+        match self.schedule {
+            Some(schedule) if !schedule.is_open(since) => Err(Reason::OutOfSchedule { at: since }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The question that needs only the request's number.
+    pub fn every(&self, ordinal: u64) -> Result<(), Reason> {
+        match self.every {
+            Some(every) if !ordinal.is_multiple_of(every) => Err(Reason::Every { ordinal, every }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The question that needs only the draw.
+    pub fn drawn(&self, draw: Draw) -> Result<(), Reason> {
+        match draw.fires(self.ppm) {
+            true => Ok(()),
+            false => Err(Reason::Percentage {
+                drawn: draw.percentage_ppm(),
+                ppm: self.ppm,
+            }),
+        }
+    }
+}
+
+impl Schedule {
+    fn compile(spec: &ScheduleSpec) -> Result<Schedule, String> {
+        let schedule = Schedule {
+            start: spec.start.map(Time::get).unwrap_or_default(),
+            duration: spec.duration.map(Time::get),
+            repeat: spec.repeat.map(Time::get),
+        };
+        if schedule.duration.is_some_and(|duration| duration.is_zero()) {
+            return Err("the schedule can never be open: its `duration` is 0s".into());
+        }
+        match (schedule.duration, schedule.repeat) {
+            (None, Some(_)) => Err("a schedule with `repeat` needs a `duration`: how long each window is open".into()),
+            (Some(duration), Some(repeat)) if repeat < duration => Err(format!(
+                "the windows overlap: `repeat` ({}) is shorter than `duration` ({})",
+                Time::saturating(repeat),
+                Time::saturating(duration)
+            )),
+            _ => Ok(schedule),
+        }
+    }
+
+    /// Whether the window is open at a time since the rule was loaded.
+    pub fn is_open(&self, since: Duration) -> bool {
+        let Some(inside) = since.checked_sub(self.start) else {
+            return false;
+        };
+        let Some(duration) = self.duration else { return true };
+        let inside = match self.repeat {
+            Some(repeat) => Duration::from_nanos_u128(inside.as_nanos() % repeat.as_nanos().max(1)),
+            None => inside,
+        };
+        inside < duration
+    }
+}
+
+impl From<&LimitsSpec> for Limits {
+    fn from(spec: &LimitsSpec) -> Self {
+        Limits {
+            active: spec.active.map(std::num::NonZeroU32::get),
+            total: spec.total.map(std::num::NonZeroU64::get),
+            share: spec.share.map(Percentage::ppm),
+            expires: spec.expires.map(Time::get),
+        }
+    }
+}
+
+impl Key {
+    /// Prepares a key.
+    pub fn new(spec: KeySpec) -> Key {
+        Key {
+            kind: spec.to_string(),
+            spec,
+        }
+    }
+
+    /// The request's key. A request that lacks it (no such header, a client without an address) counts as one of its
+    /// own, by its ordinal.
+    pub fn hash(&self, head: &Head<'_>, ordinal: u64) -> KeyHash {
+        self.value(head, |bytes| KeyHash::of(&self.kind, bytes))
+            .unwrap_or_else(|| KeyHash::ordinal(ordinal))
+    }
+
+    /// The request's key as text; `None` where its ordinal stands for it.
+    pub fn text(&self, head: &Head<'_>) -> Option<String> {
+        self.value(head, |bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// Whether each request has a key of its own.
+    pub fn is_ordinal(&self) -> bool {
+        self.spec == KeySpec::Ordinal
+    }
+
+    fn value<T>(&self, head: &Head<'_>, then: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        match &self.spec {
+            KeySpec::Ordinal => None,
+            KeySpec::Client => head.client.map(|client| then(client.to_string().as_bytes())),
+            KeySpec::Path => Some(then(head.path().as_bytes())),
+            KeySpec::Header(name) => head.headers.get(name).map(|value| then(value.as_bytes())),
+            KeySpec::Cookie(name) => head
+                .cookies()
+                .find(|(n, _)| n == name)
+                .map(|(_, value)| then(value.as_bytes())),
+            KeySpec::Query(name) => head
+                .query()
+                .find(|(n, _)| n == name)
+                .map(|(_, value)| then(value.as_bytes())),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.spec.fmt(f)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Disabled => f.write_str("the rule is disabled"),
+            Reason::Ended => f.write_str("an earlier rule ends the request"),
+            Reason::NotRequested => f.write_str("requested: the request has none of the x-envoy-fault headers"),
+            Reason::Expired => f.write_str("limits.expires: the rule's time is over"),
+            Reason::OutOfSchedule { at } => write!(f, "schedule: closed at {}", Time::saturating(*at)),
+            Reason::Every { ordinal, every } => write!(f, "every {every}: this is request {ordinal}"),
+            Reason::Percentage { drawn, ppm } => {
+                write!(f, "percentage {}: drew {}", Percentage::from_ppm(*ppm), percent(*drawn))
+            }
+            Reason::Attempts { attempt, attempts } => {
+                write!(f, "attempts {attempts}: this is attempt {attempt} of its key")
+            }
+            Reason::Untouched => f.write_str("the outcome that was drawn has no faults"),
+            Reason::LimitActive => f.write_str("limits.active is reached"),
+            Reason::LimitTotal => f.write_str("limits.total is reached"),
+            Reason::LimitShare => f.write_str("limits.share would be exceeded"),
+        }
+    }
+}
+
+/// Parts per million as a percentage, with four decimals.
+pub fn percent(ppm: u32) -> String {
+    format!("{}.{:04}%", ppm / 10_000, ppm % 10_000)
+}
+
+/// Parts per million as a fraction of one, with six decimals.
+pub fn percent_fraction(ppm: u32) -> String {
+    format!("{}.{:06}", ppm / 1_000_000, ppm % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn windows_open_close_and_repeat() {
+        let schedule = Schedule {
+            start: seconds(30),
+            duration: Some(seconds(10)),
+            repeat: Some(seconds(60)),
+        };
+        for (at, open) in [
+            (0, false),
+            (29, false),
+            (30, true),
+            (39, true),
+            (40, false),
+            (89, false),
+            (90, true),
+            (100, false),
+        ] {
+            assert_eq!(schedule.is_open(seconds(at)), open, "at {at}");
+        }
+        let once = Schedule {
+            start: seconds(0),
+            duration: None,
+            repeat: None,
+        };
+        assert!(once.is_open(seconds(1_000_000)));
+    }
+
+    #[test]
+    fn what_can_never_fire_is_an_error() {
+        let error = |yaml: &str| {
+            let spec: WhenSpec = serde_yaml::from_str(yaml).unwrap();
+            When::compile(Some(&spec)).unwrap_err()
+        };
+        assert!(error("{schedule: {duration: 0s}}").contains("never be open"));
+        assert!(error("{schedule: {duration: 10s, repeat: 5s}}").contains("overlap"));
+        assert!(error("{schedule: {repeat: 5s}}").contains("needs a `duration`"));
+        assert!(error("{schedule: {start: 1m}, limits: {expires: 30s}}").contains("expires before"));
+        assert!(error("{attempts: 2}").contains("key of its own"));
+    }
+
+    #[test]
+    fn a_request_without_the_key_is_one_of_its_own() {
+        let key = Key::new("header:x-user".parse().unwrap());
+        let mut headers = http::HeaderMap::new();
+        let hash = |headers: &http::HeaderMap, ordinal| {
+            key.hash(&Head::new(&http::Method::GET, "/", None, headers, None), ordinal)
+        };
+        assert_ne!(hash(&headers, 1), hash(&headers, 2));
+        headers.insert("x-user", "ada".parse().unwrap());
+        assert_eq!(hash(&headers, 1), hash(&headers, 2));
+    }
+}
