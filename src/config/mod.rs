@@ -1,8 +1,105 @@
 //! What the YAML may say: loading, units, validation, errors with positions.
 
+#[macro_use]
+pub mod forms;
 pub mod decode;
 pub mod env;
 pub mod load;
 pub mod report;
+pub mod root;
+pub mod rule;
+pub mod rules;
+pub mod snapshot;
 pub mod units;
+pub mod upstream;
 pub mod yaml;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use self::decode::decode;
+use self::report::{Diagnostic, Report};
+use self::root::{ConfigSpec, FragmentSpec};
+use self::snapshot::{Inputs, Snapshot};
+
+/// The demo: the commented default configuration, built in.
+pub const DEMO: &str = include_str!("../../config/squall.yaml");
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file, and what it includes.
+    File(PathBuf),
+    /// [`DEMO`].
+    Demo,
+}
+
+/// Reads, checks and compiles a configuration.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn load(source: &Source, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let tree = match source {
+        Source::File(path) => load::load_tree(load::Start::Path(path), &load::Disk, &environment),
+        Source::Demo => load::load_tree(
+            load::Start::Text {
+                name: "demo",
+                text: DEMO,
+            },
+            &load::Disk,
+            &environment,
+        ),
+    };
+    build(tree, inputs)
+}
+
+/// Checks and compiles a text: for tests, and for configurations that are in no file.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn load_text(name: &str, text: &str, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
+    let environment = |name: &str| std::env::var(name).ok();
+    build(
+        load::load_tree(load::Start::Text { name, text }, &load::Disk, &environment),
+        inputs,
+    )
+}
+
+fn build(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
+    let mut diagnostics = tree.diagnostics;
+    let sources = Arc::new(tree.sources);
+    let mut documents = tree.documents.iter();
+    let Some(mut spec) = documents
+        .next()
+        .and_then(|main| decode::<ConfigSpec>(main, &mut diagnostics))
+    else {
+        return Err(Report::new(diagnostics, sources));
+    };
+    for document in documents {
+        if let Some(fragment) = decode::<FragmentSpec>(document, &mut diagnostics) {
+            merge(&mut spec, fragment, &mut diagnostics);
+        }
+    }
+    // What was left out because of an error is missing from what follows: only a whole configuration is compiled in
+    // earnest, but the rest is still checked, so that all errors are shown at once.
+    Snapshot::build(spec, sources, tree.files, diagnostics, inputs)
+}
+
+fn merge(spec: &mut ConfigSpec, fragment: FragmentSpec, diagnostics: &mut Vec<Diagnostic>) {
+    let mut twice = |what: &str, first: report::Span, name: &decode::Spanned<String>| {
+        let message = format!("two {what} have the name `{}`", name.value);
+        diagnostics.push(Diagnostic::error(name.span, message).also(first, "the first is here"));
+    };
+    for (name, listener) in fragment.listeners {
+        if let Err((first, name, _)) = spec.listeners.insert(name, listener) {
+            twice("listeners", first, &name);
+        }
+    }
+    for (name, upstream) in fragment.upstreams {
+        if let Err((first, name, _)) = spec.upstreams.insert(name, upstream) {
+            twice("upstreams", first, &name);
+        }
+    }
+    spec.rules.extend(fragment.rules);
+}

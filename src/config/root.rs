@@ -1,0 +1,290 @@
+//! The file's top level as typed, and everything in it that is not an upstream or a rule.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::decode::{Named, Spanned};
+use super::forms::OneOrMany;
+use super::rule::{NetworkSpec, RuleSpec};
+use super::units::{Percentage, Time};
+use super::upstream::UpstreamSpec;
+
+/// A whole configuration: one file and what it includes.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "squall configuration")]
+pub struct ConfigSpec {
+    /// More files with `listeners`, `upstreams` and `rules`: paths or globs, relative to this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include: Option<OneOrMany<String>>,
+    /// What all draws come from: the same seed gives the same faults. Absent: drawn at start, logged, and exported as a metric.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// How many worker threads carry requests. Absent: one for each processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<Spanned<NonZeroUsize>>,
+    /// The side port: metrics, health, API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<AdminSpec>,
+    /// The log on standard error.
+    #[serde(default)]
+    pub log: LogSpec,
+    /// How squall shows what it injected.
+    #[serde(default)]
+    pub reveal: RevealSpec,
+    /// How squall stops.
+    #[serde(default)]
+    pub shutdown: ShutdownSpec,
+    /// What squall may use at most.
+    #[serde(default)]
+    pub bounds: BoundsSpec,
+    /// The addresses that squall accepts on, by name.
+    #[serde(default)]
+    pub listeners: Named<ListenerSpec>,
+    /// The targets, by name.
+    #[serde(default)]
+    pub upstreams: Named<Spanned<UpstreamSpec>>,
+    /// The rules, tried in this order.
+    #[serde(default)]
+    pub rules: Vec<RuleSpec>,
+}
+
+/// An included file.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FragmentSpec {
+    /// More listeners, by name.
+    #[serde(default)]
+    pub listeners: Named<ListenerSpec>,
+    /// More upstreams, by name.
+    #[serde(default)]
+    pub upstreams: Named<Spanned<UpstreamSpec>>,
+    /// More rules; they come after those of the including file.
+    #[serde(default)]
+    pub rules: Vec<RuleSpec>,
+}
+
+/// The side port.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSpec {
+    /// Where it listens. Absent: 127.0.0.1:9900.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Spanned<AddressSpec>>,
+    /// What callers must send as `Authorization: Bearer …`; required where the address is not on loopback.
+    #[serde(default, skip_serializing)]
+    pub token: Option<Spanned<String>>,
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AddressSpec {
+    /// An IP address and a port; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A unix socket's path.
+    Unix(PathBuf),
+}
+
+impl FromStr for AddressSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                "" => Err("the socket's path is missing: unix:/run/squall.sock".into()),
+                path => Ok(AddressSpec::Unix(path.into())),
+            };
+        }
+        let text = text.replacen("localhost:", "127.0.0.1:", 1);
+        let text = match text.strip_prefix(':') {
+            Some(port) => Cow::from(format!("0.0.0.0:{port}")),
+            None => Cow::from(text),
+        };
+        text.parse().map(AddressSpec::Tcp).map_err(|_| {
+            let what = "write an IP address and a port such as 127.0.0.1:8080 or [::1]:8080, or unix:/run/squall.sock";
+            format!("`{text}` is no address to listen on; {what}")
+        })
+    }
+}
+
+impl std::fmt::Display for AddressSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AddressSpec::Tcp(address) => write!(f, "{address}"),
+            AddressSpec::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+string_form!(
+    AddressSpec,
+    "Address",
+    "an address such as 127.0.0.1:8080 or unix:/run/squall.sock",
+    r"^unix:.+$|:[0-9]+$|\$\{"
+);
+
+/// An address that squall accepts on.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerSpec {
+    /// Where it listens: 127.0.0.1:8080, or unix:/run/squall.sock.
+    pub address: Spanned<AddressSpec>,
+    /// `http`: HTTP/1.1 and HTTP/2, by ALPN over TLS and by prior knowledge without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Spanned<ProtocolSpec>>,
+    /// The name of the upstream that requests go to.
+    pub upstream: Spanned<String>,
+    /// Certificates, for HTTPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Spanned<ListenerTlsSpec>>,
+    /// Proxies in front of squall whose `X-Forwarded-For` is believed, as addresses or networks. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_proxies: Option<OneOrMany<NetworkSpec>>,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProtocolSpec {
+    /// HTTP/1.x and HTTP/2.
+    Http,
+    /// Bytes.
+    Tcp,
+}
+
+/// A listener's certificates: PEM files, relative to the configuration file.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTlsSpec {
+    /// The certificate chain.
+    pub certificate: Spanned<PathBuf>,
+    /// The private key.
+    pub key: Spanned<PathBuf>,
+    /// The authority that clients' certificates must come from: mutual TLS. Absent: clients need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<Spanned<PathBuf>>,
+}
+
+/// The log on standard error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSpec {
+    /// One line of text or one JSON object for each event.
+    pub format: LogFormat,
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`.
+    pub level: LogLevel,
+    /// Whether each request gets a line.
+    pub access: bool,
+    /// The share of requests that get a line; those with an injected fault or a server error always do.
+    pub sample: Percentage,
+}
+
+impl Default for LogSpec {
+    fn default() -> Self {
+        LogSpec {
+            format: LogFormat::Text,
+            level: LogLevel::Info,
+            access: true,
+            sample: Percentage::ALL,
+        }
+    }
+}
+
+/// The log's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what looks wrong.
+    Warn,
+    /// And what happened, requests included.
+    Info,
+    /// And how.
+    Debug,
+    /// And everything else.
+    Trace,
+}
+
+/// How squall shows what it injected.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RevealSpec {
+    /// The `Squall-Fault` response header.
+    pub header: bool,
+    /// `Server-Timing: squall;dur=…`, the injected wait in milliseconds.
+    pub server_timing: bool,
+}
+
+impl Default for RevealSpec {
+    fn default() -> Self {
+        RevealSpec {
+            header: true,
+            server_timing: true,
+        }
+    }
+}
+
+/// How squall stops.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownSpec {
+    /// How long requests in flight may take to finish after SIGTERM. Default: 8s, within docker's 10s.
+    pub grace: Time,
+}
+
+/// What squall may use at most.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BoundsSpec {
+    /// Connections at once, for each listener; beyond it new ones wait. Default: 10000.
+    pub connections: NonZeroU32,
+    /// Keys remembered, for each rule with `attempts` and each `quota`; beyond it the longest unused is forgotten. Default: 65536.
+    pub keys: NonZeroU32,
+    /// Requests held in injected waits at once; beyond it a request passes without, and is counted. Default: 20000.
+    pub held: NonZeroU32,
+    /// The longest single injected wait. Default: 1h.
+    pub delay: Time,
+}
+
+impl Default for ShutdownSpec {
+    fn default() -> Self {
+        ShutdownSpec {
+            grace: Time::from_millis(8_000),
+        }
+    }
+}
+
+impl Default for BoundsSpec {
+    fn default() -> Self {
+        BoundsSpec {
+            connections: nonzero(10_000),
+            keys: nonzero(65_536),
+            held: nonzero(20_000),
+            delay: Time::from_millis(3_600_000),
+        }
+    }
+}
+
+const fn nonzero(n: u32) -> NonZeroU32 {
+    match NonZeroU32::new(n) {
+        Some(n) => n,
+        None => NonZeroU32::MIN,
+    }
+}

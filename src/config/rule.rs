@@ -1,0 +1,490 @@
+//! Rules as typed: `match`, `when`, `faults`, `choose`.
+
+use std::borrow::Cow;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::str::FromStr;
+
+use http::HeaderName;
+use ipnet::IpNet;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::decode::{Named, Spanned};
+use super::forms::{self, OneOrMany, Scalar, ShortForm};
+use super::units::{Percentage, Time};
+use crate::fault::FaultSpec;
+
+/// Which requests, which of those, and what then happens to them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSpec {
+    /// The rule's name: unique, and the same in metrics, headers and logs. Draws depend on it.
+    pub name: Spanned<String>,
+    /// The listener, or the listeners, that the rule belongs to. Absent: every listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Spanned<OneOrMany<String>>>,
+    /// `false`: loaded, checked and shown, never drawn.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub enabled: bool,
+    /// `true`: decides, counts and logs, but injects nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shadow: bool,
+    /// The requests that the rule is about. Absent: all of them.
+    #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
+    pub matches: Option<MatchSpec>,
+    /// Which of the matching requests are hit. Absent: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Spanned<WhenSpec>>,
+    /// What happens, in this order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<Spanned<Vec<Spanned<FaultSpec>>>>,
+    /// Instead of `faults`: one of several outcomes, drawn by weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choose: Option<Spanned<Vec<Spanned<OutcomeSpec>>>>,
+}
+
+/// One of the outcomes of `choose`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutcomeSpec {
+    /// The outcome's share is its weight over the sum of all weights.
+    pub weight: u32,
+    /// What happens. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Spanned<FaultSpec>>,
+}
+
+/// Conditions on a request's head. All that are given must hold.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MatchSpec {
+    /// One method, or several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Spanned<OneOrMany<MethodSpec>>>,
+    /// The host of the request, without the port. A plain string is a glob; `*` crosses dots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Spanned<TextSpec>>,
+    /// The path, percent-decoded and normalised. A plain string is a glob: `*` stays within a segment, `**` does not,
+    /// and a final `/**` also matches the folder itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Spanned<TextSpec>>,
+    /// Header fields by name. A plain string is an exact value; `present` and `absent` ask for the name only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Named<Spanned<FieldSpec>>>,
+    /// Query parameters by name, percent-decoded; as for `headers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<Named<Spanned<FieldSpec>>>,
+    /// Cookies by name; as for `headers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookies: Option<Named<Spanned<FieldSpec>>>,
+    /// The client's address: an address or a network in CIDR form, or several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Spanned<OneOrMany<NetworkSpec>>>,
+    /// A gRPC call (a request whose content type is `application/grpc`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<Spanned<GrpcSpec>>,
+    /// At least one of these must hold too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub any: Option<Spanned<Vec<MatchSpec>>>,
+    /// All of these must hold too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<Spanned<Vec<MatchSpec>>>,
+    /// This must not hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not: Option<Box<MatchSpec>>,
+}
+
+/// A gRPC call's names, as in its path `/service/method`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcSpec {
+    /// The full name of the service, package included: `shop.Cart`. Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The method: `Add`. Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+}
+
+/// A pattern for a piece of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextSpec {
+    /// A plain string; what it means depends on the place.
+    Plain(String),
+    /// The whole text.
+    Exact(String),
+    /// How the text begins.
+    Prefix(String),
+    /// How the text ends.
+    Suffix(String),
+    /// A part of the text.
+    Contains(String),
+    /// A glob over the whole text.
+    Glob(String),
+    /// A regular expression, found anywhere in the text unless it is anchored.
+    Regex(String),
+}
+
+/// The long form of [`TextSpec`]: exactly one key.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct TextLong {
+    /// The whole text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exact: Option<String>,
+    /// How the text begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
+    /// How the text ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suffix: Option<String>,
+    /// A part of the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contains: Option<String>,
+    /// A glob over the whole text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    glob: Option<String>,
+    /// A regular expression, found anywhere in the text unless it is anchored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regex: Option<String>,
+}
+
+impl ShortForm for TextSpec {
+    type Long = TextLong;
+    const TEXT: bool = true;
+    const EXPECTING: &'static str =
+        "a string, or one of {exact: …}, {prefix: …}, {suffix: …}, {contains: …}, {glob: …}, {regex: …}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let text = match scalar {
+            Scalar::Str(s) => s.to_owned(),
+            Scalar::Int(n) => n.to_string(),
+            Scalar::Float(n) => n.to_string(),
+            Scalar::Bool(b) => b.to_string(),
+            Scalar::Null => return None,
+        };
+        Some(Ok(TextSpec::Plain(text)))
+    }
+
+    fn from_long(long: TextLong) -> Result<Self, String> {
+        let mut given = [
+            long.exact.map(TextSpec::Exact),
+            long.prefix.map(TextSpec::Prefix),
+            long.suffix.map(TextSpec::Suffix),
+            long.contains.map(TextSpec::Contains),
+            long.glob.map(TextSpec::Glob),
+            long.regex.map(TextSpec::Regex),
+        ]
+        .into_iter()
+        .flatten();
+        match (given.next(), given.next()) {
+            (Some(one), None) => Ok(one),
+            (None, _) => {
+                Err("nothing to compare with: give one of exact, prefix, suffix, contains, glob, regex".into())
+            }
+            (Some(_), Some(_)) => {
+                Err("more than one way to compare: give one of exact, prefix, suffix, contains, glob, regex".into())
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TextSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        forms::deserialize(deserializer)
+    }
+}
+
+impl Serialize for TextSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut long = TextLong::default();
+        let slot = match self {
+            TextSpec::Plain(text) => return serializer.serialize_str(text),
+            TextSpec::Exact(_) => &mut long.exact,
+            TextSpec::Prefix(_) => &mut long.prefix,
+            TextSpec::Suffix(_) => &mut long.suffix,
+            TextSpec::Contains(_) => &mut long.contains,
+            TextSpec::Glob(_) => &mut long.glob,
+            TextSpec::Regex(_) => &mut long.regex,
+        };
+        *slot = Some(self.text().to_owned());
+        long.serialize(serializer)
+    }
+}
+
+impl JsonSchema for TextSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "Text".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        forms::either_schema::<TextLong>(generator, json_schema!({"type": ["string", "number", "boolean"]}))
+    }
+}
+
+impl TextSpec {
+    /// The pattern's text, whatever its kind.
+    pub fn text(&self) -> &str {
+        match self {
+            TextSpec::Plain(t)
+            | TextSpec::Exact(t)
+            | TextSpec::Prefix(t)
+            | TextSpec::Suffix(t)
+            | TextSpec::Contains(t)
+            | TextSpec::Glob(t)
+            | TextSpec::Regex(t) => t,
+        }
+    }
+}
+
+/// What is asked of a named field: a header, a query parameter, a cookie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldSpec {
+    /// The field is there, whatever its value.
+    Present,
+    /// The field is not there.
+    Absent,
+    /// One of the field's values fits.
+    Value(TextSpec),
+}
+
+impl ShortForm for FieldSpec {
+    type Long = TextLong;
+    const TEXT: bool = true;
+    const EXPECTING: &'static str = "a value, `present`, `absent`, or one of {exact: …}, {prefix: …}, {suffix: …}, {contains: …}, {glob: …}, {regex: …}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        match scalar {
+            Scalar::Str("present") => Some(Ok(FieldSpec::Present)),
+            Scalar::Str("absent") => Some(Ok(FieldSpec::Absent)),
+            other => TextSpec::from_scalar(other).map(|text| text.map(FieldSpec::Value)),
+        }
+    }
+
+    fn from_long(long: TextLong) -> Result<Self, String> {
+        TextSpec::from_long(long).map(FieldSpec::Value)
+    }
+}
+
+impl<'de> Deserialize<'de> for FieldSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        forms::deserialize(deserializer)
+    }
+}
+
+impl Serialize for FieldSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            FieldSpec::Present => serializer.serialize_str("present"),
+            FieldSpec::Absent => serializer.serialize_str("absent"),
+            FieldSpec::Value(text) => text.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for FieldSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "Field".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        forms::either_schema::<TextLong>(generator, json_schema!({"type": ["string", "number", "boolean"]}))
+    }
+}
+
+/// Which of the matching requests are hit. All that is given must hold, and is asked in this order: `requested`,
+/// `schedule`, `every`, `percentage`, `attempts`, `limits`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WhenSpec {
+    /// The share that is hit, in percent. Absent: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percentage: Option<Percentage>,
+    /// What a draw depends on: `ordinal` (the request's number in this rule, the default), `client`, `path`,
+    /// `header:NAME`, `cookie:NAME` or `query:NAME`. The same key gets the same draw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Spanned<KeySpec>>,
+    /// Only the first N requests of each key are hit: "fails twice, then works".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Spanned<NonZeroU32>>,
+    /// Only every Nth matching request is hit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<NonZeroU64>,
+    /// A time window, counted from the moment the rule was loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Spanned<ScheduleSpec>>,
+    /// The blast radius.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Spanned<LimitsSpec>>,
+    /// `true`: only where the request asks for the fault with Envoy's headers (`x-envoy-fault-delay-request`,
+    /// `x-envoy-fault-abort-request`, `x-envoy-fault-abort-grpc-request`), and never beyond what the rule says.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub requested: bool,
+}
+
+/// A time window.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleSpec {
+    /// When the window opens. Absent: at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Time>,
+    /// How long it stays open. Absent: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Time>,
+    /// From one opening to the next. Absent: it opens once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Time>,
+}
+
+/// The blast radius of a rule.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsSpec {
+    /// How many requests may be under the rule's faults at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<NonZeroU32>,
+    /// How many requests the rule may hit in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<NonZeroU64>,
+    /// The largest share of the rule's matching requests that may be hit, counted from the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Percentage>,
+    /// How long after it was loaded the rule stops for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Time>,
+}
+
+/// What a draw depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum KeySpec {
+    /// The request's number among those that the rule matched, from 1.
+    #[default]
+    Ordinal,
+    /// The client's address.
+    Client,
+    /// The path, as matched.
+    Path,
+    /// A request header.
+    Header(HeaderName),
+    /// A cookie.
+    Cookie(String),
+    /// A query parameter.
+    Query(String),
+}
+
+impl FromStr for KeySpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let valid = "valid keys: ordinal, client, path, header:NAME, cookie:NAME, query:NAME";
+        let named = |name: &str| match name {
+            "" => Err(format!("the key `{text}` lacks a name; {valid}")),
+            name => Ok(name.to_owned()),
+        };
+        match text.split_once(':') {
+            None => match text {
+                "ordinal" => Ok(KeySpec::Ordinal),
+                "client" => Ok(KeySpec::Client),
+                "path" => Ok(KeySpec::Path),
+                _ => Err(format!("unknown key `{text}`; {valid}")),
+            },
+            Some(("header", name)) => HeaderName::from_str(&named(name)?)
+                .map(KeySpec::Header)
+                .map_err(|_| format!("`{name}` is no header name (RFC 9110, section 5.1)")),
+            Some(("cookie", name)) => named(name).map(KeySpec::Cookie),
+            Some(("query", name)) => named(name).map(KeySpec::Query),
+            Some(_) => Err(format!("unknown key `{text}`; {valid}")),
+        }
+    }
+}
+
+impl std::fmt::Display for KeySpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            KeySpec::Ordinal => f.write_str("ordinal"),
+            KeySpec::Client => f.write_str("client"),
+            KeySpec::Path => f.write_str("path"),
+            KeySpec::Header(name) => write!(f, "header:{name}"),
+            KeySpec::Cookie(name) => write!(f, "cookie:{name}"),
+            KeySpec::Query(name) => write!(f, "query:{name}"),
+        }
+    }
+}
+
+string_form!(
+    KeySpec,
+    "Key",
+    "a key such as `client` or `header:x-user`",
+    r"^(ordinal|client|path|(header|cookie|query):.+)$|\$\{"
+);
+
+/// A method of RFC 9110, or one's own, in capitals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MethodSpec(pub http::Method);
+
+impl FromStr for MethodSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let method = http::Method::from_bytes(text.as_bytes())
+            .map_err(|_| format!("`{text}` is no method; write GET, POST, …"))?;
+        let upper = text.to_ascii_uppercase();
+        if text != upper {
+            // Methods are case-sensitive (RFC 9110, section 9.1): `get` would never match.
+            return Err(format!("methods are written in capitals: `{upper}`"));
+        }
+        Ok(MethodSpec(method))
+    }
+}
+
+impl std::fmt::Display for MethodSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+string_form!(MethodSpec, "Method", "a method such as GET", r"^[^a-z\s]+$|\$\{");
+
+/// An address or a network in CIDR form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkSpec(pub IpNet);
+
+impl FromStr for NetworkSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<std::net::IpAddr>() {
+            return Ok(NetworkSpec(address.into()));
+        }
+        text.parse::<IpNet>()
+            .map(|net| NetworkSpec(net.trunc()))
+            .map_err(|_| format!("`{text}` is no address or network; write 10.1.2.3, 10.0.0.0/8 or fd00::/8"))
+    }
+}
+
+impl std::fmt::Display for NetworkSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+string_form!(
+    NetworkSpec,
+    "Network",
+    "an address or a network such as 10.0.0.0/8",
+    r"^[0-9a-fA-F:.]+(/[0-9]+)?$|\$\{"
+);
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(b: &bool) -> bool {
+    *b
+}
+
+fn is_false(b: &bool) -> bool {
+    !*b
+}

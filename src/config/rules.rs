@@ -1,0 +1,326 @@
+//! Rules from "as typed" to compiled: every mistake with its place.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::decode::Spanned;
+use super::report::{Diagnostic, Severity, Sources, Span, did_you_mean};
+use super::rule::RuleSpec;
+use super::snapshot::identity;
+use crate::fault::{self, Fault, FaultSpec};
+use crate::metrics::Metrics;
+use crate::rule::decide::{Outcome, Rule, RuleFault};
+use crate::rule::draw::Seed;
+use crate::rule::matcher::Condition;
+use crate::rule::state::RuleState;
+use crate::rule::when::When;
+
+/// What compiling rules depends on, and where mistakes go.
+pub struct Context<'a> {
+    /// As typed, in file order.
+    pub specs: &'a [RuleSpec],
+    /// The names of the listeners.
+    pub listeners: Vec<&'a str>,
+    /// The files.
+    pub sources: &'a Sources,
+    /// What draws come from.
+    pub seed: Seed,
+    /// Keys to remember, for each rule.
+    pub keys: NonZeroUsize,
+    /// The longest single wait.
+    pub longest_wait: Duration,
+    /// The rules that these replace.
+    pub previous: &'a [Arc<Rule>],
+    /// The moment of loading.
+    pub now: Instant,
+    /// Where the rules count.
+    pub metrics: &'a Metrics,
+    /// Where mistakes go.
+    pub diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+/// Compiles all rules. What is left out has an error among the diagnostics.
+pub fn compile(context: &mut Context<'_>) -> Vec<Arc<Rule>> {
+    let mut rules: Vec<Arc<Rule>> = Vec::with_capacity(context.specs.len());
+    let mut names: HashMap<&str, Span> = HashMap::new();
+    let previous: HashMap<&str, &Arc<Rule>> = context.previous.iter().map(|rule| (&*rule.name, rule)).collect();
+    let specs = context.specs;
+    let mut blockers: Vec<Blocker<'_>> = Vec::new();
+    for spec in specs {
+        if let Some(first) = names.insert(&spec.name.value, spec.name.span) {
+            let message = format!("two rules have the name `{}`", spec.name.value);
+            context
+                .diagnostics
+                .push(Diagnostic::error(spec.name.span, message).also(first, "the first is here"));
+        }
+        if let Some(rule) = context.rule(spec, &previous) {
+            context.check_reachable(spec, &rule, &mut blockers);
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+/// A rule that ends every request of its listeners.
+struct Blocker<'a> {
+    spec: &'a RuleSpec,
+}
+
+impl Context<'_> {
+    fn error(&mut self, span: Span, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::error(span, message));
+    }
+
+    fn rule(&mut self, spec: &RuleSpec, previous: &HashMap<&str, &Arc<Rule>>) -> Option<Arc<Rule>> {
+        let before = self.diagnostics.len();
+        self.check_name(&spec.name);
+        self.check_listeners(spec);
+        let condition = self.condition(spec);
+        let when = match When::compile(spec.when.as_ref().map(|when| &when.value)) {
+            Ok(when) => when,
+            Err(message) => {
+                self.error(spec.when.as_ref().map_or(spec.name.span, |when| when.span), message);
+                When::default()
+            }
+        };
+        let fingerprint = Cell::new(xxh3_64_with_seed(identity(spec).as_bytes(), self.seed.0));
+        let outcomes = self.outcomes(spec, &when, &fingerprint);
+        if self
+            .diagnostics
+            .iter()
+            .skip(before)
+            .any(|diagnostic| diagnostic.severity == Severity::Error)
+        {
+            return None;
+        }
+        let name: Arc<str> = spec.name.value.as_str().into();
+        if let Some(rule) = previous
+            .get(&*name)
+            .filter(|rule| rule.fingerprint == fingerprint.get())
+        {
+            // It goes on as it is, with all that it and its faults remember.
+            return Some(Arc::clone(rule));
+        }
+        let keys = when.attempts.is_some().then_some(self.keys);
+        Some(Arc::new(Rule {
+            metrics: self.metrics.rule(&name, fault_names(spec)),
+            seed: self.seed.rule(&name),
+            name,
+            listeners: spec.listener.as_ref().map(|listeners| listeners.value.0.clone()),
+            enabled: spec.enabled,
+            shadow: spec.shadow,
+            condition,
+            when,
+            outcomes,
+            state: Arc::new(RuleState::new(self.now, keys)),
+            fingerprint: fingerprint.get(),
+        }))
+    }
+
+    fn check_name(&mut self, name: &Spanned<String>) {
+        if name.value.trim().is_empty() {
+            self.error(name.span, "a rule's name is empty");
+        } else if name.value.chars().any(char::is_control) {
+            self.error(name.span, "a rule's name has a control character, such as a line end");
+        } else if name.value.len() > 200 {
+            self.error(
+                name.span,
+                "a rule's name is longer than 200 bytes; it goes into headers and metrics",
+            );
+        }
+    }
+
+    fn check_listeners(&mut self, spec: &RuleSpec) {
+        let Some(listeners) = &spec.listener else { return };
+        for name in &listeners.value.0 {
+            if self.listeners.contains(&name.as_str()) {
+                continue;
+            }
+            let help = match did_you_mean(name, self.listeners.iter().copied()) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("known listeners: {}", self.listeners.join(", ")),
+            };
+            let message = format!("the rule can never fire: there is no listener `{name}`");
+            self.diagnostics
+                .push(Diagnostic::error(listeners.span, message).help(help));
+        }
+    }
+
+    fn condition(&mut self, spec: &RuleSpec) -> Condition {
+        let mut mistakes = Vec::new();
+        let condition = match &spec.matches {
+            Some(matches) => Condition::compile(matches, &mut mistakes),
+            None => Condition::All(Vec::new()),
+        };
+        if mistakes.is_empty() && condition.is_never() {
+            self.error(
+                spec.name.span,
+                "the rule can never fire: its `match` excludes every request",
+            );
+        }
+        for (span, message) in mistakes {
+            self.error(span, message);
+        }
+        condition
+    }
+
+    fn outcomes(&mut self, spec: &RuleSpec, when: &When, fingerprint: &Cell<u64>) -> Vec<Outcome> {
+        let mut position = 0;
+        match (&spec.faults, &spec.choose) {
+            (Some(faults), None) => {
+                if faults.value.is_empty() {
+                    self.error(faults.span, "the list is empty: a rule needs at least one fault");
+                }
+                let faults = self.faults(spec, &faults.value, when, &mut position, fingerprint);
+                vec![Outcome { weight: 1, faults }]
+            }
+            (None, Some(choose)) => {
+                let sum: u64 = choose.value.iter().map(|outcome| u64::from(outcome.value.weight)).sum();
+                if sum == 0 {
+                    self.error(choose.span, "the rule can never fire: all weights are 0");
+                }
+                let mut outcomes = Vec::new();
+                for outcome in &choose.value {
+                    let faults = self.faults(spec, &outcome.value.faults, when, &mut position, fingerprint);
+                    outcomes.push(Outcome {
+                        weight: outcome.value.weight,
+                        faults,
+                    });
+                }
+                if outcomes.iter().all(|outcome| outcome.faults.is_empty()) {
+                    self.error(choose.span, "the rule can never do anything: no outcome has faults");
+                }
+                outcomes
+            }
+            (Some(_), Some(choose)) => {
+                self.error(choose.span, "a rule has either `faults` or `choose`, not both");
+                Vec::new()
+            }
+            (None, None) => {
+                let message = format!("the rule `{}` does nothing", spec.name.value);
+                let help = "add `faults: [{delay: 200ms}]` or `choose: […]`";
+                self.diagnostics
+                    .push(Diagnostic::error(spec.name.span, message).help(help));
+                Vec::new()
+            }
+        }
+    }
+
+    fn faults(
+        &mut self,
+        rule: &RuleSpec,
+        specs: &[Spanned<FaultSpec>],
+        when: &When,
+        position: &mut u32,
+        fingerprint: &Cell<u64>,
+    ) -> Vec<RuleFault> {
+        let mut faults = Vec::new();
+        for (at, spec) in specs.iter().enumerate() {
+            let name = spec.value.name();
+            match self.fault(rule, spec, when, fingerprint) {
+                Ok(fault) => faults.push(RuleFault {
+                    name,
+                    position: *position,
+                    fault,
+                }),
+                Err(message) => self.error(spec.span, message),
+            }
+            *position += 1;
+            if spec.value.is_terminal()
+                && !when.requested
+                && let Some(next) = specs.get(at + 1)
+            {
+                let message = format!("never reached: `{name}` before it ends the request");
+                self.diagnostics.push(Diagnostic::warning(next.span, message));
+                *position += u32::try_from(specs.len() - at - 1).unwrap_or(0);
+                break;
+            }
+        }
+        faults
+    }
+
+    fn fault(
+        &self,
+        rule: &RuleSpec,
+        spec: &Spanned<FaultSpec>,
+        when: &When,
+        fingerprint: &Cell<u64>,
+    ) -> Result<Fault, String> {
+        // What a file says is part of what the rule is: a changed samples file is a changed rule.
+        let read = |path: &Path| -> io::Result<Vec<u8>> {
+            let bytes = std::fs::read(path)?;
+            fingerprint.set(xxh3_64_with_seed(
+                &bytes,
+                fingerprint.get() ^ xxh3_64(path.as_os_str().as_encoded_bytes()),
+            ));
+            Ok(bytes)
+        };
+        let context = fault::Context {
+            folder: self.sources.directory(spec.span.source).unwrap_or(Path::new(".")),
+            read: &read,
+            keys: self.keys,
+            longest_wait: self.longest_wait,
+            rule: &rule.name.value,
+        };
+        let fault = spec.value.compile(&context)?;
+        if let Fault::Delay(delay) = &fault
+            && delay.is_correlated()
+            && !when.key.is_ordinal()
+        {
+            return Err(format!(
+                "`correlation` needs an order, and the key `{}` has none; leave `key` out",
+                when.key
+            ));
+        }
+        if when.requested && !matches!(fault, Fault::Delay(_) | Fault::Abort(_)) {
+            return Err(format!(
+                "`{}` cannot be asked for with a header; a rule with `requested: true` has only delay and abort",
+                spec.value.name()
+            ));
+        }
+        Ok(fault)
+    }
+
+    /// A rule behind one that ends every request can never fire.
+    fn check_reachable<'s>(&mut self, spec: &'s RuleSpec, rule: &Rule, blockers: &mut Vec<Blocker<'s>>) {
+        let names = |spec: &RuleSpec| spec.listener.as_ref().map(|listeners| listeners.value.0.clone());
+        let covers = |blocker: &RuleSpec| match (names(blocker), names(spec)) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(all), Some(mine)) => mine.iter().all(|name| all.contains(name)),
+        };
+        if let Some(blocker) = blockers.iter().find(|blocker| covers(blocker.spec)) {
+            let message = format!(
+                "the rule can never fire: `{}` before it ends every request",
+                blocker.spec.name.value
+            );
+            let diagnostic = Diagnostic::error(spec.name.span, message).also(blocker.spec.name.span, "this one");
+            self.diagnostics
+                .push(diagnostic.help("put it before that rule, or narrow that rule's `match` or `when`"));
+            return;
+        }
+        let ends = |outcome: &Outcome| outcome.faults.iter().any(|fault| fault.fault.ends_every_request());
+        let always = rule.enabled && !rule.shadow && rule.condition.is_always() && rule.when.is_always();
+        if always && rule.outcomes.iter().all(ends) {
+            blockers.push(Blocker { spec });
+        }
+    }
+}
+
+/// The names of a rule's faults, by position.
+fn fault_names(spec: &RuleSpec) -> impl Iterator<Item = &'static str> {
+    let faults = spec.faults.iter().flat_map(|faults| &faults.value);
+    let chosen = spec
+        .choose
+        .iter()
+        .flat_map(|choose| &choose.value)
+        .flat_map(|outcome| &outcome.value.faults);
+    faults.chain(chosen).map(|fault| fault.value.name())
+}

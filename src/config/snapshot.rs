@@ -1,0 +1,525 @@
+//! From "as typed" to "usable", fallible once: a [`Snapshot`] is a configuration in force, and a request sees one.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipnet::IpNet;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::decode::Spanned;
+use super::forms::OneOrMany;
+use super::report::{Diagnostic, Report, Sources, Span, did_you_mean};
+use super::root::{AddressSpec, ConfigSpec, ListenerSpec, ProtocolSpec, RevealSpec};
+use super::rules;
+use super::upstream::{FakeSpec, UpstreamSpec};
+use crate::fake;
+use crate::metrics::{ListenerMetrics, Metrics};
+use crate::proxy::tls::ServerTls;
+use crate::proxy::upstream::Upstream;
+use crate::rule::decide::{Rule, RuleSet};
+use crate::rule::draw::Seed;
+
+/// Where the admin side listens unless the file says otherwise.
+pub const DEFAULT_ADMIN: &str = "127.0.0.1:9900";
+
+/// More threads than this are a mistake.
+const MAX_THREADS: usize = 1024;
+
+/// A configuration in force.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// As typed, for showing.
+    pub spec: ConfigSpec,
+    /// A hash of the whole configuration, for telling two apart.
+    pub hash: String,
+    /// What all draws come from.
+    pub seed: Seed,
+    /// The side port.
+    pub admin: Admin,
+    /// By position in the file.
+    pub listeners: Vec<Listener>,
+    /// All rules, in file order.
+    pub rules: Vec<Arc<Rule>>,
+    targets: HashMap<String, (String, Arc<Target>)>,
+    /// What is odd about the configuration, though not wrong.
+    pub warnings: Report,
+    /// All files that it was read from.
+    pub files: Vec<PathBuf>,
+}
+
+/// The side port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: AddressSpec,
+    /// What callers must send.
+    pub token: Option<String>,
+}
+
+/// A listener with its part of the rules.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: AddressSpec,
+    /// Certificates.
+    pub tls: Option<ServerTls>,
+    /// What a request needs.
+    pub view: Arc<View>,
+}
+
+/// What a request of one listener needs: its snapshot's view of the world.
+#[derive(Debug)]
+pub struct View {
+    /// The listener's rules.
+    pub rules: RuleSet,
+    /// Where requests go.
+    pub target: Arc<Target>,
+    /// The listener's name.
+    pub name: Arc<str>,
+    /// The target's name.
+    pub upstream: Arc<str>,
+    /// The listener's counters.
+    pub metrics: ListenerMetrics,
+    /// Proxies whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How injected faults are shown.
+    pub reveal: RevealSpec,
+    /// The longest single wait.
+    pub longest_wait: std::time::Duration,
+    /// Requests held at once, at most.
+    pub held: u32,
+    /// Whether each request gets a line in the log.
+    pub access: bool,
+    /// The share of requests that get one, in parts per million.
+    pub sample_ppm: u32,
+}
+
+/// Where requests go.
+#[derive(Debug)]
+pub enum Target {
+    /// A server, over the network.
+    Real(Arc<Upstream>),
+    /// An answer in process.
+    Fake(axum::Router),
+}
+
+/// What loading depends on besides the files.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// A seed from the command line or the environment: it wins over the file's.
+    pub seed: Option<u64>,
+    /// The seed where nobody gives one.
+    pub default_seed: u64,
+    /// The configuration that this one replaces: what did not change keeps its state.
+    pub previous: Option<&'a Snapshot>,
+    /// The moment of loading.
+    pub now: Instant,
+    /// Where it counts.
+    pub metrics: &'a Metrics,
+}
+
+impl<'a> Inputs<'a> {
+    /// A first load, with nobody's seed but the file's; without that, 0.
+    pub fn new(metrics: &'a Metrics, now: Instant) -> Self {
+        Inputs {
+            seed: None,
+            default_seed: 0,
+            previous: None,
+            now,
+            metrics,
+        }
+    }
+}
+
+impl Snapshot {
+    /// Checks a configuration and makes it usable.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn build(
+        spec: ConfigSpec,
+        sources: Arc<Sources>,
+        files: Vec<PathBuf>,
+        mut diagnostics: Vec<Diagnostic>,
+        inputs: Inputs<'_>,
+    ) -> Result<Snapshot, Report> {
+        let seed = Seed(inputs.seed.or(spec.seed).unwrap_or(inputs.default_seed));
+        let hash = format!("{:016x}", xxh3_64(format!("{}{seed}", identity(&spec)).as_bytes()));
+        let mut build = Build {
+            spec: &spec,
+            sources: &sources,
+            seed,
+            inputs,
+            diagnostics: &mut diagnostics,
+        };
+        let admin = build.admin();
+        build.threads();
+        let targets = build.targets();
+        let rules = rules::compile(&mut build.rules_context());
+        let listeners = build.listeners(&targets, &rules);
+        let report = Report::new(diagnostics, sources);
+        if report.has_errors() {
+            return Err(report);
+        }
+        Ok(Snapshot {
+            spec,
+            hash,
+            seed,
+            admin,
+            listeners,
+            rules,
+            targets,
+            warnings: report,
+            files,
+        })
+    }
+
+    /// What differs from this configuration to the next and cannot change while squall runs.
+    pub fn needs_restart(&self, next: &Snapshot) -> Vec<&'static str> {
+        let threads = self.spec.threads != next.spec.threads;
+        let level = (self.spec.log.format, self.spec.log.level) != (next.spec.log.format, next.spec.log.level);
+        let admin = self.admin.address != next.admin.address;
+        [(threads, "threads"), (level, "log"), (admin, "admin.address")]
+            .into_iter()
+            .filter_map(|(changed, what)| changed.then_some(what))
+            .collect()
+    }
+
+    /// A listener by name.
+    pub fn listener(&self, name: &str) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| &*listener.name == name)
+    }
+}
+
+struct Build<'a> {
+    spec: &'a ConfigSpec,
+    sources: &'a Arc<Sources>,
+    seed: Seed,
+    inputs: Inputs<'a>,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+type Targets = HashMap<String, (String, Arc<Target>)>;
+
+impl Build<'_> {
+    fn rules_context(&mut self) -> rules::Context<'_> {
+        rules::Context {
+            specs: &self.spec.rules,
+            listeners: self.spec.listeners.names().collect(),
+            sources: self.sources,
+            seed: self.seed,
+            keys: NonZeroUsize::try_from(self.spec.bounds.keys).unwrap_or(NonZeroUsize::MIN),
+            longest_wait: self.spec.bounds.delay.get(),
+            previous: self
+                .inputs
+                .previous
+                .map(|previous| previous.rules.as_slice())
+                .unwrap_or_default(),
+            now: self.inputs.now,
+            metrics: self.inputs.metrics,
+            diagnostics: self.diagnostics,
+        }
+    }
+
+    fn error(&mut self, span: Span, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::error(span, message));
+    }
+
+    fn admin(&mut self) -> Admin {
+        let spec = self.spec.admin.as_ref();
+        let address = spec.and_then(|admin| admin.address.as_ref());
+        let token = spec
+            .and_then(|admin| admin.token.as_ref())
+            .map(|token| token.value.clone())
+            .filter(|token| !token.is_empty());
+        if let Some(address) = address
+            && let AddressSpec::Tcp(tcp) = &address.value
+            && !tcp.ip().is_loopback()
+            && token.is_none()
+        {
+            self.diagnostics.push(
+                Diagnostic::error(
+                    address.span,
+                    "the admin side is reachable from other machines and has no token",
+                )
+                .help("add `token: ${SQUALL_TOKEN}` beside it, or listen on 127.0.0.1"),
+            );
+        }
+        let default = || {
+            DEFAULT_ADMIN
+                .parse()
+                .unwrap_or(AddressSpec::Unix(PathBuf::from("squall-admin.sock")))
+        };
+        Admin {
+            address: address.map(|address| address.value.clone()).unwrap_or_else(default),
+            token,
+        }
+    }
+
+    fn threads(&mut self) {
+        if let Some(threads) = &self.spec.threads
+            && threads.value.get() > MAX_THREADS
+        {
+            self.error(
+                threads.span,
+                format!("more than {MAX_THREADS} threads; one for each processor is enough"),
+            );
+        }
+    }
+
+    fn targets(&mut self) -> Targets {
+        let mut targets = Targets::new();
+        let spec = self.spec;
+        let used: Vec<&str> = spec
+            .listeners
+            .iter()
+            .map(|(_, listener)| listener.upstream.value.as_str())
+            .collect();
+        for (name, upstream) in spec.upstreams.iter() {
+            if !used.contains(&name.value.as_str()) && upstream.value.address.is_none() {
+                let message = format!("no listener uses the upstream `{}`", name.value);
+                self.diagnostics.push(Diagnostic::warning(name.span, message));
+            }
+            if let Some(target) = self.target(name, upstream) {
+                targets.insert(name.value.clone(), (identity(&upstream.value), target));
+            }
+        }
+        targets
+    }
+
+    fn target(&mut self, name: &Spanned<String>, spec: &Spanned<UpstreamSpec>) -> Option<Arc<Target>> {
+        let same = self
+            .inputs
+            .previous
+            .and_then(|previous| previous.targets.get(&name.value));
+        let upstream = match Upstream::build(
+            &name.value,
+            name.span,
+            &spec.value,
+            self.folder(spec.span),
+            self.inputs.now,
+        ) {
+            Ok(upstream) => upstream,
+            Err(mistakes) => {
+                self.diagnostics.extend(mistakes);
+                return None;
+            }
+        };
+        if let Some(fake) = &spec.value.fake {
+            return self.fake(fake, spec, same);
+        }
+        match same.map(|(_, target)| target) {
+            // It goes on as it is, with what it knows of failing endpoints.
+            Some(target) if target.fingerprint() == Some(upstream.fingerprint()) => Some(target.clone()),
+            _ => Some(Arc::new(Target::Real(Arc::new(upstream)))),
+        }
+    }
+
+    fn fake(
+        &mut self,
+        fake: &Spanned<FakeSpec>,
+        spec: &Spanned<UpstreamSpec>,
+        same: Option<&(String, Arc<Target>)>,
+    ) -> Option<Arc<Target>> {
+        // A fake that did not change keeps what it stores.
+        if let Some((yaml, target)) = same
+            && *yaml == identity(&spec.value)
+        {
+            return Some(target.clone());
+        }
+        let store = match fake.value.store.as_ref().map(|store| store.value.as_str()) {
+            None | Some("memory") => fake::Store::Memory,
+            Some(store) => {
+                let file = store.strip_prefix("file:").unwrap_or(store);
+                fake::Store::File(self.folder(fake.span).join(file))
+            }
+        };
+        let options = fake::Options {
+            seed: fake.value.seed.unwrap_or(self.seed.0),
+            store,
+        };
+        match fake::build(&fake.value.name.value, &options) {
+            Ok(router) => Some(Arc::new(Target::Fake(router))),
+            Err(error) => {
+                self.error(fake.span, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn folder(&self, span: Span) -> &Path {
+        self.sources.directory(span.source).unwrap_or(Path::new("."))
+    }
+
+    fn listeners(&mut self, targets: &Targets, rules: &[Arc<Rule>]) -> Vec<Listener> {
+        let spec = self.spec;
+        if spec.listeners.is_empty() {
+            self.diagnostics.push(
+                Diagnostic::error(None, "there are no listeners, so squall would have nothing to do")
+                    .help("add `listeners: {web: {address: 127.0.0.1:8080, upstream: NAME}}`"),
+            );
+        }
+        let mut seen: HashMap<&AddressSpec, Span> = HashMap::new();
+        if let Some(address) = spec.admin.as_ref().and_then(|admin| admin.address.as_ref()) {
+            seen.insert(&address.value, address.span);
+        }
+        let mut listeners = Vec::new();
+        for (name, listener) in spec.listeners.iter() {
+            let address = &listener.address;
+            let free_port = matches!(address.value, AddressSpec::Tcp(tcp) if tcp.port() == 0);
+            if !free_port && let Some(first) = seen.insert(&address.value, address.span) {
+                let message = format!("the address {} is taken twice", address.value);
+                self.diagnostics
+                    .push(Diagnostic::error(address.span, message).also(first, "the first is here"));
+            }
+            listeners.extend(self.listener(name, listener, targets, rules));
+        }
+        listeners
+    }
+
+    fn listener(
+        &mut self,
+        name: &Spanned<String>,
+        spec: &ListenerSpec,
+        targets: &Targets,
+        rules: &[Arc<Rule>],
+    ) -> Option<Listener> {
+        if let Some(protocol) = &spec.protocol
+            && protocol.value == ProtocolSpec::Tcp
+        {
+            self.error(protocol.span, "not yet: this version has no tcp listeners, only http");
+            return None;
+        }
+        let tls = self.tls(spec);
+        let target = self.listener_target(spec, targets)?;
+        let mine = |rule: &&Arc<Rule>| rule.listeners.as_ref().is_none_or(|names| names.contains(&name.value));
+        let view = View {
+            rules: RuleSet::new(rules.iter().filter(mine).cloned().collect()),
+            target,
+            name: name.value.as_str().into(),
+            upstream: spec.upstream.value.as_str().into(),
+            metrics: self.inputs.metrics.listener(&name.value, &spec.upstream.value),
+            trusted_proxies: spec
+                .trusted_proxies
+                .iter()
+                .flat_map(|OneOrMany(nets)| nets)
+                .map(|net| net.0)
+                .collect(),
+            reveal: self.spec.reveal,
+            longest_wait: self.spec.bounds.delay.get(),
+            held: self.spec.bounds.held.get(),
+            access: self.spec.log.access,
+            sample_ppm: self.spec.log.sample.ppm(),
+        };
+        Some(Listener {
+            name: name.value.as_str().into(),
+            address: spec.address.value.clone(),
+            tls: tls.ok()?,
+            view: Arc::new(view),
+        })
+    }
+
+    fn listener_target(&mut self, spec: &ListenerSpec, targets: &Targets) -> Option<Arc<Target>> {
+        let wanted = &spec.upstream;
+        let known = self.spec.upstreams.get(&wanted.value);
+        match known {
+            Some(upstream) if upstream.value.address.is_some() => {
+                let message = format!(
+                    "the upstream `{}` has an `address`, which is for tcp; http needs a `url`",
+                    wanted.value
+                );
+                self.error(wanted.span, message);
+                None
+            }
+            // What is wrong with it has been said where it stands.
+            Some(_) => targets.get(&wanted.value).map(|(_, target)| target.clone()),
+            None => {
+                let names = || self.spec.upstreams.names();
+                let help = match did_you_mean(&wanted.value, names()) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => format!("known upstreams: {}", listed(names())),
+                };
+                let message = format!("unknown upstream `{}`", wanted.value);
+                self.diagnostics
+                    .push(Diagnostic::error(wanted.span, message).help(help));
+                None
+            }
+        }
+    }
+
+    fn tls(&mut self, spec: &ListenerSpec) -> Result<Option<ServerTls>, ()> {
+        let Some(tls) = &spec.tls else { return Ok(None) };
+        let folder = self.folder(tls.span).to_owned();
+        let path = |path: &Spanned<PathBuf>| folder.join(&path.value);
+        let client_ca = tls.value.client_ca.as_ref().map(path);
+        match ServerTls::load(
+            &path(&tls.value.certificate),
+            &path(&tls.value.key),
+            client_ca.as_deref(),
+        ) {
+            Ok(server) => Ok(Some(server)),
+            Err(message) => {
+                self.error(tls.span, message);
+                Err(())
+            }
+        }
+    }
+}
+
+impl Target {
+    fn fingerprint(&self) -> Option<u64> {
+        match self {
+            Target::Real(upstream) => Some(upstream.fingerprint()),
+            Target::Fake(_) => None,
+        }
+    }
+}
+
+impl View {
+    /// The address that a request comes from: the peer's, or, where the peer is a trusted proxy, the last address of
+    /// X-Forwarded-For that is not one itself.
+    pub fn client(&self, peer: Option<IpAddr>, forwarded: Option<&str>) -> Option<IpAddr> {
+        let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|net| net.contains(address));
+        let peer = peer?.to_canonical();
+        if self.trusted_proxies.is_empty() || !trusted(&peer) {
+            return Some(peer);
+        }
+        let mut client = peer;
+        for hop in forwarded.unwrap_or("").rsplit(',') {
+            let Some(address) = hop_address(hop.trim()) else {
+                break;
+            };
+            client = address.to_canonical();
+            if !trusted(&client) {
+                break;
+            }
+        }
+        Some(client)
+    }
+}
+
+/// A text that is equal for equal values: tells whether a reload changed them.
+pub(super) fn identity(value: &impl serde::Serialize) -> String {
+    // What is typed always has a JSON form; without one, everything would count as changed, which is safe.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// An entry of X-Forwarded-For: an address, which some proxies write with a port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
+    hop.parse().ok().or_else(with_port)
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match names.is_empty() {
+        true => "none; add it under `upstreams:`".to_owned(),
+        false => names.join(", "),
+    }
+}

@@ -1,0 +1,205 @@
+//! `upstreams:` as it is typed. [`crate::proxy::upstream`] makes the usable form of it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize as DeriveDeserialize, Serialize};
+
+use super::decode::Spanned;
+use super::units::{Percentage, Time};
+
+/// A named target of requests. It has exactly one of `url`, `endpoints`, `fake` and `address`.
+#[derive(Clone, Debug, Default, DeriveDeserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamSpec {
+    /// One HTTP server: http://HOST:PORT, https://HOST:PORT or unix:PATH. Without a path: requests keep their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<Spanned<String>>,
+    /// Several HTTP servers that serve the same, all with TLS or all without: a list of what `url` takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Spanned<Vec<Spanned<String>>>>,
+    /// A server that is built into squall, by its name, or with its settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fake: Option<Spanned<FakeSpec>>,
+    /// A TCP server for a listener with `protocol: tcp`: HOST:PORT or unix:PATH.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<Spanned<String>>,
+    /// How requests are shared between the endpoints. Default: round-robin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Spanned<Balance>>,
+    /// Leave out endpoints that fail. Without it none is ever left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ejection: Option<Spanned<EjectionSpec>>,
+    /// Which HTTP to speak to the upstream. Default: http1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Spanned<Protocol>>,
+    /// The Host header to send: `preserve` sends the client's, `upstream` the name in the URL (or in `tls.sni`), anything
+    /// else is sent as it is. Default: preserve for http:// and unix:, upstream for https://, where Host and the TLS name
+    /// must agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Spanned<String>>,
+    /// The limits of waiting for the upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Spanned<TimeoutsSpec>>,
+    /// How TLS is spoken to an https:// upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Spanned<UpstreamTlsSpec>>,
+}
+
+/// How requests are shared between endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, DeriveDeserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// Any, each as likely.
+    Random,
+    /// The one with the fewest requests under way.
+    LeastRequests,
+}
+
+/// Which HTTP is spoken to an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, DeriveDeserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 over TLS; for https:// only.
+    H2,
+    /// HTTP/2 without TLS and without an upgrade ("prior knowledge"), as gRPC servers speak it; for http:// and unix:.
+    H2c,
+    /// HTTP/2 or HTTP/1.1, as the server chooses by ALPN; for https:// only.
+    Auto,
+}
+
+/// When an endpoint is left out. A failure is a connection that can't be made, breaks or times out, and an answer with
+/// one of `statuses`. Injected faults never count. If all endpoints are left out, all are used.
+#[derive(Clone, Debug, Default, DeriveDeserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EjectionSpec {
+    /// So many failures one after the other eject an endpoint. Default: 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<Spanned<u32>>,
+    /// How long it is left out. Default: 30s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Spanned<Time>>,
+    /// At most this share of the endpoints is left out at once. Default: 50%.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<Spanned<Percentage>>,
+    /// Answers with these statuses count as failures too. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statuses: Vec<Spanned<u16>>,
+}
+
+/// The limits of waiting for an upstream.
+#[derive(Clone, Debug, Default, DeriveDeserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimeoutsSpec {
+    /// For a new connection, the TLS handshake included; also for looking up its name. Default: 5s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Spanned<Time>>,
+    /// For the first byte of an answer, and between two pieces of it; 0 is no limit. Default: 60s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<Time>,
+    /// For the upstream to take a piece of a request; 0 is no limit. Default: 60s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write: Option<Time>,
+    /// How long an unused connection is kept for the next request; 0 makes a new connection for each. The default of 4s
+    /// is below the 5s after which many servers close: a request that meets the closing would fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Time>,
+}
+
+/// How TLS is spoken to an upstream. File names are relative to the configuration's folder.
+#[derive(Clone, Debug, Default, DeriveDeserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamTlsSpec {
+    /// A PEM file with the certificate authorities to trust, instead of the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Spanned<String>>,
+    /// The name to ask for (SNI) and to find in the certificate. Default: the URL's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni: Option<Spanned<String>>,
+    /// A PEM file with the client certificate and its chain, for upstreams that ask for one (mutual TLS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Spanned<String>>,
+    /// A PEM file with the private key of `certificate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Spanned<String>>,
+    /// false accepts every certificate of the upstream, for any name. Default: true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<bool>,
+}
+
+/// A built-in server. Written as its name alone, or as a map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FakeSpec {
+    /// Which one: `echo`, `test-api`, …
+    pub name: Spanned<String>,
+    /// Where its rows live: `memory`, or `file:PATH` to keep them. Default: memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<Spanned<String>>,
+    /// The seed of its generated data. Default: the configuration's seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// A built-in server.
+#[derive(DeriveDeserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FakeMap {
+    /// Which one: `echo`, `test-api`, …
+    name: Spanned<String>,
+    /// Where its rows live: `memory`, or `file:PATH` to keep them. Default: memory.
+    store: Option<Spanned<String>>,
+    /// The seed of its generated data. Default: the configuration's seed.
+    seed: Option<u64>,
+}
+
+impl<'de> Deserialize<'de> for FakeSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrMap;
+
+        impl<'de> Visitor<'de> for NameOrMap {
+            type Value = FakeSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a fake such as test-api, or a map with `name`, `store` and `seed`")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<FakeSpec, E> {
+                Ok(FakeSpec {
+                    name: Spanned::nowhere(name.to_owned()),
+                    store: None,
+                    seed: None,
+                })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FakeSpec, A::Error> {
+                let FakeMap { name, store, seed } = DeriveDeserialize::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(FakeSpec { name, store, seed })
+            }
+        }
+
+        deserializer.deserialize_any(NameOrMap)
+    }
+}
+
+impl JsonSchema for FakeSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "Fake".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let map = generator.subschema_for::<FakeMap>();
+        json_schema!({
+            "description": "A server that is built into squall, by its name, or with its settings",
+            "anyOf": [{"type": "string"}, map],
+        })
+    }
+}
