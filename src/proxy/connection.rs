@@ -1,1 +1,326 @@
+//! The handle of one downstream connection: who it is, and the ways to end it.
 //!
+//! An `Arc<Connection>` travels in Pingora's `Digest.proxy_digest.user_data`, the only place that every callback can
+//! reach for HTTP/1 and HTTP/2, plain and over TLS.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use pingora::protocols::http::ServerSession;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::socket::Socket;
+
+/// What callbacks may know about the listener that accepted their connection.
+#[derive(Debug)]
+pub struct ListenerInfo {
+    name: Arc<str>,
+    stopping: AtomicBool,
+}
+
+impl ListenerInfo {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The name in the configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether the listener has been told to stop: connections end after the response they are at.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Marks the listener as stopping; false if it was already.
+    pub(super) fn stop(&self) -> bool {
+        !self.stopping.swap(true, Ordering::SeqCst)
+    }
+}
+
+/// Where a connection stands; decides whether it may be closed when its listener stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    /// No byte of a (next) HTTP/1 request has come.
+    Idle,
+    /// In a TLS handshake.
+    Handshake,
+    /// From a request's first byte to its response's last.
+    Busy,
+    /// Closed while idle: a byte that comes now is not a request any more.
+    Leaving,
+    /// HTTP/2, which says goodbye by itself (GOAWAY).
+    Http2,
+}
+
+/// How squall itself has ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Ending {
+    /// It has not.
+    No,
+    /// By [`Connection::close`].
+    Close,
+    /// By [`Connection::reset`].
+    Reset,
+}
+
+/// One downstream connection.
+#[derive(Debug)]
+pub struct Connection {
+    listener: Arc<ListenerInfo>,
+    peer: Option<SocketAddr>,
+    local: OnceLock<Option<SocketAddr>>,
+    tls: bool,
+    socket: Weak<Socket>,
+    phase: AtomicU8,
+    ending: AtomicU8,
+    autoflush: AtomicBool,
+    streams: AtomicUsize,
+    over: Latch,
+    task: OnceLock<AbortHandle>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        listener: Arc<ListenerInfo>,
+        peer: Option<SocketAddr>,
+        socket: &Arc<Socket>,
+        tls: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            listener,
+            peer,
+            local: OnceLock::new(),
+            tls,
+            socket: Arc::downgrade(socket),
+            phase: AtomicU8::new(if tls { Phase::Handshake } else { Phase::Idle } as u8),
+            ending: AtomicU8::new(Ending::No as u8),
+            autoflush: AtomicBool::new(false),
+            streams: AtomicUsize::new(0),
+            over: Latch::default(),
+            task: OnceLock::new(),
+        })
+    }
+
+    /// The connection of a request; `None` only for sessions that did not come through a squall listener.
+    ///
+    /// To be called at the start of each request: it also marks the connection as busy, which the first bytes on the
+    /// socket usually do, but not for a pipelined request that was read together with the one before it.
+    pub fn of(session: &ServerSession) -> Option<&Arc<Self>> {
+        let data = session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?;
+        let connection = data.downcast_ref::<Arc<Self>>()?;
+        connection.begin_request();
+        Some(connection)
+    }
+
+    /// The listener that accepted this connection.
+    pub fn listener(&self) -> &Arc<ListenerInfo> {
+        &self.listener
+    }
+
+    /// The client's address, IPv4 where it is mapped into IPv6; `None` on a unix socket.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
+    }
+
+    /// The client's address and port as the kernel gave them; `None` on a unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The address and port that the client connected to; `None` on a unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        *self
+            .local
+            .get_or_init(|| self.socket.upgrade().and_then(|socket| socket.local_addr()))
+    }
+
+    /// Whether the connection is over TLS.
+    pub fn tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Whether the connection speaks HTTP/2.
+    pub fn http2(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == Phase::Http2 as u8
+    }
+
+    /// Requests in flight: at most one on HTTP/1, the number of open streams on HTTP/2.
+    pub fn requests(&self) -> usize {
+        match self.phase.load(Ordering::Relaxed) {
+            phase if phase == Phase::Http2 as u8 => self.streams.load(Ordering::Relaxed),
+            phase if phase == Phase::Busy as u8 => 1,
+            _ => 0,
+        }
+    }
+
+    /// From now on (or no longer), every write goes to the socket at once, not when the response is finished or waited
+    /// for. For faults that let a few bytes through and then wait.
+    pub fn set_autoflush(&self, on: bool) {
+        self.autoflush.store(on, Ordering::Relaxed);
+    }
+
+    /// Aborts the connection with a TCP RST, at once: the client sees no FIN and no close_notify before it, and bytes
+    /// that were still on their way out are lost. With HTTP/2, all of its streams end. A unix socket is closed.
+    pub fn reset(&self) {
+        self.end(Ending::Reset);
+    }
+
+    /// Ends the connection with a FIN and without any reply: neither a response nor, over TLS, a close_notify. With
+    /// HTTP/2, all of its streams end.
+    pub fn close(&self) {
+        self.end(Ending::Close);
+    }
+
+    /// Whether [`Connection::reset`] or [`Connection::close`] was called: nothing can be sent any more.
+    pub fn ended(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) != Ending::No as u8
+    }
+
+    /// Resolves when the client has closed its side of the connection or has reset it, and when squall has ended it.
+    ///
+    /// May be dropped at any time. Unread bytes (a body, a pipelined request) don't hide the end unless there are more of
+    /// them than 256 KiB, which are read ahead and kept, and what the kernel's receive buffer takes besides: then the
+    /// client itself can't tell us of its end. A client that closes only its sending side counts as gone.
+    pub async fn gone(&self) {
+        if self.http2() {
+            return self.over.wait().await;
+        }
+        if let Some(socket) = self.socket.upgrade() {
+            tokio::select! {
+                () = socket.peer_closed() => {}
+                () = self.over.wait() => {}
+            }
+        }
+    }
+
+    /// Resolves when squall has ended the connection, or when its HTTP/2 loop is over.
+    pub(super) async fn over(&self) {
+        self.over.wait().await;
+    }
+
+    /// Tells everybody who waits that the connection is over.
+    pub(super) fn set_over(&self) {
+        self.over.set();
+    }
+
+    pub(super) fn autoflush(&self) -> bool {
+        self.autoflush.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn was_reset(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) == Ending::Reset as u8
+    }
+
+    pub(super) fn set_http2(&self) {
+        self.phase.store(Phase::Http2 as u8, Ordering::SeqCst);
+    }
+
+    pub(super) fn streams(&self) -> &AtomicUsize {
+        &self.streams
+    }
+
+    /// A request's first bytes have come. False if the connection was closed for idleness before that.
+    pub(super) fn begin_request(&self) -> bool {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase != Phase::Idle as u8 {
+            return phase != Phase::Leaving as u8;
+        }
+        let (idle, busy) = (Phase::Idle as u8, Phase::Busy as u8);
+        match self
+            .phase
+            .compare_exchange(idle, busy, Ordering::SeqCst, Ordering::SeqCst)
+        {
+            Ok(_) => true,
+            Err(phase) => phase != Phase::Leaving as u8,
+        }
+    }
+
+    /// A response is finished, or a handshake is. False if no further request may follow.
+    pub(super) fn await_request(&self) -> bool {
+        // Either stop() sees the connection idle, or this sees the listener stopping: both first write, then look.
+        self.phase.store(Phase::Idle as u8, Ordering::SeqCst);
+        !self.listener.stopping() && !self.ended()
+    }
+
+    /// Closes the connection if it is idle: its reader sees the end. Called when the listener stops.
+    pub(super) fn leave_if_idle(&self) {
+        let (idle, leaving) = (Phase::Idle as u8, Phase::Leaving as u8);
+        if self
+            .phase
+            .compare_exchange(idle, leaving, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+            && let Some(socket) = self.socket.upgrade()
+        {
+            socket.shutdown(rustix::net::Shutdown::Read);
+        }
+    }
+
+    /// Whether a handshake or a request was under way, so that the client may still be sending.
+    pub(super) fn was_busy(&self) -> bool {
+        let phase = self.phase.load(Ordering::Relaxed);
+        phase != Phase::Idle as u8 && phase != Phase::Leaving as u8
+    }
+
+    pub(super) fn set_task(&self, task: AbortHandle) {
+        let _set_once = self.task.set(task);
+    }
+
+    /// Drops everything of this connection at its next await.
+    pub(super) fn abort(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    fn end(&self, ending: Ending) {
+        let no = Ending::No as u8;
+        if self
+            .ending
+            .compare_exchange(no, ending as u8, Ordering::SeqCst, Ordering::SeqCst)
+            .is_err()
+        {
+            return;
+        }
+        if let Some(socket) = self.socket.upgrade() {
+            match ending {
+                Ending::Reset => socket.reset(),
+                // Only the sending side: with both shut, bytes that still arrive would be answered with a RST.
+                Ending::Close | Ending::No => socket.shutdown(rustix::net::Shutdown::Write),
+            }
+        }
+        self.over.set();
+    }
+}
+
+/// A flag that can be waited for, by any number of tasks, and is never taken back.
+#[derive(Debug, Default)]
+struct Latch {
+    set: AtomicBool,
+    waiters: Notify,
+}
+
+impl Latch {
+    fn set(&self) {
+        self.set.store(true, Ordering::SeqCst);
+        self.waiters.notify_waiters();
+    }
+
+    async fn wait(&self) {
+        let waiter = self.waiters.notified();
+        tokio::pin!(waiter);
+        // Registered before the look, so that a set() in between is not missed.
+        waiter.as_mut().enable();
+        if !self.set.load(Ordering::SeqCst) {
+            waiter.await;
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Holding a request in an injected wait: until the time has come, the client has left, or squall stops.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use pingora::proxy::Session;
+use tokio::sync::watch;
+
+use super::{gone, timer};
+use crate::metrics::Metrics;
+
+/// Holds requests, within a bound.
+#[derive(Debug)]
+pub struct Holder {
+    metrics: Arc<Metrics>,
+    held: AtomicU32,
+    stopping: watch::Sender<bool>,
+}
+
+/// How a wait ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Held<T> {
+    /// What was waited for has come.
+    Done(T),
+    /// The longest time has passed without it.
+    Elapsed,
+    /// The client has left.
+    ClientGone,
+    /// squall is stopping.
+    Cut,
+    /// Too many requests are held already.
+    Full,
+}
+
+impl Holder {
+    /// A holder that counts into `metrics`.
+    pub fn new(metrics: Arc<Metrics>) -> Arc<Holder> {
+        Arc::new(Holder {
+            metrics,
+            held: AtomicU32::new(0),
+            stopping: watch::Sender::new(false),
+        })
+    }
+
+    /// Whether [`Holder::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Ends all waits, now and from now on.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits for a time, never less. `bound` is how many requests may be held at once.
+    pub async fn wait(&self, session: &mut Session, time: Duration, bound: u32) -> Held<()> {
+        if time.is_zero() {
+            return Held::Elapsed;
+        }
+        self.wait_for(session, std::future::pending(), Some(time), bound).await
+    }
+
+    /// Waits for something, at most for a time.
+    pub async fn wait_for<T>(
+        &self,
+        session: &mut Session,
+        what: impl Future<Output = T>,
+        longest: Option<Duration>,
+        bound: u32,
+    ) -> Held<T> {
+        let Some(_place) = Place::take(self, bound) else {
+            return Held::Full;
+        };
+        let mut stopping = self.stopping.subscribe();
+        let deadline = longest.and_then(|time| Instant::now().checked_add(time));
+        let elapsed = async {
+            match deadline {
+                Some(deadline) => timer::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            done = what => Held::Done(done),
+            () = elapsed => {
+                if let Some(deadline) = deadline {
+                    self.metrics.overshoot.observe(deadline.elapsed().as_secs_f64());
+                }
+                Held::Elapsed
+            }
+            () = gone::client_gone(session) => Held::ClientGone,
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                self.metrics.waits_cut.inc();
+                Held::Cut
+            }
+        }
+    }
+}
+
+/// One request's place among those held.
+struct Place<'a>(&'a Holder);
+
+impl<'a> Place<'a> {
+    fn take(holder: &'a Holder, bound: u32) -> Option<Place<'a>> {
+        holder
+            .held
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
+                (held < bound).then(|| held + 1)
+            })
+            .ok()?;
+        holder.metrics.held.inc();
+        Some(Place(holder))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::AcqRel);
+        self.0.metrics.held.dec();
+    }
+}

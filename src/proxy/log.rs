@@ -1,0 +1,105 @@
+//! The access log: one structured line a request.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use pingora::Error;
+use pingora::proxy::Session;
+
+use super::carry::Carrying;
+use super::gone;
+use crate::config::snapshot::View;
+
+/// The target of access lines, for filters.
+pub const TARGET: &str = "squall::access";
+
+/// What is known of a request at its end.
+pub struct Access<'a> {
+    /// The listener's view.
+    pub view: &'a View,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// The status that was sent; 0 for none.
+    pub status: u16,
+    /// From the request's head to the end of its answer.
+    pub total: Duration,
+    /// The upstream's own time.
+    pub natural: Option<Duration>,
+    /// What was injected.
+    pub carrying: Option<&'a Carrying>,
+    /// Whether the client left.
+    pub gone: bool,
+    /// What went wrong.
+    pub error: Option<&'a Error>,
+}
+
+/// Whether a request gets a line: all with a fault or a server error, and the configured share of the others.
+pub fn wanted(view: &View, hit: bool, status: u16) -> bool {
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    if !view.access {
+        return false;
+    }
+    if hit || status >= 500 || view.sample_ppm >= 1_000_000 {
+        return true;
+    }
+    // Evenly spread: a line whenever the count of wanted lines grows.
+    let due = |n: u64| (u128::from(n) * u128::from(view.sample_ppm)) / 1_000_000;
+    let seen = SEEN.fetch_add(1, Ordering::Relaxed);
+    due(seen + 1) > due(seen)
+}
+
+impl Access<'_> {
+    /// Writes the line.
+    pub fn write(&self, session: &Session) {
+        let header = session.req_header();
+        let faults = self.faults();
+        let injected = self.carrying.map(Carrying::injected).unwrap_or_default();
+        let error = self
+            .error
+            .filter(|error| !gone::is_silent(error))
+            .map(|error| error.to_string());
+        tracing::info!(
+            target: TARGET,
+            listener = &*self.view.name,
+            upstream = &*self.view.upstream,
+            client = self.client.map(tracing::field::display),
+            method = header.method.as_str(),
+            path = %String::from_utf8_lossy(header.raw_path()),
+            version = ?header.version,
+            status = self.status,
+            rules = faults.as_ref().map(|(rules, _)| rules.as_str()),
+            faults = faults.as_ref().map(|(_, faults)| faults.as_str()),
+            injected_ms = millis(injected),
+            upstream_ms = self.natural.map(millis),
+            total_ms = millis(self.total),
+            bytes_in = session.body_bytes_read(),
+            bytes_out = session.body_bytes_sent(),
+            client_gone = self.gone.then_some(true),
+            request_id = request_id(session),
+            error,
+            "request"
+        );
+    }
+
+    fn faults(&self) -> Option<(String, String)> {
+        let (rules, faults): (Vec<&str>, Vec<&str>) = self.carrying?.faults().unzip();
+        (!faults.is_empty()).then(|| (rules.join(", "), faults.join(", ")))
+    }
+}
+
+/// The request's own id, where its sender gave one: `x-request-id`, or the trace id of `traceparent` (W3C Trace Context).
+fn request_id(session: &Session) -> Option<&str> {
+    let field = |name: &str| {
+        session
+            .req_header()
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    field("x-request-id").or_else(|| field("traceparent").and_then(|value| value.split('-').nth(1)))
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}

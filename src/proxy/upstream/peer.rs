@@ -1,0 +1,214 @@
+//! One endpoint as Pingora's connector needs it.
+//!
+//! What can be prepared is prepared when the configuration is loaded: a request clones a template, which for a plain
+//! endpoint with an IP address is one allocation, without a lock or a look-up.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::HeaderValue;
+use pingora::protocols::TcpKeepalive;
+use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora::upstreams::peer::{ALPN, HttpPeer};
+use pingora::utils::tls::CertKey;
+
+use super::certificates::Authorities;
+use super::resolve::{Dial, Resolver};
+use super::target::{Place, Target};
+use crate::config::upstream::Protocol;
+
+/// What a slow reader of one HTTP/2 stream makes squall hold, in bytes. Pingora's default of 8 MB would hide
+/// back-pressure.
+const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// Streams on one HTTP/2 connection before another is opened; the server may allow fewer.
+const H2_STREAMS_MAX: u32 = 100;
+/// Wide enough for every stream's window, so that stalled streams never stop the others.
+const H2_CONNECTION_WINDOW_BYTES: u32 = H2_STREAM_WINDOW_BYTES * H2_STREAMS_MAX;
+
+/// Everything but the place that the endpoints of an upstream have in common.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// Keeps connections of different upstreams and of different versions of the configuration apart. Pingora leaves
+    /// much of a peer's settings out when it decides whether a connection fits.
+    pub(super) group_key: u64,
+    /// Which HTTP to speak.
+    pub(super) protocol: Protocol,
+    /// For `https`.
+    pub(super) tls: Tls,
+    /// What to do with the `Host` header.
+    pub(super) host: HostHeader,
+    /// The limits of waiting.
+    pub(super) timeouts: Timeouts,
+}
+
+/// The usable form of an upstream's `tls`.
+#[derive(Debug)]
+pub(super) struct Tls {
+    /// The name to ask for and to verify, instead of the URL's host.
+    pub(super) name: Option<String>,
+    /// Trusted instead of the system's authorities.
+    pub(super) authorities: Option<Authorities>,
+    /// Shown to servers that ask for one.
+    pub(super) client: Option<Arc<CertKey>>,
+    /// False accepts every certificate.
+    pub(super) verify: bool,
+}
+
+/// The usable form of an upstream's `host`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum HostHeader {
+    /// As the client sent it.
+    Preserve,
+    /// The name in `tls.sni` or the URL.
+    Upstream,
+    /// This one.
+    Fixed(HeaderValue),
+}
+
+/// The limits of waiting; `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Timeouts {
+    /// For the connection with all of TLS, and for the look-up of a name.
+    pub(super) connect: Duration,
+    /// Between two pieces of an answer, and before the first.
+    pub(super) read: Option<Duration>,
+    /// For a piece of a request.
+    pub(super) write: Option<Duration>,
+    /// How long an idle connection is kept; zero never uses one twice.
+    pub(super) idle: Duration,
+}
+
+/// One place that serves requests.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    label: String,
+    host: Option<HeaderValue>,
+    template: HttpPeer,
+    resolver: Option<Arc<Resolver>>,
+    /// Makes each connection the only one of its kind where `idle` is zero.
+    single_use: Option<AtomicU64>,
+}
+
+impl Endpoint {
+    /// # Errors
+    ///
+    /// A sentence, if the target and the settings don't fit together.
+    pub(super) fn new(target: &Target, settings: &Settings) -> Result<Self, String> {
+        let sni = sni(target, settings)?;
+        let mut resolver = None;
+        let mut template = match &target.place {
+            Place::Ip(address) => HttpPeer::new(*address, target.tls, sni),
+            Place::Name(host, port) => {
+                let timeout = settings.timeouts.connect;
+                resolver = Some(Arc::new(Resolver::new(host.clone(), *port, timeout)));
+                HttpPeer::new(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)), target.tls, sni)
+            }
+            Place::Unix(path) => unix_peer(path)?,
+        };
+        template.group_key = settings.group_key;
+        set_options(&mut template, settings);
+        if let Some(resolver) = &resolver {
+            template.options.custom_l4 = Some(Arc::new(Dial(Arc::clone(resolver))));
+        }
+        Ok(Self {
+            label: target.place.to_string(),
+            host: host_header(target, settings)?,
+            template,
+            resolver,
+            single_use: settings.timeouts.idle.is_zero().then(AtomicU64::default),
+        })
+    }
+
+    /// What to connect to, now.
+    ///
+    /// # Errors
+    ///
+    /// The name can't be resolved.
+    pub(super) async fn peer(&self) -> pingora::Result<Box<HttpPeer>> {
+        let mut peer = Box::new(self.template.clone());
+        if let Some(resolver) = &self.resolver {
+            peer._address = PeerAddress::Inet(resolver.first().await?);
+        }
+        if let Some(counter) = &self.single_use {
+            let number = counter.fetch_add(1, Ordering::Relaxed);
+            peer.group_key = peer.group_key.wrapping_add(number);
+        }
+        Ok(peer)
+    }
+
+    /// The `Host` header to send, or `None` to send the client's.
+    pub(super) fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
+    }
+
+    /// The place as the configuration writes it, without the scheme: `10.0.0.1:80`, `unix:/run/app.sock`.
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+}
+
+/// The name to verify. It must not be empty with TLS: Pingora would verify nothing then.
+fn sni(target: &Target, settings: &Settings) -> Result<String, String> {
+    if !target.tls {
+        return Ok(String::new());
+    }
+    let name = settings.tls.name.clone().or_else(|| target.host()).unwrap_or_default();
+    rustls::pki_types::ServerName::try_from(name.as_str())
+        .map_err(|_| format!("`{name}` is not a name that a certificate can have; set `tls: {{sni: NAME}}`"))?;
+    Ok(name)
+}
+
+fn unix_peer(path: &Path) -> Result<HttpPeer, String> {
+    let text = path
+        .to_str()
+        .ok_or_else(|| format!("the socket path {} is not UTF-8", path.display()))?;
+    HttpPeer::new_uds(text, false, String::new()).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn set_options(peer: &mut HttpPeer, settings: &Settings) {
+    let timeouts = settings.timeouts;
+    let options = &mut peer.options;
+    options.connection_timeout = Some(timeouts.connect);
+    options.total_connection_timeout = Some(timeouts.connect);
+    options.read_timeout = timeouts.read;
+    options.write_timeout = timeouts.write;
+    options.idle_timeout = Some(timeouts.idle);
+    options.alpn = match settings.protocol {
+        Protocol::Http1 => ALPN::H1,
+        Protocol::H2 | Protocol::H2c => ALPN::H2,
+        Protocol::Auto => ALPN::H2H1,
+    };
+    options.max_h2_streams = usize::try_from(H2_STREAMS_MAX).unwrap_or(1);
+    options.h2_stream_window_size = Some(H2_STREAM_WINDOW_BYTES);
+    options.h2_connection_window_size = Some(H2_CONNECTION_WINDOW_BYTES);
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(10),
+        count: 6,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::ZERO,
+    });
+    options.verify_cert = settings.tls.verify;
+    options.verify_hostname = settings.tls.verify;
+    options.ca = settings.tls.authorities.clone();
+    peer.client_cert_key = settings.tls.client.clone();
+}
+
+fn host_header(target: &Target, settings: &Settings) -> Result<Option<HeaderValue>, String> {
+    match &settings.host {
+        HostHeader::Preserve => Ok(None),
+        HostHeader::Fixed(value) => Ok(Some(value.clone())),
+        HostHeader::Upstream => {
+            let name = settings.tls.name.as_deref().filter(|_| target.tls);
+            let authority = target
+                .authority(name)
+                .ok_or("a Unix socket has no host name; write `host: NAME` or `host: preserve`")?;
+            HeaderValue::from_str(&authority)
+                .map(Some)
+                .map_err(|_| format!("`{authority}` can't be a Host header"))
+        }
+    }
+}

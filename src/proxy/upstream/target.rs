@@ -1,0 +1,350 @@
+//! Where an endpoint is: `http://10.0.0.1:80`, `https://shop.internal`, `unix:/run/app.sock`, `127.0.0.1:5432`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// The longest path that fits into a Unix socket's address on every system that squall runs on (`sun_path` of Linux
+/// holds 108 bytes with the closing zero, that of macOS 104).
+const SOCKET_PATH_BYTES_MAX: usize = 103;
+
+/// Where to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// An address that needs no look-up.
+    Ip(SocketAddr),
+    /// A name that DNS or the hosts file knows, and a port.
+    Name(String, u16),
+    /// A Unix domain socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => write!(f, "{address}"),
+            Self::Name(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// One HTTP endpoint: the place, and whether TLS is spoken there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Where to connect to.
+    pub(super) place: Place,
+    /// `https`.
+    pub(super) tls: bool,
+}
+
+impl Target {
+    /// Reads `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:PATH`. A relative socket path starts at `base_dir`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong and what would be valid.
+    pub(super) fn parse(url: &str, base_dir: &Path) -> Result<Self, String> {
+        if url.is_empty() {
+            return Err("an upstream's URL is empty; write http://HOST:PORT".to_owned());
+        }
+        if let Some(path) = url.strip_prefix("unix:") {
+            let place = unix(path, base_dir)?;
+            return Ok(Self { place, tls: false });
+        }
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(format!("`{url}` lacks a scheme; write http://{url} or https://{url}"));
+        };
+        let (tls, port) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (false, 80),
+            "https" => (true, 443),
+            other => return Err(unknown_scheme(other, rest)),
+        };
+        let authority = only_authority(rest)?;
+        let place = host_and_port(authority, Some(port))?;
+        Ok(Self { place, tls })
+    }
+
+    /// The host as a certificate names it: without the brackets of IPv6 and without a final dot (RFC 6066 section 3).
+    /// `None` for a Unix socket.
+    pub(super) fn host(&self) -> Option<String> {
+        match &self.place {
+            Place::Ip(address) => Some(address.ip().to_string()),
+            Place::Name(host, _) => Some(host.trim_end_matches('.').to_owned()),
+            Place::Unix(_) => None,
+        }
+    }
+
+    /// `name`, or else the URL's own host, as a `Host` header: with the port where it is not the scheme's own
+    /// (RFC 9110 section 7.2). `None` for a Unix socket without a name.
+    pub(super) fn authority(&self, name: Option<&str>) -> Option<String> {
+        let (own, port) = match &self.place {
+            Place::Ip(address) => (bracketed(address.ip()), address.port()),
+            Place::Name(host, port) => (host.clone(), *port),
+            Place::Unix(_) => return name.map(str::to_owned),
+        };
+        let host = name.map_or(own, str::to_owned);
+        let default = if self.tls { 443 } else { 80 };
+        Some(if port == default {
+            host
+        } else {
+            format!("{host}:{port}")
+        })
+    }
+}
+
+/// Reads the address of a plain TCP server: `HOST:PORT` or `unix:PATH`.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong and what would be valid.
+pub(super) fn parse_address(address: &str, base_dir: &Path) -> Result<Place, String> {
+    if let Some(path) = address.strip_prefix("unix:") {
+        return unix(path, base_dir);
+    }
+    if address.contains("://") {
+        return Err(format!(
+            "`{address}` is a URL, and `address` takes HOST:PORT of a TCP server; an HTTP server goes to `url`"
+        ));
+    }
+    host_and_port(address, None)
+}
+
+fn unix(path: &str, base_dir: &Path) -> Result<Place, String> {
+    // `unix:///run/app.sock` is written by those who think in URLs; more slashes mean the same file.
+    let path = path
+        .strip_prefix("//")
+        .filter(|path| path.starts_with('/'))
+        .unwrap_or(path);
+    if path.is_empty() || path.contains('\0') {
+        return Err("a Unix socket needs a path: unix:/run/app.sock".to_owned());
+    }
+    let path = base_dir.join(path);
+    if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        return Err(format!(
+            "the socket path {} is too long: at most {SOCKET_PATH_BYTES_MAX} bytes",
+            path.display()
+        ));
+    }
+    Ok(Place::Unix(path))
+}
+
+fn unknown_scheme(scheme: &str, rest: &str) -> String {
+    let hint = match scheme {
+        "h2c" | "grpc" | "h2" => format!("write http://{rest} and `protocol: h2c`"),
+        "grpcs" => format!("write https://{rest} and `protocol: h2`"),
+        "ws" => format!("WebSockets start as HTTP: write http://{rest}"),
+        "wss" => format!("WebSockets start as HTTP: write https://{rest}"),
+        "tcp" => format!("for a TCP server write `address: {rest}`"),
+        _ => "an upstream's URL starts with http://, https:// or unix:".to_owned(),
+    };
+    format!("`{scheme}` is not a scheme of an upstream; {hint}")
+}
+
+/// What stands between `://` and the end, after making sure that nothing but a lone `/` follows.
+fn only_authority(rest: &str) -> Result<&str, String> {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(end);
+    if authority.contains('@') {
+        return Err(
+            "a user and password in an upstream's URL are not supported; send an authorization header".to_owned(),
+        );
+    }
+    if !matches!(after, "" | "/") {
+        let part = match after.chars().next() {
+            Some('?') => "a query",
+            Some('#') => "a fragment",
+            _ => "a path",
+        };
+        return Err(format!(
+            "an upstream's URL names a server, so it can't have {part} (`{after}`): the request's own path is sent as it is"
+        ));
+    }
+    Ok(authority)
+}
+
+fn host_and_port(authority: &str, default_port: Option<u16>) -> Result<Place, String> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        return ipv6(rest, default_port, authority);
+    }
+    if authority.matches(':').count() > 1 {
+        return Err(format!(
+            "an IPv6 address stands in brackets, as in [::1]:80; `{authority}` does not"
+        ));
+    }
+    let (host, port) = authority
+        .split_once(':')
+        .map_or((authority, None), |(host, port)| (host, Some(port)));
+    if host.is_empty() {
+        return Err("the host is missing".to_owned());
+    }
+    let port = read_port(port, default_port, authority)?;
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        return Ok(Place::Ip(SocketAddr::new(IpAddr::V4(address), port)));
+    }
+    check_name(host)?;
+    Ok(Place::Name(host.to_owned(), port))
+}
+
+/// `rest` is what follows the opening bracket.
+fn ipv6(rest: &str, default_port: Option<u16>, whole: &str) -> Result<Place, String> {
+    let (host, after) = rest
+        .split_once(']')
+        .ok_or_else(|| format!("`{whole}` lacks the closing bracket of an IPv6 address"))?;
+    let port = match after.strip_prefix(':') {
+        Some(port) => Some(port),
+        None if after.is_empty() => None,
+        None => return Err(format!("after `[{host}]` only a port may follow, not `{after}`")),
+    };
+    let address: Ipv6Addr = host.parse().map_err(|_| format!("`{host}` is not an IPv6 address"))?;
+    let port = read_port(port, default_port, whole)?;
+    Ok(Place::Ip(SocketAddr::new(IpAddr::V6(address), port)))
+}
+
+fn read_port(port: Option<&str>, default: Option<u16>, whole: &str) -> Result<u16, String> {
+    let Some(text) = port else {
+        return default.ok_or_else(|| format!("`{whole}` lacks a port: write HOST:PORT"));
+    };
+    // `parse` alone would take `+80`.
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|port| digits && *port > 0)
+        .ok_or_else(|| format!("`{text}` is not a port; a port is a number from 1 to 65535"))
+}
+
+/// A host name that can be looked up (RFC 1123 section 2.1, with the underscore that container names have).
+fn check_name(host: &str) -> Result<(), String> {
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    let valid = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    if !host.is_ascii() {
+        return Err(format!("`{host}` is not ASCII; write the name in its xn-- form"));
+    }
+    if host.len() > 253 || !labels.split('.').all(valid) {
+        return Err(format!("`{host}` is not a host name or an IP address"));
+    }
+    // A name whose last label is a number is a mistyped IPv4 address: no such name can exist (WHATWG URL, "ends in a
+    // number").
+    let last = labels.rsplit('.').next().unwrap_or(labels);
+    if last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("`{host}` is not an IPv4 address"));
+    }
+    Ok(())
+}
+
+fn bracketed(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<Target, String> {
+        Target::parse(url, Path::new("/etc/squall"))
+    }
+
+    #[track_caller]
+    fn check(url: &str, place: &str, tls: bool, authority: Option<&str>) {
+        let target = parse(url).unwrap();
+        assert_eq!(target.place.to_string(), place, "{url}");
+        assert_eq!(target.tls, tls, "{url}");
+        assert_eq!(target.authority(None).as_deref(), authority, "{url}");
+    }
+
+    #[track_caller]
+    fn check_error(url: &str, part: &str) {
+        let message = parse(url).unwrap_err();
+        assert!(message.contains(part), "{url}: {message}");
+    }
+
+    #[test]
+    fn urls() {
+        check("http://10.0.0.1:80", "10.0.0.1:80", false, Some("10.0.0.1"));
+        check("http://10.0.0.1/", "10.0.0.1:80", false, Some("10.0.0.1"));
+        check("HTTP://10.0.0.1:8080", "10.0.0.1:8080", false, Some("10.0.0.1:8080"));
+        check(
+            "https://shop.staging.internal",
+            "shop.staging.internal:443",
+            true,
+            Some("shop.staging.internal"),
+        );
+        check(
+            "https://shop.internal:80",
+            "shop.internal:80",
+            true,
+            Some("shop.internal:80"),
+        );
+        check(
+            "http://my_service:3000",
+            "my_service:3000",
+            false,
+            Some("my_service:3000"),
+        );
+        check("http://[::1]:8080", "[::1]:8080", false, Some("[::1]:8080"));
+        check(
+            "https://[2001:db8::1]",
+            "[2001:db8::1]:443",
+            true,
+            Some("[2001:db8::1]"),
+        );
+        check("unix:/run/app.sock", "unix:/run/app.sock", false, None);
+        check("unix:///run/app.sock", "unix:/run/app.sock", false, None);
+        check("unix:app.sock", "unix:/etc/squall/app.sock", false, None);
+    }
+
+    #[test]
+    fn another_name_keeps_the_port() {
+        let target = parse("https://10.0.0.5:8443").unwrap();
+        assert_eq!(target.authority(Some("shop.internal")).unwrap(), "shop.internal:8443");
+    }
+
+    #[test]
+    fn mistakes_in_urls() {
+        check_error("", "empty");
+        check_error("localhost:8080", "write http://localhost:8080");
+        check_error("ftp://host", "starts with http://");
+        check_error("h2c://host:1", "`protocol: h2c`");
+        check_error("tcp://db:5432", "`address: db:5432`");
+        check_error("ws://host", "write http://host");
+        check_error("http://host/api", "can't have a path (`/api`)");
+        check_error("http://host?x=1", "can't have a query");
+        check_error("http://host#x", "can't have a fragment");
+        check_error("http://user:pw@host", "user and password");
+        check_error("http://", "host is missing");
+        check_error("http://:80", "host is missing");
+        check_error("http://host:0", "1 to 65535");
+        check_error("http://host:99999", "1 to 65535");
+        check_error("http://host:+80", "1 to 65535");
+        check_error("http://host:", "1 to 65535");
+        check_error("http://::1:80", "brackets");
+        check_error("http://[::1", "closing bracket");
+        check_error("http://[::1]x", "only a port");
+        check_error("http://[zz]", "not an IPv6");
+        check_error("http://10.0.0.256", "not an IPv4");
+        check_error("http://a b", "not a host name");
+        check_error("http://a..b", "not a host name");
+        check_error("http://h\u{f6}st", "xn--");
+        check_error("unix:", "needs a path");
+        check_error(&format!("unix:/{}", "x".repeat(200)), "too long");
+    }
+
+    #[test]
+    fn addresses() {
+        let parse = |text| parse_address(text, Path::new("/etc/squall"));
+        assert_eq!(parse("127.0.0.1:5432").unwrap().to_string(), "127.0.0.1:5432");
+        assert_eq!(parse("db:5432").unwrap(), Place::Name("db".to_owned(), 5432));
+        assert_eq!(parse("[::1]:1").unwrap().to_string(), "[::1]:1");
+        assert_eq!(parse("unix:/run/pg").unwrap().to_string(), "unix:/run/pg");
+        assert!(parse("db").unwrap_err().contains("lacks a port"));
+        assert!(parse("tcp://db:1").unwrap_err().contains("is a URL"));
+    }
+}

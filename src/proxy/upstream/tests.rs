@@ -1,0 +1,567 @@
+//! Real servers behind Pingora's connector, and the mistakes of a configuration.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::client::HttpSession;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::*;
+use crate::config::decode::decode;
+use crate::config::report::{Sources, Span};
+use crate::config::upstream::UpstreamSpec;
+use crate::config::yaml;
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+fn read(yaml: &str) -> (Sources, Option<UpstreamSpec>) {
+    let (mut sources, mut problems) = (Sources::default(), Vec::new());
+    let source = sources.add("squall.yaml", yaml, "/");
+    let node = yaml::parse(&sources, source, &|_| None, &mut problems).unwrap();
+    (sources, decode(&node, &mut problems))
+}
+
+fn build_in(yaml: &str, base_dir: &Path) -> Result<Arc<Upstream>, Vec<String>> {
+    let spec = read(yaml).1.unwrap();
+    Upstream::build("shop", Span::NOWHERE, &spec, base_dir, Instant::now())
+        .map(Arc::new)
+        .map_err(|problems| problems.into_iter().map(|problem| problem.message).collect())
+}
+
+fn build(yaml: &str) -> Arc<Upstream> {
+    build_in(yaml, Path::new("/")).unwrap()
+}
+
+/// Answers one request over `peer` of a new selection: the status and whether the connection was used before.
+async fn request(connector: &Connector, upstream: &Arc<Upstream>) -> Result<(u16, bool), Failure> {
+    let picked = upstream.select(Instant::now()).unwrap();
+    let result = exchange(connector, &picked).await;
+    result.map_err(|mut error| {
+        error.as_up();
+        picked.describe(&error)
+    })
+}
+
+async fn exchange(connector: &Connector, picked: &Picked) -> pingora::Result<(u16, bool)> {
+    let peer = picked.peer().await?;
+    let (mut session, reused) = connector.get_http_session(&*peer).await?;
+    session.set_read_timeout(peer.options.read_timeout);
+    let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+    let host = picked.host().map_or("client.test", |host| host.to_str().unwrap());
+    head.insert_header("host", host).unwrap();
+    head.set_uri(format!("http://{host}/").parse().unwrap());
+    session.write_request_header(Box::new(head)).await?;
+    session.finish_request_body().await?;
+    session.read_response_header().await?;
+    let status = session.response_header().unwrap().status.as_u16();
+    while session.read_response_body().await?.is_some() {}
+    if let HttpSession::H1(h1) = &mut session {
+        h1.respect_keepalive();
+    }
+    connector
+        .release_http_session(session, &*peer, peer.options.idle_timeout)
+        .await;
+    Ok((status, reused))
+}
+
+/// Answers every request on one connection with 200; gives back what it read.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: Arc<Mutex<String>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        seen.lock().push_str(&String::from_utf8_lossy(&buffer[..read]));
+        if stream.write_all(OK).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn http_server() -> (SocketAddr, Arc<Mutex<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::new(Mutex::new(String::new()));
+    let log = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, Arc::clone(&log)));
+        }
+    });
+    (address, seen)
+}
+
+/// An authority with a server's and a client's certificate, as files in a folder.
+struct Authority {
+    folder: tempfile::TempDir,
+    root: CertificateDer<'static>,
+    server: (CertificateDer<'static>, Vec<u8>),
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = parameters.self_signed(&key).unwrap();
+        let issuer = rcgen::Issuer::from_params(&parameters, &key);
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+        let sign = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let key = rcgen::KeyPair::generate().unwrap();
+            let signed = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer);
+            (signed.unwrap(), key)
+        };
+        let (server, server_key) = sign(&["shop.internal", "127.0.0.1"]);
+        let (client, client_key) = sign(&["client.internal"]);
+        write("ca.pem", root.pem());
+        write("client.pem", client.pem());
+        write("client.key", client_key.serialize_pem());
+        Self {
+            folder,
+            root: root.der().clone(),
+            server: (server.der().clone(), server_key.serialize_der()),
+        }
+    }
+
+    /// A server that asks for a client certificate if `mutual`, and logs the SNI, ALPN and number of client certificates
+    /// of each connection.
+    async fn serve(&self, mutual: bool, alpn: &[&str]) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+        pingora::tls::install_default_crypto_provider();
+        let builder = rustls::ServerConfig::builder();
+        let builder = if mutual {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(self.root.clone()).unwrap();
+            let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build();
+            builder.with_client_cert_verifier(verifier.unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let (certificate, key) = self.server.clone();
+        let key = PrivateKeyDer::try_from(key).unwrap();
+        let mut config = builder.with_single_cert(vec![certificate], key).unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let acceptor = pingora::tls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                let session = stream.get_ref().1;
+                let alpn = session.alpn_protocol().map(String::from_utf8_lossy);
+                let certificates = session.peer_certificates().map_or(0, <[_]>::len);
+                log.lock()
+                    .push(format!("{:?} {alpn:?} {certificates}", session.server_name()));
+                if session.alpn_protocol() == Some(b"h2") {
+                    tokio::spawn(answer_h2(stream));
+                } else {
+                    tokio::spawn(answer(stream, Arc::default()));
+                }
+            }
+        });
+        (address, seen)
+    }
+
+    async fn get(&self, yaml: &str) -> Result<(u16, bool), Failure> {
+        let upstream = build_in(yaml, self.folder.path()).unwrap();
+        request(&Connector::new(None), &upstream).await
+    }
+}
+
+async fn answer_h2(stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else {
+        return;
+    };
+    while let Some(Ok((_, mut respond))) = connection.accept().await {
+        let head = http::Response::builder().status(200).body(()).unwrap();
+        let mut body = respond.send_response(head, false).unwrap();
+        body.send_data(Bytes::from_static(b"ok"), true).unwrap();
+    }
+}
+
+#[test]
+fn the_system_has_authorities_or_says_why_not() {
+    // Whatever this machine has, Pingora's connector must not be made where this fails.
+    if check_system_authorities().is_ok() {
+        drop(Connector::new(None));
+    }
+}
+
+#[tokio::test]
+async fn plain_http_reuses_its_connection_and_keeps_the_host() {
+    let (address, seen) = http_server().await;
+    let upstream = build(&format!("url: http://{address}"));
+    let connector = Connector::new(None);
+    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, false));
+    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, true));
+    assert!(
+        seen.lock().to_lowercase().contains("host: client.test\r\n"),
+        "{}",
+        seen.lock()
+    );
+}
+
+#[tokio::test]
+async fn connections_of_other_configurations_and_single_use_ones_are_not_reused() {
+    let (address, _) = http_server().await;
+    let connector = Connector::new(None);
+    let upstream = build(&format!("url: http://{address}"));
+    request(&connector, &upstream).await.unwrap();
+    let other = build(&format!("{{url: 'http://{address}', timeouts: {{read: 9s}}}}"));
+    assert_eq!(request(&connector, &other).await.unwrap(), (200, false));
+    let same = build(&format!("url: http://{address}"));
+    assert_eq!(same.fingerprint(), upstream.fingerprint());
+    assert_eq!(request(&connector, &same).await.unwrap(), (200, true));
+
+    let single = build(&format!("{{url: 'http://{address}', timeouts: {{idle: 0}}}}"));
+    for _ in 0..3 {
+        assert_eq!(request(&connector, &single).await.unwrap(), (200, false));
+    }
+}
+
+#[tokio::test]
+async fn names_are_resolved() {
+    let (address, seen) = http_server().await;
+    // The server listens on 127.0.0.1 only, and localhost may be ::1 first.
+    let upstream = build(&format!(
+        "{{url: 'http://localhost:{}', host: upstream}}",
+        address.port()
+    ));
+    let connector = Connector::new(None);
+    assert_eq!(request(&connector, &upstream).await.unwrap().0, 200);
+    request(&connector, &upstream).await.unwrap();
+    assert!(request(&connector, &upstream).await.unwrap().1);
+    let host = format!("host: localhost:{}\r\n", address.port());
+    assert!(seen.lock().to_lowercase().contains(&host), "{}", seen.lock());
+
+    let upstream = build("url: http://no-such-name.invalid");
+    let failure = request(&connector, &upstream).await.unwrap_err();
+    assert_eq!((failure.status, failure.reason), (502, "resolve"));
+    let start = "squall: upstream shop: can't resolve no-such-name.invalid: ";
+    assert!(failure.text.starts_with(start), "{}", failure.text);
+}
+
+#[tokio::test]
+async fn unix_sockets() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("app.sock")).unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, Arc::default()));
+        }
+    });
+    let upstream = build_in("url: unix:app.sock", folder.path()).unwrap();
+    let connector = Connector::new(None);
+    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, false));
+    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, true));
+
+    let upstream = build_in("url: unix:absent.sock", folder.path()).unwrap();
+    let failure = request(&connector, &upstream).await.unwrap_err();
+    assert_eq!((failure.status, failure.reason), (502, "unreachable"));
+    assert!(failure.text.contains("No such file"), "{}", failure.text);
+}
+
+#[tokio::test]
+async fn h2c() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer_h2(stream));
+        }
+    });
+    let upstream = build(&format!("{{url: 'http://{address}', protocol: h2c}}"));
+    let connector = Connector::new(None);
+    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, false));
+    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, true));
+}
+
+#[tokio::test]
+async fn the_own_authority_is_accepted_and_the_name_sent() {
+    let authority = Authority::new();
+    let (address, seen) = authority.serve(false, &[]).await;
+    let get = |tls| authority.get_static(address, tls);
+    assert_eq!(get("ca: ca.pem, sni: shop.internal").await.unwrap().0, 200);
+    // The certificate has the address too, so no name is needed; an address is never sent as SNI (RFC 6066 section 3).
+    assert_eq!(get("ca: ca.pem").await.unwrap().0, 200);
+    assert_eq!(
+        seen.lock().as_slice(),
+        ["Some(\"shop.internal\") None 0", "None None 0"]
+    );
+
+    let failure = get("ca: ca.pem, sni: other.internal").await.unwrap_err();
+    assert_eq!((failure.status, failure.reason), (502, "tls"));
+    assert!(failure.text.contains("not valid for name"), "{}", failure.text);
+}
+
+#[tokio::test]
+async fn an_unknown_authority_is_refused_unless_nothing_is_verified() {
+    let authority = Authority::new();
+    let (address, _) = authority.serve(false, &[]).await;
+    let failure = authority.get_static(address, "sni: shop.internal").await.unwrap_err();
+    assert_eq!((failure.status, failure.reason), (502, "tls"));
+    let text = "squall: upstream shop: TLS: invalid peer certificate: UnknownIssuer";
+    assert!(failure.text.starts_with(text), "{}", failure.text);
+    for tls in [
+        "verify: false",
+        "verify: false, sni: other.internal",
+        "verify: false, ca: ca.pem",
+    ] {
+        assert_eq!(authority.get_static(address, tls).await.unwrap().0, 200, "{tls}");
+    }
+}
+
+#[tokio::test]
+async fn the_client_certificate_is_shown() {
+    let authority = Authority::new();
+    let (address, seen) = authority.serve(true, &[]).await;
+    let tls = "ca: ca.pem, certificate: client.pem, key: client.key";
+    assert_eq!(authority.get_static(address, tls).await.unwrap().0, 200);
+    assert_eq!(seen.lock().as_slice(), ["None None 1"]);
+    let failure = authority.get_static(address, "ca: ca.pem").await.unwrap_err();
+    assert_eq!((failure.status, failure.reason), (502, "tls"), "{}", failure.text);
+    assert!(failure.text.contains("ertificate"), "{}", failure.text);
+}
+
+#[tokio::test]
+async fn alpn_chooses_the_protocol() {
+    let authority = Authority::new();
+    let cases = [
+        ("h2", &["h2", "http/1.1"][..], "h2"),
+        ("auto", &["h2", "http/1.1"], "h2"),
+        ("auto", &["http/1.1"], "http/1.1"),
+        ("http1", &["h2", "http/1.1"], "http/1.1"),
+    ];
+    for (protocol, offered, chosen) in cases {
+        let (address, seen) = authority.serve(false, offered).await;
+        let yaml = format!("{{url: 'https://{address}', protocol: {protocol}, tls: {{ca: ca.pem}}}}");
+        assert_eq!(authority.get(&yaml).await.unwrap().0, 200, "{protocol} {offered:?}");
+        assert_eq!(seen.lock().as_slice(), [format!("None Some(\"{chosen}\") 0")]);
+    }
+}
+
+impl Authority {
+    async fn get_static(&self, address: SocketAddr, tls: &str) -> Result<(u16, bool), Failure> {
+        self.get(&format!("{{url: 'https://{address}', tls: {{{tls}}}}}")).await
+    }
+}
+
+#[tokio::test]
+async fn natural_failures() {
+    let connector = Connector::new(None);
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let failure = request(&connector, &build(&format!("url: http://{closed}")))
+        .await
+        .unwrap_err();
+    assert_eq!((failure.status, failure.reason), (502, "refused"));
+    assert_eq!(
+        failure.text,
+        format!("squall: upstream shop: connection refused ({closed})\n")
+    );
+
+    // Accepts and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let slow = build(&format!("{{url: 'http://{address}', timeouts: {{read: 50ms}}}}"));
+    let failure = request(&connector, &slow).await.unwrap_err();
+    assert_eq!((failure.status, failure.reason), (504, "timeout"), "{}", failure.text);
+    let slow = build(&format!("{{url: 'https://{address}', timeouts: {{connect: 50ms}}}}"));
+    let failure = request(&connector, &slow).await.unwrap_err();
+    assert_eq!((failure.status, failure.reason), (504, "timeout"), "{}", failure.text);
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_u8().await.unwrap();
+        stream.write_all(b"garbage\r\n\r\n").await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        while stream.read_u8().await.unwrap() != b'\n' {}
+        drop(stream);
+    });
+    let upstream = build(&format!("url: http://{address}"));
+    let failure = request(&connector, &upstream).await.unwrap_err();
+    assert_eq!((failure.status, failure.reason), (502, "protocol"), "{}", failure.text);
+    let failure = request(&connector, &upstream).await.unwrap_err();
+    assert_eq!(failure.status, 502, "{}", failure.text);
+    assert!(matches!(failure.reason, "closed" | "reset"), "{}", failure.text);
+}
+
+#[test]
+fn failures_eject_and_chosen_statuses_count() {
+    let upstream = build(
+        "{endpoints: ['http://127.0.0.1:1', 'http://127.0.0.1:2'], ejection: {failures: 2, statuses: [503], duration: 9s}}",
+    );
+    let now = Instant::now();
+    let labels: Vec<_> = upstream.endpoints().collect();
+    assert_eq!(labels, ["127.0.0.1:1", "127.0.0.1:2"]);
+    let picked = upstream.select(now).unwrap();
+    assert_eq!(picked.label(), "127.0.0.1:1");
+    assert!(!picked.report(Outcome::Answered(503), now));
+    // The connection breaks after that: still one failure of one request.
+    assert!(!picked.report(Outcome::Failed, now));
+    let turn = || {
+        [upstream.select(now).unwrap(), upstream.select(now).unwrap()]
+            .into_iter()
+            .find(|one| one.label() == "127.0.0.1:1")
+            .unwrap()
+    };
+    assert!(!turn().report(Outcome::Answered(500), now));
+    assert!(!turn().report(Outcome::Failed, now));
+    assert!(turn().report(Outcome::Answered(503), now));
+    assert_eq!(upstream.ejected(now), 1);
+    for _ in 0..4 {
+        assert_eq!(upstream.select(now).unwrap().label(), "127.0.0.1:2");
+    }
+    assert_eq!(upstream.ejected(now + Duration::from_secs(9)), 0);
+}
+
+#[test]
+fn who_is_to_blame() {
+    let of = |mut error: Box<Error>, source| {
+        error.esource = source;
+        Outcome::of_error(&error)
+    };
+    let refused = || Error::new(ErrorType::ConnectRefused);
+    assert_eq!(of(refused(), ErrorSource::Upstream), Some(Outcome::Failed));
+    assert_eq!(of(refused(), ErrorSource::Downstream), None);
+    assert_eq!(of(Error::new(ErrorType::InternalError), ErrorSource::Upstream), None);
+}
+
+#[test]
+fn requests_under_way_end_with_their_guard() {
+    let upstream = build("{endpoints: ['http://h:1', 'http://h:2'], balance: least-requests}");
+    let now = Instant::now();
+    let first = upstream.select(now).unwrap();
+    let second = upstream.select(now).unwrap();
+    assert_ne!(first.label(), second.label());
+    let label = second.label().to_owned();
+    drop(second);
+    assert_eq!(upstream.select(now).unwrap().label(), label);
+}
+
+#[test]
+fn other_kinds() {
+    let upstream = build("fake: test-api");
+    assert_eq!(upstream.fake().unwrap().name.value, "test-api");
+    assert!(upstream.select(Instant::now()).is_none());
+    let upstream = build("fake: {name: test-api, store: 'file:todo.db', seed: 7}");
+    assert_eq!(upstream.fake().unwrap().seed, Some(7));
+    let upstream = build("address: 127.0.0.1:5432");
+    assert_eq!(upstream.tcp().unwrap().to_string(), "127.0.0.1:5432");
+    assert!(upstream.fake().is_none());
+}
+
+#[test]
+fn the_host_header() {
+    #[track_caller]
+    fn check(yaml: &str, expected: Option<&str>) {
+        let picked = build(yaml).select(Instant::now()).unwrap();
+        assert_eq!(picked.host().map(|host| host.to_str().unwrap()), expected, "{yaml}");
+    }
+    check("url: http://10.0.0.9:81", None);
+    check("{url: 'http://10.0.0.9:81', host: upstream}", Some("10.0.0.9:81"));
+    check(
+        "{url: 'http://10.0.0.9:81', host: shop.example.com}",
+        Some("shop.example.com"),
+    );
+    check("url: https://shop.internal", Some("shop.internal"));
+    check("{url: 'https://shop.internal', host: preserve}", None);
+    check(
+        "{url: 'https://10.0.0.5:8443', tls: {sni: shop.internal}}",
+        Some("shop.internal:8443"),
+    );
+    check("{url: 'unix:/run/app.sock', host: app}", Some("app"));
+}
+
+#[test]
+fn mistakes() {
+    #[track_caller]
+    fn check(yaml: &str, parts: &[&str]) {
+        let problems = build_in(yaml, Path::new("/nowhere")).unwrap_err();
+        assert_eq!(problems.len(), parts.len(), "{yaml}: {problems:#?}");
+        for (problem, part) in problems.iter().zip(parts) {
+            assert!(problem.contains(part), "{yaml}: {problem}");
+        }
+    }
+    check("{}", &["has no target"]);
+    check("{url: 'http://h', fake: echo}", &["`url` and `fake`"]);
+    check("url: http://h/api", &["can't have a path"]);
+    check("endpoints: []", &["is empty"]);
+    check("endpoints: ['http://a', 'https://b']", &["all https:// or none"]);
+    check("endpoints: ['http://a:0', 'h2c://b']", &["not a port", "not a scheme"]);
+    check("{url: 'http://h', balance: random}", &["`balance` needs several"]);
+    check("{url: 'http://h', ejection: {}}", &["`ejection` needs several"]);
+    check("{url: 'https://h', protocol: h2c}", &["without TLS"]);
+    check("{url: 'http://h', protocol: h2}", &["write `h2c`"]);
+    check("{url: 'unix:/s', protocol: auto}", &["lets TLS choose"]);
+    check("{url: 'http://h', tls: {verify: false}}", &["is for https://"]);
+    check("{url: 'https://h', tls: {certificate: c.pem}}", &["needs its `key`"]);
+    check("{url: 'https://h', tls: {key: c.key}}", &["needs its `certificate`"]);
+    check(
+        "{url: 'https://h', tls: {ca: ca.pem, certificate: c.pem, key: c.key, sni: 'a b'}}",
+        &[
+            "can't read /nowhere/ca.pem",
+            "can't read /nowhere/c.pem",
+            "`a b` is not a name",
+        ],
+    );
+    check("{url: 'http://h', host: 'a b'}", &["is not a host"]);
+    check("{url: 'unix:/s', host: upstream}", &["has no host name"]);
+    check("{url: 'http://h', timeouts: {connect: 0}}", &["connect: 0"]);
+    check(
+        "{fake: echo, host: h, timeouts: {}}",
+        &["`host` has no meaning", "`timeouts` has no meaning"],
+    );
+    check("{address: 'h:1', tls: {}}", &["`tls` has no meaning"]);
+    check("address: h", &["lacks a port"]);
+    let endpoints = "endpoints: ['http://a', 'http://b']";
+    check(
+        &format!("{{{endpoints}, ejection: {{max: 10%}}}}"),
+        &["10% of 2 endpoints is less than one"],
+    );
+    check(
+        &format!("{{{endpoints}, ejection: {{failures: 0, duration: 0, statuses: [200]}}}}"),
+        &["at least 1", "eject nothing", "200 is not the status of a failure"],
+    );
+    // One mistake doesn't hide another.
+    check(
+        "{url: 'ftp://h', host: 'a b', timeouts: {connect: 0}}",
+        &["not a scheme", "not a host", "connect: 0"],
+    );
+}
+
+#[test]
+fn mistakes_have_their_places() {
+    let yaml = "endpoints: ['http://a', 'http://b/c']\nejection: {statuses: [503, 200]}\ntimeouts: {connect: 0s}\n";
+    let (sources, spec) = read(yaml);
+    let problems = Upstream::build("shop", Span::NOWHERE, &spec.unwrap(), Path::new("/"), Instant::now()).unwrap_err();
+    let mut places: Vec<_> = problems.iter().map(|one| one.span.unwrap()).collect();
+    places.sort_unstable();
+    let texts: Vec<_> = places
+        .iter()
+        .map(|span| &sources.text(span.source)[span.start..span.end])
+        .collect();
+    assert_eq!(texts, ["'http://b/c'", "200", "0s"]);
+}
+
+#[test]
+fn the_schema_knows_the_keys() {
+    let schema = serde_json::to_value(schemars::schema_for!(UpstreamSpec)).unwrap();
+    let keys = schema["properties"].as_object().unwrap();
+    assert_eq!(keys.len(), 10);
+    assert_eq!(schema["additionalProperties"], false);
+    assert!(keys.values().all(|key| key.get("description").is_some()), "{schema:#}");
+    assert!(read("{url: 'http://h', balence: random}").1.is_none());
+    assert!(read("fake: {name: echo, stor: x}").1.is_none());
+}
