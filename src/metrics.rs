@@ -1,1 +1,378 @@
+//! Every metric and label, in one place.
 //!
+//! Label values come from the configuration alone, never from traffic: listeners, upstreams, rules and faults by name,
+//! statuses as numbers. Handles are resolved when a configuration is loaded, so a request looks nothing up.
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::rule::decide::Rule;
+
+/// Seconds: from a fast answer on loopback to the longest that anybody waits for.
+const DURATIONS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+/// Seconds: what a timer adds to a wait.
+const OVERSHOOTS: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.025, 0.1, 1.0,
+];
+
+/// The status label of a request that got no answer: the client left, or squall ended the connection on purpose.
+pub const NO_STATUS: u16 = 0;
+
+/// All metrics of a process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    upstream_seconds: HistogramVec,
+    upstream_errors: IntCounterVec,
+    matched: IntCounterVec,
+    injected: IntCounterVec,
+    shadowed: IntCounterVec,
+    skipped: IntCounterVec,
+    delay_seconds: HistogramVec,
+    active: IntGaugeVec,
+    clients_gone: IntCounterVec,
+    connections: IntGaugeVec,
+    info: IntGaugeVec,
+    /// What timers added to injected waits.
+    pub overshoot: Histogram,
+    /// Requests held in injected waits now.
+    pub held: IntGauge,
+    /// Injected waits that were cut short because squall was stopping.
+    pub waits_cut: IntCounter,
+    /// Reloads that took effect.
+    pub reloads_ok: IntCounter,
+    /// Reloads that were refused.
+    pub reloads_failed: IntCounter,
+    rules: Mutex<Vec<Arc<Rule>>>,
+}
+
+/// The handles of one listener and its upstream.
+#[derive(Debug)]
+pub struct ListenerMetrics {
+    requests: IntCounterVec,
+    listener: Box<str>,
+    upstream: Box<str>,
+    /// By status, resolved on first use: 0 for none, then 100 to 999.
+    by_status: Box<[OnceLock<IntCounter>]>,
+    /// Requests whose client left before the answer was complete.
+    pub clients_gone: IntCounter,
+    /// From a request's head to the end of its answer.
+    pub request_seconds: Histogram,
+    /// From sending a request to the upstream until its response head.
+    pub upstream_seconds: Histogram,
+    /// Requests that the upstream failed to answer.
+    pub upstream_errors: IntCounter,
+}
+
+/// The handles of one rule.
+#[derive(Debug)]
+pub struct RuleMetrics {
+    /// Requests that the rule matched.
+    pub matched: IntCounter,
+    /// By position of the fault: its name, injected, and shadowed.
+    faults: Vec<FaultMetrics>,
+    skipped: IntCounterVec,
+    rule: Arc<str>,
+    /// What the rule's faults made a request wait.
+    pub delay_seconds: Histogram,
+}
+
+#[derive(Debug)]
+struct FaultMetrics {
+    name: &'static str,
+    injected: IntCounter,
+    shadowed: IntCounter,
+}
+
+impl Metrics {
+    /// Registers everything.
+    ///
+    /// # Errors
+    /// Two metrics of the same name: a mistake in this file.
+    pub fn new() -> Result<Arc<Metrics>, prometheus::Error> {
+        let registry = Registry::new();
+        let reloads = counters(
+            &registry,
+            "squall_reloads_total",
+            "Reloads of the configuration, by result.",
+            &["result"],
+        )?;
+        let metrics = Metrics {
+            requests: counters(
+                &registry,
+                "squall_requests_total",
+                "Requests by listener, upstream and status; status 0: no answer was sent.",
+                &["listener", "upstream", "status"],
+            )?,
+            request_seconds: histograms(
+                &registry,
+                "squall_request_duration_seconds",
+                "Time from a request's head to the end of its answer, injected waits included.",
+                &["listener"],
+            )?,
+            upstream_seconds: histograms(
+                &registry,
+                "squall_upstream_duration_seconds",
+                "Natural time: from sending a request to the upstream until the head of its response.",
+                &["upstream"],
+            )?,
+            upstream_errors: counters(
+                &registry,
+                "squall_upstream_errors_total",
+                "Requests that the upstream failed to answer: not reached, broken off, or timed out. Never injected.",
+                &["upstream"],
+            )?,
+            matched: counters(
+                &registry,
+                "squall_rules_matched_total",
+                "Requests that a rule matched, hit or not.",
+                &["rule"],
+            )?,
+            injected: counters(
+                &registry,
+                "squall_faults_injected_total",
+                "Faults injected, by rule and fault.",
+                &["rule", "fault"],
+            )?,
+            shadowed: counters(
+                &registry,
+                "squall_faults_shadowed_total",
+                "Faults that shadow rules decided and did not inject.",
+                &["rule", "fault"],
+            )?,
+            skipped: counters(
+                &registry,
+                "squall_faults_skipped_total",
+                "Faults that could not be applied, with the reason.",
+                &["rule", "fault", "reason"],
+            )?,
+            delay_seconds: histograms(
+                &registry,
+                "squall_injected_delay_seconds",
+                "Injected time: what a rule's faults made a request wait.",
+                &["rule"],
+            )?,
+            active: gauges(
+                &registry,
+                "squall_faults_active",
+                "Requests under a rule's faults now.",
+                &["rule"],
+            )?,
+            clients_gone: counters(
+                &registry,
+                "squall_clients_gone_total",
+                "Requests whose client left before the answer was complete.",
+                &["listener"],
+            )?,
+            connections: gauges(&registry, "squall_connections", "Open connections.", &["listener"])?,
+            info: gauges(
+                &registry,
+                "squall_info",
+                "Always 1: version, hash of the configuration, seed of all draws.",
+                &["version", "config_hash", "seed"],
+            )?,
+            overshoot: registered(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new("squall_timer_overshoot_seconds", "What timers added to injected waits.")
+                        .buckets(OVERSHOOTS.to_vec()),
+                )?,
+            )?,
+            held: registered(
+                &registry,
+                IntGauge::new("squall_requests_held", "Requests held in injected waits now.")?,
+            )?,
+            waits_cut: registered(
+                &registry,
+                IntCounter::new(
+                    "squall_waits_cut_total",
+                    "Injected waits that were cut short because squall was stopping.",
+                )?,
+            )?,
+            reloads_ok: reloads.with_label_values(&["ok"]),
+            reloads_failed: reloads.with_label_values(&["error"]),
+            rules: Mutex::new(Vec::new()),
+            registry,
+        };
+        #[cfg(target_os = "linux")]
+        metrics
+            .registry
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Arc::new(metrics))
+    }
+
+    /// The handles of a listener in front of an upstream.
+    pub fn listener(&self, listener: &str, upstream: &str) -> ListenerMetrics {
+        ListenerMetrics {
+            requests: self.requests.clone(),
+            listener: listener.into(),
+            upstream: upstream.into(),
+            by_status: (0..=900).map(|_| OnceLock::new()).collect(),
+            clients_gone: self.clients_gone.with_label_values(&[listener]),
+            request_seconds: self.request_seconds.with_label_values(&[listener]),
+            upstream_seconds: self.upstream_seconds.with_label_values(&[upstream]),
+            upstream_errors: self.upstream_errors.with_label_values(&[upstream]),
+        }
+    }
+
+    /// The handles of a rule whose faults have these names, by position.
+    pub fn rule(&self, rule: &Arc<str>, faults: impl Iterator<Item = &'static str>) -> RuleMetrics {
+        let fault = |name: &'static str| FaultMetrics {
+            name,
+            injected: self.injected.with_label_values(&[rule.as_ref(), name]),
+            shadowed: self.shadowed.with_label_values(&[rule.as_ref(), name]),
+        };
+        RuleMetrics {
+            matched: self.matched.with_label_values(&[rule.as_ref()]),
+            faults: faults.map(fault).collect(),
+            skipped: self.skipped.clone(),
+            rule: rule.clone(),
+            delay_seconds: self.delay_seconds.with_label_values(&[rule.as_ref()]),
+        }
+    }
+
+    /// Takes a configuration into force: its identity, and its rules, whose active requests are read at each scrape.
+    /// Series of rules and upstreams that are gone are dropped, so that reloads cannot pile them up.
+    pub fn configured(&self, hash: &str, seed: u64, rules: Vec<Arc<Rule>>) {
+        self.info.reset();
+        self.info
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), hash, &seed.to_string()])
+            .set(1);
+        let mut current = self.rules.lock();
+        let names: HashSet<&str> = rules.iter().map(|rule| &*rule.name).collect();
+        for gone in current.iter().filter(|rule| !names.contains(&*rule.name)) {
+            self.forget(gone);
+        }
+        *current = rules;
+    }
+
+    fn forget(&self, rule: &Rule) {
+        // What is not there need not be removed: the results do not matter.
+        let name = &*rule.name;
+        let _ = self.matched.remove_label_values(&[name]);
+        let _ = self.delay_seconds.remove_label_values(&[name]);
+        let _ = self.active.remove_label_values(&[name]);
+        for fault in rule.faults() {
+            let _ = self.injected.remove_label_values(&[name, fault.name]);
+            let _ = self.shadowed.remove_label_values(&[name, fault.name]);
+            for reason in SKIP_REASONS {
+                let _ = self.skipped.remove_label_values(&[name, fault.name, reason]);
+            }
+        }
+    }
+
+    /// The open connections of a listener, as counted by the accept loop.
+    pub fn connections(&self, listener: &str, open: usize) {
+        self.connections
+            .with_label_values(&[listener])
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// A listener is gone.
+    pub fn forget_listener(&self, listener: &str) {
+        let _ = self.connections.remove_label_values(&[listener]);
+    }
+
+    /// The page that Prometheus scrapes (text format 0.0.4).
+    pub fn page(&self) -> String {
+        for rule in self.rules.lock().iter() {
+            self.active
+                .with_label_values(&[&*rule.name])
+                .set(i64::from(rule.state.active()));
+        }
+        let mut page = Vec::new();
+        // Encoding fails only for families without a name or of mixed types, and ours are neither.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut page);
+        String::from_utf8(page).unwrap_or_default()
+    }
+}
+
+/// Why a fault could not be applied: all the values of the label.
+pub const SKIP_REASONS: [&str; 4] = [
+    "not a gRPC request",
+    "too many held",
+    "stopping",
+    "response already sent",
+];
+
+impl ListenerMetrics {
+    /// The counter of a status; [`NO_STATUS`] where no answer was sent.
+    pub fn requests(&self, status: u16) -> Option<&IntCounter> {
+        let at = if status == NO_STATUS {
+            0
+        } else {
+            usize::from(status.clamp(100, 999)) - 99
+        };
+        let slot = self.by_status.get(at)?;
+        Some(slot.get_or_init(|| {
+            let status = if at == 0 { 0 } else { at + 99 };
+            self.requests
+                .with_label_values(&[&self.listener, &self.upstream, status.to_string().as_str()])
+        }))
+    }
+}
+
+impl RuleMetrics {
+    /// Counts a fault that was injected, by its position in the rule.
+    pub fn injected(&self, fault: usize) {
+        if let Some(fault) = self.faults.get(fault) {
+            fault.injected.inc();
+        }
+    }
+
+    /// Counts a fault that a shadow rule decided.
+    pub fn shadowed(&self, fault: usize) {
+        if let Some(fault) = self.faults.get(fault) {
+            fault.shadowed.inc();
+        }
+    }
+
+    /// Counts a fault that could not be applied.
+    pub fn skipped(&self, fault: usize, reason: &'static str) {
+        if let Some(fault) = self.faults.get(fault) {
+            self.skipped.with_label_values(&[&*self.rule, fault.name, reason]).inc();
+        }
+    }
+
+    /// The fault's name.
+    pub fn fault_name(&self, fault: usize) -> &'static str {
+        self.faults.get(fault).map_or("unknown", |fault| fault.name)
+    }
+
+    /// Observes an injected wait.
+    pub fn delayed(&self, time: Duration) {
+        self.delay_seconds.observe(time.as_secs_f64());
+    }
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+    registered(
+        registry,
+        HistogramVec::new(HistogramOpts::new(name, help).buckets(DURATIONS.to_vec()), labels)?,
+    )
+}

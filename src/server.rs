@@ -1,1 +1,314 @@
-//!
+//! Starts, reloads, drains: the process around the proxy.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use pingora::proxy::HttpProxy;
+use pingora::server::configuration::ServerConf;
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::config::report::Report;
+use crate::config::root::AddressSpec;
+use crate::config::snapshot::{self, Inputs, Snapshot};
+use crate::config::{self, Source};
+use crate::metrics::Metrics;
+use crate::proxy::accept::{self, Bind, Bound, Listener, ListenerOptions};
+use crate::proxy::hold::Holder;
+use crate::proxy::http::Squall;
+
+/// How often a request is sent, at most: once more where a kept-alive connection turned out to be dead.
+const MAX_TRIES: usize = 2;
+
+/// A running squall.
+#[derive(Debug)]
+pub struct Server {
+    source: Source,
+    seed: Option<u64>,
+    default_seed: u64,
+    metrics: Arc<Metrics>,
+    holder: Arc<Holder>,
+    current: ArcSwap<Snapshot>,
+    listeners: Mutex<HashMap<Place, Running>>,
+    /// Listeners that a reload removed and whose requests in flight still run.
+    leaving: Mutex<Vec<Arc<Listener>>>,
+    /// One reload at a time.
+    reloading: AsyncMutex<()>,
+}
+
+/// What tells one listening socket from another: its address, and, where the port is any free one, its name.
+type Place = (AddressSpec, Option<Arc<str>>);
+
+#[derive(Debug)]
+struct Running {
+    name: Arc<str>,
+    listener: Arc<Listener>,
+    view: Arc<ArcSwap<snapshot::View>>,
+}
+
+/// Why a server did not start, or did not reload.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is bad.
+    #[error("{0}")]
+    Configuration(Report),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({what}): {error}")]
+    Bind {
+        /// What for: a listener's name.
+        what: String,
+        /// The address.
+        address: AddressSpec,
+        /// The operating system's reason.
+        error: io::Error,
+    },
+    /// A stopping squall takes no new configuration.
+    #[error("squall is stopping")]
+    Stopping,
+    /// Something that squall needs of the machine is missing.
+    #[error("{0}")]
+    System(String),
+}
+
+impl Server {
+    /// Loads the configuration and opens every address. Nothing listens if anything is wrong.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn start(source: Source, seed: Option<u64>, metrics: Arc<Metrics>) -> Result<Arc<Server>, Failure> {
+        crate::proxy::upstream::check_system_authorities().map_err(Failure::System)?;
+        let default_seed = drawn_seed();
+        let inputs = Inputs {
+            seed,
+            default_seed,
+            ..Inputs::new(&metrics, Instant::now())
+        };
+        let snapshot = config::load(&source, inputs).map_err(Failure::Configuration)?;
+        let server = Server {
+            source,
+            seed,
+            default_seed,
+            holder: Holder::new(metrics.clone()),
+            metrics,
+            current: ArcSwap::from_pointee(snapshot),
+            listeners: Mutex::default(),
+            leaving: Mutex::default(),
+            reloading: AsyncMutex::default(),
+        };
+        let snapshot = server.snapshot();
+        let bound = server.bind_new(&snapshot)?;
+        server.take_over(&snapshot, bound);
+        Ok(Arc::new(server))
+    }
+
+    /// Loads a configuration as [`Server::start`] does, and starts nothing.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn check(source: &Source, seed: Option<u64>, metrics: &Metrics) -> Result<Snapshot, Report> {
+        let inputs = Inputs {
+            seed,
+            ..Inputs::new(metrics, Instant::now())
+        };
+        config::load(source, inputs)
+    }
+
+    /// The configuration in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Where the configuration comes from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The metrics page, with what only the server knows brought up to date.
+    pub fn metrics_page(&self) -> String {
+        for running in self.listeners.lock().values() {
+            self.metrics.connections(&running.name, running.listener.connections());
+        }
+        self.metrics.page()
+    }
+
+    /// The listeners: name and address, with the real port where any free one was asked for.
+    pub fn addresses(&self) -> Vec<(Arc<str>, String)> {
+        let listeners = self.listeners.lock();
+        let mut addresses: Vec<_> = listeners
+            .values()
+            .map(|running| (running.name.clone(), running.listener.local_addr().to_string()))
+            .collect();
+        addresses.sort();
+        addresses
+    }
+
+    /// Reads the configuration again and takes it into force, all of it or nothing. Requests in flight keep theirs.
+    ///
+    /// # Errors
+    /// See [`Failure`]; then the old configuration stays.
+    pub async fn reload(&self) -> Result<Arc<Snapshot>, Failure> {
+        let _one_at_a_time = self.reloading.lock().await;
+        if self.holder.is_stopping() {
+            return Err(Failure::Stopping);
+        }
+        let result = self.try_reload();
+        match &result {
+            Ok(snapshot) => {
+                self.metrics.reloads_ok.inc();
+                tracing::info!(config_hash = snapshot.hash, rules = snapshot.rules.len(), "reloaded");
+            }
+            Err(failure) => {
+                self.metrics.reloads_failed.inc();
+                tracing::error!("not reloaded, the old configuration stays: {failure}");
+            }
+        }
+        result
+    }
+
+    fn try_reload(&self) -> Result<Arc<Snapshot>, Failure> {
+        let previous = self.snapshot();
+        let inputs = Inputs {
+            seed: self.seed,
+            default_seed: self.default_seed,
+            previous: Some(&previous),
+            now: Instant::now(),
+            metrics: &self.metrics,
+        };
+        let snapshot = Arc::new(config::load(&self.source, inputs).map_err(Failure::Configuration)?);
+        let bound = self.bind_new(&snapshot)?;
+        for what in previous.needs_restart(&snapshot) {
+            tracing::warn!("a change of `{what}` takes effect at the next start");
+        }
+        self.current.store(snapshot.clone());
+        self.take_over(&snapshot, bound);
+        Ok(snapshot)
+    }
+
+    /// Opens the addresses that are not open yet.
+    fn bind_new(&self, snapshot: &Snapshot) -> Result<HashMap<Place, Bound>, Failure> {
+        let listeners = self.listeners.lock();
+        let mut opened = HashMap::new();
+        for listener in &snapshot.listeners {
+            let place = place(listener);
+            if listeners.contains_key(&place) {
+                continue;
+            }
+            let options = options(listener, snapshot);
+            let bound = accept::bind(&options).map_err(|error| Failure::Bind {
+                what: format!("listener {}", listener.name),
+                address: listener.address.clone(),
+                error,
+            })?;
+            opened.insert(place, bound);
+        }
+        Ok(opened)
+    }
+
+    /// Nothing here can fail: listeners that stay get their new view, new ones start, the others stop accepting.
+    fn take_over(&self, snapshot: &Snapshot, mut bound: HashMap<Place, Bound>) {
+        let mut listeners = self.listeners.lock();
+        let mut old = std::mem::take(&mut *listeners);
+        for listener in &snapshot.listeners {
+            let place = place(listener);
+            let running = match (old.remove(&place), bound.remove(&place)) {
+                (Some(mut running), _) => {
+                    running.view.store(listener.view.clone());
+                    running.listener.replace_tls(listener.tls.clone());
+                    running.name = listener.name.clone();
+                    Some(running)
+                }
+                (None, Some(bound)) => self.serve(listener, bound),
+                (None, None) => None,
+            };
+            listeners.extend(running.map(|running| (place, running)));
+        }
+        let mut leaving = self.leaving.lock();
+        leaving.retain(|listener| listener.connections() > 0);
+        for running in old.into_values() {
+            tracing::info!(listener = &*running.name, "no longer listening");
+            running.listener.stop_accepting();
+            self.metrics.forget_listener(&running.name);
+            leaving.push(running.listener);
+        }
+        self.metrics
+            .configured(&snapshot.hash, snapshot.seed.0, snapshot.rules.clone());
+    }
+
+    fn serve(&self, listener: &snapshot::Listener, bound: Bound) -> Option<Running> {
+        let view = Arc::new(ArcSwap::from(listener.view.clone()));
+        let squall = Squall {
+            view: view.clone(),
+            metrics: self.metrics.clone(),
+            holder: self.holder.clone(),
+        };
+        let conf = Arc::new(ServerConf {
+            upstream_keepalive_pool_size: 1024,
+            max_retries: MAX_TRIES,
+            ..ServerConf::default()
+        });
+        let mut proxy = HttpProxy::new(squall, conf);
+        proxy.handle_init_modules();
+        match bound.serve(Arc::new(proxy)) {
+            Ok(running) => {
+                tracing::info!(listener = &*listener.name, address = %running.local_addr(), "listening");
+                Some(Running {
+                    name: listener.name.clone(),
+                    listener: Arc::new(running),
+                    view,
+                })
+            }
+            Err(error) => {
+                tracing::error!(listener = &*listener.name, "cannot serve: {error}");
+                None
+            }
+        }
+    }
+
+    /// Stops: no new connections, injected waits are cut short, requests in flight may finish within `grace`.
+    /// Returns whether all of them did.
+    pub async fn drain(&self, grace: Duration) -> bool {
+        let mut all: Vec<Arc<Listener>> = std::mem::take(&mut *self.leaving.lock());
+        all.extend(self.listeners.lock().drain().map(|(_, running)| running.listener));
+        for listener in &all {
+            listener.stop_accepting();
+        }
+        self.holder.stop();
+        let drained = async {
+            for listener in &all {
+                listener.drained().await;
+            }
+        };
+        let finished = tokio::time::timeout(grace, drained).await.is_ok();
+        for listener in &all {
+            listener.abort();
+        }
+        finished
+    }
+}
+
+fn place(listener: &snapshot::Listener) -> Place {
+    let any_port = matches!(listener.address, AddressSpec::Tcp(address) if address.port() == 0);
+    (listener.address.clone(), any_port.then(|| listener.name.clone()))
+}
+
+fn options(listener: &snapshot::Listener, snapshot: &Snapshot) -> ListenerOptions {
+    let mut options = ListenerOptions::new(listener.name.clone(), Bind::from(&listener.address));
+    options.tls = listener.tls.clone();
+    options.max_connections = snapshot.spec.bounds.connections.get() as usize;
+    options
+}
+
+/// A seed where nobody gave one: from the operating system, by way of the randomly keyed hasher of the standard library.
+fn drawn_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    // Short enough to be read out and typed again.
+    RandomState::new().hash_one(std::process::id()) % 1_000_000_000
+}

@@ -1,1 +1,73 @@
+//! The side port: metrics, health, and an API over the configuration in force.
 //!
+//! On loopback, or on a unix socket, it is open to the programs of this machine but not to web pages; elsewhere it needs
+//! a token (`guard.rs` has the rules). Requests are checked against the configuration in force at that moment,
+//! so a reload may change the token. `/healthz` and `/readyz` answer everybody, and say nothing else.
+//!
+//! Everything that a caller may make it hold is bounded: connections, their age, the time for a head and for a body, and
+//! the sizes of both.
+
+mod api;
+mod bind;
+mod explain;
+mod guard;
+mod pages;
+mod problem;
+mod serve;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+
+pub use self::bind::{Bound, bind};
+pub use self::serve::{serve, serve_until};
+use crate::config::root::AddressSpec;
+use crate::server::Server;
+
+/// The largest body of a request, in bytes.
+pub const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// What requests are answered from.
+#[derive(Debug)]
+struct Context {
+    server: Arc<Server>,
+    /// Where the side port really listens; the configuration in force may name another address for the next start.
+    address: AddressSpec,
+    started: Instant,
+}
+
+type Shared = axum::extract::State<Arc<Context>>;
+
+/// All endpoints, as if served at the address of the configuration in force.
+pub fn router(server: Arc<Server>) -> axum::Router {
+    let address = server.snapshot().admin.address.clone();
+    router_at(server, address)
+}
+
+fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
+    let context = Arc::new(Context {
+        server,
+        address,
+        started: Instant::now(),
+    });
+    axum::Router::new()
+        .route("/", get(pages::index))
+        .route("/metrics", get(pages::metrics))
+        .route("/healthz", get(pages::health))
+        .route("/readyz", get(pages::ready))
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/config", get(api::config))
+        .route("/api/v1/rules", get(api::rules))
+        .route("/api/v1/reload", post(api::reload))
+        .route("/api/v1/explain", get(explain::query).post(explain::body))
+        .fallback(pages::unknown)
+        .method_not_allowed_fallback(pages::wrong_method)
+        .layer(from_fn_with_state(context.clone(), guard::guard))
+        .layer(from_fn(guard::mark))
+        .with_state(context)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The API: what is in force, what it has done, and reading it again.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode, Uri};
+use serde_json::{Value, json};
+
+use super::explain;
+use super::problem::{Accept, Problem, json_answer};
+use super::{Context, Shared};
+use crate::config::Source;
+use crate::config::root::{AdminSpec, ConfigSpec};
+use crate::config::snapshot::{Listener, Snapshot};
+use crate::config::yaml::to_yaml;
+use crate::rule::decide::{Outcome, Rule};
+use crate::server::Failure;
+
+pub(super) async fn status(State(context): Shared) -> Response {
+    let server = &context.server;
+    let snapshot = server.snapshot();
+    json_answer(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "state": if context.is_draining() { "draining" } else { "running" },
+        "uptime_seconds": context.started.elapsed().as_secs_f64(),
+        "seed": snapshot.seed.0,
+        "config_hash": snapshot.hash,
+        "config_file": match server.source() {
+            Source::File(path) => json!(path.display().to_string()),
+            Source::Demo => Value::Null,
+        },
+        "reloads": {"ok": server.metrics().reloads_ok.get(), "error": server.metrics().reloads_failed.get()},
+        "admin": context.address.to_string(),
+        "listeners": listeners(&context, &snapshot),
+        "rules": snapshot.rules.len(),
+        "requests_held": server.metrics().held.get(),
+    }))
+}
+
+/// By name: where each listener really listens, and where it leads.
+fn listeners(context: &Context, snapshot: &Snapshot) -> Vec<Value> {
+    let open = context.server.addresses();
+    let listener = |one: &Listener| {
+        let address = open
+            .iter()
+            .find(|(name, _)| *name == one.name)
+            .map(|(_, address)| address);
+        json!({
+            "name": &*one.name,
+            "address": address,
+            "tls": one.tls.is_some(),
+            "upstream": &*one.view.upstream,
+        })
+    };
+    snapshot.listeners.iter().map(listener).collect()
+}
+
+/// The configuration with its defaults, all includes in it, variables replaced, and the seed in force, so that it can be
+/// saved and replayed. The token is never in it.
+pub(super) async fn config(State(context): Shared, headers: HeaderMap, uri: Uri) -> Response {
+    let snapshot = context.server.snapshot();
+    let pairs = explain::pairs(&uri);
+    let shown = pairs.and_then(|pairs| match pairs.as_slice() {
+        [] => config_json(&resolved(&snapshot)),
+        [(name, format)] if name == "format" && format == "json" => config_json(&resolved(&snapshot)),
+        [(name, format)] if name == "format" && format == "yaml" => config_yaml(&resolved(&snapshot)),
+        _ => Err(Problem::bad_request("there is only `format`, which is json or yaml")),
+    });
+    shown.unwrap_or_else(|problem| problem.answer(Accept::of(&headers)))
+}
+
+fn resolved(snapshot: &Snapshot) -> ConfigSpec {
+    let mut spec = snapshot.spec.clone();
+    spec.seed = Some(snapshot.seed.0);
+    let address = Some(snapshot.admin.address.clone().into());
+    // Not shown by its type either; twice is safer for a secret.
+    spec.admin = Some(AdminSpec { address, token: None });
+    spec
+}
+
+fn config_json(spec: &ConfigSpec) -> Result<Response, Problem> {
+    Ok(json_answer(&serde_json::to_value(spec).map_err(unwritable)?))
+}
+
+fn config_yaml(spec: &ConfigSpec) -> Result<Response, Problem> {
+    // RFC 9512.
+    Ok(([(CONTENT_TYPE, "application/yaml")], to_yaml(spec).map_err(unwritable)?).into_response())
+}
+
+fn unwritable(error: impl std::fmt::Display) -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        format!("the configuration cannot be written: {error}"),
+    )
+}
+
+pub(super) async fn rules(State(context): Shared) -> Response {
+    let snapshot = context.server.snapshot();
+    let whens = snapshot.spec.rules.iter().map(|rule| &rule.when);
+    let rules: Vec<Value> = snapshot
+        .rules
+        .iter()
+        .zip(whens)
+        .map(|(rule, when)| rule_json(rule, json!(when)))
+        .collect();
+    json_answer(&json!({"config_hash": snapshot.hash, "rules": rules}))
+}
+
+/// `listeners` is null for a rule of every listener, and `when` as it was written.
+fn rule_json(rule: &Arc<Rule>, when: Value) -> Value {
+    let outcome = |outcome: &Outcome| {
+        let faults: Vec<&str> = outcome.faults.iter().map(|fault| fault.name).collect();
+        json!({"weight": outcome.weight, "faults": faults})
+    };
+    json!({
+        "name": &*rule.name,
+        "enabled": rule.enabled,
+        "shadow": rule.shadow,
+        "listeners": rule.listeners,
+        "match": rule.condition.to_string(),
+        "percentage": f64::from(rule.when.ppm) / 1e4,
+        "key": rule.when.key.to_string(),
+        "when": when,
+        "outcomes": rule.outcomes.iter().map(outcome).collect::<Vec<_>>(),
+        "matched": rule.state.matched(),
+        "hits": rule.state.hits(),
+        "active": rule.state.active(),
+    })
+}
+
+/// 422 with the report of a bad configuration, 500 where an address can't be listened on; then the old one stays.
+pub(super) async fn reload(State(context): Shared, headers: HeaderMap) -> Response {
+    let accept = Accept::of(&headers);
+    if context.is_draining() {
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "squall is draining").answer(accept);
+    }
+    let problem = match context.server.reload().await {
+        Ok(snapshot) => {
+            let warnings = snapshot.warnings.to_json();
+            return json_answer(&json!({"result": "ok", "config_hash": snapshot.hash, "warnings": warnings}));
+        }
+        Err(Failure::Configuration(report)) => {
+            let detail = if accept == Accept::Json {
+                report.summary()
+            } else {
+                report.render(false)
+            };
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with("errors", report.to_json())
+        }
+        Err(failure) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, failure.to_string()),
+    };
+    problem
+        .with("result", "error")
+        .with("config_hash", context.server.snapshot().hash.clone())
+        .answer(accept)
+}

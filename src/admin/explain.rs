@@ -1,0 +1,154 @@
+//! What would happen to a request, asked of the configuration in force and of its counters. Asking changes nothing.
+
+use std::error::Error as _;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, StatusCode, Uri};
+use http_body_util::LengthLimitError;
+use tokio::time::timeout;
+
+use super::problem::{Accept, Problem, json_answer};
+use super::{Context, MAX_BODY_BYTES, Shared};
+use crate::cli::explain::Question;
+use crate::config::forms::OneOrMany;
+use crate::config::report::did_you_mean;
+
+/// The longest time for a body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The names that a query may have.
+const NAMES: [&str; 9] = [
+    "url", "method", "header", "curl", "client", "listener", "ordinal", "at", "format",
+];
+
+/// The form of an answer that the query asks for; it stands above `Accept`.
+type Form = Option<Accept>;
+
+/// `?url=/pay&method=POST&header=x-user:%20ada&header=…`
+pub(super) async fn query(State(context): Shared, headers: HeaderMap, uri: Uri) -> Response {
+    let asked = pairs(&uri).and_then(question);
+    answer(&context, &headers, asked)
+}
+
+/// A [`Question`] as JSON: `{"curl": "curl …"}`, or `{"url": …, "headers": {…}, …}`.
+pub(super) async fn body(State(context): Shared, headers: HeaderMap, body: Body) -> Response {
+    let asked = read(&headers, body).await.and_then(|bytes| {
+        let question = serde_json::from_slice(&bytes);
+        let help = "the body is JSON such as {\"curl\": \"curl http://127.0.0.1:8080/pay\"}";
+        Ok((
+            question.map_err(|error| Problem::bad_request(format!("{help}: {error}")))?,
+            None,
+        ))
+    });
+    answer(&context, &headers, asked)
+}
+
+/// JSON, unless plain text is asked for.
+fn answer(context: &Context, headers: &HeaderMap, asked: Result<(Question, Form), Problem>) -> Response {
+    let accept = Accept::of(headers);
+    let explained = asked.and_then(|(question, form)| {
+        let snapshot = context.server.snapshot();
+        let explanation = question
+            .answer(&snapshot, Instant::now())
+            .map_err(Problem::bad_request)?;
+        Ok(match form.unwrap_or(accept) {
+            Accept::Text => explanation.to_text(false).into_response(),
+            _ => json_answer(&explanation.to_json()),
+        })
+    });
+    explained.unwrap_or_else(|problem| problem.answer(accept))
+}
+
+/// A query's names and values, decoded, in order.
+pub(super) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+    let pairs = Query::try_from_uri(uri).map_err(|error| Problem::bad_request(error.body_text()))?;
+    Ok(pairs.0)
+}
+
+fn question(pairs: Vec<(String, String)>) -> Result<(Question, Form), Problem> {
+    let mut question = Question::default();
+    let mut form = None;
+    let mut seen = Vec::new();
+    for (name, value) in pairs {
+        if name != "header" && seen.contains(&name) {
+            return Err(Problem::bad_request(format!("`{name}` is given twice")));
+        }
+        match name.as_str() {
+            "url" => question.url = Some(value),
+            "method" => question.method = Some(value),
+            "curl" => question.curl = Some(value),
+            "listener" => question.listener = Some(value),
+            "client" => question.client = Some(parsed(&name, &value, "an IP address")?),
+            "ordinal" => question.ordinal = Some(parsed(&name, &value, "a number from 1")?),
+            "at" => question.at = Some(parsed(&name, &value, "a time such as 30s")?),
+            "format" => form = Some(form_of(&value)?),
+            "header" => {
+                let Some((field, value)) = value.split_once(':') else {
+                    return Err(Problem::bad_request(format!(
+                        "`header={value}` is no field; write `header=name:value`"
+                    )));
+                };
+                let values = question
+                    .headers
+                    .entry(field.trim().to_owned())
+                    .or_insert_with(|| OneOrMany(Vec::new()));
+                values.0.push(value.trim().to_owned());
+            }
+            _ => return Err(unknown(&name)),
+        }
+        seen.push(name);
+    }
+    Ok((question, form))
+}
+
+fn parsed<T: FromStr>(name: &str, value: &str, what: &str) -> Result<T, Problem> {
+    value
+        .parse()
+        .map_err(|_| Problem::bad_request(format!("`{name}={value}`: this takes {what}")))
+}
+
+fn form_of(value: &str) -> Result<Accept, Problem> {
+    match value {
+        "json" => Ok(Accept::Json),
+        "text" => Ok(Accept::Text),
+        _ => Err(Problem::bad_request("`format` is json or text")),
+    }
+}
+
+fn unknown(name: &str) -> Problem {
+    let help = match did_you_mean(name, NAMES) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", NAMES.join(", ")),
+    };
+    Problem::bad_request(format!("unknown parameter `{name}`; {help}"))
+}
+
+/// A body, within its bounds of size and time.
+async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a body has at most {MAX_BODY_BYTES} bytes"),
+        )
+    };
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
+        return Err(too_large());
+    }
+    match timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::bad_request("the body has broken off")),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body has not arrived in time",
+        )),
+    }
+}

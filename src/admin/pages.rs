@@ -1,0 +1,155 @@
+//! The pages that are not of the API: the list of endpoints, metrics, health.
+
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use serde_json::json;
+
+use super::problem::{Accept, Problem, json_answer};
+use super::{Context, Shared};
+
+/// An endpoint, as shown to those who look for it.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) methods: &'static [&'static str],
+    pub(super) path: &'static str,
+    what: &'static str,
+}
+
+const fn endpoint(methods: &'static [&'static str], path: &'static str, what: &'static str) -> Endpoint {
+    Endpoint { methods, path, what }
+}
+
+/// All of them.
+pub(super) const ENDPOINTS: [Endpoint; 9] = [
+    endpoint(&["GET"], "/", "this list"),
+    endpoint(&["GET"], "/metrics", "metrics for Prometheus"),
+    endpoint(&["GET"], "/healthz", "200 as long as the process lives"),
+    endpoint(
+        &["GET"],
+        "/readyz",
+        "200 while all listeners accept, 503 while squall stops",
+    ),
+    endpoint(
+        &["GET"],
+        "/api/v1/status",
+        "version, seed, configuration hash, listeners with their real addresses",
+    ),
+    endpoint(&["GET"], "/api/v1/config", "the configuration in force; ?format=yaml"),
+    endpoint(&["GET"], "/api/v1/rules", "the rules, and what they have done"),
+    endpoint(&["POST"], "/api/v1/reload", "read the configuration again"),
+    endpoint(
+        &["GET", "POST"],
+        "/api/v1/explain",
+        "what would happen to a request: ?url=&method=&header=&client=&listener=&ordinal=&at=, or {\"curl\": \"curl …\"}",
+    ),
+];
+
+pub(super) async fn index(headers: HeaderMap) -> Response {
+    match Accept::of(&headers) {
+        Accept::Html => Html(index_html()).into_response(),
+        Accept::Json => {
+            let endpoint = |one: &Endpoint| json!({"path": one.path, "methods": one.methods, "what": one.what});
+            json_answer(&json!({"endpoints": ENDPOINTS.iter().map(endpoint).collect::<Vec<_>>()}))
+        }
+        Accept::Any | Accept::Text => format!("squall {}\n\n{}", env!("CARGO_PKG_VERSION"), list()).into_response(),
+    }
+}
+
+fn list() -> String {
+    let line = |one: &Endpoint| format!("{:<9} {:<16} {}\n", one.methods.join(" "), one.path, one.what);
+    ENDPOINTS.iter().map(line).collect()
+}
+
+fn index_html() -> String {
+    let row = |one: &Endpoint| {
+        let name = match one.methods.contains(&"GET") {
+            true => format!("<a href=\"{0}\">{0}</a>", one.path),
+            false => one.path.to_owned(),
+        };
+        format!(
+            "<tr><td>{}<td>{name}<td>{}\n",
+            one.methods.join(" "),
+            one.what.replace('&', "&amp;")
+        )
+    };
+    let rows: String = ENDPOINTS.iter().map(row).collect();
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>squall</title>\n\
+         <style>body {{ font-family: sans-serif; margin: 2em }} td {{ padding: .2em 1em .2em 0 }}</style>\n\
+         <h1>squall {}</h1>\n<table>\n{rows}</table>\n</html>\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// The text format of Prometheus, version 0.0.4.
+pub(super) async fn metrics(State(context): Shared) -> Response {
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        context.server.metrics_page(),
+    )
+        .into_response()
+}
+
+pub(super) async fn health() -> &'static str {
+    "ok\n"
+}
+
+pub(super) async fn ready(State(context): Shared, headers: HeaderMap) -> Response {
+    let accept = Accept::of(&headers);
+    match (context.not_ready(), accept) {
+        (Some(reason), _) => {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}"));
+            problem.with("ready", false).with("reason", reason).answer(accept)
+        }
+        (None, Accept::Json) => json_answer(&json!({"ready": true})),
+        (None, _) => "ready\n".into_response(),
+    }
+}
+
+impl Context {
+    /// Whether squall is stopping: then it has let go of its listeners, and no configuration is without any.
+    pub(super) fn is_draining(&self) -> bool {
+        self.server.addresses().is_empty()
+    }
+
+    /// Why requests are not accepted, or not everywhere.
+    fn not_ready(&self) -> Option<String> {
+        let open = self.server.addresses();
+        if open.is_empty() {
+            return Some("squall is draining".to_owned());
+        }
+        let snapshot = self.server.snapshot();
+        let missing = snapshot
+            .listeners
+            .iter()
+            .find(|one| open.iter().all(|(name, _)| *name != one.name))?;
+        Some(format!("the listener {} does not accept", missing.name))
+    }
+}
+
+pub(super) async fn unknown(uri: Uri, headers: HeaderMap) -> Response {
+    let paths: Vec<&str> = ENDPOINTS.iter().map(|one| one.path).collect();
+    let problem = |detail| Problem::new(StatusCode::NOT_FOUND, detail).with("endpoints", paths);
+    match Accept::of(&headers) {
+        Accept::Json => problem(format!("there is nothing at {}", uri.path())).answer(Accept::Json),
+        accept => problem(format!("there is nothing at {}; there is\n\n{}", uri.path(), list())).answer(accept),
+    }
+}
+
+pub(super) async fn wrong_method(uri: Uri, headers: HeaderMap) -> Response {
+    let methods = ENDPOINTS
+        .iter()
+        .find(|one| one.path == uri.path())
+        .map(|one| one.methods)
+        .unwrap_or_default();
+    // Wherever there is something to get, its head alone can be asked for.
+    let allow = methods.join(", ").replace("GET", "GET, HEAD");
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} takes {allow}", uri.path()));
+    let mut response = problem.answer(Accept::of(&headers));
+    if let Ok(allow) = HeaderValue::try_from(allow) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
+}

@@ -1,0 +1,164 @@
+//! Watches the configuration's files, and reloads when what they say has changed.
+//!
+//! The kernel tells of changes by name: of the files, of what a glob may match, and of every folder and link on the way
+//! to them. So a save by rename is seen, and the swap of Kubernetes' `..data` link, and a folder that is exchanged as a
+//! whole. An event is only a reason to look: what counts is the content, and touching a file reloads nothing.
+//!
+//! Some file systems tell nothing (folders shared with a virtual machine, network mounts), so the files are also looked
+//! at every two seconds, and every second where the kernel cannot be asked at all.
+
+mod kernel;
+mod look;
+mod way;
+
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use self::kernel::Kernel;
+use self::look::Eye;
+use crate::config::Source;
+use crate::metrics::Metrics;
+use crate::server::Server;
+
+/// A change is acted on when nothing has happened for this long, so that a save in several steps counts as one.
+const QUIET: Duration = Duration::from_millis(30);
+/// But never later than this after the first event.
+const LATEST: Duration = Duration::from_millis(200);
+/// How often files are looked at although the kernel told nothing.
+const SLOW: Duration = Duration::from_secs(2);
+/// How often files are looked at where the kernel cannot be asked.
+const POLL: Duration = Duration::from_secs(1);
+/// A file that changed this recently may have changed since the configuration was loaded.
+const RECENT_SECONDS: u64 = 10;
+
+/// Watches until it is dropped.
+#[derive(Debug)]
+pub struct Watcher {
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Reloads `server` whenever its files say something new. The set of watched files follows each reload; after a bad one
+/// it is what the bad configuration names, so that correcting any of its files is seen. Needs a tokio runtime.
+///
+/// # Errors
+/// The configuration is no regular file: the demo, a pipe, or a file that is gone.
+pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
+    let Source::File(main) = server.source() else {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "the demo is in no file"));
+    };
+    let wake = Arc::new(Notify::new());
+    let eye = Eye::open(main.clone(), server.snapshot().files.clone(), Kernel::new(wake.clone()))?;
+    let task = async move {
+        if loaded_before(&server, eye.files()).await {
+            drop(server.reload().await);
+        }
+        let reload = || async {
+            // What came of it is logged and counted there. A server without listeners is stopping: it opens no new ones.
+            if !server.addresses().is_empty() {
+                drop(server.reload().await);
+            }
+            server.snapshot().files.clone()
+        };
+        follow(eye, wake, reload).await;
+    };
+    Ok(Watcher {
+        task: tokio::spawn(task),
+    })
+}
+
+/// Calls `on_change` whenever `main`, or a file that it includes, or one of the `others`, says something new. It returns
+/// the `others` to watch from then on. Needs a tokio runtime.
+///
+/// # Errors
+/// `main` is no regular file.
+pub fn watch<F, O>(main: PathBuf, others: Vec<PathBuf>, on_change: F) -> io::Result<Watcher>
+where
+    F: Fn() -> O + Send + 'static,
+    O: Future<Output = Vec<PathBuf>> + Send,
+{
+    let wake = Arc::new(Notify::new());
+    let eye = Eye::open(main, others, Kernel::new(wake.clone()))?;
+    Ok(Watcher {
+        task: tokio::spawn(async move { follow(eye, wake, on_change).await }),
+    })
+}
+
+async fn follow<F, O>(mut eye: Eye, wake: Arc<Notify>, on_change: F)
+where
+    F: Fn() -> O,
+    O: Future<Output = Vec<PathBuf>>,
+{
+    loop {
+        let period = if eye.is_told() { SLOW } else { POLL };
+        if timeout(period, wake.notified()).await.is_ok() {
+            settle(&wake).await;
+        }
+        // Reading may take long where files lie on a network.
+        let looked = tokio::task::spawn_blocking(move || {
+            let changed = eye.look();
+            (eye, changed)
+        });
+        let changed;
+        (eye, changed) = match looked.await {
+            Ok(looked) => looked,
+            Err(error) => return tracing::error!("the configuration is no longer watched: {error}"),
+        };
+        if changed {
+            eye.also(on_change().await);
+            // Looks once more: at what the reload brought, and for what has changed while it ran.
+            wake.notify_one();
+        }
+    }
+}
+
+/// Waits until the change is over.
+async fn settle(wake: &Notify) {
+    let latest = Instant::now() + LATEST;
+    loop {
+        let until = latest.min(Instant::now() + QUIET);
+        if timeout_at(until, wake.notified()).await.is_err() || Instant::now() >= latest {
+            return;
+        }
+    }
+}
+
+/// Whether the files changed between loading and watching. They are only read again where one is that new.
+async fn loaded_before(server: &Arc<Server>, files: Vec<PathBuf>) -> bool {
+    let server = server.clone();
+    let differs = move || {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        // Not the time of modification: a rename, or a copy with its times, leaves that in the past.
+        let changed = |file: &PathBuf| file.metadata().ok().and_then(|found| u64::try_from(found.ctime()).ok());
+        if !files
+            .iter()
+            .any(|file| changed(file).is_none_or(|changed| now.abs_diff(changed) <= RECENT_SECONDS))
+        {
+            return false;
+        }
+        // Counts nowhere: names that are only in the new file are not to show in the metrics before their time.
+        let Ok(metrics) = Metrics::new() else { return false };
+        let loaded = server.snapshot();
+        let found = Server::check(server.source(), Some(loaded.seed.0), &metrics);
+        found.map_or(true, |found| found.hash != loaded.hash)
+    };
+    tokio::task::spawn_blocking(differs).await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,312 @@
+//! With real files and the real clock: bounds are generous where something has to happen.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use tempfile::TempDir;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+
+struct Watched {
+    folder: TempDir,
+    changes: UnboundedReceiver<()>,
+    _watcher: Watcher,
+}
+
+/// Files of a configuration, watched.
+fn watched(files: &[(&str, &str)], others: &[&str]) -> Watched {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    watched_in(folder, others)
+}
+
+fn watched_in(folder: TempDir, others: &[&str]) -> Watched {
+    let others: Vec<PathBuf> = others.iter().map(|name| folder.path().join(name)).collect();
+    let (changed, changes) = unbounded_channel();
+    let on_change = {
+        let others = others.clone();
+        move || {
+            changed.send(()).unwrap();
+            std::future::ready(others.clone())
+        }
+    };
+    let watcher = watch(folder.path().join("main.yaml"), others, on_change).unwrap();
+    Watched {
+        folder,
+        changes,
+        _watcher: watcher,
+    }
+}
+
+impl Watched {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Writes beside the file, and renames over it.
+    fn save(&self, name: &str, text: &str) {
+        self.write(".new", text);
+        fs::rename(self.path(".new"), self.path(name)).unwrap();
+    }
+
+    /// Told by the kernel, so sooner than the slow look.
+    async fn reloads(&mut self) {
+        let told = timeout(SLOW * 9 / 10, self.changes.recv()).await;
+        told.expect("the change is seen").unwrap();
+    }
+
+    async fn does_not_reload(&mut self) {
+        let waited = timeout(LATEST + 2 * QUIET, self.changes.recv()).await;
+        assert!(waited.is_err(), "nothing has changed");
+    }
+}
+
+async fn ready(watched: &mut Watched) {
+    watched.does_not_reload().await;
+}
+
+#[tokio::test]
+async fn saves_of_every_kind_are_seen() {
+    let mut watched = watched(&[("main.yaml", "a: 1")], &[]);
+    ready(&mut watched).await;
+    watched.save("main.yaml", "a: 2");
+    watched.reloads().await;
+    watched.write("main.yaml", "a: 3");
+    watched.reloads().await;
+    fs::remove_file(watched.path("main.yaml")).unwrap();
+    watched.reloads().await;
+    watched.write("main.yaml", "a: 3");
+    watched.reloads().await;
+    watched.does_not_reload().await;
+}
+
+#[tokio::test]
+async fn only_the_content_counts() {
+    let mut watched = watched(&[("main.yaml", "a: 1")], &[]);
+    ready(&mut watched).await;
+    let now = fs::FileTimes::new().set_modified(SystemTime::now());
+    fs::File::options()
+        .write(true)
+        .open(watched.path("main.yaml"))
+        .unwrap()
+        .set_times(now)
+        .unwrap();
+    watched.does_not_reload().await;
+    watched.write("main.yaml", "a: 1");
+    watched.does_not_reload().await;
+    watched.save("main.yaml", "a: 1");
+    watched.does_not_reload().await;
+    watched.write("unrelated", "b: 1");
+    watched.does_not_reload().await;
+}
+
+#[tokio::test]
+async fn a_save_in_steps_is_one_change() {
+    let mut watched = watched(&[("main.yaml", "a: 1")], &[]);
+    ready(&mut watched).await;
+    for step in 0..10 {
+        watched.write("main.yaml", &format!("a: {step}"));
+    }
+    watched.write("main.yaml", "a: end");
+    watched.reloads().await;
+    watched.does_not_reload().await;
+}
+
+#[tokio::test]
+async fn includes_come_and_go() {
+    let mut watched = watched(
+        &[
+            ("main.yaml", "include: ['rules/*.yaml', one.yaml]"),
+            ("rules/a.yaml", "a: 1"),
+        ],
+        &[],
+    );
+    ready(&mut watched).await;
+    watched.write("rules/b.yaml", "b: 1");
+    watched.reloads().await;
+    watched.write("rules/b.yaml", "b: 2");
+    watched.reloads().await;
+    watched.write("rules/notes.txt", "no match");
+    watched.does_not_reload().await;
+    fs::remove_file(watched.path("rules/a.yaml")).unwrap();
+    watched.reloads().await;
+    // Named, and missing until now.
+    watched.write("one.yaml", "one: 1");
+    watched.reloads().await;
+    watched.write("main.yaml", "include: sub/deep/two.yaml");
+    watched.reloads().await;
+    fs::create_dir_all(watched.path("sub/deep")).unwrap();
+    watched.write("sub/deep/two.yaml", "two: 2");
+    watched.reloads().await;
+    // No longer included.
+    watched.write("rules/b.yaml", "b: 3");
+    watched.does_not_reload().await;
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_still_watched() {
+    let mut watched = watched(&[("main.yaml", "include: b.yaml"), ("b.yaml", "b: 1")], &[]);
+    ready(&mut watched).await;
+    watched.write("main.yaml", "include: [b.yaml, {]");
+    watched.reloads().await;
+    watched.save("main.yaml", "include: b.yaml");
+    watched.reloads().await;
+    watched.save("b.yaml", "{ no: yaml");
+    watched.reloads().await;
+    watched.save("b.yaml", "b: 2");
+    watched.reloads().await;
+}
+
+#[tokio::test]
+async fn other_files_count_too() {
+    let mut watched = watched(
+        &[("main.yaml", "a: 1"), ("data/samples.csv", "1")],
+        &["data/samples.csv", "late.pem"],
+    );
+    ready(&mut watched).await;
+    watched.write("data/samples.csv", "2");
+    watched.reloads().await;
+    watched.write("late.pem", "now");
+    watched.reloads().await;
+}
+
+/// A volume as Kubernetes mounts a ConfigMap: files are links through `..data`, which is exchanged.
+fn volume(folder: &Path, version: &str) {
+    fs::create_dir(folder.join(version)).unwrap();
+    fs::write(folder.join(version).join("main.yaml"), version).unwrap();
+    symlink(version, folder.join("..tmp")).unwrap();
+    fs::rename(folder.join("..tmp"), folder.join("..data")).unwrap();
+}
+
+#[tokio::test]
+async fn exchanged_links_are_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    volume(folder.path(), "..v1");
+    symlink("..data/main.yaml", folder.path().join("main.yaml")).unwrap();
+    let mut watched = watched_in(folder, &[]);
+    ready(&mut watched).await;
+    for version in ["..v2", "..v3"] {
+        volume(watched.folder.path(), version);
+        watched.reloads().await;
+    }
+    // What a link leads to may be written in place.
+    watched.write("..v3/main.yaml", "written");
+    watched.reloads().await;
+    fs::remove_dir_all(watched.path("..v1")).unwrap();
+    watched.does_not_reload().await;
+}
+
+#[tokio::test]
+async fn an_exchanged_folder_is_seen() {
+    let mut watched = watched(
+        &[
+            ("main.yaml", "include: sub/a.yaml"),
+            ("sub/a.yaml", "1"),
+            ("new/a.yaml", "2"),
+        ],
+        &[],
+    );
+    ready(&mut watched).await;
+    fs::rename(watched.path("sub"), watched.path("old")).unwrap();
+    fs::rename(watched.path("new"), watched.path("sub")).unwrap();
+    watched.reloads().await;
+    fs::remove_dir_all(watched.path("old")).unwrap();
+    watched.does_not_reload().await;
+    watched.write("sub/a.yaml", "3");
+    watched.reloads().await;
+}
+
+#[tokio::test]
+async fn without_the_kernel_files_are_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("main.yaml");
+    fs::write(&main, "a: 1").unwrap();
+    let wake = Arc::new(Notify::new());
+    let eye = Eye::open(main.clone(), Vec::new(), Kernel::deaf(wake.clone())).unwrap();
+    let (changed, mut changes) = unbounded_channel();
+    let task = tokio::spawn(follow(eye, wake, move || {
+        changed.send(()).unwrap();
+        std::future::ready(Vec::new())
+    }));
+    fs::write(&main, "a: 2").unwrap();
+    timeout(POLL * 5, changes.recv()).await.unwrap().unwrap();
+    task.abort();
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_not_watched() {
+    let folder = tempfile::tempdir().unwrap();
+    let watch = |path: PathBuf| {
+        watch(path, Vec::new(), || std::future::ready(Vec::new()))
+            .unwrap_err()
+            .kind()
+    };
+    assert_eq!(watch("/dev/null".into()), io::ErrorKind::Unsupported);
+    assert_eq!(watch(folder.path().join("none")), io::ErrorKind::NotFound);
+}
+
+/// A server from a file, and the file.
+fn server(folder: &TempDir) -> (Arc<Server>, PathBuf) {
+    let main = folder.path().join("main.yaml");
+    fs::write(&main, configuration(1)).unwrap();
+    let server = Server::start(Source::File(main.clone()), None, Metrics::new().unwrap());
+    (server.map_err(|failure| failure.to_string()).unwrap(), main)
+}
+
+fn configuration(seed: u32) -> String {
+    format!(
+        "seed: {seed}\nlisteners: {{web: {{address: '127.0.0.1:0', upstream: mirror}}}}\nupstreams: {{mirror: {{fake: echo}}}}\n"
+    )
+}
+
+async fn has_seed(server: &Server, seed: u64) {
+    let reached = async {
+        while server.snapshot().seed.0 != seed {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SLOW * 9 / 10, reached).await.expect("reloaded");
+}
+
+#[tokio::test]
+async fn a_server_follows_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, main) = server(&folder);
+    let _watcher = start(server.clone()).unwrap();
+    tokio::time::sleep(LATEST).await;
+    assert_eq!(server.metrics().reloads_ok.get(), 0, "nothing has changed");
+    fs::write(&main, configuration(2)).unwrap();
+    has_seed(&server, 2).await;
+    fs::write(&main, "seed: [").unwrap();
+    let failed = async {
+        while server.metrics().reloads_failed.get() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SLOW * 9 / 10, failed).await.unwrap();
+    assert_eq!(server.snapshot().seed.0, 2, "the old configuration stays");
+    fs::write(&main, configuration(3)).unwrap();
+    has_seed(&server, 3).await;
+    server.drain(Duration::from_secs(5)).await;
+    fs::write(&main, configuration(4)).unwrap();
+    tokio::time::sleep(2 * LATEST).await;
+    assert!(server.addresses().is_empty(), "a server that stops opens nothing");
+}
+
+#[tokio::test]
+async fn a_change_before_watching_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, main) = server(&folder);
+    fs::write(&main, configuration(2)).unwrap();
+    let _watcher = start(server.clone()).unwrap();
+    has_seed(&server, 2).await;
+}
