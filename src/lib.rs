@@ -1,4 +1,47 @@
 //! squall: a reverse proxy that injects latency and faults, exactly as asked.
+//!
+//! # The life of a request
+//!
+//! ```text
+//! proxy::accept      a listener of our own accepts, and hands the connection to Pingora
+//!   proxy::http      takes one view of the configuration in force
+//!     rule::index    which rules could match, found without asking each
+//!     rule::decide   match, draw, limits: a Plan, pure data
+//!     proxy::carry   waits (racing the client's leaving), endings; each fault is counted once
+//!     proxy::upstream or fake    the natural answer: over the network, or in process
+//!     proxy::carry   response faults, Squall-Fault, Server-Timing
+//!   proxy::log       counted, measured, logged
+//! ```
+//!
+//! # Where things are
+//!
+//! | room | what |
+//! |---|---|
+//! | [`config`] | what the YAML may say: reading with positions, units, types as typed, and the [`config::snapshot`] in force |
+//! | [`rule`] | which requests, which of those, and the plan; no socket, no clock, no random source |
+//! | [`fault`] | one file for each fault: docs, YAML, what it becomes at load |
+//! | [`proxy`] | sockets, connections, Pingora's callbacks, upstreams |
+//! | [`fake`] | fake upstreams, answered in process |
+//! | [`admin`] | the side port |
+//! | [`metrics`] | every metric and label |
+//! | [`server`] | starts, reloads, drains |
+//! | [`watch`] | reloads when files change |
+//! | [`cli`] | one file for each subcommand |
+//!
+//! A new fault is a file in `src/fault/`, its arms in `src/fault/mod.rs`, an example in `config/examples/`, a row in the
+//! README; a new kind of effect also touches [`rule::plan`] and [`proxy::carry`]. A test walks the list.
+//!
+//! # Invariants
+//!
+//! 1. No matching rule: heads and bodies pass as Pingora passes them, both ways; squall adds nothing.
+//! 2. A request sees one configuration. A bad reload keeps the old one, is logged and counted, and no request is lost.
+//! 3. The same configuration, seed, key and head: the same plan. A draw reads no clock and no shared state.
+//! 4. Each injection is counted exactly once, and the client can see which it was.
+//! 5. squall's own failure never looks injected, an injected one never looks natural.
+//! 6. Delays, queues, remembered keys, connections and requests held are bounded; `bounds:` in the configuration says how.
+//! 7. Metric labels come from the configuration alone, never from traffic.
+//! 8. Traffic, a control request or a configuration cannot panic the process.
+//! 9. The admin side is on loopback by default and asks for a token elsewhere; it refuses other origins and foreign Hosts.
 
 pub mod admin;
 pub mod cli;
@@ -9,3 +52,4 @@ pub mod metrics;
 pub mod proxy;
 pub mod rule;
 pub mod server;
+pub mod watch;

@@ -1,1 +1,66 @@
-//!
+//! The command line: one file per subcommand.
+
+pub mod call;
+pub mod check;
+pub mod completions;
+pub mod curl;
+pub mod explain;
+pub mod fake;
+pub mod man;
+mod output;
+pub mod run;
+pub mod schema;
+mod url;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit code of a wrong command line: clap's own.
+pub const USAGE: u8 = 2;
+/// Exit code of a bad configuration (EX_USAGE's neighbour in sysexits.h is 64; users of other tools know it).
+pub const BAD_CONFIGURATION: u8 = 64;
+/// Exit code of a failure that is squall's or the machine's own.
+pub const INTERNAL: u8 = 70;
+
+/// A reverse proxy that injects latency and faults, exactly as asked.
+#[derive(Debug, Parser)]
+#[command(name = "squall", version, about, long_about = None, propagate_version = true)]
+#[command(after_help = "Without a configuration, `squall run` starts a demo: a fake upstream behind a few faults.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy
+    Run(run::Args),
+    /// Check configuration files, and say all that is wrong with them
+    Check(check::Args),
+    /// Say what would happen to a request, and why
+    Explain(explain::Args),
+    /// Run a fake upstream alone
+    Fake(fake::Args),
+    /// Print the JSON Schema of configuration files
+    Schema(schema::Args),
+    /// Print a shell's completions
+    Completions(completions::Args),
+    /// Print the manual page
+    Man(man::Args),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Run(args) => run::run(args),
+            Command::Check(args) => check::run(args),
+            Command::Explain(args) => explain::run(args),
+            Command::Fake(args) => fake::run(args),
+            Command::Schema(args) => schema::run(args),
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
+        }
+    }
+}

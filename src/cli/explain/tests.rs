@@ -1,0 +1,131 @@
+use clap::Parser;
+
+use super::*;
+use crate::config::load_text;
+use crate::config::snapshot::Inputs;
+
+const TWO: &str = "\
+seed: 7
+listeners:
+  web: {address: '127.0.0.1:8080', upstream: echo}
+  api: {address: '[::1]:8081', upstream: echo}
+  sock: {address: 'unix:/run/squall.sock', upstream: echo}
+upstreams: {echo: {fake: echo}}
+rules: []
+";
+
+fn snapshot(yaml: &str) -> Snapshot {
+    let metrics = Metrics::new().unwrap();
+    let inputs = Inputs::new(&metrics, Instant::now());
+    load_text("x.yaml", yaml, inputs).unwrap_or_else(|report| panic!("{report}"))
+}
+
+fn question(json: serde_json::Value) -> Result<Explanation, String> {
+    let question: Question = serde_json::from_value(json).unwrap();
+    question.answer(&snapshot(TWO), Instant::now())
+}
+
+#[derive(Debug, Parser)]
+struct Alone {
+    #[command(flatten)]
+    args: Args,
+}
+
+/// Listener, client and host of what is explained.
+fn check(json: serde_json::Value, expect: Result<(&str, Option<&str>, &str), &str>) {
+    let got = question(json.clone());
+    match expect {
+        Ok((listener, client, host)) => {
+            let request = got.unwrap().request;
+            let got_client = request.client.map(|client| client.to_string());
+            assert_eq!(
+                (&*request.listener, got_client.as_deref(), &*request.host),
+                (listener, client, host),
+                "{json}"
+            );
+        }
+        Err(part) => {
+            let error = got.unwrap_err();
+            assert!(error.contains(part), "{json}: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_listener_is_where_the_request_would_arrive() {
+    let json = |text: &str| serde_json::from_str(text).unwrap();
+    check(
+        json(r#"{"url": "http://localhost:8080/x"}"#),
+        Ok(("web", Some("127.0.0.1"), "localhost")),
+    );
+    check(
+        json(r#"{"url": "http://[::1]:8081/x"}"#),
+        Ok(("api", Some("::1"), "::1")),
+    );
+    check(
+        json(r#"{"url": "/x", "listener": "web"}"#),
+        Ok(("web", Some("127.0.0.1"), "127.0.0.1")),
+    );
+    check(
+        json(r#"{"url": "/x", "listener": "sock"}"#),
+        Ok(("sock", None, "localhost")),
+    );
+    check(
+        json(r#"{"curl": "curl --unix-socket /run/squall.sock http://h/"}"#),
+        Ok(("sock", None, "h")),
+    );
+    check(
+        json(r#"{"url": "http://shop/x", "listener": "web", "client": "10.1.2.3"}"#),
+        Ok(("web", Some("10.1.2.3"), "shop")),
+    );
+    check(
+        json(r#"{"url": "/x"}"#),
+        Err("web (127.0.0.1:8080), api ([::1]:8081), sock (unix:/run/squall.sock)"),
+    );
+    check(json(r#"{"url": "/x", "listener": "wep"}"#), Err("did you mean `web`?"));
+    check(json(r#"{"url": "http://h:9/x"}"#), Err("which listener?"));
+    check(json(r#"{"url": "/x", "listener": "web", "ordinal": 0}"#), Err("from 1"));
+    check(json(r#"{"url": "/x", "curl": "curl h"}"#), Err("`url` or as `curl`"));
+    check(
+        json(r#"{"curl": "curl h", "method": "PUT"}"#),
+        Err("a curl line has its own"),
+    );
+}
+
+#[test]
+fn fields_come_as_one_value_or_several() {
+    let asked = |json: &str| {
+        let question: Question = serde_json::from_str(json).unwrap();
+        question.call().unwrap().asked
+    };
+    let asked = asked(r#"{"url": "http://h/", "method": "PUT", "headers": {"a": "1", "b": ["2", "3"], "c": ""}}"#);
+    let fields: Vec<_> = asked
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
+        .collect();
+    assert_eq!(fields, ["a=1", "b=2", "b=3", "c=", "host=h"]);
+    assert_eq!(asked.method, "PUT");
+}
+
+#[test]
+fn flags_make_a_request() {
+    let call = |line: &[&str]| Alone::try_parse_from([&["x"], line].concat()).unwrap().args.call();
+    let asked = call(&["-X", "PUT", "-H", "a: b", "/pay?x=1"]).unwrap().asked;
+    assert_eq!((asked.method.as_str(), asked.target.as_str()), ("PUT", "/pay?x=1"));
+    assert_eq!(asked.headers.len(), 1);
+    let asked = call(&["-d", "{}", "/pay"]).unwrap().asked;
+    assert_eq!((asked.method.as_str(), asked.headers.len()), ("POST", 2));
+    let asked = call(&["--", "curl", "-d", "a", "http://h/pay"]).unwrap().asked;
+    assert_eq!(asked.headers["user-agent"], "curl/8");
+    assert_eq!(call(&["--curl", "curl -I http://h/pay"]).unwrap().asked.method, "HEAD");
+    assert!(call(&[]).unwrap_err().contains("which request?"));
+    for bad in [
+        &["--ordinal", "0", "/"][..],
+        &["--at", "soon", "/"],
+        &["--curl", "curl h", "/"],
+        &["-X", "PUT", "--curl", "curl h"],
+    ] {
+        assert!(Alone::try_parse_from([&["x"], bad].concat()).is_err(), "{bad:?}");
+    }
+}

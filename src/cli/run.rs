@@ -1,0 +1,193 @@
+//! `squall run`: the proxy, until a signal ends it.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{BAD_CONFIGURATION, INTERNAL};
+use crate::config::Source;
+use crate::config::root::{LogFormat, LogLevel, LogSpec};
+use crate::metrics::Metrics;
+use crate::server::{Failure, Server};
+use crate::{admin, watch};
+
+/// Run the proxy
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file. Without it: the embedded demo
+    #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
+    config: Option<PathBuf>,
+    /// What all draws come from; wins over the file's seed
+    #[arg(long, value_name = "NUMBER", env = "SQUALL_SEED")]
+    seed: Option<u64>,
+    /// Do not watch the configuration's files; SIGHUP and the admin API still reload
+    #[arg(long)]
+    no_watch: bool,
+}
+
+/// Runs until a signal.
+pub fn run(args: Args) -> ExitCode {
+    let source = args.config.clone().map_or(Source::Demo, Source::File);
+    let metrics = match Metrics::new() {
+        Ok(metrics) => metrics,
+        Err(error) => return failed(INTERNAL, &format!("internal error: {error}")),
+    };
+    // Checked once before anything starts, for the settings that the process itself needs.
+    let settings = match Server::check(&source, args.seed, &metrics) {
+        Ok(snapshot) => snapshot,
+        Err(report) => return failed(BAD_CONFIGURATION, report.render(io::stderr().is_terminal()).trim_end()),
+    };
+    start_log(&settings.spec.log);
+    let threads = settings.spec.threads.as_ref().map(|threads| threads.value.get());
+    let runtime = match runtime(threads) {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(INTERNAL, &format!("cannot start threads: {error}")),
+    };
+    drop(settings);
+    let code = runtime.block_on(serve(args, source, metrics));
+    // Tasks that outlived the grace are dropped, blocking ones are not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+/// One thread needs no work stealing, and is cheaper for each request without.
+fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
+    let threads = threads
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+        .unwrap_or(1);
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder
+        .worker_threads(threads)
+        .thread_name("squall")
+        .enable_all()
+        .build()
+}
+
+async fn serve(args: Args, source: Source, metrics: Arc<Metrics>) -> ExitCode {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        return failed(INTERNAL, "cannot listen to signals");
+    };
+    let server = match Server::start(source, args.seed, metrics) {
+        Ok(server) => server,
+        Err(failure @ Failure::Configuration(_)) => return failed(BAD_CONFIGURATION, failure.to_string().trim_end()),
+        Err(failure) => return failed(INTERNAL, &failure.to_string()),
+    };
+    let snapshot = server.snapshot();
+    let admin = match admin::bind(&snapshot.admin.address).await {
+        Ok(admin) => admin,
+        Err(error) => {
+            let address = &snapshot.admin.address;
+            return failed(INTERNAL, &format!("cannot listen on {address} (admin): {error}"));
+        }
+    };
+    let admin_address = admin.address().to_string();
+    tracing::info!(address = admin_address, "admin listening");
+    for warning in snapshot.warnings.diagnostics() {
+        tracing::warn!(
+            place = warning.span.and_then(|span| snapshot.warnings.sources().locate(span)),
+            "{}",
+            warning.message
+        );
+    }
+    let _watcher = match (args.no_watch, server.source()) {
+        (false, Source::File(_)) => watch::start(server.clone())
+            .inspect_err(|error| tracing::warn!("not watching: {error}"))
+            .ok(),
+        _ => None,
+    };
+    tokio::spawn(admin::serve(admin, server.clone()));
+    tracing::info!(
+        seed = snapshot.seed.0,
+        config_hash = snapshot.hash,
+        rules = snapshot.rules.len(),
+        "ready"
+    );
+    if matches!(server.source(), Source::Demo) {
+        introduce_demo(&server, admin_address);
+    }
+    drop(snapshot);
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => drop(server.reload().await),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    let grace = server.snapshot().spec.shutdown.grace.get();
+    tracing::info!(grace_s = grace.as_secs_f64(), "draining; a second signal ends at once");
+    tokio::select! {
+        finished = server.drain(grace) => {
+            tracing::info!(finished, "stopped");
+            ExitCode::SUCCESS
+        }
+        _ = terminate.recv() => ended_at_once(),
+        _ = interrupt.recv() => ended_at_once(),
+    }
+}
+
+fn ended_at_once() -> ExitCode {
+    tracing::warn!("ended at once, by a second signal");
+    ExitCode::SUCCESS
+}
+
+fn failed(code: u8, message: &str) -> ExitCode {
+    // Where standard error is closed there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{message}");
+    ExitCode::from(code)
+}
+
+fn start_log(spec: &LogSpec) {
+    let level = match spec.level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    // Pingora's own lines repeat what ours say of a request; from `debug` on they are wanted.
+    let quiet = match spec.level {
+        LogLevel::Debug | LogLevel::Trace => "",
+        _ => ",pingora=off,pingora_core=off,pingora_proxy=off",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SQUALL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{level}{quiet}")));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    // A second start in one process keeps the first log.
+    let _ = match spec.format {
+        LogFormat::Json => log
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init(),
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+    };
+}
+
+/// Says what to try. The text's address is the real one: the demo's port may be taken, or changed by the environment.
+fn introduce_demo(server: &Server, admin: String) {
+    let Some((_, address)) = server.addresses().into_iter().next() else {
+        return;
+    };
+    let text = format!(
+        "\nThe demo is running: the fake `test-api` behind a few faults. Try, in another terminal:\n\n\
+         \x20 curl -i http://{address}/api/v1/todo/list/count         # untouched\n\
+         \x20 curl -i http://{address}/api/v1/users/list/count        # late, as production is late\n\
+         \x20 curl -i http://{address}/api/v1/silly-users/make-one    # 503 from squall itself, twice; then it works\n\n\
+         Every injected fault says so in a Squall-Fault header. Metrics: http://{admin}/metrics\n",
+    );
+    let _ = io::stderr().write_all(text.as_bytes());
+}
