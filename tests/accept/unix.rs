@@ -1,0 +1,35 @@
+use super::*;
+use std::os::unix::net::UnixStream;
+
+#[tokio::test]
+async fn a_unix_socket_serves_and_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("squall.sock");
+    let (proxy, seen) = app(App::default());
+    let listener = bind(&ListenerOptions::new("local", Bind::Unix(path.clone())))
+        .unwrap()
+        .serve(proxy)
+        .unwrap();
+    let at = path.clone();
+    let waiting = client(move || {
+        let mut stream = UnixStream::connect(&at).unwrap();
+        assert_eq!(ask(&mut stream, "/who").1, "local None false false");
+        for path in ["/close", "/reset"] {
+            let mut stream = UnixStream::connect(&at).unwrap();
+            stream.write_all(get(path).as_bytes()).unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        }
+        let mut stream = UnixStream::connect(&at).unwrap();
+        stream.write_all(get("/wait").as_bytes()).unwrap();
+        stream
+    })
+    .await;
+    until(&seen.waiting, 1, Duration::from_secs(1)).await;
+    drop(waiting);
+    until(&seen.gone, 1, SOON).await;
+    listener.stop_accepting();
+    assert!(!path.exists());
+    tokio::time::timeout(Duration::from_secs(2), listener.drained())
+        .await
+        .unwrap();
+}

@@ -1,0 +1,187 @@
+"""The proxies to compare, each a process with one worker on one core, in front of the same nginx upstream."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "interop"))
+
+from squall import Squall  # noqa: E402
+
+PROXY_CORE, LOAD_CORE = sorted(os.sched_getaffinity(0))[:2] if len(os.sched_getaffinity(0)) > 1 else (0, 0)
+DELAY_SECONDS = 0.1
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+NGINX = """
+daemon off; master_process off; worker_processes 1;
+pid {directory}/nginx.pid; error_log {directory}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
+  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+  {http}
+}}
+"""
+
+UPSTREAM = """server { listen 127.0.0.1:{port}; location / { return 200 "hello, world\\n"; } }"""
+
+PROXY = """
+upstream backend { server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }
+server {
+  listen 127.0.0.1:{port};
+  proxy_http_version 1.1; proxy_set_header Connection "";
+  location / { if ($http_x_chaos = yes) { return 503; } proxy_pass http://backend; }
+  location /static { return 200 "hello, world\\n"; }
+}
+"""
+
+
+def pinned(core):
+    return ["taskset", "-c", str(core)]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Process:
+    """A proxy or server with a port, and the processor time that it has used."""
+
+    def __init__(self, name, pid, ports, stop):
+        self.name, self.pid, self.ports, self.stop = name, pid, ports, stop
+
+    def url(self, path, listener="web"):
+        return f"http://127.0.0.1:{self.ports[listener]}{path}"
+
+    def cpu_seconds(self):
+        """User and system time of all threads, as the kernel counts it, in ticks of usually 10 ms."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def spawn(name, command, core, ports, directory):
+    log = (directory / "log").open("w")
+    process = subprocess.Popen([*pinned(core), *map(str, command)], stdout=log, stderr=log)
+
+    def stop():
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    for port in ports.values():
+        wait_for_port(name, process, port, directory)
+    return Process(name, process.pid, ports, stop)
+
+
+def wait_for_port(name, process, port, directory, seconds=20):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    process.kill()
+    sys.exit(f"{name} did not start:\n{(directory / 'log').read_text()}")
+
+
+def nginx(name, http, core, directory, **values):
+    directory.mkdir()
+    port = free_port()
+    for key, value in {"port": port, **values}.items():
+        http = http.replace(f"{{{key}}}", str(value))
+    config = directory / "nginx.conf"
+    config.write_text(NGINX.format(directory=directory, http=http))
+    command = ["nginx", "-p", directory, "-e", directory / "error.log", "-c", config]
+    return spawn(name, command, core, {"web": port}, directory)
+
+
+def start_upstream(directory):
+    return nginx("upstream", UPSTREAM, LOAD_CORE, directory / "upstream")
+
+
+def start_nginx(directory, upstream):
+    return nginx("nginx", PROXY, PROXY_CORE, directory / "nginx", upstream=upstream.ports["web"])
+
+
+def start_envoy(directory, upstream):
+    directory = directory / "envoy"
+    directory.mkdir()
+    ports = {"web": free_port(), "delay": free_port()}
+    config = directory / "envoy.json"
+    config.write_text(json.dumps(envoy_config(ports, upstream.ports["web"])))
+    envoy = ROOT / "tests" / ".venv" / "bin" / "envoy"
+    command = [envoy, "-c", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+    return spawn("Envoy", command, PROXY_CORE, ports, directory)
+
+
+def envoy_config(ports, upstream):
+    """Two listeners: one whose fault filter waits for a header, one that delays everything."""
+    everything = {"numerator": 100, "denominator": "HUNDRED"}
+    aborts = {
+        "headers": [{"name": "x-chaos", "string_match": {"exact": "yes"}}],
+        "abort": {"http_status": 503, "percentage": everything},
+    }
+    delays = {"delay": {"fixed_delay": f"{DELAY_SECONDS}s", "percentage": everything}, "max_active_faults": 100000}
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": upstream}}
+    cluster = {
+        "name": "backend",
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "load_assignment": {
+            "cluster_name": "backend",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+    }
+    listeners = [envoy_listener(ports["web"], aborts), envoy_listener(ports["delay"], delays)]
+    return {"static_resources": {"listeners": listeners, "clusters": [cluster]}}
+
+
+def envoy_listener(port, fault):
+    types = "type.googleapis.com/envoy.extensions.filters"
+    static = {"match": {"prefix": "/static"}, "direct_response": {"status": 200, "body": {"inline_string": "hello, world\n"}}}
+    proxied = {"match": {"prefix": "/"}, "route": {"cluster": "backend"}}
+    manager = {
+        "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "web",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [static, proxied]}]},
+        "http_filters": [
+            {"name": "fault", "typed_config": {"@type": f"{types}.http.fault.v3.HTTPFault", **fault}},
+            {"name": "router", "typed_config": {"@type": f"{types}.http.router.v3.Router"}},
+        ],
+    }
+    return {
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
+    }
+
+
+def start_squall(name, directory, upstream, rules):
+    """squall with these rules; its `static` listener answers in process."""
+    directory = directory / name.replace(" ", "-").replace(",", "")
+    directory.mkdir()
+    config = f"""
+seed: 1
+threads: 1
+log: {{format: json, access: false}}
+listeners:
+  web: {{address: 127.0.0.1:0, upstream: backend}}
+  static: {{address: 127.0.0.1:0, upstream: echo}}
+upstreams:
+  backend: {{url: 'http://127.0.0.1:{upstream.ports["web"]}'}}
+  echo: {{fake: echo}}
+rules:{rules or " []"}
+"""
+    server = Squall(config, directory, prefix=pinned(PROXY_CORE))
+    return Process(name, server.process.pid, server.ports, server.kill)

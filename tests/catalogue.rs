@@ -1,0 +1,69 @@
+//! Walks the list of faults: each has a file, an example that passes, and a row in the README.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
+
+use std::path::Path;
+use std::time::Instant;
+
+use squall::config::snapshot::Inputs;
+use squall::config::{self, Source};
+use squall::fault::FaultSpec;
+use squall::metrics::Metrics;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The faults' names, from the schema that users' editors read.
+fn faults() -> Vec<String> {
+    let schema = serde_json::to_value(schemars::schema_for!(FaultSpec)).unwrap();
+    let one_of = schema["oneOf"].as_array().unwrap();
+    one_of
+        .iter()
+        .map(|one| one["required"][0].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn each_fault_has_a_file_an_example_and_a_row() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let faults = faults();
+    assert!(faults.len() >= 9, "{faults:?}");
+    for fault in faults {
+        assert!(
+            root().join(format!("src/fault/{fault}.rs")).exists(),
+            "src/fault/{fault}.rs is missing"
+        );
+        let example = root().join(format!("config/examples/{fault}.yaml"));
+        let text = std::fs::read_to_string(&example).unwrap_or_else(|_| panic!("{} is missing", example.display()));
+        assert!(
+            text.contains(&format!("{fault}:")),
+            "{} does not show {fault}",
+            example.display()
+        );
+        assert!(
+            readme.contains(&format!("| `{fault}` |")),
+            "the README has no row for {fault}"
+        );
+    }
+}
+
+#[test]
+fn each_example_passes_without_a_warning() {
+    let examples = std::fs::read_dir(root().join("config/examples"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    for file in examples.chain([root().join("config/squall.yaml")]) {
+        let metrics = Metrics::new().unwrap();
+        let inputs = Inputs::new(&metrics, Instant::now());
+        match config::load(&Source::File(file), inputs) {
+            Ok(snapshot) => assert!(snapshot.warnings.is_empty(), "{}", snapshot.warnings.render(false)),
+            Err(report) => panic!("{}", report.render(false)),
+        }
+    }
+}

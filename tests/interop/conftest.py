@@ -1,0 +1,92 @@
+"""Fixtures: running squalls, and the real servers behind them."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from squall import Squall
+
+APPS = Path(__file__).parent / "apps"
+
+
+@pytest.fixture
+def squall(tmp_path):
+    """A function that starts squall on a configuration text; all that it started is killed after the test."""
+    running = []
+
+    def start(config, **options):
+        directory = tmp_path / f"squall-{len(running)}"
+        directory.mkdir()
+        running.append(Squall(config, directory, **options))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.kill()
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """A function that starts a program on a free port, waits until it accepts, and returns the port."""
+    running = []
+
+    def start(*argv, env=None):
+        port = free_port()
+        log = tmp_path / f"server-{len(running)}.log"
+        with log.open("w") as out:
+            command = [str(word).replace("{port}", str(port)) for word in argv]
+            running.append(subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(env or {})}))
+        wait_for_port(port, running[-1], log)
+        return port
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def app(serve, tmp_path):
+    """A function that starts one of tests/interop/apps under uvicorn with one worker."""
+
+    def start(name):
+        argv = [sys.executable, "-m", "uvicorn", f"{name}:app", "--app-dir", APPS, "--port", "{port}"]
+        quiet = ["--workers", "1", "--no-access-log", "--log-level", "warning"]
+        return serve(*argv, *quiet, env={"TODO_DATABASE": str(tmp_path / f"{name}.db")})
+
+    return start
+
+
+@pytest.fixture
+def tool():
+    """A function that finds a program of the system, or skips the test; in CI it must be there."""
+
+    def find(name):
+        path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")
+        if path is None and os.environ.get("CI") == "true":
+            pytest.fail(f"{name} is not installed")
+        return path or pytest.skip(f"{name} is not installed")
+
+    return find
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port, process, log, seconds=30):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"no server on port {port}: {log.read_text()}")

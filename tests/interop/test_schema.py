@@ -1,0 +1,175 @@
+"""`squall schema` and `squall check` agree, as seen by an independent validator: on the good files and on bad ones."""
+
+import json
+import re
+
+import jsonschema
+import pytest
+import yaml
+from squall import ROOT, command
+
+GOOD = [
+    *sorted((ROOT / "config" / "examples").glob("**/*.yaml")),
+    *filter(lambda path: path.exists(), [ROOT / "config" / "squall.yaml"]),
+]
+
+# YAML of other tools that the README shows, by a top-level key that squall does not have.
+FOREIGN = {"services", "apiVersion", "scrape_configs", "jobs"}
+
+
+class Yaml12Loader(yaml.SafeLoader):
+    """PyYAML reads YAML 1.1, where `on` is a boolean, 12:30 a number and 2019-06-01 a date; the language is YAML 1.2."""
+
+
+Yaml12Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[1] in ("null", "merge")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Yaml12Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.I), list("tTfF"))
+Yaml12Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), list("-+0123456789"))
+Yaml12Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?$"), list("-+0123456789.")
+)
+
+
+@pytest.fixture(scope="module")
+def validator():
+    schema = json.loads(command("schema").stdout)
+    kind = jsonschema.validators.validator_for(schema)
+    kind.check_schema(schema)
+    return kind(schema)
+
+
+def errors(validator, text):
+    found = validator.iter_errors(yaml.load(text, Yaml12Loader))
+    return [f"{error.json_path}: {error.message}" for error in found]
+
+
+def readme_blocks():
+    """The configurations of the README."""
+    readme = ROOT / "README.md"
+    text = readme.read_text() if readme.exists() else ""
+    for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL), 1):
+        if not FOREIGN & set(yaml.load(block, Yaml12Loader)):
+            yield pytest.param(block, id=f"block {number}")
+
+
+@pytest.mark.parametrize("path", GOOD, ids=lambda path: path.name)
+def test_good_files(validator, path):
+    assert errors(validator, path.read_text()) == []
+    result = command("check", path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("block", list(readme_blocks()))
+def test_readme(validator, tmp_path, block):
+    assert errors(validator, block) == []
+    file = tmp_path / "squall.yaml"
+    file.write_text(block)
+    result = command("check", file)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_there_are_examples():
+    assert len(GOOD) >= 10
+
+
+def test_check_takes_many_files():
+    result = command("check", *GOOD)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+BASE = """
+seed: 1
+listeners: {web: {address: 127.0.0.1:0, upstream: echo}}
+upstreams: {echo: {fake: echo}}
+"""
+
+
+def one_rule(text):
+    return BASE + "rules:\n  - name: one\n    " + text.replace("\n", "\n    ")
+
+
+# Mistakes that a schema can see: each with what `squall check` must name.
+BAD = {
+    "unknown top-level key": (BASE + "rulez: []", "rulez"),
+    "unknown listener key": (BASE.replace("upstream: echo}", "upstream: echo, adress: x}"), "adress"),
+    "unknown upstream key": (BASE.replace("fake: echo", "fake: echo, urll: x"), "urll"),
+    "unknown rule key": (one_rule("fautls: [{abort: 503}]"), "fautls"),
+    "unknown match key": (one_rule("match: {paht: /x}\nfaults: [{abort: 503}]"), "paht"),
+    "unknown when key": (one_rule("when: {percent: 5}\nfaults: [{abort: 503}]"), "percent"),
+    "unknown fault": (one_rule("faults: [{dealy: 5ms}]"), "dealy"),
+    "unknown abort key": (one_rule("faults: [{abort: {status: 503, boddy: x}}]"), "boddy"),
+    "rule without a name": (BASE + "rules:\n  - faults: [{abort: 503}]", "name"),
+    "rules as a mapping": (BASE + "rules: {one: {}}", "rules"),
+    "faults as a mapping": (one_rule("faults: {abort: 503}"), "faults"),
+    "percentage above 100": (one_rule("when: {percentage: 100.5}\nfaults: [{abort: 503}]"), "100.5"),
+    "negative percentage": (one_rule("when: {percentage: -1}\nfaults: [{abort: 503}]"), "-1"),
+    "delay without a unit": (one_rule("faults: [{delay: 200}]"), "200"),
+    "delay with an unknown unit": (one_rule("faults: [{delay: 200 parsecs}]"), "parsecs"),
+    "status out of range": (one_rule("faults: [{abort: 99}]"), "99"),
+    "status as a word": (one_rule("faults: [{abort: unavailable}]"), "unavailable"),
+    "attempts as a word": (one_rule("when: {attempts: two}\nfaults: [{abort: 503}]"), "two"),
+    "enabled as a number": (one_rule("enabled: 7\nfaults: [{abort: 503}]"), "7"),
+    "limits with an unknown key": (one_rule("when: {limits: {actve: 5}}\nfaults: [{abort: 503}]"), "actve"),
+    "weight below zero": (one_rule("choose: [{weight: -5, faults: [{abort: 500}]}]"), "-5"),
+    "seed as a word": (BASE.replace("seed: 1", "seed: lucky"), "lucky"),
+}
+
+# Mistakes that only squall can see: the schema may pass them, the check must not.
+BAD_IN_MEANING = {
+    "duplicate rule": (one_rule("faults: [{abort: 503}]") + "\n  - {name: one, faults: [{abort: 500}]}", "one"),
+    "unknown upstream": (BASE.replace("upstream: echo", "upstream: ecko"), "ecko"),
+    "unknown listener of a rule": (one_rule("listener: wib\nfaults: [{abort: 503}]"), "wib"),
+    "broken regex": (one_rule("match: {path: {regex: '('}}\nfaults: [{abort: 503}]"), "("),
+    "missing certificate": (BASE.replace("upstream: echo", "upstream: echo, tls: {certificate: no.pem, key: no.key}"), "no.pem"),
+    "unclosed": (BASE + "rules: [", "YAML"),
+    "tcp listener": (BASE.replace("upstream: echo", "upstream: echo, protocol: tcp"), "tcp"),
+}
+
+
+def check_refused(tmp_path, text, named):
+    """Refused with exit code 64, and with file, line, column and the offending text."""
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    result = command("check", file)
+    report = result.stdout + result.stderr
+    assert result.returncode == 64, report
+    assert re.search(r"bad\.yaml:\d+:\d+", report), report
+    assert named in report
+    return report
+
+
+@pytest.mark.parametrize(("text", "named"), BAD.values(), ids=BAD)
+def test_both_refuse(validator, tmp_path, text, named):
+    assert errors(validator, text) != []
+    check_refused(tmp_path, text, named)
+
+
+@pytest.mark.parametrize(("text", "named"), BAD_IN_MEANING.values(), ids=BAD_IN_MEANING)
+def test_check_refuses(tmp_path, text, named):
+    check_refused(tmp_path, text, named)
+
+
+def test_all_errors_at_once_with_suggestions(tmp_path):
+    text = one_rule("fautls: [{abort: 503}]\nwhen: {percentage: 101}") + "\nrulez: []\n"
+    report = check_refused(tmp_path, text, "fautls")
+    assert "101" in report
+    assert "rulez" in report
+    assert "faults" in report
+
+
+def test_run_opens_no_port_on_a_bad_file(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text(BAD["unknown fault"][0])
+    result = command("run", "-c", file)
+    assert result.returncode == 64
+    assert "listening" not in result.stderr
+
+
+def test_a_good_base_is_good(validator, tmp_path):
+    """What the bad ones are made of has no fault of its own."""
+    file = tmp_path / "good.yaml"
+    file.write_text(one_rule("faults: [{abort: 503}]"))
+    assert errors(validator, file.read_text()) == []
+    assert command("check", file).returncode == 0

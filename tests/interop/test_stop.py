@@ -1,0 +1,148 @@
+"""SIGTERM drains: the port closes at once, requests in flight finish, injected waits are cut; a second signal ends it."""
+
+import signal
+import socket
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import grpc
+import pytest
+import requests
+import wire
+from squall import eventually
+
+SLOW_SECONDS = 2.0
+RULES = """
+rules:
+  - name: long
+    match: {path: /injected}
+    faults: [{delay: 60s}]
+"""
+
+
+class Slow(BaseHTTPRequestHandler):
+    """An upstream that is slow by nature: /natural waits, /never does not answer."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        time.sleep({"/natural": SLOW_SECONDS, "/never": 30}.get(self.path, 0))
+        try:
+            self.send_response(200)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"done")
+        except OSError:
+            pass
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def upstream():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.daemon_threads = True
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.block_on_close = False
+    server.server_close()
+
+
+@pytest.fixture
+def server(squall, upstream):
+    return squall(f"""
+seed: 1
+shutdown: {{grace: 10s}}
+listeners: {{web: {{address: 127.0.0.1:0, upstream: slow}}}}
+upstreams: {{slow: {{url: 'http://127.0.0.1:{upstream}'}}}}
+{RULES}""")
+
+
+def accepts(port):
+    with closing(socket.socket()) as probe:
+        probe.settimeout(5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_idle(server):
+    assert requests.get(server.url(), timeout=30).text == "done"
+    began = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - began < 5
+
+
+def test_idle_keep_alive_connections_do_not_hold_it_up(server):
+    with requests.Session() as kept, grpc.insecure_channel(f"127.0.0.1:{server.port()}") as channel:
+        assert kept.get(server.url(), timeout=30).text == "done"
+        grpc.channel_ready_future(channel).result(timeout=30)
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 5
+
+
+def test_a_request_in_flight_finishes_and_the_port_is_closed(server):
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(requests.get, server.url("/natural"), timeout=30)
+        time.sleep(SLOW_SECONDS / 4)
+        server.signal(signal.SIGTERM)
+        eventually(lambda: accepts(server.port()), False, seconds=1)
+        assert server.process.poll() is None
+        assert not answer.done()
+        assert answer.result().text == "done"
+    assert server.wait() == 0
+
+
+def test_an_http2_request_in_flight_finishes(server, tool):
+    """With curl, for Python's h2 takes a GOAWAY for the end of all streams, and nothing that comes after it."""
+    command = [tool("curl"), "-sS", "--http2-prior-knowledge", server.url("/natural")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
+        time.sleep(SLOW_SECONDS / 2)
+        server.signal(signal.SIGTERM)
+        assert curl.communicate(timeout=30)[0] == "done"
+    assert server.wait() == 0
+
+
+def test_injected_waits_are_cut_short(server):
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(requests.get, server.url("/injected"), timeout=30)
+        eventually(lambda: server.metrics().sum("squall_faults_active"), 1)
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 8
+        try:
+            assert answer.result().text == "done"
+        except requests.ConnectionError:
+            pass
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(server, second):
+    with closing(wire.connect(server.port())) as sock:
+        sock.sendall(wire.request("/never"))
+        time.sleep(0.5)
+        server.signal(signal.SIGTERM)
+        eventually(lambda: accepts(server.port()), False, seconds=1)
+        assert server.process.poll() is None
+        server.signal(second)
+        server.wait(3)
+
+
+def test_the_grace_has_an_end(squall, upstream):
+    server = squall(f"""
+seed: 1
+shutdown: {{grace: 1s}}
+listeners: {{web: {{address: 127.0.0.1:0, upstream: slow}}}}
+upstreams: {{slow: {{url: 'http://127.0.0.1:{upstream}'}}}}
+""")
+    with closing(wire.connect(server.port())) as sock:
+        sock.sendall(wire.request("/never"))
+        time.sleep(0.5)
+        began = time.monotonic()
+        server.stop()
+        assert 0.9 < time.monotonic() - began < 8
