@@ -300,12 +300,7 @@ impl Metrics {
 }
 
 /// Why a fault could not be applied: all the values of the label.
-pub const SKIP_REASONS: [&str; 4] = [
-    "not a gRPC request",
-    "too many held",
-    "stopping",
-    "response already sent",
-];
+pub const SKIP_REASONS: [&str; 2] = ["not a gRPC request", "too many held"];
 
 impl ListenerMetrics {
     /// The counter of a status; [`NO_STATUS`] where no answer was sent.

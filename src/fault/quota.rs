@@ -19,6 +19,7 @@ use super::abort::{self, Answer};
 use crate::config::rule::KeySpec;
 use crate::config::units::Time;
 use crate::rule::remembered::Remembered;
+use crate::rule::when::Key;
 
 /// However often a client is punished, its window never gets longer than this many times `per`.
 const MAX_PUNISHMENT: u32 = 10;
@@ -66,7 +67,7 @@ pub enum Fields {
 #[derive(Debug)]
 pub struct Quota {
     /// Whose requests are counted together; `None`: all.
-    pub key: Option<KeySpec>,
+    pub key: Option<Key>,
     requests: u32,
     per: Duration,
     punish: Option<Duration>,
@@ -110,7 +111,7 @@ impl QuotaSpec {
             NonZeroUsize::MIN
         };
         Ok(Quota {
-            key: self.key.clone(),
+            key: self.key.clone().map(Key::new),
             requests: self.requests.get(),
             per: self.per.get(),
             punish: self.punish.map(Time::get),

@@ -28,21 +28,13 @@ pub struct Carrying {
     started: Instant,
     /// Places at overloaded servers, held until the request is over.
     places: Vec<OwnedSemaphorePermit>,
-    done: Vec<Done>,
+    /// The actions of the plan whose faults were injected.
+    done: Vec<usize>,
     injected: Duration,
     /// What comes instead of the upstream's response.
     pub instead: Option<Ending>,
     /// The status was rewritten to one that has no content.
     drops_body: bool,
-}
-
-/// A fault that was injected.
-#[derive(Debug)]
-pub struct Done {
-    /// Position of its action in the plan.
-    action: usize,
-    /// What it made the request wait.
-    pub waited: Option<Duration>,
 }
 
 /// How a request goes on.
@@ -304,7 +296,7 @@ impl Carrying {
             hit.rule.metrics.delayed(waited);
             self.injected += waited;
         }
-        self.done.push(Done { action: at, waited });
+        self.done.push(at);
     }
 
     fn skip(&self, at: usize, reason: &'static str) {
@@ -348,8 +340,8 @@ impl Carrying {
     /// Shows what was injected: a `Squall-Fault` field for each fault, and the waits as `Server-Timing`.
     pub fn reveal(&self, reveal: RevealSpec, head: &mut ResponseHeader) -> Result<()> {
         if reveal.header {
-            for done in &self.done {
-                if let Some(field) = self.field(done).and_then(|field| HeaderValue::try_from(field).ok()) {
+            for &at in &self.done {
+                if let Some(field) = self.field(at).and_then(|field| HeaderValue::try_from(field).ok()) {
                     head.append_header("Squall-Fault", field)?;
                 }
             }
@@ -360,8 +352,8 @@ impl Carrying {
         Ok(())
     }
 
-    fn field(&self, done: &Done) -> Option<String> {
-        let action = self.plan.actions.get(done.action)?;
+    fn field(&self, at: usize) -> Option<String> {
+        let action = self.plan.actions.get(at)?;
         let hit = self.plan.hits.get(action.hit)?;
         let (rule, fault) = (quoted(&hit.rule.name), hit.rule.metrics.fault_name(action.fault));
         let mut field = format!("rule={rule}, fault={fault}, draw={}", percent_fraction(hit.drawn));
@@ -374,8 +366,8 @@ impl Carrying {
 
     /// Rule and fault of each injected fault, in order.
     pub fn faults(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        self.done.iter().filter_map(|done| {
-            let action = self.plan.actions.get(done.action)?;
+        self.done.iter().filter_map(|&at| {
+            let action = self.plan.actions.get(at)?;
             let hit = self.plan.hits.get(action.hit)?;
             Some((&*hit.rule.name, hit.rule.metrics.fault_name(action.fault)))
         })

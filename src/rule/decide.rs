@@ -10,7 +10,7 @@ use super::matcher::Condition;
 use super::plan::{Action, Effect, Hit, Plan};
 use super::requested::Requested;
 use super::state::{Memory, RuleState};
-use super::when::{Key, Reason, When};
+use super::when::{Reason, When};
 use crate::fault::abort::{Abort, GrpcStatus};
 use crate::fault::delay::{Delay, DelayDraw};
 use crate::fault::quota::Quota;
@@ -303,7 +303,7 @@ impl<M: Memory> Asking<'_, '_, M> {
     fn quota(&self, quota: &Quota) -> Effect {
         let key = match &quota.key {
             None => KeyHash::ordinal(0),
-            Some(key) => Key::new(key.clone()).hash(self.head, self.drawn.ordinal),
+            Some(key) => key.hash(self.head, self.drawn.ordinal),
         };
         let verdict = self.memory.quota(quota, key.value(), self.memory.since(self.rule));
         match verdict.passes {
