@@ -7,6 +7,10 @@
 //!
 //! `path` is as it arrived, not decoded. A query parameter or header that comes more than once has a list. A body that
 //! is not UTF-8 is `{"base64":"…"}`. Bodies over [`BODY_LIMIT`] get a 413.
+//!
+//! A few paths answer with something long or slow instead: see [`streams`].
+
+mod streams;
 
 use std::net::IpAddr;
 
@@ -27,9 +31,9 @@ const BODY_LIMIT: usize = 16 * 1024 * 1024;
 /// milliseconds.
 const LARGE_BODY: usize = 128 * 1024;
 
-/// Every method and path goes to the one handler.
+/// Every method and path goes to the one handler, but for a few long ones.
 pub(super) fn router() -> Router {
-    Router::new().fallback(echo)
+    streams::router().fallback(echo)
 }
 
 async fn echo(request: Request) -> Response {

@@ -1,0 +1,366 @@
+//! The paths of `echo` whose answers are long or slow, or that take long uploads.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `GET /bytes/{size}` | `size` bytes (`1024`, `1MiB`, at most 4 GiB), of which number `i`, from 0, is `(31 * i + 7) % 251`. `Content-Length` is set, unless `?chunked=true` |
+//! | `GET /lines/{count}` | lines of JSON (`application/x-ndjson`): `{"n": 0}`, `{"n": 1}` and so on, at most ten million |
+//! | `GET /events/{count}` | as many Server-Sent Events (`text/event-stream`): `id: 0`, `data: {"n": 0}` and an empty line, and so on |
+//! | `POST /count`, `PUT /count` | reads the body, keeps nothing of it, and answers `{"bytes":5,"adler32":103547413}` |
+//!
+//! `?every=100ms` lets a line or an event leave every 100 ms, the first at once; each is a piece of its own then. The
+//! times are counted from the first, so that they do not drift. Adler-32 is the checksum of RFC 1950, section 9 (Python's
+//! `zlib.adler32`). Other methods on these paths are echoed.
+//!
+//! An answer is made while it is read: it takes a few KiB, however long it is.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::LazyLock;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{echo, error};
+use crate::config::units::{ByteSize, Time};
+
+/// The most that `/bytes` sends.
+const BYTES_LIMIT: u64 = 4 << 30;
+
+/// The most lines or events of one answer.
+const COUNT_LIMIT: u64 = 10_000_000;
+
+/// Lines or events without a pause leave in pieces of at least so many bytes.
+const PIECE: usize = 8 * 1024;
+
+/// A whole number of periods of the bytes that `/bytes` sends.
+static BLOCK: LazyLock<Bytes> = LazyLock::new(|| (0..251_u32 * 256).map(byte_at).collect());
+
+fn byte_at(i: u32) -> u8 {
+    u8::try_from((31 * i + 7) % 251).unwrap_or_default()
+}
+
+pub(super) fn router() -> Router {
+    Router::new()
+        .route("/bytes/{size}", get(bytes).fallback(echo))
+        .route("/lines/{count}", get(lines).fallback(echo))
+        .route("/events/{count}", get(events).fallback(echo))
+        .route("/count", post(count).put(count).fallback(echo))
+}
+
+/// What a query may say.
+#[derive(Deserialize)]
+struct Options {
+    #[serde(default)]
+    chunked: bool,
+    #[serde(default)]
+    every: Time,
+}
+
+type Asked = Result<Query<Options>, QueryRejection>;
+
+async fn bytes(Path(size): Path<String>, options: Asked) -> Response {
+    let size = match size.parse::<ByteSize>() {
+        Ok(size) if size.get() <= BYTES_LIMIT => size.get(),
+        Ok(_) => return error(StatusCode::BAD_REQUEST, "at most 4GiB"),
+        Err(problem) => return error(StatusCode::BAD_REQUEST, &problem.to_string()),
+    };
+    let options = match options {
+        Ok(options) => options.0,
+        Err(problem) => return error(StatusCode::BAD_REQUEST, &problem.body_text()),
+    };
+    let known = !options.chunked;
+    let mut response = Response::new(Body::new(Pattern { left: size, known }));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    if known {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    response
+}
+
+async fn lines(Path(count): Path<String>, options: Asked) -> Response {
+    series(&count, options, "application/x-ndjson", |n| format!("{{\"n\": {n}}}\n"))
+}
+
+async fn events(Path(count): Path<String>, options: Asked) -> Response {
+    series(&count, options, "text/event-stream", |n| {
+        format!("id: {n}\ndata: {{\"n\": {n}}}\n\n")
+    })
+}
+
+fn series(count: &str, options: Asked, content_type: &'static str, write: fn(u64) -> String) -> Response {
+    let count = match count.parse::<u64>() {
+        Ok(count) if count <= COUNT_LIMIT => count,
+        _ => return error(StatusCode::BAD_REQUEST, "a count from 0 to 10000000 is needed"),
+    };
+    let every = match options {
+        Ok(options) => options.0.every.get(),
+        Err(problem) => return error(StatusCode::BAD_REQUEST, &problem.body_text()),
+    };
+    let series = Series {
+        next: 0,
+        count,
+        every,
+        due: Instant::now(),
+        write,
+    };
+    let pieces = futures_util::stream::unfold(series, Series::piece);
+    let mut response = Response::new(Body::from_stream(pieces));
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Lines or events that are still to come.
+struct Series {
+    next: u64,
+    count: u64,
+    every: Duration,
+    due: Instant,
+    write: fn(u64) -> String,
+}
+
+impl Series {
+    /// The next piece, when it is due, and what comes after it.
+    async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        if self.next == self.count {
+            return None;
+        }
+        let mut text = String::new();
+        if self.every.is_zero() {
+            while text.len() < PIECE && self.next < self.count {
+                text.push_str(&(self.write)(self.next));
+                self.next += 1;
+            }
+        } else {
+            tokio::time::sleep_until(self.due).await;
+            self.due += self.every;
+            text = (self.write)(self.next);
+            self.next += 1;
+        }
+        Some((Ok(text.into()), self))
+    }
+}
+
+/// The body of `/bytes`: pieces of one shared block.
+struct Pattern {
+    left: u64,
+    /// Whether the length is told.
+    known: bool,
+}
+
+impl HttpBody for Pattern {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        // Every piece but the last is a whole block, so each begins with the period's first byte.
+        let take = usize::try_from(self.left).map_or(BLOCK.len(), |left| left.min(BLOCK.len()));
+        self.left -= take as u64;
+        Poll::Ready(Some(Ok(Frame::data(BLOCK.slice(..take)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.known {
+            true => SizeHint::with_exact(self.left),
+            false => SizeHint::default(),
+        }
+    }
+}
+
+async fn count(mut body: Body) -> Response {
+    let mut sum = Adler32::default();
+    let mut bytes = 0_u64;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return error(StatusCode::BAD_REQUEST, "the body could not be read");
+        };
+        if let Some(data) = frame.data_ref() {
+            bytes += data.len() as u64;
+            sum.add(data);
+        }
+    }
+    super::super::json(StatusCode::OK, &json!({ "bytes": bytes, "adler32": sum.get() }))
+}
+
+/// The checksum of RFC 1950, section 9.
+struct Adler32 {
+    a: u32,
+    b: u32,
+}
+
+impl Adler32 {
+    /// The largest prime below 2^16.
+    const MODULUS: u32 = 65_521;
+    /// So many bytes can be added before `b` could pass 2^32 and the modulus must be taken.
+    const RUN: usize = 5_552;
+
+    fn add(&mut self, bytes: &[u8]) {
+        for run in bytes.chunks(Self::RUN) {
+            for byte in run {
+                self.a += u32::from(*byte);
+                self.b += self.a;
+            }
+            self.a %= Self::MODULUS;
+            self.b %= Self::MODULUS;
+        }
+    }
+
+    fn get(&self) -> u32 {
+        self.b << 16 | self.a
+    }
+}
+
+impl Default for Adler32 {
+    fn default() -> Self {
+        Self { a: 1, b: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::Request;
+    use proptest::prelude::*;
+    use serde_json::Value;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn ask(method: &str, target: &str, body: impl Into<Body>) -> Response {
+        let request = Request::builder().method(method).uri(target).body(body.into());
+        super::super::router().oneshot(request.unwrap()).await.unwrap()
+    }
+
+    async fn text(response: Response) -> String {
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn bytes_are_as_documented() {
+        for size in [0_usize, 1, 251, 64_255, 64_256, 64_257, 200_000] {
+            let response = ask("GET", &format!("/bytes/{size}"), Body::empty()).await;
+            assert_eq!(response.headers()[CONTENT_LENGTH], size.to_string().as_str());
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let expected: Vec<u8> = (0..size).map(|i| ((31 * i + 7) % 251) as u8).collect();
+            assert!(body == expected, "{size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_length_of_bytes_can_be_left_out() {
+        let response = ask("GET", "/bytes/1KiB?chunked=true", Body::empty()).await;
+        assert!(!response.headers().contains_key(CONTENT_LENGTH));
+        assert_eq!(HttpBody::size_hint(response.body()).exact(), None);
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 1024);
+    }
+
+    #[tokio::test]
+    async fn a_head_request_learns_the_length_alone() {
+        let response = ask("HEAD", "/bytes/4GiB", Body::empty()).await;
+        assert_eq!(response.headers()[CONTENT_LENGTH], "4294967296");
+        assert_eq!(text(response).await, "");
+    }
+
+    #[tokio::test]
+    async fn lines_and_events() {
+        let response = ask("GET", "/lines/3", Body::empty()).await;
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/x-ndjson");
+        assert_eq!(text(response).await, "{\"n\": 0}\n{\"n\": 1}\n{\"n\": 2}\n");
+        let response = ask("GET", "/events/2", Body::empty()).await;
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
+        assert_eq!(
+            text(response).await,
+            "id: 0\ndata: {\"n\": 0}\n\nid: 1\ndata: {\"n\": 1}\n\n"
+        );
+        let many = text(ask("GET", "/lines/5000", Body::empty()).await).await;
+        assert_eq!(many.lines().count(), 5000);
+        assert_eq!(many.lines().last(), Some("{\"n\": 4999}"));
+        assert_eq!(text(ask("GET", "/lines/0", Body::empty()).await).await, "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_leaves_every_so_often() {
+        let began = Instant::now();
+        let mut body = ask("GET", "/events/3?every=100ms", Body::empty()).await.into_body();
+        let mut seen = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            assert_eq!(data.iter().filter(|byte| **byte == b'\n').count(), 3);
+            seen.push(began.elapsed().as_millis());
+        }
+        assert_eq!(seen, [0, 100, 200]);
+    }
+
+    #[tokio::test]
+    async fn what_makes_no_sense_is_refused() {
+        let targets = [
+            "/bytes/x",
+            "/bytes/-1",
+            "/bytes/4294967297",
+            "/bytes/1?chunked=perhaps",
+            "/lines/1KiB",
+            "/lines/10000001",
+            "/events/2?every=100",
+            "/events/2?every=-1s",
+        ];
+        for target in targets {
+            let response = ask("GET", target, Body::empty()).await;
+            assert_eq!(response.status(), 400, "{target}");
+            let body: Value = serde_json::from_str(&text(response).await).unwrap();
+            assert!(body["error"].is_string(), "{target}");
+        }
+    }
+
+    #[tokio::test]
+    async fn uploads_are_counted() {
+        let response = ask("POST", "/count", "hello").await;
+        assert_eq!(text(response).await, r#"{"bytes":5,"adler32":103547413}"#);
+        let response = ask("PUT", "/count", "").await;
+        assert_eq!(text(response).await, r#"{"bytes":0,"adler32":1}"#);
+        // Python: zlib.adler32(b"\xff" * 1_000_000)
+        let response = ask("POST", "/count", vec![0xff; 1_000_000]).await;
+        assert_eq!(text(response).await, r#"{"bytes":1000000,"adler32":943972798}"#);
+    }
+
+    #[tokio::test]
+    async fn other_methods_are_echoed() {
+        for (method, target) in [("DELETE", "/bytes/5"), ("POST", "/lines/5"), ("GET", "/count")] {
+            let body: Value = serde_json::from_str(&text(ask(method, target, "x").await).await).unwrap();
+            assert_eq!((&body["method"], &body["path"]), (&json!(method), &json!(target)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_checksum_does_not_depend_on_the_pieces(bytes: Vec<u8>, cut: prop::sample::Index) {
+            let (first, second) = bytes.split_at(cut.index(bytes.len() + 1));
+            let (mut whole, mut parts) = (Adler32::default(), Adler32::default());
+            whole.add(&bytes);
+            parts.add(first);
+            parts.add(second);
+            prop_assert_eq!(whole.get(), parts.get());
+        }
+    }
+}
