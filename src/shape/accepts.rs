@@ -1,0 +1,265 @@
+//! Whether an act can be applied to a stream, known from the stream's head.
+
+use crate::rule::draw::PPM_WHOLE;
+
+use super::{Act, After, Carrier, Direction, Dribble, Finish, Framing, Garble, Stream};
+
+impl Stream {
+    /// Whether an act can be applied to the stream. A stall or a cut at the end of a known length, or behind it, can't.
+    ///
+    /// Whether an HTTP/1.1 body is chunked ([`Garble::Chunk`]) is for the proxy to know.
+    ///
+    /// # Errors
+    /// Why not: one of the texts of [`crate::metrics::SKIP_REASONS`].
+    pub fn accepts(&self, act: &Act) -> Result<(), &'static str> {
+        if let Act::Garble(garble) = act {
+            return self.accepts_garble(*garble);
+        }
+        self.has_body()?;
+        match act {
+            Act::Stall(stall) => self.accepts_position(stall.after),
+            Act::Cut(cut) => self.accepts_position(cut.after),
+            Act::Dribble(Dribble::Over { .. }) => self.has_length(),
+            Act::HoldMessages(_) | Act::Drop(_) | Act::Repeat(_) => self.has_messages(),
+            Act::Flip(flip) if flip.messages.is_some() => self.has_messages(),
+            Act::Pace(_) | Act::Dribble(_) | Act::Hold(_) | Act::Flip(_) | Act::Garble(_) => Ok(()),
+        }
+    }
+
+    /// How the stream falls into messages, as far as they can be seen: inside a content encoding they can't.
+    pub(in crate::shape) fn visible_framing(&self) -> Framing {
+        if self.encoded && self.carrier != Carrier::WebSocket {
+            Framing::Opaque
+        } else {
+            self.framing
+        }
+    }
+
+    /// Whether a close frame belongs at a clean end, and whether it goes to a server.
+    pub(in crate::shape) fn closes_with_frame(&self, end: &Finish) -> Option<bool> {
+        let websocket = self.carrier == Carrier::WebSocket && self.framing == Framing::WebSocket;
+        (websocket && matches!(end, Finish::Clean(_))).then_some(self.direction == Direction::Request)
+    }
+
+    fn accepts_garble(&self, garble: Garble) -> Result<(), &'static str> {
+        match garble {
+            Garble::Chunk | Garble::StatusLine | Garble::Header | Garble::Length(_)
+                if matches!(self.carrier, Carrier::Http2 | Carrier::WebSocket) =>
+            {
+                Err("not HTTP/1")
+            }
+            Garble::StatusLine | Garble::Header => Ok(()),
+            Garble::Length(_) => self.has_length(),
+            Garble::Chunk if self.carrier == Carrier::Http10 => Err("not HTTP/1.1"),
+            // What follows the handshake is no body, and has no content coding.
+            Garble::Encoding if self.carrier == Carrier::WebSocket => Err("no body"),
+            Garble::Chunk | Garble::Encoding => self.has_body(),
+            Garble::Json => self.has_body().and(match (self.json, self.encoded) {
+                (false, _) => Err("not JSON"),
+                (true, true) => Err("encoded"),
+                (true, false) => Ok(()),
+            }),
+        }
+    }
+
+    fn accepts_position(&self, after: After) -> Result<(), &'static str> {
+        match after {
+            After::Bytes(_) => {}
+            After::Share(_) => self.has_length()?,
+            After::Messages(_) => self.has_messages()?,
+        }
+        match (after.bytes(self.length), self.length) {
+            (Some(at), Some(length)) if at >= length => Err("body too short"),
+            _ => Ok(()),
+        }
+    }
+
+    fn has_body(&self) -> Result<(), &'static str> {
+        if self.body || self.carrier == Carrier::WebSocket {
+            Ok(())
+        } else {
+            Err("no body")
+        }
+    }
+
+    fn has_length(&self) -> Result<(), &'static str> {
+        self.length.map(|_| ()).ok_or("length unknown")
+    }
+
+    fn has_messages(&self) -> Result<(), &'static str> {
+        match (self.framing, self.visible_framing()) {
+            (Framing::Opaque, _) => Err("no messages"),
+            (_, Framing::Opaque) => Err("encoded"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl After {
+    /// The position in bytes. `None`: it is none, or a share of an unknown length.
+    pub(in crate::shape) fn bytes(self, length: Option<u64>) -> Option<u64> {
+        match self {
+            After::Bytes(bytes) => Some(bytes),
+            After::Messages(_) => None,
+            After::Share(ppm) => {
+                let bytes = u128::from(length?) * u128::from(ppm) / u128::from(PPM_WHOLE);
+                Some(u64::try_from(bytes).unwrap_or(u64::MAX))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+    use std::time::Duration;
+
+    use super::super::{Cut, Finish, Flip, Pick, Stall};
+    use super::*;
+    use crate::metrics::SKIP_REASONS;
+
+    const STREAM: Stream = Stream {
+        direction: Direction::Response,
+        carrier: Carrier::Http11,
+        framing: Framing::Opaque,
+        length: None,
+        body: true,
+        json: false,
+        encoded: false,
+    };
+
+    fn check(stream: Stream, act: Act, expect: Result<(), &'static str>) {
+        assert_eq!(stream.accepts(&act), expect, "{act:?} on {stream:?}");
+        if let Err(reason) = expect {
+            assert!(SKIP_REASONS.contains(&reason), "{reason}");
+        }
+    }
+
+    fn cut(after: After) -> Act {
+        Act::Cut(Cut {
+            after,
+            end: Finish::Close,
+        })
+    }
+
+    const PICK: Pick = Pick::Every(NonZeroU64::MIN);
+
+    #[test]
+    fn bodies_are_needed_except_for_heads_that_lie() {
+        let none = Stream { body: false, ..STREAM };
+        check(none, Act::Hold(Duration::ZERO), Err("no body"));
+        check(none, cut(After::Bytes(0)), Err("no body"));
+        check(none, Act::Garble(Garble::Encoding), Err("no body"));
+        check(none, Act::Garble(Garble::StatusLine), Ok(()));
+        let carrier = Carrier::WebSocket;
+        check(Stream { carrier, ..none }, cut(After::Bytes(0)), Ok(()));
+    }
+
+    #[test]
+    fn messages_and_lengths_are_needed_where_they_count() {
+        let flip = |messages| {
+            Act::Flip(Flip {
+                ppm: 1,
+                messages,
+                seed: 0,
+            })
+        };
+        let over = Act::Dribble(Dribble::Over {
+            chunks: 2,
+            time: Duration::ZERO,
+        });
+        let stall = Act::Stall(Stall {
+            after: After::Share(1),
+            limit: None,
+            then: Finish::Close,
+        });
+        let (length, framing) = (Some(9), Framing::Events);
+        for act in [
+            cut(After::Messages(1)),
+            flip(Some(PICK)),
+            Act::Drop(PICK),
+            Act::Repeat(PICK),
+        ] {
+            check(STREAM, act.clone(), Err("no messages"));
+            check(Stream { framing, ..STREAM }, act.clone(), Ok(()));
+            let encoded = true;
+            check(
+                Stream {
+                    framing,
+                    encoded,
+                    ..STREAM
+                },
+                act,
+                Err("encoded"),
+            );
+        }
+        for act in [cut(After::Share(1)), stall, over] {
+            check(STREAM, act.clone(), Err("length unknown"));
+            check(Stream { length, ..STREAM }, act, Ok(()));
+        }
+        check(STREAM, flip(None), Ok(()));
+    }
+
+    #[test]
+    fn positions_lie_before_a_known_end() {
+        let stream = Stream {
+            length: Some(9),
+            framing: Framing::Lines,
+            ..STREAM
+        };
+        for (after, expect) in [
+            (After::Bytes(8), Ok(())),
+            (After::Bytes(9), Err("body too short")),
+            (After::Share(999_999), Ok(())),
+            (After::Share(1_000_000), Err("body too short")),
+            (After::Messages(99), Ok(())),
+        ] {
+            check(stream, cut(after), expect);
+        }
+        check(
+            Stream {
+                length: Some(0),
+                ..stream
+            },
+            cut(After::Bytes(0)),
+            Err("body too short"),
+        );
+        check(STREAM, cut(After::Bytes(u64::MAX)), Ok(()));
+    }
+
+    #[test]
+    fn lies_need_what_they_lie_about() {
+        for garble in [Garble::Chunk, Garble::StatusLine, Garble::Header, Garble::Length(-1)] {
+            for carrier in [Carrier::Http2, Carrier::WebSocket] {
+                check(Stream { carrier, ..STREAM }, Act::Garble(garble), Err("not HTTP/1"));
+            }
+            let length = Some(9);
+            check(Stream { length, ..STREAM }, Act::Garble(garble), Ok(()));
+        }
+        check(STREAM, Act::Garble(Garble::Length(-1)), Err("length unknown"));
+        let carrier = Carrier::WebSocket;
+        check(
+            Stream { carrier, ..STREAM },
+            Act::Garble(Garble::Encoding),
+            Err("no body"),
+        );
+        let carrier = Carrier::Http10;
+        check(
+            Stream { carrier, ..STREAM },
+            Act::Garble(Garble::Chunk),
+            Err("not HTTP/1.1"),
+        );
+        let (json, encoded) = (true, true);
+        check(STREAM, Act::Garble(Garble::Json), Err("not JSON"));
+        check(
+            Stream {
+                json,
+                encoded,
+                ..STREAM
+            },
+            Act::Garble(Garble::Json),
+            Err("encoded"),
+        );
+        check(Stream { json, ..STREAM }, Act::Garble(Garble::Json), Ok(()));
+    }
+}

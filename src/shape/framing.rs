@@ -1,0 +1,285 @@
+//! How streams fall into messages, found incrementally and without keeping them.
+//!
+//! A splitter reads the natural bytes in order and tells `Span`s: stretches of bytes of one kind. How the stream was
+//! chunked never changes which byte is of which kind, or after which byte a message ends. What breaks the rules of its
+//! framing is one opaque stretch from there on.
+
+mod events;
+mod grpc;
+mod lines;
+pub(in crate::shape) mod websocket;
+
+/// What a message is in a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// The stream has no messages that squall knows.
+    #[default]
+    Opaque,
+    /// Server-sent events: blank lines end them (WHATWG HTML, section 9.2). A block of comments alone is none.
+    Events,
+    /// Newline-delimited JSON: a line is a message, a blank one is none.
+    Lines,
+    /// Frames of RFC 6455; control frames are no messages.
+    WebSocket,
+    /// Length-prefixed messages of gRPC ("gRPC over HTTP2", Length-Prefixed-Message).
+    Grpc,
+}
+
+/// What a byte is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shape) enum Kind {
+    /// It holds the framing together: a header, a line end, a control frame. It is never changed.
+    Frame,
+    /// Text around the data, as a field's name in an event.
+    Text,
+    /// The payload.
+    Data,
+}
+
+/// A stretch of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shape) struct Span {
+    /// How many bytes. 0 only where the byte behind it showed that the message had ended.
+    pub(in crate::shape) len: usize,
+    pub(in crate::shape) kind: Kind,
+    /// Whether it belongs to a message.
+    pub(in crate::shape) message: bool,
+    /// Whether it is a message's first.
+    pub(in crate::shape) begins: bool,
+    /// Whether the message ends behind it.
+    pub(in crate::shape) ends: bool,
+    /// Whether a frame of WebSocket ends behind it.
+    pub(in crate::shape) frame_ends: bool,
+    /// Whether it is text: then changed bytes keep their highest bit and never become line ends.
+    pub(in crate::shape) text: bool,
+    /// Where in its frame's payload it begins.
+    pub(in crate::shape) offset: u64,
+    /// How long its frame's payload is, where a header told.
+    pub(in crate::shape) total: Option<u64>,
+}
+
+/// Finds the spans of one stream.
+#[derive(Debug)]
+pub(in crate::shape) enum Splitter {
+    Opaque,
+    Events(events::Events),
+    Lines(lines::Lines),
+    WebSocket(websocket::Frames),
+    Grpc(grpc::Messages),
+}
+
+impl Framing {
+    /// How a stream falls into messages, by its content type (parameters are ignored) or because it is an upgraded
+    /// WebSocket connection, whatever the content type says.
+    pub fn of(content_type: Option<&str>, upgrade_is_websocket: bool) -> Framing {
+        if upgrade_is_websocket {
+            return Framing::WebSocket;
+        }
+        let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
+        let kind = kind.trim().to_ascii_lowercase();
+        match kind.as_str() {
+            "text/event-stream" => Framing::Events,
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Framing::Lines,
+            // Its frames are inside base64.
+            "application/grpc-web-text" | "application/grpc-web-text+proto" => Framing::Opaque,
+            _ if kind.starts_with("application/grpc") => Framing::Grpc,
+            _ => Framing::Opaque,
+        }
+    }
+}
+
+impl Span {
+    /// Bytes outside messages.
+    pub(in crate::shape) fn outside(len: usize, kind: Kind) -> Span {
+        Span {
+            len,
+            kind,
+            message: false,
+            begins: false,
+            ends: false,
+            frame_ends: false,
+            text: false,
+            offset: 0,
+            total: None,
+        }
+    }
+
+    /// Bytes of a message.
+    fn inside(len: usize, kind: Kind) -> Span {
+        Span {
+            message: true,
+            ..Span::outside(len, kind)
+        }
+    }
+
+    /// Bytes of no known framing.
+    fn opaque(len: usize) -> Span {
+        Span {
+            frame_ends: true,
+            ..Span::outside(len, Kind::Data)
+        }
+    }
+
+    /// The same bytes, as text.
+    fn text(self) -> Span {
+        Span { text: true, ..self }
+    }
+
+    /// Splits off the first `len` bytes, or all: what comes after them does not begin, what ends before it does not end.
+    pub(in crate::shape) fn split_to(&mut self, len: usize) -> Span {
+        let len = len.min(self.len);
+        let whole = len == self.len;
+        let first = Span {
+            len,
+            ends: self.ends && whole,
+            // Where no frames are known, every byte is as good as a frame's last.
+            frame_ends: self.frame_ends && (whole || (self.kind == Kind::Data && !self.message)),
+            ..*self
+        };
+        self.len -= len;
+        self.offset = self.offset.saturating_add(len as u64);
+        self.begins = false;
+        first
+    }
+}
+
+impl Splitter {
+    pub(in crate::shape) fn new(framing: Framing) -> Splitter {
+        match framing {
+            Framing::Opaque => Splitter::Opaque,
+            Framing::Events => Splitter::Events(events::Events::default()),
+            Framing::Lines => Splitter::Lines(lines::Lines::default()),
+            Framing::WebSocket => Splitter::WebSocket(websocket::Frames::default()),
+            Framing::Grpc => Splitter::Grpc(grpc::Messages::default()),
+        }
+    }
+
+    /// The span that `bytes`, of which there must be some, begin with.
+    pub(in crate::shape) fn next(&mut self, bytes: &[u8]) -> Span {
+        match self {
+            Splitter::Opaque => Span::opaque(bytes.len()),
+            Splitter::Events(events) => events.next(bytes),
+            Splitter::Lines(lines) => lines.next(bytes),
+            Splitter::WebSocket(frames) => frames.next(bytes),
+            Splitter::Grpc(messages) => messages.next(bytes),
+        }
+    }
+
+    /// The stream has ended. If that ends a message: what its end would have been written as.
+    pub(in crate::shape) fn finish(&mut self) -> Option<&'static [u8]> {
+        match self {
+            Splitter::Events(events) => events.finish(),
+            Splitter::Lines(lines) => lines.finish(),
+            Splitter::Opaque | Splitter::WebSocket(_) | Splitter::Grpc(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(in crate::shape) use self::{grpc::tests::message as grpc_message, websocket::tests::frame as websocket_frame};
+
+#[cfg(test)]
+pub(in crate::shape) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a splitter says of each byte, and after how many bytes messages end: the same for any chunking.
+    #[derive(Debug, Default, PartialEq)]
+    pub(in crate::shape) struct Said {
+        pub(in crate::shape) bytes: Vec<(Kind, bool, bool, u64, Option<u64>)>,
+        pub(in crate::shape) begins: Vec<usize>,
+        pub(in crate::shape) ends: Vec<usize>,
+        pub(in crate::shape) frame_ends: Vec<usize>,
+    }
+
+    pub(in crate::shape) fn split(framing: Framing, chunks: &[&[u8]]) -> Said {
+        let (mut splitter, mut said) = (Splitter::new(framing), Said::default());
+        for chunk in chunks {
+            let mut rest = *chunk;
+            while !rest.is_empty() {
+                let span = splitter.next(rest);
+                if span.begins {
+                    said.begins.push(said.bytes.len());
+                }
+                let known = |n| span.total.map_or(0, |_| span.offset + n);
+                said.bytes
+                    .extend((0..span.len as u64).map(|n| (span.kind, span.message, span.text, known(n), span.total)));
+                rest = &rest[span.len..];
+                if span.ends {
+                    said.ends.push(said.bytes.len());
+                }
+                if span.frame_ends && (span.message || span.kind == Kind::Frame) {
+                    said.frame_ends.push(said.bytes.len());
+                }
+            }
+        }
+        said
+    }
+
+    /// The messages, as bytes.
+    pub(in crate::shape) fn messages(framing: Framing, stream: &[u8]) -> Vec<Vec<u8>> {
+        let said = split(framing, &[stream]);
+        let of = |range: std::ops::Range<usize>| range.filter(|&at| said.bytes[at].1).map(|at| stream[at]).collect();
+        said.begins
+            .iter()
+            .zip(&said.ends)
+            .map(|(&from, &to)| of(from..to))
+            .collect()
+    }
+
+    fn framings() -> impl Strategy<Value = Framing> {
+        prop::sample::select(vec![
+            Framing::Opaque,
+            Framing::Events,
+            Framing::Lines,
+            Framing::WebSocket,
+            Framing::Grpc,
+        ])
+    }
+
+    /// Bytes among which those that framings care for are common, and well-formed frames.
+    pub(in crate::shape) fn streams() -> impl Strategy<Value = Vec<u8>> {
+        let pieces = prop_oneof![
+            any::<u8>().prop_map(|byte| vec![byte]),
+            prop::sample::select(b"\n\r: d{\x00\x01\x80\x81\x82\x02\x05".to_vec()).prop_map(|byte| vec![byte]),
+            Just(b"data: x\n\n".to_vec()),
+            Just(b"data:y\r\n\r\n".to_vec()),
+            Just(b": c\n".to_vec()),
+            Just(b"{\"a\":1}\n".to_vec()),
+            prop::collection::vec(any::<u8>(), 0..300).prop_map(|data| websocket_frame(0x82, &data)),
+            prop::collection::vec(any::<u8>(), 0..20).prop_map(|data| websocket_frame(0x89, &data)),
+            prop::collection::vec(any::<u8>(), 0..300).prop_map(|data| grpc_message(0, &data)),
+        ];
+        prop::collection::vec(pieces, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn chunking_changes_nothing(framing in framings(), stream in streams(), size in 1_usize..9) {
+            let chunks: Vec<&[u8]> = stream.chunks(size).collect();
+            prop_assert_eq!(split(framing, &chunks), split(framing, &[&stream]));
+        }
+    }
+
+    #[test]
+    fn content_types_tell_the_framing() {
+        for (content_type, expect) in [
+            ("text/event-stream; charset=utf-8", Framing::Events),
+            ("Text/Event-Stream", Framing::Events),
+            ("application/x-ndjson", Framing::Lines),
+            ("application/jsonl;x=y", Framing::Lines),
+            ("application/json-seq", Framing::Opaque),
+            ("application/grpc", Framing::Grpc),
+            ("application/grpc+proto", Framing::Grpc),
+            ("application/grpc-web-text", Framing::Opaque),
+            ("text/plain", Framing::Opaque),
+        ] {
+            assert_eq!(Framing::of(Some(content_type), false), expect, "{content_type}");
+        }
+        assert_eq!(Framing::of(None, false), Framing::Opaque);
+        assert_eq!(Framing::of(Some("text/plain"), true), Framing::WebSocket);
+    }
+}

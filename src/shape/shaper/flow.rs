@@ -1,0 +1,125 @@
+//! From natural bytes to those that may leave, one piece at a time: messages, changes, and the way to the next gate.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::change::Change;
+use super::gates::{Gates, Out};
+use super::messages::Messages;
+use super::notes::Notes;
+use super::source::Source;
+use crate::shape::framing::Span;
+
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) source: Source,
+    pub(super) messages: Messages,
+    pub(super) change: Change,
+    pub(super) gates: Gates,
+    pub(super) out: Out,
+    /// The waits before the message that comes next.
+    pub(super) holds: Vec<(usize, Duration)>,
+}
+
+impl Flow {
+    /// The next bytes, at most `max`, up to the next gate, hold or end of a chunk. None need come: messages may vanish.
+    pub(super) fn pull(&mut self, max: usize, released: bool, notes: &mut Notes) -> Bytes {
+        let max = max.min(self.gates.distance(&self.out));
+        let mut run = 0;
+        let mut copies = Vec::new();
+        while let Some(span) = self.source.span(run).filter(|_| run < max) {
+            if span.begins && !self.messages.entered() {
+                if run > 0 && self.messages.matter() {
+                    break;
+                }
+                self.holds = self.messages.enter(self.source.copies(), released, notes);
+                self.change.begin(self.messages.number());
+                if !self.holds.is_empty() {
+                    break;
+                }
+            }
+            if span.message && self.messages.dropping() {
+                if run == 0 {
+                    self.discard(span.len, notes);
+                }
+                break;
+            }
+            let Some(passed) = self.source.pass(span.len.min(max - run)) else {
+                break;
+            };
+            self.look(&passed, run, notes);
+            run += passed.len;
+            self.count(&passed);
+            if passed.ends && !self.source.copies() {
+                copies = self.messages.copies(b"", notes);
+            }
+            if passed.len == 0 || !copies.is_empty() || self.gates.due(&self.out) {
+                break;
+            }
+        }
+        let piece = self.source.take(run);
+        self.source.repeat(copies);
+        self.change.apply(piece)
+    }
+
+    /// As [`Flow::pull`], with pieces put together as long as there are bytes and nothing stops them.
+    pub(super) fn fill(&mut self, max: usize, released: bool, notes: &mut Notes) -> Bytes {
+        let first = self.pull(max, released, notes);
+        let mut filled = BytesMut::new();
+        while filled.len().max(first.len()) < max && self.may_go_on() {
+            if filled.is_empty() {
+                filled.extend_from_slice(&first);
+            }
+            let more = self.pull(max - filled.len(), released, notes);
+            filled.extend_from_slice(&more);
+        }
+        if filled.is_empty() { first } else { filled.freeze() }
+    }
+
+    /// The natural end. Whether more bytes have come by it.
+    pub(super) fn finish(&mut self, notes: &mut Notes) -> bool {
+        if let Some(end) = self.source.finish() {
+            let copies = self.messages.copies(end, notes);
+            self.source.repeat(copies);
+        }
+        !self.source.is_empty()
+    }
+
+    /// The stream has come to its natural end: what had nothing to act on.
+    pub(super) fn missed(&self, notes: &mut Notes) {
+        self.gates.missed(notes);
+        self.messages.missed(notes);
+        self.change.missed(notes);
+    }
+
+    fn may_go_on(&self) -> bool {
+        !self.source.is_empty() && self.holds.is_empty() && !self.gates.due(&self.out)
+    }
+
+    fn discard(&mut self, len: usize, notes: &mut Notes) {
+        if let Some(passed) = self.source.pass(len) {
+            self.messages.pass(&passed, Bytes::new, notes);
+            self.source.take(passed.len);
+        }
+    }
+
+    fn look(&mut self, passed: &Span, run: usize, notes: &mut Notes) {
+        if self.change.is_needed() {
+            let bytes = self.source.slice(run, passed.len);
+            self.change.look(&bytes, passed, run, notes);
+        }
+        if passed.message {
+            let source = &self.source;
+            self.messages.pass(passed, || source.slice(run, passed.len), notes);
+        }
+    }
+
+    fn count(&mut self, passed: &Span) {
+        self.out.bytes = self.out.bytes.saturating_add(passed.len as u64);
+        self.out.messages += u64::from(passed.ends);
+        if passed.len > 0 {
+            self.out.between_frames = passed.frame_ends;
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Which messages vanish, come twice, or wait. Decided where a message begins, by its number, so nothing needs buffering
+//! except a message that is to come twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::notes::Notes;
+use crate::rule::draw::ppm;
+use crate::shape::framing::{Kind, Span};
+use crate::shape::{Act, Pick, Waits};
+
+#[derive(Debug)]
+pub(super) struct Messages {
+    drops: Vec<(usize, Pick)>,
+    repeats: Vec<(usize, Pick)>,
+    holds: Vec<(usize, Arc<dyn Waits>)>,
+    /// Bytes of a message that can be kept.
+    buffer: usize,
+    /// Messages that have begun, vanished ones included and copies not.
+    begun: u64,
+    /// Messages that have been let go, copies included.
+    let_go: u64,
+    /// Whether the message that is about to begin has been asked about.
+    entered: bool,
+    dropping: bool,
+    kept: Option<Kept>,
+}
+
+/// A message that will come again.
+#[derive(Debug)]
+struct Kept {
+    spans: Vec<(Bytes, Span)>,
+    bytes: usize,
+    actions: Vec<usize>,
+}
+
+impl Messages {
+    pub(super) fn new(acts: &[(usize, Act)], buffer: usize) -> Messages {
+        let mut messages = Messages {
+            drops: Vec::new(),
+            repeats: Vec::new(),
+            holds: Vec::new(),
+            buffer,
+            begun: 0,
+            let_go: 0,
+            entered: false,
+            dropping: false,
+            kept: None,
+        };
+        for (action, act) in acts {
+            match act {
+                Act::Drop(pick) => messages.drops.push((*action, *pick)),
+                Act::Repeat(pick) => messages.repeats.push((*action, *pick)),
+                Act::HoldMessages(waits) => messages.holds.push((*action, waits.clone())),
+                _ => {}
+            }
+        }
+        messages
+    }
+
+    /// Whether anything is decided where messages begin.
+    pub(super) fn matter(&self) -> bool {
+        !(self.drops.is_empty() && self.repeats.is_empty() && self.holds.is_empty())
+    }
+
+    pub(super) fn entered(&self) -> bool {
+        self.entered
+    }
+
+    /// A message is about to begin: decides its fate. Gives the waits before it.
+    pub(super) fn enter(&mut self, copy: bool, released: bool, notes: &mut Notes) -> Vec<(usize, Duration)> {
+        self.entered = true;
+        if !copy {
+            self.decide(notes);
+        }
+        if self.dropping {
+            return Vec::new();
+        }
+        let number = self.let_go;
+        self.let_go += 1;
+        if released {
+            return Vec::new();
+        }
+        self.holds
+            .iter()
+            .map(|(action, waits)| (*action, waits.nth(number)))
+            .collect()
+    }
+
+    /// The number of the message that has begun, from 0.
+    pub(super) fn number(&self) -> u64 {
+        self.begun.saturating_sub(1)
+    }
+
+    pub(super) fn dropping(&self) -> bool {
+        self.dropping
+    }
+
+    /// Bytes of the message pass.
+    pub(super) fn pass(&mut self, span: &Span, bytes: impl FnOnce() -> Bytes, notes: &mut Notes) {
+        self.entered = false;
+        self.dropping &= !span.ends;
+        let Some(kept) = self.kept.as_mut() else {
+            return;
+        };
+        kept.bytes = kept.bytes.saturating_add(span.len);
+        if kept.bytes <= self.buffer {
+            kept.spans.push((bytes(), *span));
+        } else {
+            for action in self.kept.take().map(|kept| kept.actions).unwrap_or_default() {
+                notes.miss(action, "message too large");
+            }
+        }
+    }
+
+    /// The message has ended: its copies, with `end` behind each message if that was missing.
+    pub(super) fn copies(&mut self, end: &'static [u8], notes: &mut Notes) -> Vec<(Bytes, Span)> {
+        let Some(kept) = self.kept.take() else {
+            return Vec::new();
+        };
+        let mut copies = Vec::new();
+        for action in kept.actions {
+            notes.feel(action);
+            if !end.is_empty() {
+                copies.push((Bytes::from_static(end), Span::outside(end.len(), Kind::Frame)));
+            }
+            copies.extend(kept.spans.iter().cloned());
+        }
+        copies
+    }
+
+    /// The stream has come to its natural end; if no message came there was nothing to act on.
+    pub(super) fn missed(&self, notes: &mut Notes) {
+        if self.begun > 0 {
+            return;
+        }
+        let picks = self.drops.iter().chain(&self.repeats).map(|(action, _)| *action);
+        for action in picks.chain(self.holds.iter().map(|(action, _)| *action)) {
+            notes.miss(action, "no messages");
+        }
+    }
+
+    fn decide(&mut self, notes: &mut Notes) {
+        let number = self.begun;
+        self.begun += 1;
+        self.kept = None;
+        let dropped: Vec<usize> = picked(&self.drops, number).collect();
+        self.dropping = !dropped.is_empty();
+        for action in dropped {
+            notes.feel(action);
+        }
+        let actions: Vec<usize> = picked(&self.repeats, number).collect();
+        if !self.dropping && !actions.is_empty() {
+            self.kept = Some(Kept {
+                spans: Vec::new(),
+                bytes: 0,
+                actions,
+            });
+        }
+    }
+}
+
+impl Pick {
+    /// Whether a message is picked, by its number from 0. A share compares the first million equal parts of
+    /// `XXH3-64(number as 8 bytes, little endian; seed)` with its parts per million.
+    pub fn picks(&self, number: u64) -> bool {
+        match *self {
+            Pick::Share { ppm: share, seed } => ppm(xxh3_64_with_seed(&number.to_le_bytes(), seed)) < share,
+            Pick::Every(every) => number % every == every.get() - 1,
+        }
+    }
+}
+
+fn picked(picks: &[(usize, Pick)], number: u64) -> impl Iterator<Item = usize> {
+    let hit = move |(action, pick): &(usize, Pick)| pick.picks(number).then_some(*action);
+    picks.iter().filter_map(hit)
+}

@@ -1,0 +1,55 @@
+//! What is told of the actions: which took effect, how long they held the stream, which could not.
+
+use std::time::Duration;
+
+use super::Missed;
+
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    felt: Vec<usize>,
+    /// How many of `felt` have been told.
+    told: usize,
+    held: Vec<(usize, Duration)>,
+    missed: Vec<Missed>,
+}
+
+impl Notes {
+    /// An action takes effect.
+    pub(super) fn feel(&mut self, action: usize) {
+        if !self.felt.contains(&action) {
+            self.felt.push(action);
+        }
+    }
+
+    /// The next action to be told.
+    pub(super) fn tell(&mut self) -> Option<usize> {
+        let next = self.felt.get(self.told).copied();
+        self.told += usize::from(next.is_some());
+        next
+    }
+
+    /// An action has held the stream for so long.
+    pub(super) fn hold(&mut self, action: usize, time: Duration) {
+        match self.held.iter_mut().find(|(of, _)| *of == action) {
+            Some((_, held)) => *held = held.saturating_add(time),
+            None => self.held.push((action, time)),
+        }
+    }
+
+    pub(super) fn held(&self, action: usize) -> Duration {
+        let held = self.held.iter().find(|(of, _)| *of == action);
+        held.map_or(Duration::ZERO, |(_, held)| *held)
+    }
+
+    /// An act had nothing to act on. Of an action of several acts, one that took effect is enough.
+    pub(super) fn miss(&mut self, action: usize, reason: &'static str) {
+        let known = self.felt.contains(&action) || self.missed.iter().any(|missed| missed.action == action);
+        if !known {
+            self.missed.push(Missed { action, reason });
+        }
+    }
+
+    pub(super) fn missed(&self) -> &[Missed] {
+        &self.missed
+    }
+}

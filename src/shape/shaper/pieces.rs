@@ -1,0 +1,140 @@
+//! How large the pieces are in which bytes leave, and when each may: rates and dribbles.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::notes::Notes;
+use crate::shape::bucket::later;
+use crate::shape::{Act, Bucket, Dribble, Pace};
+
+/// A piece is a fortieth of what a rate sends in a second: what it sends in 25 ms.
+const PIECES_A_SECOND: u64 = 40;
+
+/// By how much the gap after a late piece may be shorter, at most: more is not caught up, so that gaps stay gaps.
+const CATCH_UP: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    paces: Vec<(usize, Arc<Bucket>)>,
+    dribbles: Vec<Dribbling>,
+}
+
+#[derive(Debug)]
+struct Dribbling {
+    action: usize,
+    size: usize,
+    gap: Duration,
+    /// Bytes of the current piece that have not left; 0 between pieces.
+    left: usize,
+    /// When the next piece may begin.
+    next: Option<Instant>,
+    /// Whether bytes have waited for `next`.
+    waited: bool,
+}
+
+impl Pieces {
+    pub(super) fn new(
+        acts: &[(usize, Act)],
+        length: Option<u64>,
+        mut bucket: impl FnMut(usize, &Pace) -> Arc<Bucket>,
+    ) -> Pieces {
+        let mut pieces = Pieces::default();
+        for (action, act) in acts {
+            match act {
+                Act::Pace(pace) => pieces.paces.push((*action, bucket(*action, pace))),
+                Act::Dribble(dribble) => pieces.dribbles.extend(Dribbling::new(*action, dribble, length)),
+                _ => {}
+            }
+        }
+        pieces
+    }
+
+    /// When the next piece may begin, if that is later than `now`. To be asked when there are bytes.
+    pub(super) fn gap(&mut self, now: Instant) -> Option<Instant> {
+        self.dribbles.iter_mut().filter_map(|dribble| dribble.gap(now)).max()
+    }
+
+    /// Bytes of the next piece, at most; at least 1.
+    pub(super) fn size(&self) -> usize {
+        let paced = self.paces.iter().map(|(_, bucket)| {
+            let bytes = bucket.rate().get() / PIECES_A_SECOND;
+            usize::try_from(bytes).unwrap_or(usize::MAX).max(1)
+        });
+        let dribbled = self.dribbles.iter().map(Dribbling::rest);
+        paced.chain(dribbled).min().unwrap_or(usize::MAX)
+    }
+
+    /// Whether pieces are to be filled up from what is there.
+    pub(super) fn fills(&self) -> bool {
+        !self.dribbles.is_empty()
+    }
+
+    /// A piece has been formed: when it may leave.
+    pub(super) fn reserve(&mut self, len: usize, now: Instant, notes: &mut Notes) -> Instant {
+        let mut at = now;
+        for (action, bucket) in &self.paces {
+            at = at.max(bucket.take(len, now));
+            notes.feel(*action);
+        }
+        for dribble in &mut self.dribbles {
+            dribble.leaves(len, at);
+            notes.feel(dribble.action);
+        }
+        at
+    }
+
+    /// The stream has come to its natural end; what took no effect had no bytes.
+    pub(super) fn missed(&self, notes: &mut Notes) {
+        let dribbles = self.dribbles.iter().map(|dribble| dribble.action);
+        for action in self.paces.iter().map(|(action, _)| *action).chain(dribbles) {
+            notes.miss(action, "no body");
+        }
+    }
+}
+
+impl Dribbling {
+    /// `None`: so many pieces of an unknown length.
+    fn new(action: usize, dribble: &Dribble, length: Option<u64>) -> Option<Dribbling> {
+        let (size, gap) = match *dribble {
+            Dribble::Chunk { bytes, gap } => (bytes.max(1), gap),
+            Dribble::Over { chunks, time } => {
+                let length = length?;
+                let size = length.div_ceil(chunks.max(1)).max(1);
+                let gaps = length.div_ceil(size).saturating_sub(1).max(1);
+                let gap = Duration::from_secs_f64(time.as_secs_f64() / gaps as f64);
+                (usize::try_from(size).unwrap_or(usize::MAX), gap)
+            }
+        };
+        Some(Dribbling {
+            action,
+            size,
+            gap,
+            left: 0,
+            next: None,
+            waited: false,
+        })
+    }
+
+    fn gap(&mut self, now: Instant) -> Option<Instant> {
+        let next = self.next.filter(|next| self.left == 0 && *next > now)?;
+        self.waited = true;
+        Some(next)
+    }
+
+    fn rest(&self) -> usize {
+        if self.left == 0 { self.size } else { self.left }
+    }
+
+    fn leaves(&mut self, len: usize, at: Instant) {
+        if self.left == 0 {
+            self.left = self.size;
+            let waited = std::mem::take(&mut self.waited);
+            // A timer that came late is caught up; bytes that came late are not.
+            let planned = self.next.filter(|_| waited).unwrap_or(at);
+            let catch_up = CATCH_UP.min(self.gap / 10);
+            let begin = planned.max(at.checked_sub(catch_up).unwrap_or(at));
+            self.next = Some(later(begin, self.gap));
+        }
+        self.left = self.left.saturating_sub(len);
+    }
+}
