@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! proxy::accept      a listener of our own accepts, and hands the connection to Pingora
+//!   proxy::gate      rules about connections: before anything is read, and before a TLS handshake is answered
 //!   proxy::http      takes one view of the configuration in force
 //!     rule::index    which rules could match, found without asking each
 //!     rule::decide   match, draw, limits: a Plan, pure data
@@ -20,6 +21,7 @@
 //! | [`config`] | what the YAML may say: reading with positions, units, types as typed, and the [`config::snapshot`] in force |
 //! | [`rule`] | which requests, which of those, and the plan; no socket, no clock, no random source |
 //! | [`fault`] | one file for each fault: docs, YAML, what it becomes at load |
+//! | [`shape`] | bytes in motion: pace, cut, stall, corrupt; no socket, no clock |
 //! | [`proxy`] | sockets, connections, Pingora's callbacks, upstreams |
 //! | [`fake`] | fake upstreams, answered in process |
 //! | [`admin`] | the side port |
@@ -36,7 +38,7 @@
 //! 1. No matching rule: heads and bodies pass as Pingora passes them, both ways; squall adds nothing.
 //! 2. A request sees one configuration. A bad reload keeps the old one, is logged and counted, and no request is lost.
 //! 3. The same configuration, seed, key and head: the same plan. A draw reads no clock and no shared state.
-//! 4. Each injection is counted exactly once, and the client can see which it was.
+//! 4. Each injection is counted exactly once, and the client can see which it was: in a field of the response, where there is one.
 //! 5. squall's own failure never looks injected, an injected one never looks natural.
 //! 6. Delays, queues, remembered keys, connections and requests held are bounded; `bounds:` in the configuration says how.
 //! 7. Metric labels come from the configuration alone, never from traffic.
@@ -52,4 +54,5 @@ pub mod metrics;
 pub mod proxy;
 pub mod rule;
 pub mod server;
+pub mod shape;
 pub mod watch;

@@ -300,7 +300,32 @@ impl Metrics {
 }
 
 /// Why a fault could not be applied: all the values of the label.
-pub const SKIP_REASONS: [&str; 2] = ["not a gRPC request", "too many held"];
+pub const SKIP_REASONS: [&str; 24] = [
+    "not a gRPC request",
+    "too many held",
+    "no body",
+    "no messages",
+    "length unknown",
+    "body too short",
+    "body too large",
+    "message too large",
+    "not HTTP/1.1",
+    "not HTTP/1",
+    "not chunked",
+    "not JSON",
+    "encoded",
+    "no TLS",
+    "another certificate",
+    "a fake has no network",
+    "a stream",
+    "body broke off",
+    "body too slow",
+    "no match",
+    "not sent",
+    "partial content",
+    "patch failed",
+    "upgraded",
+];
 
 impl ListenerMetrics {
     /// The counter of a status; [`NO_STATUS`] where no answer was sent.

@@ -17,6 +17,7 @@ use crate::config::snapshot::{self, Inputs, Snapshot};
 use crate::config::{self, Source};
 use crate::metrics::Metrics;
 use crate::proxy::accept::{self, Bind, Bound, Listener, ListenerOptions};
+use crate::proxy::gate::Gate;
 use crate::proxy::hold::Holder;
 use crate::proxy::http::Squall;
 
@@ -201,7 +202,8 @@ impl Server {
             if listeners.contains_key(&place) {
                 continue;
             }
-            let options = options(listener, snapshot);
+            let mut options = options(listener, snapshot);
+            options.gate = self.gate(listener);
             let bound = accept::bind(&options).map_err(|error| Failure::Bind {
                 what: format!("listener {}", listener.name),
                 address: listener.address.clone(),
@@ -210,6 +212,11 @@ impl Server {
             opened.insert(place, bound);
         }
         Ok(opened)
+    }
+
+    fn gate(&self, listener: &snapshot::Listener) -> Option<Gate> {
+        let early = listener.early.clone()?;
+        Some(Gate::new(early, self.holder.clone()))
     }
 
     /// Nothing here can fail: listeners that stay get their new view, new ones start, the others stop accepting.
@@ -221,7 +228,7 @@ impl Server {
             let running = match (old.remove(&place), bound.remove(&place)) {
                 (Some(mut running), _) => {
                     running.view.store(listener.view.clone());
-                    running.listener.replace_tls(listener.tls.clone());
+                    running.listener.replace(listener.tls.clone(), self.gate(listener));
                     running.name = listener.name.clone();
                     Some(running)
                 }

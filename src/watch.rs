@@ -25,7 +25,7 @@ use self::kernel::Kernel;
 use self::look::Eye;
 use crate::config::Source;
 use crate::metrics::Metrics;
-use crate::server::Server;
+use crate::server::{Failure, Server};
 
 /// A change is acted on when nothing has happened for this long, so that a save in several steps counts as one.
 const QUIET: Duration = Duration::from_millis(30);
@@ -60,23 +60,35 @@ pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "the demo is in no file"));
     };
     let wake = Arc::new(Notify::new());
-    let eye = Eye::open(main.clone(), server.snapshot().files.clone(), Kernel::new(wake.clone()))?;
+    let mut eye = Eye::open(main.clone(), server.snapshot().files.clone(), Kernel::new(wake.clone()))?;
     let task = async move {
         if loaded_before(&server, eye.files()).await {
-            drop(server.reload().await);
+            let failed = server.reload().await.err();
+            eye.also(files(&server, failed.as_ref()));
         }
         let reload = || async {
             // What came of it is logged and counted there. A server without listeners is stopping: it opens no new ones.
             if !server.addresses().is_empty() {
-                drop(server.reload().await);
+                let failed = server.reload().await.err();
+                return files(&server, failed.as_ref());
             }
-            server.snapshot().files.clone()
+            files(&server, None)
         };
         follow(eye, wake, reload).await;
     };
     Ok(Watcher {
         task: tokio::spawn(task),
     })
+}
+
+/// What is watched besides the YAML: the files of the configuration in force, and those of one that was refused for what
+/// is wrong with them.
+fn files(server: &Server, failed: Option<&Failure>) -> Vec<PathBuf> {
+    let mut files = server.snapshot().files.clone();
+    if let Some(Failure::Configuration(report)) = failed {
+        files.extend_from_slice(report.files());
+    }
+    files
 }
 
 /// Calls `on_change` whenever `main`, or a file that it includes, or one of the `others`, says something new. It returns

@@ -119,6 +119,7 @@ fn rule_json(rule: &Arc<Rule>, when: Value) -> Value {
         "enabled": rule.enabled,
         "shadow": rule.shadow,
         "listeners": rule.listeners,
+        "decides": rule.stage.name(),
         "match": rule.condition.to_string(),
         "percentage": f64::from(rule.when.ppm) / 1e4,
         "key": rule.when.key.to_string(),
@@ -128,6 +129,12 @@ fn rule_json(rule: &Arc<Rule>, when: Value) -> Value {
         "hits": rule.state.hits(),
         "active": rule.state.active(),
     })
+}
+
+/// The certificate that clients must trust to see what else is wrong with a faulty one. RFC 8555, section 9.1.
+pub(super) async fn ca(State(context): Shared) -> Response {
+    let pem = context.server.snapshot().authority.pem().to_owned();
+    ([(CONTENT_TYPE, "application/pem-certificate-chain")], pem).into_response()
 }
 
 /// 422 with the report of a bad configuration, 500 where an address can't be listened on; then the old one stays.

@@ -60,6 +60,7 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/config", get(api::config))
         .route("/api/v1/rules", get(api::rules))
+        .route("/api/v1/ca.pem", get(api::ca))
         .route("/api/v1/reload", post(api::reload))
         .route("/api/v1/explain", get(explain::query).post(explain::body))
         .fallback(pages::unknown)

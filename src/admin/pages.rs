@@ -22,7 +22,7 @@ const fn endpoint(methods: &'static [&'static str], path: &'static str, what: &'
 }
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 9] = [
+pub(super) const ENDPOINTS: [Endpoint; 10] = [
     endpoint(&["GET"], "/", "this list"),
     endpoint(&["GET"], "/metrics", "metrics for Prometheus"),
     endpoint(&["GET"], "/healthz", "200 as long as the process lives"),
@@ -38,6 +38,11 @@ pub(super) const ENDPOINTS: [Endpoint; 9] = [
     ),
     endpoint(&["GET"], "/api/v1/config", "the configuration in force; ?format=yaml"),
     endpoint(&["GET"], "/api/v1/rules", "the rules, and what they have done"),
+    endpoint(
+        &["GET"],
+        "/api/v1/ca.pem",
+        "the authority that issues the certificates of the fault `certificate`",
+    ),
     endpoint(&["POST"], "/api/v1/reload", "read the configuration again"),
     endpoint(
         &["GET", "POST"],

@@ -24,6 +24,18 @@ pub enum Scalar<'a> {
     Str(&'a str),
 }
 
+impl Scalar<'_> {
+    /// The text that a number or a string was; `None` for a truth value and for nothing.
+    pub fn text(self) -> Option<String> {
+        match self {
+            Scalar::Int(number) => Some(number.to_string()),
+            Scalar::Float(number) => Some(number.to_string()),
+            Scalar::Str(text) => Some(text.to_owned()),
+            Scalar::Null | Scalar::Bool(_) => None,
+        }
+    }
+}
+
 /// A type whose YAML is a scalar (the short form) or a map (the long form).
 pub trait ShortForm: Sized {
     /// The map form: a plain struct.
@@ -234,3 +246,31 @@ macro_rules! string_form {
         }
     };
 }
+
+/// Serde and schema for a [`ShortForm`] that is a tuple around its long form; written it is always the long form.
+macro_rules! short_form {
+    ($type:ty, $long:ty, $name:literal, $short:tt) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::config::forms::deserialize(deserializer)
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.0.serialize(serializer)
+            }
+        }
+
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                $crate::config::forms::either_schema::<$long>(generator, schemars::json_schema!($short))
+            }
+        }
+    };
+}
+pub(crate) use short_form;

@@ -3,6 +3,7 @@
 #[macro_use]
 pub mod forms;
 pub mod decode;
+mod early;
 pub mod env;
 pub mod load;
 pub mod report;

@@ -215,6 +215,7 @@ impl Diagnostic {
 pub struct Report {
     diagnostics: Vec<Diagnostic>,
     sources: Arc<Sources>,
+    files: Vec<PathBuf>,
 }
 
 impl Report {
@@ -223,7 +224,21 @@ impl Report {
         diagnostics.sort_by_key(|one| (one.span, one.severity));
         let mut seen = BTreeSet::new();
         diagnostics.retain(|one| seen.insert((one.span, one.severity, one.message.clone())));
-        Self { diagnostics, sources }
+        Self {
+            diagnostics,
+            sources,
+            files: Vec::new(),
+        }
+    }
+
+    /// Names the files that the configuration needs, and that are no YAML of its own.
+    pub fn with_files(self, files: Vec<PathBuf>) -> Self {
+        Self { files, ..self }
+    }
+
+    /// The files that the configuration needs besides its YAML, as far as it was understood.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Whether the configuration can't be used.

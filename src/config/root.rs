@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::decode::{Named, Spanned};
 use super::forms::OneOrMany;
 use super::rule::{NetworkSpec, RuleSpec};
-use super::units::{Percentage, Time};
+use super::units::{ByteSize, Percentage, Time};
 use super::upstream::UpstreamSpec;
 
 /// A whole configuration: one file and what it includes.
@@ -44,6 +44,10 @@ pub struct ConfigSpec {
     /// What squall may use at most.
     #[serde(default)]
     pub bounds: BoundsSpec,
+    /// The authority that issues the certificates of the fault `certificate`. Absent: one is made at each start, and the
+    /// admin side gives its certificate at `/api/v1/ca.pem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault_ca: Option<Spanned<PairSpec>>,
     /// The addresses that squall accepts on, by name.
     #[serde(default)]
     pub listeners: Named<ListenerSpec>,
@@ -158,17 +162,33 @@ pub enum ProtocolSpec {
     Tcp,
 }
 
-/// A listener's certificates: PEM files, relative to the configuration file.
+/// A listener's certificates: PEM files, relative to the configuration file. They are read again when they change.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerTlsSpec {
     /// The certificate chain.
-    pub certificate: Spanned<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Spanned<PathBuf>>,
     /// The private key.
-    pub key: Spanned<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Spanned<PathBuf>>,
+    /// Instead of `certificate` and `key`: several. A client gets the one with the name that it asks for (SNI), and the
+    /// first if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<Spanned<Vec<PairSpec>>>,
     /// The authority that clients' certificates must come from: mutual TLS. Absent: clients need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<Spanned<PathBuf>>,
+}
+
+/// A certificate and its key: PEM files, relative to the configuration file.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PairSpec {
+    /// The certificate chain, the own certificate first.
+    pub certificate: Spanned<PathBuf>,
+    /// The private key.
+    pub key: Spanned<PathBuf>,
 }
 
 /// The log on standard error.
@@ -261,6 +281,9 @@ pub struct BoundsSpec {
     pub held: NonZeroU32,
     /// The longest single injected wait. Default: 1h.
     pub delay: Time,
+    /// What a throttled, delayed or stalled body keeps in memory, for each request and direction; the sender waits
+    /// beyond it. From 1KiB to 64MiB; default: 64KiB.
+    pub buffer: Spanned<ByteSize>,
 }
 
 impl Default for ShutdownSpec {
@@ -278,6 +301,7 @@ impl Default for BoundsSpec {
             keys: nonzero(65_536),
             held: nonzero(20_000),
             delay: Time::from_millis(3_600_000),
+            buffer: Spanned::from(ByteSize::from_bytes(64 * 1024)),
         }
     }
 }

@@ -318,7 +318,8 @@ pub struct WhenSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Spanned<LimitsSpec>>,
     /// `true`: only where the request asks for the fault with Envoy's headers (`x-envoy-fault-delay-request`,
-    /// `x-envoy-fault-abort-request`, `x-envoy-fault-abort-grpc-request`), and never beyond what the rule says.
+    /// `x-envoy-fault-abort-request`, `x-envoy-fault-abort-grpc-request`, `x-envoy-fault-throughput-response`), and never
+    /// beyond what the rule says.
     #[serde(default, skip_serializing_if = "is_false")]
     pub requested: bool,
 }

@@ -1,10 +1,10 @@
 //! Rules from "as typed" to compiled: every mistake with its place.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,15 @@ use super::decode::Spanned;
 use super::report::{Diagnostic, Severity, Sources, Span, did_you_mean};
 use super::rule::RuleSpec;
 use super::snapshot::identity;
-use crate::fault::{self, Fault, FaultSpec};
+use crate::fault::{self, Before, Fault, FaultSpec};
 use crate::metrics::Metrics;
 use crate::rule::decide::{Outcome, Rule, RuleFault};
 use crate::rule::draw::Seed;
 use crate::rule::matcher::Condition;
+use crate::rule::stage::Stage;
 use crate::rule::state::RuleState;
 use crate::rule::when::When;
+use crate::shape::Scope;
 
 /// What compiling rules depends on, and where mistakes go.
 pub struct Context<'a> {
@@ -28,6 +30,8 @@ pub struct Context<'a> {
     pub specs: &'a [RuleSpec],
     /// The names of the listeners.
     pub listeners: Vec<&'a str>,
+    /// Those of them that have TLS.
+    pub tls_listeners: Vec<&'a str>,
     /// The files.
     pub sources: &'a Sources,
     /// What draws come from.
@@ -38,6 +42,8 @@ pub struct Context<'a> {
     pub longest_wait: Duration,
     /// The rules that these replace.
     pub previous: &'a [Arc<Rule>],
+    /// Gets the files that the rules name.
+    pub files: &'a RefCell<Vec<PathBuf>>,
     /// The moment of loading.
     pub now: Instant,
     /// Where the rules count.
@@ -68,13 +74,14 @@ pub fn compile(context: &mut Context<'_>) -> Vec<Arc<Rule>> {
     rules
 }
 
-/// A rule that ends every request of its listeners.
+/// A rule that ends every request, or every connection, of its listeners.
 struct Blocker<'a> {
     spec: &'a RuleSpec,
+    stage: Stage,
 }
 
 impl Context<'_> {
-    fn error(&mut self, span: Span, message: impl Into<String>) {
+    pub(super) fn error(&mut self, span: Span, message: impl Into<String>) {
         self.diagnostics.push(Diagnostic::error(span, message));
     }
 
@@ -82,6 +89,7 @@ impl Context<'_> {
         let before = self.diagnostics.len();
         self.check_name(&spec.name);
         self.check_listeners(spec);
+        let stage = self.stage(spec);
         let condition = self.condition(spec);
         let when = match When::compile(spec.when.as_ref().map(|when| &when.value)) {
             Ok(when) => when,
@@ -113,6 +121,7 @@ impl Context<'_> {
             metrics: self.metrics.rule(&name, fault_names(spec)),
             seed: self.seed.rule(&name),
             name,
+            stage,
             listeners: spec.listener.as_ref().map(|listeners| listeners.value.0.clone()),
             enabled: spec.enabled,
             shadow: spec.shadow,
@@ -221,15 +230,22 @@ impl Context<'_> {
         position: &mut u32,
         fingerprint: &Cell<u64>,
     ) -> Vec<RuleFault> {
-        let mut faults = Vec::new();
+        let mut faults: Vec<RuleFault> = Vec::new();
+        let mut spans = Vec::new();
         for (at, spec) in specs.iter().enumerate() {
             let name = spec.value.name();
             match self.fault(rule, spec, when, fingerprint) {
-                Ok(fault) => faults.push(RuleFault {
-                    name,
-                    position: *position,
-                    fault,
-                }),
+                Ok(fault) => {
+                    if !when.requested {
+                        self.warn_overtaken(&faults, &spans, name, &fault);
+                    }
+                    spans.push(spec.span);
+                    faults.push(RuleFault {
+                        name,
+                        position: *position,
+                        fault,
+                    });
+                }
                 Err(message) => self.error(spec.span, message),
             }
             *position += 1;
@@ -237,13 +253,25 @@ impl Context<'_> {
                 && !when.requested
                 && let Some(next) = specs.get(at + 1)
             {
-                let message = format!("never reached: `{name}` before it ends the request");
+                let subject = Stage::of(spec.value.moment()).subject();
+                let message = format!("never reached: `{name}` before it ends the {subject}");
                 self.diagnostics.push(Diagnostic::warning(next.span, message));
                 *position += u32::try_from(specs.len() - at - 1).unwrap_or(0);
                 break;
             }
         }
         faults
+    }
+
+    /// Warns of faults in bodies that the fault `end` after them leaves nothing to act on.
+    fn warn_overtaken(&mut self, before: &[RuleFault], spans: &[Span], name: &str, end: &Fault) {
+        for (fault, span) in before.iter().zip(spans) {
+            if fault.fault.is_overtaken_by(end) {
+                let message =
+                    format!("never happens: `{name}` after it ends the request before there is a body to act on");
+                self.diagnostics.push(Diagnostic::warning(*span, message));
+            }
+        }
     }
 
     fn fault(
@@ -255,6 +283,7 @@ impl Context<'_> {
     ) -> Result<Fault, String> {
         // What a file says is part of what the rule is: a changed samples file is a changed rule.
         let read = |path: &Path| -> io::Result<Vec<u8>> {
+            self.files.borrow_mut().push(path.to_owned());
             let bytes = std::fs::read(path)?;
             fingerprint.set(xxh3_64_with_seed(
                 &bytes,
@@ -272,6 +301,7 @@ impl Context<'_> {
         let fault = spec.value.compile(&context)?;
         if let Fault::Delay(delay) = &fault
             && delay.is_correlated()
+            && delay.before() != Before::Message
             && !when.key.is_ordinal()
         {
             return Err(format!(
@@ -279,11 +309,8 @@ impl Context<'_> {
                 when.key
             ));
         }
-        if when.requested && !matches!(fault, Fault::Delay(_) | Fault::Abort(_)) {
-            return Err(format!(
-                "`{}` cannot be asked for with a header; a rule with `requested: true` has only delay and abort",
-                spec.value.name()
-            ));
+        if when.requested {
+            check_requested(spec.value.name(), &fault)?;
         }
         Ok(fault)
     }
@@ -296,10 +323,12 @@ impl Context<'_> {
             (Some(_), None) => false,
             (Some(all), Some(mine)) => mine.iter().all(|name| all.contains(name)),
         };
-        if let Some(blocker) = blockers.iter().find(|blocker| covers(blocker.spec)) {
+        let blocks = |blocker: &&Blocker<'_>| blocker.stage == rule.stage && covers(blocker.spec);
+        if let Some(blocker) = blockers.iter().find(blocks) {
             let message = format!(
-                "the rule can never fire: `{}` before it ends every request",
-                blocker.spec.name.value
+                "the rule can never fire: `{}` before it ends every {}",
+                blocker.spec.name.value,
+                rule.stage.subject()
             );
             let diagnostic = Diagnostic::error(spec.name.span, message).also(blocker.spec.name.span, "this one");
             self.diagnostics
@@ -309,8 +338,28 @@ impl Context<'_> {
         let ends = |outcome: &Outcome| outcome.faults.iter().any(|fault| fault.fault.ends_every_request());
         let always = rule.enabled && !rule.shadow && rule.condition.is_always() && rule.when.is_always();
         if always && rule.outcomes.iter().all(ends) {
-            blockers.push(Blocker { spec });
+            blockers.push(Blocker {
+                spec,
+                stage: rule.stage,
+            });
         }
+    }
+}
+
+/// Whether a caller can ask for the fault with a header.
+fn check_requested(name: &str, fault: &Fault) -> Result<(), String> {
+    match fault {
+        Fault::Delay(_) | Fault::Abort(_) => Ok(()),
+        Fault::Bandwidth(bandwidth) => match bandwidth.response().map(|pace| &pace.scope) {
+            Some(Scope::Request) => Ok(()),
+            Some(_) => {
+                Err("callers ask for a rate of their own, so with `requested: true` no `scope` is shared".into())
+            }
+            None => Err("callers ask for the rate of the response; with `requested: true` give `response`".into()),
+        },
+        _ => Err(format!(
+            "`{name}` cannot be asked for with a header; a rule with `requested: true` has only delay, abort and bandwidth"
+        )),
     }
 }
 

@@ -1,5 +1,6 @@
 //! From "as typed" to "usable", fallible once: a [`Snapshot`] is a configuration in force, and a request sees one.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -13,21 +14,26 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::decode::Spanned;
 use super::forms::OneOrMany;
 use super::report::{Diagnostic, Report, Sources, Span, did_you_mean};
-use super::root::{AddressSpec, ConfigSpec, ListenerSpec, ProtocolSpec, RevealSpec};
+use super::root::{AddressSpec, ConfigSpec, ListenerSpec, ListenerTlsSpec, PairSpec, ProtocolSpec, RevealSpec};
 use super::rules;
 use super::upstream::{FakeSpec, UpstreamSpec};
 use crate::fake;
 use crate::metrics::{ListenerMetrics, Metrics};
-use crate::proxy::tls::ServerTls;
+use crate::proxy::tls::{FaultAuthority, Pair, ServerTls};
 use crate::proxy::upstream::Upstream;
 use crate::rule::decide::{Rule, RuleSet};
 use crate::rule::draw::Seed;
+use crate::rule::stage::Stage;
 
 /// Where the admin side listens unless the file says otherwise.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:9900";
 
 /// More threads than this are a mistake.
 const MAX_THREADS: usize = 1024;
+
+/// Bytes that a shaped body may keep.
+const MIN_BUFFER: u64 = 1024;
+const MAX_BUFFER: u64 = 64 * 1024 * 1024;
 
 /// A configuration in force.
 #[derive(Debug)]
@@ -45,9 +51,11 @@ pub struct Snapshot {
     /// All rules, in file order.
     pub rules: Vec<Arc<Rule>>,
     targets: HashMap<String, (String, Arc<Target>)>,
+    /// Who issues faulty certificates.
+    pub authority: Arc<FaultAuthority>,
     /// What is odd about the configuration, though not wrong.
     pub warnings: Report,
-    /// All files that it was read from.
+    /// All files that it was read from, and those that it names: certificates, bodies, samples.
     pub files: Vec<PathBuf>,
 }
 
@@ -69,6 +77,8 @@ pub struct Listener {
     pub address: AddressSpec,
     /// Certificates.
     pub tls: Option<ServerTls>,
+    /// What a new connection needs; `None` where no rule is about connections.
+    pub early: Option<Arc<EarlyView>>,
     /// What a request needs.
     pub view: Arc<View>,
 }
@@ -94,10 +104,31 @@ pub struct View {
     pub longest_wait: std::time::Duration,
     /// Requests held at once, at most.
     pub held: u32,
+    /// Bytes that a shaped body keeps, for each direction.
+    pub buffer: usize,
     /// Whether each request gets a line in the log.
     pub access: bool,
     /// The share of requests that get one, in parts per million.
     pub sample_ppm: u32,
+}
+
+/// What a connection of one listener needs before it has requests.
+#[derive(Debug)]
+pub struct EarlyView {
+    /// The rules that are decided when it is accepted.
+    pub accepted: RuleSet,
+    /// The rules that are decided in the TLS handshake.
+    pub handshake: RuleSet,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// Who issues faulty certificates.
+    pub authority: Arc<FaultAuthority>,
+    /// The longest single wait.
+    pub longest_wait: std::time::Duration,
+    /// Connections and requests held at once, at most.
+    pub held: u32,
+    /// Whether each connection with a fault gets a line in the log.
+    pub access: bool,
 }
 
 /// Where requests go.
@@ -145,7 +176,7 @@ impl Snapshot {
     pub fn build(
         spec: ConfigSpec,
         sources: Arc<Sources>,
-        files: Vec<PathBuf>,
+        mut files: Vec<PathBuf>,
         mut diagnostics: Vec<Diagnostic>,
         inputs: Inputs<'_>,
     ) -> Result<Snapshot, Report> {
@@ -156,17 +187,24 @@ impl Snapshot {
             sources: &sources,
             seed,
             inputs,
+            files: RefCell::default(),
             diagnostics: &mut diagnostics,
         };
         let admin = build.admin();
         build.threads();
+        build.buffer();
         let targets = build.targets();
         let rules = rules::compile(&mut build.rules_context());
-        let listeners = build.listeners(&targets, &rules);
+        let authority = build.authority();
+        let listeners = authority
+            .as_ref()
+            .map(|authority| build.listeners(&targets, &rules, authority));
+        let named = build.files.take();
         let report = Report::new(diagnostics, sources);
-        if report.has_errors() {
-            return Err(report);
-        }
+        let (Some(authority), Some(listeners), false) = (authority, listeners, report.has_errors()) else {
+            return Err(report.with_files(named));
+        };
+        files.extend(named);
         Ok(Snapshot {
             spec,
             hash,
@@ -175,6 +213,7 @@ impl Snapshot {
             listeners,
             rules,
             targets,
+            authority,
             warnings: report,
             files,
         })
@@ -202,6 +241,8 @@ struct Build<'a> {
     sources: &'a Arc<Sources>,
     seed: Seed,
     inputs: Inputs<'a>,
+    /// The files that it names.
+    files: RefCell<Vec<PathBuf>>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -212,6 +253,13 @@ impl Build<'_> {
         rules::Context {
             specs: &self.spec.rules,
             listeners: self.spec.listeners.names().collect(),
+            tls_listeners: self
+                .spec
+                .listeners
+                .iter()
+                .filter(|(_, listener)| listener.tls.is_some())
+                .map(|(name, _)| name.value.as_str())
+                .collect(),
             sources: self.sources,
             seed: self.seed,
             keys: NonZeroUsize::try_from(self.spec.bounds.keys).unwrap_or(NonZeroUsize::MIN),
@@ -221,6 +269,7 @@ impl Build<'_> {
                 .previous
                 .map(|previous| previous.rules.as_slice())
                 .unwrap_or_default(),
+            files: &self.files,
             now: self.inputs.now,
             metrics: self.inputs.metrics,
             diagnostics: self.diagnostics,
@@ -273,6 +322,13 @@ impl Build<'_> {
         }
     }
 
+    fn buffer(&mut self) {
+        let buffer = self.spec.bounds.buffer;
+        if !(MIN_BUFFER..=MAX_BUFFER).contains(&buffer.value.get()) {
+            self.error(buffer.span, "a buffer has between 1KiB and 64MiB");
+        }
+    }
+
     fn targets(&mut self) -> Targets {
         let mut targets = Targets::new();
         let spec = self.spec;
@@ -298,6 +354,14 @@ impl Build<'_> {
             .inputs
             .previous
             .and_then(|previous| previous.targets.get(&name.value));
+        if let Some(tls) = &spec.value.tls {
+            let tls = &tls.value;
+            let named = [&tls.ca, &tls.certificate, &tls.key].into_iter().flatten();
+            let folder = self.folder(spec.span);
+            self.files
+                .borrow_mut()
+                .extend(named.map(|file| folder.join(&file.value)));
+        }
         let upstream = match Upstream::build(
             &name.value,
             name.span,
@@ -357,7 +421,7 @@ impl Build<'_> {
         self.sources.directory(span.source).unwrap_or(Path::new("."))
     }
 
-    fn listeners(&mut self, targets: &Targets, rules: &[Arc<Rule>]) -> Vec<Listener> {
+    fn listeners(&mut self, targets: &Targets, rules: &[Arc<Rule>], authority: &Arc<FaultAuthority>) -> Vec<Listener> {
         let spec = self.spec;
         if spec.listeners.is_empty() {
             self.diagnostics.push(
@@ -378,7 +442,7 @@ impl Build<'_> {
                 self.diagnostics
                     .push(Diagnostic::error(address.span, message).also(first, "the first is here"));
             }
-            listeners.extend(self.listener(name, listener, targets, rules));
+            listeners.extend(self.listener(name, listener, (targets, rules, authority)));
         }
         listeners
     }
@@ -387,8 +451,7 @@ impl Build<'_> {
         &mut self,
         name: &Spanned<String>,
         spec: &ListenerSpec,
-        targets: &Targets,
-        rules: &[Arc<Rule>],
+        (targets, rules, authority): (&Targets, &[Arc<Rule>], &Arc<FaultAuthority>),
     ) -> Option<Listener> {
         if let Some(protocol) = &spec.protocol
             && protocol.value == ProtocolSpec::Tcp
@@ -399,8 +462,21 @@ impl Build<'_> {
         let tls = self.tls(spec);
         let target = self.listener_target(spec, targets)?;
         let mine = |rule: &&Arc<Rule>| rule.listeners.as_ref().is_none_or(|names| names.contains(&name.value));
+        let of_stage = |stage| {
+            let rules = rules.iter().filter(mine).filter(|rule| rule.stage == stage);
+            RuleSet::new(rules.cloned().collect())
+        };
+        let early = EarlyView {
+            accepted: of_stage(Stage::Connection),
+            handshake: of_stage(Stage::Handshake),
+            listener: name.value.as_str().into(),
+            authority: authority.clone(),
+            longest_wait: self.spec.bounds.delay.get(),
+            held: self.spec.bounds.held.get(),
+            access: self.spec.log.access,
+        };
         let view = View {
-            rules: RuleSet::new(rules.iter().filter(mine).cloned().collect()),
+            rules: of_stage(Stage::Request),
             target,
             name: name.value.as_str().into(),
             upstream: spec.upstream.value.as_str().into(),
@@ -414,6 +490,7 @@ impl Build<'_> {
             reveal: self.spec.reveal,
             longest_wait: self.spec.bounds.delay.get(),
             held: self.spec.bounds.held.get(),
+            buffer: usize::try_from(self.spec.bounds.buffer.get()).unwrap_or(usize::MAX),
             access: self.spec.log.access,
             sample_ppm: self.spec.log.sample.ppm(),
         };
@@ -421,6 +498,7 @@ impl Build<'_> {
             name: name.value.as_str().into(),
             address: spec.address.value.clone(),
             tls: tls.ok()?,
+            early: (!early.is_empty()).then(|| Arc::new(early)),
             view: Arc::new(view),
         })
     }
@@ -456,19 +534,64 @@ impl Build<'_> {
     fn tls(&mut self, spec: &ListenerSpec) -> Result<Option<ServerTls>, ()> {
         let Some(tls) = &spec.tls else { return Ok(None) };
         let folder = self.folder(tls.span).to_owned();
-        let path = |path: &Spanned<PathBuf>| folder.join(&path.value);
-        let client_ca = tls.value.client_ca.as_ref().map(path);
-        match ServerTls::load(
-            &path(&tls.value.certificate),
-            &path(&tls.value.key),
-            client_ca.as_deref(),
-        ) {
-            Ok(server) => Ok(Some(server)),
-            Err(message) => {
-                self.error(tls.span, message);
-                Err(())
+        let client_ca = tls.value.client_ca.as_ref().map(|file| folder.join(&file.value));
+        self.files.borrow_mut().extend(client_ca.clone());
+        let loaded = pairs(&tls.value).and_then(|typed| {
+            let pairs: Vec<Pair> = typed
+                .into_iter()
+                .map(|(certificate, key)| self.pair(&folder, certificate, key))
+                .collect();
+            ServerTls::load_all(&pairs, client_ca.as_deref())
+        });
+        loaded.map(Some).map_err(|message| self.error(tls.span, message))
+    }
+
+    fn pair(&self, folder: &Path, certificate: &Path, key: &Path) -> Pair {
+        let pair = Pair {
+            certificate: folder.join(certificate),
+            key: folder.join(key),
+        };
+        self.files
+            .borrow_mut()
+            .extend([pair.certificate.clone(), pair.key.clone()]);
+        pair
+    }
+
+    /// Who issues faulty certificates. One that squall has made goes on through reloads: clients may trust it by now.
+    /// `None` only where none can be made.
+    fn authority(&mut self) -> Option<Arc<FaultAuthority>> {
+        if let Some(ca) = &self.spec.fault_ca {
+            let folder = self.folder(ca.span).to_owned();
+            let pair = self.pair(&folder, &ca.value.certificate.value, &ca.value.key.value);
+            match FaultAuthority::load(&pair.certificate, &pair.key) {
+                Ok(authority) => return Some(Arc::new(authority)),
+                Err(message) => self.error(ca.span, message),
             }
         }
+        let previous = self.inputs.previous.map(|previous| &previous.authority);
+        if let Some(made) = previous.filter(|previous| previous.is_made()) {
+            return Some(made.clone());
+        }
+        let made = FaultAuthority::make().map_err(|message| self.diagnostics.push(Diagnostic::error(None, message)));
+        made.ok().map(Arc::new)
+    }
+}
+
+/// The certificates and keys of a listener, in either form.
+fn pairs(tls: &ListenerTlsSpec) -> Result<Vec<(&Path, &Path)>, String> {
+    match (&tls.certificate, &tls.key, &tls.certificates) {
+        (Some(certificate), Some(key), None) => Ok(vec![(&certificate.value, &key.value)]),
+        (None, None, Some(certificates)) if !certificates.value.is_empty() => {
+            let listed = certificates.value.iter();
+            Ok(listed
+                .map(|PairSpec { certificate, key }| (certificate.value.as_path(), key.value.as_path()))
+                .collect())
+        }
+        (None, None, Some(_)) => Err("the list of certificates is empty".into()),
+        (None, None, None) => Err("`tls` needs `certificate` and `key`, or `certificates`".into()),
+        (_, _, Some(_)) => Err("`tls` has either `certificate` and `key` or `certificates`, not both".into()),
+        (Some(_), None, None) => Err("`certificate` needs its `key`".into()),
+        (None, Some(_), None) => Err("`key` needs its `certificate`".into()),
     }
 }
 
@@ -478,6 +601,12 @@ impl Target {
             Target::Real(upstream) => Some(upstream.fingerprint()),
             Target::Fake(_) => None,
         }
+    }
+}
+
+impl EarlyView {
+    fn is_empty(&self) -> bool {
+        self.accepted.rules().is_empty() && self.handshake.rules().is_empty()
     }
 }
 

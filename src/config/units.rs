@@ -299,6 +299,11 @@ impl ByteRate {
     pub const fn get(self) -> u64 {
         self.0.get()
     }
+
+    /// Bytes a second, of which the compiler knows that they are at least 1.
+    pub const fn get_nonzero(self) -> NonZeroU64 {
+        self.0
+    }
 }
 
 /// The units that count bits, with their bits.

@@ -11,13 +11,10 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Before, Context};
+use super::{Before, Context, content};
 use crate::config::decode::Named;
 use crate::config::forms::{self, Scalar, ShortForm};
 use crate::config::units::Time;
-
-/// The largest body file, in bytes.
-const MAX_BODY: usize = 16 << 20;
 
 /// `abort: 503`, or the long form.
 #[derive(Debug, Clone, Default)]
@@ -112,7 +109,7 @@ impl AbortSpec {
         Ok(Abort {
             answer,
             grpc,
-            before: long.before,
+            before: long.before.one_of("abort", &[Before::Request, Before::Response])?,
         })
     }
 }
@@ -120,10 +117,10 @@ impl AbortSpec {
 impl AbortLong {
     fn answer(&self, context: &Context<'_>) -> Result<Answer, String> {
         let status = parse_status(i64::from(self.status.unwrap_or(503)))?;
-        let (content_type, body) = self.content(context)?;
+        let content = content::given(self.body.as_deref(), self.json.as_ref(), self.file.as_deref(), context)?;
         let mut headers = Vec::new();
-        if let Some(content_type) = content_type {
-            headers.push((header::CONTENT_TYPE, HeaderValue::from_static(content_type)));
+        if let Some(content) = &content {
+            headers.push((header::CONTENT_TYPE, HeaderValue::from_static(content.kind)));
         }
         if let Some(after) = self.retry_after {
             headers.push((header::RETRY_AFTER, HeaderValue::from(seconds_up(after.get()))));
@@ -134,25 +131,8 @@ impl AbortLong {
             headers.retain(|(other, _)| *other != name);
             headers.push((name, value));
         }
+        let body = content.map(|content| content.bytes).unwrap_or_default();
         Ok(Answer { status, headers, body })
-    }
-
-    fn content(&self, context: &Context<'_>) -> Result<(Option<&'static str>, Bytes), String> {
-        match (&self.body, &self.json, &self.file) {
-            (None, None, None) => Ok((None, Bytes::new())),
-            (Some(text), None, None) => Ok((Some("text/plain; charset=utf-8"), Bytes::from(text.clone()))),
-            (None, Some(json), None) => Ok((Some("application/json"), Bytes::from(json.to_string()))),
-            (None, None, Some(file)) => {
-                let path = context.folder.join(file);
-                let body =
-                    (context.read)(&path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
-                if body.len() > MAX_BODY {
-                    return Err(format!("`{}` is larger than 16 MiB", path.display()));
-                }
-                Ok((Some(type_of(file)), Bytes::from(body)))
-            }
-            _ => Err("more than one body: give one of `body`, `json` and `file`".into()),
-        }
     }
 }
 
@@ -189,18 +169,8 @@ pub fn seconds_up(time: std::time::Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-fn type_of(file: &str) -> &'static str {
-    match file.rsplit_once('.').map(|(_, end)| end) {
-        Some("json") => "application/json",
-        Some("html" | "htm") => "text/html; charset=utf-8",
-        Some("txt") => "text/plain; charset=utf-8",
-        Some("xml") => "application/xml",
-        _ => "application/octet-stream",
-    }
-}
-
 /// Percent-encoding of `grpc-message`: everything outside printable ASCII, and `%` itself.
-fn grpc_percent_encode(message: &str) -> String {
+pub fn grpc_percent_encode(message: &str) -> String {
     const SET: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
     percent_encoding::utf8_percent_encode(message, SET).to_string()
 }

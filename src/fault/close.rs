@@ -2,6 +2,9 @@
 //!
 //! HTTP/1.1: the client sees the end of the connection (FIN, over TLS without close_notify) where a status line should
 //! be. HTTP/2: the whole connection ends, with all its streams; use `reset` to end a single stream.
+//!
+//! `before: connection`: a FIN as soon as the connection was accepted. `before: handshake`: a FIN in answer to the
+//! ClientHello.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +16,18 @@ use super::Before;
 #[serde(deny_unknown_fields)]
 pub struct CloseSpec {
     /// `request` (default): the upstream never sees the request. `response`: it has answered, and the answer is lost.
+    /// `connection`: as soon as it is accepted. `handshake`: in place of the TLS handshake.
     #[serde(default)]
     pub before: Before,
+}
+
+impl CloseSpec {
+    /// Checks when it strikes.
+    ///
+    /// # Errors
+    /// It can't strike there.
+    pub fn compile(&self) -> Result<CloseSpec, String> {
+        self.before.one_of("close", &Before::ENDINGS)?;
+        Ok(*self)
+    }
 }

@@ -3,6 +3,9 @@
 //! At most `limit` requests are with the upstream at once; the next ones wait in order of arrival, at most `queue` of
 //! them, and what overflows gets an error. So waiting grows with load, as in a server with that many workers. A request
 //! holds its place until its response has ended. The limit counts each rule by itself, over all connections.
+//!
+//! `before: connection` limits connections instead: the next ones are accepted and wait, and what overflows is closed. A
+//! connection holds its place until it ends.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Before;
 use super::abort::{self, Answer};
 use crate::config::units::Time;
 
@@ -20,7 +24,7 @@ use crate::config::units::Time;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConcurrencySpec {
-    /// Requests served at once.
+    /// Requests (or connections) served at once.
     pub limit: NonZeroU32,
     /// Requests that may wait. Default: 0.
     #[serde(default)]
@@ -35,6 +39,9 @@ pub struct ConcurrencySpec {
     /// `Retry-After` of a refusal, in seconds, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Time>,
+    /// `request` (default): places are for requests. `connection`: for connections; refusing one is closing it.
+    #[serde(default)]
+    pub before: Before,
 }
 
 /// The server: its places and its queue.
@@ -45,6 +52,8 @@ pub struct Station {
     queue: u32,
     /// The longest wait.
     pub timeout: Option<std::time::Duration>,
+    /// What it serves.
+    pub before: Before,
     /// What is answered where the queue is full, or the wait too long.
     pub refusal: Arc<Answer>,
 }
@@ -66,7 +75,19 @@ pub struct Waiting(Arc<Station>);
 
 impl ConcurrencySpec {
     /// Builds the station.
+    ///
+    /// # Errors
+    /// The status is none, or is given where nothing can be answered.
     pub fn compile(&self) -> Result<Station, String> {
+        let before = self
+            .before
+            .one_of("concurrency", &[Before::Request, Before::Connection])?;
+        if before == Before::Connection && (self.status.is_some() || self.retry_after.is_some()) {
+            return Err(
+                "a connection that finds no place is closed, so `before: connection` takes no `status` and no `retry_after`"
+                    .into(),
+            );
+        }
         let status = abort::parse_status(i64::from(self.status.unwrap_or(503)))?;
         let mut headers = vec![(
             http::header::CONTENT_TYPE,
@@ -84,6 +105,7 @@ impl ConcurrencySpec {
             waiting: AtomicU32::new(0),
             queue: self.queue,
             timeout: self.timeout.map(Time::get),
+            before,
             refusal: Arc::new(Answer { status, headers, body }),
         })
     }
@@ -144,6 +166,7 @@ mod tests {
             timeout: None,
             status: None,
             retry_after: None,
+            before: Before::Request,
         };
         Arc::new(spec.compile().unwrap())
     }

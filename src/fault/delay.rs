@@ -1,10 +1,24 @@
-//! The fault `delay`: a request or its response waits.
+//! The fault `delay`: a request, its response, a body or each message of a stream waits.
+//!
+//! | `before` | HTTP/1.1, HTTP/2 | gRPC | WebSocket | SSE |
+//! |---|---|---|---|---|
+//! | `request` (default), `response` | the head waits | as HTTP/2 | the upgrade waits | the head waits |
+//! | `body` | the head has been sent, the first byte of the body waits | the first message waits | the first byte after the upgrade waits | the first event waits |
+//! | `message` | lines of NDJSON wait; what has no messages is skipped with "no messages" | each message waits | each message waits, control frames too behind it | each event waits |
+//!
+//! `before: connection` holds up a connection that was accepted, before anything is read from it; `before: handshake` one
+//! whose ClientHello was read, before that is answered.
+//!
+//! Messages wait one after the other: the second leaves at the earliest its own delay after the first. Each draws its own
+//! time, from the request's draw and its number in the stream, so a stream is the same at every replay. `correlation` then
+//! is between the messages of one stream, and goes with every key; a wave can't be had, since messages don't read the clock.
 //!
 //! [`DelaySpec`] is what the YAML says; [compiled](DelaySpec::compile) once, it is a [`Delay`], from which each request
 //! draws how long to wait. The drawing reads no clock and no shared state.
 
 mod compile;
 mod fields;
+mod messages;
 mod parts;
 mod spec;
 #[cfg(test)]
@@ -13,6 +27,7 @@ mod tests;
 use std::time::Duration;
 
 pub use compile::ReadFile;
+pub use messages::MessageWaits;
 pub use spec::{
     Before, DelaySpec, DistributionSpec, ExponentialSpec, LognormalSpec, Mode, NormalSpec, ParetoSpec, PercentilesSpec,
     SamplesSpec, WaveSpec,
@@ -22,6 +37,7 @@ use crate::fault::distribution::Distribution;
 use crate::fault::distribution::correlation::Correlation;
 use crate::fault::distribution::wave::Wave;
 use crate::rule::draw::{Draw, Purpose, RuleSeed};
+use crate::shape::Direction;
 
 /// A delay, checked and ready to draw from.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +45,7 @@ pub struct Delay {
     source: Source,
     longest: Duration,
     before: Before,
+    direction: Direction,
     mode: Mode,
     description: String,
 }
@@ -82,9 +99,14 @@ impl Delay {
         matches!(self.source, Source::Correlated(..))
     }
 
-    /// What the delay holds up: the request on its way to the upstream, or the response on its way back.
+    /// What the delay holds up: the request on its way to the upstream, the response on its way back, or a body.
     pub fn before(&self) -> Before {
         self.before
+    }
+
+    /// Whose body, or whose messages.
+    pub fn direction(&self) -> Direction {
+        self.direction
     }
 
     /// How the delay relates to the time that passes anyway.

@@ -1,10 +1,13 @@
 //! `hang: {}`: the request is accepted and never answered.
 //!
 //! The connection stays open until the client leaves, `limit` has passed, or squall stops. Then it is closed with no reply.
+//! `before: connection`: nothing that the client sends is answered, or goes further than squall. `before: handshake`: the
+//! ClientHello is not; the listener's own limit of a handshake does not end this.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Before;
 use crate::config::units::Time;
 
 /// `hang: {}` or `hang: {limit: 5m}`
@@ -14,4 +17,19 @@ pub struct HangSpec {
     /// After this time the connection is closed. Absent: only `bounds.delay` ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Time>,
+    /// `request` (default): when its head has come. `connection`: as soon as it is accepted. `handshake`: when TLS begins.
+    #[serde(default)]
+    pub before: Before,
+}
+
+impl HangSpec {
+    /// Checks when it strikes.
+    ///
+    /// # Errors
+    /// It can't strike there.
+    pub fn compile(&self) -> Result<HangSpec, String> {
+        let valid = [Before::Request, Before::Connection, Before::Handshake];
+        self.before.one_of("hang", &valid)?;
+        Ok(*self)
+    }
 }

@@ -1,45 +1,105 @@
-//! `profile: 3g`: a named network. This version has its delay; the bandwidth comes with the body faults.
+//! `profile: 3g`: a named network, with its latency and its rates in both directions.
+//!
+//! The latency is a delay before the request goes on: one round trip. The rates are those of [`super::bandwidth`], for each
+//! request by itself; that file says what they do on each protocol. It counts as one fault.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::bandwidth::{Bandwidth, BandwidthSpec};
 use super::delay::{Delay, DelaySpec, DistributionSpec};
 use crate::config::decode::Spanned;
-use crate::config::units::Time;
+use crate::config::units::{ByteRate, Time};
 
-/// The known networks: name and latency in milliseconds. The figures are those of the network throttling presets that
-/// Firefox's and Chrome's developer tools and WireMock's documentation share.
-pub const PROFILES: [(&str, u64); 9] = [
-    ("gprs", 500),
-    ("edge", 300),
-    ("3g", 250),
-    ("lte", 20),
-    ("dsl-poor", 70),
-    ("dsl", 40),
-    ("wifi", 40),
-    ("satellite", 20),
-    ("satellite-geo", 600),
+/// A network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Its name in YAML.
+    pub name: &'static str,
+    /// One round trip, in milliseconds.
+    pub latency: u32,
+    /// To the client, in kbit/s (1,000 bits a second).
+    pub down: u64,
+    /// From the client, in kbit/s.
+    pub up: u64,
+}
+
+const fn network(name: &'static str, latency: u32, down: u64, up: u64) -> Network {
+    Network {
+        name,
+        latency,
+        down,
+        up,
+    }
+}
+
+/// The known networks.
+///
+/// Latencies and rates to the client are those of the table that Comcast's README ("Network Condition Profiles") and
+/// WireMock's users share. The table has no rates from the client: gprs, edge, 3g, lte, dsl-poor and wifi take those of the
+/// presets of Chrome's and Firefox's developer tools with the same rate to the client (GPRS, Regular 2G, Regular 3G, Regular
+/// 4G / LTE, DSL, WiFi); dsl takes the most that ADSL has (ITU-T G.992.1). The satellites are what low orbits are sold with,
+/// and the FCC's measure of broadband of 2015, which geostationary ones are built for.
+pub const NETWORKS: [Network; 9] = [
+    network("gprs", 500, 50, 20),
+    network("edge", 300, 250, 50),
+    network("3g", 250, 750, 250),
+    network("lte", 20, 4_000, 3_000),
+    network("dsl-poor", 70, 2_000, 1_000),
+    network("dsl", 40, 8_000, 1_000),
+    network("wifi", 40, 30_000, 15_000),
+    network("satellite", 20, 100_000, 10_000),
+    network("satellite-geo", 600, 25_000, 3_000),
 ];
 
 /// The name of a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProfileSpec {
-    name: &'static str,
-    latency: Duration,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProfileSpec(Network);
+
+/// A network, ready.
+#[derive(Debug)]
+pub struct Profile {
+    /// One round trip before the request goes on.
+    pub delay: Arc<Delay>,
+    /// The rates.
+    pub bandwidth: Bandwidth,
 }
 
 impl ProfileSpec {
-    /// The delay that it stands for: one round trip before the request goes on.
+    /// What it stands for.
     ///
     /// # Errors
-    /// None in practice: the latencies of the table are valid delays.
-    pub fn delay(&self) -> Result<Delay, String> {
-        DelaySpec::from(DistributionSpec::Fixed(Time::saturating(self.latency)))
-            .compile(Path::new("."), &|_| Err(std::io::ErrorKind::NotFound.into()))
+    /// None in practice: the table has valid delays and rates.
+    pub fn compile(&self) -> Result<Profile, String> {
+        let ProfileSpec(network) = self;
+        let delay = DelaySpec::from(DistributionSpec::Fixed(Time::from_millis(network.latency)))
+            .compile(Path::new("."), &|_| Err(std::io::ErrorKind::NotFound.into()))?;
+        let rate = |kbit: u64| {
+            let bytes = NonZeroU64::new(kbit * 1_000 / 8).ok_or("a network without a rate");
+            bytes.map(ByteRate::from_bytes_per_second)
+        };
+        Ok(Profile {
+            delay: Arc::new(delay),
+            bandwidth: BandwidthSpec::new(rate(network.down)?, rate(network.up)?).compile()?,
+        })
+    }
+}
+
+impl Profile {
+    /// Its figures in words: `250ms, 93750B/s down, 31250B/s up`.
+    pub fn describe(&self) -> String {
+        let rate = |pace: Option<&crate::shape::Pace>| {
+            pace.map_or(String::new(), |pace| {
+                ByteRate::from_bytes_per_second(pace.rate).to_string()
+            })
+        };
+        let (down, up) = (rate(self.bandwidth.response()), rate(self.bandwidth.request()));
+        format!("{}, {down} down, {up} up", self.delay.describe())
     }
 }
 
@@ -47,15 +107,12 @@ impl std::str::FromStr for ProfileSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        PROFILES
-            .iter()
-            .find(|(name, _)| *name == text)
-            .map(|&(name, millis)| ProfileSpec {
-                name,
-                latency: Duration::from_millis(millis),
-            })
+        NETWORKS
+            .into_iter()
+            .find(|network| network.name == text)
+            .map(ProfileSpec)
             .ok_or_else(|| {
-                let names: Vec<&str> = PROFILES.iter().map(|(name, _)| *name).collect();
+                let names = NETWORKS.map(|network| network.name);
                 format!("unknown profile `{text}`; valid: {}", names.join(", "))
             })
     }
@@ -63,7 +120,7 @@ impl std::str::FromStr for ProfileSpec {
 
 impl std::fmt::Display for ProfileSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
+        f.write_str(self.0.name)
     }
 }
 
@@ -86,7 +143,27 @@ impl JsonSchema for ProfileSpec {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let names: Vec<&str> = PROFILES.iter().map(|(name, _)| *name).collect();
+        let names = NETWORKS.map(|network| network.name);
         json_schema!({"anyOf": [{"enum": names}, {"type": "string", "pattern": "\\$\\{"}]})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_network_compiles() {
+        for network in NETWORKS {
+            let profile = network.name.parse::<ProfileSpec>().unwrap().compile().unwrap();
+            assert_eq!(
+                profile.bandwidth.response().unwrap().rate.get() * 8,
+                network.down * 1000
+            );
+            assert_eq!(profile.bandwidth.request().unwrap().rate.get() * 8, network.up * 1000);
+        }
+        let train: ProfileSpec = "3g".parse().unwrap();
+        assert_eq!(train.compile().unwrap().describe(), "250ms, 93750B/s down, 31250B/s up");
+        assert!("6g".parse::<ProfileSpec>().unwrap_err().contains("satellite-geo"));
     }
 }

@@ -1,4 +1,7 @@
 //! `reset: {}`: a true TCP RST; on HTTP/2 the stream gets RST_STREAM and its siblings go on.
+//!
+//! `before: connection`: the RST comes as soon as the connection was accepted. `before: handshake`: in answer to the
+//! ClientHello, over TLS.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +16,7 @@ pub struct ResetSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// `request` (default): the upstream never sees the request. `response`: it has answered, and the answer is lost.
+    /// `connection`: as soon as it is accepted. `handshake`: in place of the TLS handshake.
     #[serde(default)]
     pub before: Before,
 }
@@ -25,6 +29,9 @@ pub struct Reset {
     /// When it strikes.
     pub before: Before,
 }
+
+/// The HTTP/2 error code where none is given: INTERNAL_ERROR.
+pub const DEFAULT_CODE: u32 = 2;
 
 /// The names of RFC 9113, section 7, by number.
 const CODES: [&str; 14] = [
@@ -48,13 +55,24 @@ impl ResetSpec {
     /// Reads the code.
     pub fn compile(&self) -> Result<Reset, String> {
         let code = match self.code.as_deref() {
-            None => 2,
+            None => DEFAULT_CODE,
             Some(text) => parse_code(text)?,
         };
         Ok(Reset {
             code,
-            before: self.before,
+            before: self.checked_before()?,
         })
+    }
+
+    fn checked_before(&self) -> Result<Before, String> {
+        let before = self.before.one_of("reset", &Before::ENDINGS)?;
+        match self.code.is_some() && before.is_early() {
+            true => Err(format!(
+                "`code` is of HTTP/2, which has not begun before the {}; leave it out",
+                before.name()
+            )),
+            false => Ok(before),
+        }
     }
 }
 
@@ -64,7 +82,11 @@ pub fn code_name(code: u32) -> String {
     name.map_or_else(|| format!("code {code}"), |name| (*name).to_owned())
 }
 
-fn parse_code(text: &str) -> Result<u32, String> {
+/// An HTTP/2 error code, by name or number.
+///
+/// # Errors
+/// It is neither; the text lists the names.
+pub fn parse_code(text: &str) -> Result<u32, String> {
     if let Ok(number) = text.parse() {
         return Ok(number);
     }

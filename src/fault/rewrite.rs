@@ -1,14 +1,54 @@
-//! `rewrite: {status, headers: {set, add, remove}}`: the head of the real response, or of the request, is changed.
+//! `rewrite: {status, headers, body, request: {headers, body}, limit}`: the real response, or the request, is changed.
+//!
+//! A body gives way to a whole new one (`body`, `json` or `file`), or is edited: `replace` changes what regular expressions
+//! match, one after the other, and then `json_patch` changes the JSON. For that squall holds the message until its body has
+//! come, up to `limit` bytes and for 10 s at most; a larger or slower one passes as it is, and so does one that can't be
+//! edited. A body that passes is untouched, framing and validators included, and the fault is counted as skipped with the
+//! reason:
+//!
+//! | reason | when |
+//! |---|---|
+//! | `body too large` | it, or what would become of it, is larger than `limit` (for what becomes of it: 64 MiB) |
+//! | `body too slow` | it had not come to its end 10 s after its head |
+//! | `body broke off` | the sender failed in the middle |
+//! | `no body` | the message has none: HEAD, 204, 205, 304, a request without content |
+//! | `encoded` | `Content-Encoding` says that it is compressed; `request: {headers: {remove: accept-encoding}}` prevents it |
+//! | `not JSON`, `patch failed` | `json_patch` has nothing to work on, or an operation failed: then none is applied |
+//! | `no match` | no `find` matches |
+//! | `partial content` | it is a part of something, by `Content-Range` |
+//! | `a stream` | server-sent events, which may have no end, and gRPC messages, whose framing an edit would break |
+//! | `upgraded` | the connection speaks another protocol, such as WebSocket |
+//!
+//! A whole new body does not depend on the old one: it also replaces encoded bodies, server-sent events and bodies beyond
+//! `limit`, and a request without a body gets one. The old body of a response is read on for `limit` bytes and 1 s at most,
+//! after which the upstream's connection is closed. In a response to HEAD a whole new body changes the header fields alone.
+//!
+//! After a change `Content-Length` is exact, on HTTP/1 in place of chunks, and trailers stay where the protocol has them
+//! (HTTP/2). Fields that speak of the old bytes go: `ETag`, since a client that revalidated with it would be told that
+//! the rewritten body is what the upstream has; `Content-MD5`, `Digest`, `Content-Digest` and `Repr-Digest`, since they
+//! would be wrong (for damage in transit there is `corrupt`); `Accept-Ranges`, since a range would come from the old body.
+//! `Last-Modified` stays. Fields that `headers` names are the user's own and are left as they are set there.
+
+mod body;
+mod fit;
+mod patch;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::abort;
+use self::body::BodySpec;
+pub(crate) use self::body::limit;
+pub use self::body::{BodyChange, DEFAULT_LIMIT, Edit, MAX_LIMIT, ReplaceSpec};
+pub use self::fit::{Message, fields_of_new_body, is_bodiless};
+pub use self::patch::{Op, OperationSpec};
+use super::content::present;
+use super::{Context, abort};
 use crate::config::decode::Named;
 use crate::config::forms::OneOrMany;
+use crate::config::units::ByteSize;
 
-/// `rewrite: {status: 200, headers: {remove: etag}, request: {headers: {set: {x-a: b}}}}`
+/// `rewrite: {status: 200, headers: {remove: etag}, replace: [{find: '"price":\d+', with: '"price":0'}]}`
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RewriteSpec {
@@ -19,6 +59,24 @@ pub struct RewriteSpec {
     /// Changes to the response's header fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<HeadersSpec>,
+    /// The response's whole new body, as text. At most one of `body`, `json`, `file`, and `replace` with `json_patch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The response's whole new body, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub json: Option<serde_json::Value>,
+    /// The response's whole new body, from a file, read when the configuration is loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// What is replaced in the response's body, in this order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace: Option<OneOrMany<ReplaceSpec>>,
+    /// A JSON patch (RFC 6902) for the response's body, after `replace`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_patch: Option<Vec<OperationSpec>>,
+    /// Larger bodies pass untouched. 1B to 64MiB; default: 1MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<ByteSize>,
     /// Changes to the request, before the upstream sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestSpec>,
@@ -29,7 +87,23 @@ pub struct RewriteSpec {
 #[serde(deny_unknown_fields)]
 pub struct RequestSpec {
     /// Changes to the request's header fields.
-    pub headers: HeadersSpec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<HeadersSpec>,
+    /// The request's whole new body, as text. At most one of `body`, `json`, `file`, and `replace` with `json_patch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The request's whole new body, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub json: Option<serde_json::Value>,
+    /// The request's whole new body, from a file, read when the configuration is loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// What is replaced in the request's body, in this order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace: Option<OneOrMany<ReplaceSpec>>,
+    /// A JSON patch (RFC 6902) for the request's body, after `replace`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_patch: Option<Vec<OperationSpec>>,
 }
 
 /// Changes to header fields: first `remove`, then `set`, then `add`.
@@ -52,10 +126,16 @@ pub struct HeadersSpec {
 pub struct Rewrite {
     /// The response's new status.
     pub status: Option<StatusCode>,
-    /// Changes to the response.
+    /// Changes to the response's header fields.
     pub response: HeaderChanges,
-    /// Changes to the request.
+    /// What happens to the response's body.
+    pub response_body: Option<BodyChange>,
+    /// Changes to the request's header fields.
     pub request: HeaderChanges,
+    /// What happens to the request's body.
+    pub request_body: Option<BodyChange>,
+    /// The largest body that is held, in bytes.
+    pub limit: usize,
 }
 
 /// Changes to header fields, in this order.
@@ -70,33 +150,88 @@ pub struct HeaderChanges {
 }
 
 impl RewriteSpec {
-    /// Checks names, values and the status.
-    pub fn compile(&self) -> Result<Rewrite, String> {
-        let response = self
-            .headers
-            .as_ref()
-            .map(HeadersSpec::compile)
-            .transpose()?
-            .unwrap_or_default();
-        let request = self
-            .request
-            .as_ref()
-            .map(|request| request.headers.compile())
-            .transpose()?
-            .unwrap_or_default();
-        let status = self
-            .status
-            .map(|status| abort::parse_status(i64::from(status)))
-            .transpose()?;
-        if status.is_none() && response.is_empty() && request.is_empty() {
-            return Err("changes nothing: give `status`, `headers` or `request`".into());
+    /// Checks names, values, the status and the bodies' changes, and reads the files.
+    ///
+    /// # Errors
+    /// A sentence that says which part is wrong, or that nothing is asked for.
+    pub fn compile(&self, context: &Context<'_>) -> Result<Rewrite, String> {
+        let request = self.request.as_ref();
+        let rewrite = Rewrite {
+            status: self
+                .status
+                .map(|status| abort::parse_status(i64::from(status)))
+                .transpose()?,
+            response: header_changes(self.headers.as_ref())?,
+            response_body: self.body_spec().compile(context)?,
+            request: header_changes(request.and_then(|request| request.headers.as_ref()))?,
+            request_body: match request {
+                None => None,
+                Some(request) => request
+                    .body_spec()
+                    .compile(context)
+                    .map_err(|problem| format!("in `request`: {problem}"))?,
+            },
+            limit: limit(self.limit)?,
+        };
+        let bodies = rewrite.response_body.is_some() || rewrite.request_body.is_some();
+        if rewrite.touches_nothing() {
+            return Err("changes nothing: give `status`, `headers`, a body or `request`".into());
         }
-        Ok(Rewrite {
-            status,
-            response,
-            request,
-        })
+        if self.limit.is_some() && !bodies {
+            return Err("`limit` is for bodies, and none is changed".into());
+        }
+        if let (Some(status), Some(_)) = (
+            rewrite.status.filter(|status| is_bodiless(*status)),
+            &rewrite.response_body,
+        ) {
+            return Err(format!("a response with status {} has no body", status.as_u16()));
+        }
+        Ok(rewrite)
     }
+
+    fn body_spec(&self) -> BodySpec<'_> {
+        BodySpec {
+            body: self.body.as_deref(),
+            json: self.json.as_ref(),
+            file: self.file.as_deref(),
+            replace: self.replace.as_ref().map(|list| list.0.as_slice()).unwrap_or_default(),
+            json_patch: self.json_patch.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+impl RequestSpec {
+    fn body_spec(&self) -> BodySpec<'_> {
+        BodySpec {
+            body: self.body.as_deref(),
+            json: self.json.as_ref(),
+            file: self.file.as_deref(),
+            replace: self.replace.as_ref().map(|list| list.0.as_slice()).unwrap_or_default(),
+            json_patch: self.json_patch.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+impl Rewrite {
+    /// Whether it changes the request.
+    pub fn touches_request(&self) -> bool {
+        !self.request.is_empty() || self.request_body.is_some()
+    }
+
+    /// Whether it changes the response's head, apart from what a new body brings along.
+    pub fn touches_response_head(&self) -> bool {
+        self.status.is_some() || !self.response.is_empty()
+    }
+
+    fn touches_nothing(&self) -> bool {
+        !self.touches_request() && !self.touches_response_head() && self.response_body.is_none()
+    }
+}
+
+fn header_changes(spec: Option<&HeadersSpec>) -> Result<HeaderChanges, String> {
+    spec.map(HeadersSpec::compile)
+        .transpose()
+        .map(Option::unwrap_or_default)
 }
 
 impl HeadersSpec {
@@ -129,6 +264,12 @@ impl HeaderChanges {
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+
+    /// Whether they name a field.
+    pub fn name(&self, field: &HeaderName) -> bool {
+        let given = self.set.iter().chain(&self.add).map(|(name, _)| name);
+        self.remove.iter().chain(given).any(|name| name == field)
     }
 
     /// Applies the changes to a plain map.

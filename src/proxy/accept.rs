@@ -20,7 +20,8 @@ use tokio::sync::OwnedSemaphorePermit;
 pub use super::bind::Bind;
 use super::bind::{Opened, SocketFile};
 use super::connection::ListenerInfo;
-use super::live::{Accepting, Shared};
+use super::gate::Gate;
+use super::live::{Accepting, Entrance, Shared};
 use super::serve::spawn;
 use super::socket::Socket;
 use super::tls::ServerTls;
@@ -37,6 +38,8 @@ pub struct ListenerOptions {
     pub bind: Bind,
     /// TLS, with HTTP/2 and HTTP/1.1 by ALPN; `None` for plaintext.
     pub tls: Option<ServerTls>,
+    /// What happens to connections before they have requests; `None`: nothing.
+    pub gate: Option<Gate>,
     /// Whether plaintext clients may speak HTTP/2 by prior knowledge (RFC 9113, section 3.3).
     pub h2c: bool,
     /// Connections at once; further ones wait in the kernel's queue. At least 1.
@@ -60,6 +63,7 @@ impl ListenerOptions {
             name: name.into(),
             bind,
             tls: None,
+            gate: None,
             h2c: true,
             max_connections: 10_000,
             max_streams: 128,
@@ -199,10 +203,10 @@ impl Listener {
             .sum()
     }
 
-    /// Uses other certificates (or none, or TLS where there was none) for the connections that are accepted from now
-    /// on.
-    pub fn replace_tls(&self, tls: Option<ServerTls>) {
-        self.shared.tls.store(tls.map(Arc::new));
+    /// Uses other certificates (or none, or TLS where there was none) and another gate for the connections that are
+    /// accepted from now on.
+    pub fn replace(&self, tls: Option<ServerTls>, gate: Option<Gate>) {
+        self.shared.entrance.store(Entrance::new(tls, gate));
     }
 }
 

@@ -7,9 +7,14 @@ use http::{HeaderValue, StatusCode, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
+use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::bodies::request::Replay;
+use super::bodies::{Change, change_request_head, change_response_head};
 use super::hold::{Held, Holder};
+use super::session::record::Record;
+use super::session::{self, Shaping};
 use crate::config::root::RevealSpec;
 use crate::config::snapshot::View;
 use crate::fault::Before;
@@ -17,20 +22,21 @@ use crate::fault::abort::{Answer, GrpcStatus};
 use crate::fault::concurrency::{Entry, Station};
 use crate::fault::delay::Mode;
 use crate::fault::quota::quoted;
-use crate::fault::rewrite::{HeaderChanges, Rewrite};
-use crate::rule::plan::{Effect, Plan};
+use crate::fault::rewrite::Rewrite;
+pub use crate::fault::rewrite::is_bodiless;
+use crate::rule::plan::{Action, Effect, Plan};
 use crate::rule::when::percent_fraction;
+use crate::shape::Direction;
 
 /// A plan on its way, and what it has done so far.
 #[derive(Debug)]
 pub struct Carrying {
-    plan: Box<Plan>,
+    plan: Arc<Plan>,
+    /// What was injected, and counted.
+    record: Arc<Record>,
     started: Instant,
     /// Places at overloaded servers, held until the request is over.
     places: Vec<OwnedSemaphorePermit>,
-    /// The actions of the plan whose faults were injected.
-    done: Vec<usize>,
-    injected: Duration,
     /// What comes instead of the upstream's response.
     pub instead: Option<Ending>,
     /// The status was rewritten to one that has no content.
@@ -57,12 +63,12 @@ pub enum Ending {
 impl Carrying {
     /// Begins to carry out a plan for a request that arrived at `started`.
     pub fn new(plan: Box<Plan>, started: Instant) -> Carrying {
+        let plan: Arc<Plan> = Arc::from(plan);
         Carrying {
+            record: Record::new(Arc::clone(&plan)),
             plan,
             started,
             places: Vec::new(),
-            done: Vec::new(),
-            injected: Duration::ZERO,
             instead: None,
             drops_body: false,
         }
@@ -115,18 +121,15 @@ impl Carrying {
                         let _ = head.insert_header(name.clone(), value.clone());
                     }
                 }
-                Effect::Rewrite(rewrite) => {
-                    self.done(at, None);
-                    rewrite_response(rewrite, head);
-                }
+                Effect::Rewrite(rewrite) => self.rewrite_response(at, rewrite, head),
                 _ => match self.carry(at, effect, session, holder, view, natural).await {
                     Ending::GoOn => {}
                     ending => return ending,
                 },
             }
         }
-        for rewrite in self.rewrites() {
-            rewrite_response(rewrite, head);
+        for (at, rewrite) in self.rewrites_of_both() {
+            self.rewrite_response(at, &rewrite, head);
         }
         self.reframe(natural_status, head);
         Ending::GoOn
@@ -173,7 +176,7 @@ impl Carrying {
         let hit = self.plan.hits.get(action.hit)?;
         if hit.rule.shadow {
             if !matches!(action.effect, Effect::Fields(_) | Effect::Skip(_)) {
-                hit.rule.metrics.shadowed(action.fault);
+                self.record.shadow(at);
             }
             return None;
         }
@@ -197,7 +200,7 @@ impl Carrying {
                 self.after_wait(at, held)
             }
             Effect::Queue(station) => self.queue(at, &station, session, holder, view).await,
-            Effect::Hang { limit } => {
+            Effect::Hang { limit, .. } => {
                 let time = limit.unwrap_or(view.longest_wait).min(view.longest_wait);
                 let held = holder.wait(session, time, view.held);
                 match self.waiting(at, held).await {
@@ -210,15 +213,17 @@ impl Carrying {
             Effect::Grpc { status, .. } => self.ending(at, Ending::Grpc(status)),
             Effect::Close { .. } => self.ending(at, Ending::Close),
             Effect::Reset { code, .. } => self.ending(at, Ending::Reset(code)),
-            Effect::Rewrite(_) => {
-                self.done(at, None);
+            Effect::Rewrite(rewrite) => {
+                if !rewrite.request.is_empty() {
+                    self.done(at, None);
+                }
                 Ending::GoOn
             }
             Effect::Skip(reason) => {
                 self.skip(at, reason);
                 Ending::GoOn
             }
-            Effect::Fields(_) => Ending::GoOn,
+            Effect::Fields(_) | Effect::Shape(_) | Effect::Duplicate { .. } | Effect::Certificate(_) => Ending::GoOn,
         }
     }
 
@@ -284,89 +289,126 @@ impl Carrying {
         ending
     }
 
-    fn done(&mut self, at: usize, waited: Option<Duration>) {
-        let Some(action) = self.plan.actions.get(at) else {
-            return;
-        };
-        let Some(hit) = self.plan.hits.get(action.hit) else {
-            return;
-        };
-        hit.rule.metrics.injected(action.fault);
+    fn done(&self, at: usize, waited: Option<Duration>) {
+        self.record.done(at);
         if let Some(waited) = waited {
-            hit.rule.metrics.delayed(waited);
-            self.injected += waited;
+            self.record.waited(at, waited);
         }
-        self.done.push(at);
     }
 
     fn skip(&self, at: usize, reason: &'static str) {
-        let Some(action) = self.plan.actions.get(at) else {
-            return;
-        };
-        if let Some(hit) = self.plan.hits.get(action.hit) {
-            hit.rule.metrics.skipped(action.fault, reason);
+        self.record.skip(at, reason);
+    }
+
+    /// Begins to shape the body of the request, which is about to be sent on with `head`. `body` is the body where it is
+    /// not just the client's, and is taken if there is something to shape.
+    pub fn shape_request(
+        &self,
+        session: &mut Session,
+        holder: &Arc<Holder>,
+        view: &View,
+        head: &mut RequestHeader,
+        body: &mut Option<Replay>,
+    ) -> Result<()> {
+        session::shape_request(&mut session.downstream_session, self.shaping(holder, view), head, body)
+    }
+
+    /// Begins to shape the body of the response whose head is about to be sent.
+    pub async fn shape_response(
+        &self,
+        session: &mut Session,
+        holder: &Arc<Holder>,
+        view: &View,
+        head: &mut ResponseHeader,
+    ) -> Result<()> {
+        let session = &mut session.downstream_session;
+        session::shape_response(session, self.shaping(holder, view), head, self.drops_body).await
+    }
+
+    fn shaping<'a>(&'a self, holder: &'a Arc<Holder>, view: &'a View) -> Shaping<'a> {
+        Shaping {
+            record: &self.record,
+            holder,
+            view,
         }
     }
 
-    /// The rewrites of rules in force that also touch the request: their response part is due with the response.
-    fn rewrites(&self) -> impl Iterator<Item = &Rewrite> {
-        self.plan.actions.iter().filter_map(|action| match &action.effect {
-            Effect::Rewrite(rewrite) if !rewrite.request.is_empty() && !self.is_shadow(action.hit) => Some(&**rewrite),
+    /// What has happened so far.
+    pub(super) fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// The actions of rules in force.
+    fn in_force(&self) -> impl Iterator<Item = (usize, &Action)> {
+        let actions = self.plan.actions.iter().enumerate();
+        actions.filter(|(_, action)| !self.is_shadow(action.hit))
+    }
+
+    /// The rewrites that touch the request, too: their response part is due with the response.
+    fn rewrites_of_both(&self) -> SmallVec<[(usize, Arc<Rewrite>); 2]> {
+        let rewrites = self.in_force().filter_map(|(at, action)| match &action.effect {
+            Effect::Rewrite(rewrite) if rewrite.touches_request() => Some((at, rewrite.clone())),
             _ => None,
-        })
+        });
+        rewrites.collect()
+    }
+
+    /// The changes of bodies, in order.
+    pub(super) fn body_changes(&self, direction: Direction) -> Vec<Change> {
+        let changes = self.in_force().filter_map(|(at, action)| {
+            let Effect::Rewrite(rewrite) = &action.effect else {
+                return None;
+            };
+            Change::of(rewrite, direction, at, &self.record)
+        });
+        changes.collect()
+    }
+
+    /// Those that send the request twice, and for bodies of how many bytes.
+    pub(super) fn copies(&self) -> Vec<(usize, usize)> {
+        let copies = self.in_force().filter_map(|(at, action)| match action.effect {
+            Effect::Duplicate { limit } => Some((at, limit)),
+            _ => None,
+        });
+        copies.collect()
     }
 
     fn is_shadow(&self, hit: usize) -> bool {
         self.plan.hits.get(hit).is_some_and(|hit| hit.rule.shadow)
     }
 
-    /// Applies rewrites to the request on its way to the upstream.
+    /// Changes the head of the request on its way to the upstream.
     pub fn rewrite_request(&self, head: &mut RequestHeader) -> Result<()> {
-        for rewrite in self.rewrites() {
-            let HeaderChanges { remove, set, add } = &rewrite.request;
-            for name in remove {
-                head.remove_header(name);
-            }
-            for (name, value) in set {
-                head.insert_header(name.clone(), value.clone())?;
-            }
-            for (name, value) in add {
-                head.append_header(name.clone(), value.clone())?;
-            }
+        for (_, rewrite) in self.rewrites_of_both() {
+            change_request_head(&rewrite.request, head)?;
         }
         Ok(())
     }
 
-    /// Shows what was injected: a `Squall-Fault` field for each fault, and the waits as `Server-Timing`.
-    pub fn reveal(&self, reveal: RevealSpec, head: &mut ResponseHeader) -> Result<()> {
-        if reveal.header {
-            for &at in &self.done {
-                if let Some(field) = self.field(at).and_then(|field| HeaderValue::try_from(field).ok()) {
-                    head.append_header("Squall-Fault", field)?;
-                }
-            }
+    fn rewrite_response(&self, at: usize, rewrite: &Rewrite, head: &mut ResponseHeader) {
+        if !rewrite.touches_response_head() {
+            return;
         }
-        if reveal.server_timing && self.injected > Duration::ZERO {
-            head.append_header("Server-Timing", format!("squall;dur={:.1}", millis(self.injected)))?;
+        self.done(at, None);
+        // After 101 the connection speaks another protocol: its status stays.
+        if let Some(status) = rewrite
+            .status
+            .filter(|_| head.status != StatusCode::SWITCHING_PROTOCOLS)
+        {
+            // Only a status outside 100 to 999 is refused, and the configuration has none.
+            let _ = head.set_status(status);
         }
-        Ok(())
+        change_response_head(&rewrite.response, head);
     }
 
-    fn field(&self, at: usize) -> Option<String> {
-        let action = self.plan.actions.get(at)?;
-        let hit = self.plan.hits.get(action.hit)?;
-        let (rule, fault) = (quoted(&hit.rule.name), hit.rule.metrics.fault_name(action.fault));
-        let mut field = format!("rule={rule}, fault={fault}, draw={}", percent_fraction(hit.drawn));
-        if let Effect::Wait { time, .. } = &action.effect {
-            // What was drawn, not what the clock made of it: the same seed shows the same text.
-            field.push_str(&format!(", delay={:.3}ms", millis(*time)));
-        }
-        Some(field)
+    /// Shows what was injected; see [`reveal`].
+    pub fn reveal(&self, wanted: RevealSpec, head: &mut ResponseHeader) -> Result<()> {
+        reveal(&self.record, wanted, head)
     }
 
     /// Rule and fault of each injected fault, in order.
     pub fn faults(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        self.done.iter().filter_map(|&at| {
+        self.record.injected().into_iter().filter_map(|at| {
             let action = self.plan.actions.get(at)?;
             let hit = self.plan.hits.get(action.hit)?;
             Some((&*hit.rule.name, hit.rule.metrics.fault_name(action.fault)))
@@ -375,7 +417,7 @@ impl Carrying {
 
     /// All injected waits together.
     pub fn injected(&self) -> Duration {
-        self.injected
+        self.record.time()
     }
 }
 
@@ -387,33 +429,32 @@ impl Drop for Carrying {
     }
 }
 
-/// Responses to any request that have no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
-pub fn is_bodiless(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-    )
+/// Shows what was injected: a `Squall-Fault` field for each fault, and the waits as `Server-Timing`.
+pub fn reveal(record: &Record, reveal: RevealSpec, head: &mut ResponseHeader) -> Result<()> {
+    if reveal.header {
+        for at in record.announced() {
+            if let Some(field) = field(record.plan(), at).and_then(|field| HeaderValue::try_from(field).ok()) {
+                head.append_header("Squall-Fault", field)?;
+            }
+        }
+    }
+    let waited = record.time();
+    if reveal.server_timing && waited > Duration::ZERO {
+        head.append_header("Server-Timing", format!("squall;dur={:.1}", millis(waited)))?;
+    }
+    Ok(())
 }
 
-fn rewrite_response(rewrite: &Rewrite, head: &mut ResponseHeader) {
-    // After 101 the connection speaks another protocol: its status stays.
-    if let Some(status) = rewrite
-        .status
-        .filter(|_| head.status != StatusCode::SWITCHING_PROTOCOLS)
-    {
-        // Only a status outside 100 to 999 is refused, and the configuration has none.
-        let _ = head.set_status(status);
+fn field(plan: &Plan, at: usize) -> Option<String> {
+    let action = plan.actions.get(at)?;
+    let hit = plan.hits.get(action.hit)?;
+    let (rule, fault) = (quoted(&hit.rule.name), hit.rule.metrics.fault_name(action.fault));
+    let mut field = format!("rule={rule}, fault={fault}, draw={}", percent_fraction(hit.drawn));
+    if let Effect::Wait { time, .. } = &action.effect {
+        // What was drawn, not what the clock made of it: the same seed shows the same text.
+        field.push_str(&format!(", delay={:.3}ms", millis(*time)));
     }
-    let HeaderChanges { remove, set, add } = &rewrite.response;
-    for name in remove {
-        head.remove_header(name);
-    }
-    for (name, value) in set {
-        let _ = head.insert_header(name.clone(), value.clone());
-    }
-    for (name, value) in add {
-        let _ = head.append_header(name.clone(), value.clone());
-    }
+    Some(field)
 }
 
 fn millis(time: Duration) -> f64 {

@@ -4,14 +4,22 @@
 //! reach for HTTP/1 and HTTP/2, plain and over TLS.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
+use parking_lot::Mutex;
+use pingora::apps::ReusedHttpStream;
 use pingora::protocols::http::ServerSession;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::heads::own::Own;
+use super::live::Entrance;
+use super::session::Handle;
 use super::socket::Socket;
+use crate::rule::decide::Rule;
+use crate::shape::{Bucket, Direction};
 
 /// What callbacks may know about the listener that accepted their connection.
 #[derive(Debug)]
@@ -50,7 +58,7 @@ impl ListenerInfo {
 enum Phase {
     /// No byte of a (next) HTTP/1 request has come.
     Idle,
-    /// In a TLS handshake.
+    /// In a TLS handshake, or held before it has any request.
     Handshake,
     /// From a request's first byte to its response's last.
     Busy,
@@ -83,9 +91,22 @@ pub struct Connection {
     phase: AtomicU8,
     ending: AtomicU8,
     autoflush: AtomicBool,
+    own: Mutex<Option<Own>>,
+    has_own: AtomicBool,
     streams: AtomicUsize,
     over: Latch,
     task: OnceLock<AbortHandle>,
+    kept: Mutex<Option<ReusedHttpStream>>,
+    buckets: Mutex<Vec<Shared>>,
+}
+
+/// A rate that the requests of a connection share. A rule that was reloaded is another rule.
+#[derive(Debug)]
+struct Shared {
+    rule: Weak<Rule>,
+    /// The fault within the rule, and which way.
+    of: (usize, Direction),
+    bucket: Arc<Bucket>,
 }
 
 impl Connection {
@@ -93,20 +114,29 @@ impl Connection {
         listener: Arc<ListenerInfo>,
         peer: Option<SocketAddr>,
         socket: &Arc<Socket>,
-        tls: bool,
+        entrance: &Entrance,
     ) -> Arc<Self> {
+        let tls = entrance.tls.is_some();
+        let first = match tls || entrance.gate.is_some() {
+            true => Phase::Handshake,
+            false => Phase::Idle,
+        };
         Arc::new(Self {
             listener,
             peer,
             local: OnceLock::new(),
             tls,
             socket: Arc::downgrade(socket),
-            phase: AtomicU8::new(if tls { Phase::Handshake } else { Phase::Idle } as u8),
+            phase: AtomicU8::new(first as u8),
             ending: AtomicU8::new(Ending::No as u8),
             autoflush: AtomicBool::new(false),
+            own: Mutex::new(None),
+            has_own: AtomicBool::new(false),
             streams: AtomicUsize::new(0),
             over: Latch::default(),
             task: OnceLock::new(),
+            kept: Mutex::new(None),
+            buckets: Mutex::new(Vec::new()),
         })
     }
 
@@ -116,7 +146,10 @@ impl Connection {
     /// socket usually do, but not for a pipelined request that was read together with the one before it.
     pub fn of(session: &ServerSession) -> Option<&Arc<Self>> {
         let data = session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?;
-        let connection = data.downcast_ref::<Arc<Self>>()?;
+        let connection = match data.downcast_ref::<Arc<Self>>() {
+            Some(connection) => connection,
+            None => data.downcast_ref::<Arc<Handle>>()?.connection()?,
+        };
         connection.begin_request();
         Some(connection)
     }
@@ -168,6 +201,25 @@ impl Connection {
         self.autoflush.store(on, Ordering::Relaxed);
     }
 
+    /// Lets the next final head of an HTTP/1 response leave with the upstream's own fields; `None` takes that back.
+    pub(super) fn set_own(&self, own: Option<Own>) {
+        if own.is_some() || self.has_own() {
+            self.has_own.store(own.is_some(), Ordering::Relaxed);
+            *self.own.lock() = own;
+        }
+    }
+
+    /// Whether [`Connection::take_own`] has something.
+    pub(super) fn has_own(&self) -> bool {
+        self.has_own.load(Ordering::Relaxed)
+    }
+
+    /// What was set last, once.
+    pub(super) fn take_own(&self) -> Option<Own> {
+        self.has_own.store(false, Ordering::Relaxed);
+        self.own.lock().take()
+    }
+
     /// Aborts the connection with a TCP RST, at once: the client sees no FIN and no close_notify before it, and bytes
     /// that were still on their way out are lost. With HTTP/2, all of its streams end. A unix socket is closed.
     pub fn reset(&self) {
@@ -200,6 +252,38 @@ impl Connection {
                 () = self.over.wait() => {}
             }
         }
+    }
+
+    /// The schedule of a rate that the requests of this connection share.
+    pub(super) fn bucket(&self, rule: &Arc<Rule>, of: (usize, Direction), rate: NonZeroU64) -> Arc<Bucket> {
+        let mut buckets = self.buckets.lock();
+        buckets.retain(|shared| shared.rule.strong_count() > 0);
+        let rule = Arc::downgrade(rule);
+        let known = buckets
+            .iter()
+            .find(|shared| shared.of == of && shared.rule.ptr_eq(&rule));
+        match known {
+            Some(shared) => Arc::clone(&shared.bucket),
+            None => {
+                let bucket = Arc::new(Bucket::new(rate));
+                buckets.push(Shared {
+                    rule,
+                    of,
+                    bucket: Arc::clone(&bucket),
+                });
+                bucket
+            }
+        }
+    }
+
+    /// Keeps an HTTP/1 connection's bytes for its next request, when Pingora won't return them.
+    pub(super) fn keep(&self, stream: ReusedHttpStream) {
+        *self.kept.lock() = Some(stream);
+    }
+
+    /// What was kept.
+    pub(super) fn take_kept(&self) -> Option<ReusedHttpStream> {
+        self.kept.lock().take()
     }
 
     /// Resolves when squall has ended the connection, or when its HTTP/2 loop is over.

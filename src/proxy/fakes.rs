@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body_util::BodyExt;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -13,8 +14,9 @@ use pingora::{Error, ErrorType, OrErr, Result};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
+use super::bodies::request::Replay;
 use super::carry::is_bodiless;
-use super::gone;
+use super::{bodies, gone};
 use crate::fake::Client;
 
 /// Pieces of a request's body that may wait for the fake to read them.
@@ -26,15 +28,19 @@ pub async fn ask(
     header: &RequestHeader,
     router: &Router,
     client: Option<IpAddr>,
+    supplied: Option<&Replay>,
 ) -> Result<Option<(ResponseHeader, Body)>> {
-    let (body, pieces) = request_body(session);
+    let (body, pieces) = match supplied {
+        Some(Replay::New { body, .. }) => (Body::from(body.clone()), None),
+        Some(Replay::Rest(_)) | None => request_body(session),
+    };
     let asking = router.clone().oneshot(request(header, body, client));
     tokio::pin!(asking);
     if let Some(pieces) = pieces {
         let pumped = tokio::select! {
             biased;
             response = &mut asking => return response_parts(response).map(Some),
-            pumped = pump(session, pieces) => pumped,
+            pumped = pump(session, pieces, supplied) => pumped,
         };
         pumped?;
     }
@@ -46,17 +52,33 @@ pub async fn ask(
 }
 
 /// Sends a fake's response.
-pub async fn send(session: &mut Session, head: ResponseHeader, mut body: Body) -> Result<()> {
+///
+/// # Errors
+///
+/// The client left, seen also while the fake makes it wait.
+pub async fn send(session: &mut Session, mut head: ResponseHeader, mut body: Body) -> Result<()> {
     if is_bodiless(head.status) {
         body = Body::empty();
     }
     let ends = http_body::Body::is_end_stream(&body) || session.req_header().method == http::Method::HEAD;
+    if !ends && session.req_header().version == http::Version::HTTP_11 && !head.headers.contains_key(CONTENT_LENGTH) {
+        // Without it, the body would end with the connection (RFC 9112, section 6.3).
+        head.insert_header(TRANSFER_ENCODING, "chunked")?;
+    }
     gone::close_if_stopping(session);
     session.write_response_header(Box::new(head), ends).await?;
     if ends {
         return Ok(());
     }
-    while let Some(frame) = body.frame().await {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = gone::client_gone(session) => {
+                return Err(Error::explain(ErrorType::ConnectionClosed, "the client left").into_down());
+            }
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.or_err(ErrorType::InternalError, "the fake's body broke off")?;
         if let Ok(data) = frame.into_data() {
             let last = http_body::Body::is_end_stream(&body);
@@ -93,11 +115,20 @@ fn request_body(session: &mut Session) -> (Body, Option<mpsc::Sender<Result<Byte
 }
 
 /// Hands the request's body over, until its end or until the fake wants no more.
-async fn pump(session: &mut Session, pieces: mpsc::Sender<Result<Bytes, std::io::Error>>) -> Result<()> {
-    // The client may wait for leave to send its body (RFC 9110, section 10.1.1).
-    let expect = session.get_header(http::header::EXPECT);
-    if expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        session.downstream_session.write_continue_response().await?;
+async fn pump(
+    session: &mut Session,
+    pieces: mpsc::Sender<Result<Bytes, std::io::Error>>,
+    supplied: Option<&Replay>,
+) -> Result<()> {
+    match supplied {
+        Some(Replay::Rest(first)) => {
+            for piece in first {
+                if pieces.send(Ok(piece.clone())).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        _ => drop(bodies::request::tell_to_go_on(session).await?),
     }
     loop {
         match session.read_request_body().await {

@@ -5,6 +5,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
 use super::connection::Connection;
+use super::session::Handle;
 
 /// The type of the error that ends a request without a reply; see [`silence`].
 const SILENT: ErrorType = ErrorType::Custom("ended without a reply");
@@ -24,9 +25,10 @@ pub async fn client_gone(session: &mut Session) {
         let _reason_or_error = stream.idle().await;
         return;
     }
-    match Connection::of(session) {
-        Some(connection) => connection.gone().await,
-        None => std::future::pending().await,
+    match (Handle::of(session), Connection::of(session)) {
+        (Some(handle), _) => handle.over().await,
+        (None, Some(connection)) => connection.gone().await,
+        (None, None) => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,7 @@
-//! Holding a request in an injected wait: until the time has come, the client has left, or squall stops.
+//! Holding a request, or a connection, in an injected wait: until the time has come, the client has left, or squall stops.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -54,6 +55,21 @@ impl Holder {
         self.stopping.send_replace(true);
     }
 
+    /// For whoever holds a request elsewhere: becomes true when all waits are to end.
+    pub fn watch_stop(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// A place for a request that is held elsewhere than in a wait of this holder; `None` if `bound` requests are held.
+    pub fn place(holder: &Arc<Holder>, bound: u32) -> Option<Place<Arc<Holder>>> {
+        Place::take(Arc::clone(holder), bound)
+    }
+
+    /// Counts a wait that ended because a listener is stopping.
+    pub(super) fn note_cut(&self) {
+        self.metrics.waits_cut.inc();
+    }
+
     /// Waits for a time, never less. `bound` is how many requests may be held at once.
     pub async fn wait(&self, session: &mut Session, time: Duration, bound: u32) -> Held<()> {
         if time.is_zero() {
@@ -66,6 +82,17 @@ impl Holder {
     pub async fn wait_for<T>(
         &self,
         session: &mut Session,
+        what: impl Future<Output = T>,
+        longest: Option<Duration>,
+        bound: u32,
+    ) -> Held<T> {
+        self.hold(gone::client_gone(session), what, longest, bound).await
+    }
+
+    /// Waits for something, at most for a time, and no longer than until `gone`: the client has left.
+    pub(super) async fn hold<T>(
+        &self,
+        gone: impl Future<Output = ()>,
         what: impl Future<Output = T>,
         longest: Option<Duration>,
         bound: u32,
@@ -90,7 +117,7 @@ impl Holder {
                 }
                 Held::Elapsed
             }
-            () = gone::client_gone(session) => Held::ClientGone,
+            () = gone => Held::ClientGone,
             _ = stopping.wait_for(|stopping| *stopping) => {
                 self.metrics.waits_cut.inc();
                 Held::Cut
@@ -99,11 +126,12 @@ impl Holder {
     }
 }
 
-/// One request's place among those held.
-struct Place<'a>(&'a Holder);
+/// One request's place among those held, given back when it is dropped.
+#[derive(Debug)]
+pub struct Place<H: Deref<Target = Holder>>(H);
 
-impl<'a> Place<'a> {
-    fn take(holder: &'a Holder, bound: u32) -> Option<Place<'a>> {
+impl<H: Deref<Target = Holder>> Place<H> {
+    fn take(holder: H, bound: u32) -> Option<Place<H>> {
         holder
             .held
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
@@ -115,7 +143,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl<H: Deref<Target = Holder>> Drop for Place<H> {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::AcqRel);
         self.0.metrics.held.dec();

@@ -6,20 +6,25 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use axum::Router;
 use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::answer;
+use super::bodies::{Bodies, Copied};
 use super::carry::{Carrying, Ending};
 use super::connection::Connection;
-use super::gone;
+use super::heads::{self, http10};
 use super::hold::Holder;
 use super::log::{self, Access};
+use super::session::{self, Handle, Phase};
+use super::upgrade;
 use super::upstream::{Outcome, Picked};
+use super::{bodies, gone};
 use crate::config::snapshot::{Target, View};
 use crate::metrics::{Metrics, NO_STATUS};
 use crate::rule::head::Head;
@@ -46,10 +51,14 @@ pub struct Request {
     carrying: Option<Box<Carrying>>,
     picked: Option<Picked>,
     sent: Option<Instant>,
+    /// Present while a request for an upgrade waits for its answer.
+    waiting: Option<upgrade::Real>,
     /// From sending the request to the upstream until the head of its response.
     natural: Option<Duration>,
     /// The client left before the answer was complete.
     gone: bool,
+    /// Whole bodies, where a rule has something to do with them.
+    bodies: Bodies,
 }
 
 impl Squall {
@@ -79,7 +88,13 @@ impl Squall {
             return Ok(None);
         };
         let ending = carrying.before_request(session, &self.holder, &request.view).await;
-        self.end(session, request, ending).await
+        if let Some(done) = self.end(session, request, ending).await? {
+            return Ok(Some(done));
+        }
+        if let Some(carrying) = &request.carrying {
+            request.bodies.read(session, carrying).await?;
+        }
+        Ok(None)
     }
 
     /// Ends a request as a terminal fault says.
@@ -88,13 +103,18 @@ impl Squall {
             Ending::GoOn => return Ok(None),
             Ending::ClientGone => request.gone = true,
             Ending::Close => gone::close_without_reply(session),
-            Ending::Reset(code) => gone::reset_stream_or_connection(session, code.into()),
+            Ending::Reset(code) => {
+                session::restore(session).await;
+                gone::reset_stream_or_connection(session, code.into());
+            }
             Ending::Answer(answer, status) => {
+                session::restore(session).await;
                 let mut head = answer::head(&answer, status)?;
                 self.reveal(request, &mut head)?;
                 answer::send(session, head, answer.body.clone()).await?;
             }
             Ending::Grpc(status) => {
+                session::restore(session).await;
                 let mut head = answer::grpc_head(&status)?;
                 self.reveal(request, &mut head)?;
                 answer::send_trailers_only(session, head).await?;
@@ -134,7 +154,61 @@ impl Squall {
                 }
             }
         }
+        if let Some(carrying) = &request.carrying
+            && request.bodies.begin(session, carrying, head).await
+        {
+            // The head is not known before the body is.
+            return Ok(());
+        }
+        self.finish_head(session, head, request).await
+    }
+
+    /// What the head of the response needs when its body is settled.
+    async fn finish_head(&self, session: &mut Session, head: &mut ResponseHeader, request: &Request) -> Result<()> {
+        if let Some(carrying) = &request.carrying {
+            carrying
+                .shape_response(session, &self.holder, &request.view, head)
+                .await?;
+        }
         self.reveal(request, head)
+    }
+
+    /// Asks a fake, and sends its response.
+    async fn ask_fake(&self, session: &mut Session, router: &Router, request: &mut Request) -> Result<()> {
+        let mut header = session.req_header().clone();
+        if let Some(carrying) = &request.carrying {
+            carrying.rewrite_request(&mut header)?;
+            request.bodies.change_head(&mut header)?;
+            let fake = (router, request.client, request.view.longest_wait);
+            if request.bodies.ask_first(session, carrying, &header, fake).await? == Copied::ClientGone {
+                request.gone = true;
+                return Ok(());
+            }
+            let body = request.bodies.body();
+            carrying.shape_request(session, &self.holder, &request.view, &mut header, body)?;
+        }
+        request.sent = Some(Instant::now());
+        let body = request.bodies.body().as_ref();
+        let Some((mut head, body)) = super::fakes::ask(session, &header, router, request.client, body).await? else {
+            request.gone = true;
+            return Ok(());
+        };
+        request.natural = request.sent.map(|sent| sent.elapsed());
+        if let Err(error) = self.before_response(session, &mut head, request).await {
+            return match request.carrying.as_mut().and_then(|carrying| carrying.instead.take()) {
+                Some(ending) => self.end(session, request, ending).await.map(drop),
+                None => Err(error),
+            };
+        }
+        let Some(collecting) = request.bodies.collecting() else {
+            return super::fakes::send(session, head, body).await;
+        };
+        let Some((mut head, body)) = bodies::fake::collect(session, collecting, head, body).await? else {
+            request.gone = true;
+            return Ok(());
+        };
+        self.finish_head(session, &mut head, request).await?;
+        super::fakes::send(session, head, body).await
     }
 
     async fn answer_natural_failure(&self, session: &mut Session, error: &Error, request: &Request) -> u16 {
@@ -144,6 +218,8 @@ impl Squall {
             return failure.status;
         }
         let sent = async {
+            session::restore(session).await;
+            session.set_keepalive(None);
             let mut head = answer::text_head(failure.status)?;
             self.reveal(request, &mut head)?;
             answer::send(session, head, failure.text.into()).await
@@ -168,8 +244,10 @@ impl ProxyHttp for Squall {
             carrying: None,
             picked: None,
             sent: None,
+            waiting: None,
             natural: None,
             gone: false,
+            bodies: Bodies::default(),
         }
     }
 
@@ -180,7 +258,9 @@ impl ProxyHttp for Squall {
         if session.req_header().version == http::Version::HTTP_10 {
             // Nor does it know interim responses (RFC 9110, section 15.2).
             session.downstream_session.set_ignore_info_resp(true);
+            session.downstream_modules_ctx = http10::modules();
         }
+        heads::forget_own(session);
         self.decide(session, request);
         if let Some(done) = self.before_request(session, request).await? {
             return Ok(done);
@@ -189,28 +269,13 @@ impl ProxyHttp for Squall {
         let Target::Fake(router) = &view.target.as_ref() else {
             return Ok(false);
         };
-        request.sent = Some(Instant::now());
-        let mut header = session.req_header().clone();
-        if let Some(carrying) = &request.carrying {
-            carrying.rewrite_request(&mut header)?;
-        }
-        let Some(response) = super::fakes::ask(session, &header, router, request.client).await? else {
-            request.gone = true;
-            return Ok(true);
-        };
-        request.natural = request.sent.map(|sent| sent.elapsed());
-        let (mut head, body) = response;
-        match self.before_response(session, &mut head, request).await {
-            Ok(()) => super::fakes::send(session, head, body).await?,
-            Err(error) => match request.carrying.as_mut().and_then(|carrying| carrying.instead.take()) {
-                Some(ending) => drop(self.end(session, request, ending).await?),
-                None => return Err(error),
-            },
-        }
+        self.ask_fake(session, router, request).await?;
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
+        upgrade::put_back(session, &mut request.waiting);
+        request.bodies.step_back(session);
         let Target::Real(upstream) = request.view.target.as_ref() else {
             return Err(Error::explain(ErrorType::InternalError, "a fake has no peer"));
         };
@@ -221,25 +286,72 @@ impl ProxyHttp for Squall {
                 "the upstream does not speak http",
             ));
         };
-        request.sent = Some(now);
-        let peer = picked.peer().await;
+        let mut peer = picked.peer().await;
+        if let (Some(carrying), Ok(peer)) = (&request.carrying, &peer) {
+            let upstream = (&**peer, picked.host(), request.view.longest_wait);
+            if request.bodies.send_first(session, carrying, upstream).await? == Copied::ClientGone {
+                request.gone = true;
+                return Err(gone::silence());
+            }
+        }
+        request.sent = Some(Instant::now());
+        if let Ok(peer) = &mut peer
+            && !session.is_body_empty()
+        {
+            picked.wait_for_upload(peer);
+        }
         request.picked = Some(picked);
-        peer
+        let mut peer = peer?;
+        if heads::passes_upgrade(session.req_header()) {
+            peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Preserve;
+        }
+        Ok(peer)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        _request: &mut Request,
+    ) -> Result<()> {
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            // Pingora would write it as a last chunk, and another one behind it.
+            *body = None;
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         upstream_request: &mut RequestHeader,
         request: &mut Request,
     ) -> Result<()> {
-        if let Some(host) = request.picked.as_ref().and_then(Picked::host) {
-            upstream_request.insert_header(http::header::HOST, host)?;
+        if let Some(picked) = &request.picked {
+            match picked.host() {
+                Some(host) => upstream_request.insert_header(http::header::HOST, host)?,
+                None => heads::complete_host(upstream_request, picked.label())?,
+            }
         }
-        match &request.carrying {
-            Some(carrying) => carrying.rewrite_request(upstream_request),
-            None => Ok(()),
+        if let Some(carrying) = &request.carrying {
+            carrying.rewrite_request(upstream_request)?;
+            request.bodies.change_head(upstream_request)?;
         }
+        heads::restore_request(session.req_header(), upstream_request)?;
+        let asks_leave = !request.bodies.continued() && heads::expects_continue(session.req_header());
+        if upstream_request.version == http::Version::HTTP_2 && asks_leave {
+            // The upstream's own leave does not come through over HTTP/2.
+            session.downstream_session.write_continue_response().await?;
+        }
+        // Last: these may exchange the session.
+        if let Some(carrying) = &request.carrying {
+            let body = request.bodies.body();
+            carrying.shape_request(session, &self.holder, &request.view, upstream_request, body)?;
+            request.bodies.step_between(session);
+        }
+        request.waiting = upgrade::stand_in(session, upstream_request);
+        Ok(())
     }
 
     async fn response_filter(
@@ -253,17 +365,24 @@ impl ProxyHttp for Squall {
         {
             return Ok(());
         }
+        upgrade::put_back(session, &mut request.waiting);
+        request.bodies.step_back_if_read(session);
         request.natural = request.sent.map(|sent| sent.elapsed());
         if let Some(picked) = &request.picked {
             picked.report(Outcome::Answered(upstream_response.status.as_u16()), Instant::now());
         }
         self.before_response(session, upstream_response, request).await?;
-        if session.req_header().version == http::Version::HTTP_10 {
-            // HTTP/1.0 knows no chunks (RFC 9112, section 6.1): the body ends with the connection.
-            upstream_response.remove_header(&http::header::TRANSFER_ENCODING);
+        let client = session.req_header();
+        if client.version == http::Version::HTTP_10 && http10::ends_with_connection(&client.method, upstream_response) {
             session.set_keepalive(None);
         }
         gone::close_if_stopping(session);
+        heads::keep_own(session, upstream_response)?;
+        if let Some(carrying) = &request.carrying {
+            request
+                .bodies
+                .hold_response(session, carrying, &self.holder, &request.view);
+        }
         Ok(())
     }
 
@@ -325,6 +444,8 @@ impl ProxyHttp for Squall {
             error_code: status,
             can_reuse_downstream: false,
         };
+        upgrade::put_back(session, &mut request.waiting);
+        request.bodies.step_back(session);
         // Pingora ends the connection after an error, and the client is to know.
         session.set_keepalive(None);
         if let Some(ending) = request.carrying.as_mut().and_then(|carrying| carrying.instead.take()) {
@@ -352,13 +473,22 @@ impl ProxyHttp for Squall {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Request) {
+        upgrade::put_back(session, &mut request.waiting);
+        request.bodies.step_back(session);
+        let handle = Handle::of(session).cloned();
+        let cut = session::restore(session).await;
+        let phase = handle.map(|handle| handle.phase());
         let total = request.started.elapsed();
         let status = session
             .response_written()
             .map_or(NO_STATUS, |head| head.status.as_u16());
         let metrics = &request.view.metrics;
-        if error.is_some_and(|error| *error.esource() == ErrorSource::Downstream) {
-            request.gone = true;
+        match phase {
+            // What looks like a client's leaving was an injected end.
+            Some(Phase::Cut | Phase::Ended) => request.gone = false,
+            Some(Phase::Gone) => request.gone = true,
+            _ if error.is_some_and(|error| *error.esource() == ErrorSource::Downstream) => request.gone = true,
+            _ => {}
         }
         if let Some(counter) = metrics.requests(status) {
             counter.inc();
@@ -387,6 +517,9 @@ impl ProxyHttp for Squall {
         // Places and permits are given back with it.
         drop(carrying);
         request.picked = None;
+        if let Some(real) = cut {
+            session::keep_alive(session, real).await;
+        }
     }
 }
 

@@ -29,7 +29,11 @@ pub(super) async fn serve<A: HttpServerApp>(
     session.set_keepalive(keepalive);
     session.set_keepalive_reuses_remaining(app.server_options().and_then(|options| options.keepalive_request_limit));
     session.set_pipelining_enabled(true);
-    while let Some(reused) = app.process_new_http(session, stop).await {
+    while let Some(reused) = app
+        .process_new_http(session, stop)
+        .await
+        .or_else(|| connection.take_kept())
+    {
         let (mut stream, settings) = reused.consume();
         if !connection.await_request() {
             let _ended_already = stream.shutdown().await;

@@ -13,9 +13,12 @@ use tokio::task::JoinSet;
 
 use super::connection::Connection;
 
-/// Bytes of a request body that a client may send before they are read: per stream, and on the whole connection.
+/// Bytes of a request body that a client may send before they are read. The connection's window has room for every
+/// stream's, so that uploads which nobody reads never stop the others.
 const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// The widest window there is (RFC 9113, section 6.9.1).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
 
 /// Malformed requests after which the whole connection is given up, as Pingora does.
 const MAX_MALFORMED: usize = 32;
@@ -51,7 +54,7 @@ fn options(streams: u32) -> H2Options {
     options
         .max_concurrent_streams(streams)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+        .initial_connection_window_size(STREAM_WINDOW.saturating_mul(streams).min(MAX_WINDOW));
     options
 }
 

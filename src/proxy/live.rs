@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::accept::ListenerOptions;
 use super::connection::{Connection, ListenerInfo};
+use super::gate::Gate;
 use super::tls::ServerTls;
 
 /// The state of one listener, for as long as it or any of its connections lives.
@@ -17,7 +18,7 @@ use super::tls::ServerTls;
 pub(super) struct Shared {
     pub(super) info: Arc<ListenerInfo>,
     pub(super) options: ListenerOptions,
-    pub(super) tls: ArcSwapOption<ServerTls>,
+    pub(super) entrance: ArcSwap<Entrance>,
     /// True once stopped; Pingora wants it in this form.
     pub(super) stop: watch::Sender<bool>,
     /// One for each connection that may still be opened.
@@ -27,6 +28,20 @@ pub(super) struct Shared {
     next_id: AtomicU64,
     /// Told of whatever [`Shared::drained`] waits for.
     changed: Notify,
+}
+
+/// What new connections meet; replaced as a whole, so that each sees one configuration.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    pub(super) tls: Option<Arc<ServerTls>>,
+    pub(super) gate: Option<Gate>,
+}
+
+impl Entrance {
+    pub(super) fn new(tls: Option<ServerTls>, gate: Option<Gate>) -> Arc<Self> {
+        let tls = tls.map(Arc::new);
+        Arc::new(Self { tls, gate })
+    }
 }
 
 #[derive(Debug)]
@@ -40,7 +55,7 @@ impl Shared {
         let limit = options.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             info: Arc::new(ListenerInfo::new(Arc::clone(&options.name))),
-            tls: ArcSwapOption::from(options.tls.clone().map(Arc::new)),
+            entrance: ArcSwap::from(Entrance::new(options.tls.clone(), options.gate.clone())),
             options,
             stop: watch::Sender::new(false),
             permits: Arc::new(Semaphore::new(limit)),

@@ -100,6 +100,7 @@ fn request_id(session: &Session) -> Option<&str> {
     field("x-request-id").or_else(|| field("traceparent").and_then(|value| value.split('-').nth(1)))
 }
 
-fn millis(time: Duration) -> f64 {
+/// Milliseconds, to the microsecond.
+pub(super) fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }

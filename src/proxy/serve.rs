@@ -12,10 +12,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::accept::ListenerOptions;
 use super::connection::Connection;
-use super::live::{Place, Shared};
+use super::gate::Passage;
+use super::live::{Entrance, Place, Shared};
 use super::socket::{Raw, Socket};
 use super::stream::Buffered;
-use super::tls::ServerTls;
+use super::tls::{self, ServerTls};
 use super::{http1, http2};
 
 /// Serves a connection in a task of its own, so that a panic ends this connection alone.
@@ -28,12 +29,12 @@ pub(super) fn spawn<A>(
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let tls = shared.tls.load_full();
+    let entrance = shared.entrance.load_full();
     let socket = Arc::new(socket);
-    let connection = Connection::new(Arc::clone(&shared.info), peer, &socket, tls.is_some());
+    let connection = Connection::new(Arc::clone(&shared.info), peer, &socket, &entrance);
     let place = shared.enlist(&connection, permit);
     let (for_task, for_app) = (Arc::clone(shared), Arc::clone(app));
-    let task = tokio::spawn(run(place, for_task, for_app, socket, Arc::clone(&connection), tls));
+    let task = tokio::spawn(run(place, for_task, for_app, socket, Arc::clone(&connection), entrance));
     connection.set_task(task.abort_handle());
     // Whoever stopped or aborted meanwhile may have looked before this connection was there.
     if shared.aborted() {
@@ -50,7 +51,7 @@ async fn run<A>(
     app: Arc<A>,
     socket: Arc<Socket>,
     connection: Arc<Connection>,
-    tls: Option<Arc<ServerTls>>,
+    entrance: Arc<Entrance>,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
@@ -59,15 +60,53 @@ async fn run<A>(
         handle_digest(&connection),
         socket_digest(&socket, &connection),
     );
-    match tls {
-        Some(tls) => serve_tls(&shared, &app, raw, &connection, &tls).await,
-        None => serve_plain(&shared, &app, raw, &connection).await,
+    let mut passage = entrance
+        .gate
+        .as_ref()
+        .map(|gate| Passage::new(gate, &connection, shared.stop.subscribe()));
+    if let Some(tls) = enter(&shared, &socket, &connection, &entrance, passage.as_mut()).await {
+        match tls {
+            Some(tls) => serve_tls(&shared, &app, raw, &connection, &tls).await,
+            None => serve_plain(&shared, &app, raw, &connection).await,
+        }
     }
+    drop(passage);
     connection.set_over();
     // A client that is gone, or that waits for nothing, needs no goodbye.
     if connection.was_busy() && !connection.was_reset() && !socket.has_ended() {
         socket.finish().await;
     }
+}
+
+/// Lets a connection through its gate; the TLS that it then gets, if any. `None` if it is over.
+async fn enter(
+    shared: &Shared,
+    socket: &Socket,
+    connection: &Connection,
+    entrance: &Entrance,
+    passage: Option<&mut Passage>,
+) -> Option<Option<Arc<ServerTls>>> {
+    let Some(passage) = passage else {
+        return Some(entrance.tls.clone());
+    };
+    if !passage.accepted().await {
+        return None;
+    }
+    let Some(tls) = &entrance.tls else {
+        return connection.await_request().then_some(None);
+    };
+    if passage.minds_handshake() {
+        let mut stop = shared.stop.subscribe();
+        let name = tokio::select! {
+            name = tokio::time::timeout(shared.options.handshake_timeout, tls::server_name(socket)) => name,
+            _ = stop.wait_for(|stop| *stop) => return None,
+        };
+        // A client that leaves, or never begins, is not one to decide about.
+        if !passage.greeted(name.ok()?.ok()?).await {
+            return None;
+        }
+    }
+    Some(Some(passage.tls(Arc::clone(tls))))
 }
 
 async fn serve_tls<A>(shared: &Shared, app: &Arc<A>, raw: Raw, connection: &Arc<Connection>, tls: &ServerTls)

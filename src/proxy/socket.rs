@@ -188,6 +188,15 @@ impl Socket {
         }
     }
 
+    /// Gives back what was read last: the next reads give it again.
+    pub(crate) fn unread(&self, bytes: &[u8]) {
+        let mut ahead = self.ahead.lock();
+        for byte in bytes.iter().rev() {
+            ahead.push_front(*byte);
+        }
+        self.is_ahead.store(!ahead.is_empty(), Ordering::Relaxed);
+    }
+
     /// Reads what has come, and keeps it. False if as much is kept as may be.
     fn read_ahead(&self) -> bool {
         let mut ahead = self.ahead.lock();

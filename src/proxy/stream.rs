@@ -19,6 +19,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::connection::Connection;
+use super::heads::own;
 
 /// What an HTTP/2 client says first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -93,6 +94,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Buffered<T> {
         Poll::Ready(Ok(()))
     }
 
+    /// Takes the head of a response, in which the upstream's own fields replace Pingora's. The write buffer takes it all,
+    /// since a head can't be cut; it is bounded by what Pingora reads as one.
+    fn take_head(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Option<usize> {
+        let head = slices.iter().find(|slice| !slice.is_empty())?;
+        if own::begins_interim_head(head) {
+            return None;
+        }
+        let head_restored = self.connection.take_own()?.restore(head)?;
+        self.pending.extend_from_slice(&head_restored);
+        if self.connection.autoflush() || self.pending.len() > self.capacity {
+            // What does not go now goes with the next write, which comes before anybody waits.
+            let _pending_or_error = self.poll_drain(cx);
+        }
+        Some(head.len())
+    }
+
     /// Writes what is pending and `slices` together; returns how many bytes of the slices were taken.
     fn poll_write_through(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
@@ -143,9 +160,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Buffered<T> {
             }
             return Poll::Ready(Ok(()));
         }
-        if !this.pending.is_empty() {
-            // Whoever reads is about to wait; what was said so far must be heard first. A full socket is no reason
-            // not to read, and an error shows at the next write.
+        if !this.pending.is_empty() || this.connection.autoflush() {
+            // Whoever reads is about to wait; what was said so far must be heard first, and TLS may keep a part of it. A
+            // full socket is no reason not to read, and an error shows at the next write.
             let _pending_or_error = Pin::new(&mut *this).poll_flush(cx);
         }
         let before = buf.filled().len();
@@ -169,6 +186,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
     ) -> Poll<io::Result<usize>> {
         if self.connection.ended() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if self.connection.has_own()
+            && let Some(taken) = self.take_head(cx, slices)
+        {
+            return Poll::Ready(Ok(taken));
         }
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         if self.connection.autoflush() || self.pending.len() + total > self.capacity {

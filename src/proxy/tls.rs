@@ -1,8 +1,13 @@
-//! TLS towards clients: certificates from PEM files, HTTP/2 and HTTP/1.1 by ALPN, mutual TLS if a client CA is given.
+//! TLS towards clients: certificates from PEM files, chosen by the name that a client asks for; HTTP/2 and HTTP/1.1 by
+//! ALPN; mutual TLS if a client CA is given; and certificates that a client must not accept.
+
+mod forge;
+mod hello;
+mod names;
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pingora::listeners::tls::Acceptor;
@@ -11,33 +16,68 @@ use pingora::protocols::tls::TlsStream;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, RootCertStore, ServerConfig};
+
+pub use self::forge::FaultAuthority;
+pub(super) use self::hello::server_name;
+use self::names::{ByName, Name, names_of};
+use crate::fault::certificate::CertificateSpec;
 
 /// The protocols that are offered (RFC 7301), the best first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
+/// A certificate chain (the server's own certificate first) and its private key, both PEM files (PKCS#8, PKCS#1 or SEC1
+/// for the key; one file may hold both).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The chain.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
 /// A server's side of TLS, ready for handshakes. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerTls {
+    config: Arc<ServerConfig>,
     acceptor: Arc<Acceptor>,
+    /// What its certificates are for.
+    names: Arc<[Name]>,
 }
 
 impl ServerTls {
-    /// Loads a certificate chain (the server's own certificate first) and its private key, both PEM (PKCS#8, PKCS#1
-    /// or SEC1 for the key; one file may hold both). With `client_ca`, only clients that show a certificate issued by
-    /// one of the authorities in that file are let in.
+    /// Loads one certificate: see [`ServerTls::load_all`].
+    ///
+    /// # Errors
+    /// A sentence that names the file and what is wrong with it.
+    pub fn load(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Self, String> {
+        let pair = Pair {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        };
+        Self::load_all(&[pair], client_ca)
+    }
+
+    /// Loads certificates with their keys. A client gets the one with the name that it asks for (SNI), exact names before
+    /// wildcards; who asks for none of them, or for nothing, gets the first. With `client_ca`, only clients that show a
+    /// certificate issued by one of the authorities in that file are let in.
     ///
     /// TLS 1.2 and 1.3. A certificate that is not valid at present is logged, not refused: that may be the test.
     ///
     /// # Errors
     /// A sentence that names the file and what is wrong with it.
-    pub fn load(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Self, String> {
+    pub fn load_all(pairs: &[Pair], client_ca: Option<&Path>) -> Result<Self, String> {
         let provider = crypto_provider();
-        let chain = certificates(certificate)?;
-        warn_if_not_valid_now(&chain, certificate, &provider);
-        let private_key = PrivateKeyDer::from_pem_file(key).map_err(|error| pem_error(key, "private key", &error))?;
+        let mut certificates = ByName::default();
+        let mut names = Vec::new();
+        for pair in pairs {
+            let certified = pair.load(&provider)?;
+            let own = certified.end_entity_cert().map(names_of).unwrap_or_default();
+            certificates.add(certified, &own);
+            names.extend(own.into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+        }
 
         let broken = |error: rustls::Error| format!("TLS can't be set up: {error}");
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -53,13 +93,43 @@ impl ServerTls {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let certified = CertifiedKey::from_der(chain, private_key, &provider)
-            .map_err(|error| key_error(&error, certificate, key))?;
-        let mut config = builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
+        let mut config = builder.with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(Self {
-            acceptor: Arc::new(Acceptor::from_server_config(Arc::new(config))),
-        })
+        Ok(Self::new(config, names.into()))
+    }
+
+    fn new(config: ServerConfig, names: Arc<[Name]>) -> Self {
+        let config = Arc::new(config);
+        Self {
+            acceptor: Arc::new(Acceptor::from_server_config(Arc::clone(&config))),
+            config,
+            names,
+        }
+    }
+
+    /// The same, for one handshake, with a certificate that the client must not accept. It is made for the names of the
+    /// real ones, and for `asked`, the one that the client asks for. No session is resumed, so the client gets to see it.
+    ///
+    /// # Errors
+    /// A sentence; nothing in a configuration or in traffic leads to one.
+    pub(super) fn faulty(
+        &self,
+        what: CertificateSpec,
+        asked: Option<&str>,
+        authority: &FaultAuthority,
+    ) -> Result<Self, String> {
+        let mut names = self.names.to_vec();
+        if let Some(asked) = asked
+            && !names.iter().any(|name| name.covers(asked))
+        {
+            names.push(Name::Dns(asked.into()));
+        }
+        let certified = authority.issue(what, &names, &crypto_provider())?;
+        let mut config = ServerConfig::clone(&self.config);
+        config.cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(certified));
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self::new(config, Arc::clone(&self.names)))
     }
 
     /// Shakes hands with a client. There is no time limit here.
@@ -68,6 +138,16 @@ impl ServerTls {
     /// Whatever the client or rustls found wrong; the client has been told by an alert.
     pub(super) async fn accept<S: IO + 'static>(&self, stream: S) -> Result<TlsStream<S>, Box<pingora::Error>> {
         self.acceptor.tls_handshake(stream).await
+    }
+}
+
+impl Pair {
+    fn load(&self, provider: &Arc<CryptoProvider>) -> Result<CertifiedKey, String> {
+        let Pair { certificate, key } = self;
+        let chain = certificates(certificate)?;
+        warn_if_not_valid_now(&chain, certificate, provider);
+        let private_key = PrivateKeyDer::from_pem_file(key).map_err(|error| pem_error(key, "private key", &error))?;
+        CertifiedKey::from_der(chain, private_key, provider).map_err(|error| key_error(&error, certificate, key))
     }
 }
 

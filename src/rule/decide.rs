@@ -3,25 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::draw::{Draw, KeyHash, RuleSeed};
 use super::head::Head;
 use super::index::Index;
 use super::matcher::Condition;
 use super::plan::{Action, Effect, Hit, Plan};
 use super::requested::Requested;
+use super::stage::Stage;
 use super::state::{Memory, RuleState};
 use super::when::{Reason, When};
 use crate::fault::abort::{Abort, GrpcStatus};
-use crate::fault::delay::{Delay, DelayDraw};
+use crate::fault::delay::{Delay, DelayDraw, MessageWaits};
+use crate::fault::place::Parts;
 use crate::fault::quota::Quota;
 use crate::fault::{Before, Fault};
 use crate::metrics::RuleMetrics;
+use crate::shape::{Act, Direction, Pace, Scope};
 
 /// A rule, compiled.
 #[derive(Debug)]
 pub struct Rule {
     /// Its name.
     pub name: Arc<str>,
+    /// What it decides about.
+    pub stage: Stage,
     /// The listeners that it belongs to; `None`: all.
     pub listeners: Option<Vec<String>>,
     /// `false`: never drawn.
@@ -224,19 +231,20 @@ impl Plan {
                 head,
                 memory,
             };
-            let effect = match &requested {
-                None => asking.effect(&fault.fault),
-                Some(requested) => asking.requested(&fault.fault, requested),
+            let effects = match &requested {
+                None => asking.effects(&fault.fault),
+                Some(requested) => asking.requested(&fault.fault, requested).into_iter().collect(),
             };
-            let Some(effect) = effect else { continue };
-            let terminal = effect.is_terminal() && !rule.shadow;
-            self.actions.push(Action {
-                hit,
-                fault: fault.position as usize,
-                effect,
-            });
-            if terminal {
-                return true;
+            for effect in effects {
+                let terminal = effect.is_terminal() && !rule.shadow;
+                self.actions.push(Action {
+                    hit,
+                    fault: fault.position as usize,
+                    effect,
+                });
+                if terminal {
+                    return true;
+                }
             }
         }
         false
@@ -253,13 +261,20 @@ struct Asking<'a, 'h, M> {
 }
 
 impl<M: Memory> Asking<'_, '_, M> {
+    /// What the fault does, in order: one effect, and two only for a profile.
+    fn effects(&self, fault: &Fault) -> SmallVec<[Effect; 2]> {
+        match fault {
+            Fault::Profile(profile) => smallvec![
+                self.delay(&profile.delay, Duration::MAX),
+                self.shape(&profile.bandwidth.parts())
+            ],
+            fault => self.effect(fault).into_iter().collect(),
+        }
+    }
+
     fn effect(&self, fault: &Fault) -> Option<Effect> {
         Some(match fault {
-            Fault::Delay(delay) => Effect::Wait {
-                before: delay.before(),
-                mode: delay.mode(),
-                time: self.sample(delay),
-            },
+            Fault::Delay(delay) => self.delay(delay, Duration::MAX),
             Fault::Abort(abort) => self.abort(abort),
             Fault::Close(close) => Effect::Close { before: close.before },
             Fault::Reset(reset) => Effect::Reset {
@@ -268,21 +283,52 @@ impl<M: Memory> Asking<'_, '_, M> {
             },
             Fault::Hang(hang) => Effect::Hang {
                 limit: hang.limit.map(crate::config::units::Time::get),
+                before: hang.before,
             },
             Fault::Quota(quota) => self.quota(quota),
             Fault::Concurrency(station) => Effect::Queue(station.clone()),
             Fault::Rewrite(rewrite) => Effect::Rewrite(rewrite.clone()),
+            Fault::Bandwidth(bandwidth) => self.shape(&bandwidth.parts()),
+            Fault::Shape(parts) => self.shape(parts),
+            Fault::Duplicate(limit) => Effect::Duplicate { limit: *limit },
+            Fault::Certificate(certificate) => Effect::Certificate(*certificate),
+            Fault::Profile(_) => return None,
         })
     }
 
-    fn sample(&self, delay: &Delay) -> Duration {
-        let draw = DelayDraw {
+    fn shape(&self, parts: &Parts) -> Effect {
+        Effect::Shape(parts.drawn(self.drawn.draw, self.position))
+    }
+
+    /// A wait before the request, the response, a body or each message, none longer than `longest`.
+    fn delay(&self, delay: &Arc<Delay>, longest: Duration) -> Effect {
+        let act = match delay.before() {
+            Before::Body => Act::Hold(self.sample(delay).min(longest)),
+            Before::Message => {
+                Act::HoldMessages(Arc::new(MessageWaits::new(delay.clone(), self.delay_draw(), longest)))
+            }
+            before => {
+                return Effect::Wait {
+                    before,
+                    mode: delay.mode(),
+                    time: self.sample(delay).min(longest),
+                };
+            }
+        };
+        self.shape(&Parts::one(delay.direction(), act))
+    }
+
+    fn delay_draw(&self) -> DelayDraw {
+        DelayDraw {
             rule: self.rule.seed,
             draw: self.drawn.draw,
             ordinal: self.drawn.ordinal,
             index: self.position,
-        };
-        delay.sample(draw, self.memory.since(self.rule))
+        }
+    }
+
+    fn sample(&self, delay: &Delay) -> Duration {
+        delay.sample(self.delay_draw(), self.memory.since(self.rule))
     }
 
     fn abort(&self, abort: &Abort) -> Effect {
@@ -322,11 +368,13 @@ impl<M: Memory> Asking<'_, '_, M> {
             return None;
         }
         match fault {
-            Fault::Delay(delay) => Some(Effect::Wait {
-                before: delay.before(),
-                mode: delay.mode(),
-                time: requested.delay?.min(self.sample(delay)),
-            }),
+            Fault::Delay(delay) => Some(self.delay(delay, requested.delay?)),
+            Fault::Bandwidth(bandwidth) => {
+                // The rule's rate is the strongest fault that it allows: nobody is made slower than that.
+                let rate = requested.response_rate?.max(bandwidth.response()?.rate);
+                let scope = Scope::Request;
+                Some(self.shape(&Parts::one(Direction::Response, Act::Pace(Pace { rate, scope }))))
+            }
             Fault::Abort(abort) => {
                 if let Some(code) = requested.abort_grpc {
                     let message = "fault requested by the caller".to_owned();

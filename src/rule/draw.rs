@@ -86,6 +86,13 @@ pub enum Purpose {
     Delay = 3,
     /// The innovations of correlated delays; the index is the fault's position in its rule.
     Correlation = 4,
+    /// Which bytes of a body are changed, and to what; the index is the fault's position in its rule.
+    Corrupt = 5,
+    /// Which messages of a stream are meant; the index is the fault's position in its rule.
+    Messages = 6,
+    /// How long the messages of a stream wait; the index is the fault's position in its rule for the seed of a stream, and
+    /// 0 for the messages' own draws.
+    MessageDelay = 7,
 }
 
 /// One request's random decision in one rule. Shown as 16 hexadecimal digits, as in the `Squall-Fault` header.
@@ -193,6 +200,12 @@ mod tests {
         assert_eq!(draw.stream(Purpose::Delay, 0), 0xcc15_e700_02db_328f);
         assert_eq!(draw.stream(Purpose::Delay, 1), 0x922b_defc_8265_2921);
         assert_eq!(draw.stream(Purpose::Correlation, 0), 0xb75e_9d43_4121_ae06);
+        let streams =
+            [Purpose::Corrupt, Purpose::Messages, Purpose::MessageDelay].map(|purpose| draw.stream(purpose, 1));
+        assert_eq!(
+            streams,
+            [4053832726108370037, 12551479477877718399, 7705746660530669698]
+        );
         assert_eq!(draw.unit(Purpose::Delay, 0), 0.7972092032458534);
         let fired: String = ordinals(42, "checkout is slow", 64)
             .map(|draw| if draw.fires(125_000) { '1' } else { '0' })

@@ -5,6 +5,7 @@
 //! ([`Peek`]), so it cannot say anything else. It changes nothing, counts nothing, and reads no clock.
 
 mod effect;
+mod shape;
 mod steps;
 mod text;
 
@@ -18,6 +19,7 @@ use serde::Serialize;
 use super::decide::{Drawn, Rule};
 use super::head::Head;
 use super::plan::Plan;
+use super::stage::Stage;
 use super::state::Peek;
 use super::when::{Reason, percent_fraction};
 use crate::config::snapshot::{Listener, Snapshot};
@@ -109,6 +111,14 @@ pub enum Verdict {
     },
     /// The rule is `enabled: false`.
     Disabled,
+    /// The rule is about connections, and may hit the one that the request comes on.
+    Connection {
+        /// When it is decided: `connection` or `handshake`.
+        #[serde(serialize_with = "stage_name")]
+        before: Stage,
+        /// The names of its faults.
+        faults: Vec<&'static str>,
+    },
     /// At least one condition of `match` does not hold.
     NoMatch {
         /// These, in words.
@@ -180,9 +190,22 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         &asked.headers,
         client,
     );
+    // A connection has neither fields nor X-Forwarded-For. The name that a client asks for is the one that it sends later,
+    // and no address (RFC 6066, section 3).
+    let fields = HeaderMap::new();
+    let name = Some(head.host()).filter(|host| host.parse::<IpAddr>().is_err());
+    let connection = Head::new(
+        &asked.method,
+        "",
+        Some(name.unwrap_or("")),
+        &fields,
+        asked.client.map(|client| client.to_canonical()),
+    );
     let mut explaining = Explaining {
         listener: &listener.name,
+        tls: listener.tls.is_some(),
         head: &head,
+        connection: &connection,
         memory: Peek {
             now,
             ordinal: asked.ordinal,
@@ -232,7 +255,10 @@ impl Explanation {
 /// Going through the rules as deciding does, and noting what they say.
 struct Explaining<'a> {
     listener: &'a str,
+    tls: bool,
     head: &'a Head<'a>,
+    /// What is known of the connection before it has a request.
+    connection: &'a Head<'a>,
     memory: Peek,
     longest_wait: Duration,
     plan: Plan,
@@ -259,6 +285,9 @@ impl Explaining<'_> {
         if !rule.enabled {
             return Verdict::Disabled;
         }
+        if rule.stage != Stage::Request {
+            return self.connection(rule);
+        }
         if !rule.condition.matches(self.head) {
             return Verdict::NoMatch {
                 failed: rule.condition.failures(self.head),
@@ -284,6 +313,21 @@ impl Explaining<'_> {
                     faults,
                 }
             }
+        }
+    }
+
+    /// What can be said of a rule that is decided before there is a request: its draws count connections.
+    fn connection(&self, rule: &Rule) -> Verdict {
+        let mut failed = rule.condition.failures(self.connection);
+        if rule.stage == Stage::Handshake && !self.tls {
+            failed.push("a TLS handshake: the listener has no `tls`".to_owned());
+        }
+        match failed.is_empty() {
+            false => Verdict::NoMatch { failed },
+            true => Verdict::Connection {
+                before: rule.stage,
+                faults: rule.faults().map(|fault| fault.name).collect(),
+            },
         }
     }
 
@@ -342,6 +386,10 @@ impl OutcomeExplained {
             weights,
         })
     }
+}
+
+fn stage_name<S: serde::Serializer>(stage: &Stage, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(stage.name())
 }
 
 fn shown(value: &HeaderValue) -> String {

@@ -9,6 +9,7 @@ pub mod matcher;
 pub mod plan;
 pub mod remembered;
 pub mod requested;
+pub mod stage;
 pub mod state;
 pub mod text;
 pub mod when;

@@ -9,10 +9,12 @@ use smallvec::SmallVec;
 use super::decide::Rule;
 use crate::fault::Before;
 use crate::fault::abort::{Answer, GrpcStatus};
+use crate::fault::certificate::CertificateSpec;
 use crate::fault::concurrency::Station;
 use crate::fault::delay::Mode;
 use crate::fault::quota::QuotaHeaders;
 use crate::fault::rewrite::Rewrite;
+use crate::shape::Part;
 
 /// What happens to a request, in order.
 #[derive(Debug, Default)]
@@ -89,13 +91,24 @@ pub enum Effect {
     Hang {
         /// But for this long at most.
         limit: Option<Duration>,
+        /// From when on.
+        before: Before,
     },
+    /// Present a certificate that the client must not accept.
+    Certificate(CertificateSpec),
     /// Wait for a place at an overloaded server.
     Queue(Arc<Station>),
     /// Add fields to the response.
     Fields(QuotaHeaders),
-    /// Change the heads.
+    /// Change heads and bodies.
     Rewrite(Arc<Rewrite>),
+    /// Shape the bytes of the request's or the response's body.
+    Shape(SmallVec<[Part; 2]>),
+    /// Send the request to the upstream twice.
+    Duplicate {
+        /// If its body has at most so many bytes.
+        limit: usize,
+    },
     /// The fault cannot be applied to this request, for this reason.
     Skip(&'static str),
 }
@@ -120,10 +133,14 @@ impl Effect {
             | Effect::Answer { before, .. }
             | Effect::Grpc { before, .. }
             | Effect::Close { before }
-            | Effect::Reset { before, .. } => *before,
-            Effect::Hang { .. } | Effect::Queue(_) | Effect::Skip(_) => Before::Request,
+            | Effect::Reset { before, .. }
+            | Effect::Hang { before, .. } => *before,
+            Effect::Queue(station) => station.before,
+            Effect::Certificate(_) => Before::Handshake,
+            Effect::Duplicate { .. } | Effect::Skip(_) => Before::Request,
+            Effect::Shape(_) => Before::Body,
             Effect::Fields(_) => Before::Response,
-            Effect::Rewrite(rewrite) if rewrite.request.is_empty() => Before::Response,
+            Effect::Rewrite(rewrite) if !rewrite.touches_request() => Before::Response,
             Effect::Rewrite(_) => Before::Request,
         }
     }

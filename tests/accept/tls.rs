@@ -174,7 +174,7 @@ async fn certificates_can_be_replaced() {
     let (address, listener, _) = start_tls(&server.tls);
     let mut stream = dial(address, client_config(&old, None, &[])).await.unwrap();
     ask(&mut stream, "/hello").await.unwrap();
-    listener.replace_tls(Some(successor.tls));
+    listener.replace(Some(successor.tls), None);
     ask(&mut stream, "/hello").await.unwrap();
     assert!(dial(address, client_config(&old, None, &[])).await.is_err());
     dial(address, client_config(&new, None, &[])).await.unwrap();

@@ -34,6 +34,7 @@ impl DelaySpec {
     /// bound, the samples file can't be read or is wrong, the options contradict each other. The text says what would be
     /// valid.
     pub fn compile_within(&self, base_dir: &Path, read: ReadFile<'_>, bound: Duration) -> Result<Delay, String> {
+        let before = self.phase()?;
         self.check_bound(bound)?;
         let longest = self.max.map_or(bound, Time::get);
         let source = match &self.distribution {
@@ -51,7 +52,8 @@ impl DelaySpec {
         Ok(Delay {
             source: self.correlate(source)?,
             longest,
-            before: self.phase()?,
+            before,
+            direction: self.direction.unwrap_or_default(),
             mode: self.mode,
             description: self.describe(),
         })
@@ -90,13 +92,33 @@ impl DelaySpec {
     }
 
     fn phase(&self) -> Result<Before, String> {
-        match (self.mode, self.before) {
+        let stated = self.before;
+        if self.direction.is_some() && !matches!(stated, Some(Before::Body | Before::Message)) {
+            return Err("`direction` goes with `before: body` or `before: message`".to_owned());
+        }
+        if stated == Some(Before::Message) && matches!(self.distribution, DistributionSpec::Wave(_)) {
+            return Err(
+                "a wave follows the clock, but how long a message waits depends on its number alone; \
+                 take another distribution, or `before: body`"
+                    .to_owned(),
+            );
+        }
+        match (self.mode, stated) {
             (Mode::Add, before) => Ok(before.unwrap_or(Before::Request)),
             (mode, Some(Before::Request)) => Err(format!(
                 "mode {mode} compares with the time that the upstream took, which is known only before the response; \
                  write `before: response` or leave it out"
             )),
-            (_, _) => Ok(Before::Response),
+            (mode, Some(before @ (Before::Body | Before::Message))) => Err(format!(
+                "mode {mode} makes the response begin later, and before the {} it has begun already; \
+                 leave `mode` out, or write `before: response`",
+                before.name()
+            )),
+            (mode, Some(before @ (Before::Connection | Before::Handshake))) => Err(format!(
+                "mode {mode} is about a request, and before the {} there is none; leave `mode` out",
+                before.name()
+            )),
+            (_, Some(Before::Response) | None) => Ok(Before::Response),
         }
     }
 }

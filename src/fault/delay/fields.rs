@@ -18,6 +18,7 @@ use super::spec::{
     SamplesSpec,
 };
 use crate::config::units::{Percentage, Time};
+use crate::shape::Direction;
 
 /// The long form: exactly one distribution, with options.
 #[derive(Debug, Clone, Default, Serialize, serde::Deserialize, JsonSchema)]
@@ -57,6 +58,9 @@ pub(super) struct DelayFields {
     /// What the delay holds up; the request by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<Before>,
+    /// Whose body or messages wait, with `before: body` and `before: message`; the response's by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direction: Option<Direction>,
     /// How the delay relates to the time that passes anyway.
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<Mode>,
@@ -94,6 +98,7 @@ impl TryFrom<DelayFields> for DelaySpec {
             max: fields.max,
             correlation: fields.correlation,
             before: fields.before,
+            direction: fields.direction,
             mode: fields.mode.unwrap_or_default(),
         })
     }
@@ -105,6 +110,7 @@ impl From<DelaySpec> for DelayFields {
             max: spec.max,
             correlation: spec.correlation,
             before: spec.before,
+            direction: spec.direction,
             mode: (spec.mode != Mode::Add).then_some(spec.mode),
             ..Self::default()
         };

@@ -264,20 +264,41 @@ impl<'de> Deserialize<'de> for Before {
             type Value = Before;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("request or response")
+                f.write_str("a moment such as request or response")
             }
 
             fn visit_str<E: Error>(self, name: &str) -> Result<Before, E> {
-                match name {
-                    "request" => Ok(Before::Request),
-                    "response" => Ok(Before::Response),
-                    "body" => Err(E::custom(
-                        "`before: body` is not there yet: this version injects no faults into bodies; use request or response",
-                    )),
-                    other => Err(E::unknown_variant(other, &["request", "response"])),
-                }
+                let name = if name == "event" { "message" } else { name };
+                Before::ALL
+                    .into_iter()
+                    .find(|before| before.name() == name)
+                    .ok_or_else(|| E::unknown_variant(name, &BEFORE_NAMES))
             }
         }
         deserializer.deserialize_str(Name)
+    }
+}
+
+/// All that `before` may say, in the order of a request's life; `event` is another word for `message`.
+const BEFORE_NAMES: [&str; 7] = [
+    "request",
+    "response",
+    "body",
+    "message",
+    "event",
+    "connection",
+    "handshake",
+];
+
+impl JsonSchema for Before {
+    fn schema_name() -> Cow<'static, str> {
+        "Before".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "When in a request's life a fault acts; each fault takes some of these.",
+            "enum": BEFORE_NAMES,
+        })
     }
 }

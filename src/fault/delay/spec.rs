@@ -11,6 +11,7 @@ use crate::config::units::{Percentage, Time};
 use crate::fault::distribution::percentiles::Percentile;
 use crate::fault::distribution::samples::{Column, SampleUnit};
 use crate::fault::distribution::wave::WaveShape;
+use crate::shape::Direction;
 
 /// A `delay` as it is typed: one distribution, and options beside it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +25,8 @@ pub struct DelaySpec {
     pub correlation: Option<Percentage>,
     /// What the delay holds up. Absent: the request, or the response where the mode needs it.
     pub before: Option<Before>,
+    /// Whose body or messages wait, with `before: body` and `before: message`. Absent: the response's.
+    pub direction: Option<Direction>,
     /// How the delay relates to the time that passes anyway.
     pub mode: Mode,
 }
@@ -132,7 +135,7 @@ pub struct WaveSpec {
 }
 
 /// When in a request's life a fault acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Before {
     /// Before the request goes to the upstream.
@@ -140,6 +143,62 @@ pub enum Before {
     Request,
     /// After the head of the upstream's response has arrived, before it goes to the client.
     Response,
+    /// After the head was sent, before the body's first byte.
+    Body,
+    /// Before each message of a stream: SSE event, line of NDJSON, WebSocket or gRPC message.
+    Message,
+    /// When a connection is accepted, before anything is read from it.
+    Connection,
+    /// Before the TLS handshake is answered.
+    Handshake,
+}
+
+impl Before {
+    /// All of them.
+    pub const ALL: [Before; 6] = [
+        Before::Request,
+        Before::Response,
+        Before::Body,
+        Before::Message,
+        Before::Connection,
+        Before::Handshake,
+    ];
+
+    /// Those at which an ending can strike.
+    pub const ENDINGS: [Before; 4] = [Before::Request, Before::Response, Before::Connection, Before::Handshake];
+
+    /// Whether it comes before there is a request.
+    pub fn is_early(self) -> bool {
+        matches!(self, Before::Connection | Before::Handshake)
+    }
+
+    /// The name in YAML.
+    pub fn name(self) -> &'static str {
+        match self {
+            Before::Request => "request",
+            Before::Response => "response",
+            Before::Body => "body",
+            Before::Message => "message",
+            Before::Connection => "connection",
+            Before::Handshake => "handshake",
+        }
+    }
+
+    /// This moment, if it is one of those at which the fault can act.
+    ///
+    /// # Errors
+    /// It is not; the text lists those that are valid.
+    pub fn one_of(self, fault: &str, valid: &[Before]) -> Result<Before, String> {
+        if valid.contains(&self) {
+            return Ok(self);
+        }
+        let names: Vec<&str> = valid.iter().map(|before| before.name()).collect();
+        Err(format!(
+            "`{fault}` can't act before the {}; `before` is one of: {}",
+            self.name(),
+            names.join(", ")
+        ))
+    }
 }
 
 /// How a delay relates to the time that passes anyway.
@@ -191,6 +250,7 @@ impl From<DistributionSpec> for DelaySpec {
             max: None,
             correlation: None,
             before: None,
+            direction: None,
             mode: Mode::Add,
         }
     }
@@ -206,9 +266,17 @@ impl DelaySpec {
         if let Some(correlation) = self.correlation {
             text += &format!(", correlation {correlation}");
         }
+        let whose = match self.direction.unwrap_or_default() {
+            Direction::Response => "response",
+            Direction::Request => "request",
+        };
         match (self.mode, self.before) {
             (Mode::Add, Some(Before::Response)) => text += ", before the response",
-            (Mode::Add, _) => {}
+            (Mode::Add, Some(Before::Body)) => text += &format!(", before the body of the {whose}"),
+            (Mode::Add, Some(Before::Message)) => text += &format!(", before each message of the {whose}"),
+            (Mode::Add, Some(Before::Connection)) => text += ", before the connection",
+            (Mode::Add, Some(Before::Handshake)) => text += ", before the handshake",
+            (Mode::Add, Some(Before::Request) | None) => {}
             (mode, _) => text += &format!(", mode {mode}"),
         }
         text

@@ -100,6 +100,15 @@ fn every_form_is_read_and_described() {
             "exponential(mean 1s), correlation 80%",
         ),
         ("{fixed: 1s, before: response}", "1s, before the response"),
+        ("{fixed: 1s, before: body}", "1s, before the body of the response"),
+        (
+            "{uniform: [50ms, 150ms], before: event, direction: request}",
+            "uniform(50ms to 150ms), before each message of the request",
+        ),
+        (
+            "{exponential: {mean: 1s}, correlation: 80%, before: message}",
+            "exponential(mean 1s), correlation 80%, before each message of the response",
+        ),
         ("{fixed: 1s, mode: floor}", "1s, mode floor"),
         ("{fixed: 1s, mode: total, before: response}", "1s, mode total"),
     ];
@@ -129,7 +138,7 @@ fn the_schema_admits_what_is_read() {
     ] {
         assert!(text.contains(&format!("\"{name}\"")), "{name}");
     }
-    assert!(!text.contains("\"body\""));
+    assert!(text.contains("\"body\"") && text.contains("\"event\""));
 }
 
 #[test]
@@ -168,11 +177,11 @@ fn wrong_forms_say_what_would_be_valid() {
     refused("{samples: ''}", "the samples file has no name");
     refused("{wave: {shape: round, period: 1s, max: 1s}}", "unknown variant `round`");
     refused("{wave: []}", "1 to 16 waves");
-    refused("{fixed: 1s, before: body}", "injects no faults into bodies");
     refused(
         "{fixed: 1s, before: lunch}",
-        "unknown variant `lunch`, expected `request` or `response`",
+        "unknown variant `lunch`, expected one of `request`, `response`, `body`, `message`",
     );
+    refused("{fixed: 1s, direction: up}", "unknown variant `up`");
     refused("{fixed: 1s, mode: minus}", "unknown variant `minus`");
 }
 
@@ -211,6 +220,23 @@ fn contradictions_say_what_would_be_valid() {
         "mode floor compares with the time that the upstream took",
     );
     refused("{fixed: 1s, mode: total, before: request}", "write `before: response`");
+    refused(
+        "{fixed: 1s, mode: floor, before: body}",
+        "mode floor makes the response begin later, and before the body it has begun already",
+    );
+    refused("{fixed: 1s, mode: total, before: message}", "leave `mode` out");
+    refused(
+        "{wave: {shape: sine, period: 1m, max: 1s}, before: message}",
+        "a wave follows the clock",
+    );
+    refused(
+        "{fixed: 1s, direction: request}",
+        "`direction` goes with `before: body`",
+    );
+    refused(
+        "{fixed: 1s, direction: request, before: response}",
+        "`direction` goes with `before: body`",
+    );
 }
 
 #[test]
@@ -219,6 +245,8 @@ fn the_phase_follows_the_mode() {
     assert_eq!(phase("1s"), Before::Request);
     assert_eq!(phase("{fixed: 1s, mode: add}"), Before::Request);
     assert_eq!(phase("{fixed: 1s, before: response}"), Before::Response);
+    assert_eq!(phase("{fixed: 1s, before: body}"), Before::Body);
+    assert_eq!(phase("{fixed: 1s, before: event}"), Before::Message);
     assert_eq!(phase("{fixed: 1s, mode: floor}"), Before::Response);
     assert_eq!(phase("{fixed: 1s, mode: total}"), Before::Response);
 }

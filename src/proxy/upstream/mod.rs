@@ -160,6 +160,13 @@ impl Picked {
         }
     }
 
+    /// Lets a request with a body take its time, unless the configuration says otherwise.
+    pub fn wait_for_upload(&self, peer: &mut HttpPeer) {
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.wait_for_upload(peer);
+        }
+    }
+
     /// The `Host` header (or `:authority`) to send; `None` sends the client's.
     pub fn host(&self) -> Option<&HeaderValue> {
         self.endpoint().and_then(Endpoint::host)

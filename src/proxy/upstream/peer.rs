@@ -28,6 +28,9 @@ const H2_STREAMS_MAX: u32 = 100;
 /// Wide enough for every stream's window, so that stalled streams never stop the others.
 const H2_CONNECTION_WINDOW_BYTES: u32 = H2_STREAM_WINDOW_BYTES * H2_STREAMS_MAX;
 
+/// The default of `timeouts.read` for requests with a body over HTTP/2.
+const H2_UPLOAD_READ: Duration = Duration::from_secs(60 * 60);
+
 /// Everything but the place that the endpoints of an upstream have in common.
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -75,6 +78,8 @@ pub(super) struct Timeouts {
     pub(super) connect: Duration,
     /// Between two pieces of an answer, and before the first.
     pub(super) read: Option<Duration>,
+    /// The configuration does not say `read`.
+    pub(super) read_is_default: bool,
     /// For a piece of a request.
     pub(super) write: Option<Duration>,
     /// How long an idle connection is kept; zero never uses one twice.
@@ -88,6 +93,8 @@ pub(super) struct Endpoint {
     host: Option<HeaderValue>,
     template: HttpPeer,
     resolver: Option<Arc<Resolver>>,
+    /// See [`Endpoint::wait_for_upload`].
+    waits_for_uploads: bool,
     /// Makes each connection the only one of its kind where `idle` is zero.
     single_use: Option<AtomicU64>,
 }
@@ -118,6 +125,8 @@ impl Endpoint {
             host: host_header(target, settings)?,
             template,
             resolver,
+            waits_for_uploads: settings.timeouts.read_is_default
+                && matches!(settings.protocol, Protocol::H2 | Protocol::H2c),
             single_use: settings.timeouts.idle.is_zero().then(AtomicU64::default),
         })
     }
@@ -137,6 +146,15 @@ impl Endpoint {
             peer.group_key = peer.group_key.wrapping_add(number);
         }
         Ok(peer)
+    }
+
+    /// Lets a request with a body take its time. Over HTTP/1, Pingora's wait for the answer begins anew with each piece of
+    /// the body; over HTTP/2 it goes on while the body is sent, and would end any upload that takes longer. What the
+    /// configuration says holds all the same.
+    pub(super) fn wait_for_upload(&self, peer: &mut HttpPeer) {
+        if self.waits_for_uploads {
+            peer.options.read_timeout = Some(H2_UPLOAD_READ);
+        }
     }
 
     /// The `Host` header to send, or `None` to send the client's.

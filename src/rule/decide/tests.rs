@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, Method};
@@ -9,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::rule::head::Head;
 use crate::rule::plan::{Effect, Plan};
 use crate::rule::state::{Live, Peek};
+use crate::shape::{Act, Pace, Scope};
 
 const TOP: &str =
     "seed: 42\nlisteners:\n  web: {address: 127.0.0.1:8080, upstream: e}\nupstreams:\n  e: {fake: echo}\nrules:\n";
@@ -52,8 +54,11 @@ fn effects(plan: Option<&Plan>) -> Vec<String> {
         Effect::Reset { code, .. } => format!("reset {code}"),
         Effect::Hang { .. } => "hang".into(),
         Effect::Queue(_) => "queue".into(),
+        Effect::Certificate(certificate) => certificate.describe().into(),
         Effect::Fields(_) => "fields".into(),
         Effect::Rewrite(_) => "rewrite".into(),
+        Effect::Shape(parts) => format!("{parts:?}"),
+        Effect::Duplicate { .. } => "duplicate".into(),
         Effect::Skip(reason) => format!("skip {reason}"),
     };
     plan.map(|plan| plan.actions.iter().map(|action| short(&action.effect)).collect())
@@ -233,6 +238,110 @@ fn other_rules_change_no_draw() {
         }
     }
     assert!(compared > 300, "{compared}");
+}
+
+#[test]
+fn body_faults_become_parts() {
+    let rules = "  - name: a\n    faults:\n      - truncate: 3 events\n      - {delay: {fixed: 1s, before: body, direction: request}}\n      - {drop: {every: 3}}\n      - {duplicate: {}}\n      - {duplicate: {every: 2}}\n";
+    check(
+        rules,
+        &[],
+        &[
+            "[Part { direction: Response, act: Cut(Cut { after: Messages(3), end: Close }) }]",
+            "[Part { direction: Request, act: Hold(1s) }]",
+            "[Part { direction: Response, act: Drop(Every(3)) }]",
+            "duplicate",
+            "[Part { direction: Response, act: Repeat(Every(2)) }]",
+        ],
+    );
+}
+
+#[test]
+fn a_profile_is_one_fault_with_two_effects() {
+    let snapshot = load("  - {name: a, faults: [{delay: 1s}, {profile: 3g}]}\n");
+    let plan = decide(&snapshot, &[]).unwrap();
+    let faults: Vec<usize> = plan.actions.iter().map(|action| action.fault).collect();
+    assert_eq!(faults, [0, 1, 1]);
+    assert_eq!(
+        effects(Some(&plan))[1..],
+        [
+            "wait 250ms",
+            "[Part { direction: Response, act: Pace(Pace { rate: 93750, scope: Request }) }, Part { direction: Request, act: Pace(Pace { rate: 31250, scope: Request }) }]",
+        ]
+    );
+}
+
+#[test]
+fn every_request_has_its_own_seeds_and_replays_them() {
+    let rules = "  - {name: a, faults: [{corrupt: {bytes: 1%, messages: 10%}}, {drop: 10%}, {delay: {uniform: [1ms, 9ms], before: message}}]}\n";
+    let seeds = |snapshot: &Snapshot| -> Vec<Vec<String>> {
+        (0..5).map(|_| effects(decide(snapshot, &[]).as_deref())).collect()
+    };
+    let first = seeds(&load(rules));
+    assert_eq!(first, seeds(&load(rules)));
+    for (at, request) in first.iter().enumerate() {
+        for other in &first[at + 1..] {
+            assert!(
+                request.iter().zip(other).all(|(one, another)| one != another),
+                "{request:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn requests_of_a_rule_share_its_bucket_also_over_a_reload() {
+    let rules = "  - {name: a, faults: [bandwidth: {response: 1KiB/s, scope: rule}]}\n";
+    let bucket = |snapshot: &Snapshot| {
+        let plan = decide(snapshot, &[]).unwrap();
+        let Effect::Shape(parts) = &plan.actions[0].effect else {
+            panic!()
+        };
+        match &parts[0].act {
+            Act::Pace(Pace {
+                scope: Scope::Rule(bucket),
+                ..
+            }) => bucket.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let metrics = Metrics::new().unwrap();
+    let load = |rules: &str, previous: Option<&Snapshot>| {
+        let mut inputs = Inputs::new(&metrics, Instant::now());
+        inputs.previous = previous;
+        load_text("test.yaml", &format!("{TOP}{rules}"), inputs)
+            .map_err(|report| report.render(false))
+            .unwrap()
+    };
+    let first = load(rules, None);
+    let second = load(&format!("{rules}  - {{name: b, faults: [delay: 1s]}}\n"), Some(&first));
+    let third = load(&rules.replace("1KiB", "2KiB"), Some(&second));
+    assert!(Arc::ptr_eq(&bucket(&first), &bucket(&first)));
+    assert!(Arc::ptr_eq(&bucket(&first), &bucket(&second)));
+    assert!(!Arc::ptr_eq(&bucket(&first), &bucket(&third)), "the rule has changed");
+}
+
+#[test]
+fn a_requested_rate_is_never_slower_than_the_rules() {
+    let rules = "  - {name: a, when: {requested: true}, faults: [{bandwidth: {response: 10KiB/s, request: 1KiB/s}}, {delay: {fixed: 2s, before: body}}]}\n";
+    let pace =
+        |rate: u64| format!("[Part {{ direction: Response, act: Pace(Pace {{ rate: {rate}, scope: Request }}) }}]");
+    let asked = |rate: &'static str| [("x-envoy-fault-throughput-response", rate)];
+    check(rules, &[], &[]);
+    check(rules, &asked("64"), &[&pace(65536)]);
+    check(rules, &asked("1"), &[&pace(10240)]);
+    for nonsense in ["0", "-5", "fast", ""] {
+        check(rules, &asked(nonsense), &[]);
+    }
+    check(
+        rules,
+        &[
+            ("x-envoy-fault-throughput-response", "64"),
+            ("x-envoy-fault-throughput-response-percentage", "0"),
+            ("x-envoy-fault-delay-request", "100"),
+        ],
+        &["[Part { direction: Response, act: Hold(100ms) }]"],
+    );
 }
 
 proptest! {

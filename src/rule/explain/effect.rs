@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::units::Time;
+use super::shape;
+use crate::config::units::{ByteSize, Time};
 use crate::fault::abort::Answer;
 use crate::fault::delay::Mode;
 use crate::fault::reset;
-use crate::fault::rewrite::{HeaderChanges, Rewrite};
+use crate::fault::rewrite::{BodyChange, HeaderChanges, Rewrite};
 use crate::fault::{Before, Fault as Compiled};
 use crate::rule::decide::RuleFault;
 use crate::rule::plan::{Action, Effect};
@@ -41,26 +42,29 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     pub(super) fn fault(&self, fault: &RuleFault) -> Fault {
-        let action = self.added.iter().find(|action| action.fault == fault.position as usize);
-        let effect = action.map(|action| &action.effect);
+        let effects: Vec<&Effect> = self
+            .added
+            .iter()
+            .filter(|action| action.fault == fault.position as usize)
+            .map(|action| &action.effect)
+            .collect();
         let last = self.added.last().map(|action| action.fault);
         let unreached = self.ends && last.is_some_and(|last| last < fault.position as usize);
+        let words: Vec<String> = effects.iter().map(|effect| words(effect, self.longest_wait)).collect();
         Fault {
             fault: fault.name,
             from: match &fault.fault {
                 Compiled::Delay(delay) => Some(delay.describe().to_owned()),
+                Compiled::Profile(profile) => Some(profile.describe()),
                 _ => None,
             },
-            effect: match effect {
-                Some(effect) => words(effect, self.longest_wait),
-                None if unreached => "nothing: the request has ended".to_owned(),
-                None => "nothing: the request does not ask for it".to_owned(),
+            effect: match words.is_empty() {
+                false => words.join("; "),
+                true if unreached => "nothing: the request has ended".to_owned(),
+                true => "nothing: the request does not ask for it".to_owned(),
             },
-            wait_ms: match effect {
-                Some(Effect::Wait { time, .. }) => Some(milliseconds(*time)),
-                _ => None,
-            },
-            status: effect.and_then(status),
+            wait_ms: effects.iter().find_map(|effect| wait_of(effect)).map(milliseconds),
+            status: effects.iter().find_map(|effect| status(effect)),
         }
     }
 }
@@ -90,11 +94,12 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
                 instead(*before)
             )
         }
-        Effect::Hang { limit } => {
+        Effect::Hang { limit, .. } => {
             let limit = limit.unwrap_or(longest_wait).min(longest_wait);
             format!("never answers; after {} the connection is closed", shown(limit))
         }
         Effect::Queue(station) => format!("takes a place at an overloaded server: {}", station.describe()),
+        Effect::Certificate(certificate) => format!("presents {}", certificate.describe()),
         Effect::Fields(fields) => {
             let listed: Vec<String> = fields.iter().map(|(name, value)| field(name, value)).collect();
             match listed.is_empty() {
@@ -103,6 +108,11 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
             }
         }
         Effect::Rewrite(rewrite) => rewritten(rewrite),
+        Effect::Shape(parts) => shape::words(parts, longest_wait),
+        Effect::Duplicate { limit } => format!(
+            "sends the request to the upstream twice, if its body has at most {}",
+            bytes(*limit)
+        ),
         Effect::Skip(reason) => format!("cannot be applied: {reason}"),
     }
 }
@@ -115,8 +125,17 @@ pub(super) fn status(effect: &Effect) -> Option<u16> {
     }
 }
 
+/// The time that a request, a response or a body waits as a whole.
+pub(super) fn wait_of(effect: &Effect) -> Option<Duration> {
+    match effect {
+        Effect::Wait { time, .. } => Some(*time),
+        Effect::Shape(parts) => parts.iter().find_map(shape::hold),
+        _ => None,
+    }
+}
+
 /// A drawn time as the `Squall-Fault` field shows it.
-fn drawn(time: Duration) -> String {
+pub(super) fn drawn(time: Duration) -> String {
     format!("{:.3}ms", milliseconds(time))
 }
 
@@ -124,7 +143,7 @@ pub(super) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn shown(time: Duration) -> Time {
+pub(super) fn shown(time: Duration) -> Time {
     Time::try_from(time).unwrap_or(Time::MAX)
 }
 
@@ -144,6 +163,7 @@ fn wait(before: Before, mode: Mode, time: Duration, longest_wait: Duration) -> S
         (Mode::Total, Before::Response) => {
             format!("waits until {time} after the request's arrival, before the response{cut}")
         }
+        (_, Before::Body | Before::Message | Before::Connection | Before::Handshake) => format!("waits {time}{cut}"),
     }
 }
 
@@ -151,6 +171,9 @@ fn instead(before: Before) -> &'static str {
     match before {
         Before::Request => "",
         Before::Response => ", in place of the upstream's response",
+        Before::Body | Before::Message => "",
+        Before::Connection => ", as soon as the connection is accepted",
+        Before::Handshake => ", before the TLS handshake",
     }
 }
 
@@ -172,21 +195,49 @@ fn field(name: &http::HeaderName, value: &http::HeaderValue) -> String {
 }
 
 fn rewritten(rewrite: &Rewrite) -> String {
-    let mut parts = Vec::new();
-    let request = changes(&rewrite.request);
-    if !request.is_empty() {
-        parts.push(format!("changes the request: {request}"));
-    }
     let status = rewrite.status.map(|status| format!("status {}", status.as_u16()));
-    let response: Vec<String> = status
-        .into_iter()
-        .chain(Some(changes(&rewrite.response)))
-        .filter(|part| !part.is_empty())
-        .collect();
-    if !response.is_empty() {
-        parts.push(format!("changes the response: {}", response.join(", ")));
+    let body = |change: &Option<BodyChange>| change.as_ref().map(|change| new_body(change, rewrite.limit));
+    let request = [Some(changes(&rewrite.request)), body(&rewrite.request_body)];
+    let response = [status, Some(changes(&rewrite.response)), body(&rewrite.response_body)];
+    let mut parts = Vec::new();
+    for (what, changes) in [("request", request.to_vec()), ("response", response.to_vec())] {
+        let changes: Vec<String> = changes.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+        if !changes.is_empty() {
+            parts.push(format!("changes the {what}: {}", changes.join(", ")));
+        }
     }
     parts.join("; ")
+}
+
+fn new_body(change: &BodyChange, limit: usize) -> String {
+    let edit = match change {
+        BodyChange::Whole(content) => {
+            let (length, kind) = (content.bytes.len(), content.kind);
+            return format!("a new body of {length} bytes ({kind})");
+        }
+        BodyChange::Edit(edit) => edit,
+    };
+    let counted = |count: usize, one: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        _ => Some(format!("{count} {one}s")),
+    };
+    let (replaced, patched) = edit.parts();
+    let parts = [
+        counted(replaced, "replacement"),
+        counted(patched, "JSON patch operation"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!(
+        "{} in its body, if that has at most {}",
+        parts.join(" and "),
+        bytes(limit)
+    )
+}
+
+/// A number of bytes as the configuration writes it.
+fn bytes(count: usize) -> ByteSize {
+    ByteSize::from_bytes(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
 fn changes(changes: &HeaderChanges) -> String {

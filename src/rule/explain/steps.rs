@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use super::effect;
 use crate::fault::Before;
 use crate::rule::plan::{Action, Effect, Plan};
+use crate::shape::Direction;
 
 /// One thing that happens to the request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -42,7 +44,7 @@ pub enum Step {
         /// Its name.
         name: String,
     },
-    /// The client gets the upstream's response.
+    /// The client gets the upstream's response. What comes after it happens to its body.
     Response,
 }
 
@@ -56,11 +58,13 @@ pub(super) fn of(plan: &Plan, upstream: &str, longest_wait: Duration) -> Vec<Ste
     if steps.phase(Before::Request) {
         return steps.steps;
     }
+    steps.bodies(Direction::Request);
     steps.steps.push(Step::Upstream {
         name: upstream.to_owned(),
     });
     if !steps.phase(Before::Response) {
         steps.steps.push(Step::Response);
+        steps.bodies(Direction::Response);
     }
     steps.steps
 }
@@ -111,7 +115,30 @@ impl Steps<'_> {
         self.plan.hits.get(action.hit).is_some_and(|hit| hit.rule.shadow)
     }
 
+    /// What happens to the bytes of one direction.
+    fn bodies(&mut self, direction: Direction) {
+        let plan = self.plan;
+        for action in &plan.actions {
+            let Effect::Shape(parts) = &action.effect else {
+                continue;
+            };
+            let parts: SmallVec<_> = parts
+                .iter()
+                .filter(|part| part.direction == direction)
+                .cloned()
+                .collect();
+            if !parts.is_empty() && !self.is_shadow(action) {
+                self.step(action, &Effect::Shape(parts));
+            }
+        }
+    }
+
     fn push(&mut self, action: &Action) {
+        self.step(action, &action.effect);
+    }
+
+    /// Adds what an action does, or that part of it.
+    fn step(&mut self, action: &Action, effect: &Effect) {
         let Some(hit) = self.plan.hits.get(action.hit) else {
             return;
         };
@@ -122,28 +149,19 @@ impl Steps<'_> {
             .faults()
             .find(|fault| fault.position as usize == position)
             .map_or("fault", |fault| fault.name);
-        let words = effect::words(&action.effect, self.longest_wait);
-        self.steps.push(match &action.effect {
-            ending if ending.is_terminal() => Step::End {
+        let words = effect::words(effect, self.longest_wait);
+        self.steps.push(match effect.is_terminal() {
+            true => Step::End {
                 rule,
                 fault,
                 effect: words,
-                status: effect::status(ending),
+                status: effect::status(effect),
             },
-            Effect::Wait { time, .. } => {
-                let wait_ms = Some(effect::milliseconds(*time));
-                Step::Fault {
-                    rule,
-                    fault,
-                    effect: words,
-                    wait_ms,
-                }
-            }
-            _ => Step::Fault {
+            false => Step::Fault {
                 rule,
                 fault,
                 effect: words,
-                wait_ms: None,
+                wait_ms: effect::wait_of(effect).map(effect::milliseconds),
             },
         });
     }

@@ -104,6 +104,82 @@ fn json_of_many_rules() {
     insta::assert_snapshot!(format!("{:#}", explanation.to_json()));
 }
 
+/// One of each kind of what can happen to bytes.
+const BODIES: &str = r#"
+seed: 42
+bounds: {delay: 30s}
+listeners: {web: {address: "127.0.0.1:8080", upstream: shop}}
+upstreams: {shop: {fake: echo}}
+rules:
+  - name: slow
+    faults:
+      - bandwidth: 64KiB/s
+      - bandwidth: {response: 10Mbit/s, scope: rule}
+      - bandwidth: {request: 1KiB/s, scope: connection}
+      - dribble: {chunk: 64B, gap: 100ms}
+      - dribble: {chunks: 10, over: 5s, direction: request}
+      - delay: {fixed: 100ms, before: body}
+      - delay: {uniform: [50ms, 150ms], before: message}
+      - profile: 3g
+  - name: changed
+    faults:
+      - rewrite: {body: new, request: {json: {a: 1}, headers: {set: {x-a: b}}}}
+      - rewrite: {status: 201, replace: [{find: a, with: b}, {find: c, with: d}], json_patch: [{op: remove, path: /a}], limit: 2MiB}
+      - duplicate: {limit: 1KiB}
+  - name: stuck
+    faults:
+      - stall: {}
+      - stall: {after: 3 events, limit: 10s}
+      - stall: {after: 50%, limit: 10s, end: reset}
+  - name: cut
+    faults:
+      - truncate: 1KiB
+      - truncate: {after: 1 message, code: CANCEL}
+      - truncate: {after: 50%, grpc: UNAVAILABLE, close_code: 1011, reason: gone}
+      - truncate: {after: 2KiB, end: clean, direction: request}
+  - name: wrong
+    faults:
+      - corrupt: {bytes: 1%}
+      - corrupt: {messages: 10%}
+      - corrupt: {bytes: 1%, messages: 100%, direction: request}
+      - corrupt: {malformed: content-length, difference: -5}
+      - corrupt: {malformed: chunk}
+      - drop: {every: 3}
+      - duplicate: {messages: 10%}
+      - duplicate: {}
+"#;
+
+#[test]
+fn text_of_body_faults() {
+    let snapshot = snapshot(BODIES);
+    let asked = asked("POST", "/upload", &[]);
+    let explanation = explain(&snapshot, &snapshot.listeners[0], &asked, Instant::now());
+    insta::assert_snapshot!(explanation.to_text(false));
+}
+
+#[test]
+fn json_of_body_faults() {
+    let snapshot = snapshot(BODIES);
+    let asked = asked("POST", "/upload", &[]);
+    let json = explain(&snapshot, &snapshot.listeners[0], &asked, Instant::now()).to_json();
+    let steps: Vec<&str> = json["plan"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["step"].as_str().unwrap())
+        .collect();
+    let upstream = steps.iter().position(|step| *step == "upstream").unwrap();
+    let response = steps.iter().position(|step| *step == "response").unwrap();
+    assert_eq!((upstream, response, steps.len()), (10, 12, 31));
+    let hold = &json["plan"][response + 4];
+    assert_eq!((&hold["fault"], &hold["wait_ms"]), (&"delay".into(), &100.0.into()));
+    let profile = &json["rules"][0]["faults"][7];
+    assert_eq!(
+        (&profile["fault"], &profile["wait_ms"]),
+        (&"profile".into(), &250.0.into())
+    );
+}
+
 #[test]
 fn text_where_nothing_happens() {
     let snapshot = snapshot(
@@ -179,6 +255,8 @@ fn rules() -> impl Strategy<Value = String> {
         "faults: [{delay: {fixed: 1ms, before: response}}, {abort: {grpc: UNAVAILABLE}}, {close: {}}]",
         "faults: [{quota: {requests: 2, per: 20s, punish: 3s, key: client}}]",
         "faults: [{concurrency: {limit: 1, queue: 1}}, {rewrite: {status: 201}}]",
+        "faults: [{bandwidth: {response: 1KiB/s}}, {truncate: 50%}, {corrupt: {bytes: 1%}}]",
+        "faults: [{delay: {uniform: [1ms, 9ms], before: message}}, {profile: dsl}, {drop: 10%}]",
         "choose: [{weight: 2, faults: [{reset: {}}]}, {weight: 3, faults: [{hang: {}}, {delay: 1ms}]}, {weight: 5}]",
     ]);
     prop::collection::vec((matching, when, faults), 1..6).prop_map(|rules| {
@@ -212,6 +290,10 @@ fn requests() -> impl Strategy<Value = Vec<(Asked, u64)>> {
             ("x-envoy-fault-abort-grpc-request", "4"),
         ],
         &[("x-envoy-fault-abort-request", "429")],
+        &[
+            ("x-envoy-fault-throughput-response", "64"),
+            ("x-envoy-fault-throughput-response-percentage", "50"),
+        ],
     ]);
     let request =
         (method, target, user, client, kind, 0_u64..7000).prop_map(|(method, target, user, client, kind, pause)| {
@@ -280,4 +362,39 @@ proptest! {
             }
         }
     }
+}
+
+/// Rules that are decided before there is a request.
+const CONNECTIONS: &str = r#"
+seed: 42
+listeners:
+  web: {address: "127.0.0.1:8080", upstream: shop, trusted_proxies: 127.0.0.1}
+  safe: {address: "127.0.0.1:8443", upstream: shop, tls: {certificate: config/examples/localhost.pem, key: config/examples/localhost.key}}
+upstreams: {shop: {fake: echo}}
+rules:
+  - name: late
+    match: {client: 127.0.0.0/8}
+    when: {percentage: 1}
+    faults: [delay: {fixed: 1s, before: connection}, close: {before: connection}]
+  - name: elsewhere
+    match: {client: 10.0.0.0/8}
+    faults: [reset: {before: connection}]
+  - name: shop's certificate
+    match: {host: shop.example.com}
+    faults: [certificate: expired]
+  - name: of requests
+    faults: [delay: 1ms]
+"#;
+
+#[test]
+fn text_of_rules_about_connections() {
+    let snapshot = snapshot(CONNECTIONS);
+    let headers = [("host", "Shop.example.com"), ("x-forwarded-for", "10.9.8.7")];
+    let asked = asked("GET", "/", &headers);
+    let texts: Vec<String> = snapshot
+        .listeners
+        .iter()
+        .map(|listener| explain(&snapshot, listener, &asked, Instant::now()).to_text(false))
+        .collect();
+    insta::assert_snapshot!(texts.join("\n----\n\n"));
 }

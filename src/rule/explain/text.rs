@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{DrawExplained, Explanation, RuleExplained, Step, Verdict};
+use crate::rule::stage::Stage;
 
 /// Width of the words before the values.
 const LABEL: usize = 11;
@@ -83,6 +84,7 @@ impl Page {
         match verdict {
             Verdict::Disabled => {}
             Verdict::OtherListener { listeners } => self.pair(indent, "listener", &listeners.join(", ")),
+            Verdict::Connection { faults, .. } => self.pair(indent, "faults", &faults.join(", ")),
             Verdict::NoMatch { failed } => {
                 for failed in failed {
                     self.line(&format!("{:indent$}{}", "", clean(failed)));
@@ -197,6 +199,11 @@ fn verdict(rule: &RuleExplained) -> (String, Style) {
     let (words, style) = match &rule.verdict {
         Verdict::OtherListener { .. } => ("other listener", Style::Dim),
         Verdict::Disabled => ("disabled", Style::Dim),
+        Verdict::Connection {
+            before: Stage::Handshake,
+            ..
+        } => ("matches; decided in the TLS handshake", Style::Green),
+        Verdict::Connection { .. } => ("matches; decided when a connection is accepted", Style::Green),
         Verdict::NoMatch { .. } => ("does not match", Style::Dim),
         Verdict::NotHit { .. } => ("matches, not hit", Style::Green),
         Verdict::Hit { .. } => ("hit", Style::Red),

@@ -1,0 +1,126 @@
+//! Rules about connections: faults before there is a request, and what such a rule may say.
+
+use super::decode::{Named, Spanned};
+use super::report::{Diagnostic, Span};
+use super::rule::{KeySpec, MatchSpec, RuleSpec};
+use super::rules::Context;
+use crate::fault::{Before, FaultSpec};
+use crate::rule::stage::Stage;
+
+impl Context<'_> {
+    /// What the rule decides about: the earliest that one of its faults needs.
+    pub(super) fn stage(&mut self, spec: &RuleSpec) -> Stage {
+        let faults: Vec<&Spanned<FaultSpec>> = faults_of(spec).collect();
+        let stage_of = |fault: &Spanned<FaultSpec>| Stage::of(fault.value.moment());
+        let stage = faults.iter().map(|fault| stage_of(fault)).min().unwrap_or_default();
+        if stage == Stage::Request {
+            return stage;
+        }
+        let is_request = |fault: &&&Spanned<FaultSpec>| stage_of(fault) == Stage::Request;
+        if let Some(request) = faults.iter().find(is_request)
+            && let Some(early) = faults.iter().find(|fault| !is_request(fault))
+        {
+            let message = format!(
+                "`{}` acts on requests, but the rule has faults that act on connections",
+                request.value.name()
+            );
+            let diagnostic = Diagnostic::error(request.span, message).also(early.span, "such as this one");
+            self.diagnostics.push(diagnostic.help("make it two rules"));
+            return stage;
+        }
+        self.check_early_match(spec, stage);
+        self.check_early_when(spec);
+        if let Some(fault) = faults.iter().find(|fault| fault.value.moment() == Before::Handshake) {
+            self.check_tls(spec, fault.value.name());
+        }
+        stage
+    }
+
+    fn check_early_match(&mut self, spec: &RuleSpec, stage: Stage) {
+        let mut foreign = Vec::new();
+        if let Some(matches) = &spec.matches {
+            of_requests(matches, stage, &mut foreign);
+        }
+        for (span, key) in foreign {
+            let diagnostic = match (key, stage) {
+                ("host", _) => Diagnostic::error(
+                    span,
+                    "`host` is not known yet when a connection is accepted, only in the TLS handshake",
+                )
+                .help("give all faults of the rule `before: handshake`; `host` is then the name that the client asks for (SNI)"),
+                (_, stage) => {
+                    let may = if stage == Stage::Handshake { "`client` and `host`" } else { "`client`" };
+                    let message = format!("`{key}` is of a request, and this rule is decided {}", stage.moment());
+                    Diagnostic::error(span, message).help(format!("it may match {may}"))
+                }
+            };
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    fn check_early_when(&mut self, spec: &RuleSpec) {
+        let Some(when) = &spec.when else { return };
+        if let Some(key) = &when.value.key
+            && !matches!(key.value, KeySpec::Ordinal | KeySpec::Client)
+        {
+            let message = format!(
+                "the key `{}` is of a request, and this rule is about connections",
+                key.value
+            );
+            self.diagnostics
+                .push(Diagnostic::error(key.span, message).help("valid keys: ordinal, client"));
+        }
+        if when.value.requested {
+            self.error(
+                when.span,
+                "`requested` asks a request's header, and this rule is about connections",
+            );
+        }
+    }
+
+    /// Faults of the handshake need a listener that has one.
+    fn check_tls(&mut self, spec: &RuleSpec, fault: &str) {
+        let (span, names): (Span, Vec<&str>) = match &spec.listener {
+            Some(listeners) => (listeners.span, listeners.value.0.iter().map(String::as_str).collect()),
+            None => (spec.name.span, self.listeners.clone()),
+        };
+        let known = |name: &&str| self.listeners.contains(name);
+        if names.iter().all(known) && !names.iter().any(|name| self.tls_listeners.contains(name)) {
+            let message = format!(
+                "the rule can never fire: `{fault}` needs a TLS handshake, and no listener of the rule has `tls`"
+            );
+            self.error(span, message);
+        }
+    }
+}
+
+/// All faults of a rule as typed.
+fn faults_of(spec: &RuleSpec) -> impl Iterator<Item = &Spanned<FaultSpec>> {
+    let chosen = spec
+        .choose
+        .iter()
+        .flat_map(|choose| &choose.value)
+        .flat_map(|outcome| &outcome.value.faults);
+    spec.faults.iter().flat_map(|faults| &faults.value).chain(chosen)
+}
+
+/// The conditions that need a request's head, and where they stand.
+fn of_requests(spec: &MatchSpec, stage: Stage, found: &mut Vec<(Span, &'static str)>) {
+    let first = |fields: &Option<Named<_>>| fields.iter().flat_map(Named::iter).next().map(|(name, _)| name.span);
+    let keys = [
+        (spec.method.as_ref().map(|method| method.span), "method"),
+        (spec.path.as_ref().map(|path| path.span), "path"),
+        (first(&spec.headers), "headers"),
+        (first(&spec.query), "query"),
+        (first(&spec.cookies), "cookies"),
+        (spec.grpc.as_ref().map(|grpc| grpc.span), "grpc"),
+    ];
+    found.extend(keys.into_iter().filter_map(|(span, key)| Some((span?, key))));
+    if stage == Stage::Connection {
+        found.extend(spec.host.as_ref().map(|host| (host.span, "host")));
+    }
+    let listed = spec.any.iter().chain(&spec.all).flat_map(|specs| &specs.value);
+    for spec in listed.chain(spec.not.as_deref()) {
+        of_requests(spec, stage, found);
+    }
+}

@@ -1,0 +1,197 @@
+//! `bandwidth: 64KiB/s`: bytes leave at a rate.
+//!
+//! The rate counts the bytes of bodies: not heads, not chunk sizes, not TLS. Bytes leave evenly, and what waits is kept up
+//! to `bounds.buffer`; then squall stops reading from the sender, so a slow reader slows the writer down.
+//!
+//! | protocol | what happens |
+//! |---|---|
+//! | HTTP/1.1, HTTP/2 | the body has the rate, with its length, chunks and trailers as they were; on HTTP/2 each stream by itself |
+//! | gRPC, SSE | the same; a message takes as long as its bytes do |
+//! | WebSocket | the bytes of all frames, control frames included; `request` is what the client sends |
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::place::Parts;
+use crate::config::forms::{Scalar, ShortForm, short_form};
+use crate::config::units::ByteRate;
+use crate::shape::{Act, Bucket, Direction, Pace, Part, Scope};
+
+/// `bandwidth: 64KiB/s`: this rate for the response's body and for the request's, each by itself; or the long form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BandwidthSpec(BandwidthLong);
+
+/// The long form of a bandwidth. At least one of `response` and `request` is given; the other is not limited.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BandwidthLong {
+    /// The rate of the response's body, from 1B/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response: Option<ByteRate>,
+    /// The rate of the request's body, from 1B/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request: Option<ByteRate>,
+    /// Who shares the rate: each request has it for itself (default), the requests of one downstream connection, or all
+    /// requests of the rule.
+    #[serde(default)]
+    scope: ScopeSpec,
+}
+
+/// Who shares a rate, as typed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ScopeSpec {
+    /// Nobody: each request has it for itself.
+    #[default]
+    Request,
+    /// The requests of one downstream connection.
+    Connection,
+    /// All requests of the rule.
+    Rule,
+}
+
+/// Rates, ready. What a rule's requests share lives as long as this.
+#[derive(Debug, Clone)]
+pub struct Bandwidth {
+    response: Option<Pace>,
+    request: Option<Pace>,
+}
+
+impl BandwidthSpec {
+    /// These rates, each request by itself.
+    pub fn new(response: ByteRate, request: ByteRate) -> BandwidthSpec {
+        BandwidthSpec(BandwidthLong {
+            response: Some(response),
+            request: Some(request),
+            scope: ScopeSpec::Request,
+        })
+    }
+
+    /// Checks the parts, and makes the buckets of the rule.
+    ///
+    /// # Errors
+    /// No rate is given.
+    pub fn compile(&self) -> Result<Bandwidth, String> {
+        let BandwidthLong {
+            response,
+            request,
+            scope,
+        } = &self.0;
+        if response.is_none() && request.is_none() {
+            return Err("limits nothing: give `response`, `request` or both, such as {response: 64KiB/s}".into());
+        }
+        let pace = |rate: ByteRate| Pace {
+            rate: rate.get_nonzero(),
+            scope: match scope {
+                ScopeSpec::Request => Scope::Request,
+                ScopeSpec::Connection => Scope::Connection,
+                ScopeSpec::Rule => Scope::Rule(Arc::new(Bucket::new(rate.get_nonzero()))),
+            },
+        };
+        Ok(Bandwidth {
+            response: response.map(pace),
+            request: request.map(pace),
+        })
+    }
+}
+
+impl Bandwidth {
+    /// What happens to the bytes.
+    pub fn parts(&self) -> Parts {
+        let paces = [
+            (Direction::Response, &self.response),
+            (Direction::Request, &self.request),
+        ];
+        paces
+            .into_iter()
+            .filter_map(|(direction, pace)| {
+                let act = Act::Pace(pace.clone()?);
+                Some(Part { direction, act })
+            })
+            .collect()
+    }
+
+    /// The rate of requests.
+    pub fn request(&self) -> Option<&Pace> {
+        self.request.as_ref()
+    }
+
+    /// The rate of responses.
+    pub fn response(&self) -> Option<&Pace> {
+        self.response.as_ref()
+    }
+}
+
+impl ShortForm for BandwidthSpec {
+    type Long = BandwidthLong;
+    const EXPECTING: &'static str = "a rate such as 64KiB/s, or a map such as {response: 64KiB/s, request: 8KiB/s}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let rate = scalar.text()?.parse::<ByteRate>().map_err(|error| error.to_string());
+        Some(rate.map(|rate| BandwidthSpec::new(rate, rate)))
+    }
+
+    fn from_long(long: BandwidthLong) -> Result<Self, String> {
+        Ok(BandwidthSpec(long))
+    }
+}
+
+short_form!(BandwidthSpec, BandwidthLong, "Bandwidth", {
+    "description": "A rate for the response's body and for the request's, each by itself: 64KiB/s, 10Mbit/s",
+    "type": "string",
+    "pattern": "^[0-9]+(\\.[0-9]+)? ?([kKMGT]?i?B|[kKMGT]?i?bit) ?/s$|\\$\\{",
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::place::testing::read;
+
+    fn compile(yaml: &str) -> Result<Bandwidth, String> {
+        read::<BandwidthSpec>(yaml)?.compile()
+    }
+
+    fn rates(yaml: &str) -> Result<[Option<u64>; 2], String> {
+        let bandwidth = compile(yaml)?;
+        Ok([bandwidth.response(), bandwidth.request()].map(|pace| pace.map(|pace| pace.rate.get())))
+    }
+
+    #[test]
+    fn the_short_form_is_both_ways() {
+        assert_eq!(rates("64KiB/s"), Ok([Some(65536), Some(65536)]));
+        assert_eq!(rates("{response: 8kbit/s}"), Ok([Some(1000), None]));
+        assert_eq!(rates("{response: 1KiB/s, request: 1B/s}"), Ok([Some(1024), Some(1)]));
+    }
+
+    #[test]
+    fn mistakes_say_what_would_be_valid() {
+        for (yaml, part) in [
+            ("64KiB", "say the unit: 64KiB/s"),
+            ("64", "say the unit"),
+            ("0B/s", "to stop, use `stall`"),
+            ("{}", "limits nothing"),
+            ("{scope: rule}", "limits nothing"),
+            ("{response: 1KiB/s, scope: all}", "unknown variant `all`"),
+            ("{rate: 1KiB/s}", "unknown field `rate`"),
+            ("[1KiB/s]", "a rate such as 64KiB/s, or a map"),
+        ] {
+            let error = rates(yaml).unwrap_err();
+            assert!(error.contains(part), "{yaml}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_rule_has_one_bucket_for_each_direction() {
+        let bandwidth = compile("{response: 1KiB/s, request: 1KiB/s, scope: rule}").unwrap();
+        let bucket = |pace: Option<&Pace>| match pace.map(|pace| pace.scope.clone()) {
+            Some(Scope::Rule(bucket)) => bucket,
+            other => panic!("{other:?}"),
+        };
+        let again = |bandwidth: &Bandwidth| (bucket(bandwidth.response()), bucket(bandwidth.request()));
+        let (first, second) = (again(&bandwidth), again(&bandwidth));
+        assert!(Arc::ptr_eq(&first.0, &second.0) && Arc::ptr_eq(&first.1, &second.1));
+        assert!(!Arc::ptr_eq(&first.0, &first.1));
+    }
+}

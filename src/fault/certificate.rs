@@ -1,0 +1,40 @@
+//! `certificate: expired`: a certificate that the client must not accept, in place of the listener's own.
+//!
+//! For listeners with TLS; the rule is one of handshakes, and may match `client` and `host`. The certificate is made for the
+//! handshake that it is drawn for, with the names of the listener's own certificates and the one that the client asks for:
+//!
+//! | value | issued by | dates | names |
+//! |---|---|---|---|
+//! | `expired` | the fault authority | over since yesterday | right |
+//! | `wrong-host` | the fault authority | right | `wrong-host.squall.invalid` |
+//! | `self-signed` | itself | right | right |
+//!
+//! A client looks at the issuer first. So one that is to see the dates or the names must trust the fault authority: squall
+//! makes one at each start and gives its certificate at `/api/v1/ca.pem` of the admin side, or takes the one of `fault_ca`.
+//! Sessions of earlier handshakes are not resumed: a client that has one sees the certificate nevertheless.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateSpec {
+    /// It was valid until yesterday.
+    Expired,
+    /// Nobody has issued it but itself.
+    SelfSigned,
+    /// It is another host's.
+    WrongHost,
+}
+
+impl CertificateSpec {
+    /// In words: `a certificate that has expired`.
+    pub fn describe(self) -> &'static str {
+        match self {
+            CertificateSpec::Expired => "a certificate that has expired",
+            CertificateSpec::SelfSigned => "a self-signed certificate",
+            CertificateSpec::WrongHost => "a certificate of another host",
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A body that the configuration gives: as text, as JSON, or as a file that is read when the configuration is loaded.
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
+
+use super::Context;
+
+/// The largest body file, in bytes.
+const MAX_BODY: usize = 16 << 20;
+
+/// A whole body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// The content type that goes with it, unless the user names another.
+    pub kind: &'static str,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// Reads the one body that is given, if any.
+///
+/// # Errors
+/// More than one is given; the file can't be read, or is larger than 16 MiB.
+pub(super) fn given(
+    body: Option<&str>,
+    json: Option<&serde_json::Value>,
+    file: Option<&str>,
+    context: &Context<'_>,
+) -> Result<Option<Content>, String> {
+    let content = |kind, bytes| Ok(Some(Content { kind, bytes }));
+    match (body, json, file) {
+        (None, None, None) => Ok(None),
+        (Some(text), None, None) => content("text/plain; charset=utf-8", Bytes::from(text.to_owned())),
+        (None, Some(json), None) => content("application/json", Bytes::from(json.to_string())),
+        (None, None, Some(file)) => content(type_of(file), read(file, context)?),
+        _ => Err("more than one body: give one of `body`, `json` and `file`".into()),
+    }
+}
+
+/// Reads a value that may well be `null`: only a missing key is none.
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<serde_json::Value>, D::Error> {
+    serde_json::Value::deserialize(deserializer).map(Some)
+}
+
+fn read(file: &str, context: &Context<'_>) -> Result<Bytes, String> {
+    let path = context.folder.join(file);
+    let body = (context.read)(&path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+    match body.len() > MAX_BODY {
+        true => Err(format!("`{}` is larger than 16 MiB", path.display())),
+        false => Ok(Bytes::from(body)),
+    }
+}
+
+fn type_of(file: &str) -> &'static str {
+    match file.rsplit_once('.').map(|(_, end)| end) {
+        Some("json") => "application/json",
+        Some("html" | "htm") => "text/html; charset=utf-8",
+        Some("txt") => "text/plain; charset=utf-8",
+        Some("xml") => "application/xml",
+        _ => "application/octet-stream",
+    }
+}

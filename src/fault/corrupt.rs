@@ -1,0 +1,183 @@
+//! `corrupt: {bytes: 1%}`: bytes are changed, and never their number; or the message lies about itself.
+//!
+//! `bytes` is the share of all payload bytes that are changed. `messages` alone changes one byte of each drawn message;
+//! with `bytes` that share within the drawn messages. Which bytes, and to what, depends on the rule's draw and on their
+//! position, never on how the body was divided.
+//!
+//! | protocol | `bytes`, `messages` | `malformed` |
+//! |---|---|---|
+//! | HTTP/1.1 | the bytes of the body; lines of NDJSON are messages | all kinds |
+//! | HTTP/2 | the bytes of the body | `json` and `encoding`; the others are skipped with "not HTTP/1" |
+//! | gRPC | the payload of messages, never their prefix; a compressed one can't be unpacked | as HTTP/2 |
+//! | WebSocket | the payload of messages; frames, masks and control frames stay whole. The client's offer of extensions (compression) is withdrawn | skipped |
+//! | SSE | any byte, field names and line ends included; `messages` counts events | as the HTTP version |
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::place::{self, Parts};
+use crate::config::units::Percentage;
+use crate::shape::{Act, Direction, Flip, Garble};
+
+/// `corrupt: {bytes: 1%}`, `{messages: 10%}` or `{malformed: chunk}`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CorruptSpec {
+    /// The share of payload bytes that are changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Percentage>,
+    /// The share of messages that are hit. Without `bytes` one byte of each of them is changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Percentage>,
+    /// Another word for `messages`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Percentage>,
+    /// What can't be read. By itself, without the shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub malformed: Option<Malformation>,
+    /// For `malformed: content-length`: by how many bytes the field exceeds the body; negative where it falls short.
+    /// Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<i64>,
+    /// The body of the response (default) or of the request.
+    #[serde(default)]
+    pub direction: Direction,
+}
+
+/// What of a message can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Malformation {
+    /// A chunk's size is no number (HTTP/1.1 with chunked coding).
+    Chunk,
+    /// The status line (HTTP/1).
+    StatusLine,
+    /// A header field (HTTP/1).
+    Header,
+    /// The body's JSON.
+    Json,
+    /// The body is not encoded as `Content-Encoding` says.
+    Encoding,
+    /// `Content-Length` does not fit the body (HTTP/1).
+    ContentLength,
+}
+
+impl CorruptSpec {
+    /// Checks the parts.
+    ///
+    /// # Errors
+    /// Nothing is to be corrupted, a share is 0 %, or the options contradict each other.
+    pub fn compile(&self) -> Result<Parts, String> {
+        let shares = self.bytes.is_some() || self.messages.is_some() || self.events.is_some();
+        let act = match self.malformed {
+            Some(_) if shares => {
+                return Err("`malformed` goes alone; for changed bytes too, add a second `corrupt` to the list".into());
+            }
+            Some(malformed) => Act::Garble(self.garble(malformed)?),
+            None if self.difference.is_some() => {
+                return Err("`difference` goes with `malformed: content-length`".into());
+            }
+            None if !shares => {
+                return Err("corrupts nothing: give `bytes`, `messages` or `malformed`, such as {bytes: 1%}".into());
+            }
+            None => Act::Flip(self.flip()?),
+        };
+        Ok(Parts::one(self.direction, act))
+    }
+
+    fn flip(&self) -> Result<Flip, String> {
+        if self.bytes == Some(Percentage::NONE) {
+            return Err("0% of the bytes is none; to do nothing, leave the fault out".into());
+        }
+        Ok(Flip {
+            ppm: self.bytes.map_or(0, Percentage::ppm),
+            messages: place::pick(self.messages, self.events, None)?,
+            seed: 0,
+        })
+    }
+
+    fn garble(&self, malformed: Malformation) -> Result<Garble, String> {
+        if self.difference.is_some() && malformed != Malformation::ContentLength {
+            return Err("`difference` goes with `malformed: content-length`".into());
+        }
+        if self.direction == Direction::Request && malformed != Malformation::Json {
+            return Err(
+                "only `malformed: json` goes with `direction: request`; the other kinds are for what the client reads"
+                    .into(),
+            );
+        }
+        Ok(match malformed {
+            Malformation::Chunk => Garble::Chunk,
+            Malformation::StatusLine => Garble::StatusLine,
+            Malformation::Header => Garble::Header,
+            Malformation::Json => Garble::Json,
+            Malformation::Encoding => Garble::Encoding,
+            Malformation::ContentLength => match self.difference.unwrap_or(1) {
+                0 => {
+                    return Err(
+                        "a difference of 0 is the right length; give how many bytes too many, or too few: -1".into(),
+                    );
+                }
+                difference => Garble::Length(difference),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::place::testing::{check, read};
+
+    #[test]
+    fn forms_and_mistakes() {
+        check(
+            |yaml| read::<CorruptSpec>(yaml)?.compile(),
+            &[
+                (
+                    "{bytes: 1%}",
+                    Ok("Response Flip(Flip { ppm: 10000, messages: None, seed: 0 })"),
+                ),
+                (
+                    "{messages: 10%, direction: request}",
+                    Ok("Request Flip(Flip { ppm: 0, messages: Some(Share { ppm: 100000, seed: 0 }), seed: 0 })"),
+                ),
+                (
+                    "{bytes: 1, events: 10}",
+                    Ok("Response Flip(Flip { ppm: 10000, messages: Some(Share { ppm: 100000, seed: 0 }), seed: 0 })"),
+                ),
+                ("{malformed: chunk}", Ok("Response Garble(Chunk)")),
+                ("{malformed: status-line}", Ok("Response Garble(StatusLine)")),
+                ("{malformed: header}", Ok("Response Garble(Header)")),
+                ("{malformed: json, direction: request}", Ok("Request Garble(Json)")),
+                ("{malformed: encoding}", Ok("Response Garble(Encoding)")),
+                ("{malformed: content-length}", Ok("Response Garble(Length(1))")),
+                (
+                    "{malformed: content-length, difference: -5}",
+                    Ok("Response Garble(Length(-5))"),
+                ),
+                ("{}", Err("corrupts nothing")),
+                ("{direction: request}", Err("corrupts nothing")),
+                ("{bytes: 0%}", Err("0% of the bytes is none")),
+                ("{messages: 0%}", Err("0% of the messages is none")),
+                ("{messages: 1%, events: 1%}", Err("mean the same")),
+                ("{malformed: json, bytes: 1%}", Err("`malformed` goes alone")),
+                (
+                    "{malformed: json, difference: 1}",
+                    Err("goes with `malformed: content-length`"),
+                ),
+                (
+                    "{bytes: 1%, difference: 1}",
+                    Err("goes with `malformed: content-length`"),
+                ),
+                ("{malformed: content-length, difference: 0}", Err("is the right length")),
+                (
+                    "{malformed: chunk, direction: request}",
+                    Err("only `malformed: json` goes with"),
+                ),
+                ("{malformed: chunks}", Err("unknown variant `chunks`")),
+                ("1%", Err("invalid type")),
+            ],
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! `dribble: {chunk: 64B, gap: 100ms}`: the body comes in pieces with gaps between them.
+//!
+//! `{chunks: 10, over: 5s}` divides the body into equal pieces and spreads them evenly over a time, from the first byte to
+//! the last. For that its length must be known: a body without `Content-Length` is left alone, and counted as skipped with
+//! the reason "length unknown".
+//!
+//! | protocol | what happens |
+//! |---|---|
+//! | HTTP/1.1 | each piece is one write, and with chunked coding one chunk; `Content-Length` and trailers stay |
+//! | HTTP/2, gRPC | each piece is one DATA frame, so messages arrive in parts; the stream's end and its trailers stay |
+//! | WebSocket, SSE | each piece is one write, whether or not that is the middle of a message |
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use super::place::Parts;
+use crate::config::units::{ByteSize, Time};
+use crate::shape::{Act, Direction, Dribble};
+
+/// `dribble: {chunk: 64B, gap: 100ms}` or `dribble: {chunks: 10, over: 5s}`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DribbleSpec {
+    /// Bytes of a piece, at least 1. Goes with `gap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<ByteSize>,
+    /// The time from one piece to the next. Goes with `chunk`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Time>,
+    /// How many pieces of equal size, at least 2. Goes with `over`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2))]
+    pub chunks: Option<u64>,
+    /// The time from the first piece to the last. Goes with `chunks`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Time>,
+    /// The body of the response (default) or of the request.
+    #[serde(default)]
+    pub direction: Direction,
+}
+
+impl DribbleSpec {
+    /// Checks the parts.
+    ///
+    /// # Errors
+    /// Neither form is complete, both are mixed, a number is too small to divide anything, or a gap is longer than a
+    /// single wait may be.
+    pub fn compile(&self, context: &Context<'_>) -> Result<Parts, String> {
+        let dribble = match (self.chunk, self.gap, self.chunks, self.over) {
+            (Some(chunk), Some(gap), None, None) => pieces(chunk, gap)?,
+            (None, None, Some(chunks), Some(over)) => spread(chunks, over)?,
+            (Some(_), None, None, None) => return Err("`chunk` needs `gap`, the time between two pieces".into()),
+            (None, Some(_), None, None) => return Err("`gap` needs `chunk`, the bytes of a piece".into()),
+            (None, None, Some(_), None) => {
+                return Err("`chunks` needs `over`, the time that they are spread over".into());
+            }
+            (None, None, None, Some(_)) => return Err("`over` needs `chunks`, the number of pieces".into()),
+            (None, None, None, None) => {
+                return Err("says no pieces: give {chunk: 64B, gap: 100ms} or {chunks: 10, over: 5s}".into());
+            }
+            _ => {
+                return Err(
+                    "mixes two forms: give {chunk: 64B, gap: 100ms} or {chunks: 10, over: 5s}, not parts of both"
+                        .into(),
+                );
+            }
+        };
+        let gap = match dribble {
+            Dribble::Chunk { gap, .. } => gap,
+            Dribble::Over { chunks, time } => time.div_f64(chunks.saturating_sub(1).max(1) as f64),
+        };
+        context.check_wait("a gap", gap)?;
+        Ok(Parts::one(self.direction, Act::Dribble(dribble)))
+    }
+}
+
+fn pieces(chunk: ByteSize, gap: Time) -> Result<Dribble, String> {
+    let bytes = usize::try_from(chunk.get()).unwrap_or(usize::MAX);
+    match (bytes, gap) {
+        (0, _) => Err("a chunk of 0B carries nothing; give at least 1B, or `stall` to stop".into()),
+        (_, Time::ZERO) => Err("a gap of 0s divides nothing; give a time such as 100ms".into()),
+        (bytes, gap) => Ok(Dribble::Chunk { bytes, gap: gap.get() }),
+    }
+}
+
+fn spread(chunks: u64, over: Time) -> Result<Dribble, String> {
+    match (chunks, over) {
+        (0 | 1, _) => Err(format!(
+            "`chunks: {chunks}` spreads nothing over a time; give at least 2"
+        )),
+        (_, Time::ZERO) => Err("over 0s spreads nothing; give a time such as 5s".into()),
+        (chunks, over) => Ok(Dribble::Over {
+            chunks,
+            time: over.get(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::place::testing::{check, context, read};
+
+    #[test]
+    fn forms_and_mistakes() {
+        check(
+            |yaml| read::<DribbleSpec>(yaml)?.compile(&context()),
+            &[
+                (
+                    "{chunk: 64B, gap: 100ms}",
+                    Ok("Response Dribble(Chunk { bytes: 64, gap: 100ms })"),
+                ),
+                (
+                    "{chunks: 10, over: 5s, direction: request}",
+                    Ok("Request Dribble(Over { chunks: 10, time: 5s })"),
+                ),
+                (
+                    "{chunks: 4, over: 3h}",
+                    Ok("Response Dribble(Over { chunks: 4, time: 10800s })"),
+                ),
+                ("{}", Err("says no pieces")),
+                ("{chunk: 64B}", Err("`chunk` needs `gap`")),
+                ("{gap: 1s}", Err("`gap` needs `chunk`")),
+                ("{chunks: 3}", Err("`chunks` needs `over`")),
+                ("{over: 3s}", Err("`over` needs `chunks`")),
+                ("{chunk: 64B, chunks: 10, gap: 1s, over: 5s}", Err("mixes two forms")),
+                ("{chunk: 64B, over: 5s}", Err("mixes two forms")),
+                ("{chunk: 0B, gap: 1s}", Err("carries nothing")),
+                ("{chunk: 1B, gap: 0s}", Err("divides nothing")),
+                (
+                    "{chunk: 1B, gap: 2h}",
+                    Err("a gap of 2h is beyond the longest wait that is allowed, 1h"),
+                ),
+                ("{chunks: 3, over: 3h}", Err("a gap of 1h30m is beyond")),
+                ("{chunks: 1, over: 5s}", Err("give at least 2")),
+                ("{chunks: 2, over: 0s}", Err("spreads nothing")),
+                ("64B", Err("invalid type")),
+            ],
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! `drop: 10%`: messages of a stream vanish.
+//!
+//! | protocol | what happens |
+//! |---|---|
+//! | HTTP/1.1, HTTP/2 | whole lines of NDJSON vanish, and with them a `Content-Length`; what has no messages is skipped with "no messages", what is compressed with "encoded" |
+//! | gRPC | whole messages vanish, with their prefix; the status comes as it was |
+//! | WebSocket | whole messages vanish, all frames of them; control frames never do. The client's offer of extensions (compression) is withdrawn |
+//! | SSE | whole events vanish, with the blank line that ends them |
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::place::{self, Parts};
+use crate::config::forms::{Scalar, ShortForm, short_form};
+use crate::config::units::Percentage;
+use crate::shape::{Act, Direction};
+
+/// `drop: 10%`, `drop: {messages: 10%, direction: request}` or `drop: {every: 3}`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DropSpec(MessagesLong);
+
+/// Which messages of which direction.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessagesLong {
+    /// A share of the messages, each drawn by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Percentage>,
+    /// Another word for `messages`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Percentage>,
+    /// Every so-manieth message: with 3 the third, the sixth…
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub every: Option<u64>,
+    /// The stream to the client (`response`, default) or to the upstream (`request`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+}
+
+impl DropSpec {
+    /// Checks the parts.
+    ///
+    /// # Errors
+    /// It says no messages, or two things at once, or a share or a number of 0.
+    pub fn compile(&self) -> Result<Parts, String> {
+        let long = &self.0;
+        let picked = place::pick(long.messages, long.events, long.every)?
+            .ok_or("drops nothing: give `messages` or `every`, such as {messages: 10%} or {every: 3}")?;
+        Ok(Parts::one(long.direction.unwrap_or_default(), Act::Drop(picked)))
+    }
+}
+
+impl ShortForm for DropSpec {
+    type Long = MessagesLong;
+    const EXPECTING: &'static str = "a share of the messages such as 10%, or a map such as {every: 3}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let share = scalar.text()?.parse::<Percentage>().map_err(|error| error.to_string());
+        Some(share.map(|share| {
+            DropSpec(MessagesLong {
+                messages: Some(share),
+                ..MessagesLong::default()
+            })
+        }))
+    }
+
+    fn from_long(long: MessagesLong) -> Result<Self, String> {
+        Ok(DropSpec(long))
+    }
+}
+
+short_form!(DropSpec, MessagesLong, "Drop", {
+    "description": "A share of the messages: 10%",
+    "type": ["string", "number"],
+    "pattern": "^[0-9]+(\\.[0-9]+)? ?%?$|\\$\\{",
+    "minimum": 0,
+    "maximum": 100,
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::place::testing::{check, read};
+
+    #[test]
+    fn forms_and_mistakes() {
+        check(
+            |yaml| read::<DropSpec>(yaml)?.compile(),
+            &[
+                ("10%", Ok("Response Drop(Share { ppm: 100000, seed: 0 })")),
+                ("12.5", Ok("Response Drop(Share { ppm: 125000, seed: 0 })")),
+                (
+                    "{events: 10%, direction: request}",
+                    Ok("Request Drop(Share { ppm: 100000, seed: 0 })"),
+                ),
+                ("{every: 3}", Ok("Response Drop(Every(3))")),
+                ("{}", Err("drops nothing")),
+                ("{direction: request}", Err("drops nothing")),
+                ("0%", Err("0% of the messages is none")),
+                ("{every: 0}", Err("`every: 0` means no message")),
+                ("{every: 3, messages: 10%}", Err("not both")),
+                ("{messages: 10%, events: 10%}", Err("mean the same")),
+                ("101%", Err("between 0 and 100")),
+                ("3 events", Err("is not a percentage")),
+                ("", Err("a share of the messages such as 10%")),
+            ],
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! `duplicate: {}`: the upstream gets the whole request twice, one after the other, and the client the second answer. Tests
+//! whether a request that a network repeats does harm.
+//!
+//! The first time squall asks by itself, over a connection of its own, and throws the answer away; it waits for the end of
+//! that answer, within the upstream's timeouts and `bounds.delay`, before the request itself goes on. Both have the same
+//! head and body. If the first one fails, the second still goes on; the fault counts as injected if the first was sent, and
+//! as skipped with "not sent" otherwise. For that the whole body is held, up to `limit` bytes and for 10 s at most; a
+//! request with a larger one is sent once, and the fault is counted as skipped with "body too large" or "body too slow".
+//!
+//! With `messages` or `every` it is messages of a stream that come twice, the second right after the first.
+//!
+//! | protocol | `{}` | `{messages: 10%}`, `{every: 3}` |
+//! |---|---|---|
+//! | HTTP/1.1, HTTP/2 | the request is sent twice | whole lines of NDJSON, and a `Content-Length` goes; what has no messages is skipped with "no messages", what is compressed with "encoded" |
+//! | gRPC | a unary call is made twice | whole messages, with their prefix |
+//! | WebSocket | skipped: an upgraded connection has no end to wait for | whole messages; control frames never. The client's offer of extensions (compression) is withdrawn |
+//! | SSE | the request is sent twice | whole events |
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::place::{self, Parts};
+use super::rewrite;
+use crate::config::forms::{Scalar, ShortForm, short_form};
+use crate::config::units::{ByteSize, Percentage};
+use crate::shape::{Act, Direction};
+
+/// `duplicate: {}`, `duplicate: {messages: 10%, direction: response}` or `duplicate: {every: 3}`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DuplicateSpec(DuplicateLong);
+
+/// The whole request, or which messages of which direction.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DuplicateLong {
+    /// A share of the messages, each drawn by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Percentage>,
+    /// Another word for `messages`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Percentage>,
+    /// Every so-manieth message: with 3 the third, the sixth…
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub every: Option<u64>,
+    /// The stream to the client (`response`, default) or to the upstream (`request`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// For the whole request: one with a larger body is sent once. 1B to 64MiB; default: 1MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<ByteSize>,
+}
+
+/// A duplication, checked.
+#[derive(Debug, Clone)]
+pub enum Duplicate {
+    /// The whole request reaches the upstream twice, if its body has at most so many bytes.
+    Request(usize),
+    /// Messages come twice.
+    Messages(Parts),
+}
+
+impl DuplicateSpec {
+    /// Checks the parts.
+    ///
+    /// # Errors
+    /// A direction without messages, two things at once, a share or a number of 0, a limit out of its range.
+    pub fn compile(&self) -> Result<Duplicate, String> {
+        let long = &self.0;
+        let pick = place::pick(long.messages, long.events, long.every)?;
+        if long.limit.is_some() && pick.is_some() {
+            return Err("`limit` is for the whole request, and these are messages".into());
+        }
+        match (pick, long.direction) {
+            (Some(pick), direction) => Ok(Duplicate::Messages(Parts::one(
+                direction.unwrap_or_default(),
+                Act::Repeat(pick),
+            ))),
+            (None, None) => Ok(Duplicate::Request(rewrite::limit(long.limit)?)),
+            (None, Some(_)) => {
+                Err("`direction` goes with `messages` or `every`; without them it is the whole request".into())
+            }
+        }
+    }
+}
+
+impl ShortForm for DuplicateSpec {
+    type Long = DuplicateLong;
+    const EXPECTING: &'static str = "{} for the whole request, or a map such as {messages: 10%}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        match scalar {
+            Scalar::Null => Some(Ok(DuplicateSpec::default())),
+            // A bare share could be one of requests (`when: {percentage: 10%}`) as well as one of messages.
+            other => other.text().map(|text| {
+                Err(format!(
+                    "`{text}` could be a share of requests or of messages; write {{}} for the whole request, or {{messages: 10%}}"
+                ))
+            }),
+        }
+    }
+
+    fn from_long(long: DuplicateLong) -> Result<Self, String> {
+        Ok(DuplicateSpec(long))
+    }
+}
+
+short_form!(DuplicateSpec, DuplicateLong, "Duplicate", {"type": "null"});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::place::testing::{check, read};
+
+    fn compile(yaml: &str) -> Result<Duplicate, String> {
+        read::<DuplicateSpec>(yaml)?.compile()
+    }
+
+    #[test]
+    fn without_messages_it_is_the_request() {
+        assert!(matches!(compile("{}"), Ok(Duplicate::Request(1_048_576))));
+        assert!(matches!(compile(""), Ok(Duplicate::Request(1_048_576))));
+        assert!(matches!(compile("{limit: 2KiB}"), Ok(Duplicate::Request(2048))));
+    }
+
+    #[test]
+    fn forms_and_mistakes() {
+        check(
+            |yaml| match compile(yaml)? {
+                Duplicate::Messages(parts) => Ok(parts),
+                Duplicate::Request(_) => Err("the whole request".into()),
+            },
+            &[
+                ("{messages: 10%}", Ok("Response Repeat(Share { ppm: 100000, seed: 0 })")),
+                ("{every: 3, direction: request}", Ok("Request Repeat(Every(3))")),
+                (
+                    "{direction: request}",
+                    Err("`direction` goes with `messages` or `every`"),
+                ),
+                ("{limit: 65MiB}", Err("1B to 64MiB")),
+                ("{every: 3, limit: 1KiB}", Err("`limit` is for the whole request")),
+                ("{messages: 0}", Err("0% of the messages is none")),
+                ("10%", Err("a share of requests or of messages")),
+                ("true", Err("{} for the whole request")),
+            ],
+        );
+    }
+}

@@ -1,0 +1,356 @@
+//! What body faults have in common: a place in a body, which messages of a stream, and the parts that they become.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
+
+use crate::config::forms::{self, Scalar, ShortForm};
+use crate::config::units::{ByteSize, Percentage};
+use crate::rule::draw::{Draw, Purpose};
+use crate::shape::{Act, After, Direction, Flip, Part, Pick};
+
+/// A place in a body as it is typed: `1KiB`, `50%`, `3 events`, `{messages: 3}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterSpec {
+    /// After so many bytes.
+    Bytes(ByteSize),
+    /// After a share of the body, whose length must be known.
+    Share(Percentage),
+    /// After so many messages of a stream.
+    Messages(u64),
+}
+
+/// `{events: 3}` or `{messages: 3}`, which mean the same.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AfterLong {
+    /// So many events of an SSE stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    events: Option<u64>,
+    /// So many messages: SSE events, lines of NDJSON, WebSocket or gRPC messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    messages: Option<u64>,
+}
+
+impl AfterSpec {
+    /// The place, for a shaper.
+    pub fn get(self) -> After {
+        match self {
+            AfterSpec::Bytes(size) => After::Bytes(size.get()),
+            AfterSpec::Share(share) => After::Share(share.ppm()),
+            AfterSpec::Messages(count) => After::Messages(count),
+        }
+    }
+}
+
+impl FromStr for AfterSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = text.get(number.len()..).unwrap_or_default();
+        if matches!(unit, "event" | "events" | "message" | "messages") {
+            let count = number.trim().parse();
+            return count
+                .map(AfterSpec::Messages)
+                .map_err(|_| format!("`{text}` does not count {unit}; write a whole number: 3 {unit}"));
+        }
+        if text.ends_with('%') {
+            return text
+                .parse()
+                .map(AfterSpec::Share)
+                .map_err(|error: crate::config::units::UnitError| error.to_string());
+        }
+        if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+            return Err(format!(
+                "`{text}` is no place in a body; write bytes (1KiB), a share (50%) or messages (3 events)"
+            ));
+        }
+        text.parse()
+            .map(AfterSpec::Bytes)
+            .map_err(|error: crate::config::units::UnitError| error.to_string())
+    }
+}
+
+impl fmt::Display for AfterSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AfterSpec::Bytes(size) => size.fmt(f),
+            AfterSpec::Share(share) => share.fmt(f),
+            AfterSpec::Messages(1) => f.write_str("1 message"),
+            AfterSpec::Messages(count) => write!(f, "{count} messages"),
+        }
+    }
+}
+
+impl ShortForm for AfterSpec {
+    type Long = AfterLong;
+    const EXPECTING: &'static str = "a place in a body: bytes (1KiB), a share (50%) or messages (3 events)";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        scalar.text().map(|text| text.parse())
+    }
+
+    fn from_long(long: AfterLong) -> Result<Self, String> {
+        match (long.events, long.messages) {
+            (Some(count), None) | (None, Some(count)) => Ok(AfterSpec::Messages(count)),
+            (Some(_), Some(_)) => Err("`events` and `messages` mean the same; give one of them".into()),
+            (None, None) => Err("says no place; write {events: 3}, or without a map 1KiB or 50%".into()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AfterSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        forms::deserialize(deserializer)
+    }
+}
+
+impl Serialize for AfterSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for AfterSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "After".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        forms::either_schema::<AfterLong>(generator, after_schema())
+    }
+}
+
+/// The short form of a place.
+pub fn after_schema() -> Schema {
+    json_schema!({
+        "description": "A place in a body: 1KiB, 50%, 3 events; a bare integer is bytes",
+        "type": ["string", "integer"],
+        "pattern": "^[0-9]+(\\.[0-9]+)? ?(%|B|[kKMGT]B|[kKMGT]iB|events?|messages?)?$|\\$\\{",
+        "minimum": 0,
+    })
+}
+
+/// Which messages, as typed: a share under either of its names, or every so-manieth. `None`: nothing is said.
+///
+/// The seed of a share is 0 until a request draws it.
+///
+/// # Errors
+/// More than one is given, the share is 0 %, or the number is 0.
+pub fn pick(
+    messages: Option<Percentage>,
+    events: Option<Percentage>,
+    every: Option<u64>,
+) -> Result<Option<Pick>, String> {
+    match (either(messages, events)?, every) {
+        (Some(_), Some(_)) => Err("takes a share of the messages (`messages: 10%`) or `every: 3`, not both".into()),
+        (Some(Percentage::NONE), None) => Err("0% of the messages is none; to do nothing, leave the fault out".into()),
+        (Some(share), None) => Ok(Some(Pick::Share {
+            ppm: share.ppm(),
+            seed: 0,
+        })),
+        (None, Some(every)) => match NonZeroU64::new(every) {
+            Some(every) => Ok(Some(Pick::Every(every))),
+            None => Err("`every: 0` means no message; 1 is each, 3 the third, the sixth…".into()),
+        },
+        (None, None) => Ok(None),
+    }
+}
+
+/// The share of messages under either of its names.
+///
+/// # Errors
+/// Both are given.
+pub fn either(messages: Option<Percentage>, events: Option<Percentage>) -> Result<Option<Percentage>, String> {
+    match (messages, events) {
+        (Some(_), Some(_)) => Err("`events` and `messages` mean the same; give one of them".into()),
+        (share, None) | (None, share) => Ok(share),
+    }
+}
+
+/// What a fault does to bytes, ready but for what each request draws.
+#[derive(Debug, Clone)]
+pub struct Parts(SmallVec<[Part; 2]>);
+
+impl Parts {
+    /// One act in one direction.
+    pub fn one(direction: Direction, act: Act) -> Parts {
+        Parts(std::iter::once(Part { direction, act }).collect())
+    }
+
+    /// Whether any of it acts in a direction.
+    pub fn touch(&self, direction: Direction) -> bool {
+        self.0.iter().any(|part| part.direction == direction)
+    }
+
+    /// The parts for one request: seeds come from its draw and the fault's position in the rule.
+    pub fn drawn(&self, draw: Draw, position: u32) -> SmallVec<[Part; 2]> {
+        let mut parts = self.0.clone();
+        let picked = |pick: &mut Pick| {
+            if let Pick::Share { seed, .. } = pick {
+                *seed = draw.stream(Purpose::Messages, position);
+            }
+        };
+        for part in &mut parts {
+            match &mut part.act {
+                Act::Flip(Flip { messages, seed, .. }) => {
+                    *seed = draw.stream(Purpose::Corrupt, position);
+                    messages.iter_mut().for_each(picked);
+                }
+                Act::Drop(pick) | Act::Repeat(pick) => picked(pick),
+                _ => {}
+            }
+        }
+        parts
+    }
+}
+
+impl FromIterator<Part> for Parts {
+    fn from_iter<I: IntoIterator<Item = Part>>(parts: I) -> Parts {
+        Parts(parts.into_iter().collect())
+    }
+}
+
+/// For the tests of the faults beside this file.
+#[cfg(test)]
+pub mod testing {
+    use std::fmt::Debug;
+    use std::io;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    use super::Parts;
+    use crate::fault::Context;
+
+    fn unreadable(_: &Path) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// No files, and single waits of at most an hour.
+    pub fn context() -> Context<'static> {
+        Context {
+            folder: Path::new("."),
+            read: &unreadable,
+            keys: std::num::NonZeroUsize::MIN,
+            longest_wait: Duration::from_secs(3600),
+            rule: "r",
+        }
+    }
+
+    /// Reads a fault's YAML, and checks that what is written reads back.
+    pub fn read<T: DeserializeOwned + Serialize + PartialEq + Debug>(yaml: &str) -> Result<T, String> {
+        let spec: T = serde_yaml::from_str(yaml).map_err(|error| error.to_string())?;
+        let written = serde_json::to_value(&spec).unwrap();
+        assert_eq!(serde_json::from_value::<T>(written).unwrap(), spec, "{yaml}");
+        Ok(spec)
+    }
+
+    /// The only part, such as `Response Drop(Every(3))`.
+    pub fn shown(parts: Parts) -> String {
+        let [part] = parts.0.as_slice() else {
+            panic!("not one part: {parts:?}")
+        };
+        format!("{:?} {:?}", part.direction, part.act)
+    }
+
+    /// What `compile` makes of each YAML: the part, or a piece of the error.
+    #[track_caller]
+    pub fn check(compile: impl Fn(&str) -> Result<Parts, String>, cases: &[(&str, Result<&str, &str>)]) {
+        for (yaml, expect) in cases {
+            match (compile(yaml).map(shown), expect) {
+                (Ok(part), Ok(expect)) => assert_eq!(part, *expect, "{yaml}"),
+                (Err(error), Err(expect)) => assert!(error.contains(expect), "{yaml}: {error}"),
+                (found, _) => panic!("{yaml}: {found:?} instead of {expect:?}"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::draw::{KeyHash, Seed};
+
+    #[test]
+    fn places_are_bytes_shares_and_messages() {
+        let place = |text: &str| text.parse::<AfterSpec>().map(|after| after.to_string());
+        for (text, canonical) in [
+            ("1KiB", "1KiB"),
+            ("0", "0B"),
+            ("12.5%", "12.5%"),
+            ("3 events", "3 messages"),
+            ("1 event", "1 message"),
+            ("2messages", "2 messages"),
+        ] {
+            assert_eq!(place(text).as_deref(), Ok(canonical), "{text}");
+            assert_eq!(place(canonical).as_deref(), Ok(canonical), "{text}");
+        }
+        for (text, part) in [
+            (
+                "lunch",
+                "is no place in a body; write bytes (1KiB), a share (50%) or messages (3 events)",
+            ),
+            (
+                "events",
+                "`events` does not count events; write a whole number: 3 events",
+            ),
+            ("2.5 messages", "write a whole number: 3 messages"),
+            ("-1 event", "write a whole number"),
+            ("101%", "between 0 and 100"),
+            ("-1KiB", "can't be negative"),
+            ("3 lines", "`lines` is not a unit of size"),
+            ("", "is no place in a body"),
+        ] {
+            let error = place(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_place_may_be_a_map() {
+        let place = |yaml: &str| testing::read::<AfterSpec>(yaml);
+        assert_eq!(place("{events: 3}"), Ok(AfterSpec::Messages(3)));
+        assert_eq!(place("{messages: 0}"), Ok(AfterSpec::Messages(0)));
+        assert_eq!(place("64"), Ok(AfterSpec::Bytes(ByteSize::from_bytes(64))));
+        assert!(place("{events: 3, messages: 3}").unwrap_err().contains("mean the same"));
+        assert!(place("{}").unwrap_err().contains("says no place"));
+        assert!(place("{lines: 3}").unwrap_err().contains("unknown field"));
+        assert!(place("true").unwrap_err().contains("a place in a body"));
+    }
+
+    #[test]
+    fn seeds_come_from_the_draw_and_the_position() {
+        let pick = Pick::Share { ppm: 1, seed: 0 };
+        let flip = Act::Flip(Flip {
+            ppm: 0,
+            messages: Some(pick),
+            seed: 0,
+        });
+        let parts = Parts::one(Direction::Response, flip);
+        let seeds = |draw: Draw, position| match &parts.drawn(draw, position)[0].act {
+            Act::Flip(Flip {
+                messages: Some(Pick::Share { seed: messages, .. }),
+                seed,
+                ..
+            }) => (*seed, *messages),
+            other => panic!("{other:?}"),
+        };
+        let draw = |ordinal| Seed(1).rule("r").draw(KeyHash::ordinal(ordinal));
+        let first = seeds(draw(0), 0);
+        assert_eq!(first, seeds(draw(0), 0), "the same request, the same seeds");
+        assert_ne!(first.0, first.1, "which messages has nothing to do with which bytes");
+        for other in [seeds(draw(1), 0), seeds(draw(0), 1)] {
+            assert!(first.0 != other.0 && first.1 != other.1, "{other:?}");
+        }
+    }
+}

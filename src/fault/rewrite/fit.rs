@@ -1,0 +1,237 @@
+//! Whether a message's body can be changed, and what that does to the fields of its head.
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+use super::{BodyChange, HeaderChanges};
+
+/// Fields that speak of the bytes of a body (RFC 9110, section 8.8.3 and 14.3; RFC 1864; RFC 3230; RFC 9530).
+const FIELDS_OF_OLD_BYTES: [HeaderName; 6] = [
+    header::ETAG,
+    header::ACCEPT_RANGES,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
+/// What a message's head tells of its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+    /// For a response: its status, after it was rewritten.
+    pub status: Option<StatusCode>,
+    /// There is no content, whatever the header fields say: a response to HEAD, a request without a body.
+    pub empty: bool,
+    /// From here on the connection speaks another protocol.
+    pub upgraded: bool,
+}
+
+impl Message<'_> {
+    /// Whether a change can be applied, as far as the head tells. `limit` is in bytes.
+    ///
+    /// # Errors
+    /// Why not, one of [`crate::metrics::SKIP_REASONS`].
+    pub fn accepts(&self, change: &BodyChange, limit: usize) -> Result<(), &'static str> {
+        if self.upgraded {
+            return Err("upgraded");
+        }
+        if self.status.is_some_and(is_bodiless) {
+            return Err("no body");
+        }
+        if self.status == Some(StatusCode::PARTIAL_CONTENT) || self.headers.contains_key(header::CONTENT_RANGE) {
+            return Err("partial content");
+        }
+        if self.kind().starts_with("application/grpc") {
+            return Err("a stream");
+        }
+        if change.is_whole() {
+            return Ok(());
+        }
+        if self.empty || self.length() == Some(0) {
+            return Err("no body");
+        }
+        if self.is_endless() {
+            return Err("a stream");
+        }
+        if self.is_encoded() {
+            return Err("encoded");
+        }
+        match self.length() {
+            Some(length) if length > limit as u64 => Err("body too large"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the body may never end: server-sent events.
+    pub fn is_endless(&self) -> bool {
+        self.kind() == "text/event-stream"
+    }
+
+    /// The body's length, where the head tells.
+    pub fn length(&self) -> Option<u64> {
+        self.headers
+            .get(header::CONTENT_LENGTH)?
+            .to_str()
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    fn is_encoded(&self) -> bool {
+        let encodings = self.headers.get_all(header::CONTENT_ENCODING);
+        encodings.iter().any(|value| {
+            let mut names = value.as_bytes().split(|byte| *byte == b',');
+            names.any(|name| !name.trim_ascii().is_empty() && !name.trim_ascii().eq_ignore_ascii_case(b"identity"))
+        })
+    }
+
+    /// The media type in lower case, without parameters; empty where there is none.
+    fn kind(&self) -> String {
+        let value = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let kind = value
+            .and_then(|value| value.split(|byte| *byte == b';').next())
+            .unwrap_or_default();
+        String::from_utf8_lossy(kind.trim_ascii()).to_ascii_lowercase()
+    }
+}
+
+/// What a head needs after its body was changed to one of `length` bytes. `users` are the changes that the user asked
+/// for: fields that they name stay as they are.
+pub fn fields_of_new_body(change: &BodyChange, length: usize, users: &HeaderChanges) -> HeaderChanges {
+    let mut changes = HeaderChanges {
+        remove: vec![header::TRANSFER_ENCODING],
+        set: vec![(header::CONTENT_LENGTH, HeaderValue::from(length))],
+        add: Vec::new(),
+    };
+    let old = FIELDS_OF_OLD_BYTES.into_iter().filter(|name| !users.name(name));
+    changes.remove.extend(old);
+    if let BodyChange::Whole(content) = change {
+        if !users.name(&header::CONTENT_ENCODING) {
+            changes.remove.push(header::CONTENT_ENCODING);
+        }
+        if !users.name(&header::CONTENT_TYPE) {
+            changes
+                .set
+                .push((header::CONTENT_TYPE, HeaderValue::from_static(content.kind)));
+        }
+    }
+    changes
+}
+
+/// Responses that have no content, whatever their header fields say (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
+pub fn is_bodiless(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::rewrite::RewriteSpec;
+    use crate::fault::{Context, rewrite::Rewrite};
+
+    fn rewrite(json: serde_json::Value) -> Rewrite {
+        let spec: RewriteSpec = serde_json::from_value(json).unwrap();
+        let context = Context {
+            folder: std::path::Path::new("."),
+            read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+            keys: std::num::NonZeroUsize::MIN,
+            longest_wait: std::time::Duration::from_secs(1),
+            rule: "r",
+        };
+        spec.compile(&context).unwrap()
+    }
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        fields.collect()
+    }
+
+    #[track_caller]
+    fn check(fields: &[(&'static str, &'static str)], status: u16, edit: Result<(), &str>, whole: Result<(), &str>) {
+        let headers = headers(fields);
+        let message = Message {
+            headers: &headers,
+            status: StatusCode::from_u16(status).ok(),
+            empty: false,
+            upgraded: status == 101,
+        };
+        let change = |json| rewrite(json).response_body.unwrap();
+        let editing = change(serde_json::json!({"replace": {"find": "a", "with": "b"}}));
+        assert_eq!(message.accepts(&editing, 100), edit, "{fields:?}");
+        assert_eq!(
+            message.accepts(&change(serde_json::json!({"body": ""})), 100),
+            whole,
+            "{fields:?}"
+        );
+    }
+
+    #[test]
+    fn what_can_be_changed() {
+        check(&[], 200, Ok(()), Ok(()));
+        check(&[("content-length", "100")], 200, Ok(()), Ok(()));
+        check(&[("content-length", "101")], 200, Err("body too large"), Ok(()));
+        check(&[("content-length", "0")], 200, Err("no body"), Ok(()));
+        check(&[("content-encoding", "identity")], 200, Ok(()), Ok(()));
+        check(&[("content-encoding", "identity, GZIP")], 200, Err("encoded"), Ok(()));
+        check(
+            &[("content-type", "Text/Event-Stream; x=y")],
+            200,
+            Err("a stream"),
+            Ok(()),
+        );
+        check(
+            &[("content-type", "application/grpc+proto")],
+            200,
+            Err("a stream"),
+            Err("a stream"),
+        );
+        check(
+            &[("content-range", "bytes 0-1/5")],
+            206,
+            Err("partial content"),
+            Err("partial content"),
+        );
+        check(&[], 204, Err("no body"), Err("no body"));
+        check(&[], 304, Err("no body"), Err("no body"));
+        check(&[], 101, Err("upgraded"), Err("upgraded"));
+    }
+
+    #[test]
+    fn fields_fit_the_new_body() {
+        let natural = headers(&[
+            ("etag", "\"1\""),
+            ("content-encoding", "gzip"),
+            ("content-type", "text/html"),
+            ("transfer-encoding", "chunked"),
+            ("digest", "x"),
+            ("last-modified", "yesterday"),
+        ]);
+        let change = |json| {
+            let rewrite = rewrite(json);
+            let mut head = natural.clone();
+            rewrite.response.apply(&mut head);
+            let body = rewrite.response_body.as_ref().unwrap();
+            fields_of_new_body(body, 7, &rewrite.response).apply(&mut head);
+            head
+        };
+        let whole = change(serde_json::json!({"json": null}));
+        let wanted = headers(&[
+            ("content-length", "7"),
+            ("content-type", "application/json"),
+            ("last-modified", "yesterday"),
+        ]);
+        assert_eq!(whole, wanted);
+        let own =
+            change(serde_json::json!({"body": "x", "headers": {"set": {"etag": "\"2\"", "content-type": "a/b"}}}));
+        assert_eq!(own["etag"], "\"2\"");
+        assert_eq!(own["content-type"], "a/b");
+    }
+}

@@ -1,0 +1,128 @@
+//! JSON patches (RFC 6902) as users write them, checked when the configuration is loaded.
+
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{
+    AddOperation, CopyOperation, MoveOperation, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::fault::content::present;
+
+/// One operation: `{op: replace, path: /items/0/price, value: -1}`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OperationSpec {
+    /// What to do.
+    pub op: Op,
+    /// Where: a JSON pointer (RFC 6901), such as `/items/0/price`; `-` stands for the place after an array's last item.
+    pub path: String,
+    /// Where from, for `move` and `copy`: a JSON pointer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The value, for `add`, `replace` and `test`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub value: Option<Value>,
+}
+
+/// The operations of RFC 6902, section 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Op {
+    /// Puts a value in.
+    Add,
+    /// Takes a value out.
+    Remove,
+    /// Puts a value in another's place.
+    Replace,
+    /// Takes a value to another place.
+    Move,
+    /// Puts a value into another place, too.
+    Copy,
+    /// Goes on only if the value there equals this one; otherwise the body stays as it is.
+    Test,
+}
+
+/// Checks all operations.
+///
+/// # Errors
+/// A pointer that is none; a value or a source that is missing, or that the operation has no use for.
+pub(super) fn compile(operations: &[OperationSpec]) -> Result<Vec<PatchOperation>, String> {
+    let compiled = (1usize..).zip(operations).map(|(number, spec)| {
+        spec.compile()
+            .map_err(|problem| format!("operation {number} of `json_patch`: {problem}"))
+    });
+    compiled.collect()
+}
+
+impl OperationSpec {
+    fn compile(&self) -> Result<PatchOperation, String> {
+        let path = pointer(&self.path)?;
+        Ok(match self.op {
+            Op::Add => PatchOperation::Add(AddOperation {
+                path,
+                value: self.only_value()?,
+            }),
+            Op::Replace => PatchOperation::Replace(ReplaceOperation {
+                path,
+                value: self.only_value()?,
+            }),
+            Op::Test => PatchOperation::Test(TestOperation {
+                path,
+                value: self.only_value()?,
+            }),
+            Op::Move => PatchOperation::Move(MoveOperation {
+                from: self.only_from()?,
+                path,
+            }),
+            Op::Copy => PatchOperation::Copy(CopyOperation {
+                from: self.only_from()?,
+                path,
+            }),
+            Op::Remove => match (&self.value, &self.from) {
+                (None, None) => PatchOperation::Remove(RemoveOperation { path }),
+                _ => return Err("`remove` takes a `path` alone".into()),
+            },
+        })
+    }
+
+    fn only_value(&self) -> Result<Value, String> {
+        match (&self.value, &self.from) {
+            (Some(value), None) => Ok(value.clone()),
+            (None, _) => Err(format!("`{}` needs a `value`", self.op.name())),
+            (_, Some(_)) => Err(format!("`from` is for `move` and `copy`, not for `{}`", self.op.name())),
+        }
+    }
+
+    fn only_from(&self) -> Result<PointerBuf, String> {
+        match (&self.from, &self.value) {
+            (Some(from), None) => pointer(from),
+            (None, _) => Err(format!("`{}` needs a `from`", self.op.name())),
+            (_, Some(_)) => Err(format!(
+                "`value` is for `add`, `replace` and `test`, not for `{}`",
+                self.op.name()
+            )),
+        }
+    }
+}
+
+impl Op {
+    fn name(self) -> &'static str {
+        match self {
+            Op::Add => "add",
+            Op::Remove => "remove",
+            Op::Replace => "replace",
+            Op::Move => "move",
+            Op::Copy => "copy",
+            Op::Test => "test",
+        }
+    }
+}
+
+fn pointer(text: &str) -> Result<PointerBuf, String> {
+    PointerBuf::parse(text).map_err(|_| match text.starts_with('/') {
+        true => format!("`{text}` is no JSON pointer: after `~` comes 0 (for `~`) or 1 (for `/`), RFC 6901"),
+        false => format!("`{text}` is no JSON pointer: it starts with `/`, or is empty for the whole document"),
+    })
+}

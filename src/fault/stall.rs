@@ -1,0 +1,158 @@
+//! `stall: 1KiB`: after so many bytes nothing more comes.
+//!
+//! Without a `limit` the body stands still until the client leaves, or for as long as `bounds.delay` allows; then the
+//! connection is closed. With one the bytes go on after it (`end: resume`), or the connection is closed or reset. With
+//! `after` absent the head is sent and no byte of the body.
+//!
+//! | protocol | what happens |
+//! |---|---|
+//! | HTTP/1.1 | the head and the bytes before the place have left; a body shorter than that is "body too short" |
+//! | HTTP/2, gRPC | the stream stands still, its siblings go on; `close` ends the whole connection, `reset` the stream |
+//! | WebSocket | one direction stands still, control frames included; `close` and `reset` end the connection |
+//! | SSE | the stream stands still; `after: 3 events` counts whole events |
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use super::place::{AfterSpec, Parts};
+use super::reset::DEFAULT_CODE;
+use crate::config::forms::{Scalar, ShortForm, short_form};
+use crate::config::units::Time;
+use crate::shape::{Act, After, Direction, Finish, Stall};
+
+/// `stall: 1KiB`, `stall: 50%`, `stall: 3 events`, or the long form.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StallSpec(StallLong);
+
+/// The long form of a stall.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StallLong {
+    /// Where: bytes (`1KiB`), a share (`50%`) or messages (`3 events`). Default: before the first byte of the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<AfterSpec>,
+    /// For how long. Absent: until the client leaves, or for as long as `bounds.delay` allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limit: Option<Time>,
+    /// What comes after `limit`. Default: `resume` with a limit, `close` without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end: Option<StallEnd>,
+    /// The body of the response (default) or of the request.
+    #[serde(default)]
+    direction: Direction,
+}
+
+/// What comes after a stall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StallEnd {
+    /// The bytes go on.
+    Resume,
+    /// The connection is closed (FIN).
+    Close,
+    /// The connection is reset (RST); on HTTP/2 the stream, with INTERNAL_ERROR.
+    Reset,
+}
+
+impl StallSpec {
+    /// Checks the parts.
+    ///
+    /// # Errors
+    /// It would resume without a limit, or the limit is 0 or longer than a single wait may be.
+    pub fn compile(&self, context: &Context<'_>) -> Result<Parts, String> {
+        let long = &self.0;
+        let then = match (long.end, long.limit) {
+            (Some(StallEnd::Resume), None) => {
+                return Err("`end: resume` needs a `limit`, the time after which the bytes go on".into());
+            }
+            (_, Some(Time::ZERO)) => return Err("a limit of 0s stalls nothing; give a time such as 10s".into()),
+            (Some(StallEnd::Resume), _) | (None, Some(_)) => Finish::Natural,
+            (Some(StallEnd::Close) | None, _) => Finish::Close,
+            (Some(StallEnd::Reset), _) => Finish::Reset(DEFAULT_CODE),
+        };
+        let limit = long.limit.map(Time::get);
+        if let Some(limit) = limit {
+            context.check_wait("a limit", limit)?;
+        }
+        let after = long.after.map_or(After::Bytes(0), AfterSpec::get);
+        Ok(Parts::one(long.direction, Act::Stall(Stall { after, limit, then })))
+    }
+}
+
+impl ShortForm for StallSpec {
+    type Long = StallLong;
+    const EXPECTING: &'static str = "a place in a body: bytes (1KiB), a share (50%), messages (3 events); or a map such as {after: 1KiB, limit: 10s}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        if scalar == Scalar::Null {
+            return Some(Ok(StallSpec::default()));
+        }
+        let after = scalar.text()?.parse::<AfterSpec>();
+        Some(after.map(|after| {
+            StallSpec(StallLong {
+                after: Some(after),
+                ..StallLong::default()
+            })
+        }))
+    }
+
+    fn from_long(long: StallLong) -> Result<Self, String> {
+        Ok(StallSpec(long))
+    }
+}
+
+short_form!(StallSpec, StallLong, "Stall", {
+    "description": "A place in a body: 1KiB, 50%, 3 events; a bare integer is bytes",
+    "type": ["string", "integer", "null"],
+    "pattern": "^[0-9]+(\\.[0-9]+)? ?(%|B|[kKMGT]B|[kKMGT]iB|events?|messages?)?$|\\$\\{",
+    "minimum": 0,
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::place::testing::{check, context, read};
+
+    #[test]
+    fn forms_and_mistakes() {
+        check(
+            |yaml| read::<StallSpec>(yaml)?.compile(&context()),
+            &[
+                (
+                    "{}",
+                    Ok("Response Stall(Stall { after: Bytes(0), limit: None, then: Close })"),
+                ),
+                (
+                    "",
+                    Ok("Response Stall(Stall { after: Bytes(0), limit: None, then: Close })"),
+                ),
+                (
+                    "1KiB",
+                    Ok("Response Stall(Stall { after: Bytes(1024), limit: None, then: Close })"),
+                ),
+                (
+                    "50%",
+                    Ok("Response Stall(Stall { after: Share(500000), limit: None, then: Close })"),
+                ),
+                (
+                    "{after: {events: 3}, limit: 10s}",
+                    Ok("Response Stall(Stall { after: Messages(3), limit: Some(10s), then: Natural })"),
+                ),
+                (
+                    "{limit: 1s, end: close}",
+                    Ok("Response Stall(Stall { after: Bytes(0), limit: Some(1s), then: Close })"),
+                ),
+                (
+                    "{end: reset, direction: request}",
+                    Ok("Request Stall(Stall { after: Bytes(0), limit: None, then: Reset(2) })"),
+                ),
+                ("{end: resume}", Err("needs a `limit`")),
+                ("{limit: 0s}", Err("stalls nothing")),
+                ("{limit: 2h}", Err("a limit of 2h is beyond the longest wait")),
+                ("{after: lunch}", Err("is no place in a body")),
+                ("{end: clean}", Err("unknown variant `clean`")),
+            ],
+        );
+    }
+}

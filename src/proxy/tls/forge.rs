@@ -1,0 +1,274 @@
+//! Certificates that a client must not accept, and the authority that issues them.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use x509_parser::der_parser::asn1_rs::Tag;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::X509Name;
+
+use super::names::Name;
+use super::{certificates, pem_error};
+use crate::fault::certificate::CertificateSpec;
+
+/// Whose certificate `wrong-host` is. RFC 2606 keeps `.invalid` from being anybody's.
+const WRONG_HOST: &str = "wrong-host.squall.invalid";
+
+/// A day.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The authority that issues faulty certificates.
+pub struct FaultAuthority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its certificate, and those of the authorities above it.
+    pem: String,
+    /// What a server sends behind its own certificate: the authority, unless clients know it as a root.
+    chain: Vec<CertificateDer<'static>>,
+    /// The key of all faulty certificates.
+    key: KeyPair,
+    /// Whether its certificate says how its key is called (RFC 5280, section 4.2.1.2).
+    identified: bool,
+    made: bool,
+}
+
+impl FaultAuthority {
+    /// A new authority with a new key.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn make() -> Result<FaultAuthority, String> {
+        let broken = |error: rcgen::Error| format!("the authority of faulty certificates can't be made: {error}");
+        let signing = KeyPair::generate().map_err(broken)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "squall fault authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.serial_number = Some(serial());
+        let now = SystemTime::now();
+        params.not_before = (now - 730 * DAY).into();
+        params.not_after = (now + 3650 * DAY).into();
+        let pem = params.self_signed(&signing).map_err(broken)?.pem();
+        Ok(FaultAuthority {
+            issuer: Issuer::new(params, signing),
+            pem,
+            chain: Vec::new(),
+            key: KeyPair::generate().map_err(broken)?,
+            identified: true,
+            made: true,
+        })
+    }
+
+    /// An authority of the user's own: PEM files, the key in PKCS#8.
+    ///
+    /// # Errors
+    /// A sentence that names the file and what is wrong with it.
+    pub fn load(certificate: &Path, key: &Path) -> Result<FaultAuthority, String> {
+        let chain = certificates(certificate)?;
+        let signing = read_key(key)?;
+        let unusable = |what: &str| format!("{}: {what}", certificate.display());
+        let own = chain
+            .first()
+            .ok_or_else(|| unusable("there is no certificate in this file"))?;
+        let (_, parsed) = X509Certificate::from_der(own).map_err(|error| unusable(&error.to_string()))?;
+        if !parsed.is_ca() {
+            return Err(unusable("the first certificate is not one of an authority (CA)"));
+        }
+        if *parsed.public_key().subject_public_key.data != *signing.der_bytes() {
+            let (key, certificate) = (key.display(), certificate.display());
+            return Err(format!(
+                "{key}: this private key does not belong to the first certificate in {certificate}"
+            ));
+        }
+        let mut params = CertificateParams::default();
+        params.distinguished_name = distinguished_name(parsed.subject())
+            .ok_or_else(|| unusable("the authority's name has a part twice, or one that is no text"))?;
+        let identifier = key_identifier(&parsed);
+        let identified = identifier.is_some();
+        params.key_identifier_method = KeyIdMethod::PreSpecified(identifier.unwrap_or_default());
+        let is_root = parsed.subject().as_raw() == parsed.issuer().as_raw();
+        let pem = std::fs::read_to_string(certificate).map_err(|error| unusable(&error.to_string()))?;
+        Ok(FaultAuthority {
+            issuer: Issuer::new(params, signing),
+            pem: certificates_only(&pem),
+            chain: if is_root { Vec::new() } else { chain },
+            key: KeyPair::generate().map_err(|error| format!("no key can be made: {error}"))?,
+            identified,
+            made: false,
+        })
+    }
+
+    /// Its certificate, in PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Whether squall has made it, so that it may go on through reloads.
+    pub fn is_made(&self) -> bool {
+        self.made
+    }
+
+    /// Makes a certificate for these names, with what is to be wrong with it.
+    ///
+    /// # Errors
+    /// A sentence; nothing in a configuration or in traffic leads to one.
+    pub(super) fn issue(
+        &self,
+        what: CertificateSpec,
+        names: &[Name],
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<CertifiedKey, String> {
+        let broken = |error: rcgen::Error| format!("a faulty certificate can't be made: {error}");
+        let params = self.params(what, names);
+        let mut chain = Vec::new();
+        match what {
+            CertificateSpec::SelfSigned => chain.push(params.self_signed(&self.key).map_err(broken)?.into()),
+            CertificateSpec::Expired | CertificateSpec::WrongHost => {
+                chain.push(params.signed_by(&self.key, &self.issuer).map_err(broken)?.into());
+                chain.extend(self.chain.iter().cloned());
+            }
+        }
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
+        CertifiedKey::from_der(chain, key, provider)
+            .map_err(|error| format!("a faulty certificate can't be used: {error}"))
+    }
+
+    fn params(&self, what: CertificateSpec, names: &[Name]) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        let now = SystemTime::now();
+        let (not_before, not_after) = match what {
+            CertificateSpec::Expired => (now - 90 * DAY, now - DAY),
+            CertificateSpec::SelfSigned | CertificateSpec::WrongHost => (now - DAY, now + 90 * DAY),
+        };
+        (params.not_before, params.not_after) = (not_before.into(), not_after.into());
+        params.subject_alt_names = match what {
+            CertificateSpec::WrongHost => dns_name(WRONG_HOST).into_iter().collect(),
+            CertificateSpec::Expired | CertificateSpec::SelfSigned => names.iter().filter_map(alternative).collect(),
+        };
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "squall: faulty on purpose");
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        // Strict clients ask for it (RFC 5280, section 4.2.1.1).
+        params.use_authority_key_identifier_extension = what != CertificateSpec::SelfSigned && self.identified;
+        params.serial_number = Some(serial());
+        params
+    }
+}
+
+impl fmt::Debug for FaultAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultAuthority")
+            .field("made", &self.made)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read_key(path: &Path) -> Result<KeyPair, String> {
+    let der = PrivateKeyDer::from_pem_file(path).map_err(|error| pem_error(path, "private key", &error))?;
+    let PrivateKeyDer::Pkcs8(pkcs8) = &der else {
+        return Err(format!(
+            "{}: this private key is not in PKCS#8; `openssl pkcs8 -topk8 -nocrypt` makes it so",
+            path.display()
+        ));
+    };
+    KeyPair::try_from(pkcs8).map_err(|error| {
+        let supported = "RSA, ECDSA with P-256 or P-384, and Ed25519 work";
+        format!(
+            "{}: this private key can't be used ({error}); {supported}",
+            path.display()
+        )
+    })
+}
+
+/// The name as it stands: who verifies a chain compares it byte by byte. `None` if it can't be written again like that.
+fn distinguished_name(name: &X509Name<'_>) -> Option<DistinguishedName> {
+    let mut copy = DistinguishedName::new();
+    for part in name.iter() {
+        let mut attributes = part.iter();
+        let (attribute, None) = (attributes.next()?, attributes.next()) else {
+            return None;
+        };
+        let oid: Vec<u64> = attribute.attr_type().iter()?.collect();
+        let kind = DnType::from_oid(&oid);
+        if copy.get(&kind).is_some() {
+            return None;
+        }
+        let text = std::str::from_utf8(attribute.attr_value().data).ok()?;
+        let value = match attribute.attr_value().header.tag() {
+            Tag::Utf8String => DnValue::Utf8String(text.to_owned()),
+            Tag::PrintableString => DnValue::PrintableString(text.try_into().ok()?),
+            Tag::Ia5String => DnValue::Ia5String(text.try_into().ok()?),
+            _ => return None,
+        };
+        copy.push(kind, value);
+    }
+    Some(copy)
+}
+
+/// What the certificate calls its key (RFC 5280, section 4.2.1.2).
+fn key_identifier(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
+    certificate
+        .iter_extensions()
+        .find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+            _ => None,
+        })
+}
+
+/// A file may hold the private key too, and that is nobody's business.
+fn certificates_only(pem: &str) -> String {
+    let mut inside = false;
+    let mut only = String::new();
+    for line in pem.lines() {
+        inside |= line.starts_with("-----BEGIN CERTIFICATE-----");
+        if inside {
+            only.push_str(line);
+            only.push('\n');
+        }
+        inside &= !line.starts_with("-----END CERTIFICATE-----");
+    }
+    only
+}
+
+fn alternative(name: &Name) -> Option<SanType> {
+    match name {
+        Name::Dns(name) => dns_name(name),
+        Name::Ip(address) => Some(SanType::IpAddress(*address)),
+    }
+}
+
+/// `None` for what no certificate can hold: no client asks for such a name.
+fn dns_name(name: &str) -> Option<SanType> {
+    Ia5String::try_from(name).ok().map(SanType::DnsName)
+}
+
+/// A number that no other certificate has (RFC 5280, section 4.1.2.2): clients complain of two with the same.
+fn serial() -> SerialNumber {
+    let mut bytes = *uuid::Uuid::new_v4().as_bytes();
+    // Positive, and without a leading zero.
+    if let Some(first) = bytes.first_mut() {
+        *first = *first & 0x7f | 0x40;
+    }
+    SerialNumber::from_slice(&bytes)
+}
+
+#[cfg(test)]
+mod tests;

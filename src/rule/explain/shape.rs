@@ -1,0 +1,163 @@
+//! What happens to bytes, in words.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use super::effect::{drawn, shown};
+use crate::config::units::{ByteRate, ByteSize, Percentage};
+use crate::fault::reset;
+use crate::shape::{Act, After, Clean, Cut, Direction, Dribble, Finish, Flip, Garble, Part, Pick, Scope, Stall};
+
+/// What the parts do, in words that follow the name of the fault.
+pub(super) fn words<'a>(parts: impl IntoIterator<Item = &'a Part>, longest_wait: Duration) -> String {
+    let parts: Vec<String> = parts.into_iter().map(|part| one(part, longest_wait)).collect();
+    parts.join("; ")
+}
+
+/// The wait before a body, where the part is one.
+pub(super) fn hold(part: &Part) -> Option<Duration> {
+    match part.act {
+        Act::Hold(time) => Some(time),
+        _ => None,
+    }
+}
+
+fn one(part: &Part, longest_wait: Duration) -> String {
+    let whose = match part.direction {
+        Direction::Response => "the response",
+        Direction::Request => "the request",
+    };
+    match &part.act {
+        Act::Pace(pace) => {
+            let rate = ByteRate::from_bytes_per_second(pace.rate);
+            let scope = match pace.scope {
+                Scope::Request => "",
+                Scope::Connection => ", shared by the requests of the connection",
+                Scope::Rule(_) => ", shared by the requests of the rule",
+            };
+            format!("lets the body of {whose} through at {rate}{scope}")
+        }
+        Act::Dribble(dribble) => format!("lets the body of {whose} through {}", pieces(*dribble)),
+        Act::Hold(time) => {
+            let time = (*time).min(longest_wait);
+            format!("waits {} before the body of {whose}", drawn(time))
+        }
+        Act::HoldMessages(waits) => format!(
+            "lets each message of {whose} wait, the first {}",
+            drawn(waits.nth(0).min(longest_wait))
+        ),
+        Act::Stall(stall) => stalled(stall, whose, longest_wait),
+        Act::Cut(cut) => cut_words(cut, whose),
+        Act::Flip(flip) => flipped(flip, whose),
+        Act::Drop(pick) => format!("drops {} of {whose}", picked(pick)),
+        Act::Repeat(pick) => format!("sends {} of {whose} twice", picked(pick)),
+        Act::Garble(garble) => garbled(*garble, whose),
+    }
+}
+
+fn pieces(dribble: Dribble) -> String {
+    match dribble {
+        Dribble::Chunk { bytes, gap } => {
+            let bytes = ByteSize::from_bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
+            format!("in pieces of {bytes}, {} apart", shown(gap))
+        }
+        Dribble::Over { chunks, time } => format!("in {chunks} pieces, over {}", shown(time)),
+    }
+}
+
+fn stalled(stall: &Stall, whose: &str, longest_wait: Duration) -> String {
+    let what = match stall.after {
+        After::Bytes(0) => format!("stops {whose} before its body"),
+        after => format!("stops {whose} after {}", place(after)),
+    };
+    let (time, until) = match stall.limit {
+        Some(limit) => (limit.min(longest_wait), "for"),
+        None => (longest_wait, "until the client leaves, at most"),
+    };
+    let then = match &stall.then {
+        Finish::Natural => "goes on".to_owned(),
+        Finish::Clean(_) => "ends it".to_owned(),
+        Finish::Close => "closes the connection".to_owned(),
+        Finish::Reset(code) => resets(*code),
+    };
+    format!("{what} {until} {}, then {then}", shown(time))
+}
+
+fn cut_words(cut: &Cut, whose: &str) -> String {
+    let after = place(cut.after);
+    match &cut.end {
+        Finish::Natural => format!("ends the body of {whose} after {after}"),
+        Finish::Close => format!("cuts the body of {whose} after {after} and closes the connection"),
+        Finish::Reset(code) => format!("cuts the body of {whose} after {after} and {}", resets(*code)),
+        Finish::Clean(clean) => format!(
+            "ends the body of {whose} after {after} as if that were all{}",
+            details(clean)
+        ),
+    }
+}
+
+fn details(clean: &Clean) -> String {
+    let mut text = String::new();
+    if let Some(grpc) = &clean.grpc {
+        text += &format!("; a gRPC call with the status {} (`{}`)", grpc.code, grpc.message);
+    }
+    if let Some((code, reason)) = &clean.websocket {
+        text += &match reason.is_empty() {
+            true => format!("; a WebSocket with the close code {code}"),
+            false => format!("; a WebSocket with the close code {code} (`{reason}`)"),
+        };
+    }
+    text
+}
+
+fn resets(code: u32) -> String {
+    format!(
+        "resets the connection; over HTTP/2 the stream, with {}",
+        reset::code_name(code)
+    )
+}
+
+fn flipped(flip: &Flip, whose: &str) -> String {
+    match (&flip.messages, flip.ppm) {
+        (None, ppm) => format!("changes {} of the bytes of {whose}", Percentage::from_ppm(ppm)),
+        (Some(pick), 0) => format!("changes one byte of {} of {whose}", picked(pick)),
+        (Some(pick), ppm) => format!(
+            "changes {} of the bytes of {} of {whose}",
+            Percentage::from_ppm(ppm),
+            picked(pick)
+        ),
+    }
+}
+
+fn picked(pick: &Pick) -> String {
+    match pick {
+        Pick::Share { ppm, .. } if *ppm >= Percentage::ALL.ppm() => "each message".to_owned(),
+        Pick::Share { ppm, .. } => format!("{} of the messages", Percentage::from_ppm(*ppm)),
+        Pick::Every(NonZeroU64::MIN) => "each message".to_owned(),
+        Pick::Every(every) => format!("one message in {every}"),
+    }
+}
+
+fn garbled(garble: Garble, whose: &str) -> String {
+    match garble {
+        Garble::Chunk => format!("gives {whose} a chunk whose size is no number"),
+        Garble::StatusLine => format!("gives {whose} a status line that can't be read"),
+        Garble::Header => format!("gives {whose} a header field that can't be read"),
+        Garble::Json => format!("makes the JSON of {whose} unreadable"),
+        Garble::Encoding => format!("makes the body of {whose} differ from its Content-Encoding"),
+        Garble::Length(difference) => {
+            let way = if difference < 0 { "small" } else { "large" };
+            let bytes = ByteSize::from_bytes(difference.unsigned_abs());
+            format!("makes the Content-Length of {whose} {bytes} too {way}")
+        }
+    }
+}
+
+fn place(after: After) -> String {
+    match after {
+        After::Bytes(bytes) => ByteSize::from_bytes(bytes).to_string(),
+        After::Share(ppm) => Percentage::from_ppm(ppm).to_string(),
+        After::Messages(1) => "1 message".to_owned(),
+        After::Messages(count) => format!("{count} messages"),
+    }
+}
