@@ -16,6 +16,8 @@ from squall import Squall  # noqa: E402
 
 PROXY_CORE, LOAD_CORE = sorted(os.sched_getaffinity(0))[:2] if len(os.sched_getaffinity(0)) > 1 else (0, 0)
 DELAY_SECONDS = 0.1
+BIG_BYTES = 64 << 20  # what the upstream answers to /big
+RATES_KIB = (20, 500)  # of the listeners `rate-20` and `rate-500`
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 NGINX = """
@@ -30,7 +32,13 @@ http {{
 }}
 """
 
-UPSTREAM = """server { listen 127.0.0.1:{port}; location / { return 200 "hello, world\\n"; } }"""
+UPSTREAM = """
+server {
+  listen 127.0.0.1:{port}; sendfile on;
+  location / { return 200 "hello, world\\n"; }
+  location /big { root {files}; }
+}
+"""
 
 PROXY = """
 upstream backend { server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }
@@ -108,7 +116,9 @@ def nginx(name, http, core, directory, **values):
 
 
 def start_upstream(directory):
-    return nginx("upstream", UPSTREAM, LOAD_CORE, directory / "upstream")
+    with (directory / "big").open("wb") as big:
+        big.truncate(BIG_BYTES)
+    return nginx("upstream", UPSTREAM, LOAD_CORE, directory / "upstream", files=directory)
 
 
 def start_nginx(directory, upstream):
@@ -118,7 +128,7 @@ def start_nginx(directory, upstream):
 def start_envoy(directory, upstream):
     directory = directory / "envoy"
     directory.mkdir()
-    ports = {"web": free_port(), "delay": free_port()}
+    ports = {name: free_port() for name in ("web", "delay", *(f"rate-{rate}" for rate in RATES_KIB))}
     config = directory / "envoy.json"
     config.write_text(json.dumps(envoy_config(ports, upstream.ports["web"])))
     envoy = ROOT / "tests" / ".venv" / "bin" / "envoy"
@@ -127,13 +137,17 @@ def start_envoy(directory, upstream):
 
 
 def envoy_config(ports, upstream):
-    """Two listeners: one whose fault filter waits for a header, one that delays everything."""
+    """Listeners whose fault filter waits for a header, delays everything, or limits the rate of all responses."""
     everything = {"numerator": 100, "denominator": "HUNDRED"}
     aborts = {
         "headers": [{"name": "x-chaos", "string_match": {"exact": "yes"}}],
         "abort": {"http_status": 503, "percentage": everything},
     }
     delays = {"delay": {"fixed_delay": f"{DELAY_SECONDS}s", "percentage": everything}, "max_active_faults": 100000}
+    rates = {
+        f"rate-{rate}": {"response_rate_limit": {"fixed_limit": {"limit_kbps": rate}, "percentage": everything}}
+        for rate in RATES_KIB
+    }
     address = {"socket_address": {"address": "127.0.0.1", "port_value": upstream}}
     cluster = {
         "name": "backend",
@@ -144,7 +158,8 @@ def envoy_config(ports, upstream):
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
         },
     }
-    listeners = [envoy_listener(ports["web"], aborts), envoy_listener(ports["delay"], delays)]
+    faults = {"web": aborts, "delay": delays, **rates}
+    listeners = [envoy_listener(ports[name], fault) for name, fault in faults.items()]
     return {"static_resources": {"listeners": listeners, "clusters": [cluster]}}
 
 
@@ -168,9 +183,10 @@ def envoy_listener(port, fault):
 
 
 def start_squall(name, directory, upstream, rules):
-    """squall with these rules; its `static` listener answers in process."""
+    """squall with these rules; its `static` listener answers in process, its `rate-…` ones are there for rules."""
     directory = directory / name.replace(" ", "-").replace(",", "")
     directory.mkdir()
+    rated = "\n  ".join(f"rate-{rate}: {{address: 127.0.0.1:0, upstream: backend}}" for rate in RATES_KIB)
     config = f"""
 seed: 1
 threads: 1
@@ -178,6 +194,7 @@ log: {{format: json, access: false}}
 listeners:
   web: {{address: 127.0.0.1:0, upstream: backend}}
   static: {{address: 127.0.0.1:0, upstream: echo}}
+  {rated}
 upstreams:
   backend: {{url: 'http://127.0.0.1:{upstream.ports["web"]}'}}
   echo: {{fake: echo}}
