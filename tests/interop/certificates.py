@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """Writes ca.pem into a directory, and signs certificates for 127.0.0.1 and localhost."""
+    """Writes ca.pem and ca.key into a directory, and signs certificates."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -24,29 +24,37 @@ class Authority:
             .sign(self.key, hashes.SHA256())
         )
         self.file = self._write("ca.pem", self.certificate)
+        self.key_file = self._write_key("ca.key", self.key)
 
-    def sign(self, name):
-        """The files of a certificate and its key."""
+    def sign(self, name, hosts=("localhost", "127.0.0.1")):
+        """The files of a certificate for these hosts, and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names = [alternative_name(host) for host in hosts]
         certificate = (
             builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), self.name, key)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .sign(self.key, hashes.SHA256())
         )
-        key_file = self.directory / f"{name}.key"
-        key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return self._write(f"{name}.pem", certificate), key_file
+        return self._write(f"{name}.pem", certificate), self._write_key(f"{name}.key", key)
+
+    def _write_key(self, name, key):
+        encoding = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        file = self.directory / name
+        file.write_bytes(key.private_bytes(*encoding))
+        return file
 
     def _write(self, name, certificate):
         file = self.directory / name
         file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return file
+
+
+def alternative_name(host):
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def builder(subject, issuer, key):

@@ -13,6 +13,7 @@ import pytest
 import requests
 from certificates import Authority
 from conftest import free_port
+from squall import eventually
 
 BODY = random.Random(1).randbytes(5_000_000)
 APPS = Path(__file__).parent / "apps"
@@ -95,9 +96,9 @@ def test_a_natural_failure_does_not_look_injected(squall):
     answer = requests.get(server.url(), timeout=30)
     assert answer.status_code == 502
     assert "squall-fault" not in answer.headers
-    metrics = server.metrics()
-    assert metrics.sum("squall_requests_total", status="502") == 1
-    assert metrics.sum("squall_faults_injected_total") == 0
+    # Counted once the answer has left.
+    eventually(lambda: server.metrics().sum("squall_requests_total", status="502"), 1)
+    assert server.metrics().sum("squall_faults_injected_total") == 0
 
 
 def test_a_unix_socket(squall, app, tmp_path):
