@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -49,14 +49,51 @@ enum Kind {
 #[derive(Debug)]
 pub(crate) struct Socket {
     kind: Kind,
-    /// [`Socket::peer_closed`] has taken tokio's "readable" mark away: the next read asks the kernel instead.
-    unmarked: AtomicBool,
     /// The peer's end was read.
     ended: AtomicBool,
+    /// Held by whoever takes bytes from the kernel, so that they stay in order and none is overlooked.
+    reading: Mutex<Reading>,
+}
+
+/// What the reader and [`Socket::peer_closed`] tell each other.
+#[derive(Debug, Default)]
+struct Reading {
     /// What [`Socket::peer_closed`] has read, for the next reads to give.
-    ahead: Mutex<VecDeque<u8>>,
-    /// Whether there is any of it.
-    is_ahead: AtomicBool,
+    ahead: VecDeque<u8>,
+    /// [`Socket::peer_closed`] has taken tokio's "readable" mark away: the next read asks the kernel instead.
+    unmarked: bool,
+    /// The reader, while it waits: tokio's event may have been answered by reading ahead.
+    reader: Option<Waker>,
+}
+
+impl Reading {
+    /// Gives what was read ahead. False if there is none.
+    fn take_ahead(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let (first, _) = self.ahead.as_slices();
+        let count = first.len().min(buf.remaining());
+        buf.put_slice(first.get(..count).unwrap_or_default());
+        self.ahead.drain(..count);
+        if self.ahead.is_empty() && self.ahead.capacity() > 0 {
+            // The memory goes too: most connections never need it again.
+            self.ahead = VecDeque::new();
+        }
+        count > 0
+    }
+
+    /// The reader has to wait.
+    fn wait(&mut self, cx: &Context<'_>) {
+        match &mut self.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
+    /// There is something for the reader.
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
 }
 
 impl From<TcpStream> for Socket {
@@ -75,10 +112,8 @@ impl Socket {
     fn new(kind: Kind) -> Self {
         Self {
             kind,
-            unmarked: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            ahead: Mutex::default(),
-            is_ahead: AtomicBool::new(false),
+            reading: Mutex::default(),
         }
     }
 
@@ -115,23 +150,23 @@ impl Socket {
 
     /// Reads into `buf`; no bytes at all mean that the peer has ended.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        if self.is_ahead.load(Ordering::Relaxed) && self.take_ahead(buf) {
+        let mut reading = self.reading.lock();
+        if reading.take_ahead(buf) {
             return Poll::Ready(Ok(()));
         }
+        let before = buf.filled().len();
         loop {
-            if self.unmarked.load(Ordering::SeqCst) && self.unmarked.swap(false, Ordering::SeqCst) {
-                match self.read_unmarked(buf) {
+            if std::mem::take(&mut reading.unmarked) {
+                match self.read_unmarked(&mut reading, buf) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     outcome => return Poll::Ready(self.note_end(outcome, before, buf)),
                 }
             }
-            match either!(self, stream => stream.poll_read_ready(cx)) {
-                Poll::Ready(ready) => ready?,
-                // The mark may have been taken between the two looks.
-                Poll::Pending if self.unmarked.load(Ordering::SeqCst) => continue,
-                Poll::Pending => return Poll::Pending,
-            }
+            let Poll::Ready(ready) = either!(self, stream => stream.poll_read_ready(cx)) else {
+                reading.wait(cx);
+                return Poll::Pending;
+            };
+            ready?;
             match self.read_marked(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 outcome => return Poll::Ready(self.note_end(outcome, before, buf)),
@@ -177,57 +212,36 @@ impl Socket {
                 Ok(ready) if !ready.is_read_closed() => {}
                 _ => return,
             }
-            if self.read_ahead() {
-                continue;
+            let mut reading = self.reading.lock();
+            if reading.ahead.len() < AHEAD {
+                self.read_ahead(&mut reading);
+            } else {
+                // Only unread bytes. Taking the mark away makes the next wait end at the next event, not at once; the
+                // reader is told to look for itself, since its own event may be the one that is taken.
+                reading.unmarked = true;
+                let _cleared: io::Result<()> = either!(self, stream =>
+                    stream.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into())));
             }
-            // Only unread bytes. Taking the mark away makes the next wait end at the next event, not at once; the
-            // reader is told to look for itself, since its own event may be the one that is taken.
-            self.unmarked.store(true, Ordering::SeqCst);
-            let _cleared: io::Result<()> =
-                either!(self, stream => stream.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into())));
+            reading.wake();
         }
     }
 
     /// Gives back what was read last: the next reads give it again.
     pub(crate) fn unread(&self, bytes: &[u8]) {
-        let mut ahead = self.ahead.lock();
+        let mut reading = self.reading.lock();
         for byte in bytes.iter().rev() {
-            ahead.push_front(*byte);
+            reading.ahead.push_front(*byte);
         }
-        self.is_ahead.store(!ahead.is_empty(), Ordering::Relaxed);
     }
 
-    /// Reads what has come, and keeps it. False if as much is kept as may be.
-    fn read_ahead(&self) -> bool {
-        let mut ahead = self.ahead.lock();
-        if ahead.len() >= AHEAD {
-            return false;
-        }
+    /// Reads what has come, and keeps it.
+    fn read_ahead(&self, reading: &mut Reading) {
         let mut piece = [0_u8; 8192];
         match either!(self, stream => stream.try_read(&mut piece)) {
-            Ok(count @ 1..) => {
-                ahead.extend(piece.get(..count).unwrap_or_default());
-                self.is_ahead.store(true, Ordering::Relaxed);
-            }
+            Ok(count @ 1..) => reading.ahead.extend(piece.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(0) | Err(_) => self.ended.store(true, Ordering::Relaxed),
         }
-        true
-    }
-
-    /// Gives what was read ahead. False if there is none.
-    fn take_ahead(&self, buf: &mut ReadBuf<'_>) -> bool {
-        let mut ahead = self.ahead.lock();
-        let (first, _) = ahead.as_slices();
-        let count = first.len().min(buf.remaining());
-        buf.put_slice(first.get(..count).unwrap_or_default());
-        ahead.drain(..count);
-        if ahead.is_empty() {
-            // The memory goes too: most connections never need it again.
-            *ahead = VecDeque::new();
-            self.is_ahead.store(false, Ordering::Relaxed);
-        }
-        count > 0
     }
 
     /// Ends the connection politely: a FIN, then whatever the peer still sends is thrown away until it ends too, or
@@ -270,14 +284,14 @@ impl Socket {
     }
 
     /// Reads whatever tokio thinks of the socket.
-    fn read_unmarked(&self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+    fn read_unmarked(&self, reading: &mut Reading, buf: &mut ReadBuf<'_>) -> io::Result<()> {
         let free = buf.initialize_unfilled();
         let room = free.len();
         let flags = rustix::net::RecvFlags::DONTWAIT;
         let (_, count) = either!(self, stream => rustix::net::recv(stream, free, flags))?;
         if count == room {
             // There may be more, without an event to tell of it.
-            self.unmarked.store(true, Ordering::SeqCst);
+            reading.unmarked = true;
         }
         buf.advance(count);
         Ok(())
@@ -436,8 +450,8 @@ mod tests {
             async move { socket.peer_closed().await }
         });
         let writer = std::thread::spawn(move || {
-            for _ in 0..2000 {
-                client.write_all(&[1; 100]).unwrap();
+            for round in 0..2000_u16 {
+                client.write_all(&round.to_be_bytes().repeat(50)).unwrap();
                 std::thread::yield_now();
             }
         });
@@ -445,6 +459,11 @@ mod tests {
         let mut reader = Reader(&socket);
         let read = tokio::time::timeout(Duration::from_secs(10), reader.read_to_end(&mut all));
         assert_eq!(read.await.unwrap().unwrap(), 200_000);
+        assert!(
+            all.chunks(100)
+                .zip(0_u16..)
+                .all(|(chunk, round)| { chunk.chunks(2).all(|bytes| bytes == round.to_be_bytes()) })
+        );
         waiter.await.unwrap();
         writer.join().unwrap();
     }
