@@ -44,6 +44,20 @@ fn tls(tls: &str) -> String {
     format!("listeners:\n  web: {{address: 127.0.0.1:1, upstream: e, tls: {tls}}}\nupstreams:\n  e: {{fake: echo}}\n")
 }
 
+/// A configuration with one declared fake.
+fn declared(body: &str) -> String {
+    let fake = indent(&indent(body));
+    format!("listeners:\n  web: {{address: 127.0.0.1:1, upstream: a}}\nupstreams:\n  a:\n    fake:\n{fake}")
+}
+
+/// A fake with these routes.
+fn routes(routes: &str) -> String {
+    let lines: String = routes.lines().map(|line| format!("        {line}\n")).collect();
+    format!(
+        "listeners:\n  web: {{address: 127.0.0.1:1, upstream: a}}\nupstreams:\n  a:\n    fake:\n      routes:\n{lines}"
+    )
+}
+
 fn indent(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
@@ -94,6 +108,41 @@ fn every_mistake_is_explained() {
         ("unknown_fake", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {fake: test-ap}\n".into()),
         ("unknown_upstream_key", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {fake: echo, timeout: 1s}\n".into()),
         ("unused_upstream", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {fake: echo}\n  b: {fake: echo}\n".into()),
+        // Collections, documents and recordings of declared fakes
+        ("collection_bad_type", declared("collections: {a: {fields: {n: strin!}}}\n")),
+        ("collection_bad_id", declared("collections: {a: {id: number}}\n")),
+        ("collection_bad_names", declared("collections: {'a b': {fields: {id: string, 'x\"y': any}}, sqlite_x: {}}\n")),
+        ("collection_bad_field", declared("collections:\n  a:\n    fields:\n      n: {type: string, minimum: 1, pattern: '('}\n      m: {type: integer, minimum: 2, maximum: 1}\n      o: {enum: [1], default: 2}\n")),
+        ("collection_bad_rows", declared("collections:\n  a:\n    fields: {n: integer!}\n    rows:\n      - {n: x, m: 1}\n      - {}\n      - {n: 1, id: x}\n      - 5\n")),
+        ("collection_taken_row", declared("collections:\n  a:\n    rows:\n      - {id: 1}\n      - {id: 1}\n")),
+        ("collection_bad_settings", declared("collections:\n  a: {path: a, generate: 1000000, page: {size: 20, max: 10}, envelope: total}\n  b: {path: /x, generate: 7}\n  c: {path: /x/, page: {size: 0}}\n")),
+        ("openapi_missing_file", declared("openapi: no.yaml\n")),
+        ("openapi_no_document", declared("openapi: {file: config/examples/har.yaml, prefix: v1}\n")),
+        ("openapi_no_yaml", declared("openapi: config/examples/localhost.pem\n")),
+        ("har_no_recording", declared("har: {file: Cargo.toml, speed: 0, match: []}\n")),
+        ("har_no_host", declared("har: {file: config/examples/files/recorded.har, host: other.example}\n")),
+        ("har_directory", declared("har: src\n")),
+        // Declared routes
+        ("route_unknown_key", routes("- {path: /a, jsn: {}}")),
+        ("route_without_path", routes("- {json: {}}")),
+        ("route_bad_path", routes("- {path: \"/a/{b\", json: {}}")),
+        ("route_no_answer", routes("- {path: /a}")),
+        ("route_two_bodies", routes("- {path: /a, json: {}, body: a}")),
+        ("route_unreachable", routes("- {path: \"/a/{id}\", body: x}\n- {path: \"/a/{name}\", match: {query: {q: 1}}, body: y}")),
+        ("route_bad_template", routes("- path: /a\n  json:\n    list: [1, \"{{ 1 + }}\"]")),
+        ("route_unknown_variable", routes("- {path: /a, body: \"hello {{ qurey.name }}\"}")),
+        ("route_unknown_parameter", routes("- {path: \"/a/{id}\", body: \"{{ path.idd }}\"}")),
+        ("route_unknown_filter", routes("- {path: /a, body: \"{{ method | uper }}\"}")),
+        ("route_bad_status", routes("- {path: /a, status: 1000}")),
+        ("route_empty_sequence", routes("- {path: /a, sequence: []}")),
+        ("route_sequence_and_body", routes("- {path: /a, body: x, sequence: [{body: y}]}")),
+        ("route_bad_end", routes("- {path: /a, sequence: [{body: y}], end: stop}")),
+        ("route_unknown_state", routes("- {path: /a, body: x, state: {name: order, is: created, becomes: paid}}\n- {path: /b, body: x, state: {name: order, is: payed}}")),
+        ("route_page_without_items", routes("- {path: /a, page: {size: 5}}")),
+        ("route_page_wrong_parameter", routes("- {path: /a, page: {items: [1], style: offset, parameters: {page: p}}}")),
+        ("route_every_alone", routes("- {path: /a, events: [{data: x, every: 1s}]}")),
+        ("route_bad_match", routes("- {path: /a, body: x, match: {json_path: {\"$..a\": 1}}}")),
+        ("route_file_missing", routes("- {path: /a, file: no-such-file.html}")),
         // Rules
         ("rule_without_name", with("", "  - faults: [delay: 1s]\n")),
         ("rule_without_faults", rule("match: {path: /a}\n")),

@@ -1,18 +1,22 @@
 //! `squall fake NAME`: a fake upstream alone, with no proxy in front of it.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use clap::builder::PossibleValuesParser;
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::INTERNAL;
 use super::output::{fail, say};
-use crate::fake::{self, Options, Store};
+use super::{BAD_CONFIGURATION, INTERNAL};
+use crate::config::report::Report;
+use crate::config::snapshot::{Inputs, Snapshot, Target};
+use crate::config::{self, Source};
+use crate::fake;
+use crate::metrics::Metrics;
 
 /// How long requests in flight may take to finish after a signal.
 const GRACE: Duration = Duration::from_millis(1500);
@@ -20,27 +24,60 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// Run a fake upstream alone
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Which one
-    #[arg(value_parser = PossibleValuesParser::new(fake::NAMES))]
+    /// A built-in one (echo, fakeresponse, httpbin, llm, sonarqube, test-api), or an upstream of FILE
     name: String,
+    /// Take the fake from the upstream NAME of this configuration file
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["set", "store"])]
+    config: Option<PathBuf>,
     /// Where it listens; port 0 takes a free one
     #[arg(short, long, value_name = "IP:PORT", default_value = "127.0.0.1:8000")]
     address: SocketAddr,
-    /// Where generated names and texts come from
-    #[arg(long, value_name = "NUMBER", env = "SQUALL_SEED", default_value_t = 42)]
-    seed: u64,
+    /// Where generated names and texts come from; without a file's seed, 42
+    #[arg(long, value_name = "NUMBER", env = "SQUALL_SEED")]
+    seed: Option<u64>,
     /// Keep what is stored in this SQLite file instead of in memory
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
+    /// A setting of the fake, as in a configuration file: `--set issues=1000`
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
 }
 
 /// Runs until a signal.
 pub fn run(args: Args) -> ExitCode {
+    let metrics = match Metrics::new() {
+        Ok(metrics) => metrics,
+        Err(error) => return fail(INTERNAL, &format!("internal error: {error}")),
+    };
+    // A store that can't be used is an error before anybody is told to come.
+    let snapshot = match load(&args, &metrics) {
+        Ok(snapshot) => snapshot,
+        Err(report) => {
+            return fail(BAD_CONFIGURATION, report.render(io::stderr().is_terminal()).trim_end());
+        }
+    };
+    let router = match snapshot.target(&args.name).map(AsRef::as_ref) {
+        Some(Target::Fake(router)) => router.clone(),
+        Some(Target::Real(_)) => return fail(BAD_CONFIGURATION, &format!("error: `{}` is a real upstream", args.name)),
+        None => {
+            return fail(
+                BAD_CONFIGURATION,
+                &format!("error: the file has no upstream `{}`", args.name),
+            );
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(INTERNAL, &format!("error: cannot start threads: {error}")),
     };
-    let result = runtime.block_on(serve(&args));
+    let result = runtime.block_on(serve(router, args.address));
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,20 +85,46 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
-async fn serve(args: &Args) -> io::Result<()> {
+/// The fake is built as it is for a proxy: from a configuration, with its checks and its messages.
+fn load(args: &Args, metrics: &Metrics) -> Result<Snapshot, Report> {
+    let inputs = Inputs {
+        seed: args.seed,
+        default_seed: 42,
+        ..Inputs::new(metrics, Instant::now())
+    };
+    if let Some(file) = &args.config {
+        return config::load(&Source::File(file.clone()), inputs);
+    }
+    // JSON's strings are YAML's, too; values are typed as in a file.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let name = quoted(&args.name);
+    let mut text = format!("upstreams:\n  {name}:\n    fake:\n      name: {name}\n");
+    for (key, value) in &args.set {
+        text.push_str(&format!("      {}: {value}\n", quoted(key)));
+    }
+    if let Some(store) = &args.store {
+        text.push_str(&format!(
+            "      store: {}\n",
+            quoted(&format!("file:{}", store.display()))
+        ));
+    }
+    // Never opened: the fake gets a listener of its own.
+    text.push_str(&format!(
+        "listeners: {{fake: {{address: \"{}\", upstream: {name}}}}}\n",
+        args.address
+    ));
+    config::load_text("the command line's settings", &text, inputs)
+}
+
+async fn serve(router: Router, address: SocketAddr) -> io::Result<()> {
     // Listened to first: a signal that comes early is not lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let store = args.store.clone().map_or(Store::Memory, Store::File);
-    let options = Options { seed: args.seed, store };
-    let listener = TcpListener::bind(args.address)
+    let listener = TcpListener::bind(address)
         .await
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {}: {error}", args.address)))?;
-    // A store that can't be used is an error before anybody is told to come.
-    let _store_stays_open =
-        fake::build(&args.name, &options).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
     say(&format!("listening on http://{}", listener.local_addr()?));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = fake::serve(&args.name, &options, listener, async {
+    let serving = fake::serve(router, listener, async {
         // A sender that is gone also means stop.
         let _ = stopped.await;
     });

@@ -16,8 +16,8 @@ use super::forms::OneOrMany;
 use super::report::{Diagnostic, Report, Sources, Span, did_you_mean};
 use super::root::{AddressSpec, ConfigSpec, ListenerSpec, ListenerTlsSpec, PairSpec, ProtocolSpec, RevealSpec};
 use super::rules;
-use super::upstream::{FakeSpec, UpstreamSpec};
-use crate::fake;
+use super::upstream::UpstreamSpec;
+use crate::fake::{self, spec::FakeSpec};
 use crate::metrics::{ListenerMetrics, Metrics};
 use crate::proxy::tls::{FaultAuthority, Pair, ServerTls};
 use crate::proxy::upstream::Upstream;
@@ -234,6 +234,11 @@ impl Snapshot {
     pub fn listener(&self, name: &str) -> Option<&Listener> {
         self.listeners.iter().find(|listener| &*listener.name == name)
     }
+
+    /// The upstream of that name.
+    pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
+        self.targets.get(name).map(|(_, target)| target)
+    }
 }
 
 struct Build<'a> {
@@ -343,7 +348,7 @@ impl Build<'_> {
                 self.diagnostics.push(Diagnostic::warning(name.span, message));
             }
             if let Some(target) = self.target(name, upstream) {
-                targets.insert(name.value.clone(), (identity(&upstream.value), target));
+                targets.insert(name.value.clone(), (self.identity(upstream), target));
             }
         }
         targets
@@ -376,6 +381,7 @@ impl Build<'_> {
             }
         };
         if let Some(fake) = &spec.value.fake {
+            self.files.borrow_mut().extend(self.fake_files(spec));
             return self.fake(fake, spec, same);
         }
         match same.map(|(_, target)| target) {
@@ -383,6 +389,22 @@ impl Build<'_> {
             Some(target) if target.fingerprint() == Some(upstream.fingerprint()) => Some(target.clone()),
             _ => Some(Arc::new(Target::Real(Arc::new(upstream)))),
         }
+    }
+
+    /// A text that is equal for an upstream that did not change, and whose files did not.
+    fn identity(&self, spec: &Spanned<UpstreamSpec>) -> String {
+        let mut identity = identity(&spec.value);
+        for file in self.fake_files(spec) {
+            let known = std::fs::metadata(&file).and_then(|data| Ok((data.len(), data.modified()?)));
+            identity.push_str(&format!("{}: {known:?}", file.display()));
+        }
+        identity
+    }
+
+    /// The files that a fake is made from.
+    fn fake_files(&self, spec: &Spanned<UpstreamSpec>) -> Vec<PathBuf> {
+        let fake = spec.value.fake.as_ref();
+        fake.map_or_else(Vec::new, |fake| fake::files(&fake.value, self.folder(fake.span)))
     }
 
     fn fake(
@@ -393,7 +415,7 @@ impl Build<'_> {
     ) -> Option<Arc<Target>> {
         // A fake that did not change keeps what it stores.
         if let Some((yaml, target)) = same
-            && *yaml == identity(&spec.value)
+            && *yaml == self.identity(spec)
         {
             return Some(target.clone());
         }
@@ -404,14 +426,16 @@ impl Build<'_> {
                 fake::Store::File(self.folder(fake.span).join(file))
             }
         };
-        let options = fake::Options {
-            seed: fake.value.seed.unwrap_or(self.seed.0),
+        let context = fake::Context {
+            seed: fake.value.seed.as_ref().map_or(self.seed.0, |seed| seed.value),
             store,
+            folder: self.folder(fake.span),
+            place: fake.span,
         };
-        match fake::build(&fake.value.name.value, &options) {
+        match fake::build(&fake.value, &context) {
             Ok(router) => Some(Arc::new(Target::Fake(router))),
-            Err(error) => {
-                self.error(fake.span, error.to_string());
+            Err(mistakes) => {
+                self.diagnostics.extend(mistakes);
                 None
             }
         }

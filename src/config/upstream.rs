@@ -1,18 +1,14 @@
 //! `upstreams:` as it is typed. [`crate::proxy::upstream`] makes the usable form of it.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
-use serde::{Deserialize as DeriveDeserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::decode::Spanned;
 use super::units::{Percentage, Time};
+use crate::fake::spec::FakeSpec;
 
 /// A named target of requests. It has exactly one of `url`, `endpoints`, `fake` and `address`.
-#[derive(Clone, Debug, Default, DeriveDeserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamSpec {
     /// One HTTP server: http://HOST:PORT, https://HOST:PORT or unix:PATH. Without a path: requests keep their own.
@@ -21,7 +17,7 @@ pub struct UpstreamSpec {
     /// Several HTTP servers that serve the same, all with TLS or all without: a list of what `url` takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Spanned<Vec<Spanned<String>>>>,
-    /// A server that is built into squall, by its name, or with its settings.
+    /// A server that is built into squall, by its name or with its settings, or one that is declared here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fake: Option<Spanned<FakeSpec>>,
     /// A TCP server for a listener with `protocol: tcp`: HOST:PORT or unix:PATH.
@@ -50,7 +46,7 @@ pub struct UpstreamSpec {
 }
 
 /// How requests are shared between endpoints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, DeriveDeserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
     /// One after the other.
@@ -63,7 +59,7 @@ pub enum Balance {
 }
 
 /// Which HTTP is spoken to an upstream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, DeriveDeserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -79,7 +75,7 @@ pub enum Protocol {
 
 /// When an endpoint is left out. A failure is a connection that can't be made, breaks or times out, and an answer with
 /// one of `statuses`. Injected faults never count. If all endpoints are left out, all are used.
-#[derive(Clone, Debug, Default, DeriveDeserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EjectionSpec {
     /// So many failures one after the other eject an endpoint. Default: 5.
@@ -97,7 +93,7 @@ pub struct EjectionSpec {
 }
 
 /// The limits of waiting for an upstream.
-#[derive(Clone, Debug, Default, DeriveDeserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeoutsSpec {
     /// For a new connection, the TLS handshake included; also for looking up its name. Default: 5s.
@@ -117,7 +113,7 @@ pub struct TimeoutsSpec {
 }
 
 /// How TLS is spoken to an upstream. File names are relative to the configuration's folder.
-#[derive(Clone, Debug, Default, DeriveDeserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamTlsSpec {
     /// A PEM file with the certificate authorities to trust, instead of the system's.
@@ -135,72 +131,4 @@ pub struct UpstreamTlsSpec {
     /// false accepts every certificate of the upstream, for any name. Default: true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<bool>,
-}
-
-/// A built-in server. Written as its name alone, or as a map.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FakeSpec {
-    /// Which one: `echo`, `test-api`, …
-    pub name: Spanned<String>,
-    /// Where its rows live: `memory`, or `file:PATH` to keep them. Default: memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub store: Option<Spanned<String>>,
-    /// The seed of its generated data. Default: the configuration's seed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-}
-
-/// A built-in server.
-#[derive(DeriveDeserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct FakeMap {
-    /// Which one: `echo`, `test-api`, …
-    name: Spanned<String>,
-    /// Where its rows live: `memory`, or `file:PATH` to keep them. Default: memory.
-    store: Option<Spanned<String>>,
-    /// The seed of its generated data. Default: the configuration's seed.
-    seed: Option<u64>,
-}
-
-impl<'de> Deserialize<'de> for FakeSpec {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameOrMap;
-
-        impl<'de> Visitor<'de> for NameOrMap {
-            type Value = FakeSpec;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a fake such as test-api, or a map with `name`, `store` and `seed`")
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<FakeSpec, E> {
-                Ok(FakeSpec {
-                    name: Spanned::nowhere(name.to_owned()),
-                    store: None,
-                    seed: None,
-                })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FakeSpec, A::Error> {
-                let FakeMap { name, store, seed } = DeriveDeserialize::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(FakeSpec { name, store, seed })
-            }
-        }
-
-        deserializer.deserialize_any(NameOrMap)
-    }
-}
-
-impl JsonSchema for FakeSpec {
-    fn schema_name() -> Cow<'static, str> {
-        "Fake".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let map = generator.subschema_for::<FakeMap>();
-        json_schema!({
-            "description": "A server that is built into squall, by its name, or with its settings",
-            "anyOf": [{"type": "string"}, map],
-        })
-    }
 }

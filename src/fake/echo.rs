@@ -8,7 +8,7 @@
 //! `path` is as it arrived, not decoded. A query parameter or header that comes more than once has a list. A body that
 //! is not UTF-8 is `{"base64":"…"}`. Bodies over [`BODY_LIMIT`] get a 413.
 //!
-//! A few paths answer with something long or slow instead: see [`streams`].
+//! A few paths answer with something long or slow instead: see [`streams`]. A browser at `/` gets a page about all this.
 
 mod streams;
 
@@ -17,12 +17,57 @@ use std::net::IpAddr;
 use axum::Router;
 use axum::extract::{Query, Request};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::{ACCEPT, HOST};
 use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::page::{Row, page};
 use super::{BodyError, client_of, read_body};
+
+const INTRODUCTION: &str = "A fake that squall serves: it answers every request with what arrived, as JSON. A few paths \
+    answer with something long or slow instead.";
+
+const ROWS: &[Row<'_>] = &[
+    Row {
+        method: "any",
+        path: "/anything",
+        summary: "what arrived",
+        parameters: "",
+        example: "-d hello /a/b?x=1",
+    },
+    Row {
+        method: "GET",
+        path: "/bytes/{size}",
+        summary: "so many bytes: 1000, 64KiB, 4GiB",
+        parameters: "",
+        example: "-o /dev/null /bytes/64KiB",
+    },
+    Row {
+        method: "GET",
+        path: "/lines/{n}",
+        summary: "so many lines of JSON, one after the other",
+        parameters: "every: the time between two",
+        example: "-N /lines/5?every=200ms",
+    },
+    Row {
+        method: "GET",
+        path: "/events/{n}",
+        summary: "so many server-sent events",
+        parameters: "every: the time between two",
+        example: "-N /events/5?every=200ms",
+    },
+    Row {
+        method: "POST",
+        path: "/count",
+        summary: "how many bytes the body had, and their Adler-32 sum",
+        parameters: "",
+        example: "-d hello /count",
+    },
+];
 
 /// The longest body that is echoed, in bytes.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
@@ -38,6 +83,9 @@ pub(super) fn router() -> Router {
 
 async fn echo(request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    if wants_page(&parts) {
+        return page("Echo", INTRODUCTION, ROWS, parts.headers.get(HOST));
+    }
     let body = match read_body(body, BODY_LIMIT).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => {
@@ -52,6 +100,12 @@ async fn echo(request: Request) -> Response {
     large
         .await
         .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the reply could not be made"))
+}
+
+/// A browser at `/` gets the documentation; everybody else gets the echo there, too.
+fn wants_page(parts: &Parts) -> bool {
+    let accept = parts.headers.get(ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
+    parts.method == Method::GET && parts.uri.path() == "/" && accept.starts_with(b"text/html")
 }
 
 fn error(status: StatusCode, message: &str) -> Response {
@@ -106,33 +160,14 @@ fn add(all: &mut Map<String, Value>, name: String, value: String) {
 fn text_or_base64(body: &Bytes) -> Value {
     match std::str::from_utf8(body) {
         Ok(text) => Value::String(text.to_owned()),
-        Err(_) => json!({ "base64": base64(body) }),
+        Err(_) => json!({ "base64": BASE64.encode(body) }),
     }
-}
-
-/// The standard alphabet with padding (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits = (0..3).fold(0_u32, |bits, i| {
-            bits << 8 | u32::from(chunk.get(i).copied().unwrap_or(0))
-        });
-        for i in 0..4_usize {
-            let letter = ALPHABET
-                .get((bits >> (18 - 6 * i) & 63) as usize)
-                .copied()
-                .unwrap_or(b'=');
-            text.push(char::from(if i <= chunk.len() { letter } else { b'=' }));
-        }
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use http::{Method, header};
+    use http::header;
     use http_body_util::BodyExt as _;
     use proptest::prelude::*;
     use tower::ServiceExt as _;
@@ -200,14 +235,6 @@ mod tests {
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["body"], json!({ "base64": "/wA=" }));
         assert_eq!(body["body_bytes"], 2);
-    }
-
-    #[test]
-    fn base64_vectors_of_rfc_4648_section_10() {
-        let expected = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
-        for (length, expected) in expected.iter().enumerate() {
-            assert_eq!(&base64(&b"foobar"[..length]), expected);
-        }
     }
 
     proptest! {

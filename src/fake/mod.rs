@@ -7,13 +7,22 @@
 //! Fakes inject nothing and decide nothing about faults: what they answer is the natural answer. A `delay` that a
 //! client asks `test-api` for is a property of that API, not an injected delay.
 
+pub mod declared;
 mod echo;
-mod test_api;
+mod fakeresponse;
+mod httpbin;
+mod llm;
+mod made_up;
+mod page;
+mod sonarqube;
+pub mod spec;
+mod store;
+pub mod test_api;
 
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::Router;
 use axum::body::Body;
@@ -26,16 +35,20 @@ use http::{Extensions, HeaderValue, StatusCode};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-/// The names that [`build`] knows, in alphabetical order.
-pub const NAMES: &[&str] = &["echo", "test-api"];
+use self::spec::FakeSpec;
+use crate::config::report::{Diagnostic, Span};
 
-/// What a fake is made from.
+/// What building a fake may look at besides its own settings.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct Context<'a> {
     /// Where generated data comes from: the same seed gives the same names, texts and identifiers.
     pub seed: u64,
     /// Where rows live. A fake without rows (`echo`) ignores it.
     pub store: Store,
+    /// The folder that relative paths start from: the one of the file in which the fake stands.
+    pub folder: &'a Path,
+    /// Where the fake is written: the place of what is wrong with nothing in particular.
+    pub place: Span,
 }
 
 /// Where a fake keeps its rows.
@@ -53,54 +66,43 @@ pub enum Store {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client(pub IpAddr);
 
-/// Why a fake could not be built.
-#[derive(Debug, thiserror::Error)]
-pub enum FakeError {
-    /// There is no fake of that name.
-    #[error("there is no fake `{name}`; built in are: {}", NAMES.join(", "))]
-    Unknown {
-        /// The name as asked for.
-        name: String,
-    },
-    /// The rows could not be opened, made or read.
-    #[error("the fake's store {place} can't be used: {source}")]
-    Store {
-        /// The path of the file, or `in memory`.
-        place: String,
-        /// What SQLite says, or that the file is a database of something else.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-/// Builds the fake `name`.
+/// Builds a fake.
 ///
 /// Opens and, where needed, fills the store before it returns, so that the first request finds everything ready: call
 /// it where a few tens of milliseconds of blocking are fine.
 ///
 /// # Errors
 ///
-/// [`FakeError::Unknown`] for a name that is not in [`NAMES`], [`FakeError::Store`] if the store can't be used.
-pub fn build(name: &str, options: &Options) -> Result<Router, FakeError> {
-    match name {
-        "echo" => Ok(echo::router()),
-        "test-api" => test_api::router(options),
-        _ => Err(FakeError::Unknown { name: name.to_owned() }),
+/// All that is wrong with the settings, each at its place; that the store can't be used.
+pub fn build(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, Vec<Diagnostic>> {
+    spec.check(context.place)?;
+    match spec.name.as_ref().map(|name| name.value.as_str()) {
+        None => declared::router(spec, context),
+        Some("echo") => Ok(echo::router()),
+        Some("fakeresponse") => fakeresponse::router(spec, context),
+        Some("httpbin") => httpbin::router(spec, context),
+        Some("llm") => llm::router(spec, context),
+        Some("sonarqube") => sonarqube::router(spec, context),
+        Some(_) => test_api::router(spec, context),
     }
 }
 
-/// Serves the fake `name` over HTTP/1.1 on `listener` until `shutdown` completes, then lets the requests in flight
-/// finish.
+/// The files that a fake is made from, its store not included: when they change, it must be built again. `folder` is
+/// where relative paths start from.
+pub fn files(spec: &FakeSpec, folder: &Path) -> Vec<PathBuf> {
+    declared::files::named(spec, folder)
+}
+
+/// Serves a fake over HTTP/1.1 on `listener` until `shutdown` completes, then lets the requests in flight finish.
 ///
 /// # Errors
 ///
-/// What [`build`] refuses, as [`io::ErrorKind::InvalidInput`].
+/// The listener fails.
 pub async fn serve(
-    name: &str,
-    options: &Options,
+    router: Router,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let router = build(name, options).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -159,40 +161,38 @@ fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response {
 mod tests {
     use super::*;
 
+    fn context(store: Store) -> Context<'static> {
+        Context {
+            seed: 1,
+            store,
+            folder: Path::new("."),
+            place: Span::NOWHERE,
+        }
+    }
+
     #[test]
     fn every_name_builds_and_an_unknown_one_lists_them() {
-        let options = Options {
-            seed: 1,
-            store: Store::Memory,
-        };
-        for name in NAMES {
-            assert!(build(name, &options).is_ok(), "{name}");
+        for name in spec::names() {
+            assert!(build(&FakeSpec::named(name), &context(Store::Memory)).is_ok(), "{name}");
         }
-        let error = build("nope", &options).unwrap_err().to_string();
-        assert_eq!(error, "there is no fake `nope`; built in are: echo, test-api");
+        let errors = build(&FakeSpec::named("nope"), &context(Store::Memory)).unwrap_err();
+        assert_eq!(
+            errors[0].message,
+            "there is no fake `nope`; built in are: echo, fakeresponse, httpbin, llm, sonarqube, test-api"
+        );
     }
 
     #[test]
     fn a_store_that_cannot_be_used_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
-        let options = Options {
-            seed: 1,
-            store: Store::File(directory.path().to_owned()),
+        let error = |store| {
+            let errors = build(&FakeSpec::named("test-api"), &context(store)).unwrap_err();
+            errors[0].message.clone()
         };
-        let error = build("test-api", &options).unwrap_err().to_string();
-        assert!(error.contains(&directory.path().display().to_string()), "{error}");
-
+        let message = error(Store::File(directory.path().to_owned()));
+        assert!(message.contains(&directory.path().display().to_string()), "{message}");
         let text = directory.path().join("text");
         std::fs::write(&text, "no database, but long enough to be taken for one: ".repeat(20)).unwrap();
-        let options = Options {
-            seed: 1,
-            store: Store::File(text),
-        };
-        assert!(
-            build("test-api", &options)
-                .unwrap_err()
-                .to_string()
-                .contains("not a database")
-        );
+        assert!(error(Store::File(text)).contains("not a database"));
     }
 }

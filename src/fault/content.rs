@@ -51,12 +51,24 @@ fn read(file: &str, context: &Context<'_>) -> Result<Bytes, String> {
     }
 }
 
-fn type_of(file: &str) -> &'static str {
+/// The content type of a file, by its ending.
+pub(crate) fn type_of(file: &str) -> &'static str {
     match file.rsplit_once('.').map(|(_, end)| end) {
         Some("json") => "application/json",
         Some("html" | "htm") => "text/html; charset=utf-8",
-        Some("txt") => "text/plain; charset=utf-8",
+        Some("txt" | "md") => "text/plain; charset=utf-8",
         Some("xml") => "application/xml",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("csv") => "text/csv; charset=utf-8",
+        Some("ndjson" | "jsonl") => "application/x-ndjson",
+        Some("yaml" | "yml") => "application/yaml",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("gif") => "image/gif",
+        Some("webp") => "image/webp",
+        Some("pdf") => "application/pdf",
         _ => "application/octet-stream",
     }
 }

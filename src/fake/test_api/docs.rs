@@ -1,10 +1,18 @@
 //! `/docs`, `/redoc` and the OpenAPI document, from one table of the routes. The page needs no network.
 
-use std::fmt::Write as _;
-
-use axum::response::{Html, IntoResponse as _, Response};
+use axum::response::Response;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
+
+use super::Version;
+use crate::fake::page::{self, Row};
+
+/// What stands above the table of routes.
+const INTRODUCTION: &str = concat!(
+    "A fake that squall serves: todos, users and made-up people, with waits on request. <code>delay</code> is in whole ",
+    "seconds, and it really waits. The machine-readable form is ",
+    r#"<a href="/api/v1/openapi.json">/api/v1/openapi.json</a>."#,
+);
 
 /// A parameter in a query.
 #[derive(Clone, Copy)]
@@ -15,9 +23,13 @@ enum Parameter {
     Active,
     Quantity,
     FewQuantity,
+    /// Of later versions.
+    PageQuantity,
+    /// Of later versions.
+    Offset,
 }
 
-use Parameter::{Active, Complete, Delay, FewQuantity, LongDelay, Quantity};
+use Parameter::{Active, Complete, Delay, FewQuantity, LongDelay, Offset, PageQuantity, Quantity};
 
 /// One route as the documentation shows it.
 struct Entry {
@@ -44,6 +56,29 @@ const fn get(
         parameters,
         example,
         body: None,
+    }
+}
+
+impl Entry {
+    /// Its parameters in a version of the original.
+    fn parameters(&self, version: Version) -> impl Iterator<Item = Parameter> {
+        let paged = version == Version::Later && self.path == "/api/v1/users/list";
+        let more: &[Parameter] = if paged { &[PageQuantity, Offset] } else { &[] };
+        self.parameters.iter().chain(more).copied()
+    }
+
+    fn parameters_in_words(&self, version: Version) -> String {
+        let words: Vec<_> = self.parameters(version).map(|parameter| parameter.in_words()).collect();
+        words.join("; ")
+    }
+
+    /// What follows `curl`.
+    fn curl(&self) -> String {
+        match (self.body, self.method) {
+            (Some((body, _)), _) => format!("-d '{body}' {}", self.example),
+            (None, "GET") => self.example.to_owned(),
+            (None, method) => format!("-X {method} {}", self.example),
+        }
     }
 }
 
@@ -170,50 +205,32 @@ const ENTRIES: &[Entry] = &[
 ];
 
 /// The page: every route with a curl line that reaches this server as the client reached it.
-pub(super) fn page(host: Option<&HeaderValue>) -> Response {
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    let mut rows = String::new();
-    for entry in ENTRIES {
-        let parameters: Vec<_> = entry.parameters.iter().map(|parameter| parameter.in_words()).collect();
-        let (path, summary, curl) = (escape(entry.path), escape(entry.summary), escape(&curl(entry, host)));
-        let _infallible = writeln!(
-            rows,
-            "<tr><td>{}<td><code>{path}</code><td>{summary}<td>{}<td><code>{curl}</code>",
-            entry.method,
-            parameters.join("<br>")
-        );
-    }
-    Html(include_str!("docs.html").replace("{{ rows }}", &rows)).into_response()
-}
-
-fn curl(entry: &Entry, host: &str) -> String {
-    let method = if entry.method == "GET" {
-        String::new()
-    } else {
-        format!("-X {} ", entry.method)
-    };
-    // In single quotes a shell expands nothing; a quote itself is not part of a host.
-    let target = format!("'http://{}{}'", host.replace('\'', ""), entry.example);
-    match entry.body {
-        None => format!("curl {method}{target}"),
-        Some((body, _)) => format!("curl -d '{body}' {target}"),
-    }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+pub(super) fn page(version: Version, host: Option<&HeaderValue>) -> Response {
+    let words: Vec<_> = ENTRIES
+        .iter()
+        .map(|entry| (entry.parameters_in_words(version), entry.curl()))
+        .collect();
+    let rows: Vec<_> = ENTRIES
+        .iter()
+        .zip(&words)
+        .map(|(entry, (parameters, example))| Row {
+            method: entry.method,
+            path: entry.path,
+            summary: entry.summary,
+            parameters,
+            example,
+        })
+        .collect();
+    page::page("Test API", INTRODUCTION, &rows, host)
 }
 
 /// The OpenAPI 3.0 document.
-pub(super) fn open_api() -> Response {
+pub(super) fn open_api(version: Version) -> Response {
     let mut paths = Map::new();
     for entry in ENTRIES {
         let operations = paths.entry(entry.path).or_insert_with(|| json!({}));
         if let Value::Object(operations) = operations {
-            operations.insert(entry.method.to_ascii_lowercase(), operation(entry));
+            operations.insert(entry.method.to_ascii_lowercase(), operation(entry, version));
         }
     }
     let info = json!({ "title": "Test API", "version": "2019.4", "description": "A fake that squall serves." });
@@ -222,8 +239,8 @@ pub(super) fn open_api() -> Response {
     crate::fake::json(StatusCode::OK, &document)
 }
 
-fn operation(entry: &Entry) -> Value {
-    let mut parameters: Vec<Value> = entry.parameters.iter().map(|parameter| parameter.schema()).collect();
+fn operation(entry: &Entry, version: Version) -> Value {
+    let mut parameters: Vec<Value> = entry.parameters(version).map(Parameter::schema).collect();
     if let Some((_, name)) = entry.path.split_once('{') {
         let name = name.trim_end_matches('}');
         parameters.insert(
@@ -241,6 +258,15 @@ fn operation(entry: &Entry) -> Value {
             "422": { "description": "Validation Error", "content": refusal },
         },
     });
+    if version == Version::Later
+        && entry.path.contains('{')
+        && let Some(Value::Object(responses)) = operation.get_mut("responses")
+    {
+        responses.insert(
+            "404".to_owned(),
+            json!({ "description": "There is none of that identifier" }),
+        );
+    }
     if let (Some((_, fields)), Value::Object(operation)) = (entry.body, &mut operation) {
         let body = json!({ "required": true, "content": content(body_schema(fields)) });
         operation.insert("requestBody".to_owned(), body);
@@ -280,12 +306,14 @@ fn error_schema() -> Value {
 impl Parameter {
     fn in_words(self) -> &'static str {
         match self {
-            Delay => "<code>delay</code>: wait, 1 to 10 s",
-            LongDelay => "<code>delay</code>: wait, 1 to 121 s",
-            Complete => "<code>complete</code>: true or false",
-            Active => "<code>active</code>: true or false",
-            Quantity => "<code>qty</code>: 1 to 1000, required",
-            FewQuantity => "<code>qty</code>: 1 to 10",
+            Delay => "delay: wait, 1 to 10 s",
+            LongDelay => "delay: wait, 1 to 121 s",
+            Complete => "complete: true or false",
+            Active => "active: true or false",
+            Quantity => "qty: 1 to 1000, required",
+            FewQuantity => "qty: 1 to 10",
+            PageQuantity => "qty: 1 to 500",
+            Offset => "offset: how many to skip",
         }
     }
 
@@ -298,6 +326,8 @@ impl Parameter {
             Active => ("active", false, json!({ "type": "boolean" })),
             Quantity => ("qty", true, integer(1000)),
             FewQuantity => ("qty", false, integer(10)),
+            PageQuantity => ("qty", false, integer(500)),
+            Offset => ("offset", false, json!({ "type": "integer", "minimum": 0 })),
         };
         json!({ "name": name, "in": "query", "required": required, "schema": schema })
     }
@@ -321,11 +351,5 @@ mod tests {
                 entry.method
             );
         }
-    }
-
-    #[test]
-    fn a_host_can_write_neither_markup_nor_shell() {
-        let line = escape(&curl(&ENTRIES[0], "<b>'$(x)"));
-        assert!(line.starts_with("curl 'http://&lt;b&gt;$(x)/api"), "{line}");
     }
 }

@@ -1,23 +1,24 @@
 //! `test-api`: the Test API of April 2019, made "to simulate long waits", with todos, users and made-up people.
 //!
 //! Statuses, bodies to the byte, and oddities are the original's, with one exception: `delay` really waits, where the
-//! original mostly forgot to. Rows live in SQLite ([`store`]) and are generated from the seed ([`data`]): 21 todos, all
+//! original mostly forgot to. Rows live in SQLite (`store`) and are generated from the seed (`data`): 21 todos, all
 //! complete, and 639 users, 637 of them inactive.
 //!
-//! Ours where the original has no answer: a body over [`BODY_LIMIT`] gets a 413, a full store a 507, and a 405 says
+//! With `version: later`, a todo or user that is not there is a 404, and the list of users takes `qty` (1 to 500) and
+//! `offset`, as in the original's later versions; in 2019, unknown parameters make no difference.
+//!
+//! Ours where the original has no answer: a body over 1 MiB gets a 413, a full store a 507, and a 405 says
 //! which methods are allowed (RFC 9110, section 15.5.6).
 
 mod data;
 mod dates;
-mod dice;
 mod docs;
-mod phrases;
 mod route;
+mod rows;
 mod store;
 mod todos;
 mod users;
 mod validate;
-mod words;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -31,12 +32,17 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, HOST, LOCATION};
 use http::{HeaderValue, StatusCode};
 use percent_encoding::percent_decode_str;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::route::{Found, Route};
-use self::store::{Database, StoreError};
+use self::store::Database;
 use self::validate::{Parameters, Problems};
-use super::{BodyError, FakeError, Options, Store, json_text, read_body};
+use super::spec::FakeSpec;
+use super::store::StoreError;
+use super::{BodyError, Context, Store, json_text, read_body};
+use crate::config::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -58,21 +64,42 @@ const INFORMATION: &str = concat!(
 #[derive(Debug)]
 struct TestApi {
     seed: u64,
+    version: Version,
     database: Arc<Database>,
     /// How many people and jokes were made up so far: the next one's number.
     made_up: AtomicU64,
 }
 
-pub(super) fn router(options: &Options) -> Result<Router, FakeError> {
-    let database = Database::open(&options.store, options.seed).map_err(|source| FakeError::Store {
-        place: match &options.store {
+/// Which of the original's versions is played.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Version {
+    /// April 2019: a todo or user that is not there is answered as if it were.
+    #[default]
+    #[serde(rename = "2019")]
+    First,
+    /// What came later: 404s, pages of users.
+    #[serde(rename = "later")]
+    Later,
+}
+
+pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, Vec<Diagnostic>> {
+    let database = Database::open(&context.store, context.seed).map_err(|error| {
+        let place = match &context.store {
             Store::Memory => "in memory".to_owned(),
             Store::File(path) => path.display().to_string(),
-        },
-        source: Box::new(source),
+        };
+        let span = spec.store.as_ref().map_or(context.place, |store| store.span);
+        vec![Diagnostic::error(
+            span,
+            format!("the fake's store {place} can't be used: {error}"),
+        )]
     })?;
     let api = Arc::new(TestApi {
-        seed: options.seed,
+        seed: context.seed,
+        version: spec
+            .version
+            .as_ref()
+            .map_or(Version::default(), |version| version.value),
         database,
         made_up: AtomicU64::new(0),
     });
@@ -91,7 +118,7 @@ async fn answer(State(api): State<Arc<TestApi>>, request: Request) -> Response {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             response
         }
-        Found::Route(Route::Docs) => docs::page(parts.headers.get(HOST)),
+        Found::Route(Route::Docs) => docs::page(api.version, parts.headers.get(HOST)),
         Found::Route(route) => {
             let reply = answer_route(&api, route, Parameters::of(&parts.uri), body).await;
             reply.unwrap_or_else(IntoResponse::into_response)
@@ -109,13 +136,13 @@ async fn answer_route(
         Route::Root => Ok((StatusCode::FOUND, [(LOCATION, HeaderValue::from_static("/docs"))]).into_response()),
         Route::Information => Ok(json_text(StatusCode::OK, INFORMATION)),
         Route::Health => Ok(json_text(StatusCode::OK, r#"{"status":"UP"}"#)),
-        Route::Docs => Ok(docs::page(None)),
-        Route::OpenApi => Ok(docs::open_api()),
+        Route::Docs => Ok(docs::page(api.version, None)),
+        Route::OpenApi => Ok(docs::open_api(api.version)),
         Route::Joke => api.jokes(parameters).await,
         Route::SillyOne => api.silly_one(parameters).await,
         Route::SillyList => api.silly_list(parameters).await,
-        Route::Todo(action) => todos::answer(api, action, parameters, body).await,
-        Route::User(action) => users::answer(api, action, parameters, body).await,
+        Route::Todo(action) => rows::answer(api, &api.database.todos, action, parameters, body).await,
+        Route::User(action) => rows::answer(api, &api.database.users, action, parameters, body).await,
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
+use axum::response::Response;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rusqlite::types::Value;
@@ -19,12 +20,10 @@ use serde::Serialize;
 
 use super::todos::Todo;
 use super::users::User;
+use super::validate::Fields;
 use super::{data, dates};
 use crate::fake::Store;
-
-/// The most that a database may grow to, in pages of 4 KiB: 256 MiB, or some 800,000 todos. Then creating a row fails
-/// until some are deleted.
-const MAX_PAGES: u32 = 65_536;
+use crate::fake::store::{self, StoreError};
 
 /// Rendered lists up to this many bytes are kept for the next reader.
 const KEEP_LIST_BYTES: usize = 1024 * 1024;
@@ -40,28 +39,6 @@ const SCHEMA: &str = "
         userId TEXT PRIMARY KEY, firstName TEXT, lastName TEXT, title TEXT, company TEXT, address TEXT, city TEXT,
         country TEXT, postal TEXT, email TEXT, website TEXT, password TEXT, description TEXT, dateCreate TEXT,
         isActive INTEGER NOT NULL, isSuperuser INTEGER NOT NULL);";
-
-/// Why a row could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
-    #[error("the store is full")]
-    Full,
-    #[error(transparent)]
-    Sqlite(rusqlite::Error),
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    #[error("the work was given up: the process is stopping")]
-    Stopped,
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
-            _ => Self::Sqlite(error),
-        }
-    }
-}
 
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -86,11 +63,23 @@ pub(super) trait Record: Serialize + Send + Sized + 'static {
     const FINISH: &'static str;
     /// The flag's value after that.
     const FINISHED: bool;
+    /// The query parameter that narrows lists and counts by the flag.
+    const FLAG_PARAMETER: &'static str;
+    /// Whether lists come in pages where a version has pages.
+    const PAGED: bool;
+    /// What bodies call a row.
+    const BODY: &'static str;
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self>;
     /// In the order of [`Self::COLUMNS`].
     fn values(self) -> Vec<Value>;
     fn flag(&self) -> bool;
+    /// A new row from the fields of a body.
+    fn new(id: String, fields: &mut Fields) -> Self;
+    /// What is answered to whoever asks for a row.
+    fn found(id: &str, row: Option<Self>) -> Response;
+    /// What is answered to whoever finishes a row.
+    fn finished(id: &str) -> Response;
 }
 
 /// Both tables.
@@ -108,7 +97,7 @@ impl Database {
     /// Opens the database and fills an empty one with what `seed` gives.
     pub(super) fn open(store: &Store, seed: u64) -> Result<Arc<Self>, OpenError> {
         let Store::File(path) = store else {
-            return Self::prepare(Connection::open_in_memory()?, seed);
+            return Self::prepare(store, seed);
         };
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let mut open = OPEN_FILES.lock();
@@ -116,32 +105,20 @@ impl Database {
         if let Some(database) = open.get(&path).and_then(Weak::upgrade) {
             return Ok(database);
         }
-        let connection = Connection::open(&path)?;
-        // In WAL mode every commit is written before it returns, so it outlives the process. NORMAL saves the fsync
-        // that only a power failure would need.
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let database = Self::prepare(connection, seed)?;
+        let database = Self::prepare(store, seed)?;
         open.insert(path, Arc::downgrade(&database));
         Ok(database)
     }
 
-    fn prepare(mut connection: Connection, seed: u64) -> Result<Arc<Self>, OpenError> {
-        connection.pragma_update_and_check(None, "max_page_count", MAX_PAGES, |_| Ok(()))?;
-        fill(&mut connection, seed)?;
-        let (todos, users) = (Shared::load::<Todo>(&connection)?, Shared::load::<User>(&connection)?);
-        let connection = Arc::new(tokio::sync::Mutex::new(connection));
+    fn prepare(store: &Store, seed: u64) -> Result<Arc<Self>, OpenError> {
+        let rows = store::Database::open(store)?;
+        let (todos, users) = rows.now(|connection| {
+            fill(connection, seed)?;
+            Ok::<_, OpenError>((Shared::load::<Todo>(connection)?, Shared::load::<User>(connection)?))
+        })?;
         Ok(Arc::new(Self {
-            todos: Table {
-                connection: Arc::clone(&connection),
-                shared: Arc::new(todos),
-                record: PhantomData,
-            },
-            users: Table {
-                connection,
-                shared: Arc::new(users),
-                record: PhantomData,
-            },
+            todos: Table::new(rows.clone(), todos),
+            users: Table::new(rows, users),
         }))
     }
 }
@@ -180,7 +157,7 @@ fn insert<R: Record>(connection: &Connection, record: R) -> rusqlite::Result<()>
 /// One table and what is known of it without asking.
 #[derive(Debug)]
 pub(super) struct Table<R> {
-    connection: Arc<tokio::sync::Mutex<Connection>>,
+    rows: store::Database,
     shared: Arc<Shared>,
     record: PhantomData<fn() -> R>,
 }
@@ -243,9 +220,23 @@ impl Lists {
 }
 
 impl<R: Record> Table<R> {
+    fn new(rows: store::Database, shared: Shared) -> Self {
+        Self {
+            rows,
+            shared: Arc::new(shared),
+            record: PhantomData,
+        }
+    }
+
     /// How many rows there are: all, or those whose flag is so. Never waits.
     pub(super) fn count(&self, flag: Option<bool>) -> u32 {
         self.shared.count(flag)
+    }
+
+    /// Some of the rows, oldest first, as a JSON array: `quantity` of them, after the first `offset`.
+    pub(super) async fn page(&self, flag: Option<bool>, quantity: i64, offset: i64) -> Result<Bytes, StoreError> {
+        self.run(move |connection, _| render::<R>(connection, flag, quantity, offset))
+            .await
     }
 
     /// The rows, oldest first, as a JSON array.
@@ -255,7 +246,7 @@ impl<R: Record> Table<R> {
             return Ok(list);
         }
         self.run(move |connection, shared| {
-            let list = render::<R>(connection, flag)?;
+            let list = render::<R>(connection, flag, -1, 0)?;
             if list.len() <= KEEP_LIST_BYTES {
                 *shared.lists.lock().slot(flag) = Some(list.clone());
             }
@@ -286,8 +277,8 @@ impl<R: Record> Table<R> {
         .await
     }
 
-    /// Deletes a row, if it is there.
-    pub(super) async fn delete(&self, id: &str) -> Result<(), StoreError> {
+    /// Deletes a row; false if it is not there.
+    pub(super) async fn delete(&self, id: &str) -> Result<bool, StoreError> {
         let id = id.to_owned();
         self.run(move |connection, shared| {
             let sql = format!("DELETE FROM {} WHERE {} = ?1 RETURNING {}", R::TABLE, R::ID, R::FLAG);
@@ -298,13 +289,13 @@ impl<R: Record> Table<R> {
             if let Some(set) = set {
                 shared.changed(|tally| tally - ONE_ROW - u64::from(set));
             }
-            Ok(())
+            Ok(set.is_some())
         })
         .await
     }
 
-    /// Completes a todo or deactivates a user, if it is there.
-    pub(super) async fn finish(&self, id: &str) -> Result<(), StoreError> {
+    /// Completes a todo or deactivates a user; false if it is not there.
+    pub(super) async fn finish(&self, id: &str) -> Result<bool, StoreError> {
         let id = id.to_owned();
         self.run(move |connection, shared| {
             let sql = format!("SELECT {} FROM {} WHERE {} = ?1", R::FLAG, R::TABLE, R::ID);
@@ -312,10 +303,10 @@ impl<R: Record> Table<R> {
                 .prepare_cached(&sql)?
                 .query_row([&id], |row| row.get(0))
                 .optional()?;
-            let Some(before) = before else { return Ok(()) };
+            let Some(before) = before else { return Ok(false) };
             connection.prepare_cached(R::FINISH)?.execute([id, dates::now()])?;
             shared.changed(|tally| tally - u64::from(before) + u64::from(R::FINISHED));
-            Ok(())
+            Ok(true)
         })
         .await
     }
@@ -325,19 +316,27 @@ impl<R: Record> Table<R> {
         work: impl FnOnce(&Connection, &Shared) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
-        let connection = Arc::clone(&self.connection).lock_owned().await;
-        let done = tokio::task::spawn_blocking(move || work(&connection, &shared));
-        done.await.map_err(|_| StoreError::Stopped)?
+        self.rows.run(move |connection| work(connection, &shared)).await
     }
 }
 
-fn render<R: Record>(connection: &Connection, flag: Option<bool>) -> Result<Bytes, StoreError> {
+/// A `quantity` below 0 is no limit.
+fn render<R: Record>(
+    connection: &Connection,
+    flag: Option<bool>,
+    quantity: i64,
+    offset: i64,
+) -> Result<Bytes, StoreError> {
     let narrow = if flag.is_some() {
         format!("WHERE {} = ?1", R::FLAG)
     } else {
         String::new()
     };
-    let sql = format!("SELECT {} FROM {} {narrow} ORDER BY rowid", R::COLUMNS, R::TABLE);
+    let sql = format!(
+        "SELECT {} FROM {} {narrow} ORDER BY rowid LIMIT {quantity} OFFSET {offset}",
+        R::COLUMNS,
+        R::TABLE
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(flag))?;
     let mut list = vec![b'['];
@@ -345,7 +344,9 @@ fn render<R: Record>(connection: &Connection, flag: Option<bool>) -> Result<Byte
         if list.len() > 1 {
             list.push(b',');
         }
-        serde_json::to_writer(&mut list, &R::read(row)?)?;
+        let row = R::read(row)?;
+        serde_json::to_writer(&mut list, &row)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     }
     list.push(b']');
     Ok(list.into())

@@ -22,11 +22,21 @@ struct Reply {
 }
 
 fn fake(seed: u64) -> Router {
-    router(&Options {
+    build(seed, Store::Memory)
+}
+
+fn build(seed: u64, store: Store) -> Router {
+    named("test-api", seed, store)
+}
+
+fn named(name: &str, seed: u64, store: Store) -> Router {
+    let context = Context {
         seed,
-        store: Store::Memory,
-    })
-    .unwrap()
+        store,
+        folder: std::path::Path::new("."),
+        place: crate::config::report::Span::NOWHERE,
+    };
+    crate::fake::build(&FakeSpec::named(name), &context).unwrap()
 }
 
 async fn send(router: &Router, method: &str, target: &str, body: impl Into<Body>) -> Reply {
@@ -360,13 +370,9 @@ async fn a_served_fake_answers_over_a_socket_and_stops() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let options = Options {
-        seed: 1,
-        store: Store::Memory,
-    };
     let server = tokio::spawn(async move {
         let stopped = async { drop(stopped.await) };
-        crate::fake::serve("echo", &options, listener, stopped).await
+        crate::fake::serve(named("echo", 1, Store::Memory), listener, stopped).await
     });
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream

@@ -1,17 +1,13 @@
 //! `/api/v1/todo`.
 
-use axum::body::Body;
 use axum::response::Response;
-use http::StatusCode;
 use rusqlite::Row;
 use rusqlite::types::Value;
 use serde::Serialize;
 
-use super::route::Action;
 use super::store::Record;
-use super::validate::{Fields, Parameters};
-use super::{DELAY_SECONDS, Refusal, TestApi, count, dates, new_identifier, read_json, status, wait};
-use crate::fake::{json, json_text};
+use super::validate::Fields;
+use super::{dates, status};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +31,9 @@ impl Record for Todo {
     const FLAG: &'static str = "isComplete";
     const FINISH: &'static str = "UPDATE todos SET isComplete = 1, dateComplete = ?2 WHERE todoId = ?1";
     const FINISHED: bool = true;
+    const FLAG_PARAMETER: &'static str = "complete";
+    const PAGED: bool = false;
+    const BODY: &'static str = "todo";
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -67,60 +66,30 @@ impl Record for Todo {
     fn flag(&self) -> bool {
         self.is_complete
     }
-}
 
-/// Answers a request about todos. Whether a todo exists makes no difference to most answers, as in the original.
-pub(super) async fn answer(
-    api: &TestApi,
-    action: Action<'_>,
-    mut parameters: Parameters,
-    body: Body,
-) -> Result<Response, Refusal> {
-    let todos = &api.database.todos;
-    if let Action::Delete(id) = action {
-        todos.delete(id).await?;
-        return Ok(status(id, "deleted"));
-    }
-    if action == Action::Create {
-        return create(api, parameters, body).await;
-    }
-    let delay = parameters.integer("delay", DELAY_SECONDS);
-    let complete = parameters.boolean("complete");
-    parameters.finish()?;
-    wait(delay).await;
-    match action {
-        Action::List => Ok(json_text(StatusCode::OK, todos.list(complete).await?)),
-        Action::Count => Ok(count(todos.count(complete))),
-        Action::Finish(id) => {
-            todos.finish(id).await?;
-            Ok(status(id, "retrieved"))
+    fn new(todo_id: String, fields: &mut Fields) -> Self {
+        // The order in which the original looks at them, and so lists what is wrong.
+        let (title, user_id) = (fields.required("title"), fields.optional("userId"));
+        let now = dates::now();
+        Self {
+            todo_id,
+            title,
+            description: fields.optional("description"),
+            is_complete: false,
+            date_due: fields.optional_date("dateDue"),
+            date_create: now.clone(),
+            date_update: now,
+            date_complete: None,
+            user_id,
         }
-        Action::Get(id) => Ok(status(id, "retrieved")),
-        Action::Delete(_) | Action::Create => Ok(super::not_found()),
     }
-}
 
-async fn create(api: &TestApi, mut parameters: Parameters, body: Body) -> Result<Response, Refusal> {
-    let body = read_json(body).await?;
-    let delay = parameters.integer("delay", DELAY_SECONDS);
-    let mut fields = Fields::new("todo", body, parameters.into_problems());
-    // The order in which the original looks at them, and so lists what is wrong.
-    let (title, user_id) = (fields.required("title"), fields.optional("userId"));
-    let now = dates::now();
-    let todo = Todo {
-        todo_id: new_identifier(api.seed),
-        title,
-        description: fields.optional("description"),
-        is_complete: false,
-        date_due: fields.optional_date("dateDue"),
-        date_create: now.clone(),
-        date_update: now,
-        date_complete: None,
-        user_id,
-    };
-    fields.finish()?;
-    wait(delay).await;
-    let reply = serde_json::json!({ "todoId": todo.todo_id });
-    api.database.todos.create(todo).await?;
-    Ok(json(StatusCode::OK, &reply))
+    /// The original never looks.
+    fn found(id: &str, _row: Option<Self>) -> Response {
+        status(id, "retrieved")
+    }
+
+    fn finished(id: &str) -> Response {
+        status(id, "retrieved")
+    }
 }

@@ -1,16 +1,14 @@
 //! `/api/v1/users`.
 
-use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use rusqlite::Row;
 use rusqlite::types::Value;
 use serde::Serialize;
 
-use super::route::Action;
+use super::dates;
 use super::store::Record;
-use super::validate::{Fields, Parameters};
-use super::{DELAY_SECONDS, Refusal, TestApi, count, dates, new_identifier, read_json, status, wait};
+use super::validate::Fields;
 use crate::fake::{json, json_text};
 
 #[derive(Debug, Serialize)]
@@ -44,6 +42,9 @@ impl Record for User {
     /// When it happened is not kept of a user; naming `?2` lets both tables be given the same parameters.
     const FINISH: &'static str = "UPDATE users SET isActive = 0 WHERE userId = ?1 AND ?2 IS NOT NULL";
     const FINISHED: bool = false;
+    const FLAG_PARAMETER: &'static str = "active";
+    const PAGED: bool = true;
+    const BODY: &'static str = "user";
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -90,75 +91,43 @@ impl Record for User {
     fn flag(&self) -> bool {
         self.is_active
     }
-}
 
-/// Answers a request about users.
-pub(super) async fn answer(
-    api: &TestApi,
-    action: Action<'_>,
-    mut parameters: Parameters,
-    body: Body,
-) -> Result<Response, Refusal> {
-    let users = &api.database.users;
-    if let Action::Delete(id) = action {
-        users.delete(id).await?;
-        return Ok(status(id, "deleted"));
+    fn new(user_id: String, fields: &mut Fields) -> Self {
+        // The order in which the original looks at them, and so lists what is wrong.
+        let (first_name, last_name, password) = (
+            fields.required("firstName"),
+            fields.required("lastName"),
+            fields.required("password"),
+        );
+        Self {
+            user_id,
+            first_name,
+            last_name,
+            title: fields.optional("title"),
+            company: fields.optional("company"),
+            address: fields.optional("address"),
+            city: fields.optional("city"),
+            country: fields.optional("country"),
+            postal: fields.optional("postal"),
+            email: fields.optional("email"),
+            website: fields.optional("website"),
+            password,
+            description: fields.optional("description"),
+            date_create: dates::now(),
+            is_active: true,
+            is_superuser: false,
+        }
     }
-    if action == Action::Create {
-        return create(api, parameters, body).await;
-    }
-    let delay = parameters.integer("delay", DELAY_SECONDS);
-    let active = parameters.boolean("active");
-    parameters.finish()?;
-    wait(delay).await;
-    match action {
-        Action::List => Ok(json_text(StatusCode::OK, users.list(active).await?)),
-        Action::Count => Ok(count(users.count(active))),
-        // What the original's database layer returns for an update, found or not.
-        Action::Finish(id) => users
-            .finish(id)
-            .await
-            .map(|()| json_text(StatusCode::OK, "0"))
-            .map_err(Refusal::from),
-        Action::Get(id) => Ok(match users.find(id).await? {
+
+    fn found(_id: &str, row: Option<Self>) -> Response {
+        match row {
             Some(user) => json(StatusCode::OK, &user),
             None => json_text(StatusCode::OK, ""),
-        }),
-        Action::Delete(_) | Action::Create => Ok(super::not_found()),
+        }
     }
-}
 
-async fn create(api: &TestApi, mut parameters: Parameters, body: Body) -> Result<Response, Refusal> {
-    let body = read_json(body).await?;
-    let delay = parameters.integer("delay", DELAY_SECONDS);
-    let mut fields = Fields::new("user", body, parameters.into_problems());
-    // The order in which the original looks at them, and so lists what is wrong.
-    let (first_name, last_name, password) = (
-        fields.required("firstName"),
-        fields.required("lastName"),
-        fields.required("password"),
-    );
-    let user = User {
-        user_id: new_identifier(api.seed),
-        first_name,
-        last_name,
-        title: fields.optional("title"),
-        company: fields.optional("company"),
-        address: fields.optional("address"),
-        city: fields.optional("city"),
-        country: fields.optional("country"),
-        postal: fields.optional("postal"),
-        email: fields.optional("email"),
-        website: fields.optional("website"),
-        password,
-        description: fields.optional("description"),
-        date_create: dates::now(),
-        is_active: true,
-        is_superuser: false,
-    };
-    fields.finish()?;
-    wait(delay).await;
-    let reply = serde_json::json!({ "userId": user.user_id });
-    api.database.users.create(user).await?;
-    Ok(json(StatusCode::OK, &reply))
+    /// What the original's database layer returns for an update, found or not.
+    fn finished(_id: &str) -> Response {
+        json_text(StatusCode::OK, "0")
+    }
 }

@@ -16,7 +16,7 @@ use super::target::{Target, parse_address};
 use super::{Http, Kind, Upstream};
 use crate::config::report::{Diagnostic, Span};
 use crate::config::units::Time;
-use crate::config::upstream::{FakeSpec, Protocol, TimeoutsSpec, UpstreamSpec};
+use crate::config::upstream::{Protocol, TimeoutsSpec, UpstreamSpec};
 
 /// More endpoints than this are taken for a mistake, and would make each choice slow.
 const ENDPOINTS_MAX: usize = 1_000;
@@ -70,8 +70,7 @@ impl Builder<'_> {
         let spec = self.spec;
         if let Some(fake) = &spec.fake {
             self.refuse_http_keys("a fake answers in process", true);
-            self.store(&fake.value);
-            return Some(Kind::Fake(fake.value.clone()));
+            return Some(Kind::Fake(Box::new(fake.value.clone())));
         }
         if let Some(address) = &spec.address {
             self.refuse_http_keys("`address` is a TCP server", false);
@@ -139,15 +138,6 @@ impl Builder<'_> {
                 let message = format!("`{key}` has no meaning here: {because}");
                 self.problems.push(Diagnostic::error(span, message));
             }
-        }
-    }
-
-    fn store(&mut self, fake: &FakeSpec) {
-        let valid = |store: &str| store == "memory" || store.strip_prefix("file:").is_some_and(|path| !path.is_empty());
-        if let Some(store) = fake.store.as_ref().filter(|store| !valid(&store.value)) {
-            let message = format!("`{}` is not a store", store.value);
-            let problem = Diagnostic::error(store.span, message).help("write `memory` or `file:PATH`");
-            self.problems.push(problem);
         }
     }
 

@@ -36,7 +36,7 @@ pub use self::failure::{Failure, describe_error};
 use self::peer::Endpoint;
 pub use self::resolve::RESOLVE_FAILED;
 pub use self::target::Place;
-use crate::config::upstream::FakeSpec;
+use crate::fake::spec::FakeSpec;
 
 /// A named target, ready for requests.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub struct Upstream {
 #[derive(Debug)]
 enum Kind {
     Http(Http),
-    Fake(FakeSpec),
+    Fake(Box<FakeSpec>),
     Tcp(Place),
 }
 

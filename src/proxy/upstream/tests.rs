@@ -483,10 +483,10 @@ fn requests_under_way_end_with_their_guard() {
 #[test]
 fn other_kinds() {
     let upstream = build("fake: test-api");
-    assert_eq!(upstream.fake().unwrap().name.value, "test-api");
+    assert_eq!(upstream.fake().unwrap().name, Some("test-api".to_owned().into()));
     assert!(upstream.select(Instant::now()).is_none());
     let upstream = build("fake: {name: test-api, store: 'file:todo.db', seed: 7}");
-    assert_eq!(upstream.fake().unwrap().seed, Some(7));
+    assert_eq!(upstream.fake().unwrap().seed, Some(7.into()));
     let upstream = build("address: 127.0.0.1:5432");
     assert_eq!(upstream.tcp().unwrap().to_string(), "127.0.0.1:5432");
     assert!(upstream.fake().is_none());

@@ -5,23 +5,32 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// Independent sequences from one seed.
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
-pub(super) enum Stream {
+pub(in crate::fake) enum Stream {
     Node = 1,
     Users,
     Active,
     Todos,
     Silly,
     Jokes,
+    Projects,
+    Developers,
+    Files,
+    Rows,
+    Documents,
+    Replies,
+    /// Far from the others, so that they can grow.
+    Templates = 100,
+    Httpbin = 200,
 }
 
 /// A sequence of numbers that depends on a seed, a stream and an index, and on nothing else.
-pub(super) struct Dice {
+pub(in crate::fake) struct Dice {
     key: u64,
     thrown: u64,
 }
 
 impl Dice {
-    pub(super) fn new(seed: u64, stream: Stream, index: u64) -> Self {
+    pub(in crate::fake) fn new(seed: u64, stream: Stream, index: u64) -> Self {
         let mut name = [0; 16];
         let (first, second) = name.split_at_mut(8);
         first.copy_from_slice(&(stream as u64).to_le_bytes());
@@ -32,26 +41,26 @@ impl Dice {
         }
     }
 
-    pub(super) fn throw(&mut self) -> u64 {
+    pub(in crate::fake) fn throw(&mut self) -> u64 {
         self.thrown += 1;
         xxh3_64_with_seed(&self.thrown.to_le_bytes(), self.key)
     }
 
     /// A number from 0 up to, and without, `end`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(in crate::fake) fn below(&mut self, end: usize) -> usize {
         let scaled = (u128::from(self.throw()) * end as u128) >> 64;
         usize::try_from(scaled).unwrap_or_default()
     }
 
-    pub(super) fn from(&mut self, first: usize, last: usize) -> usize {
+    pub(in crate::fake) fn from(&mut self, first: usize, last: usize) -> usize {
         first + self.below(last - first + 1)
     }
 
-    pub(super) fn pick<T: Copy + Default>(&mut self, list: &[T]) -> T {
+    pub(in crate::fake) fn pick<T: Copy + Default>(&mut self, list: &[T]) -> T {
         list.get(self.below(list.len())).copied().unwrap_or_default()
     }
 
-    pub(super) fn one_in(&mut self, n: usize) -> bool {
+    pub(in crate::fake) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 }

@@ -3,7 +3,7 @@
 use super::dice::Dice;
 use super::words;
 
-pub(super) fn thing(dice: &mut Dice) -> &'static str {
+pub(in crate::fake) fn thing(dice: &mut Dice) -> &'static str {
     dice.pick(words::THINGS).0
 }
 
@@ -15,7 +15,7 @@ fn number(dice: &mut Dice) -> String {
     format!("{}-{}", dice.pick(words::TENS), dice.pick(words::UNITS))
 }
 
-pub(super) fn some_things(dice: &mut Dice) -> String {
+pub(in crate::fake) fn some_things(dice: &mut Dice) -> String {
     match dice.below(4) {
         0 => format!("{} of {}", dice.pick(words::GROUPS), things(dice)),
         1 => format!("{} {} {}", number(dice), dice.pick(words::ADJECTIVES), things(dice)),
@@ -29,7 +29,7 @@ pub(super) fn some_things(dice: &mut Dice) -> String {
     }
 }
 
-pub(super) fn sentence(dice: &mut Dice) -> String {
+pub(in crate::fake) fn sentence(dice: &mut Dice) -> String {
     let name = dice.pick(words::FIRST_NAMES);
     let verb = dice.pick(words::VERBS);
     match dice.below(5) {
@@ -69,12 +69,12 @@ fn with_article(word: &str) -> String {
     )
 }
 
-pub(super) fn paragraph(dice: &mut Dice, sentences: usize) -> String {
+pub(in crate::fake) fn paragraph(dice: &mut Dice, sentences: usize) -> String {
     let sentences: Vec<String> = (0..sentences).map(|_| sentence(dice)).collect();
     sentences.join(" ")
 }
 
-pub(super) fn company(dice: &mut Dice) -> String {
+pub(in crate::fake) fn company(dice: &mut Dice) -> String {
     let (stem, thing) = (dice.pick(words::COMPANY_STEMS), capitalise(thing(dice)));
     match dice.below(4) {
         0 => format!("{stem}{}", thing.to_lowercase()),
@@ -82,7 +82,7 @@ pub(super) fn company(dice: &mut Dice) -> String {
     }
 }
 
-pub(super) fn address(dice: &mut Dice) -> String {
+pub(in crate::fake) fn address(dice: &mut Dice) -> String {
     if dice.one_in(5) {
         return format!("po box {}", dice.from(1000, 9999));
     }
@@ -100,7 +100,7 @@ pub(super) fn address(dice: &mut Dice) -> String {
     }
 }
 
-pub(super) fn city(dice: &mut Dice) -> String {
+pub(in crate::fake) fn city(dice: &mut Dice) -> String {
     let city = format!("{}{}", dice.pick(words::PLACE_STEMS), dice.pick(words::PLACE_ENDINGS));
     if dice.one_in(4) {
         format!("{} {city}", dice.pick(words::DIRECTIONS))
@@ -109,7 +109,7 @@ pub(super) fn city(dice: &mut Dice) -> String {
     }
 }
 
-pub(super) fn country(dice: &mut Dice) -> String {
+pub(in crate::fake) fn country(dice: &mut Dice) -> String {
     let country = dice.pick(words::COUNTRIES);
     if dice.one_in(4) {
         format!("{} {country}", dice.pick(words::DIRECTIONS))
@@ -119,7 +119,7 @@ pub(super) fn country(dice: &mut Dice) -> String {
 }
 
 /// `0`-`9` stand for a digit, `a` for a letter.
-pub(super) fn postal(dice: &mut Dice) -> String {
+pub(in crate::fake) fn postal(dice: &mut Dice) -> String {
     let pattern = dice.pick(&["a0a 0a0", "00000", "0a00a", "00a 000"]);
     let filled = pattern.chars().map(|character| match character {
         '0' => char::from(b'0' + u8::try_from(dice.below(10)).unwrap_or_default()),
@@ -130,7 +130,7 @@ pub(super) fn postal(dice: &mut Dice) -> String {
 }
 
 /// Numbers that are kept for fiction: 555-01xx.
-pub(super) fn phone(dice: &mut Dice) -> String {
+pub(in crate::fake) fn phone(dice: &mut Dice) -> String {
     let line = format!("555-01{:02}", dice.below(100));
     if dice.one_in(2) {
         format!("{}-{line}", dice.from(201, 989))
@@ -139,7 +139,7 @@ pub(super) fn phone(dice: &mut Dice) -> String {
     }
 }
 
-pub(super) fn domain(dice: &mut Dice) -> String {
+pub(in crate::fake) fn domain(dice: &mut Dice) -> String {
     format!(
         "{}-{}.{}",
         dice.pick(words::ADJECTIVES),
@@ -149,7 +149,7 @@ pub(super) fn domain(dice: &mut Dice) -> String {
 }
 
 /// Every word with a capital letter.
-pub(super) fn capitalise(text: &str) -> String {
+pub(in crate::fake) fn capitalise(text: &str) -> String {
     let mut start = true;
     let capitals = text.chars().map(|character| {
         let here = std::mem::replace(&mut start, matches!(character, ' ' | '-'));

@@ -1,13 +1,13 @@
 //! The words that generated people, places and texts are made of.
 
-pub(super) const FIRST_NAMES: &[&str] = &[
+pub(in crate::fake) const FIRST_NAMES: &[&str] = &[
     "Ada", "Amir", "Anouk", "Basil", "Beatrix", "Bruno", "Carmen", "Cosmo", "Dagmar", "Dexter", "Edith", "Emil",
     "Farida", "Felix", "Greta", "Gustav", "Hana", "Hector", "Ines", "Ivo", "Jolanda", "Jasper", "Kenji", "Klara",
     "Lorenz", "Lucia", "Malik", "Mina", "Nadia", "Nils", "Odette", "Oscar", "Paloma", "Quentin", "Rosa", "Rufus",
     "Selma", "Tariq", "Ulla", "Viktor", "Wanda", "Yusuf", "Zelda",
 ];
 
-pub(super) const LAST_NAMES: &[&str] = &[
+pub(in crate::fake) const LAST_NAMES: &[&str] = &[
     "Abbott",
     "Baxter",
     "Calloway",
@@ -36,7 +36,7 @@ pub(super) const LAST_NAMES: &[&str] = &[
     "Zimmer",
 ];
 
-pub(super) const TITLES: &[&str] = &[
+pub(in crate::fake) const TITLES: &[&str] = &[
     "Admiral",
     "Archivist",
     "Baroness",
@@ -60,7 +60,7 @@ pub(super) const TITLES: &[&str] = &[
 ];
 
 /// Things, in the singular and in the plural.
-pub(super) const THINGS: &[(&str, &str)] = &[
+pub(in crate::fake) const THINGS: &[(&str, &str)] = &[
     ("accordion", "accordions"),
     ("anchor", "anchors"),
     ("bagpipe", "bagpipes"),
@@ -99,7 +99,7 @@ pub(super) const THINGS: &[(&str, &str)] = &[
     ("zeppelin", "zeppelins"),
 ];
 
-pub(super) const ADJECTIVES: &[&str] = &[
+pub(in crate::fake) const ADJECTIVES: &[&str] = &[
     "brisk",
     "crumpled",
     "curious",
@@ -132,7 +132,7 @@ pub(super) const ADJECTIVES: &[&str] = &[
     "zealous",
 ];
 
-pub(super) const VERBS: &[&str] = &[
+pub(in crate::fake) const VERBS: &[&str] = &[
     "alphabetise",
     "auction",
     "borrow",
@@ -155,20 +155,20 @@ pub(super) const VERBS: &[&str] = &[
     "weigh",
 ];
 
-pub(super) const GROUPS: &[&str] = &[
+pub(in crate::fake) const GROUPS: &[&str] = &[
     "armful", "bundle", "choir", "crate", "drawer", "handful", "heap", "parade", "pile", "row", "suitcase", "trolley",
 ];
 
-pub(super) const PLACE_STEMS: &[&str] = &[
+pub(in crate::fake) const PLACE_STEMS: &[&str] = &[
     "amber", "bramble", "clover", "cobble", "drizzle", "ember", "fern", "gravel", "hazel", "ivy", "juniper", "kestrel",
     "lichen", "marsh", "nettle", "oyster", "pebble", "quarry", "raven", "saffron", "thistle", "umber", "willow",
 ];
 
-pub(super) const PLACE_ENDINGS: &[&str] = &[
+pub(in crate::fake) const PLACE_ENDINGS: &[&str] = &[
     "borough", "bridge", "bury", "dale", "field", "ford", "haven", "mouth", "shire", "stead", "ton", "ville", "wick",
 ];
 
-pub(super) const COUNTRIES: &[&str] = &[
+pub(in crate::fake) const COUNTRIES: &[&str] = &[
     "averland",
     "borduria",
     "castelmar",
@@ -192,9 +192,9 @@ pub(super) const COUNTRIES: &[&str] = &[
     "zubrowka",
 ];
 
-pub(super) const DIRECTIONS: &[&str] = &["north", "east", "south", "west", "central", "upper", "lower", "new"];
+pub(in crate::fake) const DIRECTIONS: &[&str] = &["north", "east", "south", "west", "central", "upper", "lower", "new"];
 
-pub(super) const STREETS: &[&str] = &[
+pub(in crate::fake) const STREETS: &[&str] = &[
     "alley",
     "avenue",
     "boulevard",
@@ -209,11 +209,11 @@ pub(super) const STREETS: &[&str] = &[
     "way",
 ];
 
-pub(super) const COLOURS: &[&str] = &[
+pub(in crate::fake) const COLOURS: &[&str] = &[
     "amber", "blue", "brown", "crimson", "green", "grey", "indigo", "olive", "purple", "silver", "teal", "white",
 ];
 
-pub(super) const COMPANY_STEMS: &[&str] = &[
+pub(in crate::fake) const COMPANY_STEMS: &[&str] = &[
     "Applied",
     "Consolidated",
     "Cyber",
@@ -236,7 +236,7 @@ pub(super) const COMPANY_STEMS: &[&str] = &[
     "Universal",
 ];
 
-pub(super) const COMPANY_ENDINGS: &[&str] = &[
+pub(in crate::fake) const COMPANY_ENDINGS: &[&str] = &[
     "& Daughters",
     "& Sons",
     "Cooperative",
@@ -256,15 +256,15 @@ pub(super) const COMPANY_ENDINGS: &[&str] = &[
 ];
 
 /// Top-level domains reserved for examples and tests (RFC 2606, section 2), so that no generated address exists.
-pub(super) const DOMAINS: &[&str] = &["example", "test", "invalid"];
+pub(in crate::fake) const DOMAINS: &[&str] = &["example", "test", "invalid"];
 
-pub(super) const TENS: &[&str] = &[
+pub(in crate::fake) const TENS: &[&str] = &[
     "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
 ];
 
-pub(super) const UNITS: &[&str] = &["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+pub(in crate::fake) const UNITS: &[&str] = &["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
-pub(super) const JOKES: &[&str] = &[
+pub(in crate::fake) const JOKES: &[&str] = &[
     "I asked the load balancer for advice. It told me to try someone else.",
     "A cache walks into a bar. The bartender gives it what it had last time.",
     "My retry policy and I have a lot in common: we both believe in third chances.",

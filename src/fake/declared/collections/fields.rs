@@ -1,0 +1,464 @@
+//! The fields of a collection: what fits them, and values that do.
+
+use regex::Regex;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+use super::spec::{FieldKind, FieldLong};
+use crate::config::decode::Spanned;
+use crate::config::report::Diagnostic;
+use crate::fake::made_up::dice::Dice;
+use crate::fake::made_up::{fields, phrases};
+
+/// The longest name of a field or a collection.
+const NAME_LIMIT: usize = 64;
+
+/// What is wrong with a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Problem {
+    pub(super) field: String,
+    pub(super) message: String,
+}
+
+impl Problem {
+    pub(super) fn new(field: &str, message: impl Into<String>) -> Self {
+        Self {
+            field: field.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+/// One field.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: String,
+    pub(super) kind: FieldKind,
+    pub(super) required: bool,
+    pub(super) unique: bool,
+    pub(super) default: Option<Value>,
+    options: Vec<Value>,
+    minimum: Option<f64>,
+    maximum: Option<f64>,
+    min_length: Option<usize>,
+    max_length: Option<usize>,
+    pattern: Option<Regex>,
+}
+
+/// Names stand in SQL and in queries, so they are plain.
+pub(super) fn is_name(name: &str) -> bool {
+    let plain = |character: char| character.is_ascii_alphanumeric() || character == '_' || character == '-';
+    let starts = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    starts && name.len() <= NAME_LIMIT && name.chars().all(plain)
+}
+
+impl Field {
+    /// Checks a field as typed.
+    pub(super) fn read(name: &Spanned<String>, long: &FieldLong, mistakes: &mut Vec<Diagnostic>) -> Self {
+        let before = mistakes.len();
+        if !is_name(&name.value) {
+            let message = format!("`{}` is no name for a field", name.value);
+            let help = "a name is letters, digits, `_` and `-`, 64 at most, and starts with a letter or `_`";
+            mistakes.push(Diagnostic::error(name.span, message).help(help));
+        }
+        if name.value == "id" {
+            let message = "every row has an `id`; what it is, `id:` of the collection says";
+            mistakes.push(Diagnostic::error(name.span, message));
+        }
+        let field = Self {
+            name: name.value.clone(),
+            kind: long.kind.unwrap_or_else(|| kind_of(long)),
+            required: long.required == Some(true),
+            unique: long.unique == Some(true),
+            default: None,
+            options: long
+                .options
+                .as_ref()
+                .map(|options| options.value.clone())
+                .unwrap_or_default(),
+            minimum: long.minimum.as_ref().map(|minimum| minimum.value),
+            maximum: long.maximum.as_ref().map(|maximum| maximum.value),
+            min_length: long.min_length.as_ref().map(|length| length.value as usize),
+            max_length: long.max_length.as_ref().map(|length| length.value as usize),
+            pattern: pattern(long, mistakes),
+        };
+        field.check_bounds(long, mistakes);
+        if mistakes.len() > before {
+            return field;
+        }
+        if let Some(default) = &long.default
+            && let Some(problem) = field.problem(&default.value)
+        {
+            mistakes.push(Diagnostic::error(default.span, format!("the default {problem}")));
+        }
+        Self {
+            default: long.default.as_ref().map(|default| default.value.clone()),
+            ..field
+        }
+    }
+
+    fn check_bounds(&self, long: &FieldLong, mistakes: &mut Vec<Diagnostic>) {
+        let kind = self.kind.name();
+        let mut misplaced = |span, key: &str, kinds: &str| {
+            let message = format!("`{key}` is for {kinds}, not for the type {kind}");
+            mistakes.push(Diagnostic::error(span, message));
+        };
+        let numeric = matches!(self.kind, FieldKind::Number | FieldKind::Integer | FieldKind::Any);
+        let bounds = [("minimum", &long.minimum), ("maximum", &long.maximum)];
+        for (key, bound) in bounds {
+            if let Some(bound) = bound.as_ref().filter(|_| !numeric) {
+                misplaced(bound.span, key, "numbers");
+            }
+        }
+        let long_kind = !matches!(
+            self.kind,
+            FieldKind::Number | FieldKind::Integer | FieldKind::Boolean | FieldKind::Object
+        );
+        for (key, length) in [("min_length", &long.min_length), ("max_length", &long.max_length)] {
+            if let Some(length) = length.as_ref().filter(|_| !long_kind) {
+                misplaced(length.span, key, "texts and lists");
+            }
+        }
+        if let (Some(minimum), Some(maximum)) = (&long.minimum, &long.maximum)
+            && minimum.value > maximum.value
+        {
+            mistakes.push(Diagnostic::error(
+                minimum.span,
+                "the minimum is greater than the maximum",
+            ));
+        }
+        if let (Some(minimum), Some(maximum)) = (&long.min_length, &long.max_length)
+            && minimum.value > maximum.value
+        {
+            mistakes.push(Diagnostic::error(minimum.span, "min_length is greater than max_length"));
+        }
+        if let Some(options) = &long.options {
+            if options.value.is_empty() {
+                mistakes.push(Diagnostic::error(
+                    options.span,
+                    "no value is allowed by an empty `enum`",
+                ));
+            }
+            let odd = options.value.iter().find_map(|option| self.kind_problem(option));
+            mistakes.extend(odd.map(|problem| Diagnostic::error(options.span, format!("a value of `enum` {problem}"))));
+        }
+    }
+
+    /// What is wrong with a value, to be read after its name: `must be a number`.
+    pub(super) fn problem(&self, value: &Value) -> Option<String> {
+        if value.is_null() {
+            return self.required.then(|| "must not be null".to_owned());
+        }
+        if let Some(problem) = self.kind_problem(value) {
+            return Some(problem);
+        }
+        if !self.options.is_empty() && !self.options.iter().any(|option| same(option, value)) {
+            let options: Vec<_> = self.options.iter().map(Value::to_string).collect();
+            return Some(format!("must be one of {}", options.join(", ")));
+        }
+        self.size_problem(value)
+    }
+
+    fn kind_problem(&self, value: &Value) -> Option<String> {
+        let text = |fits: fn(&str) -> bool| value.as_str().is_some_and(fits);
+        let (fits, wanted) = match self.kind {
+            FieldKind::Any => (true, ""),
+            FieldKind::String => (value.is_string(), "a string"),
+            FieldKind::Number => (value.is_number(), "a number"),
+            FieldKind::Integer => (is_whole(value), "an integer"),
+            FieldKind::Boolean => (value.is_boolean(), "true or false"),
+            FieldKind::Array => (value.is_array(), "an array"),
+            FieldKind::Object => (value.is_object(), "an object"),
+            FieldKind::Date => (text(is_date), "a date such as 2019-03-28"),
+            FieldKind::DateTime => (text(is_date_time), "a date and time such as 2019-03-28T08:30:00Z"),
+            FieldKind::Email => (text(is_email), "an email address"),
+            FieldKind::Uuid => (text(|text| uuid::Uuid::try_parse(text).is_ok()), "a UUID"),
+            FieldKind::Url => (text(is_url), "an absolute URL"),
+        };
+        (!fits).then(|| format!("must be {wanted}"))
+    }
+
+    fn size_problem(&self, value: &Value) -> Option<String> {
+        if let Some(number) = value.as_f64() {
+            if self.minimum.is_some_and(|minimum| number < minimum) {
+                return self.minimum.map(|minimum| format!("must be at least {minimum}"));
+            }
+            return self
+                .maximum
+                .filter(|maximum| number > *maximum)
+                .map(|maximum| format!("must be at most {maximum}"));
+        }
+        let (length, unit) = match value {
+            Value::String(text) => (text.chars().count(), "characters"),
+            Value::Array(items) => (items.len(), "items"),
+            _ => return None,
+        };
+        if let Some(minimum) = self.min_length.filter(|minimum| length < *minimum) {
+            return Some(format!("must have at least {minimum} {unit}"));
+        }
+        if let Some(maximum) = self.max_length.filter(|maximum| length > *maximum) {
+            return Some(format!("must have at most {maximum} {unit}"));
+        }
+        let pattern = self.pattern.as_ref()?;
+        let text = value.as_str().filter(|text| !pattern.is_match(text))?;
+        let _unmatched = text;
+        Some(format!("must match {}", pattern.as_str()))
+    }
+
+    /// A value that fits, for row number `index`, from 0. For a pattern none is made up; texts ignore it.
+    pub(super) fn made_up(&self, index: usize, dice: &mut Dice) -> Value {
+        if !self.options.is_empty() {
+            let choice = if self.unique {
+                index % self.options.len()
+            } else {
+                dice.below(self.options.len())
+            };
+            return self.options.get(choice).cloned().unwrap_or_default();
+        }
+        match self.kind {
+            FieldKind::Number | FieldKind::Integer => self.made_up_number(index, dice),
+            FieldKind::Boolean => dice.one_in(2).into(),
+            FieldKind::Array => {
+                let count = self.min_length.unwrap_or(0).max(dice.from(1, 3));
+                let count = count.min(self.max_length.unwrap_or(usize::MAX)).min(1000);
+                (0..count).map(|_| phrases::thing(dice)).collect::<Vec<_>>().into()
+            }
+            FieldKind::Object => Value::Object(Map::new()),
+            FieldKind::Date => fields::date(dice).into(),
+            FieldKind::DateTime => fields::date_time(dice).into(),
+            FieldKind::Uuid => fields::uuid(dice).into(),
+            FieldKind::Email => self.distinct(fields::email(dice), index).into(),
+            FieldKind::Url => self.distinct(fields::url(dice), index).into(),
+            FieldKind::Any | FieldKind::String => self.made_up_text(index, dice).into(),
+        }
+    }
+
+    fn made_up_number(&self, index: usize, dice: &mut Dice) -> Value {
+        let minimum = self.minimum.unwrap_or_else(|| self.maximum.unwrap_or(1.0).min(1.0));
+        let maximum = self.maximum.unwrap_or(minimum.max(0.0) + 1000.0);
+        if self.unique {
+            let step = i64::try_from(index).unwrap_or(i64::MAX);
+            return (whole(minimum.ceil()).saturating_add(step)).into();
+        }
+        match self.kind {
+            FieldKind::Integer => fields::integer(whole(minimum.ceil()), whole(maximum.floor()), dice).into(),
+            _ => fields::number(minimum, maximum, dice),
+        }
+    }
+
+    fn made_up_text(&self, index: usize, dice: &mut Dice) -> String {
+        let mut text = fields::text(&self.name, dice);
+        let minimum = self.min_length.unwrap_or(0).min(100_000);
+        while text.chars().count() < minimum {
+            text.push(' ');
+            text.push_str(phrases::thing(dice));
+        }
+        let text = self.distinct(text, index);
+        match self.max_length {
+            // From the end, where texts that must differ do.
+            Some(maximum) if self.unique => {
+                let surplus = text.chars().count().saturating_sub(maximum);
+                text.chars().skip(surplus).collect()
+            }
+            Some(maximum) => text.chars().take(maximum).collect(),
+            None => text,
+        }
+    }
+
+    fn distinct(&self, text: String, index: usize) -> String {
+        match (self.unique, text.split_once('@')) {
+            (false, _) => text,
+            (true, Some((name, domain))) => format!("{name}{index}@{domain}"),
+            (true, None) => format!("{text} {index}").replace(' ', if self.kind == FieldKind::Url { "-" } else { " " }),
+        }
+    }
+}
+
+fn kind_of(long: &FieldLong) -> FieldKind {
+    let strings = |options: &Spanned<Vec<Value>>| options.value.iter().all(Value::is_string);
+    match &long.options {
+        Some(options) if strings(options) => FieldKind::String,
+        _ => FieldKind::Any,
+    }
+}
+
+fn pattern(long: &FieldLong, mistakes: &mut Vec<Diagnostic>) -> Option<Regex> {
+    let pattern = long.pattern.as_ref()?;
+    let built = regex::RegexBuilder::new(&pattern.value).size_limit(1 << 20).build();
+    built
+        .map_err(|error| {
+            let reason = error.to_string();
+            let reason = reason
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
+            mistakes.push(Diagnostic::error(
+                pattern.span,
+                format!("no regular expression: {reason}"),
+            ));
+        })
+        .ok()
+}
+
+/// 1 and 1.0 are the same number in JSON.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        #[allow(clippy::float_cmp, reason = "the same number as written, not a result")]
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+fn is_whole(value: &Value) -> bool {
+    value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
+fn whole(number: f64) -> i64 {
+    number as i64
+}
+
+pub(in super::super) fn is_date(text: &str) -> bool {
+    time::Date::parse(text, format_description!("[year]-[month]-[day]")).is_ok()
+}
+
+pub(in super::super) fn is_date_time(text: &str) -> bool {
+    time::OffsetDateTime::parse(text, &Rfc3339).is_ok()
+}
+
+/// Something, an @, and a domain. What RFC 5322 allows beyond that is nobody's address.
+pub(in super::super) fn is_email(text: &str) -> bool {
+    let spaced = text
+        .chars()
+        .any(|character| character.is_whitespace() || character.is_control());
+    let parts = text.rsplit_once('@');
+    !spaced && parts.is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty() && !domain.contains('@'))
+}
+
+pub(in super::super) fn is_url(text: &str) -> bool {
+    let scheme = |scheme: &str| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme
+                .chars()
+                .all(|character| character.is_ascii_alphanumeric() || "+-.".contains(character))
+    };
+    let spaced = text.chars().any(char::is_whitespace);
+    !spaced
+        && text
+            .split_once(':')
+            .is_some_and(|(name, rest)| scheme(name) && !rest.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::made_up::dice::Stream;
+
+    fn field(name: &str, json: Value) -> Field {
+        let long: FieldLong = serde_json::from_value(json).unwrap();
+        let mut mistakes = Vec::new();
+        let field = Field::read(&Spanned::nowhere(name.to_owned()), &long, &mut mistakes);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        field
+    }
+
+    #[test]
+    fn values_that_do_not_fit_are_told_why() {
+        use serde_json::json;
+        for (spec, value, expected) in [
+            (json!({"type": "string"}), json!(1), Some("must be a string")),
+            (json!({"type": "string"}), json!(null), None),
+            (
+                json!({"type": "string", "required": true}),
+                json!(null),
+                Some("must not be null"),
+            ),
+            (json!({"type": "integer"}), json!(1.5), Some("must be an integer")),
+            (json!({"type": "integer"}), json!(2.0), None),
+            (
+                json!({"type": "number", "minimum": 0}),
+                json!(-1),
+                Some("must be at least 0"),
+            ),
+            (
+                json!({"type": "number", "maximum": 5}),
+                json!(5.1),
+                Some("must be at most 5"),
+            ),
+            (
+                json!({"enum": ["red", 1]}),
+                json!("blue"),
+                Some("must be one of \"red\", 1"),
+            ),
+            (json!({"enum": ["red", 1]}), json!(1.0), None),
+            (
+                json!({"type": "date-time"}),
+                json!("2019-03-28"),
+                Some("must be a date and time such as 2019-03-28T08:30:00Z"),
+            ),
+            (
+                json!({"type": "date"}),
+                json!("2019-02-29"),
+                Some("must be a date such as 2019-03-28"),
+            ),
+            (
+                json!({"type": "email"}),
+                json!("a b@c"),
+                Some("must be an email address"),
+            ),
+            (
+                json!({"type": "url"}),
+                json!("nowhere"),
+                Some("must be an absolute URL"),
+            ),
+            (json!({"type": "uuid"}), json!("x"), Some("must be a UUID")),
+            (
+                json!({"max_length": 2}),
+                json!("\u{e9}\u{e9}\u{e9}"),
+                Some("must have at most 2 characters"),
+            ),
+            (
+                json!({"type": "array", "min_length": 1}),
+                json!([]),
+                Some("must have at least 1 items"),
+            ),
+            (json!({"pattern": "^a+$"}), json!("ab"), Some("must match ^a+$")),
+        ] {
+            assert_eq!(
+                field("f", spec.clone()).problem(&value).as_deref(),
+                expected,
+                "{spec} {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn made_up_values_fit() {
+        use serde_json::json;
+        for (name, _) in FieldKind::ALL {
+            for more in [json!({}), json!({"unique": true})] {
+                let mut spec = more.as_object().unwrap().clone();
+                spec.insert("type".into(), json!(name));
+                let field = field("some_name", Value::Object(spec));
+                for index in 0..50 {
+                    let value = field.made_up(index, &mut Dice::new(3, Stream::Rows, index as u64));
+                    assert_eq!(field.problem(&value), None, "{name}: {value}");
+                }
+            }
+        }
+        let narrow = field("n", json!({"type": "string", "min_length": 40, "max_length": 41}));
+        let count = field("n", json!({"type": "integer", "minimum": -3, "maximum": -3}));
+        let high = field("n", json!({"type": "number", "maximum": -7.5}));
+        for index in 0..50 {
+            let dice = &mut Dice::new(3, Stream::Rows, index as u64);
+            for field in [&narrow, &count, &high] {
+                let value = field.made_up(index, dice);
+                assert_eq!(field.problem(&value), None, "{value}");
+            }
+        }
+    }
+}

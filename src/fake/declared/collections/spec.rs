@@ -1,0 +1,200 @@
+//! `collections:`, as it is typed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config::decode::{Named, Spanned};
+use crate::config::forms::{Scalar, ShortForm, short_form};
+
+/// A collection of rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CollectionSpec {
+    /// Where it is found. Default: / and its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Spanned<String>>,
+    /// What `id` is: an integer that counts up, a uuid, or a string that the client gives. Default: integer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Spanned<IdKind>>,
+    /// What a row holds beside its `id`. Without it, anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Named<Spanned<FieldSpec>>>,
+    /// Whether a row may hold more than its `fields`. Default: false if there are `fields`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub additional: Option<Spanned<bool>>,
+    /// Rows that are there from the beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<Spanned<Value>>,
+    /// How many made-up rows are there from the beginning, 0 to 100,000. Default: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generate: Option<Spanned<u32>>,
+    /// How lists are divided into pages. Default: all rows, up to 1,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<Spanned<PageSpec>>,
+    /// The key under which a list stands in an object, beside `total`, `page`, `size` and `pages`. Default: none, a list is an array.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Spanned<String>>,
+}
+
+/// What `id` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IdKind {
+    /// Counts up from 1.
+    #[default]
+    Integer,
+    /// A random UUID.
+    Uuid,
+    /// A text, given by the client.
+    String,
+}
+
+/// Pages of a list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PageSpec {
+    /// How many rows a page has unless the client asks for another size. Default: 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Spanned<u32>>,
+    /// The largest page that a client gets, 1 to 10,000. Default: 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<Spanned<u32>>,
+}
+
+/// What a field may hold: a type such as `string`, with `!` if it must be there; or a map.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FieldSpec(pub FieldLong);
+
+/// What a field may hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FieldLong {
+    /// Default: any; string, if it has an `enum` of strings.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<FieldKind>,
+    /// Whether a row must have it. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+    /// Whether no two rows may have the same value. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unique: Option<bool>,
+    /// What a new row without it gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<Spanned<Value>>,
+    /// The values that it may have.
+    #[serde(rename = "enum", skip_serializing_if = "Option::is_none")]
+    pub options: Option<Spanned<Vec<Value>>>,
+    /// The least number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<Spanned<f64>>,
+    /// The greatest number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum: Option<Spanned<f64>>,
+    /// The fewest characters of a text, or items of a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_length: Option<Spanned<u32>>,
+    /// The most characters of a text, or items of a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<Spanned<u32>>,
+    /// A regular expression that a text must contain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Spanned<String>>,
+}
+
+/// The type of a field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FieldKind {
+    /// Anything.
+    #[default]
+    Any,
+    /// A text.
+    String,
+    /// A number.
+    Number,
+    /// A whole number.
+    Integer,
+    /// true or false.
+    Boolean,
+    /// A list.
+    Array,
+    /// A map.
+    Object,
+    /// A day, `2019-03-28`.
+    Date,
+    /// A moment of RFC 3339, `2019-03-28T08:30:00Z`.
+    DateTime,
+    /// A text with an @.
+    Email,
+    /// A UUID.
+    Uuid,
+    /// An absolute URL.
+    Url,
+}
+
+impl FieldKind {
+    /// All, in the order in which they are listed to users.
+    pub(super) const ALL: &'static [(&'static str, Self)] = &[
+        ("string", Self::String),
+        ("number", Self::Number),
+        ("integer", Self::Integer),
+        ("boolean", Self::Boolean),
+        ("array", Self::Array),
+        ("object", Self::Object),
+        ("date", Self::Date),
+        ("date-time", Self::DateTime),
+        ("email", Self::Email),
+        ("uuid", Self::Uuid),
+        ("url", Self::Url),
+        ("any", Self::Any),
+    ];
+
+    fn read(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, kind)| *kind)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(_, kind)| *kind == self)
+            .map_or("any", |(name, _)| name)
+    }
+}
+
+impl ShortForm for FieldSpec {
+    type Long = FieldLong;
+    const EXPECTING: &'static str = "a type such as string, or string! for a field that must be there; or a map such as {type: integer, default: 0}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        if scalar == Scalar::Null {
+            return Some(Ok(Self::default()));
+        }
+        let text = scalar.text()?;
+        let (name, required) = text
+            .strip_suffix('!')
+            .map_or((text.as_str(), false), |name| (name, true));
+        let Some(kind) = FieldKind::read(name) else {
+            let names: Vec<_> = FieldKind::ALL.iter().map(|(name, _)| *name).collect();
+            return Some(Err(format!("`{name}` is no type; there are {}", names.join(", "))));
+        };
+        Some(Ok(Self(FieldLong {
+            kind: Some(kind),
+            required: required.then_some(true),
+            ..FieldLong::default()
+        })))
+    }
+
+    fn from_long(long: FieldLong) -> Result<Self, String> {
+        Ok(Self(long))
+    }
+}
+
+short_form!(FieldSpec, FieldLong, "CollectionField", {
+    "description": "A type; with ! the field must be there",
+    "type": ["string", "null"],
+    "pattern": "^(string|number|integer|boolean|array|object|date|date-time|email|uuid|url|any)!?$|\\$\\{",
+});

@@ -1,0 +1,324 @@
+//! A recorded HAR file, served back.
+//!
+//! Several recorded answers to the same request are given one after the other. A request that was not recorded gets a
+//! 404 that names the nearest ones that were, unless another source is asked after this.
+
+mod load;
+pub(super) mod spec;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::json;
+use tokio::time::Instant;
+
+use self::load::{Asked, Recorded};
+use self::spec::{HarLong, HarPart, HarRepeat};
+use super::super::spec::FakeSpec;
+use super::super::{BodyError, Context, json as json_reply, read_body};
+use super::query::without_body;
+use super::{Built, Outcome, Source, files};
+use crate::config::report::{Diagnostic, Span};
+
+/// The largest recording.
+const FILE_LIMIT: u64 = 64 << 20;
+
+/// The largest body of a request that is compared.
+const BODY_LIMIT: usize = 1 << 20;
+
+/// The longest wait of one answer, however slow it was when it was recorded.
+const WAIT_LIMIT: Duration = Duration::from_secs(600);
+
+/// A slow body leaves in at most so many pieces, and not more often than this.
+const PIECES_LIMIT: u32 = 100;
+const PIECE_TIME: Duration = Duration::from_millis(10);
+
+/// How many recorded requests are looked at to find the nearest, and how many are named.
+const COMPARED_LIMIT: usize = 2_000;
+const NAMED_LIMIT: usize = 3;
+
+/// The source, if it is declared.
+///
+/// # Errors
+/// All that is wrong with it, each at its place.
+pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
+    let Some(har) = &spec.har else { return Ok(None) };
+    let long = &har.value.0;
+    let mut mistakes = check(long);
+    let host = long.host.as_ref().map(|host| host.value.as_str());
+    let recorded = read(long, har.span, context, host).map_err(|mistake| mistakes.push(*mistake));
+    match recorded {
+        Ok(recorded) if mistakes.is_empty() => Ok(Some(Box::new(Har::new(long, recorded, spec.openapi.is_none())))),
+        _ => Err(mistakes),
+    }
+}
+
+fn check(long: &HarLong) -> Vec<Diagnostic> {
+    let speed = long
+        .speed
+        .as_ref()
+        .filter(|speed| !(0.01..=1000.0).contains(&speed.value));
+    let parts = long.parts.as_ref().filter(|parts| parts.value.is_empty());
+    let speed = speed.map(|speed| Diagnostic::error(speed.span, "the speed must be from 0.01 to 1000"));
+    let parts = parts.map(|parts| {
+        Diagnostic::error(parts.span, "with nothing to match, all requests would be the same")
+            .help("name at least one of `method`, `path`, `query` and `body`")
+    });
+    speed.into_iter().chain(parts).collect()
+}
+
+fn read(
+    long: &HarLong,
+    place: Span,
+    context: &Context<'_>,
+    host: Option<&str>,
+) -> Result<Vec<Recorded>, Box<Diagnostic>> {
+    let bytes = files::read(&long.file, place, context.folder, FILE_LIMIT)?;
+    let span = files::place_of(&long.file, place);
+    let recorded = load::load(&bytes, host).map_err(|problem| {
+        Box::new(Diagnostic::error(
+            span,
+            format!("{} is no HAR file: {problem}", long.file.value),
+        ))
+    })?;
+    if recorded.is_empty() {
+        let of = host.map(|host| format!(" of {host}")).unwrap_or_default();
+        let message = format!("{} holds no answer{of} that could be served", long.file.value);
+        return Err(Box::new(Diagnostic::error(span, message)));
+    }
+    Ok(recorded)
+}
+
+/// A recording.
+struct Har {
+    series: HashMap<String, Series>,
+    parts: Vec<HarPart>,
+    repeat: HarRepeat,
+    /// By what recorded times are divided; `None` for no waiting.
+    speed: Option<f64>,
+    /// Whether no other source is asked after this one.
+    last: bool,
+}
+
+/// All answers to one request.
+#[derive(Default)]
+struct Series {
+    answers: Vec<Arc<Recorded>>,
+    given: AtomicUsize,
+}
+
+impl Series {
+    fn next(&self, repeat: HarRepeat) -> Option<&Arc<Recorded>> {
+        let given = self.given.fetch_add(1, Ordering::Relaxed);
+        let index = match repeat {
+            HarRepeat::Last => given.min(self.answers.len() - 1),
+            HarRepeat::Cycle => given % self.answers.len(),
+        };
+        self.answers.get(index)
+    }
+}
+
+impl Har {
+    fn new(long: &HarLong, recorded: Vec<Recorded>, last: bool) -> Self {
+        let parts = match &long.parts {
+            Some(parts) => parts.value.clone(),
+            None => vec![HarPart::Method, HarPart::Path, HarPart::Query],
+        };
+        let speed = long.speed.as_ref().map_or(1.0, |speed| speed.value);
+        let mut series: HashMap<String, Series> = HashMap::new();
+        for one in recorded {
+            let key = key(&one.request, &parts);
+            series.entry(key).or_default().answers.push(Arc::new(one));
+        }
+        Self {
+            series,
+            parts,
+            repeat: long.repeat.unwrap_or_default(),
+            speed: long.timing.unwrap_or(true).then_some(speed),
+            last,
+        }
+    }
+
+    /// The answer to HEAD is that to GET without a body, unless HEAD itself was recorded.
+    fn find(&self, asked: &Asked) -> Option<&Arc<Recorded>> {
+        let found = self.series.get(&key(asked, &self.parts));
+        let found = found.or_else(|| {
+            let get = Asked {
+                method: "GET".to_owned(),
+                ..asked.clone()
+            };
+            (asked.method == "HEAD").then(|| self.series.get(&key(&get, &self.parts)))?
+        });
+        found?.next(self.repeat)
+    }
+
+    fn missing(&self, asked: &Asked) -> Response {
+        let mut near: Vec<_> = self
+            .series
+            .values()
+            .take(COMPARED_LIMIT)
+            .filter_map(|series| series.answers.first())
+            .map(|one| (distance(asked, &one.request), show(&one.request)))
+            .collect();
+        near.sort();
+        near.dedup();
+        let near: Vec<_> = near.into_iter().take(NAMED_LIMIT).map(|(_, shown)| shown).collect();
+        let error = json!({"error": format!("{} was not recorded", show(asked)), "nearest": near});
+        json_reply(StatusCode::NOT_FOUND, &error)
+    }
+
+    fn scaled(&self, time: Duration) -> Duration {
+        let seconds = self.speed.map_or(0.0, |speed| time.as_secs_f64() / speed);
+        Duration::try_from_secs_f64(seconds)
+            .unwrap_or(WAIT_LIMIT)
+            .min(WAIT_LIMIT)
+    }
+}
+
+#[async_trait]
+impl Source for Har {
+    async fn answer(&self, request: Request) -> Outcome {
+        let (head, body) = request.into_parts();
+        let bytes = if self.parts.contains(&HarPart::Body) {
+            match read_body(body, BODY_LIMIT).await {
+                Ok(bytes) => bytes,
+                Err(BodyError::TooLarge) => return Outcome::Answered(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
+                Err(BodyError::Broken) => return Outcome::Answered(StatusCode::BAD_REQUEST.into_response()),
+            }
+        } else if self.last {
+            // Read to its end, so that the connection can be used again; kept is nothing.
+            drop(body);
+            Bytes::new()
+        } else {
+            return self.reply_or_pass(Request::from_parts(head, body)).await;
+        };
+        let asked = Asked::new(
+            head.method.as_str(),
+            head.uri.path(),
+            head.uri.query().unwrap_or(""),
+            bytes.clone(),
+        );
+        match self.find(&asked) {
+            Some(recorded) => Outcome::Answered(self.reply(recorded, &head.method).await),
+            None if self.last => Outcome::Answered(self.missing(&asked)),
+            None => Outcome::Passed(Request::from_parts(head, Body::from(bytes)), Vec::new()),
+        }
+    }
+}
+
+impl Har {
+    async fn reply_or_pass(&self, request: Request) -> Outcome {
+        let uri = request.uri();
+        let asked = Asked::new(
+            request.method().as_str(),
+            uri.path(),
+            uri.query().unwrap_or(""),
+            Bytes::new(),
+        );
+        match self.find(&asked) {
+            Some(recorded) => Outcome::Answered(self.reply(recorded, request.method()).await),
+            None => Outcome::Passed(request, Vec::new()),
+        }
+    }
+
+    async fn reply(&self, recorded: &Arc<Recorded>, method: &Method) -> Response {
+        let wait = self.scaled(recorded.wait);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let body = recorded.body.clone();
+        let length = HeaderValue::from(body.len());
+        let body = paced(body, self.scaled(recorded.receive));
+        let mut response = (recorded.status, body).into_response();
+        *response.headers_mut() = recorded.headers.clone();
+        if recorded.status != StatusCode::NO_CONTENT && recorded.status != StatusCode::NOT_MODIFIED {
+            response.headers_mut().insert(CONTENT_LENGTH, length);
+        }
+        if method == Method::HEAD {
+            return without_body(response);
+        }
+        response
+    }
+}
+
+/// A body that takes about so long, in pieces of the same size at even times. The last leaves at the end of it.
+fn paced(body: Bytes, receive: Duration) -> Body {
+    if body.is_empty() || receive < PIECE_TIME {
+        return Body::from(body);
+    }
+    let by_time = u32::try_from(receive.as_millis() / PIECE_TIME.as_millis()).unwrap_or(PIECES_LIMIT);
+    let pieces = by_time
+        .min(PIECES_LIMIT)
+        .min(u32::try_from(body.len()).unwrap_or(u32::MAX))
+        .max(1);
+    let size = body.len().div_ceil(pieces as usize);
+    let every = receive / pieces;
+    Body::from_stream(futures_util::stream::unfold(
+        (body, Instant::now() + every),
+        move |(mut rest, due)| async move {
+            if rest.is_empty() {
+                return None;
+            }
+            tokio::time::sleep_until(due).await;
+            let piece = rest.split_to(size.min(rest.len()));
+            Some((Ok::<_, Infallible>(piece), (rest, due + every)))
+        },
+    ))
+}
+
+/// What requests are told apart by. The parts are separated by a character that a request line can't hold.
+fn key(asked: &Asked, parts: &[HarPart]) -> String {
+    let mut key = String::new();
+    for part in [HarPart::Method, HarPart::Path, HarPart::Query, HarPart::Body] {
+        if !parts.contains(&part) {
+            continue;
+        }
+        match part {
+            HarPart::Method => key.push_str(&asked.method),
+            HarPart::Path => key.push_str(&asked.path),
+            HarPart::Query => {
+                for (name, value) in &asked.query {
+                    key.push_str(&format!("{name:?}={value:?}&"));
+                }
+            }
+            HarPart::Body => key.push_str(&String::from_utf8_lossy(&asked.body)),
+        }
+        key.push('\n');
+    }
+    key
+}
+
+/// The same path comes first, then the same method, then what looks alike.
+fn distance(asked: &Asked, recorded: &Asked) -> (bool, bool, usize) {
+    let short = |path: &str| path.chars().take(100).collect::<String>();
+    let query = asked.query.iter().filter(|pair| !recorded.query.contains(pair)).count();
+    let unlike = strsim::levenshtein(&short(&asked.path), &short(&recorded.path)) * 10 + query;
+    (asked.path != recorded.path, asked.method != recorded.method, unlike)
+}
+
+fn show(asked: &Asked) -> String {
+    let query: Vec<_> = asked
+        .query
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    let shown = format!("{} {}{mark}{}", asked.method, asked.path, query.join("&"));
+    match shown.char_indices().nth(300) {
+        Some((end, _)) => format!("{}…", shown.get(..end).unwrap_or_default()),
+        None => shown,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! `har:`, as it is typed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::decode::Spanned;
+use crate::config::forms::{Scalar, ShortForm, short_form};
+
+/// A recording as a source of routes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HarSpec(pub HarLong);
+
+/// A recording with its options.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HarLong {
+    /// The HAR 1.2 file, relative to this one: at most 64 MiB.
+    pub file: Spanned<String>,
+    /// Whether answers take as long as when they were recorded: `wait` until the head, `receive` for the body. Default:
+    /// true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timing: Option<bool>,
+    /// How many times faster than recorded, 0.01 to 1000. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speed: Option<Spanned<f64>>,
+    /// What of a request must be as recorded. Default: method, path and query.
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Spanned<Vec<HarPart>>>,
+    /// What follows once all answers to a request were given: the `last` again, or the first, in a `cycle`. Default: last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<HarRepeat>,
+    /// Only what was recorded of this host, with its port if it has one: `api.example.com`. Default: all hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Spanned<String>>,
+}
+
+/// A part of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HarPart {
+    /// GET, POST and so on.
+    Method,
+    /// The path.
+    Path,
+    /// The query, in any order.
+    Query,
+    /// The body, byte for byte.
+    Body,
+}
+
+/// What follows the last answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HarRepeat {
+    /// The last again.
+    #[default]
+    Last,
+    /// The first.
+    Cycle,
+}
+
+impl ShortForm for HarSpec {
+    type Long = HarLong;
+    const EXPECTING: &'static str = "a HAR file, or a map such as {file: recorded.har, timing: false}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let file = Spanned::nowhere(scalar.text()?);
+        Some(Ok(Self(HarLong {
+            file,
+            ..HarLong::default()
+        })))
+    }
+
+    fn from_long(long: HarLong) -> Result<Self, String> {
+        Ok(Self(long))
+    }
+}
+
+short_form!(HarSpec, HarLong, "Har", {"description": "A HAR file, relative to this one", "type": "string"});

@@ -1,0 +1,161 @@
+//! Fakes that the configuration declares: routes, collections of rows, an OpenAPI document, a recording.
+//!
+//! Each of these is a `Source`. A request goes to one after the other until one answers it.
+
+mod collections;
+pub(super) mod files;
+mod har;
+mod openapi;
+mod query;
+mod routes;
+pub mod spec;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, StatusCode, header};
+use serde_json::json;
+
+use super::spec::FakeSpec;
+use super::{Context, page};
+use crate::config::report::Diagnostic;
+
+/// Where answers come from.
+#[async_trait]
+trait Source: Send + Sync {
+    /// Answers a request, or gives it back.
+    async fn answer(&self, request: Request) -> Outcome;
+
+    /// What it answers, for the page at `/`.
+    fn lines(&self) -> Vec<Line> {
+        Vec::new()
+    }
+}
+
+/// One line of the page at `/`; see [`page::Row`].
+struct Line {
+    method: String,
+    path: String,
+    summary: String,
+    parameters: String,
+    example: String,
+}
+
+/// An extension of a request that is given back: so many routes have its path and method, and conditions that do not hold.
+#[derive(Clone, Copy)]
+struct NearMiss(usize);
+
+/// What a source makes of a request.
+enum Outcome {
+    /// This is the answer.
+    Answered(Response),
+    /// The path is not this source's; or it is, but only with these methods.
+    Passed(Request, Vec<Method>),
+}
+
+/// What building one kind of source gives: the source if any is declared, or all that is wrong with it.
+type Built = Result<Option<Box<dyn Source>>, Vec<Diagnostic>>;
+
+/// All sources of one fake, in the order in which they are asked.
+type Sources = Arc<Vec<Box<dyn Source>>>;
+
+/// Builds a declared fake.
+///
+/// # Errors
+/// All that is wrong with what is declared, each at its place.
+pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, Vec<Diagnostic>> {
+    let parts = [
+        routes::source(spec, context),
+        collections::source(spec, context),
+        har::source(spec, context),
+        openapi::source(spec, context),
+    ];
+    let mut sources = Vec::new();
+    let mut mistakes = Vec::new();
+    for part in parts {
+        match part {
+            Ok(source) => sources.extend(source),
+            Err(more) => mistakes.extend(more),
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let sources: Sources = Arc::new(sources);
+    Ok(Router::new().fallback(answer).with_state(sources))
+}
+
+async fn answer(State(sources): State<Sources>, request: Request) -> Response {
+    let is_head = request.method() == Method::HEAD;
+    let response = ask_all(&sources, request).await;
+    if is_head { without_body(response) } else { response }
+}
+
+async fn ask_all(sources: &Sources, mut request: Request) -> Response {
+    let mut allowed: Vec<Method> = Vec::new();
+    for source in sources.iter() {
+        match source.answer(request).await {
+            Outcome::Answered(response) => return response,
+            Outcome::Passed(back, methods) => {
+                request = back;
+                allowed.extend(methods);
+            }
+        }
+    }
+    let what = format!("{} {}", request.method(), request.uri().path());
+    if allowed.is_empty() {
+        if request.uri().path() == "/" && matches!(*request.method(), Method::GET | Method::HEAD) {
+            return overview(sources, request.headers().get(header::HOST));
+        }
+        let error = match request.extensions().get::<NearMiss>() {
+            None => format!("the fake declares no {what}"),
+            Some(NearMiss(1)) => format!("the conditions of the route for {what} do not hold"),
+            Some(NearMiss(routes)) => format!("the conditions of none of the {routes} routes for {what} hold"),
+        };
+        return super::json(StatusCode::NOT_FOUND, &json!({ "error": error }));
+    }
+    allowed.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    allowed.dedup();
+    let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        let error = json!({ "error": format!("the fake declares no {what}, but {}", names.join(", ")) });
+        super::json(StatusCode::METHOD_NOT_ALLOWED, &error)
+    };
+    if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
+        response.headers_mut().insert(header::ALLOW, names);
+    }
+    response
+}
+
+/// The page at `/`, where nothing else is declared there.
+fn overview(sources: &Sources, host: Option<&HeaderValue>) -> Response {
+    let lines: Vec<Line> = sources.iter().flat_map(|source| source.lines()).collect();
+    let rows: Vec<_> = lines
+        .iter()
+        .map(|line| page::Row {
+            method: &line.method,
+            path: &line.path,
+            summary: &line.summary,
+            parameters: &line.parameters,
+            example: &line.example,
+        })
+        .collect();
+    let introduction = "<p>A fake upstream that the configuration declares.</p>";
+    page::page("A declared fake", introduction, &rows, host)
+}
+
+/// The head of the answer that GET would get, with the length of its body where that is known (RFC 9110, section 9.3.2).
+fn without_body(response: Response) -> Response {
+    let (mut head, body) = response.into_parts();
+    let length = http_body::Body::size_hint(&body).exact();
+    if let (Some(length), false) = (length, head.headers.contains_key(header::CONTENT_LENGTH)) {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(head, Body::empty())
+}

@@ -1,0 +1,270 @@
+//! The operations of a document.
+
+use http::{Method, StatusCode};
+use serde_json::{Map, Value};
+
+use super::document::{Document, escape};
+use super::template::Template;
+
+const METHODS: &[(&str, Method)] = &[
+    ("get", Method::GET),
+    ("put", Method::PUT),
+    ("post", Method::POST),
+    ("delete", Method::DELETE),
+    ("options", Method::OPTIONS),
+    ("head", Method::HEAD),
+    ("patch", Method::PATCH),
+    ("trace", Method::TRACE),
+];
+
+/// One path of the document.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) template: Template,
+    pub(super) operations: Vec<Operation>,
+}
+
+/// A method of a path.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) method: Method,
+    /// Resolved, those of the path that the operation does not have itself included.
+    pub(super) parameters: Vec<Parameter>,
+    /// Resolved.
+    pub(super) body: Option<Value>,
+    pub(super) responses: Responses,
+}
+
+/// A parameter of a request.
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub(super) name: String,
+    pub(super) place: Place,
+    pub(super) required: bool,
+    pub(super) schema: Value,
+    /// The character that parts the items of a list; `None` where each has its own `name=`.
+    pub(super) separator: Option<char>,
+    /// Whether its value is JSON, a form, or anything else that is not looked into.
+    pub(super) opaque: bool,
+}
+
+/// Where a parameter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Path,
+    Query,
+    Header,
+    Cookie,
+}
+
+impl Place {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Query => "query",
+            Self::Header => "header",
+            Self::Cookie => "cookie",
+        }
+    }
+}
+
+/// The responses of an operation, by what they are for.
+#[derive(Debug, Default)]
+pub(super) struct Responses(Vec<(For, Value)>);
+
+/// What a response is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    Status(StatusCode),
+    /// `2XX`, by its first digit.
+    Class(u16),
+    Others,
+}
+
+impl Responses {
+    /// The response that stands for success: the lowest status from 200 to 299, or what comes closest to that.
+    pub(super) fn success(&self) -> (StatusCode, Option<&Value>) {
+        let mut exact: Vec<_> = self
+            .0
+            .iter()
+            .filter_map(|(of, value)| match of {
+                For::Status(status) => Some((*status, value)),
+                _ => None,
+            })
+            .collect();
+        exact.sort_by_key(|(status, _)| *status);
+        let by = |wanted: For| self.0.iter().find(|(of, _)| *of == wanted).map(|(_, value)| value);
+        if let Some((status, value)) = exact.iter().find(|(status, _)| status.is_success()) {
+            return (*status, Some(value));
+        }
+        if let Some(value) = by(For::Class(2)).or_else(|| by(For::Others)) {
+            return (StatusCode::OK, Some(value));
+        }
+        match exact.first() {
+            Some((status, value)) => (*status, Some(value)),
+            None => (StatusCode::OK, None),
+        }
+    }
+
+    /// The response for a status, if there is one.
+    pub(super) fn of(&self, status: StatusCode) -> Option<&Value> {
+        let wanted = [For::Status(status), For::Class(status.as_u16() / 100), For::Others];
+        wanted
+            .iter()
+            .find_map(|wanted| self.0.iter().find(|(of, _)| of == wanted))
+            .map(|(_, value)| value)
+    }
+
+    /// As the document writes them.
+    pub(super) fn names(&self) -> Vec<String> {
+        let name = |of: &For| match of {
+            For::Status(status) => status.as_str().to_owned(),
+            For::Class(class) => format!("{class}XX"),
+            For::Others => "default".to_owned(),
+        };
+        self.0.iter().map(|(of, _)| name(of)).collect()
+    }
+}
+
+/// All paths with their operations, the concrete ones first.
+///
+/// # Errors
+/// What is wrong, each with its JSON pointer.
+pub(super) fn read(document: &Document) -> Result<Vec<Path>, Vec<String>> {
+    let Some(paths) = document.paths() else {
+        return Err(vec!["/paths is missing, so there is nothing to answer".to_owned()]);
+    };
+    let mut mistakes = Vec::new();
+    let mut read = Vec::new();
+    for (name, item) in paths.iter().filter(|(name, _)| !name.starts_with("x-")) {
+        let at = format!("/paths/{}", escape(name));
+        let template = match Template::read(name) {
+            Ok(template) => template,
+            Err(problem) => {
+                mistakes.push(format!("{at}: {problem}"));
+                continue;
+            }
+        };
+        let Some(item) = document.resolve(item).as_object() else {
+            mistakes.push(format!("{at} is no object"));
+            continue;
+        };
+        let operations = operations(document, item, &at, &mut mistakes);
+        read.push(Path { template, operations });
+    }
+    if !mistakes.is_empty() {
+        mistakes.truncate(50);
+        return Err(mistakes);
+    }
+    if read.iter().all(|path| path.operations.is_empty()) {
+        return Err(vec![
+            "/paths has no operation, so there is nothing to answer".to_owned(),
+        ]);
+    }
+    read.sort_by_cached_key(|path| path.template.rank());
+    Ok(read)
+}
+
+fn operations(document: &Document, item: &Map<String, Value>, at: &str, mistakes: &mut Vec<String>) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    for (key, method) in METHODS {
+        let Some(operation) = item.get(*key) else { continue };
+        let at = format!("{at}/{key}");
+        if !operation.is_object() {
+            mistakes.push(format!("{at} is no object"));
+            continue;
+        }
+        let mut parameters: Vec<Parameter> = Vec::new();
+        for (of, at) in [(Some(operation), at.clone()), (None, parent(&at))] {
+            let list = of.map_or_else(|| item.get("parameters"), |operation| operation.get("parameters"));
+            for (index, parameter) in list.and_then(Value::as_array).into_iter().flatten().enumerate() {
+                match read_parameter(document, parameter) {
+                    Ok(parameter) if parameters.iter().any(|one| one.same(&parameter)) => {}
+                    Ok(parameter) => parameters.push(parameter),
+                    Err(problem) => mistakes.push(format!("{at}/parameters/{index}: {problem}")),
+                }
+            }
+        }
+        operations.push(Operation {
+            method: method.clone(),
+            parameters,
+            body: document.get(operation, "requestBody").cloned(),
+            responses: responses(document, operation, &at, mistakes),
+        });
+    }
+    operations
+}
+
+fn parent(at: &str) -> String {
+    at.rsplit_once('/').map_or(at, |(parent, _)| parent).to_owned()
+}
+
+fn read_parameter(document: &Document, parameter: &Value) -> Result<Parameter, String> {
+    let parameter = document.resolve(parameter);
+    let text = |key| parameter.get(key).and_then(Value::as_str);
+    let name = text("name").ok_or("`name` is missing")?;
+    let place = match text("in") {
+        Some("path") => Place::Path,
+        Some("query") => Place::Query,
+        Some("header") => Place::Header,
+        Some("cookie") => Place::Cookie,
+        Some(other) => return Err(format!("`in: {other}` is not path, query, header or cookie")),
+        None => return Err("`in` is missing".to_owned()),
+    };
+    let style = text("style");
+    let by_default = matches!(place, Place::Query | Place::Cookie) && style.is_none_or(|style| style == "form");
+    let explode = parameter.get("explode").and_then(Value::as_bool).unwrap_or(by_default);
+    let separator = match style {
+        Some("spaceDelimited") => Some(' '),
+        Some("pipeDelimited") => Some('|'),
+        _ if explode && place == Place::Query => None,
+        _ => Some(','),
+    };
+    Ok(Parameter {
+        name: name.to_owned(),
+        place,
+        required: place == Place::Path || parameter.get("required") == Some(&Value::Bool(true)),
+        schema: document.get(parameter, "schema").cloned().unwrap_or(Value::Bool(true)),
+        separator,
+        opaque: parameter.get("content").is_some() || matches!(style, Some("deepObject" | "label" | "matrix")),
+    })
+}
+
+impl Parameter {
+    fn same(&self, other: &Self) -> bool {
+        self.name == other.name && self.place == other.place
+    }
+}
+
+fn responses(document: &Document, operation: &Value, at: &str, mistakes: &mut Vec<String>) -> Responses {
+    let mut read = Vec::new();
+    let Some(responses) = operation.get("responses") else {
+        return Responses::default();
+    };
+    let Some(responses) = responses.as_object() else {
+        mistakes.push(format!("{at}/responses is no object"));
+        return Responses::default();
+    };
+    for (key, response) in responses.iter().filter(|(key, _)| !key.starts_with("x-")) {
+        let of = match key.as_str() {
+            "default" => Some(For::Others),
+            _ => match key.to_ascii_uppercase().strip_suffix("XX") {
+                Some(class) => class
+                    .parse()
+                    .ok()
+                    .filter(|class| (1..=5).contains(class))
+                    .map(For::Class),
+                None => StatusCode::from_bytes(key.as_bytes()).ok().map(For::Status),
+            },
+        };
+        let resolved = document.resolve(response);
+        match of.filter(|of| !matches!(of, For::Status(status) if status.as_u16() > 599)) {
+            Some(_) if !resolved.is_object() => mistakes.push(format!("{at}/responses/{key} is no object")),
+            Some(of) => read.push((of, resolved.clone())),
+            None => mistakes.push(format!(
+                "{at}/responses/{key}: it is no status, no class such as 2XX, and not `default`"
+            )),
+        }
+    }
+    Responses(read)
+}

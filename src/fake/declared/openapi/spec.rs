@@ -1,0 +1,47 @@
+//! `openapi:`, as it is typed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::decode::Spanned;
+use crate::config::forms::{Scalar, ShortForm, short_form};
+
+/// An OpenAPI document as a source of routes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OpenApiSpec(pub OpenApiLong);
+
+/// An OpenAPI document with its options.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenApiLong {
+    /// The OpenAPI 3.0 or 3.1 document, YAML or JSON, relative to this file: at most 16 MiB.
+    pub file: Spanned<String>,
+    /// What stands before all paths of the document, `/v1`. Default: nothing; `servers` in the document adds nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<Spanned<String>>,
+    /// Whether requests must be as the document says; others get a 422 that lists what is wrong. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validate: Option<bool>,
+}
+
+impl ShortForm for OpenApiSpec {
+    type Long = OpenApiLong;
+    const EXPECTING: &'static str = "an OpenAPI document, or a map such as {file: petstore.yaml, prefix: /v1}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let file = Spanned::nowhere(scalar.text()?);
+        Some(Ok(Self(OpenApiLong {
+            file,
+            ..OpenApiLong::default()
+        })))
+    }
+
+    fn from_long(long: OpenApiLong) -> Result<Self, String> {
+        Ok(Self(long))
+    }
+}
+
+short_form!(OpenApiSpec, OpenApiLong, "OpenApi", {
+    "description": "An OpenAPI 3 document, relative to this file",
+    "type": "string",
+});

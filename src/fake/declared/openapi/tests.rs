@@ -1,0 +1,227 @@
+use axum::body::Body;
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+
+use super::*;
+
+const PETS: &str = r#"
+openapi: 3.0.3
+paths:
+  /pets:
+    get:
+      parameters:
+        - {name: limit, in: query, required: true, schema: {type: integer, maximum: 10}}
+        - {name: tags, in: query, schema: {type: array, items: {type: string, enum: [a, b]}}}
+        - {name: X-Trace, in: header, required: true, schema: {type: string, minLength: 2}}
+      responses:
+        200: {description: ok, content: {application/json: {schema: {type: array, items: {$ref: '#/components/schemas/Pet'}}}}}
+    post:
+      requestBody: {required: true, content: {application/json: {schema: {$ref: '#/components/schemas/Pet'}}}}
+      responses:
+        '201':
+          description: made
+          headers: {Location: {schema: {type: string}, example: /pets/5}}
+          content: {application/json: {example: {id: 5}}}
+        default: {description: no, content: {application/json: {example: {error: no}}}}
+  /pets/mine:
+    get: {responses: {200: {description: ok, content: {text/plain: {example: mine}}}}}
+  /pets/{id}:
+    parameters: [{name: id, in: path, required: true, schema: {type: integer}}]
+    get:
+      responses:
+        200:
+          description: ok
+          content:
+            application/xml: {schema: {$ref: '#/components/schemas/Pet'}}
+            application/json:
+              examples: {cat: {value: {name: Minka}}, dog: {value: {name: Rex}}}
+              schema: {$ref: '#/components/schemas/Pet'}
+        404: {description: none, content: {application/json: {example: {error: none}}}}
+    delete: {responses: {204: {description: gone}}}
+components:
+  schemas:
+    Pet: {type: object, required: [name], properties: {id: {type: integer, readOnly: true}, name: {type: string}, secret: {type: string, writeOnly: true}}}
+"#;
+
+fn pets(validate: bool) -> OpenApi {
+    let document = Document::read(PETS.as_bytes()).unwrap();
+    OpenApi {
+        paths: operations::read(&document).unwrap(),
+        document,
+        prefix: "/v1".to_owned(),
+        validate,
+        seed: 7,
+    }
+}
+
+async fn send(source: &OpenApi, line: &str, headers: &[(&str, &str)], body: &str) -> (Response, String) {
+    let (method, target) = line.split_once(' ').unwrap();
+    let mut request = http::Request::builder().method(method).uri(target);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    match source.answer(request.body(Body::from(body.to_owned())).unwrap()).await {
+        Outcome::Answered(response) => {
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            (
+                Response::from_parts(head, Body::empty()),
+                String::from_utf8(body.to_vec()).unwrap(),
+            )
+        }
+        Outcome::Passed(_, methods) => (Response::new(Body::empty()), format!("passed {methods:?}")),
+    }
+}
+
+async fn text(source: &OpenApi, line: &str, headers: &[(&str, &str)]) -> String {
+    let (head, body) = send(source, line, headers, "").await;
+    format!("{} {body}", head.status().as_u16())
+}
+
+#[tokio::test]
+async fn operations_are_answered_with_their_examples() {
+    let pets = pets(false);
+    let one = "GET /v1/pets/1";
+    assert_eq!(text(&pets, one, &[]).await, r#"200 {"name":"Minka"}"#);
+    assert_eq!(
+        text(&pets, one, &[("prefer", "example=dog")]).await,
+        r#"200 {"name":"Rex"}"#
+    );
+    assert_eq!(
+        text(&pets, one, &[("prefer", "code=404")]).await,
+        r#"404 {"error":"none"}"#
+    );
+    assert!(
+        text(&pets, one, &[("prefer", "code=418")])
+            .await
+            .starts_with(r#"404 {"error":"the document has no response `418` here","known":["200","404"]"#)
+    );
+    assert!(
+        text(&pets, one, &[("prefer", "example=cow")])
+            .await
+            .contains(r#""known":["cat","dog"]"#)
+    );
+    assert!(
+        text(&pets, one, &[("prefer", "dynamic=true")])
+            .await
+            .contains(r#"{"id":"#)
+    );
+    assert!(
+        text(&pets, one, &[("accept", "application/xml")])
+            .await
+            .contains("<Pet><id>")
+    );
+    assert!(
+        text(&pets, one, &[("accept", "application/xml;q=0.5, */*;q=0.4")])
+            .await
+            .contains("<Pet>")
+    );
+    assert!(text(&pets, one, &[("accept", "image/png")]).await.starts_with("406"));
+    assert_eq!(text(&pets, "GET /v1/pets/mine", &[]).await, "200 mine");
+    assert_eq!(text(&pets, "DELETE /v1/pets/1", &[]).await, "204 ");
+    assert_eq!(text(&pets, "HEAD /v1/pets/1", &[]).await, "200 ");
+    let (head, body) = send(&pets, "POST /v1/pets", &[], "").await;
+    assert_eq!((head.status().as_u16(), body.as_str()), (201, r#"{"id":5}"#));
+    assert_eq!(head.headers()["location"], "/pets/5");
+    assert_eq!(
+        text(&pets, "POST /v1/pets", &[("prefer", "code=500")]).await,
+        r#"500 {"error":"no"}"#
+    );
+}
+
+#[tokio::test]
+async fn values_are_made_up_and_stay_the_same() {
+    let pets = pets(false);
+    let first = text(&pets, "GET /v1/pets", &[]).await;
+    assert_eq!(first, text(&pets, "GET /v1/pets", &[]).await);
+    let rows: Vec<Value> = serde_json::from_str(first.split_once(' ').unwrap().1).unwrap();
+    assert!(
+        rows.iter()
+            .all(|row| row["name"].is_string() && row["id"].is_i64() && row.get("secret").is_none()),
+        "{first}"
+    );
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_passed_on() {
+    let pets = pets(false);
+    assert_eq!(text(&pets, "GET /pets", &[]).await, "200 passed []");
+    assert_eq!(
+        text(&pets, "PUT /v1/pets/1", &[]).await,
+        "200 passed [GET, DELETE, HEAD]"
+    );
+}
+
+#[tokio::test]
+async fn requests_are_checked() {
+    let pets = pets(true);
+    let (head, body) = send(&pets, "GET /v1/pets?limit=11&tags=a&tags=c", &[("x-trace", "t")], "").await;
+    let reply: Value = serde_json::from_str(&body).unwrap();
+    let problems = reply["problems"].as_array().unwrap().iter();
+    let shown: Vec<_> = problems
+        .map(|one| format!("{} {} {}", one["in"], one["field"], one["message"]).replace('"', ""))
+        .collect();
+    assert_eq!(head.status().as_u16(), 422);
+    assert_eq!(
+        shown,
+        [
+            "query limit must be at most 10",
+            "query tags[1] must be one of \\a\\, \\b\\",
+            "header X-Trace must have at least 2 characters",
+        ]
+    );
+    assert!(
+        text(&pets, "GET /v1/pets?limit=many", &[("x-trace", "tt")])
+            .await
+            .contains("must be integer")
+    );
+    assert!(
+        text(&pets, "GET /v1/pets", &[("x-trace", "tt")])
+            .await
+            .contains("is missing")
+    );
+    assert!(
+        text(&pets, "GET /v1/pets?limit=3&tags=a", &[("x-trace", "tt")])
+            .await
+            .starts_with("200")
+    );
+    assert!(text(&pets, "GET /v1/pets/x", &[]).await.contains("\"in\":\"path\""));
+    let json = [("content-type", "application/json; charset=utf-8")];
+    for (body, status) in [
+        ("", 422),
+        ("{}", 422),
+        ("{", 400),
+        (r#"{"name": 5}"#, 422),
+        (r#"{"name": "x"}"#, 201),
+    ] {
+        assert_eq!(
+            send(&pets, "POST /v1/pets", &json, body).await.0.status().as_u16(),
+            status,
+            "{body}"
+        );
+    }
+    let plain = [("content-type", "text/plain")];
+    assert_eq!(send(&pets, "POST /v1/pets", &plain, "x").await.0.status().as_u16(), 415);
+}
+
+#[test]
+fn mistakes_have_their_place() {
+    let error = |paths: &str| {
+        let document = Document::read(format!("openapi: 3.1.0\n{paths}").as_bytes()).unwrap();
+        operations::read(&document).unwrap_err().join("\n")
+    };
+    assert!(error("info: {}").starts_with("/paths is missing"));
+    assert!(error("paths: {}").starts_with("/paths has no operation"));
+    assert_eq!(
+        error(
+            "paths: {a: {}, '/b/{': {}, /c: {get: 1, put: {parameters: [{in: body, name: x}], responses: {600: {}, ok: {}, 200: 1}}}}"
+        ),
+        "/paths/a: a path begins with `/`\n\
+         /paths/~1b~1{: a `{` without its `}`\n\
+         /paths/~1c/get is no object\n\
+         /paths/~1c/put/parameters/0: `in: body` is not path, query, header or cookie\n\
+         /paths/~1c/put/responses/600: it is no status, no class such as 2XX, and not `default`\n\
+         /paths/~1c/put/responses/ok: it is no status, no class such as 2XX, and not `default`\n\
+         /paths/~1c/put/responses/200 is no object"
+    );
+}

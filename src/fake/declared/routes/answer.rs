@@ -1,0 +1,349 @@
+//! One answer of a route: status, header fields and a body.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, StatusCode};
+use minijinja::Environment;
+use serde_json::{Value, json};
+
+use super::facts::{Facts, Luck};
+use super::page::{Answered, Page};
+use super::spec::{AnswerSpec, FileSpec, StatusSpec};
+use super::stream::{Script, bytes};
+use super::template::{Compiler, Failure, Scope, Template};
+use super::tree::{Node, Tree};
+use crate::config::decode::{Named, Spanned};
+use crate::config::report::{Diagnostic, Span};
+use crate::fault::content::type_of;
+
+/// The largest file, in bytes.
+const MAX_FILE: usize = 16 << 20;
+
+/// What an answer is compiled with.
+pub(super) struct Place<'a> {
+    /// Where relative paths start.
+    pub(super) folder: &'a Path,
+    pub(super) seed: u64,
+    /// The route's name.
+    pub(super) route: &'a str,
+    /// Where the answer is written.
+    pub(super) span: Span,
+}
+
+/// A compiled answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: Status,
+    headers: Vec<(HeaderName, Template)>,
+    content: Content,
+    /// How long until it begins.
+    pub(super) delay: Duration,
+}
+
+#[derive(Debug)]
+enum Status {
+    Fixed(StatusCode),
+    Template(Template),
+}
+
+#[derive(Debug)]
+enum Content {
+    Empty,
+    Text(&'static str, Template),
+    Json(Node),
+    Bytes(&'static str, Bytes),
+    Page(Box<Page>),
+    Stream(Arc<Script>),
+}
+
+/// Reads a file of at most 16 MiB.
+pub(super) fn read_file(folder: &Path, file: &str) -> Result<Vec<u8>, String> {
+    let path = folder.join(file);
+    let too_large = || format!("`{}` is larger than 16 MiB", path.display());
+    let unreadable = |error: std::io::Error| format!("cannot read `{}`: {error}", path.display());
+    let length = std::fs::metadata(&path).map_err(unreadable)?.len();
+    if length > MAX_FILE as u64 {
+        return Err(too_large());
+    }
+    let bytes = std::fs::read(&path).map_err(unreadable)?;
+    if bytes.len() > MAX_FILE {
+        Err(too_large())
+    } else {
+        Ok(bytes)
+    }
+}
+
+/// A status that an answer may have.
+pub(super) fn status(number: i64) -> Result<StatusCode, String> {
+    u16::try_from(number)
+        .ok()
+        .filter(|status| (200..=599).contains(status))
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .ok_or_else(|| format!("{number} is no status to answer with; valid: 200 to 599"))
+}
+
+impl Answer {
+    /// Compiles an answer.
+    pub(super) fn compile(spec: AnswerSpec<'_>, place: &Place<'_>, compiler: &mut Compiler<'_>) -> Option<Self> {
+        let content = content(spec, place, compiler);
+        let status = match spec.status {
+            None => Status::Fixed(StatusCode::OK),
+            Some(written) => match &written.value {
+                StatusSpec::Template(text) => Status::Template(compiler.text(text, written.span)),
+                StatusSpec::Number(number) => match status(*number) {
+                    Ok(status) => Status::Fixed(status),
+                    Err(message) => {
+                        compiler.mistakes.push(Diagnostic::error(written.span, message));
+                        return None;
+                    }
+                },
+            },
+        };
+        if let (Status::Fixed(status @ (StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)), Some(written)) =
+            (&status, spec.status)
+            && !matches!(content, None | Some(Content::Empty))
+        {
+            // RFC 9110, sections 15.3.5 and 15.4.5.
+            let message = format!("an answer with status {} has no body", status.as_u16());
+            compiler.mistakes.push(Diagnostic::error(written.span, message));
+        }
+        Some(Self {
+            status,
+            headers: headers(spec.headers, compiler),
+            content: content?,
+            delay: spec.delay.map_or(Duration::ZERO, |delay| delay.value.get()),
+        })
+    }
+
+    /// An error in JSON.
+    pub(super) fn error(status: StatusCode, message: &str) -> Self {
+        Self {
+            status: Status::Fixed(status),
+            headers: Vec::new(),
+            content: Content::Json(Node::Fixed(json!({ "error": message }))),
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// What it is, in a few words.
+    pub(super) fn summary(&self) -> &'static str {
+        match &self.content {
+            Content::Empty => "no body",
+            Content::Text(..) => "text",
+            Content::Json(_) => "JSON",
+            Content::Bytes(..) => "a file",
+            Content::Page(_) => "a list in pages",
+            Content::Stream(script) if script.kind == "text/event-stream" => "server-sent events",
+            Content::Stream(_) => "a body in pieces",
+        }
+    }
+
+    /// The answer to a request.
+    pub(super) fn respond(
+        &self,
+        env: &Arc<Environment<'static>>,
+        facts: &Arc<Facts>,
+        luck: &Arc<Luck>,
+    ) -> Result<Response, Failure> {
+        let scope = Scope::new(env, facts, luck);
+        let mut status = self.status(&scope)?;
+        let mut response = Response::new(Body::empty());
+        let (kind, body) = match &self.content {
+            Content::Empty => (None, Body::empty()),
+            Content::Text(kind, template) => (Some(*kind), Body::from(scope.text(template)?)),
+            Content::Json(node) => (Some("application/json"), Body::from(node.value(&scope)?.to_string())),
+            Content::Bytes(kind, bytes) => (Some(*kind), Body::from(bytes.clone())),
+            Content::Stream(script) => (Some(script.kind), script.body(env, facts, luck)),
+            Content::Page(page) => match page.answer(&scope)? {
+                Answered::Page(body, fields) => {
+                    for (name, value) in fields {
+                        response.headers_mut().insert(name, field_value(&value)?);
+                    }
+                    (Some("application/json"), Body::from(body.to_string()))
+                }
+                Answered::Refused(message) => {
+                    status = StatusCode::BAD_REQUEST;
+                    (
+                        Some("application/json"),
+                        Body::from(json!({ "error": message }).to_string()),
+                    )
+                }
+            },
+        };
+        if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            *response.body_mut() = body;
+            if let Some(kind) = kind {
+                response
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            }
+        }
+        if kind == Some("text/event-stream") {
+            response
+                .headers_mut()
+                .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        *response.status_mut() = status;
+        self.add_headers(&scope, &mut response)?;
+        Ok(response)
+    }
+
+    fn status(&self, scope: &Scope<'_>) -> Result<StatusCode, Failure> {
+        let template = match &self.status {
+            Status::Fixed(status) => return Ok(*status),
+            Status::Template(template) => template,
+        };
+        let text = scope.text(template)?;
+        let number = text
+            .trim()
+            .parse()
+            .map_err(|_| Failure(format!("`{text}` is no status")))?;
+        status(number).map_err(Failure)
+    }
+
+    /// A field that is declared replaces the one that the body brings along.
+    fn add_headers(&self, scope: &Scope<'_>, response: &mut Response) -> Result<(), Failure> {
+        let mut previous: Option<&HeaderName> = None;
+        for (name, template) in &self.headers {
+            let value = field_value(&scope.text(template)?)?;
+            match previous == Some(name) {
+                true => drop(response.headers_mut().append(name, value)),
+                false => drop(response.headers_mut().insert(name, value)),
+            }
+            previous = Some(name);
+        }
+        Ok(())
+    }
+}
+
+fn field_value(text: &str) -> Result<HeaderValue, Failure> {
+    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Failure(format!("{text:?} is no value of a header field")))
+}
+
+fn headers(given: Option<&Named<Spanned<Tree>>>, compiler: &mut Compiler<'_>) -> Vec<(HeaderName, Template)> {
+    let mut headers = Vec::new();
+    for (written, tree) in given.into_iter().flat_map(Named::iter) {
+        let Ok(name) = HeaderName::from_bytes(written.value.as_bytes()) else {
+            let message = format!("`{}` is no header name (RFC 9110, section 5.1)", written.value);
+            compiler.mistakes.push(Diagnostic::error(written.span, message));
+            continue;
+        };
+        if name == CONTENT_LENGTH || name == TRANSFER_ENCODING {
+            let message = format!("`{name}` follows from the body");
+            let mistake = Diagnostic::error(written.span, message);
+            compiler
+                .mistakes
+                .push(mistake.help("for an answer that breaks off, write a rule with `truncate`"));
+            continue;
+        }
+        let one = std::slice::from_ref(tree);
+        let values = match &tree.value {
+            Tree::List(list) => list.as_slice(),
+            _ => one,
+        };
+        for value in values {
+            headers.extend(header(&value.value, value.span, compiler).map(|template| (name.clone(), template)));
+        }
+    }
+    headers
+}
+
+fn header(tree: &Tree, span: Span, compiler: &mut Compiler<'_>) -> Option<Template> {
+    let template = match tree {
+        Tree::Text(text) => compiler.text(text, span),
+        Tree::Plain(value @ (Value::Number(_) | Value::Bool(_))) => compiler.text(&value.to_string(), span),
+        _ => {
+            let mistake = Diagnostic::error(span, "the value of a header field is a text");
+            compiler.mistakes.push(mistake);
+            return None;
+        }
+    };
+    match &template {
+        Template::Fixed(text) if field_value(text).is_err() => {
+            compiler.mistakes.push(Diagnostic::error(
+                span,
+                "the value of a header field has no line breaks or control characters",
+            ));
+            None
+        }
+        _ => Some(template),
+    }
+}
+
+/// The one body that is given; `None` if it is wrong.
+fn content(spec: AnswerSpec<'_>, place: &Place<'_>, compiler: &mut Compiler<'_>) -> Option<Content> {
+    let mut given = [
+        ("body", spec.body.map(|body| body.span)),
+        ("json", spec.json.map(|json| json.span)),
+        ("base64", spec.base64.map(|text| text.span)),
+        ("file", spec.file.map(|file| file.span)),
+        ("page", spec.page.map(|page| page.span)),
+        ("events", spec.events.map(|events| events.span)),
+        ("chunks", spec.chunks.map(|chunks| chunks.span)),
+    ]
+    .into_iter()
+    .filter_map(|(key, span)| Some((key, span?)));
+    if let (Some((first, at)), Some((second, span))) = (given.next(), given.next()) {
+        let message = format!("more than one body: `{first}` and `{second}`");
+        let mistake = Diagnostic::error(span, message).also(at, "the first is here");
+        compiler
+            .mistakes
+            .push(mistake.help("give one of `body`, `json`, `base64`, `file`, `page`, `events` and `chunks`"));
+        return None;
+    }
+    if let Some(body) = spec.body {
+        return Some(Content::Text(
+            "text/plain; charset=utf-8",
+            compiler.text(&body.value, body.span),
+        ));
+    }
+    if let Some(tree) = spec.json {
+        return Some(Content::Json(Node::compile(&tree.value, tree.span, compiler)));
+    }
+    if let Some(text) = spec.base64 {
+        return Some(Content::Bytes("application/octet-stream", bytes(text, compiler)?));
+    }
+    if let Some(file) = spec.file {
+        return self::file(file, place, compiler);
+    }
+    if let Some(page) = spec.page {
+        let page = Page::compile(page, compiler, place.folder, place.seed, place.route)?;
+        return Some(Content::Page(Box::new(page)));
+    }
+    if let Some(events) = spec.events {
+        return Some(Content::Stream(Arc::new(Script::events(events, compiler))));
+    }
+    if let Some(chunks) = spec.chunks {
+        return Some(Content::Stream(Arc::new(Script::chunks(chunks, compiler))));
+    }
+    Some(Content::Empty)
+}
+
+fn file(spec: &Spanned<FileSpec>, place: &Place<'_>, compiler: &mut Compiler<'_>) -> Option<Content> {
+    let file = &spec.value.0;
+    let kind = type_of(&file.path);
+    let bytes = match read_file(place.folder, &file.path) {
+        Ok(bytes) => bytes,
+        Err(message) => {
+            compiler.mistakes.push(Diagnostic::error(spec.span, message));
+            return None;
+        }
+    };
+    if !file.template {
+        return Some(Content::Bytes(kind, bytes.into()));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(Content::Text(kind, compiler.text(&text, spec.span))),
+        Err(_) => {
+            let message = format!("`{}` is no text in UTF-8, so it is no template", file.path);
+            compiler.mistakes.push(Diagnostic::error(spec.span, message));
+            None
+        }
+    }
+}

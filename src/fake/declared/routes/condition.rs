@@ -1,0 +1,365 @@
+//! What a route asks of a request besides its path and method: a rule's conditions on the head, and some on the body.
+
+use std::cell::OnceCell;
+
+use serde_json::Value;
+
+use super::facts::form;
+use super::spec::RouteMatchSpec;
+use super::tree::Tree;
+use crate::config::decode::{Named, Spanned};
+use crate::config::report::{Diagnostic, Span};
+use crate::config::rule::{FieldSpec, MatchSpec};
+use crate::rule::head::Head;
+use crate::rule::matcher;
+use crate::rule::text::{Place, Text};
+
+/// A compiled `match`.
+#[derive(Debug)]
+pub(super) struct Condition {
+    head: matcher::Condition,
+    body: Option<Text>,
+    json: Option<Value>,
+    paths: Vec<(Vec<Step>, Field)>,
+    form: Vec<(String, Field)>,
+    any: Option<Vec<Condition>>,
+    not: Option<Box<Condition>>,
+}
+
+/// One step of a path into JSON.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// The value of a key.
+    Key(String),
+    /// An item of a list.
+    Index(usize),
+    /// All items of a list, or all values of a map.
+    All,
+}
+
+#[derive(Debug)]
+enum Field {
+    Present,
+    Absent,
+    Value(Text),
+}
+
+/// A body, and what was found in it.
+pub(super) struct Body<'a> {
+    bytes: &'a [u8],
+    json: OnceCell<Option<Value>>,
+    form: OnceCell<Vec<(String, String)>>,
+}
+
+impl<'a> Body<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            json: OnceCell::new(),
+            form: OnceCell::new(),
+        }
+    }
+
+    fn json(&self) -> Option<&Value> {
+        let parsed = self.json.get_or_init(|| serde_json::from_slice(self.bytes).ok());
+        parsed.as_ref()
+    }
+
+    fn form(&self) -> &[(String, String)] {
+        self.form.get_or_init(|| form(self.bytes))
+    }
+}
+
+impl Condition {
+    /// Compiles a `match`, collecting every mistake.
+    pub(super) fn compile(spec: &Spanned<RouteMatchSpec>, mistakes: &mut Vec<Diagnostic>) -> Self {
+        let given = &spec.value;
+        let head = MatchSpec {
+            host: given.host.clone(),
+            headers: given.headers.clone(),
+            query: given.query.clone(),
+            cookies: given.cookies.clone(),
+            client: given.client.clone(),
+            ..MatchSpec::default()
+        };
+        let mut in_head = Vec::new();
+        let head = matcher::Condition::compile(&head, &mut in_head);
+        mistakes.extend(
+            in_head
+                .into_iter()
+                .map(|(span, message)| Diagnostic::error(span, message)),
+        );
+        let body = given
+            .body
+            .as_ref()
+            .and_then(|body| match Text::compile(&body.value, Place::Value) {
+                Ok(text) => Some(text),
+                Err(message) => {
+                    mistakes.push(Diagnostic::error(body.span, message));
+                    None
+                }
+            });
+        let condition = Self {
+            head,
+            body,
+            json: given.json.as_ref().map(|tree| Tree::as_written(&tree.value)),
+            paths: paths(given.json_path.as_ref(), mistakes),
+            form: fields(given.form.as_ref(), mistakes),
+            any: given.any.as_ref().map(|any| {
+                if any.value.is_empty() {
+                    mistakes.push(empty(any.span));
+                }
+                any.value.iter().map(|one| Self::compile(one, mistakes)).collect()
+            }),
+            not: given.not.as_ref().map(|not| Box::new(Self::compile(not, mistakes))),
+        };
+        if condition.says_nothing() && mistakes.is_empty() {
+            mistakes.push(Diagnostic::error(spec.span, "nothing is asked of the request").help(
+                "leave `match` out, or give one of host, headers, query, cookies, client, body, json, json_path, form, any, not",
+            ));
+        }
+        condition
+    }
+
+    fn says_nothing(&self) -> bool {
+        self.head.is_always() && !self.looks_at_body() && self.any.is_none() && self.not.is_none()
+    }
+
+    fn looks_at_body(&self) -> bool {
+        self.body.is_some() || self.json.is_some() || !self.paths.is_empty() || !self.form.is_empty()
+    }
+
+    /// Whether it can't be told without the body.
+    pub(super) fn needs_body(&self) -> bool {
+        let within = self.any.iter().flatten().chain(self.not.as_deref());
+        self.looks_at_body() || within.into_iter().any(Self::needs_body)
+    }
+
+    /// Whether a request fits.
+    pub(super) fn holds(&self, head: &Head<'_>, body: &Body<'_>) -> bool {
+        self.head.matches(head)
+            && self
+                .body
+                .as_ref()
+                .is_none_or(|text| text.matches(&String::from_utf8_lossy(body.bytes)))
+            && self
+                .json
+                .as_ref()
+                .is_none_or(|wanted| body.json().is_some_and(|json| has(json, wanted)))
+            && self.paths.iter().all(|(path, field)| {
+                let found = body.json().map(|json| at(json, path)).unwrap_or_default();
+                field.fits(found.into_iter().map(text_of))
+            })
+            && self.form.iter().all(|(name, field)| {
+                let found = body.form().iter().filter(|(other, _)| other == name);
+                field.fits(found.map(|(_, value)| value.clone()))
+            })
+            && self
+                .any
+                .as_ref()
+                .is_none_or(|any| any.iter().any(|one| one.holds(head, body)))
+            && self.not.as_ref().is_none_or(|not| !not.holds(head, body))
+    }
+}
+
+impl Field {
+    fn fits(&self, mut values: impl Iterator<Item = String>) -> bool {
+        match self {
+            Field::Present => values.next().is_some(),
+            Field::Absent => values.next().is_none(),
+            Field::Value(text) => values.any(|value| text.matches(&value)),
+        }
+    }
+}
+
+fn empty(span: Span) -> Diagnostic {
+    Diagnostic::error(
+        span,
+        "the list is empty; leave the key out, or give at least one condition",
+    )
+}
+
+fn fields(given: Option<&Named<Spanned<FieldSpec>>>, mistakes: &mut Vec<Diagnostic>) -> Vec<(String, Field)> {
+    let mut fields = Vec::new();
+    for (name, spec) in given.into_iter().flat_map(Named::iter) {
+        let field = match &spec.value {
+            FieldSpec::Present => Field::Present,
+            FieldSpec::Absent => Field::Absent,
+            FieldSpec::Value(value) => match Text::compile(value, Place::Value) {
+                Ok(text) => Field::Value(text),
+                Err(message) => {
+                    mistakes.push(Diagnostic::error(spec.span, message));
+                    continue;
+                }
+            },
+        };
+        fields.push((name.value.clone(), field));
+    }
+    fields
+}
+
+fn paths(given: Option<&Named<Spanned<FieldSpec>>>, mistakes: &mut Vec<Diagnostic>) -> Vec<(Vec<Step>, Field)> {
+    for name in given.into_iter().flat_map(Named::iter).map(|(name, _)| name) {
+        if parse_path(&name.value).is_none() {
+            let message = format!("`{}` is no path into JSON", name.value);
+            mistakes.push(
+                Diagnostic::error(name.span, message).help("write `$.items[0].id`, or `$.items[*].id` for any item"),
+            );
+        }
+    }
+    let fields = fields(given, mistakes).into_iter();
+    fields
+        .filter_map(|(name, field)| Some((parse_path(&name)?, field)))
+        .collect()
+}
+
+/// The steps of `$.items[0]['a b'].*`; the `$` may be left out.
+fn parse_path(text: &str) -> Option<Vec<Step>> {
+    let mut steps = Vec::new();
+    let mut rest = text.strip_prefix('$').unwrap_or(text);
+    // Without the `$`, the first key has no dot before it.
+    let mut bare = rest.len() == text.len() && !rest.starts_with(['.', '[']);
+    while !rest.is_empty() {
+        if let Some(inner) = rest.strip_prefix('[') {
+            let (step, after) = inner.split_once(']')?;
+            rest = after;
+            let quoted = |quote| step.strip_prefix(quote).and_then(|step| step.strip_suffix(quote));
+            steps.push(match quoted('\'').or_else(|| quoted('"')) {
+                Some(key) => Step::Key(key.to_owned()),
+                None if step == "*" => Step::All,
+                None => Step::Index(step.parse().ok()?),
+            });
+        } else {
+            let key = if bare { rest } else { rest.strip_prefix('.')? };
+            let end = key.find(['.', '[']).unwrap_or(key.len());
+            let (key, after) = key.split_at_checked(end)?;
+            rest = after;
+            steps.push(match key {
+                "" => return None,
+                "*" => Step::All,
+                key => Step::Key(key.to_owned()),
+            });
+        }
+        bare = false;
+    }
+    Some(steps)
+}
+
+/// All values at a path.
+fn at<'v>(json: &'v Value, path: &[Step]) -> Vec<&'v Value> {
+    path.iter().fold(vec![json], |found, step| {
+        let below = |value: &'v Value| -> Vec<&'v Value> {
+            match (step, value) {
+                (Step::Key(key), Value::Object(map)) => map.get(key).into_iter().collect(),
+                (Step::Index(index), Value::Array(items)) => items.get(*index).into_iter().collect(),
+                (Step::All, Value::Array(items)) => items.iter().collect(),
+                (Step::All, Value::Object(map)) => map.values().collect(),
+                _ => Vec::new(),
+            }
+        };
+        found.into_iter().flat_map(below).collect()
+    })
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether a value has what is wanted: of a map the keys that are given, else the same value. Numbers compare by value.
+fn has(value: &Value, wanted: &Value) -> bool {
+    match (value, wanted) {
+        (Value::Object(map), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, wanted)| map.get(key).is_some_and(|value| has(value, wanted))),
+        (Value::Array(items), Value::Array(wanted)) => {
+            items.len() == wanted.len() && items.iter().zip(wanted).all(|(item, wanted)| has(item, wanted))
+        }
+        (Value::Number(number), Value::Number(wanted)) => number == wanted || number.as_f64() == wanted.as_f64(),
+        _ => value == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::decode::decode;
+    use crate::config::report::Sources;
+    use crate::config::yaml;
+    use serde_json::json;
+
+    fn compile(yaml: &str) -> Result<Condition, Vec<Diagnostic>> {
+        let mut sources = Sources::default();
+        let mut mistakes = Vec::new();
+        let source = sources.add("test.yaml", yaml, ".");
+        let node = yaml::parse(&sources, source, &|_| None, &mut mistakes).unwrap();
+        let spec: Spanned<RouteMatchSpec> = decode(&node, &mut mistakes).unwrap();
+        let condition = Condition::compile(&spec, &mut mistakes);
+        if mistakes.is_empty() {
+            Ok(condition)
+        } else {
+            Err(mistakes)
+        }
+    }
+
+    fn holds(yaml: &str, body: &str) -> bool {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("x-a", "1".parse().unwrap());
+        let head = Head::new(&http::Method::POST, "/p?q=1", None, &headers, None);
+        compile(yaml).unwrap().holds(&head, &Body::new(body.as_bytes()))
+    }
+
+    #[test]
+    fn heads_and_bodies() {
+        let body = r#"{"type": "card", "items": [{"id": 1}, {"id": 2}], "n": 5.0, "x y": null}"#;
+        for (yaml, expect) in [
+            ("headers: {x-a: 1}", true),
+            ("headers: {x-a: absent}", false),
+            ("query: {q: 1}", true),
+            ("body: {contains: card}", true),
+            ("body: card", false),
+            ("json: {type: card}", true),
+            ("json: {type: cash}", false),
+            ("json: {n: 5}", true),
+            ("json: {items: [{id: 1}, {}]}", true),
+            ("json: {items: [{id: 1}]}", false),
+            ("json_path: {'$.items[1].id': 2}", true),
+            ("json_path: {'items[*].id': 2}", true),
+            ("json_path: {'$.items[*].id': 3}", false),
+            ("json_path: {\"$['x y']\": present}", true),
+            ("json_path: {\"$.nothing\": absent}", true),
+            ("json_path: {\"$.type\": {regex: '^c'}}", true),
+            ("any: [{query: {q: 2}}, {json: {type: card}}]", true),
+            ("not: {json: {type: card}}", false),
+        ] {
+            assert_eq!(holds(yaml, body), expect, "{yaml}");
+        }
+        assert!(holds("form: {a: 'b c'}", "x=1&a=b+c"));
+        assert!(!holds("json: {}", "no json"));
+    }
+
+    #[test]
+    fn only_conditions_on_bodies_need_them() {
+        assert!(!compile("query: {q: 1}").unwrap().needs_body());
+        assert!(compile("not: {any: [{form: {a: present}}]}").unwrap().needs_body());
+    }
+
+    #[test]
+    fn paths_into_json() {
+        assert_eq!(
+            parse_path("$.a[0]['b.c'].*"),
+            Some(vec![
+                Step::Key("a".into()),
+                Step::Index(0),
+                Step::Key("b.c".into()),
+                Step::All
+            ])
+        );
+        for wrong in ["$..a", "$.a[", "$.a[x]", "a..b", "$a"] {
+            assert_eq!(parse_path(wrong), None, "{wrong}");
+        }
+        assert!(has(&json!(null), &json!(null)));
+    }
+}

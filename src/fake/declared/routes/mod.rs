@@ -1,0 +1,283 @@
+//! Declared routes: `routes: [{path: "/users/{id}", json: {id: "{{ path.id }}"}}]`.
+//!
+//! Of the routes whose path and method fit a request, the one with the most specific path is asked first, and of equally
+//! specific ones the one that is listed first; the first whose conditions hold answers.
+
+mod answer;
+mod build;
+mod condition;
+mod facts;
+mod functions;
+mod page;
+mod path;
+mod sequence;
+pub(super) mod spec;
+mod stream;
+mod template;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, StatusCode};
+use minijinja::Environment;
+use serde_json::json;
+
+use self::answer::Answer;
+pub(super) use self::build::source;
+use self::condition::Condition;
+use self::facts::{Facts, Luck};
+use self::path::Pattern;
+use self::sequence::{Counters, Places, States};
+use self::template::{Failure, Scope, Template};
+use super::super::{BodyError, client_of, json, read_body};
+use super::{Line, NearMiss, Outcome, Source};
+use crate::rule::head::Head;
+
+/// The largest request body that is looked at, in bytes.
+const MAX_BODY: usize = 1 << 20;
+
+/// The routes of one fake.
+struct Routes {
+    /// In the order in which they are asked.
+    routes: Vec<Route>,
+    env: Arc<Environment<'static>>,
+    counters: Arc<Counters>,
+    seed: u64,
+}
+
+/// One route.
+struct Route {
+    /// Method and path as they are written: `GET /users/{id}`.
+    name: String,
+    /// What its random data depend on: the name, and which of the routes of this name it is.
+    luck: String,
+    written: String,
+    pattern: Pattern,
+    /// `None` for any.
+    methods: Option<Vec<Method>>,
+    condition: Option<Condition>,
+    state: Option<StateUse>,
+    answers: Answers,
+    needs_body: bool,
+    /// How many requests it has answered.
+    asked: AtomicU64,
+}
+
+/// What a route does with a state.
+struct StateUse {
+    states: Arc<States>,
+    key: Template,
+    wanted: Vec<String>,
+    becomes: Option<Arc<str>>,
+}
+
+/// One answer, or a sequence of them.
+enum Answers {
+    One(Answer),
+    Sequence {
+        steps: Vec<Answer>,
+        places: Places,
+        key: Template,
+        /// What is answered when the sequence is over.
+        beyond: Answer,
+    },
+}
+
+/// The answer to one request, and what it is made from.
+struct Chosen<'a> {
+    answer: &'a Answer,
+    facts: Arc<Facts>,
+    luck: Arc<Luck>,
+}
+
+/// What became of reading the body.
+enum Held {
+    Unread(Body),
+    Read(Bytes),
+}
+
+#[async_trait]
+impl Source for Routes {
+    async fn answer(&self, request: Request) -> Outcome {
+        let (head, body) = request.into_parts();
+        let mut body = Held::Unread(body);
+        let mut other_methods = Vec::new();
+        let mut missed = 0;
+        for route in &self.routes {
+            let Some(parameters) = route.pattern.values(head.uri.path()) else {
+                continue;
+            };
+            if !route.takes(&head.method) {
+                other_methods.extend(route.methods.iter().flatten().cloned());
+                continue;
+            }
+            missed += 1;
+            if route.needs_body
+                && let Held::Unread(unread) = body
+            {
+                body = match read_body(unread, MAX_BODY).await {
+                    Ok(bytes) => Held::Read(bytes),
+                    Err(error) => return Outcome::Answered(unreadable(&error)),
+                };
+            }
+            let bytes = match &body {
+                Held::Read(bytes) => bytes.clone(),
+                Held::Unread(_) => Bytes::new(),
+            };
+            match self.ask(route, &head, parameters, bytes) {
+                Ok(None) => {}
+                Ok(Some(chosen)) => {
+                    // Its natural time: how long until the answer begins.
+                    if !chosen.answer.delay.is_zero() {
+                        tokio::time::sleep(chosen.answer.delay).await;
+                    }
+                    let response = chosen.answer.respond(&self.env, &chosen.facts, &chosen.luck);
+                    return Outcome::Answered(response.unwrap_or_else(|failure| route.failed(&failure)));
+                }
+                Err(failure) => return Outcome::Answered(route.failed(&failure)),
+            }
+        }
+        let body = match body {
+            Held::Unread(body) => body,
+            Held::Read(bytes) => Body::from(bytes),
+        };
+        let mut request = Request::from_parts(head, body);
+        if missed > 0 {
+            // It has the right method; what else it lacks is not told by methods.
+            other_methods.clear();
+            request.extensions_mut().insert(NearMiss(missed));
+        } else if other_methods.contains(&Method::GET) {
+            other_methods.push(Method::HEAD);
+        }
+        Outcome::Passed(request, other_methods)
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        self.routes.iter().map(Route::line).collect()
+    }
+}
+
+impl Routes {
+    /// What is to be answered, if the route's conditions hold.
+    fn ask<'a>(
+        &self,
+        route: &'a Route,
+        head: &Parts,
+        parameters: Vec<(String, String)>,
+        body: Bytes,
+    ) -> Result<Option<Chosen<'a>>, Failure> {
+        let client = client_of(&head.extensions);
+        if let Some(condition) = &route.condition {
+            let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+            let authority = head.uri.authority().map(|authority| authority.as_str());
+            let view = Head::new(&head.method, target, authority, &head.headers, client);
+            if !condition.holds(&view, &condition::Body::new(&body)) {
+                return Ok(None);
+            }
+        }
+        let mut facts = Facts::new(head, client, body, Arc::clone(&self.counters));
+        facts.parameters = parameters;
+        if let Some(state) = &route.state {
+            let key = self.key(&state.key, &facts, route)?;
+            match state.states.pass(&key, &state.wanted, state.becomes.as_ref()) {
+                Some(before) => facts.state = Some(before.to_string()),
+                None => return Ok(None),
+            }
+        }
+        facts.number = route.asked.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let answer = match &route.answers {
+            Answers::One(answer) => answer,
+            Answers::Sequence {
+                steps,
+                places,
+                key,
+                beyond,
+            } => {
+                let key = self.key(key, &facts, route)?;
+                places.next(&key).and_then(|step| steps.get(step)).unwrap_or(beyond)
+            }
+        };
+        Ok(Some(Chosen {
+            answer,
+            luck: Arc::new(Luck::new(self.seed, &route.luck, facts.number)),
+            facts: Arc::new(facts),
+        }))
+    }
+
+    /// The key of a sequence or a state.
+    fn key(&self, template: &Template, facts: &Facts, route: &Route) -> Result<String, Failure> {
+        if let Template::Fixed(text) = template {
+            return Ok(text.to_string());
+        }
+        // With luck of its own, so that a key takes no draw from the answer.
+        let luck = Luck::new(self.seed, &route.luck, 0);
+        Scope::new(&self.env, &Arc::new(facts.clone()), &Arc::new(luck)).text(template)
+    }
+}
+
+impl Route {
+    /// HEAD is answered as GET is.
+    fn takes(&self, method: &Method) -> bool {
+        let takes = |methods: &Vec<Method>| {
+            methods.contains(method) || (*method == Method::HEAD && methods.contains(&Method::GET))
+        };
+        self.methods.as_ref().is_none_or(takes)
+    }
+
+    /// A template could not be rendered: that is a mistake in the configuration, and says where.
+    fn failed(&self, failure: &Failure) -> Response {
+        tracing::warn!(route = %self.name, cause = %failure.0, "a declared route could not answer");
+        let error = format!("the fake's route `{}` could not answer", self.name);
+        let body = json!({ "error": error, "route": self.name, "cause": failure.0 });
+        json(StatusCode::INTERNAL_SERVER_ERROR, &body)
+    }
+
+    fn line(&self) -> Line {
+        let (methods, method) = match &self.methods {
+            None => ("ANY".to_owned(), None),
+            Some(methods) => {
+                let names: Vec<_> = methods.iter().map(Method::as_str).collect();
+                (names.join(", "), names.first().copied())
+            }
+        };
+        let summary = match &self.answers {
+            Answers::One(answer) => answer.summary().to_owned(),
+            Answers::Sequence { steps, .. } => format!("a sequence of {} answers", steps.len()),
+        };
+        let conditions = match (&self.condition, &self.state) {
+            (Some(_), _) => "if its conditions hold",
+            (None, Some(state)) if !state.wanted.is_empty() => "in some states",
+            _ => "",
+        };
+        let example = match method {
+            None | Some("GET") => self.written.clone(),
+            Some("HEAD") => format!("-I {}", self.written),
+            Some(method) => format!("-X {method} {}", self.written),
+        };
+        Line {
+            method: methods,
+            path: self.written.clone(),
+            summary,
+            parameters: conditions.to_owned(),
+            example,
+        }
+    }
+}
+
+fn unreadable(error: &BodyError) -> Response {
+    let (status, message) = match error {
+        BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB"),
+        BodyError::Broken => (StatusCode::BAD_REQUEST, "the body could not be read"),
+    };
+    json(status, &json!({ "error": message }))
+}

@@ -1,0 +1,454 @@
+//! Declared routes, as they are typed.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::tree::Tree;
+use crate::config::decode::{Named, Spanned};
+use crate::config::forms::{OneOrMany, Scalar, ShortForm, short_form};
+use crate::config::rule::{FieldSpec, MethodSpec, NetworkSpec, TextSpec};
+use crate::config::units::Time;
+
+/// A struct with its own fields, and those that say what is answered: serde's `flatten` would lose the places.
+macro_rules! with_answer {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)*
+            /// The status, 200 to 599, or a template that gives one. Default: 200.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub status: Option<Spanned<StatusSpec>>,
+            /// Header fields: a template each, or a list of them for a field that is sent several times.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub headers: Option<Named<Spanned<Tree>>>,
+            /// The body as text: a template. `body`, `json`, `base64`, `file`, `page`, `events` and `chunks` exclude each other.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub body: Option<Spanned<String>>,
+            /// The body as JSON: any YAML. Texts in it are templates; one that is a single `{{ expression }}` keeps the
+            /// expression's type.
+            #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+            pub json: Option<Spanned<Tree>>,
+            /// The body as bytes, in base64.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub base64: Option<Spanned<String>>,
+            /// The body from a file, relative to the configuration's folder, read when the configuration is loaded, at most
+            /// 16 MiB. Its ending gives the content type.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub file: Option<Spanned<FileSpec>>,
+            /// A list, in pages.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub page: Option<Spanned<PageSpec>>,
+            /// Server-sent events.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub events: Option<Spanned<Vec<Spanned<EventSpec>>>>,
+            /// Pieces of a body, sent when their time has come.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub chunks: Option<Spanned<Vec<Spanned<ChunkSpec>>>>,
+            /// How long until the answer begins. Default: 0.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub delay: Option<Spanned<Time>>,
+        }
+
+        impl $name {
+            /// What is answered.
+            pub(super) fn answer(&self) -> AnswerSpec<'_> {
+                AnswerSpec {
+                    status: self.status.as_ref(),
+                    headers: self.headers.as_ref(),
+                    body: self.body.as_ref(),
+                    json: self.json.as_ref(),
+                    base64: self.base64.as_ref(),
+                    file: self.file.as_ref(),
+                    page: self.page.as_ref(),
+                    events: self.events.as_ref(),
+                    chunks: self.chunks.as_ref(),
+                    delay: self.delay.as_ref(),
+                }
+            }
+        }
+    };
+}
+
+with_answer! {
+    /// One route of a declared fake.
+    pub struct RouteSpec {
+        /// The path: `/users/{id}`, `/files/{name}.json`, and `/static/{*rest}` for all below. A more specific path goes
+        /// first; among equals, the route that is listed first.
+        pub path: Spanned<String>,
+        /// The method or the methods, or `ANY`. Default: GET. HEAD is answered as GET is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub method: Option<Spanned<OneOrMany<MethodSpec>>>,
+        /// What else the request must be like.
+        #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
+        pub matches: Option<Spanned<RouteMatchSpec>>,
+        /// Several answers, one after the other, instead of one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub sequence: Option<Spanned<Vec<Spanned<StepSpec>>>>,
+        /// With `sequence`: a template; each text that it gives has a sequence of its own: `"{{ path.id }}"`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub key: Option<Spanned<String>>,
+        /// With `sequence`: what follows its end: `repeat-last` (default), `cycle`, or the status of an error.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub end: Option<Spanned<EndSpec>>,
+        /// A state that several routes share.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub state: Option<Spanned<StateSpec>>,
+    }
+}
+
+with_answer! {
+    /// One answer of a sequence.
+    pub struct StepSpec {
+        /// How many times it is given, 1 to 1,000,000. Default: 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub times: Option<Spanned<u32>>,
+    }
+}
+
+/// What is answered, as typed.
+#[derive(Clone, Copy)]
+pub(super) struct AnswerSpec<'a> {
+    pub(super) status: Option<&'a Spanned<StatusSpec>>,
+    pub(super) headers: Option<&'a Named<Spanned<Tree>>>,
+    pub(super) body: Option<&'a Spanned<String>>,
+    pub(super) json: Option<&'a Spanned<Tree>>,
+    pub(super) base64: Option<&'a Spanned<String>>,
+    pub(super) file: Option<&'a Spanned<FileSpec>>,
+    pub(super) page: Option<&'a Spanned<PageSpec>>,
+    pub(super) events: Option<&'a Spanned<Vec<Spanned<EventSpec>>>>,
+    pub(super) chunks: Option<&'a Spanned<Vec<Spanned<ChunkSpec>>>>,
+    pub(super) delay: Option<&'a Spanned<Time>>,
+}
+
+/// Conditions on a request. All that are given must hold.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteMatchSpec {
+    /// The host of the request, without the port. A plain string is a glob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Spanned<TextSpec>>,
+    /// Header fields by name. A plain string is an exact value; `present` and `absent` ask for the name only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Named<Spanned<FieldSpec>>>,
+    /// Query parameters by name, percent-decoded; as for `headers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<Named<Spanned<FieldSpec>>>,
+    /// Cookies by name; as for `headers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookies: Option<Named<Spanned<FieldSpec>>>,
+    /// The client's address: an address or a network in CIDR form, or several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Spanned<OneOrMany<NetworkSpec>>>,
+    /// The body as text. A plain string is the whole of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Spanned<TextSpec>>,
+    /// What the JSON body must have: of a map the keys that are given, with these values; anything else must be equal.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub json: Option<Spanned<Tree>>,
+    /// Values in the JSON body by their path, `$.items[0].id` or `$.items[*].id`; as for `headers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_path: Option<Named<Spanned<FieldSpec>>>,
+    /// The fields of a form (`application/x-www-form-urlencoded`) by name; as for `headers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Named<Spanned<FieldSpec>>>,
+    /// At least one of these must hold too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub any: Option<Spanned<Vec<Spanned<RouteMatchSpec>>>>,
+    /// This must not hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not: Option<Box<Spanned<RouteMatchSpec>>>,
+}
+
+impl PartialEq for RouteMatchSpec {
+    /// As it is written: the parts of a rule's `match` that it is made of can't be compared.
+    fn eq(&self, other: &Self) -> bool {
+        serde_json::to_value(self).ok() == serde_json::to_value(other).ok()
+    }
+}
+
+/// A state that several routes share: of an order, whether it is created, paid or sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateSpec {
+    /// The state's name: routes with the same name share it.
+    pub name: Spanned<String>,
+    /// The route is for requests that find it in this state, or in one of these. Default: in any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is: Option<Spanned<OneOrMany<String>>>,
+    /// What the request makes of it. Default: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub becomes: Option<Spanned<String>>,
+    /// What it is at first. Default: the `is` of the first route that has one, or else `started`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<Spanned<String>>,
+    /// A template; each text that it gives has a state of its own: `"{{ path.id }}"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Spanned<String>>,
+}
+
+/// A list in pages.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PageSpec {
+    /// The list itself. `items`, `file` and `count` exclude each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Spanned<Vec<Spanned<Tree>>>>,
+    /// A file with a JSON array: the list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Spanned<String>>,
+    /// How many items there are, 0 to 10,000,000, each made from `item`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<Spanned<u64>>,
+    /// With `count`: what an item is like. `number` (from 1) and `index` (from 0) say which it is; its random data
+    /// depend on the seed and on that alone.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub item: Option<Spanned<Tree>>,
+    /// How clients ask for a page. Default: page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub style: Option<Spanned<Style>>,
+    /// How many items a page has, 1 to 10,000, where the client does not say. Default: 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Spanned<u64>>,
+    /// How many it may ask for, 1 to 10,000; more is a 400. Default: 100, or `size` if that is larger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Spanned<u64>>,
+    /// The number of the first page, 0 or 1. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Spanned<u64>>,
+    /// Other names for the query's parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Spanned<ParametersSpec>>,
+    /// The body, instead of the usual one. Its templates also know `items`, `total`, `size`, `page`, `pages`, `offset`,
+    /// `next`, `previous` (each a page, an offset or a cursor, or none), `next_url` and `previous_url`.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Spanned<Tree>>,
+}
+
+/// How clients ask for a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Style {
+    /// `?page=2&size=20`
+    #[default]
+    Page,
+    /// `?offset=20&limit=20`
+    Offset,
+    /// `?cursor=…&limit=20`: the answer has the cursor of the next page.
+    Cursor,
+    /// `?page=2&per_page=20`: the body is the bare list, and `Link` (RFC 8288) has the addresses of the other pages.
+    Link,
+}
+
+/// The names of a query's parameters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ParametersSpec {
+    /// The number of the page, from `first`. Default: `page`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+    /// How many items a page has. Default: `size` with pages, `per_page` with links, `limit` otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// How many items are left out before the page. Default: `offset`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<String>,
+    /// The cursor. Default: `cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A server-sent event (WHATWG HTML, "Server-sent events").
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventSpec {
+    /// Its data: a text, or any YAML, which is sent as JSON. Templates know `n`, the number of the repetition, from 0.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub data: Option<Spanned<Tree>>,
+    /// Its type: a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Spanned<String>>,
+    /// Its identifier: a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Spanned<String>>,
+    /// How long the client shall wait before it connects again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Spanned<Time>>,
+    /// A comment, which clients ignore: a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Spanned<String>>,
+    /// How long after the one before. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Spanned<Time>>,
+    /// How many times it is sent, 1 to 10,000,000. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Spanned<u64>>,
+    /// The time between repetitions. Default: `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Spanned<Time>>,
+}
+
+/// A piece of a body.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChunkSpec {
+    /// Text: a template. It knows `n`, the number of the repetition, from 0. One of `text`, `json` and `base64`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Spanned<String>>,
+    /// Any YAML, sent as a line of JSON.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub json: Option<Spanned<Tree>>,
+    /// Bytes, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<Spanned<String>>,
+    /// How long after the one before. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Spanned<Time>>,
+    /// How many times it is sent, 1 to 10,000,000. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Spanned<u64>>,
+    /// The time between repetitions. Default: `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Spanned<Time>>,
+}
+
+/// A file: its path, or a map.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FileSpec(pub(super) FileLong);
+
+/// A file, and whether it is a template.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileLong {
+    /// Its path, relative to the configuration's folder.
+    pub path: String,
+    /// true: its text is a template. Default: false, it is sent as it is.
+    #[serde(default)]
+    pub template: bool,
+}
+
+impl ShortForm for FileSpec {
+    type Long = FileLong;
+    const TEXT: bool = true;
+    const EXPECTING: &'static str = "the path of a file, or a map such as {path: page.html, template: true}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let path = scalar.text()?;
+        Some(Ok(FileSpec(FileLong { path, template: false })))
+    }
+
+    fn from_long(long: FileLong) -> Result<Self, String> {
+        Ok(FileSpec(long))
+    }
+}
+
+short_form!(FileSpec, FileLong, "RouteFile", {"type": "string"});
+
+/// A status, or a template that gives one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StatusSpec {
+    /// A number.
+    Number(i64),
+    /// A template.
+    Template(String),
+}
+
+/// What follows the end of a sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EndSpec {
+    /// The last answer, again and again.
+    RepeatLast,
+    /// The first answer again.
+    Cycle,
+    /// An error with this status.
+    Status(i64),
+}
+
+/// Serde and schema for a number or a text.
+macro_rules! number_or_text {
+    ($type:ty, $expecting:literal, $number:expr, $text:expr, $write:expr, $schema:tt) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Either;
+
+                impl serde::de::Visitor<'_> for Either {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str($expecting)
+                    }
+
+                    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<$type, E> {
+                        Ok($number(number))
+                    }
+
+                    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<$type, E> {
+                        Ok($number(i64::try_from(number).unwrap_or(i64::MAX)))
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        $text(text).ok_or_else(|| E::custom(format!("`{text}` is not {}", $expecting)))
+                    }
+                }
+
+                deserializer.deserialize_any(Either)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $write(self).serialize(serializer)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+number_or_text!(
+    StatusSpec,
+    "a status such as 201, or a template such as \"{{ query.status }}\"",
+    StatusSpec::Number,
+    |text: &str| match text.parse() {
+        Ok(number) => Some(StatusSpec::Number(number)),
+        Err(_) => text.contains("{{").then(|| StatusSpec::Template(text.to_owned())),
+    },
+    |status: &StatusSpec| match status {
+        StatusSpec::Number(number) => serde_json::Value::from(*number),
+        StatusSpec::Template(text) => serde_json::Value::from(text.as_str()),
+    },
+    {"anyOf": [{"type": "integer", "minimum": 200, "maximum": 599}, {"type": "string", "pattern": "\\{\\{|^[2-5][0-9][0-9]$|\\$\\{"}]}
+);
+
+number_or_text!(
+    EndSpec,
+    "`repeat-last`, `cycle`, or the status of an error such as 410",
+    EndSpec::Status,
+    |text: &str| match text {
+        "repeat-last" => Some(EndSpec::RepeatLast),
+        "cycle" => Some(EndSpec::Cycle),
+        _ => None,
+    },
+    |end: &EndSpec| match end {
+        EndSpec::RepeatLast => serde_json::Value::from("repeat-last"),
+        EndSpec::Cycle => serde_json::Value::from("cycle"),
+        EndSpec::Status(number) => serde_json::Value::from(*number),
+    },
+    {"anyOf": [{"enum": ["repeat-last", "cycle"]}, {"type": "integer", "minimum": 200, "maximum": 599}]}
+);
+
+/// Reads a value that may well be `null`: only a missing key is none.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Spanned<Tree>>, D::Error> {
+    Spanned::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,338 @@
+//! Declared routes, as a client sees them.
+
+use std::path::Path;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::config::report::Span;
+use crate::fake::spec::FakeSpec;
+use crate::fake::{Context, Store, build};
+
+fn built(yaml: &str) -> Result<axum::Router, Vec<String>> {
+    let spec: FakeSpec = serde_yaml::from_str(&format!("routes:\n{yaml}")).unwrap();
+    let context = Context {
+        seed: 1,
+        store: Store::Memory,
+        folder: Path::new(env!("CARGO_MANIFEST_DIR")),
+        place: Span::NOWHERE,
+    };
+    build(&spec, &context).map_err(|mistakes| mistakes.into_iter().map(|mistake| mistake.message).collect())
+}
+
+async fn ask_with(router: &axum::Router, method: &str, target: &str, body: &str) -> Response {
+    let request = Request::builder().method(method).uri(target).header("host", "h:80");
+    let request = request.body(Body::from(body.to_owned())).unwrap();
+    router.clone().oneshot(request).await.unwrap()
+}
+
+async fn ask(router: &axum::Router, target: &str) -> (u16, String) {
+    let response = ask_with(router, "GET", target, "").await;
+    let status = response.status().as_u16();
+    (status, text(response).await)
+}
+
+async fn text(response: Response) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+async fn json_of(router: &axum::Router, target: &str) -> Value {
+    let (_, text) = ask(router, target).await;
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{target}: {error}: {text}"))
+}
+
+#[tokio::test]
+async fn the_more_specific_path_answers_and_conditions_choose() {
+    let router = built(
+        r#"
+- {path: "/users/{id}", json: {id: "{{ path.id }}"}}
+- {path: /users/me, json: {me: true}}
+- {path: /pick, match: {query: {a: 1}}, body: first}
+- {path: /pick, match: {query: {a: present}}, body: second}
+- {path: /pick, body: else}
+- {path: /post, method: POST, match: {json: {n: 1}}, body: one}
+"#,
+    )
+    .unwrap();
+    assert_eq!(json_of(&router, "/users/7").await, json!({"id": "7"}));
+    assert_eq!(json_of(&router, "/users/me").await, json!({"me": true}));
+    assert_eq!(ask(&router, "/pick?a=1").await.1, "first");
+    assert_eq!(ask(&router, "/pick?a=2").await.1, "second");
+    assert_eq!(ask(&router, "/pick").await.1, "else");
+    assert_eq!(
+        text(ask_with(&router, "POST", "/post", r#"{"n": 1}"#).await).await,
+        "one"
+    );
+    assert_eq!(ask_with(&router, "POST", "/post", "{}").await.status(), 404);
+    let refused = ask_with(&router, "DELETE", "/post", "").await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["allow"]),
+        (405, &"POST".parse().unwrap())
+    );
+    let options = ask_with(&router, "OPTIONS", "/pick", "").await;
+    assert_eq!(
+        (options.status().as_u16(), &options.headers()["allow"]),
+        (204, &"GET, HEAD".parse().unwrap())
+    );
+    let page = ask(&router, "/").await.1;
+    assert!(page.contains("/users/{id}") && page.contains("curl"), "{page}");
+}
+
+#[tokio::test]
+async fn heads_have_no_body_but_its_length() {
+    let router = built("- {path: /a, body: hello}").unwrap();
+    let response = ask_with(&router, "HEAD", "/a", "").await;
+    assert_eq!(response.headers()["content-length"], "5");
+    assert_eq!(text(response).await, "");
+}
+
+#[tokio::test]
+async fn answers_have_status_headers_and_one_of_many_bodies() {
+    let router = built(
+        r#"
+- {path: /status, status: "{{ query.s }}", body: ""}
+- {path: /headers, headers: {x-a: [1, "{{ query.b }}"], content-type: text/css}, body: x}
+- {path: /file, file: LICENSE}
+- {path: /bytes, base64: AAEC}
+- {path: /null, json: null}
+- {path: /echo, method: POST, json: "{{ json }}"}
+- {path: /form, method: POST, body: "{{ form.a }}/{{ body }}"}
+"#,
+    )
+    .unwrap();
+    assert_eq!(ask(&router, "/status?s=418").await.0, 418);
+    let (status, error) = ask(&router, "/status?s=1000").await;
+    assert_eq!(status, 500);
+    assert!(error.contains("GET /status") && error.contains("1000"), "{error}");
+    let response = ask_with(&router, "GET", "/headers?b=2", "").await;
+    assert_eq!(response.headers().get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(response.headers()["content-type"], "text/css");
+    assert_eq!(
+        ask(&router, "/headers?b=a%0d%0ab").await.0,
+        500,
+        "no header can be smuggled in"
+    );
+    let file = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("LICENSE")).unwrap();
+    assert_eq!(ask(&router, "/file").await.1, file);
+    assert_eq!(ask(&router, "/bytes").await.1, "\0\x01\x02");
+    assert_eq!(ask(&router, "/null").await.1, "null");
+    let body = r#"{"z":1,"a":[1.5,null]}"#;
+    assert_eq!(text(ask_with(&router, "POST", "/echo", body).await).await, body);
+    assert_eq!(text(ask_with(&router, "POST", "/form", "a=1").await).await, "1/a=1");
+    let large = "x".repeat((1 << 20) + 1);
+    assert_eq!(ask_with(&router, "POST", "/echo", &large).await.status(), 413);
+}
+
+#[tokio::test]
+async fn random_data_depend_on_the_seed_alone() {
+    let yaml = r#"
+- path: /x
+  json: ["{{ uuid() }}", "{{ random(1, 6) }}", "{{ name() }}", "{{ random(0.5, 1) }}", "{{ choice([1, 2, 3]) }}"]
+- {path: /n, body: "{{ request_number }} {{ counter('c') }} {{ counter('c') }}"}
+"#;
+    let (first, second) = (built(yaml).unwrap(), built(yaml).unwrap());
+    let one = json_of(&first, "/x").await;
+    assert_eq!(one, json_of(&second, "/x").await);
+    assert_ne!(one, json_of(&first, "/x").await);
+    assert!((1..=6).contains(&one[1].as_i64().unwrap()) && (0.5..1.0).contains(&one[3].as_f64().unwrap()));
+    assert_eq!(
+        uuid::Uuid::parse_str(one[0].as_str().unwrap())
+            .unwrap()
+            .get_version_num(),
+        4
+    );
+    assert_eq!(ask(&first, "/n").await.1, "1 1 2");
+    assert_eq!(ask(&first, "/n").await.1, "2 3 4");
+}
+
+#[tokio::test]
+async fn sequences_and_states() {
+    let router = built(
+        r#"
+- path: /jobs/{id}
+  key: "{{ path.id }}"
+  end: 410
+  sequence: [{status: 202, body: pending, times: 2}, {body: done}]
+- {path: "/o/{id}", state: {name: o, key: "{{ path.id }}"}, body: "{{ state }}"}
+- {path: "/o/{id}/pay", state: {name: o, key: "{{ path.id }}", is: new, becomes: paid}, status: 204}
+"#,
+    )
+    .unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(ask(&router, "/jobs/1").await.0);
+    }
+    assert_eq!(seen, [202, 202, 200, 410]);
+    assert_eq!(ask(&router, "/jobs/2").await, (202, "pending".to_owned()));
+    assert_eq!(ask(&router, "/o/1").await.1, "new");
+    assert_eq!(ask(&router, "/o/1/pay").await.0, 204);
+    assert_eq!(ask(&router, "/o/1/pay").await.0, 404);
+    assert_eq!(
+        (ask(&router, "/o/1").await.1, ask(&router, "/o/2").await.1),
+        ("paid".into(), "new".into())
+    );
+}
+
+#[tokio::test]
+async fn pages_of_every_style() {
+    let router = built(
+        r#"
+- {path: /p, page: {count: 45, item: {id: "{{ number }}", name: "{{ name() }}"}}}
+- {path: /o, page: {items: [a, b, c], style: offset, size: 2}}
+- {path: /c, page: {items: [a, b, c], style: cursor, size: 2, parameters: {cursor: after}, envelope: {data: "{{ items }}", next: "{{ next }}"}}}
+- {path: /l, page: {count: 5, item: "{{ index }}", style: link, size: 2}}
+"#,
+    )
+    .unwrap();
+    let last = json_of(&router, "/p?page=3").await;
+    assert_eq!(
+        (&last["page"], &last["pages"], &last["total"]),
+        (&json!(3), &json!(3), &json!(45))
+    );
+    assert_eq!(
+        (last["items"].as_array().unwrap().len(), &last["items"][0]["id"]),
+        (5, &json!(41))
+    );
+    assert_eq!(
+        last["items"][0],
+        json_of(&router, "/p?page=41&size=1").await["items"][0]
+    );
+    assert_eq!(json_of(&router, "/p?page=99").await["items"], json!([]));
+    for wrong in [
+        "/p?page=0",
+        "/p?page=x",
+        "/p?size=0",
+        "/p?size=101",
+        "/o?offset=-1",
+        "/c?after=zzz",
+    ] {
+        assert_eq!(ask(&router, wrong).await.0, 400, "{wrong}");
+    }
+    assert_eq!(
+        json_of(&router, "/o?offset=2").await,
+        json!({"items": ["c"], "offset": 2, "limit": 2, "total": 3})
+    );
+    let first = json_of(&router, "/c").await;
+    assert_eq!(first["data"], json!(["a", "b"]));
+    let second = json_of(&router, &format!("/c?after={}", first["next"].as_str().unwrap())).await;
+    assert_eq!(second, json!({"data": ["c"], "next": null}));
+    let response = ask_with(&router, "GET", "/l?page=2&q=x", "").await;
+    assert_eq!(
+        response.headers()["link"],
+        "<http://h:80/l?q=x&page=1>; rel=\"prev\", <http://h:80/l?q=x&page=1>; rel=\"first\", \
+         <http://h:80/l?q=x&page=3>; rel=\"next\", <http://h:80/l?q=x&page=3>; rel=\"last\""
+    );
+    assert_eq!(text(response).await, "[2,3]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_keep_their_schedule() {
+    let router = built(
+        r#"
+- path: /sse
+  delay: 1s
+  events:
+    - {data: {n: "{{ n }}"}, id: "{{ n }}", after: 100ms, repeat: 3, every: 50ms}
+    - {event: done, data: "a\nb", retry: 2s, after: 1s}
+- path: /chunks
+  chunks: [{json: {n: "{{ n }}"}, repeat: 2}]
+"#,
+    )
+    .unwrap();
+    let began = tokio::time::Instant::now();
+    let response = ask_with(&router, "GET", "/sse", "").await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert_eq!(began.elapsed().as_millis(), 1000);
+    let mut body = response.into_body();
+    let mut seen = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let data = String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap();
+        seen.push((began.elapsed().as_millis(), data));
+    }
+    let expect = [
+        (1100, "id: 0\ndata: {\"n\":0}\n\n"),
+        (1150, "id: 1\ndata: {\"n\":1}\n\n"),
+        (1200, "id: 2\ndata: {\"n\":2}\n\n"),
+        (2200, "event: done\nretry: 2000\ndata: a\ndata: b\n\n"),
+    ];
+    assert_eq!(seen, expect.map(|(at, text)| (at, text.to_owned())));
+    assert_eq!(ask(&router, "/chunks").await.1, "{\"n\":0}\n{\"n\":1}\n");
+}
+
+#[test]
+fn mistakes_are_found_when_the_configuration_is_loaded() {
+    for (yaml, expect) in [
+        ("- {path: users, body: x}", "a path begins with `/`"),
+        ("- {path: /a}", "says nothing to answer"),
+        (
+            "- {path: /a, body: x, json: 1}",
+            "more than one body: `body` and `json`",
+        ),
+        (
+            "- {path: /a, body: x}\n- {path: /a, body: y}",
+            "`GET /a` is never reached",
+        ),
+        (
+            "- {path: \"/a/{x}\", body: x}\n- {path: \"/a/{y}\", body: y}",
+            "`GET /a/{y}` is never reached",
+        ),
+        ("- {path: /a, status: 99}", "99 is no status"),
+        ("- {path: /a, status: 204, body: x}", "status 204 has no body"),
+        ("- {path: /a, body: \"{{ pth.id }}\"}", "templates know no `pth`"),
+        ("- {path: /a, json: {b: [\"{{ path.id }}\"]}}", "the path has no `{id}`"),
+        ("- {path: /a, sequence: []}", "the sequence has 0 steps"),
+        (
+            "- {path: /a, body: x, sequence: [{body: y}]}",
+            "`body` and `sequence` exclude each other",
+        ),
+        ("- {path: /a, body: x, key: y}", "`key` goes with `sequence`"),
+        (
+            "- {path: /a, sequence: [{times: 2}]}",
+            "the step says nothing to answer",
+        ),
+        ("- {path: /a, events: []}", "there are no events"),
+        ("- {path: /a, events: [{after: 1s}]}", "the event is empty"),
+        (
+            "- {path: /a, chunks: [{text: a, json: b}]}",
+            "the chunk has more than one content",
+        ),
+        ("- {path: /a, page: {}}", "the page has no items"),
+        ("- {path: /a, page: {count: 3}}", "nothing says what an item is like"),
+        (
+            "- {path: /a, page: {items: [], size: 0}}",
+            "a page's size is 1 to 10000, not 0",
+        ),
+        (
+            "- {path: /a, page: {items: [], parameters: {cursor: c}}}",
+            "there is no `cursor` where clients ask by page",
+        ),
+        ("- {path: /a, file: no-such-file}", "cannot read"),
+        ("- {path: /a, base64: \"?\"}", "this is not base64"),
+        ("- {path: /a, headers: {\"x y\": 1}, body: x}", "is no header name"),
+        (
+            "- {path: /a, headers: {content-length: 1}, body: x}",
+            "follows from the body",
+        ),
+        ("- {path: /a, match: {}, body: x}", "nothing is asked of the request"),
+        (
+            "- {path: /a, match: {json_path: {\"$..a\": 1}}, body: x}",
+            "is no path into JSON",
+        ),
+        (
+            "- {path: /a, body: x, state: {name: s, is: [a, b]}}",
+            "the state `s` is never `b`",
+        ),
+        (" []", "there are 0 routes"),
+    ] {
+        let mistakes = built(yaml).map(drop).unwrap_err();
+        assert!(
+            mistakes.iter().any(|mistake| mistake.contains(expect)),
+            "{yaml}: {mistakes:?}"
+        );
+    }
+}

@@ -1,0 +1,304 @@
+//! A request as httpbin describes it.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, COOKIE, HOST};
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value, json};
+
+use super::forms::{self, Form, Pairs};
+use crate::fake::client_of;
+
+/// Fields that proxies add: they are hidden, unless the query has `show_env`.
+const OF_PROXIES: &[&str] = &[
+    "x-varnish",
+    "x-request-start",
+    "x-heroku-queue-depth",
+    "x-real-ip",
+    "x-forwarded-proto",
+    "x-forwarded-protocol",
+    "x-forwarded-ssl",
+    "x-heroku-queue-wait-time",
+    "x-forwarded-for",
+    "x-heroku-dynos-in-use",
+    "x-forwarded-port",
+    "x-request-id",
+    "via",
+    "total-route-time",
+    "connect-time",
+];
+
+/// A request, with its whole body.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) method: Method,
+    /// The path, decoded, with a single slash at its start.
+    pub(super) path: String,
+    /// Path and query as they arrived.
+    pub(super) target: String,
+    pub(super) query: Pairs,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// `http://HOST` of the Host field.
+    pub(super) base: String,
+    remote: String,
+    url: String,
+}
+
+impl Asked {
+    pub(super) fn new(parts: Parts, body: Bytes) -> Self {
+        let raw_path = format!("/{}", parts.uri.path().trim_start_matches('/'));
+        let host = parts
+            .headers
+            .get(HOST)
+            .map(|host| String::from_utf8_lossy(host.as_bytes()));
+        let authority = parts.uri.authority().map(|authority| authority.as_str().into());
+        let base = format!("http://{}", host.or(authority).unwrap_or("localhost".into()));
+        let raw_query = parts.uri.query().unwrap_or_default();
+        let question = if raw_query.is_empty() { "" } else { "?" };
+        Self {
+            url: format!(
+                "{}{question}{}",
+                readable(&raw_path, b"?#"),
+                readable(raw_query, b"%&=+#")
+            ),
+            path: percent_decode_str(&raw_path).decode_utf8_lossy().into_owned(),
+            target: parts.uri.path_and_query().map_or(raw_path.clone(), ToString::to_string),
+            query: forms::pairs(raw_query.as_bytes()),
+            base,
+            remote: client_of(&parts.extensions)
+                .map_or_else(|| "127.0.0.1".to_owned(), |client: IpAddr| client.to_string()),
+            method: parts.method,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// The first value of a parameter of the query, whose name may be in any case.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// A header field, its lines joined with commas.
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        let lines: Vec<_> = self
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|line| String::from_utf8_lossy(line.as_bytes()))
+            .collect();
+        (!lines.is_empty()).then(|| lines.join(","))
+    }
+
+    /// The first value of each query parameter, in their order.
+    pub(super) fn first_values(&self) -> Pairs {
+        let mut firsts: Pairs = Vec::new();
+        for (name, value) in &self.query {
+            if !firsts.iter().any(|(known, _)| known == name) {
+                firsts.push((name.clone(), value.clone()));
+            }
+        }
+        firsts
+    }
+
+    /// The cookies, the first of each name.
+    pub(super) fn cookies(&self) -> Pairs {
+        let mut cookies: Pairs = Vec::new();
+        let text = self
+            .headers
+            .get_all(COOKIE)
+            .iter()
+            .map(|line| String::from_utf8_lossy(line.as_bytes()));
+        for piece in text.collect::<Vec<_>>().join(";").split(';') {
+            let (name, value) = piece.trim().split_once('=').unwrap_or((piece.trim(), ""));
+            let name = name.trim();
+            if !name.is_empty() && !cookies.iter().any(|(known, _)| known == name) {
+                cookies.push((name.to_owned(), unquoted(value.trim())));
+            }
+        }
+        cookies
+    }
+
+    pub(super) fn cookie(&self, name: &str) -> Option<String> {
+        self.cookies()
+            .into_iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The client: what a proxy says, or else the other end of the connection.
+    pub(super) fn origin(&self) -> String {
+        self.header("x-forwarded-for").unwrap_or_else(|| self.remote.clone())
+    }
+
+    fn url(&self) -> String {
+        let said = self
+            .header("x-forwarded-proto")
+            .or_else(|| self.header("x-forwarded-protocol"));
+        let scheme =
+            said.or_else(|| (self.header("x-forwarded-ssl").as_deref() == Some("on")).then(|| "https".to_owned()));
+        match (scheme, self.base.strip_prefix("http")) {
+            (Some(scheme), Some(rest)) => format!("{scheme}{rest}{}", self.url),
+            _ => format!("{}{}", self.base, self.url),
+        }
+    }
+
+    /// The header fields, named as CGI programs see them: `X-A3b` is `X-A3B`.
+    pub(super) fn headers(&self) -> Value {
+        let show_all = self.query.iter().any(|(name, _)| name == "show_env");
+        let mut all = Map::new();
+        for name in self.headers.keys() {
+            if show_all || !OF_PROXIES.contains(&name.as_str()) {
+                let value = self.header(name.as_str()).unwrap_or_default();
+                if !(name == CONTENT_LENGTH && value.is_empty()) {
+                    all.insert(titled(name.as_str()), Value::String(value));
+                }
+            }
+        }
+        Value::Object(all)
+    }
+
+    /// An object with these things of the request, in this order.
+    pub(super) fn describe(&self, keys: &[&str]) -> Map<String, Value> {
+        let form = if keys.contains(&"form") {
+            forms::form(&self.headers, &self.body)
+        } else {
+            Form::default()
+        };
+        let value = |key: &str| match key {
+            "url" => Value::String(self.url()),
+            "args" => grouped(&self.query),
+            "headers" => self.headers(),
+            "origin" => Value::String(self.origin()),
+            "method" => Value::String(self.method.to_string()),
+            "form" => grouped(&form.fields),
+            "files" => files(&form),
+            "data" if form.is_form => json!(""),
+            "data" => Value::String(text_or_base64(&self.body, "application/octet-stream")),
+            "json" if !form.is_form => serde_json::from_slice(&self.body).unwrap_or(Value::Null),
+            _ => Value::Null,
+        };
+        keys.iter().map(|key| ((*key).to_owned(), value(key))).collect()
+    }
+}
+
+/// One value is a string, more are a list.
+fn grouped(pairs: &Pairs) -> Value {
+    let mut all: Map<String, Value> = Map::new();
+    for (name, value) in pairs {
+        let value = Value::String(value.clone());
+        match all.get_mut(name) {
+            None => drop(all.insert(name.clone(), value)),
+            Some(Value::Array(values)) => values.push(value),
+            Some(first) => *first = Value::Array(vec![first.take(), value]),
+        }
+    }
+    Value::Object(all)
+}
+
+/// The first file of each name, as httpbin has it.
+fn files(form: &Form) -> Value {
+    let mut all = Map::new();
+    for file in &form.files {
+        if !all.contains_key(&file.name) {
+            all.insert(
+                file.name.clone(),
+                Value::String(text_or_base64(&file.content, &file.content_type)),
+            );
+        }
+    }
+    Value::Object(all)
+}
+
+/// The text, or a `data:` URL (RFC 2397) of what is no UTF-8.
+fn text_or_base64(bytes: &Bytes, content_type: &str) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => format!("data:{content_type};base64,{}", BASE64_STANDARD.encode(bytes)),
+    }
+}
+
+/// Every run of letters begins with a capital.
+fn titled(name: &str) -> String {
+    let mut after_letter = false;
+    name.chars()
+        .map(|letter| {
+            let same = if after_letter {
+                letter
+            } else {
+                letter.to_ascii_uppercase()
+            };
+            after_letter = letter.is_ascii_alphabetic();
+            same
+        })
+        .collect()
+}
+
+/// A part of a URL with what need not be quoted unquoted, and so shown as people write it. Quoted stay blanks, control
+/// characters, `special`, and bytes that are not UTF-8.
+fn readable(raw: &str, special: &[u8]) -> String {
+    let stays = |byte: u8| byte <= b' ' || byte == 0x7f || special.contains(&byte);
+    let bytes = raw.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while let Some(byte) = bytes.get(i) {
+        let hex = bytes.get(i + 1..i + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(quoted) if *byte == b'%' => {
+                match stays(quoted) {
+                    true => decoded.extend(bytes.get(i..i + 3).unwrap_or_default()),
+                    false => decoded.push(quoted),
+                }
+                i += 3;
+            }
+            _ => {
+                decoded.push(*byte);
+                i += 1;
+            }
+        }
+    }
+    let mut text = String::with_capacity(decoded.len());
+    for chunk in decoded.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+/// A cookie's value without its quotes, and with `\"` and octal escapes undone.
+fn unquoted(value: &str) -> String {
+    let Some(inner) = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) else {
+        return value.to_owned();
+    };
+    let bytes = inner.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while let Some(byte) = bytes.get(i) {
+        let octal = bytes
+            .get(i + 1..i + 4)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(value) if *byte == b'\\' => {
+                plain.push(value);
+                i += 4;
+            }
+            _ if *byte == b'\\' => {
+                plain.extend(bytes.get(i + 1));
+                i += 2;
+            }
+            _ => {
+                plain.push(*byte);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}

@@ -1,0 +1,91 @@
+//! `/status/{codes}`: a status of one's choice, or one of several, by weight.
+
+use axum::response::Response;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, LOCATION, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
+
+use super::replies::{bad, empty, header, typed};
+use crate::fake::made_up::dice::Dice;
+
+/// What `/image` and a 406 say that there is.
+const ACCEPTABLE: &str = "{\"message\": \"Client did not request a supported media type.\", \
+    \"accept\": [\"image/webp\", \"image/svg+xml\", \"image/jpeg\", \"image/png\", \"image/*\"]}";
+
+const TEAPOT: &str = r"
+          ( (
+           ) )
+        .______.
+    _  /        \  __
+   ( \_|  tea   |_/ /
+    \__         __/
+       \_______/
+";
+
+/// `503`, or `200:0.9,500:0.1`; a code without a weight weighs 1. A single one has no weight, as in httpbin.
+pub(super) fn route(codes: &str, dice: &mut Dice) -> Response {
+    let mut choices: Vec<(u16, f64)> = Vec::new();
+    if codes.contains(':') && !codes.contains(',') {
+        return typed(StatusCode::BAD_REQUEST, super::replies::TEXT, "Invalid status code");
+    }
+    for choice in codes.split(',') {
+        let (code, weight) = choice.split_once(':').unwrap_or((choice, "1"));
+        match (code.trim().parse::<u16>(), weight.trim().parse::<f64>()) {
+            // Final ones only: a 1xx can't be the whole answer (RFC 9110, section 15.2).
+            (Ok(code @ 200..=999), Ok(weight)) if weight.is_finite() && weight >= 0.0 => choices.push((code, weight)),
+            _ => return typed(StatusCode::BAD_REQUEST, super::replies::TEXT, "Invalid status code"),
+        }
+    }
+    let total: f64 = choices.iter().map(|(_, weight)| weight).sum();
+    let mut left = share(dice) * total;
+    for (code, weight) in &choices {
+        left -= weight;
+        if left < 0.0 {
+            return answer(*code);
+        }
+    }
+    match choices.last() {
+        Some((code, _)) if total > 0.0 || choices.len() == 1 => answer(*code),
+        _ => bad("the weights are all zero"),
+    }
+}
+
+/// From 0 up to, and without, 1.
+pub(super) fn share(dice: &mut Dice) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are what a double holds")]
+    let numerator = (dice.throw() >> 11) as f64;
+    numerator / (1_u64 << 53) as f64
+}
+
+/// The answer with this status, with the fields that go with it.
+pub(super) fn answer(code: u16) -> Response {
+    let Ok(status) = StatusCode::from_u16(code) else {
+        return bad("Invalid status code");
+    };
+    let bare = || {
+        let mut response = empty(status);
+        response.headers_mut().remove(CONTENT_TYPE);
+        response
+    };
+    match code {
+        301 | 302 | 303 | 305 | 307 => header(bare(), LOCATION.as_str(), "/redirect/1"),
+        304 => bare(),
+        401 => header(bare(), WWW_AUTHENTICATE.as_str(), "Basic realm=\"Fake Realm\""),
+        402 => {
+            let mut response = typed(status, super::replies::TEXT, "Coins first, please.");
+            response.headers_mut().remove(CONTENT_TYPE);
+            header(
+                response,
+                "x-more-info",
+                "https://www.rfc-editor.org/rfc/rfc9110#section-15.5.3",
+            )
+        }
+        406 => typed(status, "application/json", ACCEPTABLE),
+        407 => header(bare(), PROXY_AUTHENTICATE.as_str(), "Basic realm=\"Fake Realm\""),
+        418 => {
+            let mut response = typed(status, super::replies::TEXT, TEAPOT);
+            response.headers_mut().remove(CONTENT_TYPE);
+            header(response, "x-more-info", "http://tools.ietf.org/html/rfc2324")
+        }
+        _ => empty(status),
+    }
+}

@@ -1,0 +1,132 @@
+//! OpenAI's embeddings: unit vectors that depend on the text and the seed alone. Texts that mean the same are no nearer.
+
+use axum::response::Response;
+use base64::Engine as _;
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::openai::{invalid, model_name, refusal, reply};
+use super::{Call, HANG, Llm, Misbehaviour, text};
+use crate::fake::made_up::dice::{Dice, Stream};
+
+/// Inputs of one request, and numbers of one vector: at most 8 million numbers, some 100 MB of JSON.
+const MOST_INPUTS: usize = 2048;
+const MOST_DIMENSIONS: u64 = 4096;
+const DIMENSIONS: u64 = 1536;
+
+#[derive(Serialize)]
+struct Embeddings {
+    object: &'static str,
+    data: Vec<Embedding>,
+    model: String,
+    usage: Usage,
+}
+
+#[derive(Serialize)]
+struct Embedding {
+    object: &'static str,
+    index: usize,
+    embedding: Vector,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Vector {
+    Numbers(Vec<f32>),
+    Base64(String),
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: u64,
+    total_tokens: u64,
+}
+
+/// `POST /v1/embeddings`
+pub(super) async fn embed(llm: &Llm, call: &Call, body: &Value) -> Response {
+    let model = match model_name(body) {
+        Ok(model) => model,
+        Err((parameter, message)) => return invalid(call, parameter, &message),
+    };
+    match Misbehaviour::of(&model) {
+        Some(Misbehaviour::Hang | Misbehaviour::Stall) => {
+            tokio::time::sleep(HANG).await;
+            return super::openai::hung(call);
+        }
+        Some(wanted) => {
+            if let Some(refused) = refusal(call, &wanted, false) {
+                return refused;
+            }
+        }
+        None => {}
+    }
+    let inputs = inputs(body.get("input"));
+    if inputs.is_empty() || inputs.len() > MOST_INPUTS {
+        let message = "'input' has to be a text, or a list of 1 to 2048 texts.";
+        return invalid(call, Some("input"), message);
+    }
+    let dimensions = body.get("dimensions").filter(|given| !given.is_null());
+    let dimensions = dimensions.map_or(Some(DIMENSIONS), Value::as_u64);
+    let Some(dimensions) = dimensions.filter(|number| (1..=MOST_DIMENSIONS).contains(number)) else {
+        return invalid(call, Some("dimensions"), "'dimensions' has to be between 1 and 4096.");
+    };
+    let is_coded = body.get("encoding_format").and_then(Value::as_str) == Some("base64");
+    let tokens: u64 = inputs.iter().map(|input| text::count(input).max(1)).sum();
+    call.wait(llm.pace.first).await;
+    let vector = |(index, input): (usize, &String)| {
+        let numbers = vector(llm.pace.seed, input, dimensions);
+        Embedding {
+            object: "embedding",
+            index,
+            embedding: match is_coded {
+                true => Vector::Base64(encode(&numbers)),
+                false => Vector::Numbers(numbers),
+            },
+        }
+    };
+    let embeddings = Embeddings {
+        object: "list",
+        data: inputs.iter().enumerate().map(vector).collect(),
+        model,
+        usage: Usage {
+            prompt_tokens: tokens,
+            total_tokens: tokens,
+        },
+    };
+    reply(call, StatusCode::OK, &embeddings)
+}
+
+/// A text, a list of texts, a list of token numbers, or a list of such lists.
+fn inputs(input: Option<&Value>) -> Vec<String> {
+    match input {
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(numbers @ Value::Array(all)) if all.first().is_some_and(Value::is_number) => vec![numbers.to_string()],
+        Some(Value::Array(all)) => {
+            let text = |one: &Value| one.as_str().map_or_else(|| one.to_string(), str::to_owned);
+            all.iter().map(text).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "numbers from -1 to 1, roughly"
+)]
+fn vector(seed: u64, input: &str, dimensions: u64) -> Vec<f32> {
+    let mut dice = Dice::new(seed, Stream::Replies, xxhash_rust::xxh3::xxh3_64(input.as_bytes()));
+    let raw: Vec<f64> = (0..dimensions)
+        .map(|_| (dice.throw() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0)
+        .collect();
+    let length = raw.iter().map(|number| number * number).sum::<f64>().sqrt();
+    let length = length.max(f64::MIN_POSITIVE);
+    raw.iter().map(|number| (number / length) as f32).collect()
+}
+
+/// 32-bit floats, the low byte first, in base64.
+fn encode(vector: &[f32]) -> String {
+    let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

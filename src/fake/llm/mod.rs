@@ -1,0 +1,327 @@
+//! `llm`: a language model that says made-up things, behind OpenAI's and Anthropic's APIs, for their own clients.
+//!
+//! Replies are a function of the seed and of what was asked, and come at a stated pace ([`pace`]): so long until the first
+//! token, with which the head of a stream comes, so many a second after it. A plain reply comes when its last token would.
+//! A token has four characters; usage counts those same tokens, and four more for each message.
+//!
+//! The user's last message can say what comes: `echo: TEXT` or `tokens: NUMBER`. Otherwise a tool is called, if there are
+//! any: the one that the message names, or else the first, with arguments that fit its schema. After a tool's result there
+//! is a text.
+//!
+//! The name of the model can ask for trouble: `error-STATUS` (`error-429`, `error-529`…) is refused with that status, in
+//! the provider's shape and with its fields; `error-stream` sends an error inside a stream, `error-cut` breaks it off,
+//! `error-stall` falls silent in it, `error-hang` never answers. Anything else that can go wrong is for squall's rules:
+//! `config/examples/llm.yaml`.
+
+mod anthropic;
+mod ask;
+mod embeddings;
+mod openai;
+mod pace;
+mod responses;
+mod schema;
+mod text;
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::header::{AUTHORIZATION, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use self::pace::Pace;
+use super::page::{Row, page};
+use super::spec::FakeSpec;
+use super::{BodyError, Context, read_body};
+use crate::config::report::Diagnostic;
+
+/// The longest request body that is read, in bytes.
+const BODY_LIMIT: usize = 16 * 1024 * 1024;
+const FIRST_TOKEN: Duration = Duration::from_millis(300);
+const TOKENS_PER_SECOND: f64 = 50.0;
+const JITTER: f64 = 0.2;
+
+/// Models that are listed; any other name is taken, too.
+const MODELS: [&str; 3] = ["squall-large", "squall-small", "squall-embedding"];
+
+/// How long `error-hang` and `error-stall` keep a client that does not leave.
+const HANG: Duration = Duration::from_secs(3600);
+
+/// What answers say of rate limits. Nothing is limited by it.
+const REQUESTS_LIMIT: u64 = 10_000;
+const TOKENS_LIMIT: u64 = 2_000_000;
+
+/// One running fake.
+#[derive(Debug)]
+struct Llm {
+    pace: Pace,
+    token: Option<String>,
+    /// Requests so far.
+    calls: AtomicU64,
+}
+
+/// # Errors
+/// The pace is out of its range.
+pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, Vec<Diagnostic>> {
+    let per_second = spec.tokens_per_second.as_ref();
+    if let Some(wrong) = per_second.filter(|rate| !(0.1..=100_000.0).contains(&rate.value)) {
+        let message = format!("{} tokens a second are not possible", wrong.value);
+        return Err(vec![
+            Diagnostic::error(wrong.span, message).help("write a number from 0.1 to 100000"),
+        ]);
+    }
+    let llm = Llm {
+        pace: Pace {
+            first: spec.first_token.as_ref().map_or(FIRST_TOKEN, |time| time.value.get()),
+            gap: Duration::from_secs_f64(1.0 / per_second.map_or(TOKENS_PER_SECOND, |rate| rate.value)),
+            jitter: spec
+                .jitter
+                .as_ref()
+                .map_or(JITTER, |jitter| f64::from(jitter.value.ppm()) / 1e6),
+            seed: context.seed,
+        },
+        token: spec.token.as_ref().map(|token| token.value.clone()),
+        calls: AtomicU64::new(0),
+    };
+    Ok(Router::new().fallback(answer).with_state(Arc::new(llm)))
+}
+
+/// One request.
+struct Call {
+    /// From 0 on.
+    number: u64,
+    arrived: Instant,
+    /// Seconds since 1970.
+    created: i64,
+    request_id: String,
+}
+
+impl Call {
+    /// When the last of so many tokens is due; as the first one, if there is none.
+    fn end(&self, llm: &Llm, tokens: u64) -> Duration {
+        let last = usize::try_from(tokens.saturating_sub(1)).unwrap_or_default();
+        llm.pace.due(self.number).nth(last).unwrap_or_default()
+    }
+
+    /// Waits until a moment, counted from the request's arrival.
+    async fn wait(&self, due: Duration) {
+        tokio::time::sleep_until(self.arrived + due).await;
+    }
+
+    fn requests_left(&self) -> u64 {
+        REQUESTS_LIMIT - 1 - self.number % REQUESTS_LIMIT
+    }
+}
+
+const POSTS: [&str; 5] = [
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+];
+
+async fn answer(State(llm): State<Arc<Llm>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().trim_end_matches('/');
+    if path.is_empty() {
+        return page("A language model", INTRODUCTION, ROWS, parts.headers.get(HOST));
+    }
+    let number = llm.calls.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut call = Call {
+        number,
+        arrived: Instant::now(),
+        created: i64::try_from(now.as_secs()).unwrap_or_default(),
+        request_id: text::identifier(llm.pace.seed, number, "req_", 24),
+    };
+    let is_anthropic = path.starts_with("/v1/messages") || parts.headers.contains_key("anthropic-version");
+    let fail = |status: StatusCode, code: Option<&str>, message: &str| {
+        if is_anthropic {
+            anthropic::fail(&call, status, message)
+        } else {
+            openai::fail(&call, status, code, message)
+        }
+    };
+    if !llm.trusts(&parts.headers) {
+        let message = if is_anthropic {
+            "invalid x-api-key"
+        } else {
+            "Incorrect API key provided."
+        };
+        return fail(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message);
+    }
+    let is_model = path == "/v1/models" || path.starts_with("/v1/models/");
+    if !is_model && !POSTS.contains(&path) {
+        let message = format!("Unknown request URL: {} {path}.", parts.method);
+        return fail(StatusCode::NOT_FOUND, Some("unknown_url"), &message);
+    }
+    let allowed = if is_model { "GET" } else { "POST" };
+    if parts.method != allowed && !(is_model && parts.method == Method::HEAD) {
+        let message = format!("Not allowed to {} on {path}.", parts.method);
+        let mut response = fail(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_supported"), &message);
+        set(response.headers_mut(), "allow", allowed);
+        return response;
+    }
+    match path.strip_prefix("/v1/models") {
+        Some("") if is_anthropic => return anthropic::models(&call),
+        Some("") => return openai::models(&call),
+        Some(id) if is_anthropic => return anthropic::model(&call, id.trim_start_matches('/')),
+        Some(id) => return openai::model(&call, id.trim_start_matches('/')),
+        None => {}
+    }
+    if path.starts_with("/v1/messages") && !parts.headers.contains_key("anthropic-version") {
+        return fail(StatusCode::BAD_REQUEST, None, "anthropic-version: header is required");
+    }
+    let body: Value = match read_body(body, BODY_LIMIT)
+        .await
+        .map(|body| serde_json::from_slice(&body))
+    {
+        Ok(Ok(body @ Value::Object(_))) => body,
+        Ok(_) => {
+            return fail(
+                StatusCode::BAD_REQUEST,
+                None,
+                "The body of the request is not a JSON object.",
+            );
+        }
+        Err(BodyError::TooLarge) => {
+            return fail(StatusCode::PAYLOAD_TOO_LARGE, None, "The body is longer than 16 MiB.");
+        }
+        Err(BodyError::Broken) => return fail(StatusCode::BAD_REQUEST, None, "The body could not be read."),
+    };
+    // The model begins once it has all that it is asked.
+    call.arrived = Instant::now();
+    match path {
+        "/v1/chat/completions" => openai::chat(&llm, call, &body).await,
+        "/v1/responses" => responses::respond(&llm, &call, &body).await,
+        "/v1/embeddings" => embeddings::embed(&llm, &call, &body).await,
+        "/v1/messages" => anthropic::messages(&llm, call, &body).await,
+        _ => anthropic::count_tokens(&call, &body),
+    }
+}
+
+impl Llm {
+    /// Both providers take a Bearer token; Anthropic's keys come in a field of their own.
+    fn trusts(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        let bearer = headers.get(AUTHORIZATION).and_then(|field| field.to_str().ok());
+        let bearer = bearer.and_then(|field| field.strip_prefix("Bearer "));
+        let key = headers.get("x-api-key").and_then(|field| field.to_str().ok());
+        bearer == Some(token) || key == Some(token)
+    }
+}
+
+/// Trouble that a caller asks for, by the model's name.
+#[derive(Debug, PartialEq, Eq)]
+enum Misbehaviour {
+    /// The request is refused with this status.
+    Status(StatusCode),
+    /// The stream holds an error.
+    Stream,
+    /// The stream breaks off.
+    Cut,
+    /// The stream stays open, and nothing more comes.
+    Stall,
+    /// There is no answer.
+    Hang,
+}
+
+impl Misbehaviour {
+    /// Whether there is no answer at all.
+    fn hangs(&self, streamed: bool) -> bool {
+        *self == Self::Hang || *self == Self::Stall && !streamed
+    }
+
+    fn of(model: &str) -> Option<Self> {
+        match model.strip_prefix("error-")? {
+            "stream" => Some(Self::Stream),
+            "cut" => Some(Self::Cut),
+            "stall" => Some(Self::Stall),
+            "hang" => Some(Self::Hang),
+            status => {
+                let status = StatusCode::from_bytes(status.as_bytes()).ok();
+                status
+                    .filter(|status| (400..=599).contains(&status.as_u16()))
+                    .map(Self::Status)
+            }
+        }
+    }
+}
+
+/// The fields by which clients know whether and when to try again.
+fn retry_later(status: StatusCode, headers: &mut HeaderMap) {
+    if matches!(status.as_u16(), 429 | 503 | 529) {
+        set(headers, "retry-after", 1);
+        set(headers, "retry-after-ms", 1000);
+    }
+    let again = matches!(status.as_u16(), 408 | 409 | 429 | 500..);
+    set(headers, "x-should-retry", again);
+}
+
+fn set(headers: &mut HeaderMap, name: &'static str, value: impl Display) {
+    if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+const INTRODUCTION: &str = "A fake that squall serves: a language model behind the APIs of OpenAI (base URL: this server's, \
+    with <code>/v1</code>) and of Anthropic (base URL: this server's). Replies are made up, and come a token at a time. If \
+    the user's last message is <code>echo: TEXT</code> or <code>tokens: NUMBER</code>, so is the reply. Models called \
+    <code>error-429</code>, <code>error-529</code> or any other status refuse; <code>error-stream</code> sends an error \
+    within the stream, <code>error-cut</code> breaks it off, <code>error-stall</code> falls silent in it, <code>error-hang</code> never answers.";
+
+const ROWS: &[Row<'_>] = &[
+    Row {
+        method: "POST",
+        path: "/v1/chat/completions",
+        summary: "OpenAI's chat completions",
+        parameters: "model, messages, stream, stream_options, max_tokens, max_completion_tokens, stop, n, tools, \
+            tool_choice, response_format",
+        example: r#"-d '{"model":"squall-large","stream":true,"messages":[{"role":"user","content":"hello"}]}' /v1/chat/completions"#,
+    },
+    Row {
+        method: "POST",
+        path: "/v1/responses",
+        summary: "OpenAI's responses",
+        parameters: "model, input, instructions, stream, max_output_tokens, tools, tool_choice, text",
+        example: r#"-d '{"model":"squall-large","input":"hello"}' /v1/responses"#,
+    },
+    Row {
+        method: "POST",
+        path: "/v1/embeddings",
+        summary: "OpenAI's embeddings",
+        parameters: "model, input, dimensions, encoding_format",
+        example: r#"-d '{"model":"squall-embedding","input":"hello","dimensions":8}' /v1/embeddings"#,
+    },
+    Row {
+        method: "GET",
+        path: "/v1/models, /v1/models/{id}",
+        summary: "models, or one of them, as OpenAI or (asked with anthropic-version) Anthropic lists them; any other name works, too",
+        parameters: "",
+        example: "/v1/models",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/messages",
+        summary: "Anthropic's messages",
+        parameters: "model, max_tokens, messages, system, stream, stop_sequences, tools, tool_choice",
+        example: r#"-H 'anthropic-version: 2023-06-01' -d '{"model":"squall-large","max_tokens":99,"messages":[{"role":"user","content":"hello"}]}' /v1/messages"#,
+    },
+    Row {
+        method: "POST",
+        path: "/v1/messages/count_tokens",
+        summary: "how many tokens that would cost",
+        parameters: "as above",
+        example: r#"-H 'anthropic-version: 2023-06-01' -d '{"model":"squall-large","messages":[{"role":"user","content":"hello"}]}' /v1/messages/count_tokens"#,
+    },
+];
+
+#[cfg(test)]
+mod tests;

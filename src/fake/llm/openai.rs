@@ -1,0 +1,475 @@
+//! OpenAI's chat completions, embeddings and models, with the shapes of its API reference and of its Python package's types.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::ask::{Ask, Choice, End, Reply, Tool, content};
+use super::pace::{self, Piece};
+use super::text::Tokens;
+use super::{Call, HANG, Llm, MODELS, Misbehaviour, REQUESTS_LIMIT, TOKENS_LIMIT, set, text};
+
+const CREATED: i64 = 1_700_000_000;
+pub(super) const SERVER_ERROR: &str = "The server had an error while processing your request.";
+const FINGERPRINT: &str = "fp_squall";
+/// Choices of one request.
+const MOST_CHOICES: u64 = 16;
+
+/// `POST /v1/chat/completions`
+pub(super) async fn chat(llm: &Llm, call: Call, body: &Value) -> Response {
+    let (ask, choices, usage_wanted) = match read(body) {
+        Ok(read) => read,
+        Err((parameter, message)) => return invalid(&call, parameter, &message),
+    };
+    let misbehaviour = Misbehaviour::of(&ask.model);
+    if let Some(refused) = misbehaviour
+        .as_ref()
+        .and_then(|wanted| refusal(&call, wanted, ask.stream))
+    {
+        return refused;
+    }
+    if misbehaviour.as_ref().is_some_and(|wanted| wanted.hangs(ask.stream)) {
+        tokio::time::sleep(HANG).await;
+        return hung(&call);
+    }
+    let replies: Vec<Reply> = (0..choices).map(|choice| ask.reply(llm.pace.seed, choice)).collect();
+    let usage = usage(&ask, &replies);
+    let longest = replies.iter().map(Reply::count).max().unwrap_or(1);
+    let completion = Completion {
+        id: text::identifier(llm.pace.seed, call.number, "chatcmpl-", 29),
+        created: call.created,
+        model: ask.model.clone(),
+    };
+    if ask.stream {
+        let speech = Speech::new(completion, &replies, usage_wanted.then_some(usage), &call, llm);
+        let error = data(&error("server_error", None, None, SERVER_ERROR));
+        let pieces = pace::disturbed(speech, misbehaviour.as_ref(), 4, error);
+        call.wait(llm.pace.first).await;
+        return events(&call, pace::body(call.arrived, pieces));
+    }
+    call.wait(call.end(llm, longest)).await;
+    let choices: Vec<_> = replies
+        .iter()
+        .enumerate()
+        .map(|(at, reply)| completion.choice(llm, &call, at, reply))
+        .collect();
+    let body = json!({
+        "id": completion.id,
+        "object": "chat.completion",
+        "created": completion.created,
+        "model": completion.model,
+        "choices": choices,
+        "usage": usage,
+        "service_tier": "default",
+        "system_fingerprint": FINGERPRINT,
+    });
+    reply(&call, StatusCode::OK, &body)
+}
+
+/// What all pieces of one completion say.
+struct Completion {
+    id: String,
+    created: i64,
+    model: String,
+}
+
+impl Completion {
+    fn choice(&self, llm: &Llm, call: &Call, at: usize, reply: &Reply) -> Value {
+        let message = match &reply.tool {
+            None => json!({ "role": "assistant", "content": reply.text, "refusal": null, "annotations": [] }),
+            Some(name) => json!({
+                "role": "assistant", "content": null, "refusal": null, "annotations": [],
+                "tool_calls": [{
+                    "id": call_id(llm, call, at),
+                    "type": "function",
+                    "function": { "name": name, "arguments": reply.text },
+                }],
+            }),
+        };
+        json!({ "index": at, "message": message, "logprobs": null, "finish_reason": finish(&reply.end) })
+    }
+
+    fn chunk(&self, choices: &Value, usage: Option<&Value>) -> Bytes {
+        let mut chunk = json!({
+            "id": self.id,
+            "object": "chat.completion.chunk",
+            "created": self.created,
+            "model": self.model,
+            "service_tier": "default",
+            "system_fingerprint": FINGERPRINT,
+            "choices": choices,
+        });
+        if let (Some(usage), Some(chunk)) = (usage, chunk.as_object_mut()) {
+            chunk.insert("usage".to_owned(), usage.clone());
+        }
+        data(&chunk)
+    }
+}
+
+/// The pieces of a stream, each with its time: all choices speak at once, a token each.
+struct Speech {
+    completion: Completion,
+    choices: Vec<Speaking>,
+    /// What the last chunk says, if it is wanted; it is null in all others then.
+    usage: Option<Value>,
+    due: Box<dyn Iterator<Item = Duration> + Send>,
+    ready: VecDeque<Piece>,
+}
+
+/// One choice that is being streamed; its end is taken once it was said.
+struct Speaking {
+    tokens: Tokens,
+    is_call: bool,
+    finish: Option<&'static str>,
+}
+
+impl Speech {
+    fn new(completion: Completion, replies: &[Reply], usage: Option<Value>, call: &Call, llm: &Llm) -> Self {
+        let mut speech = Self {
+            completion,
+            choices: Vec::new(),
+            usage,
+            due: Box::new(llm.pace.due(call.number)),
+            ready: VecDeque::new(),
+        };
+        for (at, reply) in replies.iter().enumerate() {
+            let opening = match &reply.tool {
+                None => json!({ "role": "assistant", "content": "", "refusal": null }),
+                Some(name) => json!({
+                    "role": "assistant", "content": null,
+                    "tool_calls": [{
+                        "index": 0, "id": call_id(llm, call, at), "type": "function",
+                        "function": { "name": name, "arguments": "" },
+                    }],
+                }),
+            };
+            speech.say(llm.pace.first, at, &opening, None);
+            speech.choices.push(Speaking {
+                tokens: reply.tokens(),
+                is_call: reply.tool.is_some(),
+                finish: Some(finish(&reply.end)),
+            });
+        }
+        speech
+    }
+
+    fn say(&mut self, due: Duration, at: usize, delta: &Value, finish: Option<&str>) {
+        let choice = json!([{ "index": at, "delta": delta, "logprobs": null, "finish_reason": finish }]);
+        let usage = self.usage.as_ref().map(|_| &Value::Null);
+        self.ready.push_back((due, Ok(self.completion.chunk(&choice, usage))));
+    }
+
+    /// Another token of each choice; after the last ones the end.
+    fn round(&mut self) {
+        let Some(due) = self.due.next() else { return };
+        for at in 0..self.choices.len() {
+            let Some(choice) = self.choices.get_mut(at).filter(|choice| choice.finish.is_some()) else {
+                continue;
+            };
+            let (token, is_call) = (choice.tokens.next(), choice.is_call);
+            let finish = choice.finish.take_if(|_| choice.tokens.is_empty());
+            if let Some(token) = token {
+                let delta = match is_call {
+                    false => json!({ "content": token }),
+                    true => json!({ "tool_calls": [{ "index": 0, "function": { "arguments": token } }] }),
+                };
+                self.say(due, at, &delta, None);
+            }
+            if finish.is_some() {
+                self.say(due, at, &json!({}), finish);
+            }
+        }
+        if self.choices.iter().all(|choice| choice.finish.is_none()) {
+            if let Some(usage) = &self.usage {
+                let chunk = self.completion.chunk(&json!([]), Some(usage));
+                self.ready.push_back((due, Ok(chunk)));
+            }
+            self.ready.push_back((due, Ok(Bytes::from_static(b"data: [DONE]\n\n"))));
+            self.choices.clear();
+        }
+    }
+}
+
+impl Iterator for Speech {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        if self.ready.is_empty() && !self.choices.is_empty() {
+            self.round();
+        }
+        self.ready.pop_front()
+    }
+}
+
+fn data(value: &Value) -> Bytes {
+    format!("data: {value}\n\n").into()
+}
+
+fn call_id(llm: &Llm, call: &Call, choice: usize) -> String {
+    text::identifier(llm.pace.seed.wrapping_add(choice as u64), call.number, "call_", 24)
+}
+
+fn finish(end: &End) -> &'static str {
+    match end {
+        End::Natural | End::Stopped(_) => "stop",
+        End::Length => "length",
+        End::Tool => "tool_calls",
+    }
+}
+
+fn usage(ask: &Ask, replies: &[Reply]) -> Value {
+    let completion: u64 = replies.iter().map(Reply::count).sum();
+    json!({
+        "prompt_tokens": ask.prompt_tokens,
+        "completion_tokens": completion,
+        "total_tokens": ask.prompt_tokens + completion,
+        "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
+        "completion_tokens_details": {
+            "reasoning_tokens": 0, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0,
+        },
+    })
+}
+
+/// What is wrong with a request: the parameter, if it is about one, and the message.
+pub(super) type Wrong = (Option<&'static str>, String);
+
+fn read(body: &Value) -> Result<(Ask, u64, bool), Wrong> {
+    let wrong = |parameter, message: &str| (Some(parameter), message.to_owned());
+    let Some(messages) = body.get("messages").and_then(Value::as_array) else {
+        return Err(wrong("messages", "Missing required parameter: 'messages'."));
+    };
+    if messages.is_empty() {
+        return Err(wrong(
+            "messages",
+            "Invalid 'messages': empty array. Expected an array with minimum length 1.",
+        ));
+    }
+    let mut ask = Ask {
+        model: model_name(body)?,
+        ..Ask::default()
+    };
+    for message in messages {
+        let role = message.get("role").and_then(Value::as_str).unwrap_or_default();
+        if !["system", "developer", "user", "assistant", "tool", "function"].contains(&role) {
+            let known = "'system', 'assistant', 'user', 'function', 'tool', and 'developer'";
+            return Err((
+                Some("messages"),
+                format!("Invalid value: '{role}'. Supported values are: {known}."),
+            ));
+        }
+        ask.add(role, &content(message.get("content")));
+    }
+    ask.most = limit(body, &["max_completion_tokens", "max_tokens"])?;
+    ask.stops = match body.get("stop") {
+        Some(Value::String(stop)) => vec![stop.clone()],
+        Some(Value::Array(stops)) => stops.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    let temperature = body.get("temperature").and_then(Value::as_f64);
+    if temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
+        return Err(wrong(
+            "temperature",
+            "Invalid 'temperature': expected a value between 0 and 2.",
+        ));
+    }
+    let choices = body.get("n").filter(|n| !n.is_null()).map_or(Some(1), Value::as_u64);
+    let Some(choices) = choices.filter(|n| (1..=MOST_CHOICES).contains(n)) else {
+        return Err(wrong("n", "Invalid 'n': expected an integer between 1 and 16."));
+    };
+    ask.add_tools(tools(body));
+    ask.choice = choice(body);
+    ask.json = json_wanted(body.get("response_format"), "/json_schema/schema");
+    ask.stream = body.get("stream").and_then(Value::as_bool).unwrap_or_default();
+    let usage = body
+        .pointer("/stream_options/include_usage")
+        .and_then(Value::as_bool)
+        .unwrap_or_default();
+    Ok((ask, choices, usage))
+}
+
+fn tools(body: &Value) -> Vec<Tool> {
+    let tools = body.get("tools").and_then(Value::as_array);
+    let functions = tools.into_iter().flatten().filter_map(|tool| tool.get("function"));
+    functions.filter_map(Tool::read).collect()
+}
+
+/// # Errors
+/// There is none.
+pub(super) fn model_name(body: &Value) -> Result<String, Wrong> {
+    match body.get("model").and_then(Value::as_str) {
+        Some(model) if !model.is_empty() => Ok(model.to_owned()),
+        _ => Err((None, "you must provide a model parameter".to_owned())),
+    }
+}
+
+/// The first of these limits that is given.
+pub(super) fn limit(body: &Value, names: &[&'static str]) -> Result<Option<u64>, Wrong> {
+    let mut given = names.iter().filter_map(|name| Some((*name, body.get(*name)?)));
+    let Some((name, limit)) = given.find(|(_, limit)| !limit.is_null()) else {
+        return Ok(None);
+    };
+    match limit.as_u64() {
+        Some(limit) if limit > 0 => Ok(Some(limit)),
+        _ => Err((
+            Some(name),
+            format!("Invalid '{name}': integer below minimum value. Expected a value >= 1, but got {limit} instead."),
+        )),
+    }
+}
+
+fn choice(body: &Value) -> Choice {
+    match body.get("tool_choice") {
+        Some(Value::String(word)) if word == "none" => Choice::Never,
+        Some(Value::String(word)) if word == "required" => Choice::Required,
+        Some(named) => match named.pointer("/function/name").and_then(Value::as_str) {
+            Some(name) => Choice::Named(name.to_owned()),
+            None => Choice::Auto,
+        },
+        None => Choice::Auto,
+    }
+}
+
+/// The schema of a reply that has to be JSON, which stands at `pointer` in the format.
+pub(super) fn json_wanted(format: Option<&Value>, pointer: &str) -> Option<Value> {
+    let format = format?;
+    match format.get("type").and_then(Value::as_str) {
+        Some("json_object") => Some(json!({ "type": "object", "properties": { "answer": { "type": "string" } } })),
+        Some("json_schema") => format.pointer(pointer).cloned(),
+        _ => None,
+    }
+}
+
+/// `GET /v1/models`
+pub(super) fn models(call: &Call) -> Response {
+    let data: Vec<_> = MODELS.iter().map(|id| model_object(id)).collect();
+    reply(call, StatusCode::OK, &json!({ "object": "list", "data": data }))
+}
+
+/// `GET /v1/models/{id}`
+pub(super) fn model(call: &Call, id: &str) -> Response {
+    if MODELS.contains(&id) {
+        return reply(call, StatusCode::OK, &model_object(id));
+    }
+    let message = format!("The model '{id}' does not exist");
+    let error = error(
+        "invalid_request_error",
+        Some("model"),
+        Some("model_not_found"),
+        &message,
+    );
+    reply(call, StatusCode::NOT_FOUND, &error)
+}
+
+fn model_object(id: &str) -> Value {
+    json!({ "id": id, "object": "model", "created": CREATED, "owned_by": "squall" })
+}
+
+/// The error that a caller asked for by the model's name; `None` where it is about something that comes later.
+pub(super) fn refusal(call: &Call, wanted: &Misbehaviour, streamed: bool) -> Option<Response> {
+    let status = match wanted {
+        Misbehaviour::Status(status) => *status,
+        Misbehaviour::Stream | Misbehaviour::Cut if !streamed => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => return None,
+    };
+    let (kind, code, message) = match status.as_u16() {
+        400 => (
+            "invalid_request_error",
+            None,
+            "The fake was told to refuse this request.",
+        ),
+        401 => (
+            "invalid_request_error",
+            Some("invalid_api_key"),
+            "Incorrect API key provided.",
+        ),
+        403 => (
+            "invalid_request_error",
+            Some("unsupported_country_region_territory"),
+            "Access is not allowed.",
+        ),
+        404 => (
+            "invalid_request_error",
+            Some("model_not_found"),
+            "The model does not exist or you do not have access to it.",
+        ),
+        429 => (
+            "requests",
+            Some("rate_limit_exceeded"),
+            "Rate limit reached for requests. Please try again in 1s.",
+        ),
+        503 => (
+            "server_error",
+            None,
+            "The engine is currently overloaded, please try again later.",
+        ),
+        _ => (
+            "server_error",
+            None,
+            "The server had an error while processing your request.",
+        ),
+    };
+    let mut response = reply(call, status, &error(kind, None, code, message));
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        set(response.headers_mut(), "x-ratelimit-remaining-requests", 0);
+    }
+    super::retry_later(status, response.headers_mut());
+    Some(response)
+}
+
+/// What a client that does not leave gets in the end.
+pub(super) fn hung(call: &Call) -> Response {
+    refusal(call, &Misbehaviour::Status(StatusCode::GATEWAY_TIMEOUT), false).unwrap_or_default()
+}
+
+/// 400 with the parameter that is wrong.
+pub(super) fn invalid(call: &Call, parameter: Option<&str>, message: &str) -> Response {
+    reply(
+        call,
+        StatusCode::BAD_REQUEST,
+        &error("invalid_request_error", parameter, None, message),
+    )
+}
+
+/// Any other error.
+pub(super) fn fail(call: &Call, status: StatusCode, code: Option<&str>, message: &str) -> Response {
+    reply(call, status, &error("invalid_request_error", None, code, message))
+}
+
+fn error(kind: &str, parameter: Option<&str>, code: Option<&str>, message: &str) -> Value {
+    json!({ "error": { "message": message, "type": kind, "param": parameter, "code": code } })
+}
+
+pub(super) fn reply<T: Serialize + ?Sized>(call: &Call, status: StatusCode, body: &T) -> Response {
+    let mut response = crate::fake::json(status, body);
+    mark(call, response.headers_mut());
+    response
+}
+
+pub(super) fn events(call: &Call, body: Body) -> Response {
+    let kind = [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    let mut response = (kind, body).into_response();
+    mark(call, response.headers_mut());
+    response
+}
+
+/// The fields that clients look at.
+fn mark(call: &Call, headers: &mut HeaderMap) {
+    set(headers, "x-request-id", &call.request_id);
+    set(headers, "openai-version", "2020-10-01");
+    set(headers, "openai-organization", "squall");
+    set(headers, "x-ratelimit-limit-requests", REQUESTS_LIMIT);
+    set(headers, "x-ratelimit-remaining-requests", call.requests_left());
+    set(headers, "x-ratelimit-reset-requests", "1s");
+    set(headers, "x-ratelimit-limit-tokens", TOKENS_LIMIT);
+    set(headers, "x-ratelimit-remaining-tokens", TOKENS_LIMIT / 2);
+    set(headers, "x-ratelimit-reset-tokens", "6ms");
+}

@@ -1,0 +1,78 @@
+//! The page at `/` that documents a fake: what it serves, with a line to try for each. It needs no network.
+
+use std::fmt::Write as _;
+
+use axum::response::{Html, IntoResponse, Response};
+use http::HeaderValue;
+
+/// One route of a fake, or a family of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    /// `GET`, or what stands for several methods.
+    pub(super) method: &'a str,
+    /// The path, with its parameters in braces.
+    pub(super) path: &'a str,
+    /// What it does, in a few words.
+    pub(super) summary: &'a str,
+    /// What its parameters are, in words.
+    pub(super) parameters: &'a str,
+    /// Path and query of a call to try, after the options that curl needs: `-X DELETE /todo/1`, `-d '{}' /todo`.
+    pub(super) example: &'a str,
+}
+
+/// A page with a title, an introduction (which is HTML) and the rows. `host` is the Host field of the request, so that
+/// the lines to try reach this server as the client reached it.
+pub(super) fn page(title: &str, introduction: &str, rows: &[Row<'_>], host: Option<&HeaderValue>) -> Response {
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let mut table = String::new();
+    for row in rows {
+        let _infallible = writeln!(
+            table,
+            "<tr><td>{}<td><code>{}</code><td>{}<td>{}<td><code>{}</code>",
+            escape(row.method),
+            escape(row.path),
+            escape(row.summary),
+            escape(row.parameters),
+            escape(&curl(row.example, host)),
+        );
+    }
+    let page = include_str!("page.html")
+        .replace("{{ title }}", &escape(title))
+        .replace("{{ introduction }}", introduction)
+        .replace("{{ rows }}", &table);
+    Html(page).into_response()
+}
+
+fn curl(example: &str, host: &str) -> String {
+    // In single quotes a shell expands nothing; a quote itself is not part of a host.
+    let host = host.replace('\'', "");
+    let (options, target) = example.rsplit_once(' ').unwrap_or(("", example));
+    let space = if options.is_empty() { "" } else { " " };
+    format!("curl {options}{space}'http://{host}{target}'")
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_can_write_neither_markup_nor_shell() {
+        let line = escape(&curl("/api", "<b>'$(x)"));
+        assert_eq!(line, "curl 'http://&lt;b&gt;$(x)/api'");
+    }
+
+    #[test]
+    fn options_stand_before_the_target() {
+        assert_eq!(
+            curl("-d '{\"a\":1}' /x?y=1", "h"),
+            "curl -d '{\"a\":1}' 'http://h/x?y=1'"
+        );
+    }
+}

@@ -1,0 +1,293 @@
+//! `sonarqube`: the part of SonarQube 7's web API that people pull issues with, above all `api/issues/search`.
+//!
+//! Parameters, messages and shapes are SonarQube's (its `SearchAction`, and what it answers): filters, facets, sorting, pages
+//! of up to 500, and never more than 10,000 results of one search, so that who wants all has to slice. Issues, projects and
+//! people come from the seed ([`world`]); with the same seed they are the same, whatever is asked first. Each severity has a
+//! fifth of the issues. Their dates end in May 2019, which is also the present of `createdInLast`.
+//!
+//! With the setting `token` callers must show it, as Basic `TOKEN:` or as Bearer; without it nobody has to.
+
+mod components;
+mod dates;
+mod facet;
+mod issue;
+mod parameters;
+mod query;
+mod render;
+mod rules;
+mod search;
+mod world;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use bytes::Bytes;
+use http::header::{ALLOW, AUTHORIZATION, HOST};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use self::parameters::Parameters;
+use self::query::Query;
+use self::world::World;
+use super::page::{Row, page};
+use super::spec::FakeSpec;
+use super::{Context, json, json_text, read_body};
+use crate::config::report::Diagnostic;
+
+const DEFAULT_PROJECTS: u32 = 12;
+const MOST_PROJECTS: u32 = 1000;
+const DEFAULT_ISSUES: u32 = 25_000;
+const MOST_ISSUES: u32 = 10_000_000;
+
+const ORGANIZATION: &str = "default-organization";
+/// One of the last of those that this fake is like.
+const VERSION: &str = "7.7.0.23042";
+
+/// The longest form that is read, in bytes.
+const FORM_LIMIT: usize = 64 * 1024;
+/// Searches that run at once; the others wait. A search takes one thread.
+const SEARCHES: usize = 8;
+
+/// One running fake.
+#[derive(Debug)]
+struct SonarQube {
+    world: Arc<World>,
+    token: Option<String>,
+    searches: Arc<Semaphore>,
+}
+
+/// # Errors
+/// A number is out of its range.
+pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, Vec<Diagnostic>> {
+    let mut mistakes = Vec::new();
+    if let Some(projects) = spec
+        .projects
+        .as_ref()
+        .filter(|one| !(1..=MOST_PROJECTS).contains(&one.value))
+    {
+        let message = format!("{} projects are not possible", projects.value);
+        mistakes.push(Diagnostic::error(projects.span, message).help("write a number from 1 to 1000"));
+    }
+    if let Some(issues) = spec.issues.as_ref().filter(|one| one.value > MOST_ISSUES) {
+        let message = format!("{} issues are not possible", issues.value);
+        mistakes.push(Diagnostic::error(issues.span, message).help("write a number from 0 to 10000000"));
+    }
+    if let Some(token) = spec.token.as_ref().filter(|token| token.value.is_empty()) {
+        let help = "leave it out if callers need none";
+        mistakes.push(Diagnostic::error(token.span, "the token is empty").help(help));
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let projects = spec.projects.as_ref().map_or(DEFAULT_PROJECTS, |one| one.value);
+    let issues = spec.issues.as_ref().map_or(DEFAULT_ISSUES, |one| one.value);
+    let fake = SonarQube {
+        world: Arc::new(World::new(context.seed, projects, issues)),
+        token: spec.token.as_ref().map(|token| token.value.clone()),
+        searches: Arc::new(Semaphore::new(SEARCHES)),
+    };
+    Ok(Router::new().fallback(answer).with_state(Arc::new(fake)))
+}
+
+/// Web services take GET, and POST with a form, alike.
+async fn answer(State(fake): State<Arc<SonarQube>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().trim_end_matches('/');
+    if path.is_empty() {
+        return page("SonarQube", INTRODUCTION, ROWS, parts.headers.get(HOST));
+    }
+    let mut form = Bytes::new();
+    if parts.method == Method::POST {
+        match read_body(body, FORM_LIMIT).await {
+            Ok(body) => form = body,
+            Err(_) => return refuse("The form can't be read, or is longer than 64 KiB"),
+        }
+    } else if parts.method != Method::GET && parts.method != Method::HEAD {
+        let message = format!("HTTP method {} is not allowed", parts.method);
+        let mut response = json(StatusCode::METHOD_NOT_ALLOWED, &render::errors(&message));
+        let allowed = HeaderValue::from_static("GET, HEAD, POST");
+        response.headers_mut().insert(ALLOW, allowed);
+        return response;
+    }
+    let parameters = Parameters::read(&[parts.uri.query().unwrap_or_default().as_bytes(), &form]);
+    let shown = Shown::of(&parts.headers);
+    match path {
+        // Nobody needs to be known for these.
+        "/api/authentication/validate" => json(StatusCode::OK, &json!({ "valid": fake.trusts(&shown) })),
+        "/api/system/status" => {
+            let status = json!({ "id": "20190531180000", "version": VERSION, "status": "UP" });
+            json(StatusCode::OK, &status)
+        }
+        "/api/server/version" => VERSION.into_response(),
+        _ if fake.trusts(&shown) => fake.serve(path, &parts, &parameters).await,
+        _ => match shown {
+            Shown::Nothing => json(StatusCode::UNAUTHORIZED, &render::errors("Authentication is required")),
+            Shown::Token(_) => StatusCode::UNAUTHORIZED.into_response(),
+        },
+    }
+}
+
+impl SonarQube {
+    fn trusts(&self, shown: &Shown) -> bool {
+        match (&self.token, shown) {
+            (None, _) => true,
+            (Some(token), Shown::Token(shown)) => token == shown,
+            (Some(_), Shown::Nothing) => false,
+        }
+    }
+
+    async fn serve(&self, path: &str, parts: &Parts, parameters: &Parameters) -> Response {
+        match path {
+            "/api/issues/search" => self.search(parameters).await,
+            "/api/components/search" | "/api/projects/search" => self.projects(parameters),
+            "/api/issues/tags" => tags(parameters),
+            "/api/languages/list" => json(StatusCode::OK, &json!({ "languages": render::languages() })),
+            _ => {
+                let message = format!("Unknown url : {}", parts.uri.path());
+                json(StatusCode::NOT_FOUND, &render::errors(&message))
+            }
+        }
+    }
+
+    async fn search(&self, parameters: &Parameters) -> Response {
+        let query = match Query::read(parameters, &self.world) {
+            Ok(query) => query,
+            Err(message) => return refuse(&message),
+        };
+        let Ok(turn) = Arc::clone(&self.searches).acquire_owned().await else {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        };
+        let world = Arc::clone(&self.world);
+        // Milliseconds of work, which would hold others up. It goes on when the client leaves, and so does its turn.
+        let searching = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let found = search::search(&world, &query);
+            render::search(&world, &query, &found)
+        });
+        match searching.await {
+            Ok(Ok(text)) => json_text(StatusCode::OK, text),
+            _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+
+    fn projects(&self, parameters: &Parameters) -> Response {
+        let page = match parameters.page() {
+            Ok(page) => page,
+            Err(message) => return refuse(&message),
+        };
+        let wanted = parameters.get("q").unwrap_or_default().to_lowercase();
+        let keys = parameters.list("projects");
+        let qualifiers = parameters.list("qualifiers");
+        let found: Vec<_> = self
+            .world
+            .projects
+            .iter()
+            .filter(|project| project.name.to_lowercase().contains(&wanted) || project.key.contains(&wanted))
+            .filter(|project| keys.is_empty() || keys.contains(&project.key.as_str()))
+            .filter(|_| qualifiers.is_empty() || qualifiers.contains(&"TRK"))
+            .collect();
+        let shown = found.iter().skip(page.offset()).take(page.size);
+        let shown: Vec<Value> = shown.map(|project| render::listed_project(project)).collect();
+        let paging = render::paging(page, found.len() as u64);
+        json(StatusCode::OK, &json!({ "paging": paging, "components": shown }))
+    }
+}
+
+/// Those that contain `q`: all of them, where SonarQube shows ten unless asked for more.
+fn tags(parameters: &Parameters) -> Response {
+    let wanted = parameters.get("q").unwrap_or_default();
+    let tags: Vec<_> = rules::TAGS.iter().filter(|tag| tag.contains(wanted)).collect();
+    json(StatusCode::OK, &json!({ "tags": tags }))
+}
+
+fn refuse(message: &str) -> Response {
+    json(StatusCode::BAD_REQUEST, &render::errors(message))
+}
+
+/// What a caller shows of itself.
+enum Shown {
+    Nothing,
+    /// The token; or something that can't be one.
+    Token(String),
+}
+
+impl Shown {
+    /// Basic (RFC 7617) with the token as the name and an empty password, or Bearer (RFC 6750).
+    fn of(headers: &HeaderMap) -> Self {
+        let Some(field) = headers.get(AUTHORIZATION) else {
+            return Self::Nothing;
+        };
+        let text = field.to_str().unwrap_or_default();
+        let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let token = if scheme.eq_ignore_ascii_case("basic") {
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(rest.trim())
+                .unwrap_or_default();
+            let pair = String::from_utf8(bytes).unwrap_or_default();
+            pair.strip_suffix(':').map(str::to_owned)
+        } else if scheme.eq_ignore_ascii_case("bearer") {
+            Some(rest.trim().to_owned())
+        } else {
+            None
+        };
+        Self::Token(token.unwrap_or_default())
+    }
+}
+
+const INTRODUCTION: &str = "A fake that squall serves: SonarQube 7's issues, by default 25,000 of 12 projects, all made from \
+    the seed. A page has 500 issues at most and a search 10,000, so a pull of all is sliced: each severity has a fifth.";
+
+const ROWS: &[Row<'_>] = &[
+    Row {
+        method: "GET, POST",
+        path: "/api/issues/search",
+        summary: "issues, filtered, sorted, counted, a page at a time",
+        parameters: "p, ps, s, asc, facets, facetMode, additionalFields, componentKeys, severities, statuses, resolutions, \
+            resolved, types, rules, tags, issues, assignees, assigned, authors, languages, createdAfter, createdBefore, \
+            createdAt, createdInLast, branch, pullRequest",
+        example: "/api/issues/search?severities=MAJOR&ps=500&p=2&facets=types",
+    },
+    Row {
+        method: "GET, POST",
+        path: "/api/projects/search",
+        summary: "projects; also at /api/components/search",
+        parameters: "p, ps, q, projects",
+        example: "/api/projects/search?q=red",
+    },
+    Row {
+        method: "GET",
+        path: "/api/issues/tags",
+        summary: "the tags that issues have",
+        parameters: "q",
+        example: "/api/issues/tags",
+    },
+    Row {
+        method: "GET",
+        path: "/api/languages/list",
+        summary: "the languages that code is written in",
+        parameters: "",
+        example: "/api/languages/list",
+    },
+    Row {
+        method: "GET",
+        path: "/api/authentication/validate",
+        summary: "whether the caller is trusted",
+        parameters: "",
+        example: "-u TOKEN: /api/authentication/validate",
+    },
+    Row {
+        method: "GET",
+        path: "/api/system/status",
+        summary: "that it is up; the version alone is at /api/server/version",
+        parameters: "",
+        example: "/api/system/status",
+    },
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! Answers as JSON. Fields that an issue does not have are left out.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::ORGANIZATION;
+use super::dates::date_time;
+use super::issue::Issue;
+use super::parameters::Page;
+use super::query::Query;
+use super::rules::{LANGUAGES, RESOLUTIONS, RULES, SEVERITIES, STATUSES, TAGS, TYPES};
+use super::search::Found;
+use super::world::{Project, World, file_uuid};
+
+/// SonarQube's working day.
+const MINUTES_OF_A_DAY: u64 = 8 * 60;
+
+/// The answer to a search, as text.
+///
+/// # Errors
+/// Never in practice: nothing here is refused by JSON.
+pub(super) fn search(world: &World, query: &Query, found: &Found) -> serde_json::Result<Vec<u8>> {
+    let issues: Vec<_> = found
+        .page
+        .iter()
+        .map(|index| issue(world.issue(*index), query))
+        .collect();
+    let facets = found.facets.iter().map(|(facet, values)| {
+        let values: Vec<_> = values
+            .iter()
+            .map(|(value, count)| json!({ "val": value, "count": count }))
+            .collect();
+        json!({ "property": facet.property(), "values": values })
+    });
+    serde_json::to_vec(&SearchAnswer {
+        total: found.total,
+        p: query.page.number,
+        ps: query.page.size,
+        paging: paging(query.page, found.total),
+        effort_total: found.effort,
+        debt_total: found.effort,
+        issues,
+        components: components(world, found),
+        rules: query.wants("rules").then(|| rules(world, found)),
+        users: query.wants("users").then(|| users(world, found)),
+        languages: query.wants("languages").then(languages),
+        facets: facets.collect(),
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SearchAnswer<'a> {
+    total: u64,
+    p: usize,
+    ps: usize,
+    paging: Value,
+    effort_total: u64,
+    debt_total: u64,
+    issues: Vec<IssueAnswer<'a>>,
+    components: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    languages: Option<Vec<Value>>,
+    facets: Vec<Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IssueAnswer<'a> {
+    key: String,
+    rule: &'static str,
+    severity: &'static str,
+    component: String,
+    project: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_range: Option<TextRange>,
+    flows: Vec<Value>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolution: Option<&'static str>,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    debt: Option<String>,
+    author: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assignee: Option<&'a str>,
+    tags: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transitions: Option<[&'static str; 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actions: Option<[&'static str; 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comments: Option<[&'static str; 0]>,
+    creation_date: String,
+    update_date: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    close_date: Option<String>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    organization: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TextRange {
+    start_line: u32,
+    end_line: u32,
+    start_offset: u32,
+    end_offset: u32,
+}
+
+impl TextRange {
+    fn new(line: u32, (start_offset, end_offset): (u32, u32)) -> Self {
+        Self {
+            start_line: line,
+            end_line: line,
+            start_offset,
+            end_offset,
+        }
+    }
+}
+
+fn issue<'a>(issue: Issue<'a>, query: &Query) -> IssueAnswer<'a> {
+    let (rule, world, line) = (issue.rule(), issue.world(), issue.line());
+    let component = component_key(issue);
+    let effort = (issue.effort() > 0).then(|| duration(u64::from(issue.effort())));
+    let flows = issue.other_line().map(|line| {
+        let range = TextRange::new(line, issue.columns());
+        json!({ "locations": [{ "component": component, "textRange": range, "msg": "And here." }] })
+    });
+    let assignee = issue.assignee().and_then(|assignee| world.authors.get(assignee));
+    IssueAnswer {
+        key: issue.key(),
+        rule: rule.key,
+        severity: at(SEVERITIES, issue.severity()),
+        project: issue.project().map(|project| project.key.as_str()).unwrap_or_default(),
+        line,
+        hash: line.map(|_| issue.hash()),
+        text_range: line.map(|line| TextRange::new(line, issue.columns())),
+        flows: flows.into_iter().collect(),
+        resolution: issue.resolution().map(|resolution| at(RESOLUTIONS, resolution)),
+        status: at(STATUSES, issue.status()),
+        message: issue.message(),
+        debt: effort.clone(),
+        effort,
+        assignee: assignee.map(|person| person.login.as_str()),
+        author: world
+            .authors
+            .get(issue.author())
+            .map(|person| person.email.as_str())
+            .unwrap_or_default(),
+        tags: rule.tags.iter().map(|tag| at(TAGS, usize::from(*tag))).collect(),
+        transitions: query.wants("transitions").then_some([]),
+        actions: query.wants("actions").then_some([]),
+        comments: query.wants("comments").then_some([]),
+        creation_date: date_time(issue.created()),
+        update_date: date_time(issue.updated()),
+        close_date: issue.closed().map(date_time),
+        kind: at(TYPES, usize::from(rule.kind)),
+        organization: ORGANIZATION,
+        component,
+    }
+}
+
+fn component_key(issue: Issue<'_>) -> String {
+    let project = issue.project().map(|project| project.key.as_str()).unwrap_or_default();
+    format!("{project}:{}", issue.path())
+}
+
+fn at(list: &'static [&'static str], place: usize) -> &'static str {
+    list.get(place).copied().unwrap_or_default()
+}
+
+/// `2h1min`; a day has eight hours.
+fn duration(minutes: u64) -> String {
+    let (days, rest) = (minutes / MINUTES_OF_A_DAY, minutes % MINUTES_OF_A_DAY);
+    [(days, "d"), (rest / 60, "h"), (rest % 60, "min")]
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, unit)| format!("{number}{unit}"))
+        .collect()
+}
+
+/// Where in a list an answer is.
+pub(super) fn paging(page: Page, total: u64) -> Value {
+    json!({ "pageIndex": page.number, "pageSize": page.size, "total": total })
+}
+
+/// The files of the page's issues, and then their projects, each once.
+fn components(world: &World, found: &Found) -> Vec<Value> {
+    let places = found.page.iter().map(|index| {
+        let issue = world.issue(*index);
+        (issue.project_index(), issue.file())
+    });
+    let mut places: Vec<_> = places.collect();
+    places.sort_unstable();
+    places.dedup();
+    let mut all: Vec<_> = places
+        .iter()
+        .filter_map(|(at, file)| {
+            let project = world.projects.get(*at)?;
+            let path = project.files.get(*file)?;
+            Some(json!({
+                "organization": ORGANIZATION,
+                "key": format!("{}:{path}", project.key),
+                "uuid": file_uuid(world.seed, *at, *file),
+                "enabled": true,
+                "qualifier": "FIL",
+                "name": path.rsplit('/').next(),
+                "longName": path,
+                "path": path,
+            }))
+        })
+        .collect();
+    places.dedup_by_key(|(project, _)| *project);
+    all.extend(places.iter().filter_map(|(at, _)| world.projects.get(*at)).map(project));
+    all
+}
+
+/// A project among components.
+fn project(project: &Project) -> Value {
+    json!({
+        "organization": ORGANIZATION,
+        "key": project.key,
+        "uuid": project.uuid,
+        "enabled": true,
+        "qualifier": "TRK",
+        "name": project.name,
+        "longName": project.name,
+    })
+}
+
+/// A project in a list of projects.
+pub(super) fn listed_project(project: &Project) -> Value {
+    json!({
+        "organization": ORGANIZATION,
+        "id": project.uuid,
+        "key": project.key,
+        "name": project.name,
+        "qualifier": "TRK",
+        "project": project.key,
+        "visibility": "public",
+    })
+}
+
+fn rules(world: &World, found: &Found) -> Vec<Value> {
+    let mut used: Vec<_> = found
+        .page
+        .iter()
+        .map(|index| world.issue(*index).rule_index())
+        .collect();
+    used.sort_unstable();
+    used.dedup();
+    used.iter()
+        .filter_map(|at| RULES.get(*at))
+        .map(|rule| {
+            let language = LANGUAGES.get(usize::from(rule.language));
+            json!({
+                "key": rule.key,
+                "name": rule.name,
+                "lang": language.map(|language| language.key),
+                "status": "READY",
+                "langName": language.map(|language| language.name),
+            })
+        })
+        .collect()
+}
+
+fn users(world: &World, found: &Found) -> Vec<Value> {
+    let mut used: Vec<_> = found
+        .page
+        .iter()
+        .filter_map(|index| world.issue(*index).assignee())
+        .collect();
+    used.sort_unstable();
+    used.dedup();
+    used.iter()
+        .filter_map(|at| world.authors.get(*at))
+        .map(|person| json!({ "login": person.login, "name": person.name, "active": true }))
+        .collect()
+}
+
+/// All languages.
+pub(super) fn languages() -> Vec<Value> {
+    let one = |language: &super::rules::Language| json!({ "key": language.key, "name": language.name });
+    let mut all: Vec<_> = LANGUAGES.iter().map(one).collect();
+    all.sort_by_key(|language| language.get("key").map(Value::to_string));
+    all
+}
+
+/// `{"errors":[{"msg":"…"}]}`
+pub(super) fn errors(message: &str) -> Value {
+    let mut error = Map::new();
+    error.insert("msg".to_owned(), message.into());
+    json!({ "errors": [error] })
+}

@@ -1,0 +1,272 @@
+//! The coding rules that generated issues break, and the other fixed lists of the API.
+
+/// From the least to the worst, as the API lists them.
+pub(super) const SEVERITIES: &[&str] = &["INFO", "MINOR", "MAJOR", "CRITICAL", "BLOCKER"];
+pub(super) const STATUSES: &[&str] = &["OPEN", "CONFIRMED", "REOPENED", "RESOLVED", "CLOSED"];
+/// What [`STATUSES`] from `RESOLVED` on may go with.
+pub(super) const RESOLUTIONS: &[&str] = &["FALSE-POSITIVE", "WONTFIX", "FIXED", "REMOVED"];
+pub(super) const TYPES: &[&str] = &["CODE_SMELL", "BUG", "VULNERABILITY", "SECURITY_HOTSPOT"];
+
+/// A language: its key, its name, where its files are and how their names end. In the order of the folders.
+pub(super) struct Language {
+    pub(super) key: &'static str,
+    pub(super) name: &'static str,
+    pub(super) folder: &'static str,
+    pub(super) ending: &'static str,
+}
+
+pub(super) const LANGUAGES: &[Language] = &[
+    Language {
+        key: "java",
+        name: "Java",
+        folder: "src/main/java",
+        ending: "java",
+    },
+    Language {
+        key: "js",
+        name: "JavaScript",
+        folder: "src/main/js",
+        ending: "js",
+    },
+    Language {
+        key: "py",
+        name: "Python",
+        folder: "src/main/python",
+        ending: "py",
+    },
+];
+
+pub(super) const TAGS: &[&str] = &[
+    "bad-practice",
+    "brain-overload",
+    "cert",
+    "clumsy",
+    "convention",
+    "cwe",
+    "design",
+    "error-handling",
+    "leak",
+    "multi-threading",
+    "owasp-a3",
+    "performance",
+    "suspicious",
+    "unused",
+];
+
+/// A coding rule.
+#[derive(Clone, Copy)]
+pub(super) struct Rule {
+    pub(super) key: &'static str,
+    pub(super) name: &'static str,
+    /// Its place in [`LANGUAGES`].
+    pub(super) language: u8,
+    /// Its place in [`TYPES`].
+    pub(super) kind: u8,
+    /// Their places in [`TAGS`].
+    pub(super) tags: &'static [u8],
+    /// What its issues say; `{}` is a name in the code.
+    pub(super) message: &'static str,
+    /// The least effort to mend it, in minutes; 0 if that is not known.
+    pub(super) effort: u16,
+}
+
+const fn rule(
+    key: &'static str,
+    name: &'static str,
+    (language, kind): (u8, u8),
+    tags: &'static [u8],
+    message: &'static str,
+    effort: u16,
+) -> Rule {
+    Rule {
+        key,
+        name,
+        language,
+        kind,
+        tags,
+        message,
+        effort,
+    }
+}
+
+/// The first of [`RULES`].
+pub(super) const FIRST_RULE: &Rule = &rule(
+    "squid:S1192",
+    "Repeated strings should be constants",
+    (0, 0),
+    &[6],
+    "Make a constant of \"{}\", which is repeated here.",
+    8,
+);
+
+pub(super) const RULES: &[Rule] = &[
+    *FIRST_RULE,
+    rule(
+        "squid:S3776",
+        "Methods should be easy to follow",
+        (0, 0),
+        &[1],
+        "Split `{}`: it is too hard to follow.",
+        21,
+    ),
+    rule(
+        "squid:S1068",
+        "Unused private fields should go",
+        (0, 0),
+        &[13],
+        "Remove the private field `{}`, which nothing uses.",
+        5,
+    ),
+    rule(
+        "squid:S00100",
+        "Methods should be named as agreed",
+        (0, 0),
+        &[4],
+        "Rename `{}` as the convention has it.",
+        5,
+    ),
+    rule(
+        "squid:S2095",
+        "Resources should be closed",
+        (0, 1),
+        &[2, 5, 8],
+        "Close `{}` also when something fails.",
+        5,
+    ),
+    rule(
+        "squid:S2259",
+        "Nothing should be read through null",
+        (0, 1),
+        &[2, 5],
+        "`{}` may be null here.",
+        10,
+    ),
+    rule(
+        "squid:S2142",
+        "Interruptions should not be lost",
+        (0, 1),
+        &[5, 9],
+        "Interrupt again, or pass on what `{}` has caught.",
+        15,
+    ),
+    rule(
+        "squid:S2068",
+        "Secrets should not be in the code",
+        (0, 2),
+        &[2, 5, 10],
+        "`{}` looks like a password: move it out of the code.",
+        30,
+    ),
+    rule(
+        "squid:S2077",
+        "Queries should not be put together from texts",
+        (0, 3),
+        &[5],
+        "Make sure that `{}` can't change the query.",
+        20,
+    ),
+    rule(
+        "squid:S1854",
+        "Values should not be stored in vain",
+        (0, 0),
+        &[2, 5, 13],
+        "The value stored in `{}` is never read.",
+        15,
+    ),
+    rule(
+        "squid:S112",
+        "Exceptions should say what happened",
+        (0, 0),
+        &[2, 7],
+        "Throw something of your own instead of `{}`.",
+        20,
+    ),
+    rule(
+        "squid:S134",
+        "Control flow should not be nested deeply",
+        (0, 0),
+        &[1],
+        "Take `{}` apart: it is nested too deeply.",
+        10,
+    ),
+    rule(
+        "javascript:S1481",
+        "Unused variables should go",
+        (1, 0),
+        &[13],
+        "Remove `{}`, which nothing uses.",
+        5,
+    ),
+    rule(
+        "javascript:EqEqEq",
+        "Comparisons should not convert",
+        (1, 1),
+        &[12],
+        "Compare `{}` with three signs.",
+        5,
+    ),
+    rule(
+        "javascript:S2681",
+        "Blocks should have braces",
+        (1, 1),
+        &[2, 5],
+        "Put braces around what belongs to `{}`.",
+        5,
+    ),
+    rule(
+        "javascript:S1541",
+        "Functions should not branch too much",
+        (1, 0),
+        &[1],
+        "`{}` has too many branches.",
+        121,
+    ),
+    rule(
+        "javascript:S2228",
+        "The console should not be used",
+        (1, 2),
+        &[0, 5, 10],
+        "Remove what writes `{}` to the console.",
+        5,
+    ),
+    rule(
+        "python:S1542",
+        "Functions should be named as agreed",
+        (2, 0),
+        &[4],
+        "Rename `{}` as the convention has it.",
+        10,
+    ),
+    rule(
+        "python:S107",
+        "Functions should not have many parameters",
+        (2, 0),
+        &[1],
+        "`{}` has too many parameters.",
+        20,
+    ),
+    rule(
+        "python:S1764",
+        "Both sides of an operator should differ",
+        (2, 1),
+        &[2, 12],
+        "Both sides are `{}`.",
+        2,
+    ),
+    rule(
+        "python:S2190",
+        "Recursion should end",
+        (2, 1),
+        &[12],
+        "`{}` calls itself without an end.",
+        20,
+    ),
+    rule(
+        "python:S4721",
+        "Commands should not be run carelessly",
+        (2, 3),
+        &[5],
+        "Make sure that running `{}` is safe.",
+        0,
+    ),
+];

@@ -1,0 +1,244 @@
+//! `fake:` of an upstream, as it is typed: the name of a fake, or a map with its settings.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize as DeriveDeserialize, Serialize};
+
+use super::declared::spec::{CollectionSpec, HarSpec, OpenApiSpec, RouteSpec};
+use super::test_api::Version;
+use crate::config::decode::{Named, Spanned};
+use crate::config::report::{Diagnostic, Span, did_you_mean};
+use crate::config::units::{Percentage, Time};
+
+/// A server that is built into squall, or declared here. [`FakeSpec::check`] says which keys belong together.
+#[derive(Clone, Debug, Default, PartialEq, DeriveDeserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "FakeSettings")]
+pub struct FakeSettings {
+    /// A built-in one: `echo`, `fakeresponse`, `httpbin`, `llm`, `sonarqube` or `test-api`. Without it, the fake is what
+    /// `routes`, `collections`, `openapi` and `har` declare.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Spanned<String>>,
+    /// Where its rows live: `memory`, or `file:PATH` to keep them. Default: memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<Spanned<String>>,
+    /// The seed of its generated data. Default: the configuration's seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<Spanned<u64>>,
+
+    /// test-api: `2019` answers as the original did, `later` as its later versions do (404s). Default: 2019.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<Spanned<Version>>,
+
+    /// fakeresponse: true refuses calls without a key that come within 2 s of the caller's last one. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<Spanned<bool>>,
+
+    /// sonarqube: how many projects there are, 1 to 1,000. Default: 12.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub projects: Option<Spanned<u32>>,
+    /// sonarqube: how many issues there are in all, 0 to 10,000,000. Default: 25,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issues: Option<Spanned<u32>>,
+    /// sonarqube, llm: the token that callers must show. Default: none is needed, and any is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Spanned<String>>,
+
+    /// llm: how long until the first token of a reply. Default: 300ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token: Option<Spanned<Time>>,
+    /// llm: how many tokens a second follow, 0.1 to 100,000. Default: 50.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_second: Option<Spanned<f64>>,
+    /// llm: by how much the time until each token may differ from the mean, both ways. Default: 20%.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Spanned<Percentage>>,
+
+    /// Declared routes, tried in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Spanned<Vec<Spanned<RouteSpec>>>>,
+    /// Declared collections of rows, by name: create, read, update, delete, filter and page, on SQLite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collections: Option<Spanned<Named<Spanned<CollectionSpec>>>>,
+    /// An OpenAPI 3 document whose operations are answered with their examples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub openapi: Option<Spanned<OpenApiSpec>>,
+    /// A recorded HAR file whose responses are served back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub har: Option<Spanned<HarSpec>>,
+}
+
+/// Which settings each built-in fake has beside `name` and `seed`.
+const SETTINGS: &[(&str, &[&str])] = &[
+    ("echo", &[]),
+    ("fakeresponse", &["rate_limit"]),
+    ("httpbin", &[]),
+    ("llm", &["token", "first_token", "tokens_per_second", "jitter"]),
+    ("sonarqube", &["projects", "issues", "token"]),
+    ("test-api", &["store", "version"]),
+];
+
+/// What a fake without a name may have.
+const DECLARED: &[&str] = &["store", "routes", "collections", "openapi", "har"];
+
+/// A fake as typed: its name alone, or a map.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct FakeSpec(FakeSettings);
+
+impl std::ops::Deref for FakeSpec {
+    type Target = FakeSettings;
+
+    fn deref(&self) -> &FakeSettings {
+        &self.0
+    }
+}
+
+/// The names of the built-in fakes, in alphabetical order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|(name, _)| *name)
+}
+
+impl FakeSpec {
+    /// The built-in fake `name` with nothing set.
+    pub fn named(name: &str) -> Self {
+        Self(FakeSettings {
+            name: Some(Spanned::nowhere(name.to_owned())),
+            ..FakeSettings::default()
+        })
+    }
+
+    /// Whether the name exists and every key belongs to it. `place` is where the fake is written.
+    ///
+    /// # Errors
+    /// All that is wrong, each at its place.
+    pub fn check(&self, place: Span) -> Result<(), Vec<Diagnostic>> {
+        let allowed = match &self.name {
+            None => DECLARED,
+            Some(name) => match SETTINGS.iter().find(|(known, _)| *known == name.value) {
+                Some((_, allowed)) => *allowed,
+                None => return Err(vec![unknown(name, place)]),
+            },
+        };
+        let mut mistakes: Vec<_> = self
+            .given()
+            .into_iter()
+            .filter(|(key, _)| !allowed.contains(key))
+            .map(|(key, span)| self.misplaced(key, span, allowed))
+            .collect();
+        if self.name.is_none() && self.given().iter().all(|(key, _)| *key == "store") {
+            let names: Vec<_> = names().collect();
+            mistakes.push(
+                Diagnostic::error(place, "the fake has neither a name nor anything declared").help(format!(
+                    "give it the `name` of a built-in one ({}), or `routes`, `collections`, `openapi` or `har`",
+                    names.join(", ")
+                )),
+            );
+        }
+        self.check_store(&mut mistakes);
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    }
+
+    /// The keys that are given, but for `name` and `seed`, which any fake may have.
+    fn given(&self) -> Vec<(&'static str, Span)> {
+        fn key<T>(name: &'static str, value: Option<&Spanned<T>>) -> Option<(&'static str, Span)> {
+            value.map(|value| (name, value.span))
+        }
+        let spec = &self.0;
+        [
+            key("store", spec.store.as_ref()),
+            key("version", spec.version.as_ref()),
+            key("rate_limit", spec.rate_limit.as_ref()),
+            key("projects", spec.projects.as_ref()),
+            key("issues", spec.issues.as_ref()),
+            key("token", spec.token.as_ref()),
+            key("first_token", spec.first_token.as_ref()),
+            key("tokens_per_second", spec.tokens_per_second.as_ref()),
+            key("jitter", spec.jitter.as_ref()),
+            key("routes", spec.routes.as_ref()),
+            key("collections", spec.collections.as_ref()),
+            key("openapi", spec.openapi.as_ref()),
+            key("har", spec.har.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn misplaced(&self, key: &str, span: Span, allowed: &[&str]) -> Diagnostic {
+        let name = self.name.as_ref().map(|name| name.value.as_str());
+        let message = match name {
+            Some(name) => format!("`{key}` is no setting of the fake `{name}`"),
+            None => format!("`{key}` belongs to a built-in fake, and no `name` is given"),
+        };
+        let keys: Vec<_> = ["name", "seed"]
+            .iter()
+            .chain(allowed)
+            .map(|key| format!("`{key}`"))
+            .collect();
+        Diagnostic::error(span, message).help(format!("it may have {}", keys.join(", ")))
+    }
+
+    fn check_store(&self, mistakes: &mut Vec<Diagnostic>) {
+        let valid = |store: &str| store == "memory" || store.strip_prefix("file:").is_some_and(|path| !path.is_empty());
+        if let Some(store) = self.store.as_ref().filter(|store| !valid(&store.value)) {
+            let message = format!("`{}` is not a store", store.value);
+            mistakes.push(Diagnostic::error(store.span, message).help("write `memory` or `file:PATH`"));
+        }
+    }
+}
+
+fn unknown(name: &Spanned<String>, place: Span) -> Diagnostic {
+    let span = if name.span.is_nowhere() { place } else { name.span };
+    let names: Vec<_> = names().collect();
+    let mistake = Diagnostic::error(
+        span,
+        format!("there is no fake `{}`; built in are: {}", name.value, names.join(", ")),
+    );
+    match did_you_mean(&name.value, names) {
+        Some(near) => mistake.help(format!("did you mean `{near}`?")),
+        None => mistake,
+    }
+}
+
+impl<'de> Deserialize<'de> for FakeSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrMap;
+
+        impl<'de> Visitor<'de> for NameOrMap {
+            type Value = FakeSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a fake such as test-api, or a map with its settings")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<FakeSpec, E> {
+                Ok(FakeSpec::named(name))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FakeSpec, A::Error> {
+                DeriveDeserialize::deserialize(MapAccessDeserializer::new(map)).map(FakeSpec)
+            }
+        }
+
+        deserializer.deserialize_any(NameOrMap)
+    }
+}
+
+impl JsonSchema for FakeSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "Fake".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let map = generator.subschema_for::<FakeSettings>();
+        json_schema!({
+            "description": "A server that is built into squall, by its name or with its settings, or one that is declared here",
+            "anyOf": [{"type": "string"}, map],
+        })
+    }
+}

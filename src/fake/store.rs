@@ -1,0 +1,110 @@
+//! SQLite for fakes that keep rows: one connection for each database, used by one piece of work at a time on a blocking
+//! thread. Requests queue for it without holding a thread.
+//!
+//! Whoever opens the same file again in this process, as after a reload of the configuration, shares the connection.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Weak};
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::Store;
+
+/// The most that a database may grow to, in pages of 4 KiB: 256 MiB. Then rows can't be added until some are deleted.
+const MAX_PAGES: u32 = 65_536;
+
+/// Why the work failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    /// No room is left.
+    #[error("the store is full")]
+    Full,
+    #[error(transparent)]
+    Sqlite(rusqlite::Error),
+    #[error("the work was given up: the process is stopping")]
+    Stopped,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// A database that is open.
+#[derive(Debug, Clone)]
+pub(super) struct Database {
+    open: Arc<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    connection: Mutex<Connection>,
+    /// Whose turn it is.
+    turn: Arc<Semaphore>,
+}
+
+static OPEN_FILES: LazyLock<Mutex<HashMap<PathBuf, Weak<Open>>>> = LazyLock::new(Mutex::default);
+
+impl Database {
+    /// Opens a database, and makes the file if there is none.
+    ///
+    /// # Errors
+    /// The file can't be used, or is no database.
+    pub(super) fn open(store: &Store) -> rusqlite::Result<Self> {
+        let Store::File(path) = store else {
+            return Self::prepare(Connection::open_in_memory()?);
+        };
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let mut files = OPEN_FILES.lock();
+        files.retain(|_, open| open.strong_count() > 0);
+        if let Some(open) = files.get(&path).and_then(Weak::upgrade) {
+            return Ok(Self { open });
+        }
+        let connection = Connection::open(&path)?;
+        // In WAL mode every commit is written before it returns, so it outlives the process. NORMAL saves the fsync
+        // that only a power failure would need.
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let database = Self::prepare(connection)?;
+        files.insert(path, Arc::downgrade(&database.open));
+        Ok(database)
+    }
+
+    fn prepare(connection: Connection) -> rusqlite::Result<Self> {
+        connection.pragma_update_and_check(None, "max_page_count", MAX_PAGES, |_| Ok(()))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let open = Open {
+            connection: Mutex::new(connection),
+            turn: Arc::new(Semaphore::new(1)),
+        };
+        Ok(Self { open: Arc::new(open) })
+    }
+
+    /// Works at once, on this thread: for the time before the first request.
+    pub(super) fn now<T>(&self, work: impl FnOnce(&mut Connection) -> T) -> T {
+        work(&mut self.open.connection.lock())
+    }
+
+    /// Works when it is its turn. Work that has begun is finished, also if nobody waits for it any more.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let open = Arc::clone(&self.open);
+        let turn = Arc::clone(&open.turn).acquire_owned().await;
+        let turn = turn.map_err(|_| StoreError::Stopped)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work(&mut open.connection.lock());
+            drop(turn);
+            result
+        });
+        done.await.map_err(|_| StoreError::Stopped)?
+    }
+}
