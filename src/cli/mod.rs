@@ -6,6 +6,7 @@ pub mod completions;
 pub mod curl;
 pub mod explain;
 pub mod fake;
+pub mod healthcheck;
 pub mod man;
 mod output;
 pub mod run;
@@ -42,6 +43,8 @@ enum Command {
     Explain(explain::Args),
     /// Run a fake upstream alone
     Fake(fake::Args),
+    /// Ask a running squall whether it is ready
+    Healthcheck(healthcheck::Args),
     /// Print the JSON Schema of configuration files
     Schema(schema::Args),
     /// Print a shell's completions
@@ -58,6 +61,7 @@ impl Cli {
             Command::Check(args) => check::run(args),
             Command::Explain(args) => explain::run(args),
             Command::Fake(args) => fake::run(args),
+            Command::Healthcheck(args) => healthcheck::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),

@@ -1,0 +1,238 @@
+//! `squall healthcheck`: asks a running squall whether it is ready. It is for images that have neither shell nor curl.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::output::{fail, print};
+use crate::config::env::Lookup;
+use crate::config::load::{Disk, Start, load_tree};
+use crate::config::root::AddressSpec;
+use crate::config::snapshot::DEFAULT_ADMIN;
+
+/// Exit code of a squall that is not ready, or not there: the only one beside 0 that docker defines for health checks.
+const UNHEALTHY: u8 = 1;
+/// The bytes of an answer that are read; `/readyz` sends some hundred.
+const MAX_ANSWER: u64 = 4096;
+/// The longest time limit.
+const MAX_SECONDS: u64 = 3600;
+
+/// Ask a running squall whether it is ready
+///
+/// Sends GET /readyz to the admin side. Exits with 0 if it is ready and with 1 if it is not, or does not answer.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file whose admin address is asked. Without it, or where it names none: 127.0.0.1:9900
+    #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
+    config: Option<PathBuf>,
+    /// The admin side's address, in place of the file's: 127.0.0.1:9900, or unix:/run/squall.sock
+    #[arg(short, long, value_name = "ADDRESS", env = "SQUALL_ADMIN")]
+    address: Option<AddressSpec>,
+    /// The seconds that the whole check may take, from 1 to 3600
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=MAX_SECONDS))]
+    timeout: u64,
+}
+
+/// Asks once.
+pub fn run(args: Args) -> ExitCode {
+    let environment = |name: &str| std::env::var(name).ok();
+    let address = args
+        .address
+        .or_else(|| address_in(args.config.as_deref()?, &environment))
+        .or_else(|| DEFAULT_ADMIN.parse().ok());
+    let Some(address) = address.map(reachable) else {
+        return fail(UNHEALTHY, "unhealthy: no address to ask");
+    };
+    match ask(&address, Duration::from_secs(args.timeout)) {
+        Ok(200) => print("ready\n"),
+        Ok(status) => fail(UNHEALTHY, &format!("unhealthy: {address} answered {status}")),
+        Err(error) => fail(UNHEALTHY, &format!("unhealthy: {address}: {error}")),
+    }
+}
+
+/// What the file says under `admin.address`. The rest of the file does not matter: a running squall keeps its last good
+/// configuration while somebody edits a bad one, and stays healthy.
+fn address_in(file: &Path, environment: &Lookup<'_>) -> Option<AddressSpec> {
+    let tree = load_tree(Start::Path(file), &Disk, environment);
+    let address = tree.documents.first()?.get("admin")?.get("address")?;
+    address.text()?.parse().ok()
+}
+
+/// Who listens on all addresses is asked on loopback.
+fn reachable(address: AddressSpec) -> AddressSpec {
+    match address {
+        AddressSpec::Tcp(tcp) if tcp.ip().is_unspecified() => {
+            let loopback = match tcp.ip() {
+                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            };
+            AddressSpec::Tcp(SocketAddr::new(loopback, tcp.port()))
+        }
+        other => other,
+    }
+}
+
+/// The status of `GET /readyz`, within `limit` in all.
+fn ask(address: &AddressSpec, limit: Duration) -> io::Result<u16> {
+    let end = Instant::now() + limit;
+    match address {
+        AddressSpec::Tcp(tcp) => {
+            let stream = TcpStream::connect_timeout(tcp, limit)?;
+            exchange(&stream, &stream, end, |left| {
+                stream.set_write_timeout(left)?;
+                stream.set_read_timeout(left)
+            })
+        }
+        AddressSpec::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            exchange(&stream, &stream, end, |left| {
+                stream.set_write_timeout(left)?;
+                stream.set_read_timeout(left)
+            })
+        }
+    }
+}
+
+/// `bound` limits the next read and write. It is set anew for each, or a peer that sends a byte now and then would hold
+/// the check for ever.
+fn exchange(
+    reader: impl Read,
+    mut writer: impl Write,
+    end: Instant,
+    bound: impl Fn(Option<Duration>) -> io::Result<()>,
+) -> io::Result<u16> {
+    let bound = || match end.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(ErrorKind::TimedOut.into()),
+        left => bound(Some(left)),
+    };
+    bound()?;
+    writer.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    let mut reader = reader.take(MAX_ANSWER);
+    let mut piece = [0; 512];
+    while !answer.contains(&b'\n') {
+        bound()?;
+        match reader.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => answer.extend(piece.iter().take(count)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // What a read timeout is on Linux.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
+            Err(error) => return Err(error),
+        }
+    }
+    status(&answer).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the answer is not HTTP"))
+}
+
+/// The code of a whole status line (RFC 9112, section 4).
+fn status(answer: &[u8]) -> Option<u16> {
+    let line = answer
+        .split(|byte| *byte == b'\n')
+        .next()
+        .filter(|line| line.len() < answer.len())?;
+    let mut words = std::str::from_utf8(line).ok()?.split([' ', '\r']);
+    words.next().filter(|version| version.starts_with("HTTP/1."))?;
+    words.next().filter(|code| code.len() == 3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn tcp(text: &str) -> AddressSpec {
+        text.parse().unwrap()
+    }
+
+    /// Listens, answers one connection with `answer`, and keeps it open for `open`.
+    fn server(answer: &'static [u8], open: Duration) -> AddressSpec {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = AddressSpec::Tcp(listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 512];
+            let count = stream.read(&mut request).unwrap();
+            assert!(request[..count].starts_with(b"GET /readyz HTTP/1.1\r\n"));
+            stream.write_all(answer).unwrap();
+            std::thread::sleep(open);
+        });
+        address
+    }
+
+    #[test]
+    fn the_status_is_read() {
+        let limit = Duration::from_secs(20);
+        let ready = server(b"HTTP/1.1 200 OK\r\n\r\nready\n", Duration::ZERO);
+        assert_eq!(ask(&ready, limit).unwrap(), 200);
+        let unready = server(b"HTTP/1.1 503 Service Unavailable\r\n\r\n", Duration::ZERO);
+        assert_eq!(ask(&unready, limit).unwrap(), 503);
+    }
+
+    #[test]
+    fn the_end_of_the_answer_is_not_waited_for() {
+        let address = server(b"HTTP/1.1 200 OK\r\n", Duration::from_secs(60));
+        let began = Instant::now();
+        assert_eq!(ask(&address, Duration::from_secs(30)).unwrap(), 200);
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn who_does_not_answer_is_not_waited_for() {
+        let address = server(b"HTTP/1.1 2", Duration::from_secs(60));
+        let error = ask(&address, Duration::from_millis(300)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn what_is_not_http_is_unhealthy() {
+        for answer in [&b"SSH-2.0-x\r\n"[..], b"HTTP/1.1 2", b"", b"HTTP/1.1 x00 OK\r\n"] {
+            assert_eq!(status(answer), None);
+        }
+        assert_eq!(status(b"HTTP/1.0 200\r\n"), Some(200));
+    }
+
+    #[test]
+    fn nobody_there_is_an_error() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = ask(&AddressSpec::Tcp(free), Duration::from_secs(20)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn unix_sockets_are_asked_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 512]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        });
+        assert_eq!(ask(&AddressSpec::Unix(path), Duration::from_secs(20)).unwrap(), 200);
+    }
+
+    #[test]
+    fn wildcards_are_asked_on_loopback() {
+        assert_eq!(reachable(tcp("0.0.0.0:9900")), tcp("127.0.0.1:9900"));
+        assert_eq!(reachable(tcp("[::]:9900")), tcp("[::1]:9900"));
+        assert_eq!(reachable(tcp("10.1.2.3:9900")), tcp("10.1.2.3:9900"));
+        assert_eq!(reachable(tcp("unix:/x")), tcp("unix:/x"));
+    }
+
+    #[test]
+    fn the_address_is_read_from_a_file_that_is_otherwise_bad() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("squall.yaml");
+        let port = |name: &str| (name == "PORT").then(|| "9977".to_owned());
+        std::fs::write(&file, "admin: {address: '0.0.0.0:${PORT}'}\nrulez: [nonsense: {}]\n").unwrap();
+        assert_eq!(address_in(&file, &port), Some(tcp("0.0.0.0:9977")));
+        std::fs::write(&file, "listeners: {}\n").unwrap();
+        assert_eq!(address_in(&file, &port), None);
+        assert_eq!(address_in(&folder.path().join("none.yaml"), &port), None);
+    }
+}
