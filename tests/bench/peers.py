@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "interop"))
 
 from squall import Squall  # noqa: E402
+from squall import binary as squall_binary  # noqa: E402
 
 PROXY_CORE, LOAD_CORE = sorted(os.sched_getaffinity(0))[:2] if len(os.sched_getaffinity(0)) > 1 else (0, 0)
 DELAY_SECONDS = 0.1
@@ -47,6 +48,7 @@ server {
   proxy_http_version 1.1; proxy_set_header Connection "";
   location / { if ($http_x_chaos = yes) { return 503; } proxy_pass http://backend; }
   location /static { return 200 "hello, world\\n"; }
+  location /api/v1/todo/list/count { default_type application/json; return 200 '{"count":21}'; }
 }
 """
 
@@ -125,6 +127,28 @@ def start_nginx(directory, upstream):
     return nginx("nginx", PROXY, PROXY_CORE, directory / "nginx", upstream=upstream.ports["web"])
 
 
+def start_fastapi(directory, lean):
+    """See count_app.py."""
+    name = "FastAPI, lean" if lean else "FastAPI, as the original"
+    directory = directory / f"fastapi-{lean}"
+    directory.mkdir()
+    port = free_port()
+    app = ["--app-dir", ROOT / "tests" / "bench", "count_app:app"]
+    quiet = ["--no-access-log", "--log-level", "warning", "--workers", "1"]
+    python = ROOT / "tests" / ".venv" / "bin" / "python"
+    os.environ |= {"TODO_DATABASE": str(directory / "todos.db"), "LEAN": str(int(lean))}
+    return spawn(name, [python, "-m", "uvicorn", *app, "--port", port, *quiet], PROXY_CORE, {"web": port}, directory)
+
+
+def start_fake(directory):
+    """The fake test-api alone, with no proxy before it."""
+    directory = directory / "fake"
+    directory.mkdir()
+    port = free_port()
+    command = [squall_binary(), "fake", "test-api", "--address", f"127.0.0.1:{port}"]
+    return spawn("squall fake test-api", command, PROXY_CORE, {"web": port}, directory)
+
+
 def start_envoy(directory, upstream):
     directory = directory / "envoy"
     directory.mkdir()
@@ -183,7 +207,7 @@ def envoy_listener(port, fault):
 
 
 def start_squall(name, directory, upstream, rules):
-    """squall with these rules; its `static` listener answers in process, its `rate-…` ones are there for rules."""
+    """squall with these rules; its `static` and `todo` listeners answer in process, its `rate-…` ones are there for rules."""
     directory = directory / name.replace(" ", "-").replace(",", "")
     directory.mkdir()
     rated = "\n  ".join(f"rate-{rate}: {{address: 127.0.0.1:0, upstream: backend}}" for rate in RATES_KIB)
@@ -194,10 +218,12 @@ log: {{format: json, access: false}}
 listeners:
   web: {{address: 127.0.0.1:0, upstream: backend}}
   static: {{address: 127.0.0.1:0, upstream: echo}}
+  todo: {{address: 127.0.0.1:0, upstream: todo}}
   {rated}
 upstreams:
   backend: {{url: 'http://127.0.0.1:{upstream.ports["web"]}'}}
   echo: {{fake: echo}}
+  todo: {{fake: test-api}}
 rules:{rules or " []"}
 """
     server = Squall(config, directory, prefix=pinned(PROXY_CORE))
