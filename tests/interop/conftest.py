@@ -1,5 +1,6 @@
 """Fixtures: running squalls, and the real servers behind them."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -62,7 +63,7 @@ def app(serve, tmp_path):
     return start
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tool():
     """A function that finds a program of the system, or skips the test; in CI it must be there."""
 
@@ -73,6 +74,20 @@ def tool():
         return path or pytest.skip(f"{name} is not installed")
 
     return find
+
+
+@contextlib.contextmanager
+def bodies_upstream(folder, protocol):
+    """Runs apps/bodies.py, which speaks "h1" or "h2c", and gives its port and what an upstream's YAML says of it."""
+    port = free_port()
+    with (folder / "upstream.log").open("w") as log:
+        upstream = subprocess.Popen([sys.executable, APPS / "bodies.py", str(port), protocol], stdout=log, stderr=log)
+    try:
+        wait_for_port(port, upstream, folder / "upstream.log")
+        yield port, f"url: 'http://127.0.0.1:{port}', protocol: {'h2c' if protocol == 'h2c' else 'http1'}"
+    finally:
+        upstream.kill()
+        upstream.wait()
 
 
 def free_port():

@@ -172,7 +172,7 @@ class H1:
         if body is not None:
             lines.append("Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}")
         self.link.write("\r\n".join([*lines, "", ""]).encode())
-        if body and chunked:
+        if body is not None and chunked:
             for start in range(0, len(body), RECEIVE):
                 piece = body[start : start + RECEIVE]
                 self.link.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 20
+START_SECONDS = 60
 NO_ANSWER = "0"  # the status that squall_requests_total gives to requests without an answer
 STOP_SECONDS = 15
 

@@ -18,7 +18,7 @@ ALPN = {"h1": "http/1.1", "h2": "h2"}
 class Stage:
     """Starts everything; `faults` maps a name to the YAML of the rule that it stands for: a list of faults, or more keys.
 
-        `others` adds places with an upstream of their own.
+        `others` adds places with an upstream of their own, over TLS if the name ends with `-tls`.
         """
 
     def __init__(self, directory, faults, rules="", more="", seed=7, others=None):
@@ -26,15 +26,15 @@ class Stage:
         certificate, key = self.authority.sign("server")
         self.origins = {"proxied": origin.Origin("h1"), "h2c": origin.Origin("h2")}
         listeners, upstreams = [], []
+        tls = f"tls: {{certificate: {certificate}, key: {key}}}"
         for place, upstream in LISTENERS.items():
             listeners.append(f"  {place}: {{address: 127.0.0.1:0, upstream: {upstream}}}")
-            tls = f"tls: {{certificate: {certificate}, key: {key}}}"
             listeners.append(f"  {place}-tls: {{address: 127.0.0.1:0, upstream: {upstream}, {tls}}}")
         upstreams.append(f"  real: {{url: 'http://127.0.0.1:{self.origins['proxied'].port}'}}")
         upstreams.append(f"  real2: {{url: 'http://127.0.0.1:{self.origins['h2c'].port}', protocol: h2c}}")
         upstreams.append("  echo: {fake: echo}")
         for name, upstream in (others or {}).items():
-            listeners.append(f"  {name}: {{address: 127.0.0.1:0, upstream: {name}}}")
+            listeners.append(f"  {name}: {{address: 127.0.0.1:0, upstream: {name}{', ' + tls if name.endswith('-tls') else ''}}}")
             upstreams.append(f"  {name}: {upstream}")
         own = [rule(name, text) for name, text in faults.items()]
         sections = [f"seed: {seed}", more, "listeners:", *listeners, "upstreams:", *upstreams, "rules:", *own, rules]

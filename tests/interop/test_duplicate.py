@@ -3,20 +3,15 @@
 import concurrent.futures
 import hashlib
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import grpc
 import httpx
 import pytest
 import requests
 import wire
-from conftest import free_port, wait_for_port
+from conftest import bodies_upstream, free_port
 from squall import Squall, eventually
-
-APPS = Path(__file__).parent / "apps"
 
 RULES = """
 bounds: {delay: 5s}
@@ -34,26 +29,15 @@ rules:
 @pytest.fixture(scope="module", params=["h1", "h2c"])
 def running(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
-    port = free_port()
-    with (folder / "upstream.log").open("w") as log:
-        upstream = subprocess.Popen([sys.executable, APPS / "bodies.py", str(port), request.param], stdout=log, stderr=log)
-    squall = None
-    try:
-        wait_for_port(port, upstream, folder / "upstream.log")
-        protocol = "h2c" if request.param == "h2c" else "http1"
-        real = f"{{url: 'http://127.0.0.1:{port}', protocol: {protocol}, host: upstream}}"
+    with bodies_upstream(folder, request.param) as (port, upstream):
         squall = Squall(
             f"listeners:\n  web: {{address: 127.0.0.1:0, upstream: real}}\n  fake: {{address: 127.0.0.1:0, upstream: fake}}\n"
-            f"upstreams:\n  real: {real}\n  fake: {{fake: test-api}}\n{RULES}",
+            f"upstreams:\n  real: {{{upstream}, host: upstream}}\n  fake: {{fake: test-api}}\n{RULES}",
             folder,
         )
         squall.upstream, squall.upstream_port = request.param, port
         yield squall
-    finally:
-        upstream.kill()
-        upstream.wait()
-        if squall:
-            squall.kill()
+        squall.kill()
 
 
 @pytest.fixture

@@ -5,20 +5,16 @@ import hashlib
 import json
 import random
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import h2.events
 import httpx
 import pytest
 import requests
 import wire
-from conftest import free_port, wait_for_port
+from conftest import bodies_upstream
 from squall import Squall
 
-APPS = Path(__file__).parent / "apps"
 CATALOGUE = {"items": [{"id": 1, "price": 10}, {"id": 2, "price": 20}], "note": "café"}
 NATURAL = json.dumps(CATALOGUE).encode()
 BIG = random.Random(3).randbytes(5_000_000)
@@ -75,21 +71,11 @@ def start(folder, upstream):
 def running(request, tmp_path_factory):
     """One squall in front of one upstream, for all tests here."""
     folder = tmp_path_factory.mktemp(request.param)
-    port = free_port()
-    with (folder / "upstream.log").open("w") as log:
-        upstream = subprocess.Popen([sys.executable, APPS / "bodies.py", str(port), request.param], stdout=log, stderr=log)
-    squall = None
-    try:
-        wait_for_port(port, upstream, folder / "upstream.log")
-        protocol = "h2c" if request.param == "h2c" else "http1"
-        squall = start(folder, f"{{url: 'http://127.0.0.1:{port}', protocol: {protocol}}}")
+    with bodies_upstream(folder, request.param) as (port, upstream):
+        squall = start(folder, f"{{{upstream}}}")
         squall.upstream, squall.upstream_port = request.param, port
         yield squall
-    finally:
-        upstream.kill()
-        upstream.wait()
-        if squall:
-            squall.kill()
+        squall.kill()
 
 
 @pytest.fixture

@@ -1,0 +1,256 @@
+"""The frameworks that are tested as upstreams behind squall, what each is tried with, and the README's tables of systems.
+
+A row is a framework under its usual server, a column a feature: it is tried untouched and under each of the column's faults
+(checks of framework_trials.py), or the framework lacks it, for a reason that the table gives. The table of clients is made in
+clients.py.
+
+    python tests/interop/systems.py --write      rewrites the tables in the README
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import clients
+import framework_trials as trials
+from conftest import APPS, free_port, wait_for_port
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+BEGIN, END = "<!-- tested with: begin -->", "<!-- tested with: end -->"
+START_SECONDS = 90  # all start at once, on a machine that may be busy
+
+KEEP_ALIVE, SSE, CHUNKED, WEBSOCKET, HTTP2 = "keep-alive", "SSE", "chunked upload and download", "WebSocket", "HTTP/2"
+NO_WEBSOCKET = "the framework has none"
+NO_HTTP2 = "its server has none"
+
+# The faults, by the name of their rule.
+FAULTS = {
+    "late": "[{delay: 150ms}]",
+    "refused": "[{abort: {status: 503, retry_after: 1s}}]",
+    "apart": "[{delay: {fixed: 150ms, before: message}}]",
+    "three-events": "[{truncate: 3 events}]",
+    "slow-upload": "[{bandwidth: {request: 128KiB/s}}]",
+    "cut-upload": "[{truncate: {after: 1000B, end: clean, direction: request}}]",
+    "cut-download": "[{truncate: {after: 100000B, end: reset}}]",
+    "dropped": "[{drop: {every: 3}}]",
+    "closed": "[{truncate: {after: 5 messages, close_code: 1011, reason: enough}}]",
+    "reset": "[{reset: {code: REFUSED_STREAM}}]",
+    "reset-later": "[{truncate: {after: 2 events, end: reset, code: CANCEL}}]",
+}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column: a check without faults, and one under each rule of FAULTS that is named."""
+
+    name: str
+    untouched: object
+    faulted: dict
+    words: str  # the faults, as the table's heading names them
+
+
+FEATURES = [
+    Feature(
+        KEEP_ALIVE,
+        trials.keeps_alive,
+        {"late": trials.keeps_alive_when_late, "refused": trials.keeps_alive_around_a_refusal},
+        "`delay`, `abort`",
+    ),
+    Feature(
+        SSE,
+        trials.events_come_one_by_one,
+        {"apart": trials.events_come_late, "three-events": trials.events_end_after_three},
+        "`delay` of events, `truncate`",
+    ),
+    Feature(
+        CHUNKED,
+        trials.bodies_are_exact,
+        {
+            "slow-upload": trials.upload_is_slow,
+            "cut-upload": trials.upload_is_cut,
+            "cut-download": trials.download_is_cut,
+        },
+        "`bandwidth`, `truncate`, both ways",
+    ),
+    Feature(
+        WEBSOCKET,
+        trials.messages_come_back,
+        {"dropped": trials.every_third_is_lost, "closed": trials.closed_with_a_code},
+        "`drop`, `truncate` with a close code",
+    ),
+    Feature(
+        HTTP2,
+        trials.http2_passes,
+        {
+            "late": trials.http2_is_late,
+            "reset": trials.http2_stream_is_reset,
+            "reset-later": trials.http2_stream_is_reset_later,
+        },
+        "`delay`, `reset`, `truncate`",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A row. `argv` follows `python -m`; with `http2` the server has a second port, with TLS."""
+
+    name: str
+    server: str
+    argv: tuple
+    lacks: dict = field(default_factory=dict)
+    closes: bool = False  # after each response
+    http2: bool = False
+
+    @property
+    def place(self):
+        """Its listener; the one to its HTTP/2 port has `-h2` behind it."""
+        return "-".join(f"{self.name} {self.server}".lower().replace("'", "").split())
+
+
+def uvicorn(app):
+    return ("uvicorn", f"{app}:app", "--port", "{port}", "--workers", "1", "--no-access-log", "--log-level", "warning")
+
+
+def hypercorn(app):
+    plain = ("hypercorn", f"{app}:app", "--workers", "0", "--insecure-bind", "127.0.0.1:{port}")
+    return (*plain, "--bind", "127.0.0.1:{tls_port}", "--certfile", "{certificate}", "--keyfile", "{key}")
+
+
+FRAMEWORKS = [
+    Framework(
+        "Flask",
+        "its own server",
+        ("flask", "--app", "on_flask", "run", "--no-reload", "--port", "{port}"),
+        lacks={WEBSOCKET: NO_WEBSOCKET, HTTP2: NO_HTTP2},
+        closes=True,
+    ),
+    Framework("Quart", "Hypercorn", hypercorn("on_quart"), http2=True),
+    Framework(
+        "aiohttp",
+        "its own server",
+        ("aiohttp.web", "-H", "127.0.0.1", "-P", "{port}", "on_aiohttp:main"),
+        lacks={HTTP2: NO_HTTP2},
+    ),
+    Framework(
+        "Sanic",
+        "its own server",
+        ("sanic", "on_sanic:app", "--single-process", "--no-motd", "--host", "127.0.0.1", "--port", "{port}"),
+        lacks={HTTP2: NO_HTTP2},
+    ),
+    Framework("FastAPI", "uvicorn", uvicorn("on_fastapi"), lacks={HTTP2: NO_HTTP2}),
+    Framework("FastAPI", "Hypercorn", hypercorn("on_fastapi"), http2=True),
+    Framework("Starlette", "uvicorn", uvicorn("on_starlette"), lacks={HTTP2: NO_HTTP2}),
+    Framework("Responder", "Hypercorn", hypercorn("on_responder"), http2=True),
+]
+
+
+class Servers:
+    """All of these frameworks, started at once; `upstreams` is the YAML of each, by place."""
+
+    def __init__(self, directory, authority, frameworks=FRAMEWORKS):
+        certificate, key = authority.sign("frameworks")
+        self.processes, self.upstreams, ports = [], {}, {}
+        try:
+            for one in frameworks:
+                ports[one.place] = port, tls_port = free_port(), free_port()
+                words = {"port": port, "tls_port": tls_port, "certificate": certificate, "key": key}
+                self._start([word.format(**words) for word in one.argv], directory / f"{one.place}.log")
+                self.upstreams[one.place] = f"{{url: 'http://127.0.0.1:{port}', protocol: http1}}"
+                if one.http2:
+                    tls = f"{{ca: {authority.file}}}"
+                    self.upstreams[f"{one.place}-h2"] = f"{{url: 'https://localhost:{tls_port}', protocol: h2, tls: {tls}}}"
+            for one, process in zip(frameworks, self.processes, strict=True):
+                for port in ports[one.place][: 2 if one.http2 else 1]:
+                    wait_for_port(port, process, directory / f"{one.place}.log", START_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, argv, log):
+        with log.open("w") as out:
+            command = [sys.executable, "-m", *argv]
+            environment = {**os.environ, "PYTHONPATH": str(APPS)}
+            self.processes.append(
+                subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+            )
+
+    def stop(self):
+        for process in self.processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """A row of the table of job queues: the tests that try it, by column; or why it can't be tried."""
+
+    name: str
+    tests: tuple = ()
+    later: str = ""
+
+
+JOBS_COLUMNS = ["untouched", "polls under `delay`, `abort`, `truncate`", "an answer lost to `close`"]
+JOBS = [
+    Jobs(
+        "Celery {celery} behind Flask, with a worker and Redis",
+        (
+            ("test_untouched", "test_several_jobs"),
+            ("test_late_polls", "test_refused_polls", "test_cut_polls"),
+            ("test_a_lost_answer_is_not_a_lost_job",),
+        ),
+    ),
+    Jobs("Celery's brokers, Redis and RabbitMQ", later="with `tcp` listeners, which come later"),
+]
+
+
+def versions():
+    """What tests/requirements.txt pins, by package."""
+    lines = (README.parent / "tests" / "requirements.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+def tables():
+    """All three tables."""
+    return f"{frameworks_table()}\n{clients.table(versions())}\n{jobs_table()}"
+
+
+def frameworks_table():
+    pinned = versions()
+    heads = " | ".join(f"{feature.name}: {feature.words}" for feature in FEATURES)
+    lines = [f"| upstream | {heads} |", "|---" * (len(FEATURES) + 1) + "|"]
+    for one in FRAMEWORKS:
+        cells = [f"– ({one.lacks[feature.name]})" if feature.name in one.lacks else "✓" for feature in FEATURES]
+        if one.closes:
+            cells[0] = "✓, though it closes each connection"
+        server = f"{one.server} {pinned[one.server.lower()]}" if one.server.lower() in pinned else one.server
+        lines.append(f"| {one.name} {pinned[one.name.lower()]}, {server} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def jobs_table():
+    lines = [f"| jobs | {' | '.join(JOBS_COLUMNS)} |", "|---" * (len(JOBS_COLUMNS) + 1) + "|"]
+    for one in JOBS:
+        cells = ["✓" for _ in one.tests] if one.tests else [f"– ({one.later})", "–", "–"]
+        lines.append(f"| {one.name.format(**versions())} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def in_readme():
+    """The tables as the README has them."""
+    return README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+
+
+def write():
+    before, begin, rest = README.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"{README} has no {BEGIN} … {END}")
+    README.write_text(f"{before}{BEGIN}\n\n{tables()}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    write() if sys.argv[1:] == ["--write"] else print(tables())

@@ -1,0 +1,31 @@
+"""The README's tables of systems are those that the tests try."""
+
+import re
+from pathlib import Path
+
+import systems
+from systems import FAULTS, FEATURES, FRAMEWORKS, JOBS, JOBS_COLUMNS
+
+
+def test_the_readme_has_the_tables():
+    assert systems.in_readme() == systems.tables().strip(), "run: python tests/interop/systems.py --write"
+
+
+def test_every_fault_is_tried():
+    assert {rule for feature in FEATURES for rule in feature.faulted} == set(FAULTS)
+
+
+def test_what_is_lacking_is_known():
+    names = {feature.name for feature in FEATURES}
+    for one in FRAMEWORKS:
+        assert set(one.lacks) <= names
+        assert (systems.HTTP2 in one.lacks) != one.http2
+
+
+def test_the_named_tests_exist():
+    text = (Path(__file__).parent / "test_celery.py").read_text()
+    for one in JOBS:
+        assert bool(one.later) != bool(one.tests)
+        assert len(one.tests) in (0, len(JOBS_COLUMNS))
+        for name in (name for names in one.tests for name in names):
+            assert re.search(rf"^def {name}\(", text, re.MULTILINE), name
