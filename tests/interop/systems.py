@@ -12,13 +12,12 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import clients
 import framework_trials as trials
+import readme
 from conftest import APPS, free_port, wait_for_port
 
-README = Path(__file__).resolve().parents[2] / "README.md"
 BEGIN, END = "<!-- tested with: begin -->", "<!-- tested with: end -->"
 START_SECONDS = 90  # all start at once, on a machine that may be busy
 
@@ -209,7 +208,7 @@ JOBS = [
 
 def versions():
     """What tests/requirements.txt pins, by package."""
-    lines = (README.parent / "tests" / "requirements.txt").read_text().splitlines()
+    lines = (readme.README.parent / "tests" / "requirements.txt").read_text().splitlines()
     return dict(line.split("==") for line in lines if "==" in line)
 
 
@@ -241,16 +240,8 @@ def jobs_table():
 
 def in_readme():
     """The tables as the README has them."""
-    return README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
-
-
-def write():
-    before, begin, rest = README.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{README} has no {BEGIN} … {END}")
-    README.write_text(f"{before}{BEGIN}\n\n{tables()}\n{END}{after}")
+    return readme.part(BEGIN, END)
 
 
 if __name__ == "__main__":
-    write() if sys.argv[1:] == ["--write"] else print(tables())
+    readme.replace(BEGIN, END, tables()) if sys.argv[1:] == ["--write"] else print(tables())

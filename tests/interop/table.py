@@ -8,12 +8,11 @@ there, and is counted with that reason), or `Never` (there is nothing to apply i
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
+import readme
 import trials
 
-README = Path(__file__).resolve().parents[2] / "README.md"
 BEGIN, END = "<!-- faults by protocol: begin -->", "<!-- faults by protocol: end -->"
 COLUMNS = ["HTTP/1.1", "HTTP/2", "gRPC", "WebSocket", "SSE"]
 PLACES = ["proxied", "fake"]
@@ -327,16 +326,8 @@ def text_of_one(cell, notes):
 
 def in_readme():
     """The table as the README has it."""
-    return README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
-
-
-def write():
-    before, begin, rest = README.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{README} has no {BEGIN} … {END}")
-    README.write_text(f"{before}{BEGIN}\n\n{markdown()}\n{END}{after}")
+    return readme.part(BEGIN, END)
 
 
 if __name__ == "__main__":
-    write() if sys.argv[1:] == ["--write"] else print(markdown())
+    readme.replace(BEGIN, END, markdown()) if sys.argv[1:] == ["--write"] else print(markdown())

@@ -1,9 +1,9 @@
 //! Anthropic's messages, with the shapes of its API reference and of its Python package's types.
 
 use axum::body::Body;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
@@ -289,11 +289,7 @@ fn reply(call: &Call, status: StatusCode, body: &Value) -> Response {
 }
 
 fn events(call: &Call, body: Body) -> Response {
-    let kind = [
-        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    let mut response = (kind, body).into_response();
+    let mut response = super::event_stream(body);
     mark(call, response.headers_mut());
     response
 }

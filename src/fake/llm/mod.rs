@@ -28,9 +28,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::Response;
-use http::header::{AUTHORIZATION, HOST, HeaderName};
+use axum::response::{IntoResponse as _, Response};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -263,6 +264,15 @@ fn retry_later(status: StatusCode, headers: &mut HeaderMap) {
     }
     let again = matches!(status.as_u16(), 408 | 409 | 429 | 500..);
     set(headers, "x-should-retry", again);
+}
+
+/// A stream of events, as both providers send it.
+fn event_stream(body: Body) -> Response {
+    let kind = [
+        (CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (CACHE_CONTROL, "no-cache"),
+    ];
+    (kind, body).into_response()
 }
 
 fn set(headers: &mut HeaderMap, name: &'static str, value: impl Display) {

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -452,11 +452,7 @@ pub(super) fn reply<T: Serialize + ?Sized>(call: &Call, status: StatusCode, body
 }
 
 pub(super) fn events(call: &Call, body: Body) -> Response {
-    let kind = [
-        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    let mut response = (kind, body).into_response();
+    let mut response = super::event_stream(body);
     mark(call, response.headers_mut());
     response
 }
