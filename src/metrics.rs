@@ -43,6 +43,7 @@ pub struct Metrics {
     delay_seconds: HistogramVec,
     active: IntGaugeVec,
     clients_gone: IntCounterVec,
+    passed_on: IntCounterVec,
     connections: IntGaugeVec,
     info: IntGaugeVec,
     /// What timers added to injected waits.
@@ -68,6 +69,8 @@ pub struct ListenerMetrics {
     by_status: Box<[OnceLock<IntCounter>]>,
     /// Requests whose client left before the answer was complete.
     pub clients_gone: IntCounter,
+    /// Redirected connections that were not HTTP.
+    pub passed_on: IntCounter,
     /// From a request's head to the end of its answer.
     pub request_seconds: Histogram,
     /// From sending a request to the upstream until its response head.
@@ -176,6 +179,12 @@ impl Metrics {
                 "Requests whose client left before the answer was complete.",
                 &["listener"],
             )?,
+            passed_on: counters(
+                &registry,
+                "squall_connections_passed_on_total",
+                "Redirected connections that went on to their original destination unread, since they were not HTTP.",
+                &["listener"],
+            )?,
             connections: gauges(&registry, "squall_connections", "Open connections.", &["listener"])?,
             info: gauges(
                 &registry,
@@ -221,6 +230,7 @@ impl Metrics {
             upstream: upstream.into(),
             by_status: (0..=900).map(|_| OnceLock::new()).collect(),
             clients_gone: self.clients_gone.with_label_values(&[listener]),
+            passed_on: self.passed_on.with_label_values(&[listener]),
             request_seconds: self.request_seconds.with_label_values(&[listener]),
             upstream_seconds: self.upstream_seconds.with_label_values(&[upstream]),
             upstream_errors: self.upstream_errors.with_label_values(&[upstream]),

@@ -16,10 +16,11 @@ use crate::config::root::AddressSpec;
 use crate::config::snapshot::{self, Inputs, Snapshot};
 use crate::config::{self, Source};
 use crate::metrics::Metrics;
-use crate::proxy::accept::{self, Bind, Bound, Listener, ListenerOptions};
+use crate::proxy::accept::{self, Bind, Bound, EntranceOptions, Listener, ListenerOptions};
 use crate::proxy::gate::Gate;
 use crate::proxy::hold::Holder;
 use crate::proxy::http::Squall;
+use crate::proxy::intercept::Intercepting;
 
 /// How often a request is sent, at most: once more where a kept-alive connection turned out to be dead.
 const MAX_TRIES: usize = 2;
@@ -202,8 +203,7 @@ impl Server {
             if listeners.contains_key(&place) {
                 continue;
             }
-            let mut options = options(listener, snapshot);
-            options.gate = self.gate(listener);
+            let options = self.options(listener, snapshot);
             let bound = accept::bind(&options).map_err(|error| Failure::Bind {
                 what: format!("listener {}", listener.name),
                 address: listener.address.clone(),
@@ -214,9 +214,20 @@ impl Server {
         Ok(opened)
     }
 
-    fn gate(&self, listener: &snapshot::Listener) -> Option<Gate> {
-        let early = listener.early.clone()?;
-        Some(Gate::new(early, self.holder.clone()))
+    fn options(&self, listener: &snapshot::Listener, snapshot: &Snapshot) -> ListenerOptions {
+        let mut options = ListenerOptions::new(listener.name.clone(), Bind::from(&listener.address));
+        options.entrance = self.entrance(listener);
+        options.max_connections = snapshot.spec.bounds.connections.get() as usize;
+        options
+    }
+
+    fn entrance(&self, listener: &snapshot::Listener) -> EntranceOptions {
+        let early = listener.early.clone();
+        EntranceOptions {
+            tls: listener.tls.clone(),
+            gate: early.map(|early| Gate::new(early, self.holder.clone())),
+            intercepting: Intercepting::new(&listener.view),
+        }
     }
 
     /// Nothing here can fail: listeners that stay get their new view, new ones start, the others stop accepting.
@@ -228,7 +239,7 @@ impl Server {
             let running = match (old.remove(&place), bound.remove(&place)) {
                 (Some(mut running), _) => {
                     running.view.store(listener.view.clone());
-                    running.listener.replace(listener.tls.clone(), self.gate(listener));
+                    running.listener.replace(self.entrance(listener));
                     running.name = listener.name.clone();
                     Some(running)
                 }
@@ -304,13 +315,6 @@ impl Server {
 fn place(listener: &snapshot::Listener) -> Place {
     let any_port = matches!(listener.address, AddressSpec::Tcp(address) if address.port() == 0);
     (listener.address.clone(), any_port.then(|| listener.name.clone()))
-}
-
-fn options(listener: &snapshot::Listener, snapshot: &Snapshot) -> ListenerOptions {
-    let mut options = ListenerOptions::new(listener.name.clone(), Bind::from(&listener.address));
-    options.tls = listener.tls.clone();
-    options.max_connections = snapshot.spec.bounds.connections.get() as usize;
-    options
 }
 
 /// A seed where nobody gave one: from the operating system, by way of the randomly keyed hasher of the standard library.

@@ -108,6 +108,12 @@ fn every_mistake_is_explained() {
         ("unknown_fake", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {fake: test-ap}\n".into()),
         ("unknown_upstream_key", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {fake: echo, timeout: 1s}\n".into()),
         ("unused_upstream", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {fake: echo}\n  b: {fake: echo}\n".into()),
+        ("original_false", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {original_destination: false}\n".into()),
+        ("original_over_tls", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a, tls: {certificate: a.pem, key: a.key}}\nupstreams:\n  a: {original_destination: true}\n".into()),
+        ("original_on_unix", "listeners:\n  web: {address: 'unix:/tmp/a.sock', upstream: a}\nupstreams:\n  a: {original_destination: true}\n".into()),
+        ("original_settings", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {original_destination: true, host: upstream, balance: random, tls: {verify: false}, protocol: h2}\n".into()),
+        ("original_host", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {original_destination: true, host: upstream}\n".into()),
+        ("original_certificate", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {original_destination: true}\nrules:\n  - {name: bad, faults: [{certificate: expired}]}\n".into()),
         // Collections, documents and recordings of declared fakes
         ("collection_bad_type", declared("collections: {a: {fields: {n: strin!}}}\n")),
         ("collection_bad_id", declared("collections: {a: {id: number}}\n")),

@@ -213,7 +213,7 @@ fn ask(snapshot: &Snapshot, mut call: Call, now: Instant) -> Result<Explanation,
         asked.client = this_machine(&listener.address);
     }
     let mut explanation = explain(snapshot, listener, &call.asked, now);
-    explanation.notes = call.notes;
+    explanation.notes.extend(call.notes);
     Ok(explanation)
 }
 

@@ -7,6 +7,9 @@ use super::rules::Context;
 use crate::fault::{Before, FaultSpec};
 use crate::rule::stage::Stage;
 
+/// The one fault of handshakes that takes a handshake of squall's own.
+const CERTIFICATE: &str = "certificate";
+
 impl Context<'_> {
     /// What the rule decides about: the earliest that one of its faults needs.
     pub(super) fn stage(&mut self, spec: &RuleSpec) -> Stage {
@@ -30,7 +33,12 @@ impl Context<'_> {
         }
         self.check_early_match(spec, stage);
         self.check_early_when(spec);
-        if let Some(fault) = faults.iter().find(|fault| fault.value.moment() == Before::Handshake) {
+        let mut of_handshake = faults.iter().filter(|fault| fault.value.moment() == Before::Handshake);
+        if let Some(fault) = of_handshake
+            .clone()
+            .find(|fault| fault.value.name() == CERTIFICATE)
+            .or(of_handshake.next())
+        {
             self.check_tls(spec, fault.value.name());
         }
         stage
@@ -85,7 +93,10 @@ impl Context<'_> {
             None => (spec.name.span, self.listeners.clone()),
         };
         let known = |name: &&str| self.listeners.contains(name);
-        if names.iter().all(known) && !names.iter().any(|name| self.tls_listeners.contains(name)) {
+        // Where TLS passes through, its beginning can be held up or refused, but the certificate is another's.
+        let passes = |name: &&str| fault != CERTIFICATE && self.redirected_listeners.contains(name);
+        let may = |name: &&str| self.tls_listeners.contains(name) || passes(name);
+        if names.iter().all(known) && !names.iter().any(may) {
             let message = format!(
                 "the rule can never fire: `{fault}` needs a TLS handshake, and no listener of the rule has `tls`"
             );

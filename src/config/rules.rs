@@ -32,6 +32,8 @@ pub struct Context<'a> {
     pub listeners: Vec<&'a str>,
     /// Those of them that have TLS.
     pub tls_listeners: Vec<&'a str>,
+    /// Those whose connections were headed elsewhere.
+    pub redirected_listeners: Vec<&'a str>,
     /// The files.
     pub sources: &'a Sources,
     /// What draws come from.

@@ -255,16 +255,16 @@ type Targets = HashMap<String, (String, Arc<Target>)>;
 
 impl Build<'_> {
     fn rules_context(&mut self) -> rules::Context<'_> {
+        let spec = self.spec;
+        let redirected = |listener: &ListenerSpec| {
+            let upstream = spec.upstreams.get(&listener.upstream.value);
+            upstream.is_some_and(|upstream| upstream.value.original_destination.is_some())
+        };
         rules::Context {
             specs: &self.spec.rules,
             listeners: self.spec.listeners.names().collect(),
-            tls_listeners: self
-                .spec
-                .listeners
-                .iter()
-                .filter(|(_, listener)| listener.tls.is_some())
-                .map(|(name, _)| name.value.as_str())
-                .collect(),
+            tls_listeners: listeners_where(spec, |listener| listener.tls.is_some()),
+            redirected_listeners: listeners_where(spec, redirected),
             sources: self.sources,
             seed: self.seed,
             keys: NonZeroUsize::try_from(self.spec.bounds.keys).unwrap_or(NonZeroUsize::MIN),
@@ -531,6 +531,7 @@ impl Build<'_> {
         let wanted = &spec.upstream;
         let known = self.spec.upstreams.get(&wanted.value);
         match known {
+            Some(upstream) if upstream.value.original_destination.is_some() && self.refuse_redirected(spec) => None,
             Some(upstream) if upstream.value.address.is_some() => {
                 let message = format!(
                     "the upstream `{}` has an `address`, which is for tcp; http needs a `url`",
@@ -553,6 +554,25 @@ impl Build<'_> {
                 None
             }
         }
+    }
+
+    /// What a listener can't be whose connections were redirected to it.
+    fn refuse_redirected(&mut self, spec: &ListenerSpec) -> bool {
+        let (span, message) = match (&spec.tls, &spec.address.value) {
+            (Some(tls), _) => (
+                tls.span,
+                "the TLS of redirected connections passes on unread, so a listener for them has no `tls`",
+            ),
+            (None, AddressSpec::Unix(_)) => (
+                spec.address.span,
+                "a unix socket's connections have no original destination; listen on an IP address and a port",
+            ),
+            (None, AddressSpec::Tcp(_)) => return false,
+        };
+        self.diagnostics.push(
+            Diagnostic::error(span, message).also(spec.upstream.span, "the upstream is the original destination"),
+        );
+        true
     }
 
     fn tls(&mut self, spec: &ListenerSpec) -> Result<Option<ServerTls>, ()> {
@@ -601,6 +621,12 @@ impl Build<'_> {
     }
 }
 
+/// The names of the listeners of which it holds.
+fn listeners_where(spec: &ConfigSpec, holds: impl Fn(&ListenerSpec) -> bool) -> Vec<&str> {
+    let listeners = spec.listeners.iter().filter(|(_, listener)| holds(listener));
+    listeners.map(|(name, _)| name.value.as_str()).collect()
+}
+
 /// The certificates and keys of a listener, in either form.
 fn pairs(tls: &ListenerTlsSpec) -> Result<Vec<(&Path, &Path)>, String> {
     match (&tls.certificate, &tls.key, &tls.certificates) {
@@ -620,6 +646,11 @@ fn pairs(tls: &ListenerTlsSpec) -> Result<Vec<(&Path, &Path)>, String> {
 }
 
 impl Target {
+    /// Whether requests go on to where their connections were headed before they were redirected.
+    pub fn is_original_destination(&self) -> bool {
+        matches!(self, Target::Real(upstream) if upstream.original_destination().is_some())
+    }
+
     fn fingerprint(&self) -> Option<u64> {
         match self {
             Target::Real(upstream) => Some(upstream.fingerprint()),

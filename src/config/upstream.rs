@@ -7,7 +7,7 @@ use super::decode::Spanned;
 use super::units::{Percentage, Time};
 use crate::fake::spec::FakeSpec;
 
-/// A named target of requests. It has exactly one of `url`, `endpoints`, `fake` and `address`.
+/// A named target of requests. It has exactly one of `url`, `endpoints`, `original_destination`, `fake` and `address`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamSpec {
@@ -17,6 +17,10 @@ pub struct UpstreamSpec {
     /// Several HTTP servers that serve the same, all with TLS or all without: a list of what `url` takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Spanned<Vec<Spanned<String>>>>,
+    /// true: wherever the client wanted to go, before its connection was redirected to squall (iptables REDIRECT, Linux
+    /// only). What is not HTTP there, TLS above all, passes on unread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub original_destination: Option<Spanned<bool>>,
     /// A server that is built into squall, by its name or with its settings, or one that is declared here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fake: Option<Spanned<FakeSpec>>,
@@ -29,7 +33,7 @@ pub struct UpstreamSpec {
     /// Leave out endpoints that fail. Without it none is ever left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ejection: Option<Spanned<EjectionSpec>>,
-    /// Which HTTP to speak to the upstream. Default: http1.
+    /// Which HTTP to speak to the upstream. Default: http1; for `original_destination` what the client speaks, http1 or h2c.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Spanned<Protocol>>,
     /// The Host header to send: `preserve` sends the client's, `upstream` the name in the URL (or in `tls.sni`), anything

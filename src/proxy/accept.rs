@@ -21,6 +21,7 @@ pub use super::bind::Bind;
 use super::bind::{Opened, SocketFile};
 use super::connection::ListenerInfo;
 use super::gate::Gate;
+use super::intercept::Intercepting;
 use super::live::{Accepting, Entrance, Shared};
 use super::serve::spawn;
 use super::socket::Socket;
@@ -36,10 +37,8 @@ pub struct ListenerOptions {
     pub name: Arc<str>,
     /// Where to listen.
     pub bind: Bind,
-    /// TLS, with HTTP/2 and HTTP/1.1 by ALPN; `None` for plaintext.
-    pub tls: Option<ServerTls>,
-    /// What happens to connections before they have requests; `None`: nothing.
-    pub gate: Option<Gate>,
+    /// What connections meet before they have requests.
+    pub entrance: EntranceOptions,
     /// Whether plaintext clients may speak HTTP/2 by prior knowledge (RFC 9113, section 3.3).
     pub h2c: bool,
     /// Connections at once; further ones wait in the kernel's queue. At least 1.
@@ -55,6 +54,17 @@ pub struct ListenerOptions {
     pub write_buffer: usize,
 }
 
+/// What new connections of a listener meet.
+#[derive(Clone, Debug, Default)]
+pub struct EntranceOptions {
+    /// TLS, with HTTP/2 and HTTP/1.1 by ALPN; `None` for plaintext.
+    pub tls: Option<ServerTls>,
+    /// What happens to connections before they have requests; `None`: nothing.
+    pub gate: Option<Gate>,
+    /// Connections were redirected here, and those that are not HTTP go on to where they were headed.
+    pub intercepting: Option<Intercepting>,
+}
+
 impl ListenerOptions {
     /// A plaintext listener: HTTP/1 and h2c, 10,000 connections, 128 streams on each, 10 s for a handshake, 60 s for a
     /// head, 4 KiB of write buffer.
@@ -62,8 +72,7 @@ impl ListenerOptions {
         Self {
             name: name.into(),
             bind,
-            tls: None,
-            gate: None,
+            entrance: EntranceOptions::default(),
             h2c: true,
             max_connections: 10_000,
             max_streams: 128,
@@ -203,10 +212,10 @@ impl Listener {
             .sum()
     }
 
-    /// Uses other certificates (or none, or TLS where there was none) and another gate for the connections that are
-    /// accepted from now on.
-    pub fn replace(&self, tls: Option<ServerTls>, gate: Option<Gate>) {
-        self.shared.entrance.store(Entrance::new(tls, gate));
+    /// Uses other certificates (or none, or TLS where there was none) and so on for the connections that are accepted
+    /// from now on.
+    pub fn replace(&self, entrance: EntranceOptions) {
+        self.shared.entrance.store(Entrance::new(entrance));
     }
 }
 

@@ -3,6 +3,7 @@
 //! An `Arc<Connection>` travels in Pingora's `Digest.proxy_digest.user_data`, the only place that every callback can
 //! reach for HTTP/1 and HTTP/2, plain and over TLS.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -117,7 +118,7 @@ impl Connection {
         entrance: &Entrance,
     ) -> Arc<Self> {
         let tls = entrance.tls.is_some();
-        let first = match tls || entrance.gate.is_some() {
+        let first = match tls || entrance.gate.is_some() || entrance.intercepting.is_some() {
             true => Phase::Handshake,
             false => Phase::Idle,
         };
@@ -176,7 +177,16 @@ impl Connection {
             .get_or_init(|| self.socket.upgrade().and_then(|socket| socket.local_addr()))
     }
 
-    /// Whether the connection is over TLS.
+    /// Where the client wanted to go, if the connection was redirected to squall on its way.
+    ///
+    /// # Errors
+    /// It was not redirected, or the system can't say.
+    pub fn original_destination(&self) -> io::Result<SocketAddr> {
+        let gone = || io::Error::from(io::ErrorKind::NotConnected);
+        self.socket.upgrade().ok_or_else(gone)?.original_destination()
+    }
+
+    /// Whether the connection is over TLS, which squall ends.
     pub fn tls(&self) -> bool {
         self.tls
     }

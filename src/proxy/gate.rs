@@ -88,16 +88,21 @@ impl Passage {
     pub(super) async fn accepted(&mut self) -> bool {
         let view = Arc::clone(&self.gate.view);
         self.decide(&view.accepted);
-        let next = self.carry(Before::Connection).await;
-        if next == Next::GoOn && !self.connection.tls() {
-            // What belongs into a handshake has none to act in.
-            self.decide(&view.handshake);
-            self.skip_handshake();
+        self.carry(Before::Connection).await == Next::GoOn
+    }
+
+    /// The connection has no handshake: what belongs into one has none to act in.
+    pub(super) fn no_handshake(&mut self) {
+        let view = Arc::clone(&self.gate.view);
+        self.decide(&view.handshake);
+        for record in &self.records {
+            let plan = record.plan();
+            for (at, action) in plan.actions.iter().enumerate() {
+                if action.effect.before() == Before::Handshake && !is_shadow(plan, action.hit) {
+                    record.skip(at, "no TLS");
+                }
+            }
         }
-        if next == Next::End || !self.connection.tls() {
-            self.log();
-        }
-        next == Next::GoOn
     }
 
     /// Whether the handshake is to begin with [`Passage::greeted`].
@@ -112,9 +117,7 @@ impl Passage {
         self.asked = name;
         let view = Arc::clone(&self.gate.view);
         self.decide(&view.handshake);
-        let next = self.carry(Before::Handshake).await;
-        self.log();
-        next == Next::GoOn
+        self.carry(Before::Handshake).await == Next::GoOn
     }
 
     /// The listener's TLS, as the rules want it for this handshake.
@@ -191,6 +194,11 @@ impl Passage {
                 self.connection.reset();
                 Next::End
             }
+            Effect::Certificate(_) if !self.connection.tls() => {
+                // It passes through, and the handshake is another's.
+                record.skip(at, "no TLS");
+                Next::GoOn
+            }
             Effect::Certificate(what) => {
                 if self.certificate.is_none() {
                     self.certificate = Some(*what);
@@ -264,19 +272,8 @@ impl Passage {
         Next::End
     }
 
-    fn skip_handshake(&self) {
-        for record in &self.records {
-            let plan = record.plan();
-            for (at, action) in plan.actions.iter().enumerate() {
-                if action.effect.before() == Before::Handshake && !is_shadow(plan, action.hit) {
-                    record.skip(at, "no TLS");
-                }
-            }
-        }
-    }
-
-    /// Writes a line, once, if anything was injected.
-    fn log(&mut self) {
+    /// Writes a line, once, if anything was injected: when the connection gets to its requests, or ends before.
+    pub(super) fn log(&mut self) {
         let injected: Vec<(&str, &str)> = self.records.iter().flat_map(|record| injected(record)).collect();
         if std::mem::replace(&mut self.logged, true) || injected.is_empty() || !self.gate.view.access {
             return;

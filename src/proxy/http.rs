@@ -1,6 +1,6 @@
 //! Pingora's callbacks: one request's way through the house. They carry a plan out and decide nothing.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use super::hold::Holder;
 use super::log::{self, Access};
 use super::session::{self, Handle, Phase};
 use super::upgrade;
-use super::upstream::{Outcome, Picked};
+use super::upstream::{Outcome, Picked, RESOLVE_FAILED};
 use super::{bodies, gone};
 use crate::config::snapshot::{Target, View};
 use crate::metrics::{Metrics, NO_STATUS};
@@ -280,12 +280,16 @@ impl ProxyHttp for Squall {
             return Err(Error::explain(ErrorType::InternalError, "a fake has no peer"));
         };
         let now = Instant::now();
-        let Some(picked) = upstream.select(now) else {
+        let Some(mut picked) = upstream.select(now) else {
             return Err(Error::explain(
                 ErrorType::InternalError,
                 "the upstream does not speak http",
             ));
         };
+        if upstream.original_destination().is_some() {
+            let http2 = session.req_header().version == http::Version::HTTP_2;
+            picked.aim(original_destination(session)?, http2);
+        }
         let mut peer = picked.peer().await;
         if let (Some(carrying), Ok(peer)) = (&request.carrying, &peer) {
             let upstream = (&**peer, picked.host(), request.view.longest_wait);
@@ -521,6 +525,18 @@ impl ProxyHttp for Squall {
             session::keep_alive(session, real).await;
         }
     }
+}
+
+/// Where the request's connection was headed before it was redirected to squall.
+fn original_destination(session: &Session) -> Result<SocketAddr> {
+    let found = match Connection::of(session) {
+        Some(connection) => connection.original_destination(),
+        None => Err(std::io::ErrorKind::NotConnected.into()),
+    };
+    found.map_err(|error| {
+        let message = format!("can't resolve the original destination: {error}");
+        Error::explain(RESOLVE_FAILED, message).into_up()
+    })
 }
 
 /// A field's values as one list (RFC 9110, section 5.3).

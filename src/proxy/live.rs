@@ -8,9 +8,10 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-use super::accept::ListenerOptions;
+use super::accept::{EntranceOptions, ListenerOptions};
 use super::connection::{Connection, ListenerInfo};
 use super::gate::Gate;
+use super::intercept::Intercepting;
 use super::tls::ServerTls;
 
 /// The state of one listener, for as long as it or any of its connections lives.
@@ -35,12 +36,16 @@ pub(super) struct Shared {
 pub(super) struct Entrance {
     pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) gate: Option<Gate>,
+    pub(super) intercepting: Option<Arc<Intercepting>>,
 }
 
 impl Entrance {
-    pub(super) fn new(tls: Option<ServerTls>, gate: Option<Gate>) -> Arc<Self> {
-        let tls = tls.map(Arc::new);
-        Arc::new(Self { tls, gate })
+    pub(super) fn new(options: EntranceOptions) -> Arc<Self> {
+        Arc::new(Self {
+            tls: options.tls.map(Arc::new),
+            gate: options.gate,
+            intercepting: options.intercepting.map(Arc::new),
+        })
     }
 }
 
@@ -55,7 +60,7 @@ impl Shared {
         let limit = options.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             info: Arc::new(ListenerInfo::new(Arc::clone(&options.name))),
-            entrance: ArcSwap::from(Entrance::new(options.tls.clone(), options.gate.clone())),
+            entrance: ArcSwap::from(Entrance::new(options.entrance.clone())),
             options,
             stop: watch::Sender::new(false),
             permits: Arc::new(Semaphore::new(limit)),

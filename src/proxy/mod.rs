@@ -14,6 +14,7 @@ pub mod hold;
 pub mod http;
 mod http1;
 mod http2;
+pub mod intercept;
 mod live;
 pub mod log;
 mod serve;

@@ -1,7 +1,9 @@
 //! One connection from its accept to its end, in a task of its own.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::apps::HttpServerApp;
 use pingora::http::ResponseHeader;
@@ -13,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::accept::ListenerOptions;
 use super::connection::Connection;
 use super::gate::Passage;
+use super::intercept::{self, Intercepting, Protocol};
 use super::live::{Entrance, Place, Shared};
 use super::socket::{Raw, Socket};
 use super::stream::Buffered;
@@ -64,11 +67,11 @@ async fn run<A>(
         .gate
         .as_ref()
         .map(|gate| Passage::new(gate, &connection, shared.stop.subscribe()));
-    if let Some(tls) = enter(&shared, &socket, &connection, &entrance, passage.as_mut()).await {
-        match tls {
-            Some(tls) => serve_tls(&shared, &app, raw, &connection, &tls).await,
-            None => serve_plain(&shared, &app, raw, &connection).await,
-        }
+    match enter(&shared, &socket, &connection, &entrance, passage.as_mut()).await {
+        Some(Way::Tls(tls)) => serve_tls(&shared, &app, raw, &connection, &tls).await,
+        Some(Way::Plain) => serve_plain(&shared, &app, raw, &connection).await,
+        Some(Way::On(intercepting, name)) => intercepting.pass_on(raw, &connection, name).await,
+        None => {}
     }
     drop(passage);
     connection.set_over();
@@ -78,53 +81,82 @@ async fn run<A>(
     }
 }
 
-/// Lets a connection through its gate; the TLS that it then gets, if any. `None` if it is over.
+/// How a connection goes on behind its entrance.
+enum Way {
+    /// HTTP, or whatever else the client takes for it.
+    Plain,
+    /// HTTP in a TLS that squall ends.
+    Tls(Arc<ServerTls>),
+    /// Unread, to where it was headed before it was redirected, in a TLS that asks for this name.
+    On(Arc<Intercepting>, Option<String>),
+}
+
+/// Lets a connection in. `None` if it is over.
 async fn enter(
     shared: &Shared,
     socket: &Socket,
     connection: &Connection,
     entrance: &Entrance,
-    passage: Option<&mut Passage>,
-) -> Option<Option<Arc<ServerTls>>> {
-    let Some(passage) = passage else {
-        return Some(entrance.tls.clone());
-    };
-    if !passage.accepted().await {
+    mut passage: Option<&mut Passage>,
+) -> Option<Way> {
+    if let Some(passage) = &mut passage
+        && !passage.accepted().await
+    {
         return None;
     }
-    let Some(tls) = &entrance.tls else {
-        return connection.await_request().then_some(None);
+    let protocol = match (&entrance.tls, &entrance.intercepting) {
+        (Some(_), _) => Protocol::Tls,
+        (None, None) => Protocol::Http,
+        (None, Some(_)) => before(shared, shared.options.header_timeout, intercept::protocol(socket)).await?,
     };
-    if passage.minds_handshake() {
-        let mut stop = shared.stop.subscribe();
-        let name = tokio::select! {
-            name = tokio::time::timeout(shared.options.handshake_timeout, tls::server_name(socket)) => name,
-            _ = stop.wait_for(|stop| *stop) => return None,
-        };
-        // A client that leaves, or never begins, is not one to decide about.
-        if !passage.greeted(name.ok()?.ok()?).await {
-            return None;
+    let mut name = None;
+    if protocol == Protocol::Tls {
+        if entrance.tls.is_none() || passage.as_ref().is_some_and(|passage| passage.minds_handshake()) {
+            // A client that leaves, or never begins, is not one to decide about.
+            name = before(shared, shared.options.handshake_timeout, tls::server_name(socket)).await?;
+            if let Some(passage) = &mut passage
+                && !passage.greeted(name.clone()).await
+            {
+                return None;
+            }
         }
+    } else if let Some(passage) = &mut passage {
+        passage.no_handshake();
     }
-    Some(Some(passage.tls(Arc::clone(tls))))
+    if let Some(passage) = &mut passage {
+        passage.log();
+    }
+    match (&entrance.tls, &entrance.intercepting) {
+        (Some(tls), _) => Some(Way::Tls(match passage {
+            Some(passage) => passage.tls(Arc::clone(tls)),
+            None => Arc::clone(tls),
+        })),
+        (None, Some(intercepting)) if protocol != Protocol::Http => Some(Way::On(Arc::clone(intercepting), name)),
+        (None, _) => connection.await_request().then_some(Way::Plain),
+    }
+}
+
+/// What a client says, within a limit and unless the listener stops.
+async fn before<T, E>(shared: &Shared, limit: Duration, said: impl Future<Output = Result<T, E>>) -> Option<T> {
+    let mut stop = shared.stop.subscribe();
+    tokio::select! {
+        said = tokio::time::timeout(limit, said) => said.ok()?.ok(),
+        _ = stop.wait_for(|stop| *stop) => None,
+    }
 }
 
 async fn serve_tls<A>(shared: &Shared, app: &Arc<A>, raw: Raw, connection: &Arc<Connection>, tls: &ServerTls)
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let mut stop = shared.stop.subscribe();
-    let stream = tokio::select! {
-        stream = tokio::time::timeout(shared.options.handshake_timeout, tls.accept(raw)) => stream,
-        _ = stop.wait_for(|stop| *stop) => return,
-    };
-    let stream = match stream {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
+    let handshake = async {
+        let stream = tls.accept(raw).await;
+        stream.inspect_err(|error| {
             tracing::debug!(listener = %shared.info.name(), peer = ?connection.peer(), "no TLS handshake: {error}");
-            return;
-        }
-        Err(_) => return,
+        })
+    };
+    let Some(stream) = before(shared, shared.options.handshake_timeout, handshake).await else {
+        return;
     };
     let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
     let stream = Buffered::new(stream, Arc::clone(connection), shared.options.write_buffer);

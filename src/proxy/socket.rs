@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -127,6 +127,28 @@ impl Socket {
             Kind::Tcp(stream) => stream.local_addr().ok(),
             Kind::Unix(_) => None,
         }
+    }
+
+    /// Where the connection was headed before a rule of the kernel's (iptables or nftables, REDIRECT) sent it here: the
+    /// socket option `SO_ORIGINAL_DST` of Linux, from its table of tracked connections.
+    ///
+    /// # Errors
+    /// The connection was not redirected, or the system can't say.
+    pub(crate) fn original_destination(&self) -> io::Result<SocketAddr> {
+        let Kind::Tcp(stream) = &self.kind else {
+            return Err(io::Error::other("a unix socket's connections are never redirected"));
+        };
+        let local = stream.local_addr()?;
+        let original = match original_destination(stream, local) {
+            // What netfilter doesn't know of was not redirected by it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => local,
+            original => original?,
+        };
+        let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+        if canonical(original) == canonical(local) {
+            return Err(io::Error::other("the connection was not redirected to squall"));
+        }
+        Ok(original)
     }
 
     /// Sends a RST and drops all that is still unsent. A unix socket has no RST: it is closed both ways.
@@ -304,6 +326,20 @@ impl Socket {
         }
         outcome
     }
+}
+
+#[cfg(target_os = "linux")]
+fn original_destination(stream: &TcpStream, local: SocketAddr) -> io::Result<SocketAddr> {
+    // An IPv4 client of a socket that serves both comes with a mapped address.
+    match local.ip().to_canonical() {
+        IpAddr::V4(_) => Ok(rustix::net::sockopt::ip_original_dst(stream)?.into()),
+        IpAddr::V6(_) => Ok(rustix::net::sockopt::ipv6_original_dst(stream)?.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn original_destination(_: &TcpStream, _: SocketAddr) -> io::Result<SocketAddr> {
+    Err(io::Error::other("only Linux can tell where a connection was headed"))
 }
 
 /// A socket as Pingora's `IO`: unbuffered, at the bottom of plain and TLS connections.

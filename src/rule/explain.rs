@@ -201,9 +201,11 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         &fields,
         asked.client.map(|client| client.to_canonical()),
     );
+    let redirected = view.target.is_original_destination();
     let mut explaining = Explaining {
         listener: &listener.name,
         tls: listener.tls.is_some(),
+        redirected,
         head: &head,
         connection: &connection,
         memory: Peek {
@@ -235,7 +237,7 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         config_hash: snapshot.hash.clone(),
         rules,
         plan: steps::of(&explaining.plan, &view.upstream, view.longest_wait),
-        notes: Vec::new(),
+        notes: redirected.then(|| REDIRECTED.to_owned()).into_iter().collect(),
     }
 }
 
@@ -252,10 +254,15 @@ impl Explanation {
     }
 }
 
+/// What to know of a listener whose connections the kernel redirects.
+const REDIRECTED: &str =
+    "this is for HTTP without TLS: redirected TLS passes on unread, and only rules about connections hold for it";
+
 /// Going through the rules as deciding does, and noting what they say.
 struct Explaining<'a> {
     listener: &'a str,
     tls: bool,
+    redirected: bool,
     head: &'a Head<'a>,
     /// What is known of the connection before it has a request.
     connection: &'a Head<'a>,
@@ -319,7 +326,9 @@ impl Explaining<'_> {
     /// What can be said of a rule that is decided before there is a request: its draws count connections.
     fn connection(&self, rule: &Rule) -> Verdict {
         let mut failed = rule.condition.failures(self.connection);
-        if rule.stage == Stage::Handshake && !self.tls {
+        // One that passes through can be held up and cut, but has the server's certificate.
+        let passes = || self.redirected && rule.faults().any(|fault| fault.name != "certificate");
+        if rule.stage == Stage::Handshake && !self.tls && !passes() {
             failed.push("a TLS handshake: the listener has no `tls`".to_owned());
         }
         match failed.is_empty() {

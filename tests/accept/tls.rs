@@ -5,6 +5,7 @@ use pingora::tls::{ClientTlsStream, TlsConnector};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use squall::proxy::accept::EntranceOptions;
 use squall::proxy::tls::{ServerTls, crypto_provider};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -86,7 +87,7 @@ async fn ask(stream: &mut Tls, path: &str) -> std::io::Result<String> {
 
 fn start_tls(tls: &ServerTls) -> (SocketAddr, Listener, Arc<Seen>) {
     let mut options = options();
-    options.tls = Some(tls.clone());
+    options.entrance.tls = Some(tls.clone());
     start_with(&options, App::default())
 }
 
@@ -174,7 +175,10 @@ async fn certificates_can_be_replaced() {
     let (address, listener, _) = start_tls(&server.tls);
     let mut stream = dial(address, client_config(&old, None, &[])).await.unwrap();
     ask(&mut stream, "/hello").await.unwrap();
-    listener.replace(Some(successor.tls), None);
+    listener.replace(EntranceOptions {
+        tls: Some(successor.tls),
+        ..EntranceOptions::default()
+    });
     ask(&mut stream, "/hello").await.unwrap();
     assert!(dial(address, client_config(&old, None, &[])).await.is_err());
     dial(address, client_config(&new, None, &[])).await.unwrap();
@@ -184,7 +188,7 @@ async fn certificates_can_be_replaced() {
 async fn a_handshake_has_a_limit_and_ends_at_the_stop() {
     let ca = authority();
     let mut options = options();
-    options.tls = Some(party(&ca, false).tls);
+    options.entrance.tls = Some(party(&ca, false).tls);
     options.handshake_timeout = Duration::from_millis(200);
     let (address, _listener, _) = start_with(&options, App::default());
     let started = Instant::now();

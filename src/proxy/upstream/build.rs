@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::balance::Balancer;
 use super::peer::{Endpoint, HostHeader, Settings, Timeouts};
-use super::target::{Target, parse_address};
+use super::target::{Place, Target, parse_address};
 use super::{Http, Kind, Upstream};
 use crate::config::report::{Diagnostic, Span};
 use crate::config::units::Time;
@@ -93,6 +93,10 @@ impl Builder<'_> {
         let given: Vec<(&str, Span)> = [
             ("url", spec.url.as_ref().map(|one| one.span)),
             ("endpoints", spec.endpoints.as_ref().map(|one| one.span)),
+            (
+                "original_destination",
+                spec.original_destination.as_ref().map(|one| one.span),
+            ),
             ("fake", spec.fake.as_ref().map(|one| one.span)),
             ("address", spec.address.as_ref().map(|one| one.span)),
         ]
@@ -103,7 +107,7 @@ impl Builder<'_> {
             [_] => Some(()),
             [] => {
                 let problem = Diagnostic::error(span, format!("upstream `{name}` has no target"))
-                    .help("give it one of `url`, `endpoints`, `fake` and `address`");
+                    .help("give it one of `url`, `endpoints`, `original_destination`, `fake` and `address`");
                 self.problems.push(problem);
                 None
             }
@@ -174,7 +178,9 @@ impl Builder<'_> {
             .ejection
             .as_ref()
             .map(|one| one.statuses.iter().map(|status| status.value).collect());
+        let original = spec.original_destination.is_some();
         Some(Http {
+            original: original.then_some(settings.timeouts.connect),
             balancer: Balancer::new(balance, endpoints.len(), limits?, now),
             endpoints: endpoints.into(),
             failing_statuses: statuses.unwrap_or_default(),
@@ -184,9 +190,20 @@ impl Builder<'_> {
     /// The endpoints, each with the place where it is written; never empty.
     fn targets(&mut self) -> Option<Vec<(Span, Target)>> {
         let spec = self.spec;
+        if let Some(original) = &spec.original_destination {
+            self.several_only("an original destination");
+            if !original.value {
+                return self.fail(original.span, "an original destination is either `true` or left out");
+            }
+            let target = Target {
+                place: Place::Original,
+                tls: false,
+            };
+            return Some(vec![(original.span, target)]);
+        }
         let urls = match (&spec.url, &spec.endpoints) {
             (Some(url), _) => {
-                self.several_only();
+                self.several_only("`url`");
                 std::slice::from_ref(url)
             }
             (None, Some(urls)) if urls.value.is_empty() => {
@@ -215,7 +232,7 @@ impl Builder<'_> {
         (targets.len() == urls.len()).then_some(targets)
     }
 
-    fn several_only(&mut self) {
+    fn several_only(&mut self, what: &str) {
         let spec = self.spec;
         let keys = [
             ("balance", spec.balance.as_ref().map(|one| one.span)),
@@ -223,16 +240,18 @@ impl Builder<'_> {
         ];
         for (key, span) in keys {
             if let Some(span) = span {
-                let message = format!("`{key}` needs several endpoints, and `url` is one");
+                let message = format!("`{key}` needs several endpoints, and {what} is one");
                 self.problems
                     .push(Diagnostic::error(span, message).help("list them: `endpoints: [URL, URL]`"));
             }
         }
     }
 
-    fn protocol(&mut self, tls: Option<bool>) -> Option<Protocol> {
+    /// `Some(None)`: the client's.
+    fn protocol(&mut self, tls: Option<bool>) -> Option<Option<Protocol>> {
         let Some(protocol) = &self.spec.protocol else {
-            return Some(Protocol::default());
+            let fixed = self.spec.original_destination.is_none();
+            return Some(fixed.then(Protocol::default));
         };
         let span = protocol.span;
         match (protocol.value, tls) {
@@ -248,7 +267,7 @@ impl Builder<'_> {
                 span,
                 "`protocol: auto` lets TLS choose, and the URL is not https://; write `http1` or `h2c`",
             ),
-            (protocol, _) => Some(protocol),
+            (protocol, _) => Some(Some(protocol)),
         }
     }
 

@@ -22,9 +22,10 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use pingora::upstreams::peer::HttpPeer;
@@ -57,6 +58,8 @@ enum Kind {
 struct Http {
     /// Never empty.
     endpoints: Box<[Endpoint]>,
+    /// The limit of connecting, where requests go on to where their connections were headed.
+    original: Option<Duration>,
     balancer: Balancer,
     /// Answers that count as failures.
     failing_statuses: Box<[u16]>,
@@ -98,8 +101,14 @@ impl Upstream {
         Some(Picked {
             upstream,
             index,
+            original: None,
             failed: AtomicBool::new(false),
         })
+    }
+
+    /// For an upstream that is wherever a connection was headed before it was redirected: the limit of connecting.
+    pub fn original_destination(&self) -> Option<Duration> {
+        self.http()?.original
     }
 
     /// The labels of all endpoints, in the configuration's order; none for a fake and for a TCP server.
@@ -143,20 +152,39 @@ impl Outcome {
 pub struct Picked {
     upstream: Arc<Upstream>,
     index: usize,
+    /// Where its connection was headed, which is what a message then names.
+    original: Option<Original>,
     /// Whether it was reported as failed.
     failed: AtomicBool,
 }
 
+#[derive(Debug)]
+struct Original {
+    destination: SocketAddr,
+    http2: bool,
+    label: String,
+}
+
 impl Picked {
+    /// For an upstream with [`Upstream::original_destination`]: where the request goes, and whether it came over HTTP/2.
+    pub fn aim(&mut self, destination: SocketAddr, http2: bool) {
+        self.original = Some(Original {
+            destination,
+            http2,
+            label: destination.to_string(),
+        });
+    }
+
     /// What Pingora connects to. It may be called again for a second try.
     ///
     /// # Errors
     ///
     /// [`RESOLVE_FAILED`] if the endpoint's name has no address.
     pub async fn peer(&self) -> pingora::Result<Box<HttpPeer>> {
-        match self.endpoint() {
-            Some(endpoint) => endpoint.peer().await,
-            None => Err(Error::explain(ErrorType::InternalError, "no such endpoint")),
+        match (self.endpoint(), &self.original) {
+            (Some(endpoint), Some(original)) => Ok(endpoint.original_peer(original.destination, original.http2)),
+            (Some(endpoint), None) => endpoint.peer().await,
+            (None, _) => Err(Error::explain(ErrorType::InternalError, "no such endpoint")),
         }
     }
 
@@ -174,7 +202,10 @@ impl Picked {
 
     /// The endpoint as the configuration writes it, without the scheme: `10.0.0.1:80`. For logs and messages.
     pub fn label(&self) -> &str {
-        self.endpoint().map_or("", Endpoint::label)
+        let configured = || self.endpoint().map_or("", Endpoint::label);
+        self.original
+            .as_ref()
+            .map_or_else(configured, |original| &original.label)
     }
 
     /// The upstream that it belongs to.

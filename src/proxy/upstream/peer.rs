@@ -37,8 +37,8 @@ pub(super) struct Settings {
     /// Keeps connections of different upstreams and of different versions of the configuration apart. Pingora leaves
     /// much of a peer's settings out when it decides whether a connection fits.
     pub(super) group_key: u64,
-    /// Which HTTP to speak.
-    pub(super) protocol: Protocol,
+    /// Which HTTP to speak; `None`: the client's.
+    pub(super) protocol: Option<Protocol>,
     /// For `https`.
     pub(super) tls: Tls,
     /// What to do with the `Host` header.
@@ -95,6 +95,8 @@ pub(super) struct Endpoint {
     resolver: Option<Arc<Resolver>>,
     /// See [`Endpoint::wait_for_upload`].
     waits_for_uploads: bool,
+    /// Speaks the HTTP that the client speaks.
+    follows_client: bool,
     /// Makes each connection the only one of its kind where `idle` is zero.
     single_use: Option<AtomicU64>,
 }
@@ -114,6 +116,8 @@ impl Endpoint {
                 HttpPeer::new(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)), target.tls, sni)
             }
             Place::Unix(path) => unix_peer(path)?,
+            // The address comes with each request.
+            Place::Original => HttpPeer::new(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), false, sni),
         };
         template.group_key = settings.group_key;
         set_options(&mut template, settings);
@@ -125,8 +129,8 @@ impl Endpoint {
             host: host_header(target, settings)?,
             template,
             resolver,
-            waits_for_uploads: settings.timeouts.read_is_default
-                && matches!(settings.protocol, Protocol::H2 | Protocol::H2c),
+            waits_for_uploads: settings.timeouts.read_is_default,
+            follows_client: settings.protocol.is_none(),
             single_use: settings.timeouts.idle.is_zero().then(AtomicU64::default),
         })
     }
@@ -141,18 +145,33 @@ impl Endpoint {
         if let Some(resolver) = &self.resolver {
             peer._address = PeerAddress::Inet(resolver.first().await?);
         }
+        self.make_single_use(&mut peer);
+        Ok(peer)
+    }
+
+    /// What to connect to for a request that was on its way to `destination`; `http2` is whether it came over HTTP/2.
+    pub(super) fn original_peer(&self, destination: SocketAddr, http2: bool) -> Box<HttpPeer> {
+        let mut peer = Box::new(self.template.clone());
+        peer._address = PeerAddress::Inet(destination);
+        if self.follows_client {
+            peer.options.alpn = if http2 { ALPN::H2 } else { ALPN::H1 };
+        }
+        self.make_single_use(&mut peer);
+        peer
+    }
+
+    fn make_single_use(&self, peer: &mut HttpPeer) {
         if let Some(counter) = &self.single_use {
             let number = counter.fetch_add(1, Ordering::Relaxed);
             peer.group_key = peer.group_key.wrapping_add(number);
         }
-        Ok(peer)
     }
 
     /// Lets a request with a body take its time. Over HTTP/1, Pingora's wait for the answer begins anew with each piece of
     /// the body; over HTTP/2 it goes on while the body is sent, and would end any upload that takes longer. What the
     /// configuration says holds all the same.
     pub(super) fn wait_for_upload(&self, peer: &mut HttpPeer) {
-        if self.waits_for_uploads {
+        if self.waits_for_uploads && matches!(peer.options.alpn, ALPN::H2) {
             peer.options.read_timeout = Some(H2_UPLOAD_READ);
         }
     }
@@ -195,9 +214,9 @@ fn set_options(peer: &mut HttpPeer, settings: &Settings) {
     options.write_timeout = timeouts.write;
     options.idle_timeout = Some(timeouts.idle);
     options.alpn = match settings.protocol {
-        Protocol::Http1 => ALPN::H1,
-        Protocol::H2 | Protocol::H2c => ALPN::H2,
-        Protocol::Auto => ALPN::H2H1,
+        None | Some(Protocol::Http1) => ALPN::H1,
+        Some(Protocol::H2 | Protocol::H2c) => ALPN::H2,
+        Some(Protocol::Auto) => ALPN::H2H1,
     };
     options.max_h2_streams = usize::try_from(H2_STREAMS_MAX).unwrap_or(1);
     options.h2_stream_window_size = Some(H2_STREAM_WINDOW_BYTES);
@@ -221,9 +240,12 @@ fn host_header(target: &Target, settings: &Settings) -> Result<Option<HeaderValu
         HostHeader::Fixed(value) => Ok(Some(value.clone())),
         HostHeader::Upstream => {
             let name = settings.tls.name.as_deref().filter(|_| target.tls);
-            let authority = target
-                .authority(name)
-                .ok_or("a Unix socket has no host name; write `host: NAME` or `host: preserve`")?;
+            let authority = target.authority(name).ok_or_else(|| {
+                format!(
+                    "`{}` has no host name; write `host: NAME` or `host: preserve`",
+                    target.place
+                )
+            })?;
             HeaderValue::from_str(&authority)
                 .map(Some)
                 .map_err(|_| format!("`{authority}` can't be a Host header"))

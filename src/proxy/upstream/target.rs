@@ -17,6 +17,8 @@ pub enum Place {
     Name(String, u16),
     /// A Unix domain socket.
     Unix(PathBuf),
+    /// Wherever a connection was headed before it was redirected to squall.
+    Original,
 }
 
 impl fmt::Display for Place {
@@ -25,6 +27,7 @@ impl fmt::Display for Place {
             Self::Ip(address) => write!(f, "{address}"),
             Self::Name(host, port) => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Original => f.write_str("original destination"),
         }
     }
 }
@@ -66,22 +69,22 @@ impl Target {
     }
 
     /// The host as a certificate names it: without the brackets of IPv6 and without a final dot (RFC 6066 section 3).
-    /// `None` for a Unix socket.
+    /// `None` for a Unix socket and for an original destination.
     pub(super) fn host(&self) -> Option<String> {
         match &self.place {
             Place::Ip(address) => Some(address.ip().to_string()),
             Place::Name(host, _) => Some(host.trim_end_matches('.').to_owned()),
-            Place::Unix(_) => None,
+            Place::Unix(_) | Place::Original => None,
         }
     }
 
     /// `name`, or else the URL's own host, as a `Host` header: with the port where it is not the scheme's own
-    /// (RFC 9110 section 7.2). `None` for a Unix socket without a name.
+    /// (RFC 9110 section 7.2). `None` for a Unix socket and for an original destination without a name.
     pub(super) fn authority(&self, name: Option<&str>) -> Option<String> {
         let (own, port) = match &self.place {
             Place::Ip(address) => (bracketed(address.ip()), address.port()),
             Place::Name(host, port) => (host.clone(), *port),
-            Place::Unix(_) => return name.map(str::to_owned),
+            Place::Unix(_) | Place::Original => return name.map(str::to_owned),
         };
         let host = name.map_or(own, str::to_owned);
         let default = if self.tls { 443 } else { 80 };

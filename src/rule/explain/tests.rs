@@ -370,7 +370,8 @@ seed: 42
 listeners:
   web: {address: "127.0.0.1:8080", upstream: shop, trusted_proxies: 127.0.0.1}
   safe: {address: "127.0.0.1:8443", upstream: shop, tls: {certificate: config/examples/localhost.pem, key: config/examples/localhost.key}}
-upstreams: {shop: {fake: echo}}
+  out: {address: "127.0.0.1:15001", upstream: anywhere}
+upstreams: {shop: {fake: echo}, anywhere: {original_destination: true}}
 rules:
   - name: late
     match: {client: 127.0.0.0/8}
