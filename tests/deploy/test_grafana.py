@@ -5,28 +5,8 @@ import time
 
 import pytest
 import yaml
-from conftest import DEPLOY, lacking
-
-GRAFANA = DEPLOY / "grafana"
-DASHBOARD = json.loads((GRAFANA / "dashboards/squall.json").read_text())
-VARIABLES = {"$job": ".*", "$instance": ".*", "$rule": ".*", "$__rate_interval": "15s", "$__range": "1m"}
-
-
-def panels():
-    return [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-
-
-def expressions():
-    for panel in panels():
-        for target in panel["targets"]:
-            yield panel["title"], target["expr"]
-
-
-def concrete(expression):
-    for name, value in VARIABLES.items():
-        expression = expression.replace(name, value)
-    assert "$" not in expression, expression
-    return expression
+from conftest import lacking, run
+from dashboard import DASHBOARD, GRAFANA, concrete, expressions, numbers, panels
 
 
 def test_it_keeps_its_shape_through_grafanas_types():
@@ -39,6 +19,45 @@ def test_it_keeps_its_shape_through_grafanas_types():
     register_default_plugins()
     read = json.loads(json.dumps(Dashboard.from_json(DASHBOARD), cls=JSONEncoder))
     assert list(lost(DASHBOARD, read, "")) == []
+
+
+# The dashboard as a value of the type that Grafana's own frontend has for it; the words of an enumeration stand for its members,
+# and an annotation has what Prometheus needs of one.
+TYPED = """
+import { Dashboard } from "@grafana/schema";
+declare module "@grafana/schema" { interface AnnotationQuery<TQuery> { expr?: string } }
+type Plain<T> = T extends string ? `${T}` : T extends number | boolean | null | undefined ? T
+  : T extends (infer One)[] ? Plain<One>[] : { [Key in keyof T]: Plain<T[Key]> };
+export const dashboard: Plain<Dashboard> = """
+SCHEMA_PACKAGES = ["@grafana/schema@11.4.0", "typescript@5.7.3"]
+
+
+@pytest.fixture
+def typed(tool, npm_package, tmp_path):
+    """A function that has the types of a dashboard checked, and returns what is wrong."""
+    node = tool("node")
+    for package in SCHEMA_PACKAGES:
+        place = tmp_path / "node_modules" / package.rsplit("@", 1)[0]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(npm_package(package))
+
+    def check(dashboard):
+        (tmp_path / "dashboard.ts").write_text(TYPED + json.dumps(dashboard, indent=1))
+        options = "--noEmit --strict --skipLibCheck --preserveSymlinks --moduleResolution node --target es2020".split()
+        result = run(node, "node_modules/typescript/bin/tsc", *options, "dashboard.ts", cwd=tmp_path)
+        return result.stdout
+
+    return check
+
+
+def test_it_has_the_type_that_grafana_gives_dashboards(typed):
+    assert typed(DASHBOARD) == ""
+
+
+def test_a_typing_error_would_be_seen(typed):
+    panel = {**panels()[0], "transparent": "yes"}
+    wrong = typed({**DASHBOARD, "panels": [panel]})
+    assert "Type 'string' is not assignable to type 'boolean" in wrong
 
 
 def lost(ours, theirs, path):
@@ -94,11 +113,6 @@ def test_variables_and_annotations_are_answered(prometheus):
         assert all(label in one["metric"] for one in prometheus.query(concrete(series))), variable["name"]
     for annotation in DASHBOARD["annotations"]["list"]:
         prometheus.query(concrete(annotation["expr"]))
-
-
-def numbers(prometheus, expression):
-    """Series with a number: a quantile over nothing gives NaN."""
-    return [one for one in prometheus.query(concrete(expression)) if one["value"][1] != "NaN"]
 
 
 @pytest.mark.parametrize("kind", ["datasources", "dashboards"])

@@ -1,7 +1,7 @@
 """Linters over the files of deploy/ and over the shell scripts of the project."""
 
 import pytest
-from conftest import DEPLOY, ROOT, clean
+from conftest import DEPLOY, ROOT, clean, run
 
 # Flow maps on one line are the style of this project; lines are as long as the code's.
 YAMLLINT = """
@@ -31,6 +31,26 @@ def test_yaml(tool):
     files = [file for kind in ("*.yml", "*.yaml") for file in DEPLOY.rglob(kind) if "templates" not in file.parts]
     assert len(files) >= 10
     clean(tool("yamllint"), "--strict", "-d", YAMLLINT, *files)
+
+
+COMPOSE_FILES = sorted(DEPLOY.glob("compose/*/docker-compose.yml"))
+
+
+def compose_schema(tool, *files):
+    """Validates against the Compose Specification's schema."""
+    return run(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", *files)
+
+
+def test_compose_files(tool):
+    assert len(COMPOSE_FILES) >= 3
+    result = compose_schema(tool, *COMPOSE_FILES)
+    assert result.returncode == 0, result.stdout
+
+
+def test_a_typing_error_in_a_compose_file_would_be_seen(tool, tmp_path):
+    file = tmp_path / "docker-compose.yml"
+    file.write_text(COMPOSE_FILES[0].read_text().replace("read_only:", "readonly:"))
+    assert compose_schema(tool, file).returncode != 0
 
 
 def test_shell(tool):

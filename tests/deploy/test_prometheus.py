@@ -6,7 +6,7 @@ import pytest
 import requests
 import yaml
 from conftest import DEPLOY, clean, run
-from live import TOKEN
+from live import TOKEN, eventually
 
 PROMETHEUS = DEPLOY / "prometheus"
 RULES = PROMETHEUS / "rules/squall.yml"
@@ -66,6 +66,12 @@ def test_no_rule_fails(prometheus):
 
 @pytest.fixture
 def page(squall):
-    answer = requests.get(f"{squall.admin}/metrics", headers={"authorization": f"Bearer {TOKEN}"}, timeout=10)
-    assert answer.status_code == 200
-    return answer.text
+    """The metrics page, once the traffic has come by everything."""
+
+    def read():
+        answer = requests.get(f"{squall.admin}/metrics", headers={"authorization": f"Bearer {TOKEN}"}, timeout=10)
+        assert answer.status_code == 200
+        return answer.text
+
+    eventually(read, lambda page: "squall_faults_skipped_total{" in page)
+    return read()
