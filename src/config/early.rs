@@ -4,11 +4,8 @@ use super::decode::{Named, Spanned};
 use super::report::{Diagnostic, Span};
 use super::rule::{KeySpec, MatchSpec, RuleSpec};
 use super::rules::Context;
-use crate::fault::{Before, FaultSpec};
+use crate::fault::{Before, FaultSpec, certificate};
 use crate::rule::stage::Stage;
-
-/// The one fault of handshakes that takes a handshake of squall's own.
-const CERTIFICATE: &str = "certificate";
 
 impl Context<'_> {
     /// What the rule decides about: the earliest that one of its faults needs.
@@ -36,7 +33,7 @@ impl Context<'_> {
         let mut of_handshake = faults.iter().filter(|fault| fault.value.moment() == Before::Handshake);
         if let Some(fault) = of_handshake
             .clone()
-            .find(|fault| fault.value.name() == CERTIFICATE)
+            .find(|fault| fault.value.name() == certificate::NAME)
             .or(of_handshake.next())
         {
             self.check_tls(spec, fault.value.name());
@@ -94,7 +91,7 @@ impl Context<'_> {
         };
         let known = |name: &&str| self.listeners.contains(name);
         // Where TLS passes through, its beginning can be held up or refused, but the certificate is another's.
-        let passes = |name: &&str| fault != CERTIFICATE && self.redirected_listeners.contains(name);
+        let passes = |name: &&str| fault != certificate::NAME && self.redirected_listeners.contains(name);
         let may = |name: &&str| self.tls_listeners.contains(name) || passes(name);
         if names.iter().all(known) && !names.iter().any(may) {
             let message = format!(

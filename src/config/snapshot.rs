@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use xxhash_rust::xxh3::xxh3_64;
@@ -101,7 +101,7 @@ pub struct View {
     /// How injected faults are shown.
     pub reveal: RevealSpec,
     /// The longest single wait.
-    pub longest_wait: std::time::Duration,
+    pub longest_wait: Duration,
     /// Requests held at once, at most.
     pub held: u32,
     /// Bytes that a shaped body keeps, for each direction.
@@ -124,7 +124,7 @@ pub struct EarlyView {
     /// Who issues faulty certificates.
     pub authority: Arc<FaultAuthority>,
     /// The longest single wait.
-    pub longest_wait: std::time::Duration,
+    pub longest_wait: Duration,
     /// Connections and requests held at once, at most.
     pub held: u32,
     /// Whether each connection with a fault gets a line in the log.
@@ -646,9 +646,12 @@ fn pairs(tls: &ListenerTlsSpec) -> Result<Vec<(&Path, &Path)>, String> {
 }
 
 impl Target {
-    /// Whether requests go on to where their connections were headed before they were redirected.
-    pub fn is_original_destination(&self) -> bool {
-        matches!(self, Target::Real(upstream) if upstream.original_destination().is_some())
+    /// Where requests go on to where their connections were headed before they were redirected: the limit of connecting.
+    pub fn original_destination(&self) -> Option<Duration> {
+        match self {
+            Target::Real(upstream) => upstream.original_destination(),
+            Target::Fake(_) => None,
+        }
     }
 
     fn fingerprint(&self) -> Option<u64> {

@@ -16,6 +16,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The fault's name, for those who ask whether a handshake must be squall's own: this fault alone needs that.
+pub const NAME: &str = "certificate";
+
 /// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

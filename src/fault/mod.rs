@@ -156,7 +156,7 @@ impl FaultSpec {
             FaultSpec::Corrupt(_) => "corrupt",
             FaultSpec::Drop(_) => "drop",
             FaultSpec::Duplicate(_) => "duplicate",
-            FaultSpec::Certificate(_) => "certificate",
+            FaultSpec::Certificate(_) => certificate::NAME,
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::connection::Connection;
 use super::log;
 use super::socket::{Raw, Socket};
-use crate::config::snapshot::{Target, View};
+use crate::config::snapshot::View;
 
 /// The first byte of a TLS connection: a record of the type `handshake` (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
@@ -70,10 +70,7 @@ impl Protocol {
 impl Intercepting {
     /// `None` if the listener's upstream is a place of its own.
     pub fn new(view: &Arc<View>) -> Option<Self> {
-        let Target::Real(upstream) = view.target.as_ref() else {
-            return None;
-        };
-        let connect = upstream.original_destination()?;
+        let connect = view.target.original_destination()?;
         let view = Arc::clone(view);
         Some(Self { view, connect })
     }
@@ -84,10 +81,9 @@ impl Intercepting {
         let began = Instant::now();
         let view = &self.view;
         view.metrics.passed_on.inc();
-        let destination = connection.original_destination();
-        let passed = match destination {
-            Ok(destination) => self.carry(&mut client, destination).await,
-            Err(ref error) => Err(io::Error::new(error.kind(), error.to_string())),
+        let (destination, passed) = match connection.original_destination() {
+            Ok(destination) => (Some(destination), self.carry(&mut client, destination).await),
+            Err(error) => (None, Err(error)),
         };
         if passed.is_err() {
             // Of two connections that are to look like one, neither outlives the other.
@@ -101,7 +97,7 @@ impl Intercepting {
                 upstream = &*view.upstream,
                 client = connection.client().map(tracing::field::display),
                 host = name,
-                destination = destination.ok().map(tracing::field::display),
+                destination = destination.map(tracing::field::display),
                 total_ms = log::millis(began.elapsed()),
                 bytes_in = bytes.map(|(from_client, _)| from_client),
                 bytes_out = bytes.map(|(_, to_client)| to_client),

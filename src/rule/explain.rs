@@ -24,6 +24,7 @@ use super::state::Peek;
 use super::when::{Reason, percent_fraction};
 use crate::config::snapshot::{Listener, Snapshot};
 use crate::config::units::Percentage;
+use crate::fault::certificate;
 
 pub use self::effect::Fault;
 pub use self::steps::Step;
@@ -201,7 +202,7 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         &fields,
         asked.client.map(|client| client.to_canonical()),
     );
-    let redirected = view.target.is_original_destination();
+    let redirected = view.target.original_destination().is_some();
     let mut explaining = Explaining {
         listener: &listener.name,
         tls: listener.tls.is_some(),
@@ -327,7 +328,7 @@ impl Explaining<'_> {
     fn connection(&self, rule: &Rule) -> Verdict {
         let mut failed = rule.condition.failures(self.connection);
         // One that passes through can be held up and cut, but has the server's certificate.
-        let passes = || self.redirected && rule.faults().any(|fault| fault.name != "certificate");
+        let passes = || self.redirected && rule.faults().any(|fault| fault.name != certificate::NAME);
         if rule.stage == Stage::Handshake && !self.tls && !passes() {
             failed.push("a TLS handshake: the listener has no `tls`".to_owned());
         }

@@ -17,7 +17,7 @@ DAEMON_SECONDS = 30
 BASE = "squall-test-base"
 BASE_PACKAGES = "ca-certificates,iptables,python3"
 # Debian 13's Compose and its builder run on Debian 12, whose own Compose is of the first kind.
-PLUGINS = {"docker-compose": "docker-compose", "docker-buildx": "docker-buildx"}
+PLUGINS = ["docker-compose", "docker-buildx"]
 PLUGINS_RELEASE = "trixie"
 
 
@@ -234,10 +234,10 @@ def fetch_plugins(folder):
         if result.returncode != 0:
             raise Lacking(f"Debian's {PLUGINS_RELEASE} can't be had: {result.stdout[-300:]}")
     folder.mkdir(parents=True, exist_ok=True)
-    for package, plugin in PLUGINS.items():
-        [file] = apt.glob(f"{package}_*.deb")
-        run("dpkg-deb", "-x", file, apt / package)
-        [found] = (apt / package).rglob(f"cli-plugins/{plugin}")
+    for plugin in PLUGINS:
+        [file] = apt.glob(f"{plugin}_*.deb")
+        run("dpkg-deb", "-x", file, apt / plugin)
+        [found] = (apt / plugin).rglob(f"cli-plugins/{plugin}")
         shutil.copy(found, folder / plugin)
     shutil.rmtree(apt)
 
