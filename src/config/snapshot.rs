@@ -1,5 +1,7 @@
 //! From "as typed" to "usable", fallible once: a [`Snapshot`] is a configuration in force, and a request sees one.
 
+mod listeners;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,18 +14,16 @@ use ipnet::IpNet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::decode::Spanned;
-use super::forms::OneOrMany;
-use super::report::{Diagnostic, Report, Sources, Span, did_you_mean};
-use super::root::{AddressSpec, ConfigSpec, ListenerSpec, ListenerTlsSpec, PairSpec, ProtocolSpec, RevealSpec};
+use super::report::{Diagnostic, Report, Sources, Span};
+use super::root::{AddressSpec, ConfigSpec, ListenerSpec, RevealSpec};
 use super::rules;
 use super::upstream::UpstreamSpec;
 use crate::fake::{self, spec::FakeSpec};
 use crate::metrics::{ListenerMetrics, Metrics};
-use crate::proxy::tls::{FaultAuthority, Pair, ServerTls};
+use crate::proxy::tls::{FaultAuthority, ServerTls};
 use crate::proxy::upstream::Upstream;
 use crate::rule::decide::{Rule, RuleSet};
 use crate::rule::draw::Seed;
-use crate::rule::stage::Stage;
 
 /// Where the admin side listens unless the file says otherwise.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:9900";
@@ -445,162 +445,6 @@ impl Build<'_> {
         self.sources.directory(span.source).unwrap_or(Path::new("."))
     }
 
-    fn listeners(&mut self, targets: &Targets, rules: &[Arc<Rule>], authority: &Arc<FaultAuthority>) -> Vec<Listener> {
-        let spec = self.spec;
-        if spec.listeners.is_empty() {
-            self.diagnostics.push(
-                Diagnostic::error(None, "there are no listeners, so squall would have nothing to do")
-                    .help("add `listeners: {web: {address: 127.0.0.1:8080, upstream: NAME}}`"),
-            );
-        }
-        let mut seen: HashMap<&AddressSpec, Span> = HashMap::new();
-        if let Some(address) = spec.admin.as_ref().and_then(|admin| admin.address.as_ref()) {
-            seen.insert(&address.value, address.span);
-        }
-        let mut listeners = Vec::new();
-        for (name, listener) in spec.listeners.iter() {
-            let address = &listener.address;
-            let free_port = matches!(address.value, AddressSpec::Tcp(tcp) if tcp.port() == 0);
-            if !free_port && let Some(first) = seen.insert(&address.value, address.span) {
-                let message = format!("the address {} is taken twice", address.value);
-                self.diagnostics
-                    .push(Diagnostic::error(address.span, message).also(first, "the first is here"));
-            }
-            listeners.extend(self.listener(name, listener, (targets, rules, authority)));
-        }
-        listeners
-    }
-
-    fn listener(
-        &mut self,
-        name: &Spanned<String>,
-        spec: &ListenerSpec,
-        (targets, rules, authority): (&Targets, &[Arc<Rule>], &Arc<FaultAuthority>),
-    ) -> Option<Listener> {
-        if let Some(protocol) = &spec.protocol
-            && protocol.value == ProtocolSpec::Tcp
-        {
-            self.error(protocol.span, "not yet: this version has no tcp listeners, only http");
-            return None;
-        }
-        let tls = self.tls(spec);
-        let target = self.listener_target(spec, targets)?;
-        let mine = |rule: &&Arc<Rule>| rule.listeners.as_ref().is_none_or(|names| names.contains(&name.value));
-        let of_stage = |stage| {
-            let rules = rules.iter().filter(mine).filter(|rule| rule.stage == stage);
-            RuleSet::new(rules.cloned().collect())
-        };
-        let early = EarlyView {
-            accepted: of_stage(Stage::Connection),
-            handshake: of_stage(Stage::Handshake),
-            listener: name.value.as_str().into(),
-            authority: authority.clone(),
-            longest_wait: self.spec.bounds.delay.get(),
-            held: self.spec.bounds.held.get(),
-            access: self.spec.log.access,
-        };
-        let view = View {
-            rules: of_stage(Stage::Request),
-            target,
-            name: name.value.as_str().into(),
-            upstream: spec.upstream.value.as_str().into(),
-            metrics: self.inputs.metrics.listener(&name.value, &spec.upstream.value),
-            trusted_proxies: spec
-                .trusted_proxies
-                .iter()
-                .flat_map(|OneOrMany(nets)| nets)
-                .map(|net| net.0)
-                .collect(),
-            reveal: self.spec.reveal,
-            longest_wait: self.spec.bounds.delay.get(),
-            held: self.spec.bounds.held.get(),
-            buffer: usize::try_from(self.spec.bounds.buffer.get()).unwrap_or(usize::MAX),
-            access: self.spec.log.access,
-            sample_ppm: self.spec.log.sample.ppm(),
-        };
-        Some(Listener {
-            name: name.value.as_str().into(),
-            address: spec.address.value.clone(),
-            tls: tls.ok()?,
-            early: (!early.is_empty()).then(|| Arc::new(early)),
-            view: Arc::new(view),
-        })
-    }
-
-    fn listener_target(&mut self, spec: &ListenerSpec, targets: &Targets) -> Option<Arc<Target>> {
-        let wanted = &spec.upstream;
-        let known = self.spec.upstreams.get(&wanted.value);
-        match known {
-            Some(upstream) if upstream.value.original_destination.is_some() && self.refuse_redirected(spec) => None,
-            Some(upstream) if upstream.value.address.is_some() => {
-                let message = format!(
-                    "the upstream `{}` has an `address`, which is for tcp; http needs a `url`",
-                    wanted.value
-                );
-                self.error(wanted.span, message);
-                None
-            }
-            // What is wrong with it has been said where it stands.
-            Some(_) => targets.get(&wanted.value).map(|(_, target)| target.clone()),
-            None => {
-                let names = || self.spec.upstreams.names();
-                let help = match did_you_mean(&wanted.value, names()) {
-                    Some(name) => format!("did you mean `{name}`?"),
-                    None => format!("known upstreams: {}", listed(names())),
-                };
-                let message = format!("unknown upstream `{}`", wanted.value);
-                self.diagnostics
-                    .push(Diagnostic::error(wanted.span, message).help(help));
-                None
-            }
-        }
-    }
-
-    /// What a listener can't be whose connections were redirected to it.
-    fn refuse_redirected(&mut self, spec: &ListenerSpec) -> bool {
-        let (span, message) = match (&spec.tls, &spec.address.value) {
-            (Some(tls), _) => (
-                tls.span,
-                "the TLS of redirected connections passes on unread, so a listener for them has no `tls`",
-            ),
-            (None, AddressSpec::Unix(_)) => (
-                spec.address.span,
-                "a unix socket's connections have no original destination; listen on an IP address and a port",
-            ),
-            (None, AddressSpec::Tcp(_)) => return false,
-        };
-        self.diagnostics.push(
-            Diagnostic::error(span, message).also(spec.upstream.span, "the upstream is the original destination"),
-        );
-        true
-    }
-
-    fn tls(&mut self, spec: &ListenerSpec) -> Result<Option<ServerTls>, ()> {
-        let Some(tls) = &spec.tls else { return Ok(None) };
-        let folder = self.folder(tls.span).to_owned();
-        let client_ca = tls.value.client_ca.as_ref().map(|file| folder.join(&file.value));
-        self.files.borrow_mut().extend(client_ca.clone());
-        let loaded = pairs(&tls.value).and_then(|typed| {
-            let pairs: Vec<Pair> = typed
-                .into_iter()
-                .map(|(certificate, key)| self.pair(&folder, certificate, key))
-                .collect();
-            ServerTls::load_all(&pairs, client_ca.as_deref())
-        });
-        loaded.map(Some).map_err(|message| self.error(tls.span, message))
-    }
-
-    fn pair(&self, folder: &Path, certificate: &Path, key: &Path) -> Pair {
-        let pair = Pair {
-            certificate: folder.join(certificate),
-            key: folder.join(key),
-        };
-        self.files
-            .borrow_mut()
-            .extend([pair.certificate.clone(), pair.key.clone()]);
-        pair
-    }
-
     /// Who issues faulty certificates. One that squall has made goes on through reloads: clients may trust it by now.
     /// `None` only where none can be made.
     fn authority(&mut self) -> Option<Arc<FaultAuthority>> {
@@ -627,24 +471,6 @@ fn listeners_where(spec: &ConfigSpec, holds: impl Fn(&ListenerSpec) -> bool) -> 
     listeners.map(|(name, _)| name.value.as_str()).collect()
 }
 
-/// The certificates and keys of a listener, in either form.
-fn pairs(tls: &ListenerTlsSpec) -> Result<Vec<(&Path, &Path)>, String> {
-    match (&tls.certificate, &tls.key, &tls.certificates) {
-        (Some(certificate), Some(key), None) => Ok(vec![(&certificate.value, &key.value)]),
-        (None, None, Some(certificates)) if !certificates.value.is_empty() => {
-            let listed = certificates.value.iter();
-            Ok(listed
-                .map(|PairSpec { certificate, key }| (certificate.value.as_path(), key.value.as_path()))
-                .collect())
-        }
-        (None, None, Some(_)) => Err("the list of certificates is empty".into()),
-        (None, None, None) => Err("`tls` needs `certificate` and `key`, or `certificates`".into()),
-        (_, _, Some(_)) => Err("`tls` has either `certificate` and `key` or `certificates`, not both".into()),
-        (Some(_), None, None) => Err("`certificate` needs its `key`".into()),
-        (None, Some(_), None) => Err("`key` needs its `certificate`".into()),
-    }
-}
-
 impl Target {
     /// Where requests go on to where their connections were headed before they were redirected: the limit of connecting.
     pub fn original_destination(&self) -> Option<Duration> {
@@ -659,12 +485,6 @@ impl Target {
             Target::Real(upstream) => Some(upstream.fingerprint()),
             Target::Fake(_) => None,
         }
-    }
-}
-
-impl EarlyView {
-    fn is_empty(&self) -> bool {
-        self.accepted.rules().is_empty() && self.handshake.rules().is_empty()
     }
 }
 
@@ -701,12 +521,4 @@ pub(super) fn identity(value: &impl serde::Serialize) -> String {
 fn hop_address(hop: &str) -> Option<IpAddr> {
     let with_port = || hop.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
     hop.parse().ok().or_else(with_port)
-}
-
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.collect();
-    match names.is_empty() {
-        true => "none; add it under `upstreams:`".to_owned(),
-        false => names.join(", "),
-    }
 }
