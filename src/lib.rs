@@ -3,15 +3,13 @@
 //! # The life of a request
 //!
 //! ```text
-//! proxy::accept      a listener of our own accepts, and hands the connection to Pingora
-//!   proxy::gate      rules about connections: before anything is read, and before a TLS handshake is answered
-//!   proxy::http      takes one view of the configuration in force
-//!     rule::index    which rules could match, found without asking each
+//! proxy::listen      accepts; connection rules, TLS; reads a request's head off the connection
+//!   proxy::exchange  takes one view of the configuration in force
 //!     rule::decide   match, draw, limits: a Plan, pure data
-//!     proxy::carry   waits (racing the client's leaving), endings; each fault is counted once
-//!     proxy::upstream or fake    the natural answer: over the network, or in process
-//!     proxy::carry   response faults, Squall-Fault, Server-Timing
-//!   proxy::log       counted, measured, logged
+//!     proxy::execute waits (racing the client's leaving) and endings; each fault is counted once
+//!     proxy::upstream or fake    asked over the network, or in process
+//!     pumps          request and response move at the same time, through a shape::Shaper where the plan has one
+//!   settle           counted, measured, logged
 //! ```
 //!
 //! # Where things are
@@ -22,7 +20,7 @@
 //! | [`rule`] | which requests, which of those, and the plan; no socket, no clock, no random source |
 //! | [`fault`] | one file for each fault: docs, YAML, what it becomes at load |
 //! | [`shape`] | bytes in motion: pace, cut, stall, corrupt; no socket, no clock |
-//! | [`proxy`] | sockets, connections, Pingora's callbacks, upstreams |
+//! | [`proxy`] | sockets, connections, the loop between clients and upstreams |
 //! | [`fake`] | fake upstreams, answered in process |
 //! | [`admin`] | the side port |
 //! | [`metrics`] | every metric and label |
@@ -31,11 +29,11 @@
 //! | [`cli`] | one file for each subcommand |
 //!
 //! A new fault is a file in `src/fault/`, its arms in `src/fault/mod.rs`, an example in `config/examples/`, a row in the
-//! README; a new kind of effect also touches [`rule::plan`] and [`proxy::carry`]. A test walks the list.
+//! README; a new kind of effect also touches [`rule::plan`] and [`proxy::execute`]. A test walks the list.
 //!
 //! # Invariants
 //!
-//! 1. No matching rule: heads and bodies pass as Pingora passes them, both ways; squall adds nothing.
+//! 1. No matching rule: heads, bodies, trailers and interim responses pass as they came, both ways; squall adds nothing.
 //! 2. A request sees one configuration. A bad reload keeps the old one, is logged and counted, and no request is lost.
 //! 3. The same configuration, seed, key and head: the same plan. A draw reads no clock and no shared state.
 //! 4. Each injection is counted exactly once, and the client can see which it was: in a field of the response, where there is one.

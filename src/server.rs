@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use pingora::proxy::HttpProxy;
-use pingora::server::configuration::ServerConf;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::config::report::Report;
@@ -16,14 +14,12 @@ use crate::config::root::AddressSpec;
 use crate::config::snapshot::{self, Inputs, Snapshot};
 use crate::config::{self, Source};
 use crate::metrics::Metrics;
-use crate::proxy::accept::{self, Bind, Bound, EntranceOptions, Listener, ListenerOptions};
-use crate::proxy::gate::Gate;
-use crate::proxy::hold::Holder;
-use crate::proxy::http::Squall;
-use crate::proxy::intercept::Intercepting;
-
-/// How often a request is sent, at most: once more where a kept-alive connection turned out to be dead.
-const MAX_TRIES: usize = 2;
+use crate::proxy::exchange::Squall;
+use crate::proxy::execute::hold::Holder;
+use crate::proxy::listen::accept::{self, Bind, Bound, EntranceOptions, Listener, ListenerOptions};
+use crate::proxy::listen::gate::Gate;
+use crate::proxy::listen::intercept::Intercepting;
+use crate::proxy::upstream::Connector;
 
 /// A running squall.
 #[derive(Debug)]
@@ -33,6 +29,7 @@ pub struct Server {
     default_seed: u64,
     metrics: Arc<Metrics>,
     holder: Arc<Holder>,
+    connector: Arc<Connector>,
     current: ArcSwap<Snapshot>,
     listeners: Mutex<HashMap<Place, Running>>,
     /// Listeners that a reload removed and whose requests in flight still run.
@@ -94,6 +91,7 @@ impl Server {
             seed,
             default_seed,
             holder: Holder::new(metrics.clone()),
+            connector: Arc::default(),
             metrics,
             current: ArcSwap::from_pointee(snapshot),
             listeners: Mutex::default(),
@@ -264,17 +262,10 @@ impl Server {
         let view = Arc::new(ArcSwap::from(listener.view.clone()));
         let squall = Squall {
             view: view.clone(),
-            metrics: self.metrics.clone(),
             holder: self.holder.clone(),
+            connector: self.connector.clone(),
         };
-        let conf = Arc::new(ServerConf {
-            upstream_keepalive_pool_size: 1024,
-            max_retries: MAX_TRIES,
-            ..ServerConf::default()
-        });
-        let mut proxy = HttpProxy::new(squall, conf);
-        proxy.handle_init_modules();
-        match bound.serve(Arc::new(proxy)) {
+        match bound.serve(Arc::new(squall)) {
             Ok(running) => {
                 tracing::info!(listener = &*listener.name, address = %running.local_addr(), "listening");
                 Some(Running {

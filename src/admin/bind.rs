@@ -5,7 +5,7 @@ use std::io;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::root::AddressSpec;
-use crate::proxy::bind::{Bind, Opened, SocketFile};
+use crate::proxy::net::bind::{Bind, Opened, SocketFile};
 
 /// The side port, open and not yet served.
 #[derive(Debug)]

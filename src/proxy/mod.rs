@@ -1,27 +1,26 @@
 //! Listeners, connections, requests.
+//!
+//! In storeys; each imports what stands below it, never above:
+//!
+//! ```text
+//! listen      accept, TLS handshake, connection rules, requests off a connection
+//! exchange    the loop: ask the upstream, move both directions, answer
+//! execute     plans: waits, queues, endings, each fault counted once
+//! client      a request's own side: HTTP/1, HTTP/2
+//! upstream    the other side: endpoints, connections, HTTP/1, HTTP/2, fakes
+//! tls         certificates, ClientHello
+//! http1 http2 messages on the wire
+//! record      what was injected into one request
+//! net         sockets, addresses, timers
+//! ```
 
-pub mod accept;
-pub mod answer;
-pub(crate) mod bind;
-pub mod bodies;
-pub mod carry;
-pub mod connection;
-pub mod fakes;
-pub mod gate;
-pub mod gone;
-mod heads;
-pub mod hold;
-pub mod http;
+pub mod client;
+pub mod exchange;
+pub mod execute;
 mod http1;
 mod http2;
-pub mod intercept;
-mod live;
-pub mod log;
-mod serve;
-pub mod session;
-mod socket;
-mod stream;
-mod timer;
+pub mod listen;
+pub(crate) mod net;
+pub(crate) mod record;
 pub mod tls;
-mod upgrade;
 pub mod upstream;

@@ -22,7 +22,7 @@ async fn a_port_is_free_again_at_once_while_a_request_is_in_flight() {
     let (second_address, second, _) = start_with(&again, App::default());
     assert_eq!(second_address, address);
     let who = client(move || ask(&mut connect(address), "/who").1).await;
-    assert!(who.starts_with("again"), "{who}");
+    assert_eq!(who, "again 127.0.0.1");
 
     let (head, body) = slow.await.unwrap();
     assert!(head.contains("connection: close"), "{head}");
@@ -52,12 +52,14 @@ async fn an_abort_spares_nothing() {
         stream.write_all(get("/wait").as_bytes()).unwrap();
         stream.read(&mut [0]).unwrap_or(0)
     }));
-    until(&seen.waiting, 1, Duration::from_secs(1)).await;
+    seen.until(Seen::waiting, 1, Duration::from_secs(1)).await;
     listener.abort();
     tokio::time::timeout(Duration::from_secs(1), listener.drained())
         .await
         .unwrap();
     assert_eq!(waiting.await.unwrap(), 0);
+    seen.until(Seen::active, 0, SOON).await;
+    assert_eq!(seen.waiting(), 0);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ pub(crate) async fn fetch_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'stati
 async fn h2c_by_prior_knowledge() {
     let (address, _listener, _) = start();
     let (sender, _task) = dial(address).await;
-    assert_eq!(fetch(&sender, "/who").await.unwrap(), "web Some(127.0.0.1) false true");
+    assert_eq!(fetch(&sender, "/who").await.unwrap(), "web 127.0.0.1");
     let many = (0..50).map(|_| fetch(&sender, "/slow"));
     for body in futures_util::future::join_all(many).await {
         assert_eq!(body.unwrap(), "slow");
@@ -79,7 +79,7 @@ async fn a_stream_is_reset_and_its_siblings_live() {
 }
 
 #[tokio::test]
-async fn the_same_from_response_filter() {
+async fn the_same_before_the_response() {
     let upstream = start_upstream(&["HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfull"], Duration::ZERO);
     let (address, _listener, _) = start_with(&options(), upstream);
     let (sender, _task) = dial(address).await;
@@ -123,18 +123,18 @@ async fn a_stream_or_a_client_that_leaves_is_noticed() {
             body.send_data(vec![0; unread].into(), false).unwrap();
         }
         expected += 1;
-        until(&seen.waiting, expected, Duration::from_secs(1)).await;
+        seen.until(Seen::waiting, 1, Duration::from_secs(1)).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert_eq!(seen.gone.load(Ordering::SeqCst), expected - 1, "too early");
+        assert_eq!(seen.gone(), expected - 1, "too early");
         if whole {
             task.abort();
         } else {
             body.send_reset(h2::Reason::CANCEL);
         }
-        until(&seen.gone, expected, SOON).await;
+        seen.until_gone(expected).await;
         drop(response);
     }
-    until(&seen.logged, expected, Duration::from_secs(1)).await;
+    seen.until(Seen::logged, expected, Duration::from_secs(1)).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(listener.requests(), 0);
 }
@@ -182,5 +182,34 @@ async fn a_panic_ends_its_own_stream_only() {
     let (address, _listener, _) = start();
     let (sender, _task) = dial(address).await;
     assert!(fetch(&sender, "/panic").await.is_err());
+    assert_eq!(fetch(&sender, "/hello").await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn an_abort_spares_nothing() {
+    let (address, listener, seen) = start();
+    let (sender, _task) = dial(address).await;
+    let waiting = tokio::spawn(async move { fetch(&sender, "/wait").await });
+    seen.until(Seen::waiting, 1, Duration::from_secs(1)).await;
+    listener.abort();
+    tokio::time::timeout(Duration::from_secs(1), listener.drained())
+        .await
+        .unwrap();
+    assert!(waiting.await.unwrap().is_err());
+    seen.until(Seen::active, 0, SOON).await;
+    assert_eq!(seen.waiting(), 0);
+}
+
+#[tokio::test]
+async fn an_error_response_outlives_an_unread_body() {
+    let (address, _listener, _) = start();
+    let (sender, _task) = dial(address).await;
+    for (path, status) in [("/refuse", 503), ("/hello", 200)].repeat(3) {
+        let mut sender = sender.clone().ready().await.unwrap();
+        let (response, mut body) = sender.send_request(request(path), false).unwrap();
+        body.send_data(vec![0; 20_000_000].into(), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), status);
+    }
+    // What was not read takes no room from the others.
     assert_eq!(fetch(&sender, "/hello").await.unwrap(), "hello");
 }

@@ -1,4 +1,5 @@
-//! Listeners and connections, tried from outside: real sockets on loopback, a tiny Pingora application behind them.
+//! Listeners and connections, tried from outside: real sockets on loopback, a proxy with a fake or a scripted upstream behind
+//! them.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,183 +18,159 @@ mod unix;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use pingora::http::ResponseHeader;
-use pingora::prelude::HttpPeer;
-use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session, http_proxy};
-use pingora::server::configuration::ServerConf;
-use squall::proxy::accept::{Bind, Listener, ListenerOptions, bind};
-use squall::proxy::connection::Connection;
-use squall::proxy::gone;
+use squall::config::load_text;
+use squall::config::snapshot::{Inputs, Target};
+use squall::metrics::Metrics;
+use squall::proxy::exchange::Squall;
+use squall::proxy::execute::hold::Holder;
+use squall::proxy::listen::accept::{Bind, Listener, ListenerOptions, bind};
+use squall::proxy::upstream::Connector;
 
 /// How soon a client's leaving must show. It takes a millisecond or so, on a machine that is not busy.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Answers by path; counts what its requests went through.
-#[derive(Default)]
+/// The listener, and what happens to the requests of each path, whoever answers them.
+const RULES: &str = r#"
+listeners: {NAME: {address: "127.0.0.1:0", upstream: app}}
+rules:
+  - {name: slow, match: {path: /slow}, faults: [delay: 300ms]}
+  - {name: wait, match: {path: /wait}, faults: [hang: {limit: 20s}]}
+  - {name: refuse, match: {path: /refuse}, faults: [abort: 503]}
+  - {name: reset, match: {path: /reset}, faults: [reset: {code: ENHANCE_YOUR_CALM}]}
+  - {name: close, match: {path: /close}, faults: [close: {}]}
+  - {name: reset-response, match: {path: /reset-response}, faults: [reset: {code: CANCEL, before: response}]}
+  - {name: close-response, match: {path: /close-response}, faults: [close: {before: response}]}
+  - name: wait-response
+    match: {any: [{path: /wait-response}, {path: /wait-after-body}]}
+    faults: [delay: {fixed: 20s, before: response}]
+upstreams:
+  app:
+"#;
+
+/// Answers by path. Only the routes that name `body` read it.
+const FAKE: &str = r#"
+    fake:
+      routes:
+        - {path: /hello, method: ANY, body: hello}
+        - {path: /slow, method: ANY, body: slow}
+        - {path: /echo, method: ANY, body: "{{ body }}"}
+        - {path: /wait-after-body, method: ANY, body: "{{ body }}"}
+        - {path: /who, method: ANY, body: "NAME {{ client | default('nobody') }}"}
+"#;
+
+/// What is behind a listener: a fake, or a real upstream at this address.
+#[derive(Clone, Copy, Default)]
 struct App {
     upstream: Option<SocketAddr>,
-    seen: Arc<Seen>,
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    waiting: AtomicUsize,
-    gone: AtomicUsize,
-    logged: AtomicUsize,
-}
-
-/// Waits until a count has a value.
-async fn until(count: &AtomicUsize, wanted: usize, limit: Duration) {
-    let deadline = Instant::now() + limit;
-    while count.load(Ordering::SeqCst) != wanted {
-        assert!(
-            Instant::now() < deadline,
-            "{} instead of {wanted}",
-            count.load(Ordering::SeqCst)
-        );
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-async fn answer(session: &mut Session, body: impl Into<Bytes>) -> pingora::Result<()> {
-    let body = body.into();
-    let mut header = ResponseHeader::build(200, Some(1))?;
-    header.insert_header("content-length", body.len())?;
-    gone::close_if_stopping(session);
-    session.write_response_header(Box::new(header), false).await?;
-    session.write_response_body(Some(body), true).await
 }
 
 impl App {
-    async fn wait(&self, session: &mut Session) -> pingora::Result<()> {
-        self.seen.waiting.fetch_add(1, Ordering::SeqCst);
-        tokio::select! {
-            () = gone::client_gone(session) => {
-                self.seen.gone.fetch_add(1, Ordering::SeqCst);
-                Err(gone::silence())
-            }
-            () = tokio::time::sleep(Duration::from_secs(20)) => Ok(()),
-        }
+    fn configuration(self, listener: &str) -> String {
+        let upstream = match self.upstream {
+            None => FAKE.to_owned(),
+            // The scripted ones end their connections unannounced, which is not what is tried here: none is kept.
+            Some(address) => format!("    {{url: \"http://{address}\", timeouts: {{idle: 0s}}}}\n"),
+        };
+        (RULES.to_owned() + &upstream).replace("NAME", listener)
     }
 }
 
-async fn whole_body(session: &mut Session) -> pingora::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(piece) = session.read_request_body().await? {
-        body.extend_from_slice(&piece);
-    }
-    Ok(body)
-}
+/// What the requests of one proxy went through, as its metrics page tells.
+struct Seen(Arc<Metrics>);
 
-#[async_trait]
-impl ProxyHttp for App {
-    type CTX = ();
-
-    fn new_ctx(&self) {}
-
-    async fn request_filter(&self, session: &mut Session, (): &mut ()) -> pingora::Result<bool> {
-        let connection = Arc::clone(Connection::of(session).expect("a connection"));
-        let path = session.req_header().uri.path().to_owned();
-        match path.as_str() {
-            "/hello" => answer(session, "hello").await?,
-            "/who" => {
-                assert_eq!(
-                    connection.peer(),
-                    session.client_addr().and_then(|addr| addr.as_inet()).copied()
-                );
-                assert_eq!(
-                    connection.local_addr(),
-                    session.server_addr().and_then(|addr| addr.as_inet()).copied()
-                );
-                let (name, client) = (connection.listener().name().clone(), connection.client());
-                answer(
-                    session,
-                    format!("{name} {client:?} {} {}", connection.tls(), connection.http2()),
-                )
-                .await?;
-            }
-            "/slow" => {
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                answer(session, "slow").await?;
-            }
-            "/wait" => self.wait(session).await?,
-            "/wait-after-body" => {
-                whole_body(session).await?;
-                self.wait(session).await?;
-            }
-            "/echo" => {
-                let body = whole_body(session).await?;
-                answer(session, body).await?;
-            }
-            "/refuse" => session.respond_error(503).await?,
-            "/reset" => gone::reset_stream_or_connection(session, h2::Reason::ENHANCE_YOUR_CALM),
-            "/close" => gone::close_without_reply(session),
-            "/close-by-error" => {
-                gone::close_without_reply(session);
-                return Err(gone::silence());
-            }
-            "/panic" => panic!("asked for"),
-            _ => return Ok(false),
-        }
-        Ok(true)
+impl Seen {
+    /// Requests that are held now.
+    fn waiting(&self) -> usize {
+        self.sum("squall_requests_held")
     }
 
-    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora::Result<Box<HttpPeer>> {
-        Ok(Box::new(HttpPeer::new(self.upstream.unwrap(), false, String::new())))
+    /// Requests that are under some fault now.
+    fn active(&self) -> usize {
+        self.sum("squall_faults_active")
     }
 
-    async fn response_filter(&self, session: &mut Session, _: &mut ResponseHeader, (): &mut ()) -> pingora::Result<()> {
-        match session.req_header().uri.path() {
-            "/reset-response" => gone::reset_stream_or_connection(session, h2::Reason::CANCEL),
-            "/close-response" => gone::close_without_reply(session),
-            "/wait-response" => return self.wait(session).await,
-            _ => return Ok(()),
-        }
-        Err(gone::silence())
+    /// Requests whose client has left.
+    fn gone(&self) -> usize {
+        self.sum("squall_clients_gone_total")
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &pingora::Error, (): &mut ()) -> FailToProxy {
-        let error_code = if gone::is_silent(error) { 0 } else { 502 };
-        if error_code > 0 {
-            let _ = session.respond_error(error_code).await;
-        }
-        FailToProxy {
-            error_code,
-            can_reuse_downstream: false,
+    /// Requests that are over.
+    fn logged(&self) -> usize {
+        self.sum("squall_requests_total")
+    }
+
+    /// The sum of a metric's series.
+    fn sum(&self, metric: &str) -> usize {
+        let page = self.0.page();
+        let series = page.lines().filter_map(|line| line.strip_prefix(metric));
+        series
+            .filter(|rest| rest.starts_with([' ', '{']))
+            .map(|rest| rest.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
+            .sum()
+    }
+
+    /// Waits until a count has a value.
+    async fn until(&self, count: fn(&Self) -> usize, wanted: usize, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while count(self) != wanted {
+            assert!(Instant::now() < deadline, "{} instead of {wanted}", count(self));
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
-    async fn logging(&self, _: &mut Session, _: Option<&pingora::Error>, (): &mut ()) {
-        self.seen.logged.fetch_add(1, Ordering::SeqCst);
+    /// Waits until so many clients have left, and nothing is held for them any more.
+    async fn until_gone(&self, wanted: usize) {
+        self.until(Seen::gone, wanted, SOON).await;
+        self.until(Seen::active, 0, SOON).await;
+        assert_eq!(self.waiting(), 0);
     }
 }
 
-fn app(app: App) -> (Arc<HttpProxy<App>>, Arc<Seen>) {
-    let seen = Arc::clone(&app.seen);
-    (Arc::new(http_proxy(&Arc::new(ServerConf::default()), app)), seen)
+/// The proxy for a listener of this name.
+fn app(listener: &str, with: App) -> (Arc<Squall>, Seen) {
+    let metrics = Metrics::new().unwrap();
+    let inputs = Inputs::new(&metrics, Instant::now());
+    let mut snapshot =
+        load_text("accept", &with.configuration(listener), inputs).unwrap_or_else(|report| panic!("{report}"));
+    let mut view = snapshot.listeners.remove(0).view;
+    if let Target::Fake(fake) = &*view.target {
+        // No configuration makes squall panic, so this is put in behind its back.
+        let fake = fake.clone().route("/panic", axum::routing::any(panics));
+        Arc::get_mut(&mut view).unwrap().target = Arc::new(Target::Fake(fake));
+    }
+    metrics.configured(&snapshot.hash, snapshot.seed.0, snapshot.rules);
+    let squall = Squall {
+        view: Arc::new(ArcSwap::from(view)),
+        holder: Holder::new(Arc::clone(&metrics)),
+        connector: Arc::new(Connector::default()),
+    };
+    (Arc::new(squall), Seen(metrics))
+}
+
+async fn panics() {
+    panic!("asked for")
 }
 
 fn options() -> ListenerOptions {
     ListenerOptions::new("web", Bind::Tcp("127.0.0.1:0".parse().unwrap()))
 }
 
-/// A plaintext listener with the application behind it.
-fn start() -> (SocketAddr, Listener, Arc<Seen>) {
+/// A plaintext listener with the fake behind it.
+fn start() -> (SocketAddr, Listener, Seen) {
     start_with(&options(), App::default())
 }
 
-fn start_with(options: &ListenerOptions, with: App) -> (SocketAddr, Listener, Arc<Seen>) {
-    let (proxy, seen) = app(with);
+fn start_with(options: &ListenerOptions, with: App) -> (SocketAddr, Listener, Seen) {
+    let (squall, seen) = app(&options.name, with);
     let bound = bind(options).unwrap();
     let Bind::Tcp(address) = *bound.local_addr() else {
         unreachable!("a TCP port was asked for")
     };
-    (address, bound.serve(proxy).unwrap(), seen)
+    (address, bound.serve(squall).unwrap(), seen)
 }
 
 /// Answers each connection by the same bytes, with a pause after every piece.
@@ -210,10 +187,7 @@ fn start_upstream(pieces: &'static [&'static str], pause: Duration) -> App {
             }
         }
     });
-    App {
-        upstream,
-        ..App::default()
-    }
+    App { upstream }
 }
 
 /// Runs blocking client code beside the server.

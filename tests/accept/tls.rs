@@ -5,7 +5,7 @@ use pingora::tls::{ClientTlsStream, TlsConnector};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use squall::proxy::accept::EntranceOptions;
+use squall::proxy::listen::accept::EntranceOptions;
 use squall::proxy::tls::{ServerTls, crypto_provider};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -85,7 +85,7 @@ async fn ask(stream: &mut Tls, path: &str) -> std::io::Result<String> {
     Ok(String::from_utf8(all).unwrap())
 }
 
-fn start_tls(tls: &ServerTls) -> (SocketAddr, Listener, Arc<Seen>) {
+fn start_tls(tls: &ServerTls) -> (SocketAddr, Listener, Seen) {
     let mut options = options();
     options.entrance.tls = Some(tls.clone());
     start_with(&options, App::default())
@@ -100,16 +100,13 @@ async fn both_protocols_by_alpn() {
         let mut stream = dial(address, client_config(&ca, None, alpn)).await.unwrap();
         ask(&mut stream, "/hello").await.unwrap();
         let who = ask(&mut stream, "/who").await.unwrap();
-        assert!(who.ends_with("web Some(127.0.0.1) true false"), "{who}");
+        assert!(who.ends_with("\r\n\r\nweb 127.0.0.1"), "{who}");
     }
     let stream = dial(address, client_config(&ca, None, &["h2", "http/1.1"]))
         .await
         .unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    assert_eq!(
-        super::http2::fetch_over(stream, "/who").await,
-        "web Some(127.0.0.1) true true"
-    );
+    assert_eq!(super::http2::fetch_over(stream, "/who").await, "web 127.0.0.1");
     listener.stop_accepting();
     tokio::time::timeout(Duration::from_secs(3), listener.drained())
         .await
@@ -150,6 +147,24 @@ async fn a_reset_comes_without_a_close_notify() {
 }
 
 #[tokio::test]
+async fn an_error_response_outlives_an_unread_body() {
+    let ca = authority();
+    let server = party(&ca, false);
+    let (address, _listener, _) = start_tls(&server.tls);
+    let mut stream = dial(address, client_config(&ca, None, &[])).await.unwrap();
+    let head = "POST /refuse HTTP/1.1\r\nhost: x\r\ncontent-length: 20000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![0; 20_000_000]).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut all = String::new();
+    stream.read_to_string(&mut all).await.unwrap();
+    assert!(
+        all.starts_with("HTTP/1.1 503") && all.to_lowercase().contains("connection: close"),
+        "{all}"
+    );
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_is_noticed_and_idle_ones_get_a_close_notify_at_the_stop() {
     let ca = authority();
     let server = party(&ca, false);
@@ -158,9 +173,9 @@ async fn a_client_that_leaves_is_noticed_and_idle_ones_get_a_close_notify_at_the
     ask(&mut stream, "/hello").await.unwrap();
     let mut leaver = dial(address, client_config(&ca, None, &[])).await.unwrap();
     leaver.write_all(get("/wait").as_bytes()).await.unwrap();
-    until(&seen.waiting, 1, Duration::from_secs(1)).await;
+    seen.until(Seen::waiting, 1, Duration::from_secs(1)).await;
     drop(leaver);
-    until(&seen.gone, 1, SOON).await;
+    seen.until_gone(1).await;
     listener.stop_accepting();
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
     tokio::time::timeout(Duration::from_secs(2), listener.drained())
@@ -201,4 +216,17 @@ async fn a_handshake_has_a_limit_and_ends_at_the_stop() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     listener.stop_accepting();
     assert_eq!(silent.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_owes_its_preface_ends_at_the_stop() {
+    let ca = authority();
+    let server = party(&ca, false);
+    let (address, listener, _) = start_tls(&server.tls);
+    let _silent = dial(address, client_config(&ca, None, &["h2"])).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    listener.stop_accepting();
+    tokio::time::timeout(Duration::from_secs(3), listener.drained())
+        .await
+        .unwrap();
 }

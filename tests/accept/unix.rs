@@ -5,15 +5,15 @@ use std::os::unix::net::UnixStream;
 async fn a_unix_socket_serves_and_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("squall.sock");
-    let (proxy, seen) = app(App::default());
+    let (squall, seen) = app("local", App::default());
     let listener = bind(&ListenerOptions::new("local", Bind::Unix(path.clone())))
         .unwrap()
-        .serve(proxy)
+        .serve(squall)
         .unwrap();
     let at = path.clone();
     let waiting = client(move || {
         let mut stream = UnixStream::connect(&at).unwrap();
-        assert_eq!(ask(&mut stream, "/who").1, "local None false false");
+        assert_eq!(ask(&mut stream, "/who").1, "local nobody");
         for path in ["/close", "/reset"] {
             let mut stream = UnixStream::connect(&at).unwrap();
             stream.write_all(get(path).as_bytes()).unwrap();
@@ -24,9 +24,9 @@ async fn a_unix_socket_serves_and_is_removed() {
         stream
     })
     .await;
-    until(&seen.waiting, 1, Duration::from_secs(1)).await;
+    seen.until(Seen::waiting, 1, Duration::from_secs(1)).await;
     drop(waiting);
-    until(&seen.gone, 1, SOON).await;
+    seen.until_gone(1).await;
     listener.stop_accepting();
     assert!(!path.exists());
     tokio::time::timeout(Duration::from_secs(2), listener.drained())

@@ -261,7 +261,7 @@ def test_cookies_of_http2_are_one_field_to_an_http1_upstream(server, upstreams):
         assert upstreams[up].last("/a").fields() == wanted
 
 
-def test_trailers_of_responses_pass_over_http2(server, upstreams):
+def test_trailers_of_responses_pass(server, upstreams):
     trailers = [("grpc-status", "0"), ("x-checksum", "abc"), ("x-bin", "/wA=")]
     upstreams["h2c"].answers["/a"] = Answer(headers=[("trailer", "x-checksum")], pieces=[b"a" * 100_000], trailers=trailers)
     upstreams["h2c"].answers["/b"] = Answer(pieces=[], trailers=trailers)
@@ -269,23 +269,27 @@ def test_trailers_of_responses_pass_over_http2(server, upstreams):
         got = flow.fetch("h2", server.port("h2c"), path, headers=[("te", "trailers")])
         assert (len(got.body), got.trailers, got.end) == (size, trailers, "complete")
         assert upstreams["h2c"].last(path).value("te") == "trailers"
-        # HTTP/1 clients get the body whole, without them.
         got = flow.fetch("h1", server.port("h2c"), path)
-        assert (len(got.body), got.trailers, got.end) == (size, [], "complete")
+        assert (len(got.body), got.trailers, got.end) == (size, trailers, "complete")
 
 
-def test_trailers_do_not_hurt_where_they_can_not_pass(server, upstreams):
-    """Pingora reads and drops those of HTTP/1, and those of requests."""
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n"
+def test_trailers_of_http1_pass_both_ways(server, upstreams):
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n"
     upstreams["h1"].answers["/a"] = Answer(raw=chunked)
+    request = b"POST /a HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n"
     with contextlib.closing(wire.connect(server.port("h1"))) as sock:
         for _ in range(3):
-            sock.sendall(b"POST /a HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n")
-            assert read(sock, until=b"\r\n0\r\n\r\n").endswith(b"\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
-    assert [(bytes(seen.body), seen.trailers) for seen in upstreams["h1"].seen] == [(b"hi", [])] * 3
-    with contextlib.closing(wire.H2Client(server.port("h2c"))) as client:
+            sock.sendall(request)
+            assert read(sock, len(chunked)) == chunked
+    assert [(bytes(seen.body), seen.trailers) for seen in upstreams["h1"].seen] == [(b"hi", [("x-sum", "1")])] * 3
+
+
+@pytest.mark.parametrize("up", ["h1", "h2c"])
+def test_trailers_of_requests_over_http2_pass(server, upstreams, up):
+    with contextlib.closing(wire.H2Client(server.port(up))) as client:
         stream = client.request("/a", "POST", b"hi", end=False)
         client.h2.send_headers(stream, [("x-sum", "1")], end_stream=True)
         client.flush()
         client.wait_for(h2.events.StreamEnded, stream)
-    assert (bytes(upstreams["h2c"].last("/a").body), upstreams["h2c"].last("/a").end) == (b"hi", "complete")
+    seen = upstreams[up].last("/a")
+    assert (bytes(seen.body), seen.trailers, seen.end) == (b"hi", [("x-sum", "1")], "complete")

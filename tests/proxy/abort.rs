@@ -104,7 +104,6 @@ async fn abort_of_a_small_upload_keeps_the_connection(down: Protocol) {
     aborted(down, "{abort: 503}", request).await.assert(503, "");
 }
 each!(abort_of_a_small_upload_keeps_the_connection {
-    #[ignore = "wrong on the old proxy: an abort costs the connection of a request with a body"]
     h1
     h2
 });
@@ -180,9 +179,7 @@ async fn empty_abort_before_the_response_ends(pair: Pair) {
 each!(empty_abort_before_the_response_ends {
     h1_to_h1
     h1_to_h2
-    #[ignore = "wrong on the old proxy: the stream never ends with END_STREAM"]
     h2_to_h1
-    #[ignore = "wrong on the old proxy: the stream never ends with END_STREAM"]
     h2_to_h2
 });
 
@@ -192,9 +189,7 @@ async fn abort_with_204_before_the_response_ends(pair: Pair) {
 each!(abort_with_204_before_the_response_ends {
     h1_to_h1
     h1_to_h2
-    #[ignore = "wrong on the old proxy: the stream never ends with END_STREAM"]
     h2_to_h1
-    #[ignore = "wrong on the old proxy: the stream never ends with END_STREAM"]
     h2_to_h2
 });
 
@@ -204,9 +199,7 @@ async fn abort_of_head_before_the_response_ends(pair: Pair) {
 each!(abort_of_head_before_the_response_ends {
     h1_to_h1
     h1_to_h2
-    #[ignore = "wrong on the old proxy: the stream never ends with END_STREAM"]
     h2_to_h1
-    #[ignore = "wrong on the old proxy: the stream never ends with END_STREAM"]
     h2_to_h2
 });
 
@@ -219,7 +212,6 @@ async fn abort_before_the_response_keeps_the_connection(down: Protocol) {
     client.get("/fault").await.assert(502, "x");
 }
 each!(abort_before_the_response_keeps_the_connection {
-    #[ignore = "wrong on the old proxy: an abort before the response costs the connection"]
     h1
     h2
 });

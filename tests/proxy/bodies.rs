@@ -224,9 +224,7 @@ async fn chunks_without_a_size_are_no_clean_end(pair: Pair) {
     assert_ne!(response.ending, Ending::Whole, "{:?}", response.text());
 }
 each!(chunks_without_a_size_are_no_clean_end {
-    #[ignore = "wrong on the old proxy: an empty size line is taken for the last chunk (RFC 9112, section 7.1)"]
     h1_to_h1
-    #[ignore = "wrong on the old proxy: an empty size line is taken for the last chunk (RFC 9112, section 7.1)"]
     h2_to_h1
 });
 

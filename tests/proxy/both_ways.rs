@@ -32,10 +32,8 @@ async fn echo_moves_both_ways_at_once(pair: Pair) {
 }
 each!(echo_moves_both_ways_at_once {
     h1_to_h1
-    #[ignore = "wrong on the old proxy: gets stuck before an HTTP/2 upstream when both directions are busy"]
     h1_to_h2
     h2_to_h1
-    #[ignore = "wrong on the old proxy: gets stuck before an HTTP/2 upstream when both directions are busy"]
     h2_to_h2
 });
 
@@ -50,10 +48,8 @@ async fn chunked_echo_moves_both_ways_at_once(pair: Pair) {
 }
 each!(chunked_echo_moves_both_ways_at_once {
     h1_to_h1
-    #[ignore = "wrong on the old proxy: gets stuck before an HTTP/2 upstream when both directions are busy"]
     h1_to_h2
     h2_to_h1
-    #[ignore = "wrong on the old proxy: gets stuck before an HTTP/2 upstream when both directions are busy"]
     h2_to_h2
 });
 
@@ -94,10 +90,8 @@ async fn echo_survives_a_slow_reader(pair: Pair) {
 }
 each!(echo_survives_a_slow_reader {
     h1_to_h1
-    #[ignore = "wrong on the old proxy: gets stuck before an HTTP/2 upstream when both directions are busy"]
     h1_to_h2
     h2_to_h1
-    #[ignore = "wrong on the old proxy: gets stuck before an HTTP/2 upstream when both directions are busy"]
     h2_to_h2
 });
 
@@ -208,7 +202,6 @@ each!(upstream_that_does_not_read_stops_the_client);
 
 /// A blocked download must not stop the upload of the same request, nor the other way round.
 #[tokio::test]
-#[ignore = "wrong on the old proxy: a blocked write to the client stops the reading from it"]
 async fn blocked_download_does_not_stop_the_upload() {
     let (report, mut reported) = tokio::sync::mpsc::unbounded_channel();
     let upstream = Upstream::h1(move |_, mut wire| {

@@ -94,14 +94,14 @@ async fn client_that_half_closes_gets_its_answer(up: Protocol) {
     squall.assert_nobody_gone();
 }
 each!(client_that_half_closes_gets_its_answer {
-    #[ignore = "wrong on the old proxy: a half-close is taken for the client's leaving"]
+    #[ignore = "a client that closes its sending side counts as gone"]
     h1
-    #[ignore = "wrong on the old proxy: a half-close is taken for the client's leaving"]
+    #[ignore = "a client that closes its sending side counts as gone"]
     h2
 });
 
 #[tokio::test]
-#[ignore = "wrong on the old proxy: a half-close is taken for the client's leaving"]
+#[ignore = "a client that closes its sending side counts as gone"]
 async fn client_that_half_closes_after_its_body_gets_its_answer() {
     let mut upstream = Upstream::answering(Protocol::H1, Answer::ok(Body::sized("ok"))).await;
     let squall = Squall::before(&upstream);
@@ -197,7 +197,6 @@ async fn http10_upstream_is_understood() {
 
 /// RFC 9112, section 2.3: a proxy sends its own version.
 #[tokio::test]
-#[ignore = "wrong on the old proxy: the HTTP/1.0 status line of an upstream is passed on"]
 async fn http10_upstream_is_answered_for_in_http11() {
     let upstream = Upstream::h1(|_, mut wire| async move {
         if wire.reader().head().await.is_ok() {
@@ -354,9 +353,7 @@ async fn refused_stream_is_sent_again(down: Protocol) {
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 each!(refused_stream_is_sent_again {
-    #[ignore = "wrong on the old proxy: a refused stream is 502, though it is safe to send again (RFC 9113, section 8.7)"]
     h1
-    #[ignore = "wrong on the old proxy: a refused stream is 502, though it is safe to send again (RFC 9113, section 8.7)"]
     h2
 });
 

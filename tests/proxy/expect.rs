@@ -39,7 +39,6 @@ async fn leave_comes_before_the_body() {
 }
 
 #[tokio::test]
-#[ignore = "wrong on the old proxy: a forwarded 100 costs the connection"]
 async fn leave_keeps_the_connection() {
     let upstream = Upstream::h1(gives_leave).await;
     let squall = Squall::before(&upstream);
@@ -76,7 +75,6 @@ async fn refusal_arrives_without_the_body() {
 }
 
 #[tokio::test]
-#[ignore = "wrong on the old proxy: a client that leaves after a refusal counts as gone, though it has its answer"]
 async fn client_that_leaves_after_a_refusal_is_not_gone() {
     let upstream = Upstream::answering(Protocol::H1, Answer::new(204).early()).await;
     let squall = Squall::before(&upstream);
@@ -90,7 +88,6 @@ async fn client_that_leaves_after_a_refusal_is_not_gone() {
 
 /// The client sends its body after a refusal, or leaves. If it sends it, the connection is good for another request.
 #[tokio::test]
-#[ignore = "wrong on the old proxy: a final answer in place of 100 costs the connection"]
 async fn refusal_keeps_the_connection_of_a_client_that_sends_its_body() {
     let refusal = Answer {
         status: 417,

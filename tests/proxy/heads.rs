@@ -124,9 +124,7 @@ async fn date_of_the_upstream_passes(pair: Pair) {
 each!(date_of_the_upstream_passes {
     h1_to_h1
     h1_to_h2
-    #[ignore = "wrong on the old proxy: an HTTP/2 client gets squall's own Date (RFC 9110, section 6.6.1)"]
     h2_to_h1
-    #[ignore = "wrong on the old proxy: an HTTP/2 client gets squall's own Date (RFC 9110, section 6.6.1)"]
     h2_to_h2
 });
 
@@ -179,7 +177,6 @@ async fn fields_of_the_connection_end_at_squall() {
 }
 
 #[tokio::test]
-#[ignore = "wrong on the old proxy: fields that an answer's Connection names are passed on (RFC 9110, section 7.6.1)"]
 async fn fields_of_the_upstream_connection_end_at_squall() {
     let answer = Answer::ok(Body::sized("ok"))
         .field("Connection", "x-private")

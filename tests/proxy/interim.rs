@@ -38,11 +38,8 @@ async fn early_hints_pass(pair: Pair) {
 }
 each!(early_hints_pass {
     h1_to_h1
-    #[ignore = "wrong on the old proxy: interim answers of an HTTP/2 upstream are dropped"]
     h1_to_h2
-    #[ignore = "wrong on the old proxy: interim answers to an HTTP/2 client are dropped"]
     h2_to_h1
-    #[ignore = "wrong on the old proxy: interim answers of an HTTP/2 upstream are dropped"]
     h2_to_h2
 });
 
@@ -52,11 +49,8 @@ async fn processing_passes(pair: Pair) {
 }
 each!(processing_passes {
     h1_to_h1
-    #[ignore = "wrong on the old proxy: interim answers of an HTTP/2 upstream are dropped"]
     h1_to_h2
-    #[ignore = "wrong on the old proxy: interim answers to an HTTP/2 client are dropped"]
     h2_to_h1
-    #[ignore = "wrong on the old proxy: interim answers of an HTTP/2 upstream are dropped"]
     h2_to_h2
 });
 
@@ -70,11 +64,8 @@ async fn several_interim_answers_pass(pair: Pair) {
 }
 each!(several_interim_answers_pass {
     h1_to_h1
-    #[ignore = "wrong on the old proxy: interim answers of an HTTP/2 upstream are dropped"]
     h1_to_h2
-    #[ignore = "wrong on the old proxy: interim answers to an HTTP/2 client are dropped"]
     h2_to_h1
-    #[ignore = "wrong on the old proxy: interim answers of an HTTP/2 upstream are dropped"]
     h2_to_h2
 });
 
@@ -91,11 +82,8 @@ async fn interim_answers_come_before_an_answer_without_a_body(pair: Pair) {
 }
 each!(interim_answers_come_before_an_answer_without_a_body {
     h1_to_h1
-    #[ignore = "wrong on the old proxy: interim answers of an HTTP/2 upstream are dropped"]
     h1_to_h2
-    #[ignore = "wrong on the old proxy: interim answers to an HTTP/2 client are dropped"]
     h2_to_h1
-    #[ignore = "wrong on the old proxy: interim answers of an HTTP/2 upstream are dropped"]
     h2_to_h2
 });
 
@@ -164,7 +152,6 @@ async fn close_after_an_interim_answer_is_502(pair: Pair) {
     squall.counted(502).await;
 }
 each!(close_after_an_interim_answer_is_502 {
-    #[ignore = "wrong on the old proxy: the client gets nothing after an interim answer"]
     h1_to_h1
     h2_to_h1
 });
@@ -184,8 +171,6 @@ async fn switching_protocols_that_nobody_asked_for_is_502(pair: Pair) {
     assert_eq!(response.status, 502);
 }
 each!(switching_protocols_that_nobody_asked_for_is_502 {
-    #[ignore = "wrong on the old proxy: a 101 that nobody asked for opens a tunnel"]
     h1_to_h1
-    #[ignore = "wrong on the old proxy: a 101 that nobody asked for opens a tunnel"]
     h2_to_h1
 });

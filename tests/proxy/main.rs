@@ -3,7 +3,7 @@
 //! Only the configuration, the sockets, [`squall::server::Server`] and the metrics page are used, so that these tests
 //! hold for any way of carrying a request. One theme a file; `support` has the harness.
 //!
-//! A test that is ignored with "wrong on the old proxy" asserts what the RFCs ask for where the proxy does something else.
+//! A test that is ignored asserts what the RFCs ask for where the proxy does something else; the reason says what.
 
 #![allow(
     clippy::unwrap_used,

@@ -27,11 +27,8 @@ async fn response_trailers_pass(pair: Pair) {
     }
 }
 each!(response_trailers_pass {
-    #[ignore = "wrong on the old proxy: trailers of HTTP/1 are dropped"]
     h1_to_h1
-    #[ignore = "wrong on the old proxy: trailers to HTTP/1 are dropped"]
     h1_to_h2
-    #[ignore = "wrong on the old proxy: trailers of HTTP/1 are dropped"]
     h2_to_h1
     h2_to_h2
 });
@@ -48,11 +45,8 @@ async fn response_trailers_may_be_all(pair: Pair) {
     }
 }
 each!(response_trailers_may_be_all {
-    #[ignore = "wrong on the old proxy: trailers of HTTP/1 are dropped"]
     h1_to_h1
-    #[ignore = "wrong on the old proxy: trailers to HTTP/1 are dropped"]
     h1_to_h2
-    #[ignore = "wrong on the old proxy: trailers of HTTP/1 are dropped"]
     h2_to_h1
     h2_to_h2
 });
@@ -72,13 +66,9 @@ async fn request_trailers_pass(pair: Pair) {
     }
 }
 each!(request_trailers_pass {
-    #[ignore = "wrong on the old proxy: trailers of requests are dropped"]
     h1_to_h1
-    #[ignore = "wrong on the old proxy: trailers of requests are dropped"]
     h1_to_h2
-    #[ignore = "wrong on the old proxy: trailers of requests are dropped"]
     h2_to_h1
-    #[ignore = "wrong on the old proxy: trailers of requests are dropped"]
     h2_to_h2
 });
 

@@ -216,7 +216,6 @@ async fn connection_survives_a_gateway_error(down: Protocol) {
     client.get("/next").await.assert(200, "ok");
 }
 each!(connection_survives_a_gateway_error {
-    #[ignore = "wrong on the old proxy: a gateway error costs the connection"]
     h1
     h2
 });
@@ -234,6 +233,5 @@ async fn gateway_error_to_head_has_no_body(down: Protocol) {
 }
 each!(gateway_error_to_head_has_no_body {
     h1
-    #[ignore = "wrong on the old proxy: the stream never ends with END_STREAM"]
     h2
 });

@@ -242,7 +242,6 @@ async fn truncation_resets() {
 
 /// The server sees the code, and so does the client, with all replies that came before.
 #[tokio::test]
-#[ignore = "wrong on the old proxy: a truncated request side ends the client's without a close frame"]
 async fn truncation_of_the_client_closes_both_sides_properly() {
     let (upstream, mut seen) = echo().await;
     let fault = "{truncate: {after: 2 messages, end: clean, close_code: 1012, direction: request}}";

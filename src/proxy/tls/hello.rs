@@ -5,7 +5,7 @@ use std::io;
 use rustls::server::Acceptor;
 use tokio::io::ReadBuf;
 
-use crate::proxy::socket::Socket;
+use crate::proxy::net::socket::Socket;
 
 /// A ClientHello beyond this is left to the handshake, which refuses it.
 const MAX_BYTES: usize = 64 << 10;

@@ -314,7 +314,6 @@ impl Builder<'_> {
         Some(Timeouts {
             connect: connect.get(),
             read: unless_zero(spec.read.unwrap_or(minute)),
-            read_is_default: spec.read.is_none(),
             write: unless_zero(spec.write.unwrap_or(minute)),
             idle: spec.idle.unwrap_or(Time::from_millis(4_000)).get(),
         })

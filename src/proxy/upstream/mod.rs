@@ -15,9 +15,12 @@
 mod balance;
 mod build;
 mod certificates;
+mod connect;
 mod failure;
 mod peer;
+mod pool;
 mod resolve;
+mod session;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -33,9 +36,11 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use self::balance::Balancer;
 pub use self::certificates::check_system_authorities;
+pub use self::connect::Connector;
 pub use self::failure::{Failure, describe_error};
 use self::peer::Endpoint;
 pub use self::resolve::RESOLVE_FAILED;
+pub(super) use self::session::{Fake, Session};
 pub use self::target::Place;
 use crate::fake::spec::FakeSpec;
 
@@ -185,13 +190,6 @@ impl Picked {
             (Some(endpoint), Some(original)) => Ok(endpoint.original_peer(original.destination, original.http2)),
             (Some(endpoint), None) => endpoint.peer().await,
             (None, _) => Err(Error::explain(ErrorType::InternalError, "no such endpoint")),
-        }
-    }
-
-    /// Lets a request with a body take its time, unless the configuration says otherwise.
-    pub fn wait_for_upload(&self, peer: &mut HttpPeer) {
-        if let Some(endpoint) = self.endpoint() {
-            endpoint.wait_for_upload(peer);
         }
     }
 

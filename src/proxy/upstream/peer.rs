@@ -28,9 +28,6 @@ const H2_STREAMS_MAX: u32 = 100;
 /// Wide enough for every stream's window, so that stalled streams never stop the others.
 const H2_CONNECTION_WINDOW_BYTES: u32 = H2_STREAM_WINDOW_BYTES * H2_STREAMS_MAX;
 
-/// The default of `timeouts.read` for requests with a body over HTTP/2.
-const H2_UPLOAD_READ: Duration = Duration::from_secs(60 * 60);
-
 /// Everything but the place that the endpoints of an upstream have in common.
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -78,8 +75,6 @@ pub(super) struct Timeouts {
     pub(super) connect: Duration,
     /// Between two pieces of an answer, and before the first.
     pub(super) read: Option<Duration>,
-    /// The configuration does not say `read`.
-    pub(super) read_is_default: bool,
     /// For a piece of a request.
     pub(super) write: Option<Duration>,
     /// How long an idle connection is kept; zero never uses one twice.
@@ -93,8 +88,6 @@ pub(super) struct Endpoint {
     host: Option<HeaderValue>,
     template: HttpPeer,
     resolver: Option<Arc<Resolver>>,
-    /// See [`Endpoint::wait_for_upload`].
-    waits_for_uploads: bool,
     /// Speaks the HTTP that the client speaks.
     follows_client: bool,
     /// Makes each connection the only one of its kind where `idle` is zero.
@@ -129,7 +122,6 @@ impl Endpoint {
             host: host_header(target, settings)?,
             template,
             resolver,
-            waits_for_uploads: settings.timeouts.read_is_default,
             follows_client: settings.protocol.is_none(),
             single_use: settings.timeouts.idle.is_zero().then(AtomicU64::default),
         })
@@ -164,15 +156,6 @@ impl Endpoint {
         if let Some(counter) = &self.single_use {
             let number = counter.fetch_add(1, Ordering::Relaxed);
             peer.group_key = peer.group_key.wrapping_add(number);
-        }
-    }
-
-    /// Lets a request with a body take its time. Over HTTP/1, Pingora's wait for the answer begins anew with each piece of
-    /// the body; over HTTP/2 it goes on while the body is sent, and would end any upload that takes longer. What the
-    /// configuration says holds all the same.
-    pub(super) fn wait_for_upload(&self, peer: &mut HttpPeer) {
-        if self.waits_for_uploads && matches!(peer.options.alpn, ALPN::H2) {
-            peer.options.read_timeout = Some(H2_UPLOAD_READ);
         }
     }
 

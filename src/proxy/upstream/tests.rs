@@ -272,36 +272,6 @@ async fn unix_sockets() {
 }
 
 #[tokio::test]
-async fn uploads_over_http2_have_more_time_by_default() {
-    let seconds = async |yaml: &str| {
-        let picked = build(yaml).select(Instant::now()).unwrap();
-        let mut peer = picked.peer().await.unwrap();
-        let before = peer.options.read_timeout;
-        picked.wait_for_upload(&mut peer);
-        [before, peer.options.read_timeout].map(|time| time.map(|time| time.as_secs()))
-    };
-    assert_eq!(
-        seconds("{url: 'http://127.0.0.1:1', protocol: h2c}").await,
-        [Some(60), Some(3600)]
-    );
-    assert_eq!(
-        seconds("{url: 'https://127.0.0.1:1', protocol: h2}").await,
-        [Some(60), Some(3600)]
-    );
-    for (yaml, read) in [
-        ("{url: 'http://127.0.0.1:1'}", Some(60)),
-        ("{url: 'https://127.0.0.1:1'}", Some(60)),
-        (
-            "{url: 'http://127.0.0.1:1', protocol: h2c, timeouts: {read: 5s}}",
-            Some(5),
-        ),
-        ("{url: 'http://127.0.0.1:1', protocol: h2c, timeouts: {read: 0}}", None),
-    ] {
-        assert_eq!(seconds(yaml).await, [read, read], "{yaml}");
-    }
-}
-
-#[tokio::test]
 async fn h2c() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,0 +1,355 @@
+//! The handle of one downstream connection: who it is, and the ways to end it.
+//!
+//! Its stream, the requests on it and its listener share it: whoever ends the connection ends it for all of them.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::proxy::net::socket::Socket;
+use crate::rule::decide::Rule;
+use crate::shape::{Bucket, Direction};
+
+/// What requests may know about the listener that accepted their connection.
+#[derive(Debug)]
+pub struct ListenerInfo {
+    name: Arc<str>,
+    stopping: AtomicBool,
+}
+
+impl ListenerInfo {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The name in the configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether the listener has been told to stop: connections end after the response they are at.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Marks the listener as stopping; false if it was already.
+    pub(crate) fn stop(&self) -> bool {
+        !self.stopping.swap(true, Ordering::SeqCst)
+    }
+}
+
+/// Where a connection stands; decides whether it may be closed when its listener stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    /// No byte of a (next) HTTP/1 request has come.
+    Idle,
+    /// In a TLS handshake, or held before it has any request.
+    Handshake,
+    /// From a request's first byte to its response's last.
+    Busy,
+    /// Closed while idle: a byte that comes now is not a request any more.
+    Leaving,
+    /// HTTP/2, which says goodbye by itself (GOAWAY).
+    Http2,
+}
+
+/// How squall itself has ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Ending {
+    /// It has not.
+    No,
+    /// By [`Connection::close`].
+    Close,
+    /// By [`Connection::reset`].
+    Reset,
+}
+
+/// One downstream connection.
+#[derive(Debug)]
+pub struct Connection {
+    listener: Arc<ListenerInfo>,
+    peer: Option<SocketAddr>,
+    local: OnceLock<Option<SocketAddr>>,
+    tls: bool,
+    socket: Weak<Socket>,
+    phase: AtomicU8,
+    ending: AtomicU8,
+    streams: AtomicUsize,
+    over: Latch,
+    task: OnceLock<AbortHandle>,
+    buckets: Mutex<Vec<Shared>>,
+}
+
+/// A rate that the requests of a connection share. A rule that was reloaded is another rule.
+#[derive(Debug)]
+struct Shared {
+    rule: Weak<Rule>,
+    /// The fault within the rule, and which way.
+    of: (usize, Direction),
+    bucket: Arc<Bucket>,
+}
+
+impl Connection {
+    /// A connection that was just accepted. `enters` is whether something comes before its first request: TLS, rules, or a
+    /// look at what it speaks.
+    pub(crate) fn new(
+        listener: Arc<ListenerInfo>,
+        peer: Option<SocketAddr>,
+        socket: &Arc<Socket>,
+        tls: bool,
+        enters: bool,
+    ) -> Arc<Self> {
+        let first = match enters {
+            true => Phase::Handshake,
+            false => Phase::Idle,
+        };
+        Arc::new(Self {
+            listener,
+            peer,
+            local: OnceLock::new(),
+            tls,
+            socket: Arc::downgrade(socket),
+            phase: AtomicU8::new(first as u8),
+            ending: AtomicU8::new(Ending::No as u8),
+            streams: AtomicUsize::new(0),
+            over: Latch::default(),
+            task: OnceLock::new(),
+            buckets: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The listener that accepted this connection.
+    pub fn listener(&self) -> &Arc<ListenerInfo> {
+        &self.listener
+    }
+
+    /// The client's address, IPv4 where it is mapped into IPv6; `None` on a unix socket.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
+    }
+
+    /// The client's address and port as the kernel gave them; `None` on a unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The address and port that the client connected to; `None` on a unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        *self
+            .local
+            .get_or_init(|| self.socket.upgrade().and_then(|socket| socket.local_addr()))
+    }
+
+    /// Where the client wanted to go, if the connection was redirected to squall on its way.
+    ///
+    /// # Errors
+    /// It was not redirected, or the system can't say.
+    pub fn original_destination(&self) -> io::Result<SocketAddr> {
+        let gone = || io::Error::from(io::ErrorKind::NotConnected);
+        self.socket.upgrade().ok_or_else(gone)?.original_destination()
+    }
+
+    /// Whether the connection is over TLS, which squall ends.
+    pub fn tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Whether the connection speaks HTTP/2.
+    pub fn http2(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == Phase::Http2 as u8
+    }
+
+    /// Requests in flight: at most one on HTTP/1, the number of open streams on HTTP/2.
+    pub fn requests(&self) -> usize {
+        match self.phase.load(Ordering::Relaxed) {
+            phase if phase == Phase::Http2 as u8 => self.streams.load(Ordering::Relaxed),
+            phase if phase == Phase::Busy as u8 => 1,
+            _ => 0,
+        }
+    }
+
+    /// Aborts the connection with a TCP RST, at once: the client sees no FIN and no close_notify before it, and bytes
+    /// that were still on their way out are lost. With HTTP/2, all of its streams end. A unix socket is closed.
+    pub fn reset(&self) {
+        self.end(Ending::Reset);
+    }
+
+    /// Ends the connection with a FIN and without any reply: neither a response nor, over TLS, a close_notify. With
+    /// HTTP/2, all of its streams end.
+    pub fn close(&self) {
+        self.end(Ending::Close);
+    }
+
+    /// Whether [`Connection::reset`] or [`Connection::close`] was called: nothing can be sent any more.
+    pub fn ended(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) != Ending::No as u8
+    }
+
+    /// Resolves when the client has closed its side of the connection or has reset it, and when squall has ended it.
+    ///
+    /// May be dropped at any time. Unread bytes (a body, a pipelined request) don't hide the end unless there are more of
+    /// them than 256 KiB, which are read ahead and kept, and what the kernel's receive buffer takes besides: then the
+    /// client itself can't tell us of its end. A client that closes only its sending side counts as gone.
+    pub async fn gone(&self) {
+        if self.http2() {
+            return self.over.wait().await;
+        }
+        if let Some(socket) = self.socket.upgrade() {
+            tokio::select! {
+                () = socket.peer_closed() => {}
+                () = self.over.wait() => {}
+            }
+        }
+    }
+
+    /// The schedule of a rate that the requests of this connection share.
+    pub(crate) fn bucket(&self, rule: &Arc<Rule>, of: (usize, Direction), rate: NonZeroU64) -> Arc<Bucket> {
+        let mut buckets = self.buckets.lock();
+        buckets.retain(|shared| shared.rule.strong_count() > 0);
+        let rule = Arc::downgrade(rule);
+        let known = buckets
+            .iter()
+            .find(|shared| shared.of == of && shared.rule.ptr_eq(&rule));
+        match known {
+            Some(shared) => Arc::clone(&shared.bucket),
+            None => {
+                let bucket = Arc::new(Bucket::new(rate));
+                buckets.push(Shared {
+                    rule,
+                    of,
+                    bucket: Arc::clone(&bucket),
+                });
+                bucket
+            }
+        }
+    }
+
+    /// Resolves when squall has ended the connection, or when its HTTP/2 loop is over.
+    pub(crate) async fn over(&self) {
+        self.over.wait().await;
+    }
+
+    /// Tells everybody who waits that the connection is over.
+    pub(crate) fn set_over(&self) {
+        self.over.set();
+    }
+
+    pub(crate) fn was_reset(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) == Ending::Reset as u8
+    }
+
+    pub(crate) fn set_http2(&self) {
+        self.phase.store(Phase::Http2 as u8, Ordering::SeqCst);
+    }
+
+    pub(crate) fn streams(&self) -> &AtomicUsize {
+        &self.streams
+    }
+
+    /// A request's first bytes have come. False if the connection was closed for idleness before that.
+    pub(crate) fn begin_request(&self) -> bool {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase != Phase::Idle as u8 {
+            return phase != Phase::Leaving as u8;
+        }
+        let (idle, busy) = (Phase::Idle as u8, Phase::Busy as u8);
+        match self
+            .phase
+            .compare_exchange(idle, busy, Ordering::SeqCst, Ordering::SeqCst)
+        {
+            Ok(_) => true,
+            Err(phase) => phase != Phase::Leaving as u8,
+        }
+    }
+
+    /// A response is finished, or a handshake is. False if no further request may follow.
+    pub(crate) fn await_request(&self) -> bool {
+        // Either stop() sees the connection idle, or this sees the listener stopping: both first write, then look.
+        self.phase.store(Phase::Idle as u8, Ordering::SeqCst);
+        !self.listener.stopping() && !self.ended()
+    }
+
+    /// Closes the connection if it is idle: its reader sees the end. Called when the listener stops.
+    pub(crate) fn leave_if_idle(&self) {
+        let (idle, leaving) = (Phase::Idle as u8, Phase::Leaving as u8);
+        if self
+            .phase
+            .compare_exchange(idle, leaving, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+            && let Some(socket) = self.socket.upgrade()
+        {
+            socket.shutdown(rustix::net::Shutdown::Read);
+        }
+    }
+
+    /// Whether a handshake or a request was under way, so that the client may still be sending.
+    pub(crate) fn was_busy(&self) -> bool {
+        let phase = self.phase.load(Ordering::Relaxed);
+        phase != Phase::Idle as u8 && phase != Phase::Leaving as u8
+    }
+
+    pub(crate) fn set_task(&self, task: AbortHandle) {
+        let _set_once = self.task.set(task);
+    }
+
+    /// Drops everything of this connection at its next await.
+    pub(crate) fn abort(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    fn end(&self, ending: Ending) {
+        let no = Ending::No as u8;
+        if self
+            .ending
+            .compare_exchange(no, ending as u8, Ordering::SeqCst, Ordering::SeqCst)
+            .is_err()
+        {
+            return;
+        }
+        if let Some(socket) = self.socket.upgrade() {
+            match ending {
+                Ending::Reset => socket.reset(),
+                // Only the sending side: with both shut, bytes that still arrive would be answered with a RST.
+                Ending::Close | Ending::No => socket.shutdown(rustix::net::Shutdown::Write),
+            }
+        }
+        self.over.set();
+    }
+}
+
+/// A flag that can be waited for, by any number of tasks, and is never taken back.
+#[derive(Debug, Default)]
+struct Latch {
+    set: AtomicBool,
+    waiters: Notify,
+}
+
+impl Latch {
+    fn set(&self) {
+        self.set.store(true, Ordering::SeqCst);
+        self.waiters.notify_waiters();
+    }
+
+    async fn wait(&self) {
+        let waiter = self.waiters.notified();
+        tokio::pin!(waiter);
+        // Registered before the look, so that a set() in between is not missed.
+        waiter.as_mut().enable();
+        if !self.set.load(Ordering::SeqCst) {
+            waiter.await;
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! A client over HTTP/1: its connection, request after request.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, Method, StatusCode, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorType, Result};
+
+use super::spoil::Spoil;
+use super::stream::Stream;
+use crate::proxy::http1::head::{self, Fate};
+use crate::proxy::http1::{Decoder, Encoder, Framing, Malformed, Part, Wire};
+
+/// Unread bytes that are read while a request is held, so that the client's end can arrive behind them. Beyond that the
+/// socket reads on, see [`Connection::gone`](super::Connection::gone).
+const AHEAD: usize = 16 << 10;
+
+/// Bytes of the response that wait for the client to read them before more is asked for.
+const BACKLOG: usize = 16 << 10;
+
+/// What is read of a body that nobody wants any more, so that the connection can be used again: up to this many bytes,
+/// for this long.
+const DRAIN: u64 = 64 << 10;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// One connection.
+pub(crate) struct Http1 {
+    wire: Wire<Stream>,
+    /// The client's leaving, where it has more to send than is read ahead.
+    leaving: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// Another request may follow this one.
+    keep_alive: bool,
+    /// The client waits for a 100 that it has not got.
+    waits: bool,
+    /// In another protocol by now.
+    switched: bool,
+    spoil: Option<Spoil>,
+}
+
+/// Why there is no further request.
+#[derive(Debug)]
+pub(crate) enum NoRequest {
+    /// The connection is over, or said nothing for too long.
+    End,
+    /// What came is not a request.
+    Malformed(Malformed),
+}
+
+impl Http1 {
+    /// A connection of which `input` was read already.
+    pub(crate) fn new(stream: Stream, input: BytesMut) -> Http1 {
+        Http1 {
+            wire: Wire::new(stream, input),
+            leaving: None,
+            decoder: Decoder::new(Framing::NONE),
+            encoder: Encoder::new(Framing::NONE),
+            keep_alive: true,
+            waits: false,
+            switched: false,
+            spoil: None,
+        }
+    }
+
+    /// Whether the next request has begun to come.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.wire.input.is_empty()
+    }
+
+    /// Waits for the client's first byte; false if it leaves without one.
+    pub(crate) async fn first_byte(&mut self) -> bool {
+        self.has_begun() || self.fill().await.unwrap_or(false)
+    }
+
+    /// Whether the client begins with the HTTP/2 preface (RFC 9113, section 3.4). Reads no further than to the first
+    /// difference, so any HTTP/1 request is answered, however short.
+    pub(crate) async fn begins_with_http2(&mut self) -> io::Result<bool> {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        loop {
+            let both = self.wire.input.len().min(PREFACE.len());
+            let same = self.wire.input.get(..both) == PREFACE.get(..both);
+            if both > 0 && (!same || both == PREFACE.len()) {
+                return Ok(same);
+            }
+            if !std::future::poll_fn(|cx| self.wire.poll_fill(cx)).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The stream, with what was read of it.
+    pub(crate) fn into_stream(mut self) -> Stream {
+        let ahead = std::mem::take(&mut self.wire.input);
+        let mut stream = self.wire.into_stream();
+        stream.unread(ahead);
+        stream
+    }
+
+    /// Reads the next request's head. `idle` bounds the wait for its first byte, and `limit` the time from there to its
+    /// end.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) async fn request(&mut self, idle: Duration, limit: Duration) -> Result<RequestHeader, NoRequest> {
+        // A pipelined request that was read with the one before needs no wait, and no timer.
+        if !self.has_begun() && !tokio::time::timeout(idle, self.first_byte()).await.unwrap_or(false) {
+            return Err(NoRequest::End);
+        }
+        if let Some(head) = self.parse()? {
+            return Ok(head);
+        }
+        let rest = async {
+            while self.fill().await.unwrap_or(false) {
+                if let Some(head) = self.parse()? {
+                    return Ok(head);
+                }
+            }
+            Err(NoRequest::End)
+        };
+        tokio::time::timeout(limit, rest).await.unwrap_or(Err(NoRequest::End))
+    }
+
+    async fn fill(&mut self) -> io::Result<bool> {
+        std::future::poll_fn(|cx| self.wire.poll_fill(cx)).await
+    }
+
+    fn parse(&mut self) -> Result<Option<RequestHeader>, NoRequest> {
+        let parsed = head::parse_request(&mut self.wire.input).and_then(|head| match head {
+            Some(head) => Framing::of_request(&head.headers).map(|framing| Some((head, framing))),
+            None => Ok(None),
+        });
+        let Some((head, framing)) = parsed.map_err(NoRequest::Malformed)? else {
+            return Ok(None);
+        };
+        self.decoder = Decoder::new(framing);
+        self.encoder = Encoder::new(Framing::NONE);
+        self.keep_alive = head::keeps_alive(head.version, &head.headers);
+        let expect = head.headers.get(http::header::EXPECT);
+        self.waits = !self.decoder.is_done()
+            && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        self.spoil = None;
+        self.leaving = None;
+        Ok(Some(head))
+    }
+
+    pub(super) fn is_body_done(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        loop {
+            match self.decoder.decode(&mut self.wire.input) {
+                Ok(Some(part)) => {
+                    self.waits = false;
+                    self.leaving = None;
+                    return Poll::Ready(Ok(Some(part)));
+                }
+                Ok(None) if self.decoder.is_done() => return Poll::Ready(Ok(None)),
+                Ok(None) => {}
+                Err(malformed) => {
+                    self.keep_alive = false;
+                    return Poll::Ready(Err(malformed.error().into_down()));
+                }
+            }
+            match ready!(self.wire.poll_fill(cx)) {
+                Ok(true) => {}
+                Ok(false) if self.decoder.end_of_input() => return Poll::Ready(Ok(None)),
+                Ok(false) => return Poll::Ready(Err(left(None))),
+                Err(error) => return Poll::Ready(Err(left(Some(error)))),
+            }
+        }
+    }
+
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.wire.input.len() < AHEAD {
+            match ready!(self.wire.poll_fill(cx)) {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        let connection = self.wire.stream().connection();
+        let leaving = self.leaving.get_or_insert_with(|| {
+            let connection = Arc::clone(connection);
+            Box::pin(async move { connection.gone().await })
+        });
+        leaving.as_mut().poll(cx)
+    }
+
+    pub(super) fn inform(&mut self, head: &ResponseHeader) {
+        if head.status == StatusCode::CONTINUE {
+            self.waits = false;
+        }
+        self.wire
+            .output
+            .append(|buffer| head::write_response(head, buffer, |_| Fate::Pass, &[]));
+    }
+
+    pub(super) fn spoil(&mut self, spoil: Spoil) {
+        self.spoil = Some(spoil);
+        self.keep_alive = false;
+    }
+
+    pub(super) fn switch_protocols(&mut self) {
+        self.decoder = Decoder::new(Framing::UntilClose);
+        self.switched = true;
+        self.keep_alive = false;
+    }
+
+    pub(super) fn respond(&mut self, request: &RequestHeader, head: &ResponseHeader, stopping: bool) {
+        // What is left of the body is read and thrown away, if that is little. A client that waits for its 100 sends it all
+        // the same, or closes: the head says that squall goes on reading (RFC 9110, section 10.1.1).
+        let much = self.decoder.left().map_or(self.waits, |left| left > DRAIN);
+        let unread = much && (self.waits || self.status_refuses(head));
+        let old = request.version == Version::HTTP_10;
+        let framing = self.framing(&request.method, head, old);
+        self.keep_alive &= !(stopping || unread || framing == Framing::UntilClose);
+        self.encoder = Encoder::new(match framing {
+            // A length that lies is not kept to.
+            Framing::Length(1..) if self.spoil.is_some() => Framing::UntilClose,
+            framing => framing,
+        });
+        let mut fields = ResponseFields::new(head, framing, self.keep_alive, self.switched);
+        fields.old = old;
+        let extra = fields.extra();
+        let spoil = self.spoil.as_ref();
+        self.wire.output.append(|buffer| {
+            let mut write =
+                |buffer: &mut BytesMut| head::write_response(head, buffer, |name| fields.fate(name), &extra);
+            match spoil {
+                Some(spoil) => spoil.head(buffer, write),
+                None => write(buffer),
+            }
+        });
+    }
+
+    /// Whether an answer means that the rest of the request's body won't be read.
+    fn status_refuses(&self, head: &ResponseHeader) -> bool {
+        head.status.is_client_error() || head.status.is_server_error()
+    }
+
+    fn framing(&self, method: &Method, head: &ResponseHeader, old: bool) -> Framing {
+        if self.switched {
+            return Framing::UntilClose;
+        }
+        // What an upstream says was checked when it was read, and squall's own answers are right.
+        let framing = Framing::of_response(method, head.status, &head.headers).unwrap_or(Framing::UntilClose);
+        match framing {
+            // RFC 9112, section 6.1: HTTP/1.0 knows no chunks.
+            Framing::Chunked if old => Framing::UntilClose,
+            Framing::UntilClose if !old => Framing::Chunked,
+            framing => framing,
+        }
+    }
+
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
+        if self.wire.output.len() >= BACKLOG {
+            ready!(self.poll_flush(cx))?;
+        }
+        let piece = std::mem::take(bytes);
+        if let Some(spoil) = &mut self.spoil
+            && spoil.breaks_chunk(self.encoder.framing() == Framing::Chunked)
+        {
+            spoil.chunk(&mut self.wire.output);
+            return Poll::Ready(Ok(false));
+        }
+        self.encoder.data(piece, &mut self.wire.output);
+        Poll::Ready(Ok(true))
+    }
+
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
+        let unbroken = match &mut self.spoil {
+            Some(spoil) => !spoil.end(self.encoder.framing() == Framing::Chunked, &mut self.wire.output),
+            None => true,
+        };
+        if unbroken && !self.encoder.end(trailers, &mut self.wire.output) {
+            // Less than was promised: only the end of the connection can tell.
+            self.keep_alive = false;
+        }
+        if self.switched {
+            return self.wire.poll_shutdown(cx).map_err(|error| left(Some(error)));
+        }
+        self.poll_flush(cx)
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.wire.poll_flush(cx).map_err(|error| left(Some(error)))
+    }
+
+    /// Whether a FIN shows that the response is not whole.
+    pub(super) fn is_broken_by_closing(&self) -> bool {
+        self.encoder.framing() != Framing::UntilClose
+    }
+
+    /// Gets the connection ready for its next request. False if there can't be one.
+    pub(crate) async fn finish(&mut self) -> bool {
+        let flushed = std::future::poll_fn(|cx| self.poll_flush(cx)).await;
+        if flushed.is_err() || !self.keep_alive || self.wire.has_ended() || !self.drain().await {
+            return false;
+        }
+        self.wire.rest();
+        true
+    }
+
+    /// Reads what is left of the request's body, if that is little.
+    async fn drain(&mut self) -> bool {
+        if self.decoder.is_done() {
+            return true;
+        }
+        let rest = async {
+            let mut read = 0;
+            while let Ok(part) = std::future::poll_fn(|cx| self.poll_part(cx)).await {
+                match part {
+                    Some(Part::Data(data)) => read += data.len() as u64,
+                    Some(Part::Trailers(_)) => {}
+                    None => return true,
+                }
+                if read > DRAIN {
+                    return false;
+                }
+            }
+            false
+        };
+        tokio::time::timeout(DRAIN_TIME, rest).await.unwrap_or(false)
+    }
+
+    /// Refuses what is not a request.
+    pub(crate) async fn refuse(&mut self, malformed: Malformed) {
+        self.keep_alive = false;
+        let status = StatusCode::from_u16(malformed.status).unwrap_or(StatusCode::BAD_REQUEST);
+        let body = format!("squall: the request is not valid HTTP: {}\n", malformed.reason);
+        let text = format!(
+            "HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            status.as_u16(),
+            status.canonical_reason().unwrap_or_default(),
+            body.len()
+        );
+        self.wire.output.put(text.as_bytes());
+        let _left_already = std::future::poll_fn(|cx| self.poll_flush(cx)).await;
+    }
+}
+
+impl std::fmt::Debug for Http1 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http1")
+            .field("wire", &self.wire)
+            .field("keep_alive", &self.keep_alive)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The client has left, or its connection broke.
+fn left(error: Option<io::Error>) -> Box<Error> {
+    match error {
+        Some(error) => Error::because(ErrorType::ReadError, "the client's connection broke", error).into_down(),
+        None => Error::explain(ErrorType::ConnectionClosed, "the client left").into_down(),
+    }
+}
+
+/// Which fields of a response leave, and as what.
+struct ResponseFields<'a> {
+    head: &'a ResponseHeader,
+    framing: Framing,
+    keep_alive: bool,
+    switched: bool,
+    old: bool,
+    /// It has a `Connection`, which squall's own replaces; one only.
+    connection: bool,
+    said: bool,
+}
+
+impl<'a> ResponseFields<'a> {
+    fn new(head: &'a ResponseHeader, framing: Framing, keep_alive: bool, switched: bool) -> Self {
+        ResponseFields {
+            head,
+            framing,
+            keep_alive,
+            switched,
+            old: false,
+            connection: head.headers.contains_key(CONNECTION),
+            said: false,
+        }
+    }
+
+    fn fate(&mut self, name: &[u8]) -> Fate<'static> {
+        let is = |field: &http::HeaderName| name.eq_ignore_ascii_case(field.as_str().as_bytes());
+        if self.switched {
+            return Fate::Pass;
+        }
+        match name.len() {
+            10 if is(&CONNECTION) => match std::mem::replace(&mut self.said, true) {
+                false => Fate::Become("Connection", self.connection_value()),
+                true => Fate::Drop,
+            },
+            14 if is(&CONTENT_LENGTH) && self.has_no_length() => Fate::Drop,
+            17 if is(&TRANSFER_ENCODING) && self.framing != Framing::Chunked => Fate::Drop,
+            7 if is(&UPGRADE) => Fate::Pass,
+            _ if self.connection && self.is_nominated(name) => Fate::Drop,
+            _ => Fate::Pass,
+        }
+    }
+
+    /// RFC 9110, section 8.6: neither an interim response nor a 204 has a length.
+    fn has_no_length(&self) -> bool {
+        self.head.status == StatusCode::NO_CONTENT || matches!(self.framing, Framing::Chunked)
+    }
+
+    /// Whether the upstream's `Connection` says that a field is for squall alone (RFC 9110, section 7.6.1).
+    fn is_nominated(&self, name: &[u8]) -> bool {
+        head::tokens(&self.head.headers, &CONNECTION)
+            .any(|token| token.eq_ignore_ascii_case(name) && !token.eq_ignore_ascii_case(b"keep-alive"))
+    }
+
+    fn connection_value(&self) -> &'static [u8] {
+        match self.keep_alive {
+            true => b"keep-alive",
+            false => b"close",
+        }
+    }
+
+    fn extra(&self) -> smallvec::SmallVec<[(&'static str, &'static [u8]); 2]> {
+        let mut extra = smallvec::SmallVec::new();
+        if self.switched {
+            return extra;
+        }
+        let encoded = self.head.headers.get_all(TRANSFER_ENCODING).iter().next_back();
+        let chunked = encoded.is_some_and(|value| value.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
+        if self.framing == Framing::Chunked && !chunked {
+            extra.push(("Transfer-Encoding", &b"chunked"[..]));
+        }
+        // What goes without saying is not said (RFC 9112, section 9.3).
+        if !self.connection && (!self.keep_alive || self.old) {
+            extra.push(("Connection", self.connection_value()));
+        }
+        extra
+    }
+}

@@ -1,0 +1,263 @@
+//! The client's side of an exchange: one request, over HTTP/1 or HTTP/2, and the ways to answer it or to end it.
+//!
+//! Everything is polled and nothing is held in between, so that the loop can read from a client and write to it in turn,
+//! and neither direction ever waits for the other.
+
+pub mod connection;
+mod http1;
+mod http2;
+mod spoil;
+pub(crate) mod stream;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Version};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+pub(crate) use self::connection::Connection;
+pub(crate) use self::http1::{Http1, NoRequest};
+pub(crate) use self::http2::Http2;
+pub(crate) use self::spoil::Spoil;
+use super::http1::Part;
+
+/// A client that has asked for something.
+#[derive(Debug)]
+pub struct Client {
+    head: RequestHeader,
+    connection: Arc<Connection>,
+    side: Side,
+    /// The status of the final head, once it was given.
+    status: Option<StatusCode>,
+    read: u64,
+    sent: u64,
+}
+
+#[derive(Debug)]
+enum Side {
+    Http1(Box<Http1>),
+    Http2(Box<Http2>),
+}
+
+impl Client {
+    pub(crate) fn http1(head: RequestHeader, connection: Arc<Connection>, http1: Box<Http1>) -> Client {
+        Client::new(head, connection, Side::Http1(http1))
+    }
+
+    pub(crate) fn http2(head: RequestHeader, connection: Arc<Connection>, http2: Http2) -> Client {
+        Client::new(head, connection, Side::Http2(Box::new(http2)))
+    }
+
+    fn new(head: RequestHeader, connection: Arc<Connection>, side: Side) -> Client {
+        Client {
+            head,
+            connection,
+            side,
+            status: None,
+            read: 0,
+            sent: 0,
+        }
+    }
+
+    /// What it asks for.
+    pub(crate) fn head(&self) -> &RequestHeader {
+        &self.head
+    }
+
+    /// The connection it came on.
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self.side, Side::Http2(_))
+    }
+
+    /// The status that it was answered with, if it was.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
+    /// Bytes of the request's body that were read.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
+    /// Bytes of the response's body that were written.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether nothing more of the request's body can come. True from the start for a request without one.
+    pub(crate) fn is_body_done(&self) -> bool {
+        match &self.side {
+            Side::Http1(http1) => http1.is_body_done(),
+            Side::Http2(http2) => http2.is_body_done(),
+        }
+    }
+
+    /// Whether it waits for a 100 before it sends its body (RFC 9110, section 10.1.1).
+    pub(crate) fn expects_continue(&self) -> bool {
+        let expect = self.head.headers.get(http::header::EXPECT);
+        self.head.version == Version::HTTP_11
+            && !self.is_body_done()
+            && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    /// The next part of the request's body; `None` at its end.
+    ///
+    /// # Errors
+    /// The client left, or broke the framing.
+    pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        let part = match &mut self.side {
+            Side::Http1(http1) => http1.poll_part(cx),
+            Side::Http2(http2) => http2.poll_part(cx),
+        };
+        if let Poll::Ready(Ok(Some(Part::Data(data)))) = &part {
+            self.read += data.len() as u64;
+        }
+        part
+    }
+
+    /// [`Client::poll_part`], to be waited for. Cancel-safe.
+    pub(crate) async fn part(&mut self) -> Result<Option<Part>> {
+        std::future::poll_fn(|cx| self.poll_part(cx)).await
+    }
+
+    /// Resolves when the client is no longer there to hear the answer. Reads ahead a little, and loses nothing.
+    ///
+    /// A client that closes its sending side of an HTTP/1 connection counts as gone: nobody can tell it from one that closed
+    /// both. On HTTP/2 END_STREAM says no such thing, and a reset of the stream or the end of the connection does.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.side {
+            Side::Http1(http1) => http1.poll_gone(cx),
+            Side::Http2(http2) => http2.poll_gone(cx),
+        }
+    }
+
+    /// Sends an interim response, to clients that know them (RFC 9110, section 15.2).
+    pub(crate) fn inform(&mut self, head: &ResponseHeader) {
+        match &mut self.side {
+            // HTTP/1.0 has none.
+            Side::Http1(_) if self.head.version == Version::HTTP_10 => {}
+            Side::Http1(http1) => http1.inform(head),
+            Side::Http2(http2) => http2.inform(head),
+        }
+    }
+
+    /// Tells a client that waits for it to go on and send its body.
+    pub(crate) fn tell_to_continue(&mut self) {
+        if let Ok(head) = ResponseHeader::build(StatusCode::CONTINUE, Some(0)) {
+            self.inform(&head);
+        }
+    }
+
+    /// Gives the final head; sent with the first bytes of the body, or when it is flushed. A body follows, and has to be
+    /// [ended](Client::poll_end), unless `whole`: then the head is all.
+    ///
+    /// # Errors
+    /// The client has left.
+    pub(crate) fn respond(&mut self, head: ResponseHeader, whole: bool) -> Result<()> {
+        self.status = Some(head.status);
+        let stopping = self.connection.listener().stopping();
+        match &mut self.side {
+            Side::Http1(http1) => {
+                http1.respond(&self.head, &head, stopping);
+                Ok(())
+            }
+            Side::Http2(http2) => http2.respond(head, whole),
+        }
+    }
+
+    /// The next head is not to be what HTTP says; over HTTP/1 only.
+    pub(crate) fn spoil(&mut self, spoil: Spoil) {
+        if let Side::Http1(http1) = &mut self.side {
+            http1.spoil(spoil);
+        }
+    }
+
+    /// From now on the connection speaks another protocol, in both directions until they end. To be called before the 101
+    /// is given.
+    pub(crate) fn switch_protocols(&mut self) {
+        if let Side::Http1(http1) = &mut self.side {
+            http1.switch_protocols();
+        }
+    }
+
+    /// Hands bytes of the response's body on; ready when all of them are. They may still have to be flushed. False where
+    /// nothing may follow them.
+    ///
+    /// # Errors
+    /// The client left.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
+        let before = bytes.len();
+        let sent = match &mut self.side {
+            Side::Http1(http1) => http1.poll_send(cx, bytes),
+            Side::Http2(http2) => http2.poll_send(cx, bytes),
+        };
+        self.sent += (before - bytes.len()) as u64;
+        sent
+    }
+
+    /// Ends the response's body, with trailers, and sends everything.
+    ///
+    /// # Errors
+    /// The client left.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
+        match &mut self.side {
+            Side::Http1(http1) => http1.poll_end(cx, trailers),
+            Side::Http2(http2) => Poll::Ready(http2.end(trailers)),
+        }
+    }
+
+    /// Sends what was handed on.
+    ///
+    /// # Errors
+    /// The client left.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.side {
+            Side::Http1(http1) => http1.poll_flush(cx),
+            // The connection's own task sends.
+            Side::Http2(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Resets what carries the request: the HTTP/2 stream with RST_STREAM and `code`, so that its siblings live on, or the
+    /// HTTP/1 connection with a TCP RST.
+    pub(crate) fn reset(&mut self, code: u32) {
+        match &mut self.side {
+            Side::Http1(_) => self.connection.reset(),
+            Side::Http2(http2) => http2.reset(code),
+        }
+    }
+
+    /// Closes the connection without another word: a FIN on HTTP/1 and on HTTP/2, where it ends the other streams too.
+    pub(crate) fn close(&mut self) {
+        self.connection.close();
+    }
+
+    /// Breaks a response off that has begun, so that its receiver can't take it for a whole one.
+    pub(crate) fn break_off(&mut self) {
+        match &mut self.side {
+            Side::Http1(http1) if http1.is_broken_by_closing() => self.connection.close(),
+            Side::Http1(_) => self.connection.reset(),
+            Side::Http2(http2) => http2.reset(h2::Reason::INTERNAL_ERROR.into()),
+        }
+    }
+
+    /// The HTTP/1 side; `None` for HTTP/2.
+    pub(crate) fn into_http1(self) -> Option<Box<Http1>> {
+        match self.side {
+            Side::Http1(http1) => Some(http1),
+            Side::Http2(_) => None,
+        }
+    }
+
+    /// Whether the request's method lets its response have a body.
+    pub(crate) fn wants_body(&self) -> bool {
+        self.head.method != Method::HEAD
+    }
+}

@@ -1,0 +1,139 @@
+//! A client's connection as a stream of bytes: plain or under TLS, until squall ends it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, BytesMut};
+use pingora::protocols::tls::TlsStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connection::Connection;
+use crate::proxy::net::socket::Raw;
+
+/// The stream of one connection.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    bytes: Bytestream,
+    connection: Arc<Connection>,
+    /// Read for a look, and to be read again.
+    ahead: BytesMut,
+}
+
+#[derive(Debug)]
+enum Bytestream {
+    Plain(Raw),
+    Tls(Box<TlsStream<Raw>>),
+}
+
+impl Stream {
+    /// A connection in the clear.
+    pub(crate) fn plain(raw: Raw, connection: Arc<Connection>) -> Self {
+        Self::new(Bytestream::Plain(raw), connection)
+    }
+
+    /// A connection in TLS.
+    pub(crate) fn tls(tls: TlsStream<Raw>, connection: Arc<Connection>) -> Self {
+        Self::new(Bytestream::Tls(Box::new(tls)), connection)
+    }
+
+    fn new(bytes: Bytestream, connection: Arc<Connection>) -> Self {
+        Self {
+            bytes,
+            connection,
+            ahead: BytesMut::new(),
+        }
+    }
+
+    /// The next reads give these bytes first.
+    pub(crate) fn unread(&mut self, bytes: BytesMut) {
+        self.ahead = bytes;
+    }
+
+    /// The connection.
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! forward {
+    ($stream:expr, $method:ident($($argument:expr),*)) => {
+        match &mut $stream {
+            Bytestream::Plain(raw) => Pin::new(raw).$method($($argument),*),
+            Bytestream::Tls(tls) => Pin::new(&mut **tls).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.connection.ended() {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buf.remaining());
+            buf.put_slice(self.ahead.get(..count).unwrap_or_default());
+            self.ahead.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let read = forward!(self.bytes, poll_read(cx, buf));
+        // A connection that was closed for idleness meanwhile has no request any more.
+        if buf.filled().len() > before && !self.connection.begin_request() {
+            buf.set_filled(before);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.connection.ended() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        forward!(self.bytes, poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.connection.ended() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        forward!(self.bytes, poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.bytes {
+            Bytestream::Plain(raw) => raw.is_write_vectored(),
+            Bytestream::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.connection.ended() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        forward!(self.bytes, poll_flush(cx))
+    }
+
+    /// Ends the sending side; nothing is sent on a connection that squall has ended already.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.connection.ended() {
+            return Poll::Ready(Ok(()));
+        }
+        forward!(self.bytes, poll_shutdown(cx))
+    }
+}
+
+impl Drop for Stream {
+    /// Sends what TLS has left to say, close_notify at last, as far as the socket takes it now.
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _best_effort = Pin::new(self).poll_shutdown(&mut cx);
+    }
+}

@@ -1,0 +1,82 @@
+//! Answers that squall sends by itself.
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::date::get_cached_date;
+
+use crate::fault::abort::{Answer, GrpcStatus};
+use crate::fault::rewrite::is_bodiless;
+use crate::proxy::client::Client;
+
+/// The head of an injected answer, with another status if one is given.
+pub(super) fn head(answer: &Answer, status: Option<StatusCode>) -> Result<ResponseHeader> {
+    let status = status.unwrap_or(answer.status);
+    let mut head = ResponseHeader::build(status, Some(answer.headers.len() + 4))?;
+    for (name, value) in &answer.headers {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    Ok(head)
+}
+
+/// The head of a plain text of squall's own.
+pub(super) fn text_head(status: u16) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(status, Some(4))?;
+    head.insert_header(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    )?;
+    Ok(head)
+}
+
+/// The head of a trailers-only gRPC answer (gRPC over HTTP/2, "Responses").
+pub(super) fn grpc_head(status: &GrpcStatus) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(StatusCode::OK, Some(6))?;
+    head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))?;
+    head.insert_header("grpc-status", status.code.number().to_string())?;
+    if !status.message.is_empty() {
+        head.insert_header("grpc-message", status.message.as_str())?;
+    }
+    Ok(head)
+}
+
+/// Sends a whole answer, framed for the request: no content after HEAD, nor with 204 and 304 (RFC 9110, section 6.4.1).
+///
+/// # Errors
+/// The client left.
+pub(super) async fn send(client: &mut Client, mut head: ResponseHeader, body: Bytes) -> Result<()> {
+    let bodiless = is_bodiless(head.status);
+    if head.status == StatusCode::RESET_CONTENT {
+        head.insert_header(header::CONTENT_LENGTH, 0)?;
+    } else if !bodiless {
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    let body = match bodiless || !client.wants_body() {
+        true => Bytes::new(),
+        false => body,
+    };
+    send_framed(client, head, body).await
+}
+
+/// Sends a gRPC status without a message: one head that is the whole answer, with END_STREAM on it over HTTP/2 (gRPC over
+/// HTTP/2, "Trailers-Only").
+///
+/// # Errors
+/// The client left.
+pub(super) async fn send_trailers_only(client: &mut Client, head: ResponseHeader) -> Result<()> {
+    match client.is_http2() {
+        true => send_framed(client, head, Bytes::new()).await,
+        false => send(client, head, Bytes::new()).await,
+    }
+}
+
+async fn send_framed(client: &mut Client, mut head: ResponseHeader, mut body: Bytes) -> Result<()> {
+    if !head.headers.contains_key(header::DATE) {
+        // An origin with a clock says when it answered (RFC 9110, section 6.6.1).
+        head.insert_header(header::DATE, get_cached_date())?;
+    }
+    client.respond(head, body.is_empty())?;
+    std::future::poll_fn(|cx| client.poll_send(cx, &mut body)).await?;
+    std::future::poll_fn(|cx| client.poll_end(cx, None)).await
+}

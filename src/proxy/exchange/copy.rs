@@ -1,0 +1,108 @@
+//! The copies of a request that the upstream gets before the request itself.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use pingora::Result;
+use pingora::http::RequestHeader;
+use pingora::upstreams::peer::HttpPeer;
+
+use super::lane::Lane;
+use super::pump::{Pump, Rest, Source};
+use super::{Request, Stop, ask, gone};
+use crate::proxy::client::Client;
+use crate::proxy::http1::Part;
+use crate::proxy::upstream::{Connector, Fake, Session};
+
+/// What is sent, and how often.
+pub(super) struct Copies<'a> {
+    /// The actions of the plan that send one each.
+    pub(super) at: Vec<usize>,
+    /// The head with what rules change in it.
+    pub(super) head: Option<&'a RequestHeader>,
+    /// The whole body.
+    pub(super) body: Bytes,
+}
+
+/// Where a session comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// An axum router, for a client with this address.
+    Fake(&'a Router, Option<IpAddr>),
+    /// A server.
+    Real(&'a Connector, &'a HttpPeer),
+}
+
+impl Origin<'_> {
+    /// A session; `fresh`: over a connection that has served nobody.
+    pub(super) async fn open(self, fresh: bool) -> Result<Session> {
+        match self {
+            Origin::Fake(router, client) => Ok(Session::fake(Fake::new(router, client))),
+            Origin::Real(connector, peer) => connector.session(peer, fresh).await,
+        }
+    }
+}
+
+/// Sends the copies, each over a session of its own: an upstream that closes idle connections could
+/// otherwise miss one. Their answers are read to the end, for a time at most, and thrown away.
+pub(super) async fn send_all(
+    client: &mut Client,
+    request: &Request,
+    copies: Copies<'_>,
+    origin: Origin<'_>,
+) -> Result<(), Stop> {
+    let (Some(execution), Some(head)) = (&request.execution, copies.head) else {
+        return Ok(());
+    };
+    for at in copies.at {
+        let mut sent = false;
+        let host = ask::host(client.head(), request.picked.as_ref());
+        let exchange = async {
+            let mut session = origin.open(true).await?;
+            session.ask(head, host.as_ref(), !copies.body.is_empty(), false)?;
+            exchange(&mut session, copies.body.clone(), &mut sent).await
+        };
+        let longest: Duration = request.view.longest_wait;
+        tokio::select! {
+            biased;
+            done = tokio::time::timeout(longest, exchange) => match done {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the first of two requests failed"),
+                Err(_) => tracing::debug!("the first of two requests has no end"),
+            },
+            () = gone(client) => return Err(Stop::gone()),
+        }
+        match sent {
+            true => execution.record().done(at),
+            false => execution.record().skip(at, "not sent"),
+        }
+    }
+    Ok(())
+}
+
+async fn exchange(session: &mut Session, body: Bytes, sent: &mut bool) -> Result<()> {
+    let mut upload = Pump::with(Lane::default(), [body].into(), Rest::End);
+    std::future::poll_fn(|cx| upload.poll(cx, &mut Nothing, session).map_ok(drop))
+        .await
+        .map_err(|broken| broken.into_error())?;
+    *sent = true;
+    loop {
+        let head = std::future::poll_fn(|cx| session.poll_head(cx)).await?;
+        if !head.status.is_informational() {
+            break;
+        }
+    }
+    while session.part().await?.is_some() {}
+    Ok(())
+}
+
+/// A source that has nothing.
+struct Nothing;
+
+impl Source for Nothing {
+    fn poll_part(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<Option<Part>>> {
+        std::task::Poll::Ready(Ok(None))
+    }
+}

@@ -1,0 +1,406 @@
+//! The loop: one request's way from its head to the end of its response, the same for HTTP/1 and HTTP/2 on either side and
+//! for fakes.
+//!
+//! ```text
+//! head ─ decide ─ execute: before the request ─ pick, connect ─ head out ─┬─ upload:   client ─ lane ─> upstream
+//!        │                │                                              └─ download: upstream ─ lane ─> client
+//!        Plan             Ending: answered, closed, reset                    both polled in turn, by one task
+//! ```
+//!
+//! Both directions are pumps, polled one after the other by the one task of the request. A session is one
+//! `&mut`, so nothing is split and nothing is locked; a write that is blocked returns, and then the other direction has its
+//! turn. Where the plan shapes bytes, a pump's lane has a Shaper; where it changes whole bodies, they come out
+//! of memory instead of the source. A request without a plan has neither.
+
+mod answer;
+mod ask;
+mod collector;
+mod copy;
+mod lane;
+pub(in crate::proxy) mod log;
+mod pump;
+mod relay;
+mod shaping;
+mod whole;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use http::{Method, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use self::log::Access;
+use self::shaping::Shaping;
+use self::whole::{Upload, change_response_head};
+use super::client::Client;
+use super::execute::hold::{Holder, Left};
+use super::execute::{Bounds, Ending, Execution, Subject};
+use super::record::Record;
+use super::upstream::{Connector, Picked, describe_error};
+use crate::config::snapshot::View;
+use crate::fault::Before;
+use crate::fault::rewrite::{Rewrite, is_bodiless};
+use crate::metrics::NO_STATUS;
+use crate::rule::head::Head;
+use crate::rule::plan::Effect;
+use crate::rule::state::Live;
+use crate::shape::Finish;
+
+/// The proxy behind one listener.
+#[derive(Debug)]
+pub struct Squall {
+    /// The part of the configuration in force that is this listener's.
+    pub view: Arc<ArcSwap<View>>,
+    /// Holds requests in injected waits.
+    pub holder: Arc<Holder>,
+    /// Connections to upstreams.
+    pub connector: Arc<Connector>,
+}
+
+/// One request on its way.
+#[derive(Debug)]
+struct Request {
+    view: Arc<View>,
+    started: Instant,
+    /// The client's address, by way of the proxies that are trusted.
+    address: Option<IpAddr>,
+    /// Present only where a rule hit.
+    execution: Option<Execution>,
+    picked: Option<Picked>,
+    /// When the upstream was asked, and how long it took to the head of its response.
+    sent: Option<Instant>,
+    natural: Option<Duration>,
+    /// The client left before the answer was complete.
+    gone: bool,
+    /// What went wrong, for the log.
+    error: Option<Box<Error>>,
+}
+
+/// Why a request ends otherwise than with its natural answer.
+#[derive(Debug)]
+enum Stop {
+    /// A fault ends it, or the client's leaving during one.
+    Ending(Ending),
+    /// A fault has ended the request's body in the middle, and the connection or the stream with it.
+    Finish(Finish),
+    /// The client left, or broke the protocol.
+    Client(Box<Error>),
+    /// The upstream failed, or squall itself.
+    Upstream(Box<Error>),
+}
+
+impl Stop {
+    /// The client was seen to leave.
+    fn gone() -> Stop {
+        Stop::Ending(Ending::Gone)
+    }
+}
+
+/// Errors that blame nobody else are squall's own or the upstream's.
+impl From<Box<Error>> for Stop {
+    fn from(error: Box<Error>) -> Stop {
+        match error.esource() {
+            ErrorSource::Downstream => Stop::Client(error),
+            _ => Stop::Upstream(error),
+        }
+    }
+}
+
+impl Squall {
+    /// Serves one request to its end, whatever that is; counts it, and logs it.
+    pub(in crate::proxy) async fn serve(&self, client: &mut Client) {
+        let mut request = self.request(client);
+        let stopped = self.handle(client, &mut request).await;
+        if let Err(stop) = stopped {
+            self.stop(client, &mut request, stop).await;
+        }
+        settle(client, request);
+    }
+
+    fn request(&self, client: &Client) -> Request {
+        let view = self.view.load_full();
+        let head = client.head();
+        let forwarded = match view.trusted_proxies.is_empty() {
+            true => None,
+            false => joined(head, "x-forwarded-for"),
+        };
+        let address = view.client(client.connection().client(), forwarded.as_deref());
+        let started = Instant::now();
+        Request {
+            execution: decide(&view, head, address, started),
+            view,
+            started,
+            address,
+            picked: None,
+            sent: None,
+            natural: None,
+            gone: false,
+            error: None,
+        }
+    }
+
+    async fn handle(&self, client: &mut Client, request: &mut Request) -> Result<(), Stop> {
+        if client.head().method == Method::CONNECT {
+            // RFC 9110, section 9.3.6: squall is no tunnel to wherever a client likes.
+            let head = answer::text_head(StatusCode::METHOD_NOT_ALLOWED.as_u16())?;
+            return Ok(answer::send(client, head, "squall: CONNECT is not supported\n".into()).await?);
+        }
+        let upgrade = ask::passes_upgrade(client.head());
+        let mut upload = Upload::default();
+        if let Some(execution) = &mut request.execution {
+            let bounds = bounds(&self.holder, &request.view);
+            let mut subject = OfRequest { client, head: None };
+            let ending = execution.run(Before::Request, None, &mut subject, bounds).await;
+            if let Some(ending) = ending {
+                return Err(Stop::Ending(ending));
+            }
+            let prepared = Upload::prepare(client, execution.record(), upgrade).await?;
+            upload = prepared.unwrap_or_default();
+        }
+        let asked = self.ask(client, request, upload, upgrade).await?;
+        self.relay(client, request, asked).await
+    }
+
+    /// Ends a request otherwise than with its natural answer.
+    async fn stop(&self, client: &mut Client, request: &mut Request, stop: Stop) {
+        let ended = match stop {
+            Stop::Ending(ending) => self.end(client, request, ending).await,
+            Stop::Finish(_) => Ok(()),
+            Stop::Client(error) => {
+                let refused = refuse(client, &error).await;
+                request.gone = refused.is_none();
+                request.error = Some(error);
+                refused.unwrap_or(Ok(()))
+            }
+            Stop::Upstream(error) => {
+                let answered = fail(client, request, &error).await;
+                request.error = Some(error);
+                answered
+            }
+        };
+        if let Err(error) = ended {
+            request.gone = true;
+            request.error.get_or_insert(error);
+        }
+    }
+
+    async fn end(&self, client: &mut Client, request: &mut Request, ending: Ending) -> Result<()> {
+        match ending {
+            Ending::Gone => request.gone = true,
+            Ending::Close => client.close(),
+            Ending::Reset(code) => client.reset(code),
+            Ending::Answer(answer, status) => {
+                let mut head = answer::head(&answer, status)?;
+                request.reveal(&mut head)?;
+                answer::send(client, head, answer.body.clone()).await?;
+            }
+            Ending::Grpc(status) => {
+                let mut head = answer::grpc_head(&status)?;
+                request.reveal(&mut head)?;
+                answer::send_trailers_only(client, head).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Request {
+    /// Shows on a response what was injected.
+    fn reveal(&self, head: &mut ResponseHeader) -> Result<()> {
+        match &self.execution {
+            Some(execution) => execution.record().reveal(self.view.reveal, head),
+            None => Ok(()),
+        }
+    }
+
+    fn shaping<'a>(&'a self, holder: &'a Arc<Holder>) -> Option<Shaping<'a>> {
+        let execution = self.execution.as_ref()?;
+        Some(Shaping {
+            record: execution.record(),
+            holder,
+            view: &self.view,
+        })
+    }
+}
+
+fn bounds<'a>(holder: &'a Holder, view: &View) -> Bounds<'a> {
+    Bounds {
+        holder,
+        held: view.held,
+        longest: view.longest_wait,
+    }
+}
+
+/// Which rules hit a request, and what they do to it.
+fn decide(view: &View, head: &RequestHeader, address: Option<IpAddr>, now: Instant) -> Option<Execution> {
+    if view.rules.rules().is_empty() {
+        return None;
+    }
+    let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
+    let head = Head::new(&head.method, target, authority, &head.headers, address);
+    let plan = view.rules.decide(&head, &Live { now })?;
+    Some(Execution::new(plan, now))
+}
+
+/// Answers a request that is not valid HTTP. `None`: the client has left, and nobody can be answered.
+async fn refuse(client: &mut Client, error: &Error) -> Option<Result<()>> {
+    if !matches!(error.etype(), ErrorType::InvalidHTTPHeader) {
+        return None;
+    }
+    if client.status().is_some() {
+        relay::break_off(client).await;
+        return Some(Ok(()));
+    }
+    let text = format!("squall: the request is not valid HTTP: {}\n", reason(error));
+    let answered = async {
+        let head = answer::text_head(StatusCode::BAD_REQUEST.as_u16())?;
+        answer::send(client, head, text.into()).await
+    };
+    Some(answered.await)
+}
+
+/// What an error says, without its type and without who is to blame.
+fn reason(error: &Error) -> &str {
+    error
+        .context
+        .as_ref()
+        .map_or("it is malformed", |context| context.as_str())
+}
+
+/// Tells the client what went wrong at the upstream, as far as it can still be told.
+async fn fail(client: &mut Client, request: &mut Request, error: &Error) -> Result<()> {
+    if let (Some(picked), Some(outcome)) = (&request.picked, super::upstream::Outcome::of_error(error)) {
+        picked.report(outcome, Instant::now());
+    }
+    request.view.metrics.upstream_errors.inc();
+    if client.status().is_some() {
+        // What has begun must not look whole.
+        relay::break_off(client).await;
+        return Ok(());
+    }
+    let endpoint = request.picked.as_ref().map(Picked::label);
+    let failure = describe_error(error, &request.view.upstream, endpoint);
+    let mut head = answer::text_head(failure.status)?;
+    request.reveal(&mut head)?;
+    answer::send(client, head, failure.text.into()).await
+}
+
+/// Counts and logs what became of a request. What it held is given back with it.
+fn settle(client: &Client, request: Request) {
+    let view = &request.view;
+    let total = request.started.elapsed();
+    let status = client.status().map_or(NO_STATUS, |status| status.as_u16());
+    if let Some(counter) = view.metrics.requests(status) {
+        counter.inc();
+    }
+    view.metrics.request_seconds.observe(total.as_secs_f64());
+    if let Some(natural) = request.natural {
+        view.metrics.upstream_seconds.observe(natural.as_secs_f64());
+    }
+    if request.gone {
+        view.metrics.clients_gone.inc();
+    }
+    if log::wanted(view, request.execution.is_some(), status) {
+        let access = Access {
+            view,
+            client: request.address,
+            status,
+            total,
+            natural: request.natural,
+            record: request.execution.as_ref().map(|execution| &**execution.record()),
+            gone: request.gone,
+            error: request.error.as_deref(),
+        };
+        access.write(client);
+    }
+}
+
+/// A request, or a response that is about to be sent, as a plan is carried out on it.
+struct OfRequest<'a> {
+    client: &'a mut Client,
+    /// The head of the response, once there is one.
+    head: Option<&'a mut ResponseHeader>,
+}
+
+impl Subject for OfRequest<'_> {
+    const ENDS_WITH_SQUALL: bool = false;
+
+    async fn left(&mut self) -> Left {
+        gone(self.client).await;
+        Left::Client
+    }
+
+    fn take(&mut self, at: usize, effect: &Effect, record: &Record) {
+        match (effect, &mut self.head) {
+            // A quota that lets a request pass injects nothing, it only tells.
+            (Effect::Fields(fields), Some(head)) => {
+                for (name, value) in fields.iter() {
+                    let _ = head.insert_header(name.clone(), value.clone());
+                }
+            }
+            (Effect::Rewrite(rewrite), Some(head)) => rewrite_response(at, rewrite, head, record),
+            (Effect::Rewrite(rewrite), None) if !rewrite.request.is_empty() => record.done(at),
+            _ => {}
+        }
+    }
+}
+
+/// Changes the head of a response as one rewrite says.
+fn rewrite_response(at: usize, rewrite: &Rewrite, head: &mut ResponseHeader, record: &Record) {
+    if !rewrite.touches_response_head() {
+        return;
+    }
+    record.done(at);
+    // After 101 the connection speaks another protocol: its status stays.
+    if let Some(status) = rewrite
+        .status
+        .filter(|_| head.status != StatusCode::SWITCHING_PROTOCOLS)
+    {
+        // Only a status outside 100 to 999 is refused, and the configuration has none.
+        let _ = head.set_status(status);
+    }
+    change_response_head(&rewrite.response, head);
+}
+
+/// The rewrites that touch the request, too: their response part is due with the response.
+fn rewrites_of_both(record: &Record) -> impl Iterator<Item = (usize, &Arc<Rewrite>)> {
+    record.in_force().filter_map(|(at, action)| match &action.effect {
+        Effect::Rewrite(rewrite) if rewrite.touches_request() => Some((at, rewrite)),
+        _ => None,
+    })
+}
+
+/// Makes a head fit a status that was rewritten: one with no content has no body and no length, one that was given up for
+/// another has an empty body. True if the body is to be dropped.
+fn reframe(natural: StatusCode, head: &mut ResponseHeader) -> bool {
+    if is_bodiless(head.status) && !is_bodiless(natural) {
+        head.remove_header(&http::header::CONTENT_LENGTH);
+        head.remove_header(&http::header::TRANSFER_ENCODING);
+        return true;
+    }
+    if is_bodiless(natural) && !is_bodiless(head.status) {
+        let _ = head.insert_header(http::header::CONTENT_LENGTH, "0");
+    }
+    false
+}
+
+/// Resolves when the client is no longer there to hear the answer. Cancel-safe.
+async fn gone(client: &mut Client) {
+    std::future::poll_fn(|cx: &mut Context<'_>| -> Poll<()> { client.poll_gone(cx) }).await;
+}
+
+/// A field's values as one list (RFC 9110, section 5.3).
+fn joined(head: &RequestHeader, name: &str) -> Option<String> {
+    let values: Vec<&str> = head
+        .headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    (!values.is_empty()).then(|| values.join(","))
+}

@@ -1,0 +1,372 @@
+//! One direction of an exchange: parts come from a source, pass a lane, and go to a sink.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora::{Error, Result};
+
+use super::lane::{Due, Lane};
+use crate::fault::abort::GrpcStatus;
+use crate::proxy::client::Client;
+use crate::proxy::http1::Part;
+use crate::proxy::net::timer;
+use crate::proxy::upstream::Session;
+use crate::shape::Finish;
+
+/// Bytes of a request that are kept, so that it can be sent once more.
+const REPLAY: usize = 64 << 10;
+
+/// Where parts come from.
+pub(super) trait Source {
+    /// The next part; `None` at the end. Cancel-safe.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>>;
+}
+
+/// Where parts go.
+pub(super) trait Sink {
+    /// Hands bytes on; ready when all of them are. False where nothing may follow them.
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>>;
+    /// Ends the body, with trailers, and sends everything.
+    fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>>;
+    /// Sends what was handed on.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
+}
+
+impl Source for Client {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        Client::poll_part(self, cx)
+    }
+}
+
+impl Source for Session {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        Session::poll_part(self, cx)
+    }
+}
+
+impl Sink for Client {
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
+        Client::poll_send(self, cx, bytes)
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
+        Client::poll_end(self, cx, trailers)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Client::poll_flush(self, cx)
+    }
+}
+
+impl Sink for Session {
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
+        Session::poll_send(self, cx, bytes).map_ok(|()| true)
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
+        Session::poll_end(self, cx, trailers)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Session::poll_flush(self, cx)
+    }
+}
+
+/// Which side a direction broke at.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// Where its parts come from.
+    Source(Box<Error>),
+    /// Where they go.
+    Sink(Box<Error>),
+}
+
+impl Broken {
+    /// What broke it.
+    pub(super) fn into_error(self) -> Box<Error> {
+        match self {
+            Broken::Source(error) | Broken::Sink(error) => error,
+        }
+    }
+}
+
+/// What a direction waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// Nothing: it has not begun, or it is over.
+    #[default]
+    No,
+    /// More from its source.
+    Source,
+    /// Room in its sink.
+    Sink,
+    /// An instant.
+    Time,
+}
+
+type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One direction.
+pub(super) struct Pump {
+    lane: Lane,
+    /// Comes before what the source has.
+    ahead: VecDeque<Bytes>,
+    /// What comes behind that.
+    rest: Rest,
+    /// Has passed the lane before, and leaves once more.
+    again: VecDeque<Bytes>,
+    /// On its way to the sink.
+    sending: Bytes,
+    trailers: Option<HeaderMap>,
+    /// How it ends, once that is known.
+    finish: Option<Finish>,
+    over: bool,
+    timer: Option<(Instant, Timer)>,
+    waits: Waits,
+    replay: Option<Replay>,
+}
+
+/// What comes behind the parts that are at hand.
+#[derive(Debug)]
+pub(super) enum Rest {
+    /// Whatever the source has.
+    Source,
+    /// The end, whatever the source has.
+    End,
+    /// The source had broken off.
+    Failure(Option<Box<Error>>),
+}
+
+/// What was handed on, as long as it is little.
+#[derive(Debug, Default)]
+struct Replay {
+    sent: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Pump {
+    /// A direction whose parts all come from the source.
+    pub(super) fn new(lane: Lane) -> Pump {
+        Pump::with(lane, VecDeque::new(), Rest::Source)
+    }
+
+    /// A direction with parts that are at hand already.
+    pub(super) fn with(lane: Lane, ahead: VecDeque<Bytes>, rest: Rest) -> Pump {
+        Pump {
+            lane,
+            ahead,
+            rest,
+            again: VecDeque::new(),
+            sending: Bytes::new(),
+            trailers: None,
+            finish: None,
+            over: false,
+            timer: None,
+            waits: Waits::No,
+            replay: None,
+        }
+    }
+
+    /// Behind the parts at hand these trailers come.
+    pub(super) fn with_trailers(mut self, trailers: Option<HeaderMap>) -> Pump {
+        self.trailers = trailers;
+        self
+    }
+
+    /// Keeps what is handed on, so that it can be [sent again](Pump::rewind).
+    pub(super) fn keep(&mut self) {
+        self.replay = Some(Replay::default());
+    }
+
+    /// Whether its sink has got everything.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Gives up: nothing more is handed on.
+    pub(super) fn give_up(&mut self) {
+        self.over = true;
+        self.waits = Waits::No;
+    }
+
+    /// What it waits for, when it was polled last.
+    pub(super) fn waits(&self) -> Waits {
+        self.waits
+    }
+
+    /// Whether the natural end has come.
+    pub(super) fn has_ended(&self) -> bool {
+        self.lane.has_ended()
+    }
+
+    /// Whether bytes are shaped.
+    pub(super) fn is_shaped(&self) -> bool {
+        self.lane.is_shaped()
+    }
+
+    /// Gives up all waits: squall is stopping.
+    pub(super) fn release(&mut self) {
+        self.lane.release();
+        self.timer = None;
+    }
+
+    /// Begins anew for another sink. False if not everything is at hand any more.
+    pub(super) fn rewind(&mut self) -> bool {
+        let Some(replay) = self.replay.take() else { return false };
+        // What was not handed on to its end is among them, too.
+        self.sending = Bytes::new();
+        self.again = replay.sent.into();
+        self.over = false;
+        self.replay = Some(Replay::default());
+        true
+    }
+
+    /// Moves what can be moved now; ready at the end, and how it ended.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut impl Source,
+        sink: &mut impl Sink,
+    ) -> Poll<Result<Finish, Broken>> {
+        loop {
+            if !self.sending.is_empty() {
+                self.waits = Waits::Sink;
+                if !ready!(sink.poll_send(cx, &mut self.sending)).map_err(Broken::Sink)? {
+                    self.finish = Some(Finish::Natural);
+                }
+                continue;
+            }
+            if let Some(bytes) = self.again.pop_front() {
+                self.send(bytes);
+                continue;
+            }
+            if let Some(finish) = &self.finish {
+                self.waits = Waits::Sink;
+                let ended = match finish {
+                    Finish::Natural => sink.poll_end(cx, self.trailers.as_ref()),
+                    Finish::Clean(clean) => {
+                        let trailers = clean.grpc.as_deref().map(grpc_trailers);
+                        sink.poll_end(cx, trailers.as_ref())
+                    }
+                    Finish::Close | Finish::Reset(_) => sink.poll_flush(cx),
+                };
+                ready!(ended).map_err(Broken::Sink)?;
+                let finish = finish.clone();
+                self.give_up();
+                return Poll::Ready(Ok(finish));
+            }
+            match self.lane.due(Instant::now) {
+                Due::Send(bytes) => self.send(bytes),
+                Due::End(finish) => self.finish = Some(finish),
+                Due::Over => self.finish = Some(Finish::Natural),
+                Due::More => ready!(self.poll_more(cx, source, sink, Waits::Source))?,
+                Due::Wait(until) => {
+                    if self.poll_time(cx, until).is_ready() {
+                        continue;
+                    }
+                    // There may be room for more meanwhile.
+                    if !self.lane.wants_more() {
+                        self.waits = Waits::Time;
+                        self.flush(cx, sink)?;
+                        return Poll::Pending;
+                    }
+                    ready!(self.poll_more(cx, source, sink, Waits::Time))?;
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, bytes: Bytes) {
+        if let Some(replay) = &mut self.replay {
+            replay.bytes += bytes.len();
+            replay.sent.push(bytes.clone());
+            if replay.bytes > REPLAY {
+                self.replay = None;
+            }
+        }
+        self.sending = bytes;
+    }
+
+    /// Takes in the next part. Whoever waits for one has sent what came before.
+    fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut impl Source,
+        sink: &mut impl Sink,
+        waits: Waits,
+    ) -> Poll<Result<(), Broken>> {
+        if let Some(bytes) = self.ahead.pop_front() {
+            self.lane.take(bytes);
+            return Poll::Ready(Ok(()));
+        }
+        let part = match &mut self.rest {
+            Rest::Source => source.poll_part(cx),
+            Rest::End => Poll::Ready(Ok(None)),
+            Rest::Failure(error) => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Ready(Ok(None)),
+            },
+        };
+        match part {
+            Poll::Ready(Ok(Some(Part::Data(data)))) => self.lane.take(data),
+            Poll::Ready(Ok(Some(Part::Trailers(trailers)))) => {
+                self.trailers = Some(trailers);
+                self.lane.end();
+            }
+            Poll::Ready(Ok(None)) => self.lane.end(),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Source(error))),
+            Poll::Pending => {
+                self.waits = waits;
+                self.flush(cx, sink)?;
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what was handed on, as far as it goes: a full sink is no reason not to wait for the source.
+    fn flush(&self, cx: &mut Context<'_>, sink: &mut impl Sink) -> Result<(), Broken> {
+        match sink.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Err(Broken::Sink(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn poll_time(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        if self.timer.as_ref().is_none_or(|(set, _)| *set != until) {
+            self.timer = Some((until, Box::pin(timer::sleep_until(until))));
+        }
+        let Some((_, timer)) = &mut self.timer else {
+            return Poll::Pending;
+        };
+        ready!(timer.as_mut().poll(cx));
+        self.timer = None;
+        Poll::Ready(())
+    }
+}
+
+impl fmt::Debug for Pump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pump")
+            .field("over", &self.over)
+            .field("waits", &self.waits)
+            .finish_non_exhaustive()
+    }
+}
+
+fn grpc_trailers(status: &GrpcStatus) -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(2);
+    trailers.insert("grpc-status", http::HeaderValue::from(u16::from(status.code.number())));
+    if let Ok(message) = http::HeaderValue::try_from(status.message.as_str())
+        && !message.is_empty()
+    {
+        trailers.insert("grpc-message", message);
+    }
+    trailers
+}

@@ -1,0 +1,379 @@
+//! From the head of a response to the end of both directions.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+
+use super::ask::Asked;
+use super::collector::Collector;
+use super::pump::{Broken, Pump, Rest, Waits};
+use super::shaping::Shaped;
+use super::whole::Collecting;
+use super::{OfRequest, Request, Squall, Stop, bounds, reframe, rewrite_response, rewrites_of_both};
+use crate::fault::Before;
+use crate::proxy::client::Client;
+use crate::proxy::execute::hold::Holder;
+use crate::proxy::http1::Part;
+use crate::proxy::net::timer;
+use crate::proxy::upstream::Session;
+use crate::shape::Finish;
+
+/// What was written last gets this long to leave before the stream or the connection is reset: HTTP/2 throws queued DATA
+/// away then, and TCP what it has not sent. This many times one after the other, since on a busy machine one wait can be
+/// over before the task that writes has had its turn.
+const LAST_WORDS: Duration = Duration::from_millis(5);
+const LAST_TURNS: usize = 5;
+
+/// How long the client of a tunnel may be silent after the server has closed its side.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// The body of a response as it is to be sent.
+struct Body {
+    ahead: VecDeque<Bytes>,
+    rest: Rest,
+    trailers: Option<HeaderMap>,
+}
+
+impl Body {
+    fn of(rest: Rest) -> Body {
+        Body {
+            ahead: VecDeque::new(),
+            rest,
+            trailers: None,
+        }
+    }
+
+    fn whole(body: Bytes, trailers: Option<HeaderMap>) -> Body {
+        Body {
+            ahead: [body].into_iter().filter(|body| !body.is_empty()).collect(),
+            rest: Rest::End,
+            trailers,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ahead.is_empty() && self.trailers.is_none() && matches!(self.rest, Rest::End)
+    }
+}
+
+impl Squall {
+    /// Sends the response, and moves both directions to their ends.
+    pub(super) async fn relay(&self, client: &mut Client, request: &mut Request, asked: Asked) -> Result<(), Stop> {
+        let Asked {
+            mut session,
+            mut upload,
+            mut head,
+            upgrade,
+        } = asked;
+        let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        let drops = self.before_response(client, request, &mut head).await?;
+        let mut body = match drops || session.is_body_done() {
+            true => Body::of(Rest::End),
+            false => Body::of(Rest::Source),
+        };
+        if let Some(execution) = &request.execution
+            && let Some(collecting) = Collecting::begin(client, execution.record(), &mut head).await
+        {
+            body = collect(client, &mut session, &mut upload, &mut head, &collecting).await?;
+        }
+        let shaped = match request.shaping(&self.holder) {
+            Some(shaping) => shaping.response(client, &mut head, !drops, (upgrade, switched))?,
+            None => Shaped::default(),
+        };
+        request.reveal(&mut head)?;
+        let mut lane = shaped.download;
+        let whole = body.is_empty() && !switched;
+        if whole {
+            lane.has_no_body();
+        }
+        if switched {
+            client.switch_protocols();
+            session.switch_protocols();
+            upload = Pump::new(shaped.upload);
+            // A tunnel has a body, whatever a response with this status has.
+            body.rest = Rest::Source;
+        }
+        if let Some(spoil) = shaped.spoil {
+            client.spoil(spoil);
+        }
+        client.respond(head, whole)?;
+        let mut download = Pump::with(lane, body.ahead, body.rest).with_trailers(body.trailers);
+        let mut both = Both {
+            client,
+            session: &mut session,
+            upload: &mut upload,
+            download: &mut download,
+        };
+        let ended = both.run(&self.holder, switched).await;
+        let ended = ended_here(client, ended).await?;
+        finish(client, &ended).await;
+        if matches!(ended, Finish::Natural) && upload.is_over() {
+            session.release(&self.connector);
+        }
+        Ok(())
+    }
+
+    /// Carries out what comes between the upstream's response and the client. True if the body is to be dropped.
+    async fn before_response(
+        &self,
+        client: &mut Client,
+        request: &mut Request,
+        head: &mut ResponseHeader,
+    ) -> Result<bool, Stop> {
+        let Some(execution) = &mut request.execution else {
+            return Ok(false);
+        };
+        let natural = head.status;
+        let bounds = bounds(&self.holder, &request.view);
+        let mut subject = OfRequest {
+            client,
+            head: Some(head),
+        };
+        let ending = execution
+            .run(Before::Response, request.natural, &mut subject, bounds)
+            .await;
+        if let Some(ending) = ending {
+            // The upstream's response is dropped.
+            return Err(Stop::Ending(ending));
+        }
+        let record = execution.record();
+        for (at, rewrite) in rewrites_of_both(record) {
+            rewrite_response(at, rewrite, head, record);
+        }
+        Ok(reframe(natural, head))
+    }
+}
+
+/// Carries out an end that a fault has made in a request's body, while the upstream is still there to hear what came before.
+pub(super) async fn ended_here<T>(client: &mut Client, outcome: Result<T, Stop>) -> Result<T, Stop> {
+    if let Err(Stop::Finish(end)) = &outcome {
+        finish(client, end).await;
+    }
+    outcome
+}
+
+/// Holds a response until its body has come, and changes it; or lets it pass as it was, where it can't be changed.
+async fn collect(
+    client: &mut Client,
+    session: &mut Session,
+    upload: &mut Pump,
+    head: &mut ResponseHeader,
+    collecting: &Collecting,
+) -> Result<Body, Stop> {
+    if let Some(reason) = collecting.at_once {
+        return Ok(match collecting.settle(head, Err(reason)).await {
+            Some(new) => Body::whole(new, None),
+            None => Body::of(Rest::Source),
+        });
+    }
+    let mut held = Collector::new(collecting.limit);
+    let mut trailers = None;
+    let end = tokio::select! {
+        biased;
+        end = fill(client, session, upload, &mut held, &mut trailers) => end?,
+        () = tokio::time::sleep(collecting.patience) => End::Not("body too slow"),
+    };
+    let old = match &end {
+        End::Natural => Ok(held.whole()),
+        End::Not(reason) => Err(*reason),
+        End::Failed(_) => Err("body broke off"),
+    };
+    if let Some(new) = collecting.settle(head, old).await {
+        return Ok(Body::whole(new, trailers));
+    }
+    Ok(Body {
+        ahead: held.into_pieces().into(),
+        rest: match end {
+            End::Natural => Rest::End,
+            End::Not(_) => Rest::Source,
+            End::Failed(error) => Rest::Failure(Some(error)),
+        },
+        trailers,
+    })
+}
+
+/// What ended the collecting of a body.
+enum End {
+    Natural,
+    /// It has not ended: it is given up, for this reason.
+    Not(&'static str),
+    Failed(Box<pingora::Error>),
+}
+
+/// Collects a response's body while the request's goes on.
+async fn fill(
+    client: &mut Client,
+    session: &mut Session,
+    upload: &mut Pump,
+    held: &mut Collector,
+    trailers: &mut Option<HeaderMap>,
+) -> Result<End, Stop> {
+    std::future::poll_fn(|cx| {
+        poll_upload(cx, client, session, upload)?;
+        while let Poll::Ready(part) = session.poll_part(cx) {
+            match part {
+                Ok(Some(Part::Data(data))) => {
+                    if !held.push(data) {
+                        return Poll::Ready(Ok(End::Not("body too large")));
+                    }
+                }
+                Ok(Some(Part::Trailers(fields))) => *trailers = Some(fields),
+                Ok(None) => return Poll::Ready(Ok(End::Natural)),
+                Err(error) => return Poll::Ready(Ok(End::Failed(error))),
+            }
+        }
+        if upload.waits() != Waits::Source && client.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Stop::gone()));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Moves what can be moved of the request's body. An upstream that takes no more of it may still answer.
+fn poll_upload(
+    cx: &mut Context<'_>,
+    client: &mut Client,
+    session: &mut Session,
+    upload: &mut Pump,
+) -> Result<(), Stop> {
+    if upload.is_over() {
+        return Ok(());
+    }
+    match upload.poll(cx, client, session) {
+        Poll::Ready(Ok(Finish::Natural | Finish::Clean(_))) | Poll::Pending => Ok(()),
+        Poll::Ready(Ok(finish)) => Err(Stop::Finish(finish)),
+        Poll::Ready(Err(Broken::Source(error))) => Err(error.into()),
+        Poll::Ready(Err(Broken::Sink(_))) => {
+            upload.give_up();
+            Ok(())
+        }
+    }
+}
+
+/// Both directions of an exchange.
+struct Both<'a> {
+    client: &'a mut Client,
+    session: &'a mut Session,
+    upload: &'a mut Pump,
+    download: &'a mut Pump,
+}
+
+impl Both<'_> {
+    /// Moves both directions until the response is at its end; a tunnel until both are.
+    async fn run(&mut self, holder: &Holder, tunnel: bool) -> Result<Finish, Stop> {
+        let shaped = self.upload.is_shaped() || self.download.is_shaped();
+        let mut stop = holder.watch_stop();
+        let mut stopping = std::pin::pin!(async move {
+            match shaped {
+                // Nobody waits for anything else.
+                false => std::future::pending().await,
+                true => drop(stop.wait_for(|stopping| *stopping).await),
+            }
+        });
+        let mut released = false;
+        let ended = std::future::poll_fn(|cx| {
+            if !released && stopping.as_mut().poll(cx).is_ready() {
+                released = true;
+                self.upload.release();
+                self.download.release();
+            }
+            self.poll(cx, tunnel)
+        })
+        .await?;
+        if tunnel && matches!(ended, Finish::Natural) {
+            self.hear_out().await?;
+        }
+        Ok(ended)
+    }
+
+    /// Ready when the response is at its end.
+    fn poll(&mut self, cx: &mut Context<'_>, tunnel: bool) -> Poll<Result<Finish, Stop>> {
+        poll_upload(cx, self.client, self.session, self.upload)?;
+        match self.download.poll(cx, self.session, self.client) {
+            Poll::Ready(Ok(finish)) => return Poll::Ready(Ok(finish)),
+            Poll::Ready(Err(Broken::Source(error))) => return Poll::Ready(Err(Stop::Upstream(error))),
+            Poll::Ready(Err(Broken::Sink(error))) => return Poll::Ready(Err(error.into())),
+            Poll::Pending => {}
+        }
+        match self.has_left(cx, tunnel) {
+            true => Poll::Ready(Err(Stop::gone())),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Whether nobody is there for what is still to come.
+    fn has_left(&mut self, cx: &mut Context<'_>, tunnel: bool) -> bool {
+        let Both { upload, download, .. } = self;
+        if tunnel {
+            // Bytes, or an end, are held back from a client that has closed its side: it has left.
+            let held_back = upload.waits() == Waits::Time || download.waits() == Waits::Time;
+            return upload.has_ended() && held_back;
+        }
+        // Whoever reads the client's body sees it leave.
+        upload.waits() != Waits::Source && self.client.poll_gone(cx).is_ready()
+    }
+
+    /// A server that has closed its side of a tunnel may still listen: the client is heard for as long as it goes on
+    /// talking. Nothing tells whether the server has really closed both.
+    async fn hear_out(&mut self) -> Result<(), Stop> {
+        while !self.upload.is_over() {
+            let before = self.client.bytes_read();
+            let to_end = std::future::poll_fn(|cx| {
+                poll_upload(cx, self.client, self.session, self.upload)?;
+                match self.upload.is_over() {
+                    true => Poll::Ready(Ok(())),
+                    false => Poll::Pending,
+                }
+            });
+            match tokio::time::timeout(SILENCE, to_end).await {
+                Ok(ended) => return ended,
+                Err(_) if self.client.bytes_read() == before => return Ok(()),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends the stream or the connection, where that is how a body ends.
+pub(super) async fn finish(client: &mut Client, finish: &Finish) {
+    match finish {
+        Finish::Natural | Finish::Clean(_) => {}
+        Finish::Close => {
+            last_words(client).await;
+            client.close();
+        }
+        Finish::Reset(code) => {
+            last_words(client).await;
+            client.reset(*code);
+        }
+    }
+}
+
+/// Breaks off a response that has begun, so that its receiver can't take it for a whole one.
+pub(super) async fn break_off(client: &mut Client) {
+    last_words(client).await;
+    client.break_off();
+}
+
+/// Lets what was handed on leave, as far as the client takes it now.
+async fn last_words(client: &mut Client) {
+    for _ in 0..LAST_TURNS {
+        let deadline = Instant::now() + LAST_WORDS;
+        let gone = std::future::poll_fn(|cx| match client.poll_flush(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            _ => client.poll_gone(cx),
+        });
+        tokio::select! {
+            () = timer::sleep_until(deadline) => {}
+            // Who leaves in that time hears no end, and needs none.
+            () = gone => return,
+        }
+    }
+}

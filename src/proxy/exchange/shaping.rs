@@ -1,0 +1,337 @@
+//! Which parts of a plan shape the bodies of an exchange, and what that does to their heads.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Version};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use super::lane::{Lane, Rules};
+use crate::config::snapshot::View;
+use crate::fault::rewrite::is_bodiless;
+use crate::proxy::client::{Client, Connection, Spoil};
+use crate::proxy::execute::hold::Holder;
+use crate::proxy::record::Record;
+use crate::rule::plan::Effect;
+use crate::shape::{Act, After, Bucket, Carrier, Direction, Framing, Garble, Length, Pace, Scope, Shaper, Stream};
+
+const EXTENSIONS: &str = "sec-websocket-extensions";
+
+/// What shaping an exchange depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shaping<'a> {
+    /// The plan, and where it is counted.
+    pub(super) record: &'a Arc<Record>,
+    /// What bounds the requests that are held.
+    pub(super) holder: &'a Arc<Holder>,
+    /// The bounds.
+    pub(super) view: &'a View,
+}
+
+/// Acts on one direction, with their actions.
+type Acts = Vec<(usize, Act)>;
+
+/// What shapes a response, and the other direction of a connection that it upgrades.
+#[derive(Default)]
+pub(super) struct Shaped {
+    pub(super) download: Lane,
+    pub(super) upload: Lane,
+    pub(super) spoil: Option<Spoil>,
+}
+
+impl Shaping<'_> {
+    /// What shapes the body of a request that is about to be sent with `head`, which is changed as that needs. `body`:
+    /// there is one. A WebSocket's messages are shaped from the answer on; if some are to be dropped, repeated or changed, the
+    /// client's offer of extensions is withdrawn: compression (RFC 7692) would make messages depend on the ones before them.
+    ///
+    /// # Errors
+    /// None but of Pingora's, for header fields.
+    pub(super) fn request(&self, client: &Client, head: &mut RequestHeader, body: bool, upgrade: bool) -> Result<Lane> {
+        if upgrade {
+            if self.needs_plain_messages() {
+                head.remove_header(EXTENSIONS);
+            }
+            return Ok(Lane::default());
+        }
+        if !self.has(Direction::Request) {
+            return Ok(Lane::default());
+        }
+        let mut stream = stream(Direction::Request, carrier(client.head().version), &head.headers, true);
+        stream.body &= body;
+        let acts = self.acts(&stream);
+        if acts.is_empty() {
+            return Ok(Lane::default());
+        }
+        let (lane, length) = self.lane(client.connection(), &stream, acts);
+        match length {
+            Length::Same => {}
+            Length::Exactly(length) => {
+                head.remove_header(&TRANSFER_ENCODING);
+                head.insert_header(CONTENT_LENGTH, length)?;
+            }
+            Length::Unknown => drop(head.remove_header(&CONTENT_LENGTH)),
+        }
+        Ok(lane)
+    }
+
+    /// What shapes a response whose head is about to be sent, which is changed as that needs. `upgraded`: both directions go
+    /// on in another protocol. `asked`: the client had asked for that.
+    ///
+    /// # Errors
+    /// None but of Pingora's, for header fields.
+    pub(super) fn response(
+        &self,
+        client: &Client,
+        head: &mut ResponseHeader,
+        body: bool,
+        (asked, upgraded): (bool, bool),
+    ) -> Result<Shaped> {
+        if !self.has(Direction::Response) && !self.has(Direction::Request) {
+            return Ok(Shaped::default());
+        }
+        let body = body && (upgraded || has_body(client, head));
+        let way = match upgraded {
+            true => Carrier::WebSocket,
+            false => carrier(client.head().version),
+        };
+        let response = Stream {
+            framing: framing(&head.headers, upgraded),
+            ..stream(Direction::Response, way, &head.headers, body)
+        };
+        let request = Stream {
+            direction: Direction::Request,
+            ..response
+        };
+        let mut acts = self.acts(&response);
+        let uploads = match (upgraded, asked) {
+            (true, _) => self.acts(&request),
+            // Without the other protocol there is nothing more to read.
+            (false, true) => self.acts(&Stream { body: false, ..request }),
+            (false, false) => Vec::new(),
+        };
+        let garbles = take_garbles(&mut acts, &response);
+        self.record.settle();
+        let mut shaped = Shaped::default();
+        if !acts.is_empty() {
+            let (lane, length) = self.lane(client.connection(), &response, acts);
+            set_response_length(head, length)?;
+            shaped.download = lane;
+        }
+        if !uploads.is_empty() {
+            shaped.upload = self.lane(client.connection(), &request, uploads).0;
+        }
+        shaped.spoil = self.spoil(head, garbles)?;
+        Ok(shaped)
+    }
+
+    /// Whether the plan has anything for a direction.
+    fn has(&self, direction: Direction) -> bool {
+        self.parts().any(|(_, part)| part.direction == direction)
+    }
+
+    /// All parts that shape bytes, with their actions.
+    fn parts(&self) -> impl Iterator<Item = (usize, &crate::shape::Part)> {
+        let actions = self.record.plan().actions.iter().enumerate();
+        actions.flat_map(|(at, action)| {
+            let parts = match &action.effect {
+                Effect::Shape(parts) => parts.as_slice(),
+                _ => &[],
+            };
+            parts.iter().map(move |part| (at, part))
+        })
+    }
+
+    fn needs_plain_messages(&self) -> bool {
+        self.parts()
+            .filter(|(action, _)| !self.record.is_shadow(*action))
+            .any(|(_, part)| matches!(part.act, Act::Drop(_) | Act::Repeat(_) | Act::Flip(_)))
+    }
+
+    /// The acts that a stream accepts; the others are noted.
+    fn acts(&self, stream: &Stream) -> Acts {
+        let mut acts = Vec::new();
+        for (action, part) in self.parts().filter(|(_, part)| part.direction == stream.direction) {
+            if self.record.is_shadow(action) {
+                self.record.shadow(action);
+                continue;
+            }
+            match stream.accepts(&part.act).and_then(|()| self.reaches(stream, &part.act)) {
+                Ok(()) => {
+                    self.record.accept(action);
+                    acts.push((action, part.act.clone()));
+                }
+                Err(reason) => self.record.refuse(action, reason),
+            }
+        }
+        acts
+    }
+
+    /// Whether an act finds what it needs, beyond what a stream's kind tells. A body of a known length has to be long
+    /// enough for a stall or a cut to come before its end; where messages vanish or come twice, nobody knows how long.
+    fn reaches(&self, stream: &Stream, act: &Act) -> Result<(), &'static str> {
+        let after = match act {
+            Act::Stall(stall) => stall.after,
+            Act::Cut(cut) => cut.after,
+            Act::Garble(Garble::Length(_)) if stream.length.is_none() => return Err("length unknown"),
+            Act::Garble(Garble::Encoding) if stream.carrier == Carrier::WebSocket => return Err("no body"),
+            _ => return Ok(()),
+        };
+        let resized = self.parts().any(|(action, part)| {
+            let resizes = matches!(part.act, Act::Drop(_) | Act::Repeat(_));
+            part.direction == stream.direction && resizes && !self.record.is_shadow(action)
+        });
+        let short = match (after, stream.length) {
+            (After::Bytes(bytes), Some(length)) => bytes >= length,
+            (After::Share(ppm), Some(_)) => ppm >= 1_000_000,
+            _ => false,
+        };
+        match short && !resized {
+            true => Err("body too short"),
+            false => Ok(()),
+        }
+    }
+
+    fn lane(&self, connection: &Arc<Connection>, stream: &Stream, acts: Acts) -> (Lane, Length) {
+        let mut actions: Vec<usize> = acts.iter().map(|(action, _)| *action).collect();
+        actions.dedup();
+        let bucket = |action: usize, pace: &Pace| self.bucket(connection, stream.direction, action, pace);
+        let shaper = Shaper::new(stream, acts, self.view.buffer, bucket);
+        let length = shaper.length();
+        let rules = Rules {
+            record: Arc::clone(self.record),
+            holder: Arc::clone(self.holder),
+            held: self.view.held,
+            longest: self.view.longest_wait,
+        };
+        (Lane::shaped(shaper, actions, rules), length)
+    }
+
+    fn bucket(&self, connection: &Arc<Connection>, direction: Direction, action: usize, pace: &Pace) -> Arc<Bucket> {
+        let plan = self.record.plan();
+        match &pace.scope {
+            Scope::Rule(bucket) => Arc::clone(bucket),
+            Scope::Connection => {
+                let action = plan.actions.get(action);
+                let hit = action.and_then(|action| plan.hits.get(action.hit));
+                match (action, hit) {
+                    (Some(action), Some(hit)) => connection.bucket(&hit.rule, (action.fault, direction), pace.rate),
+                    _ => Arc::new(Bucket::new(pace.rate)),
+                }
+            }
+            Scope::Request => Arc::new(Bucket::new(pace.rate)),
+        }
+    }
+
+    /// Changes the head for what makes it lie; `Some` if its framing has to, too.
+    fn spoil(&self, head: &mut ResponseHeader, garbles: Vec<(usize, Garble)>) -> Result<Option<Spoil>> {
+        let mut acts = Vec::new();
+        for (action, garble) in garbles {
+            match garble {
+                Garble::Encoding => {
+                    head.insert_header(CONTENT_ENCODING, HeaderValue::from_static("gzip"))?;
+                    self.record.done(action);
+                    continue;
+                }
+                Garble::Chunk => set_response_length(head, Length::Unknown)?,
+                Garble::Length(by) => {
+                    if let Some(length) = content_length(&head.headers) {
+                        head.insert_header(CONTENT_LENGTH, length.saturating_add_signed(by))?;
+                    }
+                }
+                Garble::StatusLine | Garble::Header | Garble::Json => {}
+            }
+            acts.push((action, garble));
+        }
+        Ok((!acts.is_empty()).then(|| Spoil::new(Arc::clone(self.record), acts)))
+    }
+}
+
+/// Takes the acts out that are not for the shaper. A body that is encoded already is broken by its bytes, not by its head.
+fn take_garbles(acts: &mut Acts, stream: &Stream) -> Vec<(usize, Garble)> {
+    let mut garbles = Vec::new();
+    acts.retain(|(action, act)| match act {
+        Act::Garble(Garble::Json) => true,
+        Act::Garble(Garble::Encoding) if stream.encoded => true,
+        Act::Garble(garble) => {
+            garbles.push((*action, *garble));
+            false
+        }
+        _ => true,
+    });
+    garbles
+}
+
+fn set_response_length(head: &mut ResponseHeader, length: Length) -> Result<()> {
+    match length {
+        Length::Same => {}
+        Length::Exactly(length) => {
+            head.remove_header(&TRANSFER_ENCODING);
+            head.insert_header(CONTENT_LENGTH, length)?;
+        }
+        // The client's side tells the end in another way.
+        Length::Unknown => drop(head.remove_header(&CONTENT_LENGTH)),
+    }
+    Ok(())
+}
+
+fn stream(direction: Direction, carrier: Carrier, headers: &HeaderMap, body: bool) -> Stream {
+    let length = content_length(headers);
+    Stream {
+        direction,
+        carrier,
+        framing: framing(headers, false),
+        length,
+        body: body && length != Some(0),
+        json: media_type(headers).is_some_and(|media| {
+            let (_, subtype) = media.split_once('/').unwrap_or_default();
+            subtype.eq_ignore_ascii_case("json") || subtype.to_ascii_lowercase().ends_with("+json")
+        }),
+        encoded: headers
+            .get_all(CONTENT_ENCODING)
+            .iter()
+            .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")),
+    }
+}
+
+fn carrier(version: Version) -> Carrier {
+    match version {
+        Version::HTTP_2 => Carrier::Http2,
+        Version::HTTP_11 => Carrier::Http11,
+        _ => Carrier::Http10,
+    }
+}
+
+fn framing(headers: &HeaderMap, upgraded: bool) -> Framing {
+    let websocket = upgraded
+        && headers
+            .get(UPGRADE)
+            .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    match upgraded && !websocket {
+        true => Framing::Opaque,
+        false => Framing::of(text(headers, &CONTENT_TYPE), websocket),
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    text(headers, &CONTENT_TYPE).and_then(|value| value.split(';').next().map(str::trim))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    // With chunks, a length says nothing (RFC 9112, section 6.3).
+    match headers.contains_key(TRANSFER_ENCODING) {
+        true => None,
+        false => text(headers, &CONTENT_LENGTH).and_then(|length| length.trim().parse().ok()),
+    }
+}
+
+/// Whether a response has content (RFC 9110, section 6.4.1), as far as its head tells.
+fn has_body(client: &Client, head: &ResponseHeader) -> bool {
+    let is_bare = !client.wants_body() || head.status.is_informational() || is_bodiless(head.status);
+    // A gRPC status in the head means that there is nothing else (gRPC over HTTP/2, "Trailers-Only").
+    !is_bare && !head.headers.contains_key("grpc-status")
+}

@@ -1,0 +1,451 @@
+//! Whole bodies: collected up to a limit, changed, and handed on with exact framing.
+//!
+//! ```text
+//! request   client ── collect ── change ─┬─ copy ──> upstream     its answer is thrown away
+//!                                        └─ Upload ─> upstream
+//! response  upstream ── collect ── change ──> client
+//! ```
+//!
+//! What can't be changed passes as it came: the head as it was, the pieces that were held, then the rest.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::EXPECT;
+use http::{Method, StatusCode};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+use tokio::time::{Instant, timeout_at};
+
+use super::collector::Collector;
+use super::pump::Rest;
+use crate::fault::rewrite::{BodyChange, HeaderChanges, Message, Rewrite, fields_of_new_body};
+use crate::proxy::client::Client;
+use crate::proxy::http1::Part;
+use crate::proxy::record::Record;
+use crate::rule::plan::Effect;
+use crate::shape::Direction;
+
+/// How long a message is held for its body to come to its end. Whoever streams is let through after that.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same where the natural body does not matter. Reading it to its end only keeps the upstream's connection for the
+/// next request.
+const PATIENCE_WITH_WASTE: Duration = Duration::from_secs(1);
+
+/// Bodies beyond this many bytes are changed on a thread that may block.
+const LARGE: usize = 128 << 10;
+
+/// The change of one body that a plan asks for.
+#[derive(Debug, Clone)]
+struct Change {
+    rewrite: Arc<Rewrite>,
+    direction: Direction,
+    /// The action's place in the plan.
+    at: usize,
+    record: Arc<Record>,
+}
+
+/// A request's body as the upstream is to get it.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    /// What was read of it, or what replaces it; and what comes behind that. `None`: the client's, which nobody has read.
+    pub(super) body: Option<(VecDeque<Bytes>, Rest)>,
+    /// What the head needs for it.
+    fields: Vec<HeaderChanges>,
+    /// The client was told to go on; the upstream need not be asked.
+    continued: bool,
+    /// The actions of the plan that send a copy first.
+    pub(super) copies: Vec<usize>,
+}
+
+/// What became of a body.
+#[derive(Debug)]
+struct Changed {
+    /// The new body; `None`: it stays as it is.
+    body: Option<Bytes>,
+    /// What the head needs for it.
+    fields: Vec<HeaderChanges>,
+}
+
+/// What came of reading a body.
+enum Read {
+    Whole(Bytes),
+    Part(Vec<Bytes>, &'static str),
+}
+
+impl Upload {
+    /// Reads the request's body if the plan has something to do with it, and does what it can.
+    ///
+    /// # Errors
+    /// The client left, or broke off.
+    pub(super) async fn prepare(client: &mut Client, record: &Arc<Record>, upgrade: bool) -> Result<Option<Upload>> {
+        let changes = body_changes(record, Direction::Request);
+        let mut copies = copies(record);
+        if changes.is_empty() && copies.is_empty() {
+            return Ok(None);
+        }
+        let empty = client.is_body_done();
+        let upgraded = upgrade || client.head().method == Method::CONNECT;
+        let message = Message {
+            headers: &client.head().headers,
+            status: None,
+            empty,
+            upgraded,
+        };
+        let length = message.length();
+        let changes = accepted(changes, &message);
+        if upgraded {
+            for (at, _) in copies.drain(..) {
+                record.skip(at, "upgraded");
+            }
+        }
+        if changes.is_empty() && copies.is_empty() {
+            return Ok(None);
+        }
+        let most = copies.iter().map(|(_, limit)| *limit).fold(limit(&changes), usize::max);
+        let mut upload = Upload::default();
+        let read = if empty {
+            Read::Whole(Bytes::new())
+        } else if length.is_some_and(|length| length > most as u64) {
+            Read::Part(Vec::new(), "body too large")
+        } else {
+            upload.tell_to_continue(client).await?;
+            read(client, most).await?
+        };
+        upload.settle(client, record, &changes, copies, read).await?;
+        Ok(Some(upload))
+    }
+
+    async fn settle(
+        &mut self,
+        client: &mut Client,
+        record: &Record,
+        changes: &[Change],
+        copies: Vec<(usize, usize)>,
+        read: Read,
+    ) -> Result<()> {
+        let (old, pieces) = match read {
+            Read::Whole(body) => (Ok(body.clone()), vec![body]),
+            Read::Part(pieces, reason) => (Err(reason), pieces),
+        };
+        let changed = change(changes, old.clone()).await;
+        if changed.body.is_some() && old.is_err() {
+            self.tell_to_continue(client).await?;
+            drain(client).await?;
+        }
+        self.fields = changed.fields;
+        let sendable = changed
+            .body
+            .as_ref()
+            .ok_or(())
+            .or(old.as_ref().map_err(|reason| *reason));
+        for (at, limit) in copies {
+            match sendable {
+                Ok(body) if body.len() <= limit => self.copies.push(at),
+                Ok(_) => record.skip(at, "body too large"),
+                Err(reason) => record.skip(at, reason),
+            }
+        }
+        let whole = |body: Bytes| Some(([body].into(), Rest::End));
+        self.body = match (changed.body, old) {
+            (Some(body), _) => whole(body),
+            (None, Ok(body)) if body.is_empty() => None,
+            (None, Ok(body)) => whole(body),
+            (None, Err(_)) if pieces.is_empty() => None,
+            (None, Err(_)) => Some((pieces.into(), Rest::Source)),
+        };
+        Ok(())
+    }
+
+    async fn tell_to_continue(&mut self, client: &mut Client) -> Result<()> {
+        if !self.continued && client.expects_continue() {
+            self.continued = true;
+            client.tell_to_continue();
+            std::future::poll_fn(|cx| client.poll_flush(cx)).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes the request's head to fit the body.
+    ///
+    /// # Errors
+    /// Pingora's, for header fields.
+    pub(super) fn change_head(&self, head: &mut RequestHeader) -> Result<()> {
+        for fields in &self.fields {
+            change_request_head(fields, head)?;
+        }
+        if self.continued {
+            head.remove_header(&EXPECT);
+        }
+        Ok(())
+    }
+
+    /// The whole body that a copy gets.
+    pub(super) fn whole(&self) -> Bytes {
+        match &self.body {
+            Some((pieces, Rest::End)) => pieces.front().cloned().unwrap_or_default(),
+            _ => Bytes::new(),
+        }
+    }
+
+    /// Whether there is nothing to send.
+    pub(super) fn is_empty(&self, client: &Client) -> bool {
+        match &self.body {
+            Some((pieces, Rest::End)) => pieces.iter().all(Bytes::is_empty),
+            Some(_) => false,
+            None => client.is_body_done(),
+        }
+    }
+}
+
+/// The changes of bodies that a plan asks for, in order.
+fn body_changes(record: &Arc<Record>, direction: Direction) -> Vec<Change> {
+    let changes = record.in_force().filter_map(|(at, action)| match &action.effect {
+        Effect::Rewrite(rewrite) => Change::of(rewrite, direction, at, record),
+        _ => None,
+    });
+    changes.collect()
+}
+
+/// The actions that send a request twice, and for bodies of how many bytes.
+fn copies(record: &Record) -> Vec<(usize, usize)> {
+    let copies = record.in_force().filter_map(|(at, action)| match action.effect {
+        Effect::Duplicate { limit } => Some((at, limit)),
+        _ => None,
+    });
+    copies.collect()
+}
+
+async fn read(client: &mut Client, most: usize) -> Result<Read> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut collector = Collector::new(most);
+    loop {
+        match timeout_at(deadline, client.part()).await {
+            Ok(Ok(Some(Part::Data(piece)))) => {
+                if !collector.push(piece) {
+                    return Ok(Read::Part(collector.into_pieces(), "body too large"));
+                }
+            }
+            // A body that is held as a whole is sent on without them.
+            Ok(Ok(Some(Part::Trailers(_)))) => {}
+            Ok(Ok(None)) => return Ok(Read::Whole(collector.whole())),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Ok(Read::Part(collector.into_pieces(), "body too slow")),
+        }
+    }
+}
+
+/// Reads what nobody wants any more.
+async fn drain(client: &mut Client) -> Result<()> {
+    let to_end = async {
+        while client.part().await?.is_some() {}
+        Ok(())
+    };
+    // Whoever has not come to an end by then is read from while the upstream answers.
+    tokio::time::timeout(PATIENCE, to_end).await.unwrap_or(Ok(()))
+}
+
+/// The changes that a response's body is collected for.
+#[derive(Debug)]
+pub(super) struct Collecting {
+    changes: Vec<Change>,
+    /// Why the natural body is not waited for, if it is not: it may never end, or is too large.
+    pub(super) at_once: Option<&'static str>,
+    /// How long it is waited for.
+    pub(super) patience: Duration,
+    /// How many bytes of it are held.
+    pub(super) limit: usize,
+}
+
+impl Collecting {
+    /// Looks at a response's head: what is to be done once its body has come, or `None` where nothing is. What concerns the
+    /// head alone is done at once.
+    pub(super) async fn begin(client: &Client, record: &Arc<Record>, head: &mut ResponseHeader) -> Option<Collecting> {
+        let changes = body_changes(record, Direction::Response);
+        if changes.is_empty() {
+            return None;
+        }
+        let to_head = client.head().method == Method::HEAD;
+        let message = Message {
+            headers: &head.headers,
+            status: Some(head.status),
+            empty: to_head,
+            upgraded: head.status == StatusCode::SWITCHING_PROTOCOLS,
+        };
+        let endless = message.is_endless();
+        let length = message.length();
+        let changes = accepted(changes, &message);
+        if changes.is_empty() {
+            return None;
+        }
+        let limit = limit(&changes);
+        let at_once = match length {
+            _ if endless => Some("a stream"),
+            Some(length) if length > limit as u64 => Some("body too large"),
+            _ => None,
+        };
+        let collecting = Collecting {
+            patience: patience(&changes),
+            at_once,
+            limit,
+            changes,
+        };
+        if to_head {
+            collecting.settle(head, Err("no body")).await;
+            return None;
+        }
+        Some(collecting)
+    }
+
+    /// Carries the changes out, and makes the head fit. Returns the new body, if there is one.
+    pub(super) async fn settle(&self, head: &mut ResponseHeader, old: Result<Bytes, &'static str>) -> Option<Bytes> {
+        let changed = change(&self.changes, old).await;
+        for fields in &changed.fields {
+            change_response_head(fields, head);
+        }
+        changed.body
+    }
+}
+
+impl Change {
+    /// What a rewrite, which is action `at` of its plan, does to the body of one direction, if anything.
+    fn of(rewrite: &Arc<Rewrite>, direction: Direction, at: usize, record: &Arc<Record>) -> Option<Change> {
+        let change = Change {
+            rewrite: rewrite.clone(),
+            direction,
+            at,
+            record: record.clone(),
+        };
+        change.body().is_some().then_some(change)
+    }
+
+    fn body(&self) -> Option<&BodyChange> {
+        match self.direction {
+            Direction::Response => self.rewrite.response_body.as_ref(),
+            Direction::Request => self.rewrite.request_body.as_ref(),
+        }
+    }
+
+    fn users(&self) -> &HeaderChanges {
+        match self.direction {
+            Direction::Response => &self.rewrite.response,
+            Direction::Request => &self.rewrite.request,
+        }
+    }
+
+    fn count(&self, outcome: Result<(), &'static str>) {
+        match outcome {
+            Ok(()) => self.record.done(self.at),
+            Err(reason) => self.record.skip(self.at, reason),
+        }
+    }
+}
+
+/// Keeps the changes that a message accepts, and counts the others as skipped. What comes after a whole new body is not
+/// asked: it meets that body.
+fn accepted(changes: Vec<Change>, message: &Message<'_>) -> Vec<Change> {
+    let mut replaced = false;
+    let mut kept = Vec::new();
+    for change in changes {
+        let Some(body) = change.body() else { continue };
+        if !replaced && let Err(reason) = message.accepts(body, change.rewrite.limit) {
+            change.count(Err(reason));
+            continue;
+        }
+        replaced |= body.is_whole();
+        kept.push(change);
+    }
+    kept
+}
+
+/// How many bytes are worth holding for these changes.
+fn limit(changes: &[Change]) -> usize {
+    changes.iter().map(|change| change.rewrite.limit).max().unwrap_or(0)
+}
+
+/// How long to wait for the body that these changes begin with.
+fn patience(changes: &[Change]) -> Duration {
+    match changes.first().and_then(Change::body) {
+        Some(BodyChange::Whole(_)) => PATIENCE_WITH_WASTE,
+        _ => PATIENCE,
+    }
+}
+
+/// Carries changes out, one after the other, and counts them. `old` is the body that came, or why it is not known as a whole.
+async fn change(changes: &[Change], old: Result<Bytes, &'static str>) -> Changed {
+    let mut changed = Changed {
+        body: None,
+        fields: Vec::new(),
+    };
+    for one in changes {
+        let now = changed.body.clone().map_or_else(|| old.clone(), Ok);
+        let outcome = apply(one, now).await;
+        one.count(outcome.as_ref().map(drop).map_err(|reason| *reason));
+        if let (Ok(new), Some(body)) = (outcome, one.body()) {
+            changed.fields.push(fields_of_new_body(body, new.len(), one.users()));
+            changed.body = Some(new);
+        }
+    }
+    changed
+}
+
+async fn apply(change: &Change, body: Result<Bytes, &'static str>) -> Result<Bytes, &'static str> {
+    if let Some(BodyChange::Whole(content)) = change.body() {
+        return Ok(content.bytes.clone());
+    }
+    let body = body?;
+    if body.is_empty() {
+        return Err("no body");
+    }
+    if body.len() > change.rewrite.limit {
+        return Err("body too large");
+    }
+    if body.len() < LARGE {
+        return edit(change, &body);
+    }
+    let change = change.clone();
+    let edited = tokio::task::spawn_blocking(move || edit(&change, &body)).await;
+    // Only a panic or the runtime's end gets in the way.
+    edited.unwrap_or(Err("patch failed"))
+}
+
+fn edit(change: &Change, body: &Bytes) -> Result<Bytes, &'static str> {
+    match change.body() {
+        Some(BodyChange::Edit(edit)) => edit.apply(body),
+        Some(BodyChange::Whole(content)) => Ok(content.bytes.clone()),
+        None => Ok(body.clone()),
+    }
+}
+
+/// Changes a request's head.
+///
+/// # Errors
+/// As Pingora's own; not for what the configuration lets pass.
+pub(super) fn change_request_head(changes: &HeaderChanges, head: &mut RequestHeader) -> Result<()> {
+    for name in &changes.remove {
+        head.remove_header(name);
+    }
+    for (name, value) in &changes.set {
+        head.insert_header(name.clone(), value.clone())?;
+    }
+    for (name, value) in &changes.add {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    Ok(())
+}
+
+/// Changes a response's head.
+pub(super) fn change_response_head(changes: &HeaderChanges, head: &mut ResponseHeader) {
+    for name in &changes.remove {
+        head.remove_header(name);
+    }
+    for (name, value) in &changes.set {
+        let _ = head.insert_header(name.clone(), value.clone());
+    }
+    for (name, value) in &changes.add {
+        let _ = head.append_header(name.clone(), value.clone());
+    }
+}

@@ -1,0 +1,245 @@
+//! Carrying plans out: waits, queues, endings; each fault counted once, when it happens.
+//!
+//! One executor serves requests and connections alike. It decides nothing and sends nothing: it waits, counts, and says how
+//! its subject is to end, if it is.
+
+pub mod hold;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use tokio::sync::OwnedSemaphorePermit;
+
+use self::hold::{Held, Holder, Left};
+use super::record::Record;
+use crate::fault::Before;
+use crate::fault::abort::{Answer, GrpcStatus};
+use crate::fault::concurrency::{Entry, Station};
+use crate::fault::delay::Mode;
+use crate::rule::plan::{Action, Effect, Plan};
+
+/// What a plan is carried out on: a request, or a connection that has none yet.
+pub(super) trait Subject: Send {
+    /// Resolves when nobody waits any more. Cancel-safe.
+    fn left(&mut self) -> impl Future<Output = Left> + Send;
+
+    /// Takes an effect that is its own affair: heads, certificates.
+    fn take(&mut self, at: usize, effect: &Effect, record: &Record);
+
+    /// Whether a wait that is cut short because squall stops ends it. A request is answered nonetheless.
+    const ENDS_WITH_SQUALL: bool;
+}
+
+/// How a subject ends.
+#[derive(Clone, Debug)]
+pub(super) enum Ending {
+    /// The client has left.
+    Gone,
+    /// The connection is closed without a reply.
+    Close,
+    /// The connection or the stream is reset, with this HTTP/2 code.
+    Reset(u32),
+    /// squall answers.
+    Answer(Arc<Answer>, Option<StatusCode>),
+    /// squall answers a gRPC call.
+    Grpc(Arc<GrpcStatus>),
+}
+
+/// What bounds the waits of a plan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds<'a> {
+    /// Whoever is held is counted there.
+    pub(super) holder: &'a Holder,
+    /// Requests and connections that may be held at once.
+    pub(super) held: u32,
+    /// The longest single wait.
+    pub(super) longest: Duration,
+}
+
+/// A plan that is being carried out.
+#[derive(Debug)]
+pub(super) struct Execution {
+    record: Arc<Record>,
+    started: Instant,
+    /// Places at overloaded servers, held until the subject is over.
+    places: Vec<OwnedSemaphorePermit>,
+}
+
+impl Execution {
+    /// Begins to carry out a plan for something that came at `started`.
+    pub(super) fn new(plan: Box<Plan>, started: Instant) -> Execution {
+        Execution {
+            record: Record::new(Arc::from(plan)),
+            started,
+            places: Vec::new(),
+        }
+    }
+
+    /// The plan, and what has become of it.
+    pub(super) fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// Carries out what is due at a moment, in order. `natural` is the upstream's own time, where that is known. `None`: the
+    /// subject goes on.
+    pub(super) async fn run<S: Subject>(
+        &mut self,
+        moment: Before,
+        natural: Option<Duration>,
+        subject: &mut S,
+        bounds: Bounds<'_>,
+    ) -> Option<Ending> {
+        let record = Arc::clone(&self.record);
+        for (at, action) in record.plan().actions.iter().enumerate() {
+            if action.effect.before() != moment || !is_in_force(&record, at, action) {
+                continue;
+            }
+            if moment == Before::Request && action.effect.is_terminal() {
+                // Delays of the response that are listed before an answer still come before it.
+                for (earlier, action) in record.plan().actions.iter().enumerate().take(at) {
+                    let waits = matches!(action.effect, Effect::Wait { .. });
+                    if waits && action.effect.before() == Before::Response && is_in_force(&record, earlier, action) {
+                        let ending = self.act(earlier, &action.effect, None, subject, bounds).await;
+                        if ending.is_some() {
+                            return ending;
+                        }
+                    }
+                }
+            }
+            let ending = self.act(at, &action.effect, natural, subject, bounds).await;
+            if ending.is_some() {
+                return ending;
+            }
+        }
+        None
+    }
+
+    async fn act<S: Subject>(
+        &mut self,
+        at: usize,
+        effect: &Effect,
+        natural: Option<Duration>,
+        subject: &mut S,
+        bounds: Bounds<'_>,
+    ) -> Option<Ending> {
+        match effect {
+            Effect::Wait { mode, time, .. } => {
+                let time = self.remaining(*mode, *time, natural);
+                let held = self.wait(at, time, std::future::pending::<()>(), subject, bounds).await;
+                self.after::<S, _>(at, &held)
+            }
+            Effect::Hang { limit, .. } => {
+                let time = limit.unwrap_or(bounds.longest);
+                let held = self.wait(at, time, std::future::pending::<()>(), subject, bounds).await;
+                match held {
+                    Held::Full | Held::ClientGone => self.after::<S, _>(at, &held),
+                    Held::Done(()) | Held::Elapsed | Held::Cut => Some(Ending::Close),
+                }
+            }
+            Effect::Queue(station) => self.queue(at, station, subject, bounds).await,
+            Effect::Answer { answer, status, .. } => self.end(at, Ending::Answer(Arc::clone(answer), *status)),
+            Effect::Grpc { status, .. } => self.end(at, Ending::Grpc(Arc::clone(status))),
+            Effect::Close { .. } => self.end(at, Ending::Close),
+            Effect::Reset { code, .. } => self.end(at, Ending::Reset(*code)),
+            Effect::Skip(reason) => {
+                self.record.skip(at, reason);
+                None
+            }
+            Effect::Certificate(_) | Effect::Fields(_) | Effect::Rewrite(_) => {
+                subject.take(at, effect, &self.record);
+                None
+            }
+            // The exchange's affair: they concern bodies.
+            Effect::Shape(_) | Effect::Duplicate { .. } => None,
+        }
+    }
+
+    fn end(&self, at: usize, ending: Ending) -> Option<Ending> {
+        self.record.done(at);
+        Some(ending)
+    }
+
+    /// How much of a delay is left to wait.
+    fn remaining(&self, mode: Mode, time: Duration, natural: Option<Duration>) -> Duration {
+        match mode {
+            Mode::Total => mode.wait(time, self.started.elapsed()),
+            Mode::Add | Mode::Floor => mode.wait(time, natural.unwrap_or_default()),
+        }
+    }
+
+    /// Waits, and counts the fault however the wait ends: who leaves during a delay was delayed.
+    async fn wait<S: Subject, T>(
+        &mut self,
+        at: usize,
+        time: Duration,
+        what: impl Future<Output = T> + Send,
+        subject: &mut S,
+        bounds: Bounds<'_>,
+    ) -> Held<T> {
+        let time = time.min(bounds.longest);
+        let began = Instant::now();
+        let held = match time.is_zero() {
+            true => Held::Elapsed,
+            false => bounds.holder.hold(subject.left(), what, Some(time), bounds.held).await,
+        };
+        if !matches!(held, Held::Full) {
+            let waited = began.elapsed();
+            self.record.done(at);
+            self.record.waited(at, waited);
+        }
+        held
+    }
+
+    fn after<S: Subject, T>(&self, at: usize, held: &Held<T>) -> Option<Ending> {
+        match held {
+            Held::Done(_) | Held::Elapsed => None,
+            Held::ClientGone => Some(Ending::Gone),
+            Held::Cut => S::ENDS_WITH_SQUALL.then_some(Ending::Close),
+            Held::Full => {
+                self.record.skip(at, "too many held");
+                None
+            }
+        }
+    }
+
+    async fn queue<S: Subject>(
+        &mut self,
+        at: usize,
+        station: &Arc<Station>,
+        subject: &mut S,
+        bounds: Bounds<'_>,
+    ) -> Option<Ending> {
+        let refusal = || Ending::Answer(station.refusal.clone(), None);
+        match station.enter() {
+            Entry::Served(place) => self.places.push(place),
+            Entry::Refused => return self.end(at, refusal()),
+            Entry::Queued(waiting) => {
+                let longest = station.timeout.unwrap_or(bounds.longest);
+                match self.wait(at, longest, waiting.place(), subject, bounds).await {
+                    Held::Done(Some(place)) => self.places.push(place),
+                    Held::Elapsed => return Some(refusal()),
+                    held => return self.after::<S, _>(at, &held),
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Whether an action is to be carried out; those of shadow rules are only counted.
+fn is_in_force(record: &Record, at: usize, action: &Action) -> bool {
+    let shadow = record.is_shadow(at);
+    if shadow && !matches!(action.effect, Effect::Fields(_) | Effect::Skip(_)) {
+        record.shadow(at);
+    }
+    !shadow
+}
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        for hit in &self.record.plan().hits {
+            hit.rule.state.leave();
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Heads of messages: read strictly, written as they came.
+//!
+//! Fields keep their order and the case of their names. Fields of one name stay together behind the first of them: that is
+//! how a header map keeps them, and the meaning is the same (RFC 9110, section 5.3).
+
+use std::mem::MaybeUninit;
+
+use bytes::{BufMut, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode, Version};
+use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader, header_value_from_raw};
+use pingora::protocols::http::authority::validate_request_authority;
+use smallvec::SmallVec;
+
+use super::Malformed;
+
+/// Bytes of a head; longer ones are refused.
+const MAX_HEAD: usize = 1 << 20;
+
+/// Fields of a head.
+const MAX_FIELDS: usize = 256;
+
+/// A field's name and value in the buffer, as ranges.
+type Ranges = SmallVec<[(std::ops::Range<usize>, std::ops::Range<usize>); 32]>;
+
+/// Takes a request's head out of `input`; `None` if it is not complete.
+///
+/// # Errors
+/// It is malformed, or ambiguous to whoever reads it next.
+pub(crate) fn parse_request(input: &mut BytesMut) -> Result<Option<RequestHeader>, Malformed> {
+    if !has_end(input) {
+        return incomplete(input, true);
+    }
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    let parsed = httparse::ParserConfig::default()
+        .parse_request_with_uninit_headers(&mut request, input, &mut fields)
+        .map_err(of_parser)?;
+    let httparse::Status::Complete(length) = parsed else {
+        return incomplete(input, true);
+    };
+    let target = request.path.unwrap_or_default().as_bytes();
+    let malformed_target = |_| Malformed::bad("the request target is malformed");
+    let mut head = RequestHeader::build(request.method.unwrap_or_default(), target, Some(request.headers.len()))
+        .map_err(malformed_target)?;
+    head.set_version(version(request.version));
+    let ranges = ranges(input, request.headers);
+    let bytes = input.split_to(length).freeze();
+    for (name, value) in ranges {
+        let value = HeaderValue::from_maybe_shared(bytes.slice(value)).map_err(|_| FIELD)?;
+        head.append_header(bytes.slice(name), value).map_err(|_| FIELD)?;
+    }
+    check_request(&head)?;
+    if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH) {
+        // The coding counts (RFC 9112, section 6.3); the connection is closed afterwards, see `keeps_alive`.
+        head.remove_header(&CONTENT_LENGTH);
+        head.insert_header(CONNECTION, "close").map_err(|_| FIELD)?;
+    }
+    Ok(Some(head))
+}
+
+/// Takes a response's head out of `input`; `None` if it is not complete.
+///
+/// # Errors
+/// It is malformed.
+pub(crate) fn parse_response(input: &mut BytesMut) -> Result<Option<ResponseHeader>, Malformed> {
+    if !has_end(input) {
+        return incomplete(input, false);
+    }
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    // Old servers send both of these, and every client puts up with them (RFC 9112, sections 5.1 and 5.2).
+    let parsed = httparse::ParserConfig::default()
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .parse_response_with_uninit_headers(&mut response, input, &mut fields)
+        .map_err(of_parser)?;
+    let httparse::Status::Complete(length) = parsed else {
+        return incomplete(input, false);
+    };
+    let mut head = ResponseHeader::build(response.code.unwrap_or_default(), Some(response.headers.len()))
+        .map_err(|_| Malformed::bad("the status code is malformed"))?;
+    head.set_version(version(response.version));
+    head.set_reason_phrase(response.reason).map_err(|_| FIELD)?;
+    let ranges = ranges(input, response.headers);
+    let bytes = input.split_to(length).freeze();
+    for (name, value) in ranges {
+        let value = header_value_from_raw(bytes.slice(value));
+        head.append_header(bytes.slice(name), value).map_err(|_| FIELD)?;
+    }
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        head.remove_header(&CONTENT_LENGTH);
+    }
+    Ok(Some(head))
+}
+
+const FIELD: Malformed = Malformed::bad("a header field is malformed");
+
+/// Whether the empty line is there. A head that comes in a hundred pieces is parsed once all the same.
+fn has_end(input: &[u8]) -> bool {
+    let mut rest = input;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+        rest = rest.get(at + 1..).unwrap_or_default();
+        if rest.starts_with(b"\n") || rest.starts_with(b"\r\n") {
+            return true;
+        }
+    }
+    false
+}
+
+fn incomplete<T>(input: &[u8], request: bool) -> Result<Option<T>, Malformed> {
+    if input.len() <= MAX_HEAD {
+        return Ok(None);
+    }
+    let status = match request && !input.contains(&b'\n') {
+        true => 414,
+        false => 431,
+    };
+    let reason = "the head is too large";
+    Err(Malformed { status, reason })
+}
+
+fn of_parser(error: httparse::Error) -> Malformed {
+    let bad = Malformed::bad;
+    match error {
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => FIELD,
+        httparse::Error::NewLine => bad("a line of the head ends without CR LF"),
+        httparse::Error::Status => bad("the status line is malformed"),
+        httparse::Error::Token => bad("the start line is malformed"),
+        httparse::Error::TooManyHeaders => Malformed {
+            status: 431,
+            reason: "there are too many header fields",
+        },
+        httparse::Error::Version => bad("the version is not HTTP/1"),
+    }
+}
+
+fn version(minor: Option<u8>) -> Version {
+    match minor {
+        Some(0) => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    }
+}
+
+fn ranges(input: &[u8], fields: &[httparse::Header<'_>]) -> Ranges {
+    let start = input.as_ptr() as usize;
+    let range = |part: &[u8]| {
+        let from = part.as_ptr() as usize - start;
+        from..from + part.len()
+    };
+    fields
+        .iter()
+        .map(|field| (range(field.name.as_bytes()), range(field.value)))
+        .collect()
+}
+
+/// What makes a request mean one thing to one reader and another to the next.
+fn check_request(head: &RequestHeader) -> Result<(), Malformed> {
+    let target = head.raw_path();
+    let origin = target.starts_with(b"/") || target == b"*" && head.method == Method::OPTIONS;
+    // An asterisk with another method is odd, but SSDP asks so.
+    let absolute = target.windows(3).any(|three| three == b"://");
+    if !(origin || absolute || head.method == Method::CONNECT || target == b"*") {
+        return Err(Malformed::bad("the request target is neither a path nor a URL"));
+    }
+    validate_request_authority(head)
+        .map_err(|_| Malformed::bad("the Host field and the request target are not one valid authority"))?;
+    if head.headers.contains_key(TRANSFER_ENCODING) && head.version == Version::HTTP_10 {
+        // RFC 9112, section 6.1: such a message has faulty framing.
+        return Err(Malformed::bad("HTTP/1.0 has no Transfer-Encoding"));
+    }
+    Ok(())
+}
+
+/// Whether a `Connection` field has a token.
+pub(crate) fn has_token(fields: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    tokens(fields, name).any(|other| other.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// The tokens of a field that is a list (RFC 9110, section 5.6.1).
+pub(crate) fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    let values = fields.get_all(name).into_iter();
+    let tokens = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    tokens.map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+/// Whether the sender of a head means to go on with its connection (RFC 9112, section 9.3).
+pub(crate) fn keeps_alive(version: Version, fields: &HeaderMap) -> bool {
+    // Most heads have no such field.
+    if !fields.contains_key(CONNECTION) {
+        return version == Version::HTTP_11;
+    }
+    match has_token(fields, &CONNECTION, "close") {
+        true => false,
+        false => version == Version::HTTP_11 || has_token(fields, &CONNECTION, "keep-alive"),
+    }
+}
+
+/// What becomes of a field on its way to the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate<'a> {
+    /// It is written as it is.
+    Pass,
+    /// It is left out.
+    Drop,
+    /// It is written with another name and value.
+    Become(&'a str, &'a [u8]),
+}
+
+/// Writes a request's head. `fate` is asked for each field, `extra` follows them.
+pub(crate) fn write_request<'a>(
+    head: &RequestHeader,
+    buffer: &mut BytesMut,
+    fate: impl FnMut(&[u8]) -> Fate<'a>,
+    extra: &[(&str, &[u8])],
+) {
+    buffer.reserve(1024);
+    buffer.put_slice(head.method.as_str().as_bytes());
+    buffer.put_u8(b' ');
+    buffer.put_slice(origin_form(head));
+    buffer.put_slice(b" HTTP/1.1\r\n");
+    let mut fields = Fields { buffer, fate };
+    // The closure never fails.
+    let _ = head.map(|name, value| fields.write(&name, value));
+    end(buffer, extra);
+}
+
+/// A target that names its host, which only proxies are sent (RFC 9112, section 3.2.2), becomes a path.
+fn origin_form(head: &RequestHeader) -> &[u8] {
+    let target = head.raw_path();
+    if target.starts_with(b"/") || head.method == Method::CONNECT || target == b"*" {
+        return target;
+    }
+    match head.uri.path_and_query() {
+        Some(path) => path.as_str().as_bytes(),
+        None => b"/",
+    }
+}
+
+/// Writes a response's head; see [`write_request`].
+pub(crate) fn write_response<'a>(
+    head: &ResponseHeader,
+    buffer: &mut BytesMut,
+    fate: impl FnMut(&[u8]) -> Fate<'a>,
+    extra: &[(&str, &[u8])],
+) {
+    buffer.reserve(1024);
+    status_line(head.status, head.get_reason_phrase().unwrap_or_default(), buffer);
+    let mut fields = Fields { buffer, fate };
+    // The closure never fails.
+    let _ = head.map(|name, value| fields.write(&name, value));
+    end(buffer, extra);
+}
+
+fn status_line(status: StatusCode, reason: &str, buffer: &mut BytesMut) {
+    // squall's own version, whatever the upstream's (RFC 9110, section 2.5).
+    buffer.put_slice(b"HTTP/1.1 ");
+    buffer.put_slice(status.as_str().as_bytes());
+    buffer.put_u8(b' ');
+    buffer.put_slice(reason.as_bytes());
+    buffer.put_slice(b"\r\n");
+}
+
+struct Fields<'b, F> {
+    buffer: &'b mut BytesMut,
+    fate: F,
+}
+
+impl<'a, F: FnMut(&[u8]) -> Fate<'a>> Fields<'_, F> {
+    fn write(&mut self, name: &HeaderNameVariant<'_>, value: &HeaderValue) -> pingora::Result<()> {
+        let name = match name {
+            HeaderNameVariant::Case(name) => name.as_slice(),
+            HeaderNameVariant::Titled(name) => name.as_bytes(),
+        };
+        match (self.fate)(name) {
+            Fate::Pass => line(self.buffer, name, value.as_bytes()),
+            Fate::Become(name, value) => line(self.buffer, name.as_bytes(), value),
+            Fate::Drop => {}
+        }
+        Ok(())
+    }
+}
+
+fn line(buffer: &mut BytesMut, name: &[u8], value: &[u8]) {
+    buffer.reserve(name.len() + value.len() + 4);
+    buffer.put_slice(name);
+    buffer.put_slice(b": ");
+    buffer.put_slice(value);
+    buffer.put_slice(b"\r\n");
+}
+
+fn end(buffer: &mut BytesMut, extra: &[(&str, &[u8])]) {
+    for (name, value) in extra {
+        line(buffer, name.as_bytes(), value);
+    }
+    buffer.put_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request(text: &str) -> Result<RequestHeader, Malformed> {
+        parse_request(&mut BytesMut::from(text)).map(|head| head.expect("a whole head"))
+    }
+
+    fn written(head: &RequestHeader) -> String {
+        let mut buffer = BytesMut::new();
+        write_request(head, &mut buffer, |_| Fate::Pass, &[]);
+        String::from_utf8(buffer.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_request_passes_as_it_is() {
+        for text in [
+            "GET /a%2Fb?x=+%20 HTTP/1.1\r\nhOst: test:80\r\nX-UPPER: A\r\nx-lower: b\r\nX-Empty: \r\n\r\n",
+            "M-SEARCH * HTTP/1.1\r\nHost: test\r\nMAN: \"ssdp\"\r\n\r\n",
+            "GET //double//./.. HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\n\r\n",
+        ] {
+            assert_eq!(written(&request(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn what_follows_a_head_stays() {
+        let mut input = BytesMut::from("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nbody");
+        assert!(parse_request(&mut input).unwrap().is_some());
+        assert_eq!(&input[..], b"body");
+        let mut input = BytesMut::from("GET / HTTP/1.1\r\nHost: a\r\n");
+        assert!(parse_request(&mut input).unwrap().is_none());
+        assert_eq!(input.len(), 25);
+    }
+
+    /// RFC 9112, section 3.2.1: an origin gets a path.
+    #[test]
+    fn a_target_that_names_its_host_becomes_a_path() {
+        let head = request("GET http://a/b?c HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(written(&head).starts_with("GET /b?c HTTP/1.1\r\n"));
+        let head = request("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(written(&head).starts_with("GET / HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn ambiguous_requests_are_refused() {
+        for text in [
+            "GET @evil/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET a/b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            "GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+            "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ] {
+            assert_eq!(request(text).unwrap_err().status, 400, "{text:?}");
+        }
+        let mut long = BytesMut::from(&b"GET /"[..]);
+        long.resize(MAX_HEAD + 1, b'a');
+        assert_eq!(parse_request(&mut long).unwrap_err().status, 414);
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS + 1));
+        assert_eq!(request(&many).unwrap_err().status, 431);
+    }
+
+    #[test]
+    fn a_length_beside_a_coding_does_not_count_and_ends_the_connection() {
+        let text = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let head = request(text).unwrap();
+        assert!(!head.headers.contains_key(CONTENT_LENGTH));
+        assert!(!keeps_alive(head.version, &head.headers));
+    }
+
+    #[test]
+    fn a_response_passes_as_it_is() {
+        for text in [
+            "HTTP/1.1 200 All is Well\r\nX-UPPER: A\r\nx-lower: b\r\n\r\n",
+            "HTTP/1.1 299 \r\nServer: x\r\n\r\n",
+        ] {
+            let head = parse_response(&mut BytesMut::from(text)).unwrap().unwrap();
+            let mut buffer = BytesMut::new();
+            write_response(&head, &mut buffer, |_| Fate::Pass, &[]);
+            assert_eq!(buffer, text);
+        }
+        let folded = "HTTP/1.0 200 OK\r\nA: b\r\n c\r\nD : e\r\n\r\n";
+        let head = parse_response(&mut BytesMut::from(folded)).unwrap().unwrap();
+        assert_eq!(head.version, Version::HTTP_10);
+        assert_eq!(head.headers.len(), 2);
+        assert!(parse_response(&mut BytesMut::from("HTTP-1.1 OK\r\n\r\n")).is_err());
+    }
+
+    #[test]
+    fn connections_go_on_as_their_version_says() {
+        let alive = |version, value: Option<&'static str>| {
+            let mut fields = HeaderMap::new();
+            if let Some(value) = value {
+                fields.insert(CONNECTION, HeaderValue::from_static(value));
+            }
+            keeps_alive(version, &fields)
+        };
+        let (old, new) = (Version::HTTP_10, Version::HTTP_11);
+        assert!(alive(new, None) && !alive(old, None));
+        assert!(alive(old, Some("Keep-Alive")) && alive(new, Some("upgrade")));
+        assert!(!alive(new, Some("keep-alive, Close")) && !alive(old, Some("close")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused(bytes: Vec<u8>) {
+            let _any = parse_request(&mut BytesMut::from(&bytes[..]));
+            let _any = parse_response(&mut BytesMut::from(&bytes[..]));
+            let request = [b"GET / HTTP/1.1\r\n", &bytes[..], b"\r\n\r\n"].concat();
+            let _any = parse_request(&mut BytesMut::from(&request[..]));
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Connection rules, carried out: what happens to a connection before it has a request.
+//!
+//! ```text
+//! accept ─ rules decided at accept ─ ClientHello read ─ rules decided in the handshake ─ handshake ─ requests
+//! ```
+//!
+//! A listener without such rules has no [`Gate`]. A connection that a rule hits is under that rule until it ends: so long
+//! it counts for `limits.active`, and holds its place of a `concurrency`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, Method};
+use smallvec::SmallVec;
+use tokio::sync::watch;
+
+use crate::config::snapshot::EarlyView;
+use crate::fault::Before;
+use crate::fault::certificate::CertificateSpec;
+use crate::proxy::client::Connection;
+use crate::proxy::exchange::log;
+use crate::proxy::execute::hold::{Holder, Left};
+use crate::proxy::execute::{Bounds, Ending, Execution, Subject};
+use crate::proxy::record::Record;
+use crate::proxy::tls::ServerTls;
+use crate::rule::decide::RuleSet;
+use crate::rule::head::Head;
+use crate::rule::plan::{Effect, Plan};
+use crate::rule::state::Live;
+
+/// Carries out the connection rules of one listener.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    view: Arc<EarlyView>,
+    holder: Arc<Holder>,
+}
+
+/// One connection on its way through.
+pub(super) struct Passage {
+    gate: Gate,
+    arrival: Arrival,
+    began: Instant,
+    /// The plans so far.
+    executions: SmallVec<[Execution; 1]>,
+    asked: Option<String>,
+    gone: bool,
+    logged: bool,
+}
+
+/// A connection that has no request yet, as a plan is carried out on it.
+struct Arrival {
+    connection: Arc<Connection>,
+    /// Becomes true when its listener stops.
+    stop: watch::Receiver<bool>,
+    certificate: Option<CertificateSpec>,
+}
+
+impl Subject for Arrival {
+    /// Nothing was asked yet, so nothing is owed.
+    const ENDS_WITH_SQUALL: bool = true;
+
+    async fn left(&mut self) -> Left {
+        tokio::select! {
+            () = self.connection.gone() => Left::Client,
+            _ = self.stop.wait_for(|stop| *stop) => Left::Stopping,
+        }
+    }
+
+    fn take(&mut self, at: usize, effect: &Effect, record: &Record) {
+        let Effect::Certificate(what) = effect else { return };
+        if !self.connection.tls() {
+            // It passes through, and the handshake is another's.
+            record.skip(at, "no TLS");
+        } else if self.certificate.is_none() {
+            self.certificate = Some(*what);
+            record.done(at);
+        } else {
+            record.skip(at, "another certificate");
+        }
+    }
+}
+
+impl Gate {
+    /// A gate for the connections of one listener.
+    pub fn new(view: Arc<EarlyView>, holder: Arc<Holder>) -> Gate {
+        Gate { view, holder }
+    }
+}
+
+impl Passage {
+    /// A connection that was just accepted. `stop` becomes true when its listener stops.
+    pub(super) fn new(gate: &Gate, connection: &Arc<Connection>, stop: watch::Receiver<bool>) -> Passage {
+        Passage {
+            gate: gate.clone(),
+            arrival: Arrival {
+                connection: Arc::clone(connection),
+                stop,
+                certificate: None,
+            },
+            began: Instant::now(),
+            executions: SmallVec::new(),
+            asked: None,
+            gone: false,
+            logged: false,
+        }
+    }
+
+    /// Decides and carries out what comes before anything is read. Whether the connection goes on.
+    pub(super) async fn accepted(&mut self) -> bool {
+        let view = Arc::clone(&self.gate.view);
+        self.decide(&view.accepted);
+        self.carry(Before::Connection).await
+    }
+
+    /// The connection has no handshake: what belongs into one has none to act in.
+    pub(super) fn no_handshake(&mut self) {
+        let view = Arc::clone(&self.gate.view);
+        self.decide(&view.handshake);
+        for execution in &self.executions {
+            let record = execution.record();
+            for (at, _) in record
+                .in_force()
+                .filter(|(_, action)| action.effect.before() == Before::Handshake)
+            {
+                record.skip(at, "no TLS");
+            }
+        }
+    }
+
+    /// Whether the handshake is to begin with [`Passage::greeted`].
+    pub(super) fn minds_handshake(&self) -> bool {
+        let planned = |execution: &Execution| has_handshake(execution.record().plan());
+        !self.gate.view.handshake.rules().is_empty() || self.executions.iter().any(planned)
+    }
+
+    /// Decides and carries out what comes before a ClientHello that asks for `name` is answered. Whether the connection
+    /// goes on.
+    pub(super) async fn greeted(&mut self, name: Option<String>) -> bool {
+        self.asked = name;
+        let view = Arc::clone(&self.gate.view);
+        self.decide(&view.handshake);
+        self.carry(Before::Handshake).await
+    }
+
+    /// The listener's TLS, as the rules want it for this handshake.
+    pub(super) fn tls(&self, tls: Arc<ServerTls>) -> Arc<ServerTls> {
+        let Some(what) = self.arrival.certificate else {
+            return tls;
+        };
+        match tls.faulty(what, self.asked.as_deref(), &self.gate.view.authority) {
+            Ok(faulty) => Arc::new(faulty),
+            Err(error) => {
+                tracing::error!(listener = &*self.gate.view.listener, "{error}");
+                tls
+            }
+        }
+    }
+
+    fn decide(&mut self, rules: &RuleSet) {
+        if rules.rules().is_empty() {
+            return;
+        }
+        let fields = HeaderMap::new();
+        let client = self.arrival.connection.client();
+        let head = Head::new(
+            &Method::GET,
+            "",
+            Some(self.asked.as_deref().unwrap_or("")),
+            &fields,
+            client,
+        );
+        let now = Instant::now();
+        if let Some(plan) = rules.decide(&head, &Live { now }) {
+            self.executions.push(Execution::new(plan, now));
+        }
+    }
+
+    /// Carries out what is due, in order. Whether the connection goes on.
+    async fn carry(&mut self, due: Before) -> bool {
+        let Gate { view, holder } = &self.gate;
+        let bounds = Bounds {
+            holder,
+            held: view.held,
+            longest: view.longest_wait,
+        };
+        for execution in &mut self.executions {
+            match execution.run(due, None, &mut self.arrival, bounds).await {
+                None => continue,
+                Some(Ending::Gone) => self.gone = true,
+                Some(Ending::Reset(_)) => self.arrival.connection.reset(),
+                // There is no request to answer.
+                Some(Ending::Close | Ending::Answer(..) | Ending::Grpc(_)) => self.arrival.connection.close(),
+            }
+            return false;
+        }
+        true
+    }
+
+    /// Writes a line, once, if anything was injected: when the connection gets to its requests, or ends before.
+    pub(super) fn log(&mut self) {
+        let records = || self.executions.iter().map(Execution::record);
+        let injected: Vec<(&str, &str)> = records().flat_map(|record| record.faults()).collect();
+        if std::mem::replace(&mut self.logged, true) || injected.is_empty() || !self.gate.view.access {
+            return;
+        }
+        let (rules, faults): (Vec<&str>, Vec<&str>) = injected.into_iter().unzip();
+        let waited: Duration = records().map(|record| record.time()).sum();
+        tracing::info!(
+            target: log::TARGET,
+            listener = &*self.gate.view.listener,
+            client = self.arrival.connection.client().map(tracing::field::display),
+            host = self.asked.as_deref(),
+            rules = rules.join(", "),
+            faults = faults.join(", "),
+            injected_ms = log::millis(waited),
+            total_ms = log::millis(self.began.elapsed()),
+            client_gone = self.gone.then_some(true),
+            "connection"
+        );
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        self.log();
+    }
+}
+
+fn has_handshake(plan: &Plan) -> bool {
+    plan.actions
+        .iter()
+        .any(|action| action.effect.before() == Before::Handshake)
+}

@@ -1,0 +1,157 @@
+//! Connections that were redirected to squall on their way elsewhere: what is not HTTP goes on, unread.
+//!
+//! ```text
+//! first byte ─ a letter: HTTP, whose requests go on to the original destination like to any upstream
+//!            ├ 22: TLS ─ ClientHello read for its name ─ handshake rules ─ passed on
+//!            └ else: passed on
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{ReadBuf, copy_bidirectional};
+use tokio::net::TcpStream;
+
+use crate::config::snapshot::View;
+use crate::proxy::client::Connection;
+use crate::proxy::exchange::log;
+use crate::proxy::net::socket::{Raw, Socket};
+
+/// The first byte of a TLS connection: a record of the type `handshake` (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// What a listener does with connections that were headed elsewhere.
+#[derive(Clone, Debug)]
+pub struct Intercepting {
+    view: Arc<View>,
+    connect: Duration,
+}
+
+/// What a client speaks, as far as it can be told from its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// HTTP/1 or HTTP/2.
+    Http,
+    /// TLS, with anything in it.
+    Tls,
+    /// Neither.
+    Other,
+}
+
+/// Waits for the first byte, and leaves it to whoever reads next. Without a time limit.
+///
+/// # Errors
+/// The socket's, and an unexpected end if the client leaves without a word.
+pub(super) async fn protocol(socket: &Socket) -> io::Result<Protocol> {
+    let mut first = [0];
+    let mut buf = ReadBuf::new(&mut first);
+    std::future::poll_fn(|cx| socket.poll_read(cx, &mut buf)).await?;
+    socket.unread(buf.filled());
+    match buf.filled().first() {
+        Some(byte) => Ok(Protocol::of(*byte)),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+impl Protocol {
+    /// A method begins with a letter, in practice; before it, servers put up with empty lines (RFC 9112, sections 2.2
+    /// and 3.1).
+    fn of(first: u8) -> Self {
+        match first {
+            TLS_HANDSHAKE => Self::Tls,
+            b'A'..=b'Z' | b'a'..=b'z' | b'\r' | b'\n' => Self::Http,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Intercepting {
+    /// `None` if the listener's upstream is a place of its own.
+    pub fn new(view: &Arc<View>) -> Option<Self> {
+        let connect = view.target.original_destination()?;
+        let view = Arc::clone(view);
+        Some(Self { view, connect })
+    }
+
+    /// Connects to where the client wanted to go, and carries bytes both ways until both sides have ended. `name` is what
+    /// its TLS asks for, if anything.
+    pub(super) async fn pass_on(&self, mut client: Raw, connection: &Connection, name: Option<String>) {
+        let began = Instant::now();
+        let view = &self.view;
+        view.metrics.passed_on.inc();
+        let (destination, passed) = match connection.original_destination() {
+            Ok(destination) => (Some(destination), self.carry(&mut client, destination).await),
+            Err(error) => (None, Err(error)),
+        };
+        if passed.is_err() {
+            // Of two connections that are to look like one, neither outlives the other.
+            connection.reset();
+        }
+        if view.access {
+            let bytes = passed.as_ref().ok();
+            tracing::info!(
+                target: log::TARGET,
+                listener = &*view.name,
+                upstream = &*view.upstream,
+                client = connection.client().map(tracing::field::display),
+                host = name,
+                destination = destination.map(tracing::field::display),
+                total_ms = log::millis(began.elapsed()),
+                bytes_in = bytes.map(|(from_client, _)| from_client),
+                bytes_out = bytes.map(|(_, to_client)| to_client),
+                error = passed.as_ref().err().map(tracing::field::display),
+                "passed on"
+            );
+        }
+    }
+
+    async fn carry(&self, client: &mut Raw, destination: SocketAddr) -> io::Result<(u64, u64)> {
+        let connected = tokio::time::timeout(self.connect, TcpStream::connect(destination)).await;
+        let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "connecting timed out");
+        let opened = connected.map_err(|_| timed_out()).and_then(|opened| opened);
+        let mut server = opened.inspect_err(|_| self.view.metrics.upstream_errors.inc())?;
+        server.set_nodelay(true)?;
+        let carried = copy_bidirectional(client, &mut server).await;
+        if carried.is_err() {
+            Socket::from(server).reset();
+        }
+        carried
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_tells() {
+        for first in [b'G', b'P', b'D', b'm', b'\r'] {
+            assert_eq!(Protocol::of(first), Protocol::Http);
+        }
+        assert_eq!(Protocol::of(0x16), Protocol::Tls);
+        // Redis, PostgreSQL, MQTT, AMQP of old, and nonsense.
+        for first in [b'*', 0, 0x10, b'$', 0xff] {
+            assert_eq!(Protocol::of(first), Protocol::Other);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_looked_at_is_read_again() {
+        use std::io::Write;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = Socket::from(listener.accept().await.unwrap().0);
+        client.write_all(b"GET").unwrap();
+        assert_eq!(protocol(&socket).await.unwrap(), Protocol::Http);
+        let mut all = [0; 3];
+        let mut buf = ReadBuf::new(&mut all);
+        while buf.remaining() > 0 {
+            std::future::poll_fn(|cx| socket.poll_read(cx, &mut buf)).await.unwrap();
+        }
+        assert_eq!(buf.filled(), b"GET");
+        drop(client);
+        assert!(protocol(&socket).await.is_err());
+    }
+}

@@ -1,0 +1,188 @@
+//! One connection from its accept to its end, in a task of its own.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use pingora::protocols::{ALPN, Ssl};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::gate::Passage;
+use super::intercept::{self, Intercepting, Protocol};
+use super::live::{Entrance, Place, Shared};
+use super::{http1, http2};
+use crate::proxy::client::stream::Stream;
+use crate::proxy::client::{Connection, Http1};
+use crate::proxy::exchange::Squall;
+use crate::proxy::net::socket::{Raw, Socket};
+use crate::proxy::tls::{self, ServerTls};
+
+/// Serves a connection in a task of its own, so that a panic ends this connection alone.
+pub(super) fn spawn(
+    shared: &Arc<Shared>,
+    squall: &Arc<Squall>,
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    permit: OwnedSemaphorePermit,
+) {
+    let entrance = shared.entrance.load_full();
+    let socket = Arc::new(socket);
+    let connection = Connection::new(
+        Arc::clone(&shared.info),
+        peer,
+        &socket,
+        entrance.tls.is_some(),
+        entrance.delays(),
+    );
+    let place = shared.enlist(&connection, permit);
+    let (for_task, squall) = (Arc::clone(shared), Arc::clone(squall));
+    let task = tokio::spawn(run(place, for_task, squall, socket, Arc::clone(&connection), entrance));
+    connection.set_task(task.abort_handle());
+    // Whoever stopped or aborted meanwhile may have looked before this connection was there.
+    if shared.aborted() {
+        connection.abort();
+    } else if shared.info.stopping() {
+        connection.leave_if_idle();
+    }
+}
+
+/// Parameters are dropped from the last to the first: the connection leaves the list when its socket is closed.
+async fn run(
+    _place: Place,
+    shared: Arc<Shared>,
+    squall: Arc<Squall>,
+    socket: Arc<Socket>,
+    connection: Arc<Connection>,
+    entrance: Arc<Entrance>,
+) {
+    let raw = Raw::new(Arc::clone(&socket));
+    let mut passage = entrance
+        .gate
+        .as_ref()
+        .map(|gate| Passage::new(gate, &connection, shared.stop.subscribe()));
+    match enter(&shared, &socket, &connection, &entrance, passage.as_mut()).await {
+        Some(Way::Tls(tls)) => serve_tls(&shared, &squall, raw, &connection, &tls).await,
+        Some(Way::Plain) => serve_plain(&shared, &squall, raw, &connection).await,
+        Some(Way::On(intercepting, name)) => intercepting.pass_on(raw, &connection, name).await,
+        None => {}
+    }
+    drop(passage);
+    connection.set_over();
+    // A client that is gone, or that waits for nothing, needs no goodbye.
+    if connection.was_busy() && !connection.was_reset() && !socket.has_ended() {
+        socket.finish().await;
+    }
+}
+
+/// How a connection goes on behind its entrance.
+enum Way {
+    /// HTTP, or whatever else the client takes for it.
+    Plain,
+    /// HTTP in a TLS that squall ends.
+    Tls(Arc<ServerTls>),
+    /// Unread, to where it was headed before it was redirected, in a TLS that asks for this name.
+    On(Arc<Intercepting>, Option<String>),
+}
+
+/// Lets a connection in. `None` if it is over.
+async fn enter(
+    shared: &Shared,
+    socket: &Socket,
+    connection: &Connection,
+    entrance: &Entrance,
+    mut passage: Option<&mut Passage>,
+) -> Option<Way> {
+    if let Some(passage) = &mut passage
+        && !passage.accepted().await
+    {
+        return None;
+    }
+    let protocol = match (&entrance.tls, &entrance.intercepting) {
+        (Some(_), _) => Protocol::Tls,
+        (None, None) => Protocol::Http,
+        (None, Some(_)) => before(shared, shared.options.header_timeout, intercept::protocol(socket)).await?,
+    };
+    let mut name = None;
+    if protocol == Protocol::Tls {
+        if entrance.tls.is_none() || passage.as_ref().is_some_and(|passage| passage.minds_handshake()) {
+            // A client that leaves, or never begins, is not one to decide about.
+            name = before(shared, shared.options.handshake_timeout, tls::server_name(socket)).await?;
+            if let Some(passage) = &mut passage
+                && !passage.greeted(name.clone()).await
+            {
+                return None;
+            }
+        }
+    } else if let Some(passage) = &mut passage {
+        passage.no_handshake();
+    }
+    if let Some(passage) = &mut passage {
+        passage.log();
+    }
+    match (&entrance.tls, &entrance.intercepting) {
+        (Some(tls), _) => Some(Way::Tls(match passage {
+            Some(passage) => passage.tls(Arc::clone(tls)),
+            None => Arc::clone(tls),
+        })),
+        (None, Some(intercepting)) if protocol != Protocol::Http => Some(Way::On(Arc::clone(intercepting), name)),
+        (None, _) => connection.await_request().then_some(Way::Plain),
+    }
+}
+
+/// What a client says, within a limit and unless the listener stops.
+async fn before<T, E>(shared: &Shared, limit: Duration, said: impl Future<Output = Result<T, E>>) -> Option<T> {
+    let mut stop = shared.stop.subscribe();
+    tokio::select! {
+        said = tokio::time::timeout(limit, said) => said.ok()?.ok(),
+        _ = stop.wait_for(|stop| *stop) => None,
+    }
+}
+
+async fn serve_tls(shared: &Shared, squall: &Arc<Squall>, raw: Raw, connection: &Arc<Connection>, tls: &ServerTls) {
+    let handshake = async {
+        let stream = tls.accept(raw).await;
+        stream.inspect_err(|error| {
+            tracing::debug!(listener = %shared.info.name(), peer = ?connection.peer(), "no TLS handshake: {error}");
+        })
+    };
+    let Some(stream) = before(shared, shared.options.handshake_timeout, handshake).await else {
+        return;
+    };
+    let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
+    let stream = Stream::tls(stream, Arc::clone(connection));
+    if http2 {
+        serve_http2(shared, squall, stream).await;
+    } else if connection.await_request() {
+        let http1 = Http1::new(stream, BytesMut::new());
+        serve_http1(shared, squall, http1, connection).await;
+    }
+}
+
+async fn serve_plain(shared: &Shared, squall: &Arc<Squall>, raw: Raw, connection: &Arc<Connection>) {
+    let mut http1 = Http1::new(Stream::plain(raw, Arc::clone(connection)), BytesMut::new());
+    if !shared.options.h2c {
+        return serve_http1(shared, squall, http1, connection).await;
+    }
+    let limit = shared.options.header_timeout;
+    if !tokio::time::timeout(limit, http1.first_byte()).await.unwrap_or(false) {
+        return;
+    }
+    match tokio::time::timeout(limit, http1.begins_with_http2()).await {
+        Ok(Ok(true)) => serve_http2(shared, squall, http1.into_stream()).await,
+        Ok(Ok(false)) => serve_http1(shared, squall, http1, connection).await,
+        // Too late, or gone without a word.
+        Ok(Err(_)) | Err(_) => {}
+    }
+}
+
+async fn serve_http1(shared: &Shared, squall: &Squall, http1: Http1, connection: &Arc<Connection>) {
+    http1::serve(squall, Box::new(http1), connection, shared.options.header_timeout).await;
+}
+
+async fn serve_http2(shared: &Shared, squall: &Arc<Squall>, stream: Stream) {
+    let options = &shared.options;
+    let stop = shared.stop.subscribe();
+    http2::serve(squall, stream, options.header_timeout, options.max_streams, stop).await;
+}

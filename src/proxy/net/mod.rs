@@ -1,0 +1,5 @@
+//! The ground: sockets, addresses, and waiting until an instant.
+
+pub(crate) mod bind;
+pub(crate) mod socket;
+pub(crate) mod timer;

@@ -1,0 +1,68 @@
+//! Waiting until an instant: never less, and little more.
+//!
+//! tokio's timers and its poll both round up to whole milliseconds, together about two too many. So the last stretch of a
+//! wait is left to a timer of the kernel (timerfd_create(2)), which is exact to some microseconds.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// More than tokio is late by.
+const STRETCH: Duration = Duration::from_millis(3);
+
+/// Waits until `deadline`.
+pub(crate) async fn sleep_until(deadline: Instant) {
+    if let Some(early) = deadline.checked_sub(STRETCH) {
+        tokio::time::sleep_until(early.into()).await;
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return;
+    }
+    // Readable means that the time has come. Without a file descriptor left, tokio's timer has to do.
+    if let Ok(timer) = kernel_timer(left) {
+        drop(timer.readable().await);
+    }
+    if Instant::now() < deadline {
+        tokio::time::sleep_until(deadline.into()).await;
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "sound for an OwnedFd, which keeps open what it names; the replacement is an unsafe function for all other types"
+)]
+fn kernel_timer(left: Duration) -> std::io::Result<AsyncFd<OwnedFd>> {
+    let timer = timerfd_create(
+        TimerfdClockId::Monotonic,
+        TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+    )?;
+    let once = Itimerspec {
+        it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+        it_value: Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        },
+    };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &once)?;
+    AsyncFd::with_interest(timer, Interest::READABLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waits_are_never_short() {
+        for micros in [0, 1, 500, 2_999, 3_001, 7_500, 20_000] {
+            let deadline = Instant::now() + Duration::from_micros(micros);
+            sleep_until(deadline).await;
+            assert!(Instant::now() >= deadline, "{micros} µs");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What was injected into one request: counted, each fault once, when it happens, wherever it happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use parking_lot::Mutex;
+use pingora::Result;
+use pingora::http::ResponseHeader;
+
+use crate::config::root::RevealSpec;
+use crate::fault::quota::quoted;
+use crate::rule::plan::{Action, Effect, Hit, Plan};
+use crate::rule::when::percent_fraction;
+
+/// A plan, and what has become of it. Shared by whatever carries its parts out.
+#[derive(Debug)]
+pub(crate) struct Record {
+    plan: Arc<Plan>,
+    happened: Mutex<Happened>,
+}
+
+#[derive(Debug, Default)]
+struct Happened {
+    /// Actions whose faults were injected, in order; the first of each fault.
+    done: Vec<usize>,
+    /// Actions whose faults a shadow rule has decided.
+    shadowed: Vec<usize>,
+    /// Actions that shape bytes, as far as they were looked at.
+    shaping: Vec<Shaped>,
+    injected: Duration,
+}
+
+/// An action that shapes bytes, in one direction or in both.
+#[derive(Debug)]
+struct Shaped {
+    action: usize,
+    /// Directions in which it may still take effect.
+    open: u32,
+    /// Why it did not, where it last did not.
+    missed: Option<&'static str>,
+}
+
+impl Record {
+    /// The record of a plan of which nothing has happened yet.
+    pub(crate) fn new(plan: Arc<Plan>) -> Arc<Record> {
+        Arc::new(Record {
+            plan,
+            happened: Mutex::default(),
+        })
+    }
+
+    /// The plan.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// An action has taken effect. The fault is counted unless another action of it was.
+    pub(crate) fn done(&self, action: usize) {
+        let Some((hit, fault)) = self.fault(action) else {
+            return;
+        };
+        let mut happened = self.happened.lock();
+        if !self.has_fault_of(&happened.done, action) {
+            happened.done.push(action);
+            hit.rule.metrics.injected(fault);
+        }
+    }
+
+    /// An action has made the request wait.
+    pub(crate) fn waited(&self, action: usize, time: Duration) {
+        if let Some((hit, _)) = self.fault(action) {
+            hit.rule.metrics.delayed(time);
+            self.happened.lock().injected += time;
+        }
+    }
+
+    /// An action can't be applied.
+    pub(crate) fn skip(&self, action: usize, reason: &'static str) {
+        if let Some((hit, fault)) = self.fault(action) {
+            hit.rule.metrics.skipped(fault, reason);
+        }
+    }
+
+    /// An action would have taken effect if its rule were no shadow rule.
+    pub(crate) fn shadow(&self, action: usize) {
+        let Some((hit, fault)) = self.fault(action) else {
+            return;
+        };
+        let mut happened = self.happened.lock();
+        if !self.has_fault_of(&happened.shadowed, action) {
+            happened.shadowed.push(action);
+            hit.rule.metrics.shadowed(fault);
+        }
+    }
+
+    /// A part of an action is going to shape one direction.
+    pub(crate) fn accept(&self, action: usize) {
+        self.happened.lock().shaping(action).open += 1;
+    }
+
+    /// A part of an action can't shape its direction; the action itself is [skipped](Record::settle) if no other can.
+    pub(crate) fn refuse(&self, action: usize, reason: &'static str) {
+        self.happened.lock().shaping(action).missed = Some(reason);
+    }
+
+    /// A part of an action that was [accepted](Record::accept) has found nothing to act on.
+    pub(crate) fn miss(&self, action: usize, reason: &'static str) {
+        let mut happened = self.happened.lock();
+        let shaped = happened.shaping(action);
+        shaped.open = shaped.open.saturating_sub(1);
+        shaped.missed = Some(reason);
+        drop(happened);
+        self.settle();
+    }
+
+    /// Counts as skipped what can't take effect any more, and did not. To be called when all parts have been looked at.
+    pub(crate) fn settle(&self) {
+        let mut happened = self.happened.lock();
+        let settled: Vec<(usize, &'static str)> = happened
+            .shaping
+            .iter_mut()
+            .filter(|shaped| shaped.open == 0)
+            .filter_map(|shaped| Some((shaped.action, shaped.missed.take()?)))
+            .collect();
+        for (action, reason) in settled {
+            if !self.has_fault_of(&happened.done, action) {
+                self.skip(action, reason);
+            }
+        }
+    }
+
+    /// The actions whose faults were injected, the first of each fault, in order.
+    pub(crate) fn injected(&self) -> Vec<usize> {
+        self.happened.lock().done.clone()
+    }
+
+    /// The same, and those that are going to be.
+    pub(crate) fn announced(&self) -> Vec<usize> {
+        let happened = self.happened.lock();
+        let mut announced = happened.done.clone();
+        for shaped in happened.shaping.iter().filter(|shaped| shaped.open > 0) {
+            if !self.has_fault_of(&announced, shaped.action) {
+                announced.push(shaped.action);
+            }
+        }
+        announced
+    }
+
+    /// All waits so far together.
+    pub(crate) fn time(&self) -> Duration {
+        self.happened.lock().injected
+    }
+
+    /// Whether an action's rule only says what it would do.
+    pub(crate) fn is_shadow(&self, action: usize) -> bool {
+        self.fault(action).is_some_and(|(hit, _)| hit.rule.shadow)
+    }
+
+    /// The actions of rules in force.
+    pub(crate) fn in_force(&self) -> impl Iterator<Item = (usize, &Action)> {
+        let actions = self.plan.actions.iter().enumerate();
+        actions.filter(|(at, _)| !self.is_shadow(*at))
+    }
+
+    /// Rule and fault of each injected fault, in order.
+    pub(crate) fn faults(&self) -> Vec<(&str, &'static str)> {
+        let name = |at: usize| {
+            let (hit, fault) = self.fault(at)?;
+            Some((&*hit.rule.name, hit.rule.metrics.fault_name(fault)))
+        };
+        self.injected().into_iter().filter_map(name).collect()
+    }
+
+    /// What a fault is called in `Squall-Fault`: rule, fault, draw, and the delay that was drawn.
+    fn announcement(&self, at: usize) -> Option<String> {
+        let (hit, fault) = self.fault(at)?;
+        let (rule, fault) = (quoted(&hit.rule.name), hit.rule.metrics.fault_name(fault));
+        let mut field = format!("rule={rule}, fault={fault}, draw={}", percent_fraction(hit.drawn));
+        if let Some(Effect::Wait { time, .. }) = self.plan.actions.get(at).map(|action| &action.effect) {
+            // What was drawn, not what the clock made of it: the same seed shows the same text.
+            field.push_str(&format!(", delay={:.3}ms", millis(*time)));
+        }
+        Some(field)
+    }
+
+    /// Shows on a response what was injected: a `Squall-Fault` field for each fault, and the waits as `Server-Timing`.
+    ///
+    /// # Errors
+    /// Pingora's, for header fields.
+    pub(crate) fn reveal(&self, reveal: RevealSpec, head: &mut ResponseHeader) -> Result<()> {
+        if reveal.header {
+            for at in self.announced() {
+                if let Some(field) = self
+                    .announcement(at)
+                    .and_then(|field| HeaderValue::try_from(field).ok())
+                {
+                    head.append_header("Squall-Fault", field)?;
+                }
+            }
+        }
+        let waited = self.time();
+        if reveal.server_timing && waited > Duration::ZERO {
+            head.append_header("Server-Timing", format!("squall;dur={:.1}", millis(waited)))?;
+        }
+        Ok(())
+    }
+
+    /// The hit that an action belongs to, and the fault within its rule.
+    fn fault(&self, action: usize) -> Option<(&Hit, usize)> {
+        let action = self.plan.actions.get(action)?;
+        Some((self.plan.hits.get(action.hit)?, action.fault))
+    }
+
+    fn has_fault_of(&self, actions: &[usize], action: usize) -> bool {
+        let fault = |at: usize| self.plan.actions.get(at).map(|action| (action.hit, action.fault));
+        actions.iter().any(|&other| fault(other) == fault(action))
+    }
+}
+
+impl Happened {
+    fn shaping(&mut self, action: usize) -> &mut Shaped {
+        let at = match self.shaping.iter().position(|shaped| shaped.action == action) {
+            Some(at) => at,
+            None => {
+                self.shaping.push(Shaped {
+                    action,
+                    open: 0,
+                    missed: None,
+                });
+                self.shaping.len() - 1
+            }
+        };
+        #[expect(clippy::indexing_slicing, reason = "found or pushed just above")]
+        &mut self.shaping[at]
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,82 @@
+//! Connections to upstreams: kept-alive ones first, then new ones.
+
+use std::fmt;
+use std::time::Duration;
+
+use pingora::Result;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::Stream;
+use pingora::upstreams::peer::{ALPN, HttpPeer, Peer};
+
+use super::pool::Pool;
+use super::session::{Http1, Http2, Limits, Session};
+
+/// Idle HTTP/1 connections that are kept, to all upstreams together.
+const KEPT: usize = 1024;
+
+/// Opens sessions, and keeps what they leave.
+pub struct Connector {
+    transport: TransportConnector,
+    http2: Pool,
+}
+
+impl Default for Connector {
+    fn default() -> Self {
+        Self {
+            transport: TransportConnector::new(Some(ConnectorOptions::new(KEPT))),
+            http2: Pool::default(),
+        }
+    }
+}
+
+impl Connector {
+    /// A session with `peer`. `fresh`: over a connection that has served nobody.
+    pub(in crate::proxy) async fn session(&self, peer: &HttpPeer, fresh: bool) -> Result<Session> {
+        let key = peer.reuse_hash();
+        let alpn = &peer.options.alpn;
+        let limits = Limits {
+            read: peer.options.read_timeout,
+            write: peer.options.write_timeout,
+        };
+        let idle = peer.options.idle_timeout;
+        let http1 = |stream, reused| Session::http1(Http1::new(stream, reused, key, idle), limits);
+        let http2 = |slot| Session::http2(Http2::new(slot, peer.is_tls()), limits);
+        if alpn.get_max_http_version() == 2
+            && !fresh
+            && let Some(slot) = self.http2.reuse(key).await
+        {
+            return Ok(http2(slot));
+        }
+        if alpn.get_min_http_version() == 1
+            && !fresh
+            && let Some(stream) = self.transport.reused_stream(peer).await
+        {
+            return Ok(http1(stream, true));
+        }
+        let stream = self.transport.new_stream(peer).await.map_err(|error| error.into_up())?;
+        match speaks_http2(&stream, peer) {
+            true => self.http2.open(stream, peer, key).await.map(http2),
+            false => Ok(http1(stream, false)),
+        }
+    }
+
+    /// Keeps a connection for the next request with the same key.
+    pub(super) fn release(&self, stream: Stream, key: u64, idle: Option<Duration>) {
+        self.transport.release_stream(stream, key, idle);
+    }
+}
+
+/// What was agreed on by ALPN; in the clear what the configuration says (RFC 9113, section 3.3).
+fn speaks_http2(stream: &Stream, peer: &HttpPeer) -> bool {
+    match stream.selected_alpn_proto() {
+        Some(ALPN::H2) => true,
+        Some(_) => false,
+        None => !peer.is_tls() && peer.options.alpn.get_min_http_version() == 2,
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}

@@ -1,0 +1,214 @@
+//! HTTP/2 connections to upstreams, each shared by many requests.
+//!
+//! Pingora's own pool hides the stream's response behind a session that reads no interim responses; the connections
+//! themselves, with their TLS and ALPN, are Pingora's.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::Request;
+use parking_lot::Mutex;
+use pingora::protocols::Stream;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, OrErr, Result};
+
+/// Frames that the server may send at once, in bytes.
+const FRAME: u32 = 64 << 10;
+
+/// Bytes of one request's body that wait for the connection to send them.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// The connections, by what makes them interchangeable.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    connections: Arc<Mutex<HashMap<u64, Vec<Arc<Shared>>>>>,
+}
+
+/// One connection.
+struct Shared {
+    send: SendRequest<Bytes>,
+    /// Streams that are open now, and how many may be.
+    streams: AtomicUsize,
+    most: usize,
+    /// It takes no further requests.
+    retired: AtomicBool,
+    /// Something was asked since the last look.
+    used: AtomicBool,
+}
+
+/// A place on a connection, for one request.
+#[derive(Debug)]
+pub(super) struct Slot {
+    connection: Arc<Shared>,
+    send: SendRequest<Bytes>,
+    reused: bool,
+}
+
+impl Pool {
+    /// A place on a connection that is open already.
+    pub(super) async fn reuse(&self, key: u64) -> Option<Slot> {
+        loop {
+            let connection = self.free(key)?;
+            match Slot::open(connection, true).await {
+                Ok(slot) => return Some(slot),
+                // It is over, or about to be; perhaps another is not.
+                Err(_) => continue,
+            }
+        }
+    }
+
+    fn free(&self, key: u64) -> Option<Arc<Shared>> {
+        let mut connections = self.connections.lock();
+        let known = connections.get_mut(&key)?;
+        known.retain(|connection| !connection.retired.load(Ordering::Relaxed));
+        let free = known.iter().find(|connection| connection.has_room()).cloned();
+        if known.is_empty() {
+            connections.remove(&key);
+        }
+        free
+    }
+
+    /// Opens a connection over `stream`, and takes a place on it.
+    pub(super) async fn open(&self, stream: Stream, peer: &HttpPeer, key: u64) -> Result<Slot> {
+        let options = &peer.options;
+        let (send, connection) = h2::client::Builder::new()
+            .enable_push(false)
+            .initial_max_send_streams(options.max_h2_streams)
+            .max_frame_size(FRAME)
+            .max_send_buffer_size(SEND_BUFFER)
+            .initial_window_size(options.h2_stream_window_size.unwrap_or(FRAME))
+            .initial_connection_window_size(options.h2_connection_window_size.unwrap_or(FRAME))
+            .handshake(stream)
+            .await
+            .or_err(ErrorType::HandshakeError, "HTTP/2 with the upstream")
+            .map_err(|error| error.into_up())?;
+        let shared = Arc::new(Shared {
+            send,
+            streams: AtomicUsize::new(0),
+            most: options.max_h2_streams,
+            retired: AtomicBool::new(false),
+            used: AtomicBool::new(true),
+        });
+        self.connections
+            .lock()
+            .entry(key)
+            .or_default()
+            .push(Arc::clone(&shared));
+        tokio::spawn(self.drive(connection, Arc::clone(&shared), key, options.idle_timeout));
+        Slot::open(shared, false).await
+    }
+
+    /// Moves a connection's frames until it is over, or idle for too long.
+    fn drive(
+        &self,
+        connection: h2::client::Connection<Stream, Bytes>,
+        shared: Arc<Shared>,
+        key: u64,
+        idle: Option<Duration>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let pool = Arc::clone(&self.connections);
+        async move {
+            let mut connection = std::pin::pin!(connection);
+            let over = tokio::select! {
+                ended = &mut connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!("an HTTP/2 connection to an upstream ended: {error}");
+                    }
+                    true
+                }
+                () = shared.idle_for(idle) => false,
+            };
+            shared.retired.store(true, Ordering::Relaxed);
+            if let Some(known) = pool.lock().get_mut(&key) {
+                known.retain(|other| !Arc::ptr_eq(other, &shared));
+            }
+            drop(shared);
+            if !over {
+                // Without anybody who could ask, it says goodbye by itself; whoever took a place just now is served first.
+                let _ended = connection.await;
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn has_room(&self) -> bool {
+        let open = self.streams.load(Ordering::Relaxed);
+        open < self.most && open < self.send.current_max_send_streams()
+    }
+
+    /// Resolves when nothing has been asked for so long; never without a limit.
+    async fn idle_for(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else {
+            return std::future::pending().await;
+        };
+        loop {
+            // A limit of zero means that no connection is used twice, which its key sees to.
+            tokio::time::sleep(limit.max(Duration::from_millis(100))).await;
+            let used = self.used.swap(false, Ordering::Relaxed);
+            if !used && self.streams.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
+    }
+}
+
+impl Slot {
+    async fn open(connection: Arc<Shared>, reused: bool) -> Result<Slot> {
+        connection.streams.fetch_add(1, Ordering::Relaxed);
+        connection.used.store(true, Ordering::Relaxed);
+        let slot = Slot {
+            send: connection.send.clone(),
+            connection,
+            reused,
+        };
+        slot.ready().await
+    }
+
+    async fn ready(mut self) -> Result<Slot> {
+        match self.send.clone().ready().await {
+            Ok(send) => {
+                self.send = send;
+                Ok(self)
+            }
+            Err(error) => {
+                self.connection.retired.store(true, Ordering::Relaxed);
+                Err(Error::because(ErrorType::H2Error, "opening a stream", error).into_up())
+            }
+        }
+    }
+
+    /// Opens the stream.
+    pub(super) fn send_request(
+        &mut self,
+        request: Request<()>,
+        whole: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        self.send.send_request(request, whole)
+    }
+
+    /// Whether the connection was open before.
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.connection.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
+    }
+}

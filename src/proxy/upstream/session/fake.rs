@@ -1,0 +1,187 @@
+//! A fake upstream: the request goes to an axum router in process, and its response comes back as a server's would.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::HeaderMap;
+use http::header::DATE;
+use http_body::{Body as _, Frame};
+use http_body_util::StreamBody;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::date::get_cached_date;
+use pingora::{Error, ErrorType, Result};
+use tokio::sync::mpsc;
+use tokio_util::sync::PollSender;
+use tower::ServiceExt;
+
+use crate::fake::Client;
+use crate::proxy::http1::Part;
+
+/// Parts of a request's body that may wait for the fake to read them.
+const PARTS: usize = 4;
+
+type Asking = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+type Upload = Result<Frame<Bytes>, std::io::Error>;
+
+/// One request to a fake.
+pub(in crate::proxy) struct Fake {
+    router: Router,
+    client: Option<IpAddr>,
+    asking: Option<Asking>,
+    upload: Option<PollSender<Upload>>,
+    body: Option<Body>,
+}
+
+impl Fake {
+    /// A fake that knows the client by this address.
+    pub(in crate::proxy) fn new(router: &Router, client: Option<IpAddr>) -> Fake {
+        Fake {
+            router: router.clone(),
+            client,
+            asking: None,
+            upload: None,
+            body: None,
+        }
+    }
+
+    pub(super) fn ask(&mut self, head: &RequestHeader, body: bool) {
+        let body = match body {
+            true => self.upload(),
+            false => Body::empty(),
+        };
+        let mut request = http::Request::new(body);
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = head.uri.clone();
+        *request.version_mut() = head.version;
+        *request.headers_mut() = head.headers.clone();
+        if let Some(client) = self.client {
+            request.extensions_mut().insert(Client(client));
+        }
+        self.asking = Some(Box::pin(self.router.clone().oneshot(request)));
+    }
+
+    fn upload(&mut self) -> Body {
+        let (sender, receiver) = mpsc::channel(PARTS);
+        self.upload = Some(PollSender::new(sender));
+        let parts = futures_util::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|part| (part, receiver))
+        });
+        Body::new(StreamBody::new(parts.fuse()))
+    }
+
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<()>> {
+        let data = std::mem::take(bytes);
+        match self.poll_give(cx) {
+            Poll::Pending => {
+                *bytes = data;
+                Poll::Pending
+            }
+            Poll::Ready(upload) => {
+                if let Some(upload) = upload {
+                    // A fake that reads no further needs no more.
+                    let _unread = upload.send_item(Ok(Frame::data(data)));
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Where the next part goes; `None` if nobody wants it.
+    fn poll_give(&mut self, cx: &mut Context<'_>) -> Poll<Option<&mut PollSender<Upload>>> {
+        let Some(upload) = &mut self.upload else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(ready!(upload.poll_reserve(cx)).is_ok().then_some(upload))
+    }
+
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
+        if let Some(trailers) = trailers
+            && let Some(upload) = ready!(self.poll_give(cx))
+        {
+            let _unread = upload.send_item(Ok(Frame::trailers(trailers.clone())));
+        }
+        // Dropping it is the end.
+        self.upload = None;
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHeader>> {
+        let Some(asking) = &mut self.asking else {
+            return Poll::Ready(Err(Error::explain(ErrorType::InternalError, "nothing was asked")));
+        };
+        let Ok(response) = ready!(asking.as_mut().poll(cx));
+        self.asking = None;
+        let (parts, body) = response.into_parts();
+        self.body = Some(body);
+        Poll::Ready(head(&parts))
+    }
+
+    pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        loop {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(Ok(None));
+            };
+            let frame = match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(frame) => frame.map_err(broke_off)?,
+                None => {
+                    self.body = None;
+                    return Poll::Ready(Ok(None));
+                }
+            };
+            let frame = match frame.into_data() {
+                Ok(data) if data.is_empty() => continue,
+                Ok(data) => return Poll::Ready(Ok(Some(Part::Data(data)))),
+                Err(frame) => frame,
+            };
+            if let Ok(trailers) = frame.into_trailers() {
+                self.body = None;
+                return Poll::Ready(Ok(Some(Part::Trailers(trailers))));
+            }
+        }
+    }
+
+    pub(super) fn is_body_done(&self) -> bool {
+        self.asking.is_none() && self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+}
+
+impl Drop for Fake {
+    /// A body that was not sent to its end must not be taken for a whole one.
+    fn drop(&mut self) {
+        if let Some(sender) = self.upload.take().and_then(|upload| upload.get_ref().cloned()) {
+            let _unread = sender.try_send(Err(std::io::Error::other("the client's body broke off")));
+        }
+    }
+}
+
+impl fmt::Debug for Fake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fake")
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}
+
+fn head(parts: &http::response::Parts) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len() + 3))?;
+    for (name, value) in &parts.headers {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    // An origin with a clock says when it answered (RFC 9110, section 6.6.1).
+    if !head.headers.contains_key(DATE) {
+        head.insert_header(DATE, get_cached_date())?;
+    }
+    Ok(head)
+}
+
+fn broke_off(error: axum::Error) -> Box<Error> {
+    Error::because(ErrorType::InternalError, "the fake's body broke off", error)
+}

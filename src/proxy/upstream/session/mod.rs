@@ -1,0 +1,242 @@
+//! The upstream's side of an exchange: one request to a server over HTTP/1 or HTTP/2, or to a fake.
+//!
+//! It has the shape of [`Client`](crate::proxy::client::Client), the other way round: a head goes out and a body is sent,
+//! heads come in and a body is read, and everything is polled.
+
+mod fake;
+mod http1;
+mod http2;
+mod patience;
+
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorType, Result};
+
+pub(in crate::proxy) use self::fake::Fake;
+pub(super) use self::http1::Http1;
+pub(super) use self::http2::Http2;
+use self::patience::Patience;
+use super::connect::Connector;
+use crate::proxy::http1::Part;
+
+/// How long an upstream may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limits {
+    /// Between two pieces of an answer, and before the first; begins anew with each piece of the request.
+    pub(super) read: Option<Duration>,
+    /// For a piece of the request to be taken.
+    pub(super) write: Option<Duration>,
+}
+
+/// An upstream that is asked something.
+#[derive(Debug)]
+pub(in crate::proxy) struct Session {
+    side: Side,
+    read: Patience,
+    write: Patience,
+}
+
+#[derive(Debug)]
+enum Side {
+    Http1(Box<Http1>),
+    Http2(Box<Http2>),
+    Fake(Box<Fake>),
+}
+
+/// Calls a method of whichever side it is.
+macro_rules! either {
+    ($session:expr, $side:ident => $body:expr) => {
+        match &mut $session.side {
+            Side::Http1($side) => $body,
+            Side::Http2($side) => $body,
+            Side::Fake($side) => $body,
+        }
+    };
+}
+
+impl Session {
+    pub(super) fn http1(http1: Http1, limits: Limits) -> Session {
+        Session::new(Side::Http1(Box::new(http1)), limits)
+    }
+
+    pub(super) fn http2(http2: Http2, limits: Limits) -> Session {
+        Session::new(Side::Http2(Box::new(http2)), limits)
+    }
+
+    /// A fake, which takes as long as it takes.
+    pub(in crate::proxy) fn fake(fake: Fake) -> Session {
+        Session::new(Side::Fake(Box::new(fake)), Limits::default())
+    }
+
+    fn new(side: Side, limits: Limits) -> Session {
+        Session {
+            side,
+            read: Patience::new(limits.read),
+            write: Patience::new(limits.write),
+        }
+    }
+
+    /// Whether it speaks HTTP/1 over a connection, and so takes requests for upgrades and tells clients to continue.
+    pub(in crate::proxy) fn is_http1(&self) -> bool {
+        matches!(self.side, Side::Http1(_))
+    }
+
+    /// Gives the head of the request. `body`: one follows, and has to be [ended](Session::poll_end). `host` replaces the
+    /// request's own.
+    ///
+    /// # Errors
+    /// The head can't be sent this way, or the connection is over.
+    pub(in crate::proxy) fn ask(
+        &mut self,
+        head: &RequestHeader,
+        host: Option<&HeaderValue>,
+        body: bool,
+        upgrade: bool,
+    ) -> Result<()> {
+        match &mut self.side {
+            Side::Http1(http1) => http1.ask(head, host, body, upgrade),
+            Side::Http2(http2) => http2.ask(head, host, body)?,
+            Side::Fake(fake) => fake.ask(head, body),
+        }
+        Ok(())
+    }
+
+    /// Hands bytes of the request's body on; ready when all of them are. They may still have to be flushed.
+    ///
+    /// # Errors
+    /// The upstream takes no more.
+    pub(in crate::proxy) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<()>> {
+        match either!(self, side => side.poll_send(cx, bytes)) {
+            Poll::Pending => self.poll_write_limit(cx),
+            sent => {
+                self.write.rest();
+                self.read.rest();
+                sent
+            }
+        }
+    }
+
+    /// Ends the request's body, with trailers.
+    ///
+    /// # Errors
+    /// The upstream takes no more.
+    pub(in crate::proxy) fn poll_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        trailers: Option<&HeaderMap>,
+    ) -> Poll<Result<()>> {
+        match either!(self, side => side.poll_end(cx, trailers)) {
+            Poll::Pending => self.poll_write_limit(cx),
+            ended => {
+                self.write.rest();
+                self.read.rest();
+                ended
+            }
+        }
+    }
+
+    /// Sends what was handed on.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub(in crate::proxy) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let flushed = match &mut self.side {
+            Side::Http1(http1) => http1.poll_flush(cx),
+            // The connection's own task sends, or nothing is sent.
+            Side::Http2(_) | Side::Fake(_) => Poll::Ready(Ok(())),
+        };
+        match flushed {
+            Poll::Pending => self.poll_write_limit(cx),
+            flushed => flushed,
+        }
+    }
+
+    /// The next head of the answer: any number of interim ones, then the final one.
+    ///
+    /// # Errors
+    /// There is none, it is not valid HTTP, or it takes too long.
+    pub(in crate::proxy) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHeader>> {
+        match either!(self, side => side.poll_head(cx)) {
+            Poll::Pending => self.poll_read_limit(cx),
+            head => {
+                self.read.rest();
+                head
+            }
+        }
+    }
+
+    /// The next part of the answer's body; `None` at its end.
+    ///
+    /// # Errors
+    /// It broke off, or takes too long.
+    pub(in crate::proxy) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        match either!(self, side => side.poll_part(cx)) {
+            Poll::Pending => self.poll_read_limit(cx),
+            part => {
+                self.read.rest();
+                part
+            }
+        }
+    }
+
+    /// [`Session::poll_part`], to be waited for. Cancel-safe.
+    pub(in crate::proxy) async fn part(&mut self) -> Result<Option<Part>> {
+        std::future::poll_fn(|cx| self.poll_part(cx)).await
+    }
+
+    /// Whether the answer has come to its end.
+    pub(in crate::proxy) fn is_body_done(&self) -> bool {
+        match &self.side {
+            Side::Http1(http1) => http1.is_body_done(),
+            Side::Http2(http2) => http2.is_body_done(),
+            Side::Fake(fake) => fake.is_body_done(),
+        }
+    }
+
+    /// The upstream has answered with 101: the connection speaks another protocol, for as long as its ends like.
+    pub(in crate::proxy) fn switch_protocols(&mut self) {
+        if let Side::Http1(http1) = &mut self.side {
+            http1.switch_protocols();
+        }
+        // Tunnels may be silent for as long as they like.
+        self.read = Patience::new(None);
+        self.write = Patience::new(None);
+    }
+
+    /// Whether a request that failed like this may be sent once more, over another connection: the upstream can't have
+    /// worked on it (RFC 9113, section 8.7), or working on it twice does no harm (RFC 9110, section 9.2.2).
+    pub(in crate::proxy) fn may_ask_again(&self, error: &Error, idempotent: bool) -> bool {
+        match &self.side {
+            Side::Http1(http1) => idempotent && http1.was_stale(error),
+            Side::Http2(http2) => http2.was_not_processed(error) || idempotent && http2.was_stale(error),
+            Side::Fake(_) => false,
+        }
+    }
+
+    /// Gives the connection back, for the next request if it is good for one.
+    pub(in crate::proxy) fn release(self, connector: &Connector) {
+        if let Side::Http1(http1) = self.side {
+            http1.release(connector);
+        }
+    }
+
+    fn poll_read_limit<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        ready!(self.read.poll_over(cx));
+        Poll::Ready(Err(
+            Error::explain(ErrorType::ReadTimedout, "no answer in time").into_up()
+        ))
+    }
+
+    fn poll_write_limit<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        ready!(self.write.poll_over(cx));
+        Poll::Ready(Err(Error::explain(
+            ErrorType::WriteTimedout,
+            "the request was not taken in time",
+        )
+        .into_up()))
+    }
+}

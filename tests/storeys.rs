@@ -1,0 +1,248 @@
+//! The rooms of `src/proxy/` stand in storeys: each imports what is below it, and no more than six files import each other in
+//! a circle. Measured from the code's own `use` declarations and paths.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files that may import each other in a circle.
+const MOST_IN_A_CIRCLE: usize = 6;
+
+/// The rooms, the highest first, as `src/proxy/mod.rs` draws them.
+const STOREYS: [&str; 10] = [
+    "listen", "exchange", "execute", "client", "upstream", "tls", "http2", "http1", "record", "net",
+];
+
+/// A module's path below the crate: `["proxy", "client", "http1"]`.
+type Module = Vec<String>;
+
+#[test]
+fn no_more_than_six_files_import_each_other_in_a_circle() {
+    let circles = circles(&imports("proxy"));
+    let worst = circles.iter().max_by_key(|circle| circle.len());
+    let worst: Vec<String> = worst.into_iter().flatten().map(|module| module.join("::")).collect();
+    assert!(worst.len() <= MOST_IN_A_CIRCLE, "{} files: {worst:#?}", worst.len());
+}
+
+#[test]
+fn rooms_import_downwards_only() {
+    let storey = |module: &Module| {
+        STOREYS
+            .iter()
+            .position(|room| module.get(1).is_some_and(|own| own == room))
+    };
+    let mut upwards = Vec::new();
+    for (module, imported) in imports("proxy") {
+        for other in imported {
+            if let (Some(from), Some(to)) = (storey(&module), storey(&other))
+                && to < from
+            {
+                upwards.push(format!("{} imports {}", module.join("::"), other.join("::")));
+            }
+        }
+    }
+    assert!(upwards.is_empty(), "{upwards:#?}");
+}
+
+#[test]
+fn every_room_has_a_storey() {
+    let rooms: BTreeSet<String> = imports("proxy")
+        .into_keys()
+        .filter_map(|module| module.get(1).cloned())
+        .collect();
+    let storeys: BTreeSet<String> = STOREYS.iter().map(|room| (*room).to_owned()).collect();
+    assert_eq!(rooms, storeys);
+}
+
+/// The test of this test: paths of all forms are found, and circles are.
+#[test]
+fn imports_are_found() {
+    let known: BTreeSet<Module> = ["a", "a::b", "a::b::c", "a::d"].map(module).into();
+    let text = "//! [`super::d`]\nuse super::{d::Thing, super::b::{self, c::{X, Y}}};\nfn f() { super::d::g(); }\n#[cfg(test)]\nmod tests { use crate::a::b; }";
+    let found = modules_in(text, &module("a::b"), &known);
+    assert_eq!(found, [module("a::b::c"), module("a::d")].into());
+    let circle = |pairs: &[(&str, &str)]| {
+        let mut graph: BTreeMap<Module, BTreeSet<Module>> = BTreeMap::new();
+        for (from, to) in pairs {
+            graph.entry(module(from)).or_default().insert(module(to));
+            graph.entry(module(to)).or_default();
+        }
+        circles(&graph).into_iter().map(|circle| circle.len()).max().unwrap()
+    };
+    assert_eq!(circle(&[("a", "b"), ("b", "c"), ("c", "d")]), 1);
+    assert_eq!(circle(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")]), 3);
+}
+
+fn module(path: &str) -> Module {
+    path.split("::").map(str::to_owned).collect()
+}
+
+/// Which files of a folder of `src/` import which.
+fn imports(room: &str) -> BTreeMap<Module, BTreeSet<Module>> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&source.join(room), &mut files);
+    let files: BTreeMap<Module, PathBuf> = files
+        .into_iter()
+        .map(|file| (module_of(&source, &file), file))
+        .collect();
+    let known: BTreeSet<Module> = files.keys().cloned().collect();
+    let found = files.iter().map(|(module, file)| {
+        let text = fs::read_to_string(file).unwrap();
+        (module.clone(), modules_in(&text, module, &known))
+    });
+    found.collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") && path.file_stem().unwrap() != "tests" {
+            files.push(path);
+        }
+    }
+}
+
+fn module_of(source: &Path, file: &Path) -> Module {
+    let path = file.strip_prefix(source).unwrap().with_extension("");
+    let mut module: Module = path.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+    module.pop_if(|last| last == "mod");
+    module
+}
+
+/// The modules that a file names, other than itself. Its comments and its unit tests don't count.
+fn modules_in(text: &str, own: &Module, known: &BTreeSet<Module>) -> BTreeSet<Module> {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let code: String = text
+        .lines()
+        .map(|line| line.split("//").next().unwrap())
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut found = BTreeSet::new();
+    for start in ["crate::", "super::", "self::"] {
+        for (at, _) in code.match_indices(start) {
+            // `self::` within `super::self::` and the like begins no path.
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|before| before == ':' || before.is_alphanumeric() || before == '_') {
+                continue;
+            }
+            let mut paths = Vec::new();
+            tree(&code[at..], &mut Vec::new(), &mut paths);
+            found.extend(paths.iter().filter_map(|path| resolve(path, own, known)));
+        }
+    }
+    found.remove(own);
+    found
+}
+
+/// Reads a path, or a tree of them: `a::{b, c::{d, e}}`. Returns what is left.
+fn tree<'a>(text: &'a str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) -> &'a str {
+    let depth = prefix.len();
+    let mut rest = text.trim_start();
+    loop {
+        if let Some(inner) = rest.strip_prefix('{') {
+            rest = inner.trim_start();
+            while !rest.starts_with('}') && !rest.is_empty() {
+                rest = tree(rest, prefix, paths).trim_start();
+                rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+            }
+            rest = rest.strip_prefix('}').unwrap_or(rest);
+            break;
+        }
+        let end = rest
+            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .unwrap_or(rest.len());
+        let (name, behind) = rest.split_at(end);
+        if name.is_empty() {
+            // A glob, or something that is no path.
+            rest = behind
+                .strip_prefix('*')
+                .unwrap_or_else(|| behind.get(1..).unwrap_or_default());
+            paths.push(prefix.clone());
+            break;
+        }
+        prefix.push(name.to_owned());
+        match behind.strip_prefix("::") {
+            Some(more) => rest = more,
+            None => {
+                paths.push(prefix.clone());
+                rest = behind.strip_prefix(" as ").map_or(behind, |alias| {
+                    alias.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_')
+                });
+                break;
+            }
+        }
+    }
+    prefix.truncate(depth);
+    rest
+}
+
+/// The file that a path leads into: the longest beginning of it that is a module.
+fn resolve(path: &[String], own: &Module, known: &BTreeSet<Module>) -> Option<Module> {
+    let mut module: Module = own.clone();
+    let mut rest = path;
+    if rest.first()? == "crate" {
+        module.clear();
+        rest = &rest[1..];
+    }
+    while let Some(first) = rest.first() {
+        match first.as_str() {
+            "super" => drop(module.pop()),
+            "self" => {}
+            _ => break,
+        }
+        rest = &rest[1..];
+    }
+    for name in rest {
+        module.push(name.clone());
+        if !known.contains(&module)
+            && known
+                .range(module.clone()..)
+                .next()
+                .is_none_or(|next| !next.starts_with(&module))
+        {
+            module.pop();
+            break;
+        }
+    }
+    known.contains(&module).then_some(module)
+}
+
+/// The strongly connected sets of a graph, by what can be reached from each and from each of those.
+fn circles(graph: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<BTreeSet<Module>> {
+    let reached: BTreeMap<&Module, BTreeSet<Module>> =
+        graph.keys().map(|module| (module, reach(graph, module))).collect();
+    graph
+        .keys()
+        .map(|module| {
+            let back = |other: &&Module| reached[other].contains(module);
+            reached[module]
+                .iter()
+                .filter(back)
+                .cloned()
+                .chain([module.clone()])
+                .collect()
+        })
+        .collect()
+}
+
+fn reach(graph: &BTreeMap<Module, BTreeSet<Module>>, from: &Module) -> BTreeSet<Module> {
+    let mut reached = BTreeSet::new();
+    let mut next: Vec<&Module> = graph[from].iter().collect();
+    while let Some(module) = next.pop() {
+        if reached.insert(module.clone()) {
+            next.extend(graph.get(module).into_iter().flatten());
+        }
+    }
+    reached
+}
