@@ -97,18 +97,21 @@ class Squall:
 
     def _read(self):
         for line in self.process.stderr:
-            self.lines.append(line.rstrip("\n"))
-            try:
-                news = json.loads(line)
-            except ValueError:
-                news = {}
-            fields = {**news, **news.get("fields", {})} if isinstance(news, dict) else {}
-            if fields.get("message") == "listening":
-                self.ports[fields["listener"]] = port_of(fields["address"])
-            elif fields.get("message") == "admin listening":
-                self.admin = f"http://127.0.0.1:{port_of(fields['address'])}"
-            self._news.put(fields)
+            self._take(line.rstrip("\n"))
         self._news.put(None)
+
+    def _take(self, line):
+        self.lines.append(line)
+        try:
+            news = json.loads(line)
+        except ValueError:
+            news = {}
+        fields = {**news, **news.get("fields", {})} if isinstance(news, dict) else {}
+        if fields.get("message") == "listening":
+            self.ports[fields["listener"]] = port_of(fields["address"])
+        elif fields.get("message") == "admin listening":
+            self.admin = f"http://127.0.0.1:{port_of(fields['address'])}"
+        self._news.put(fields)
 
     def wait_for_message(self, message, seconds):
         """Waits for a log line with this message, from the last one waited for on."""
