@@ -9,22 +9,11 @@ must hold:
 
 - The gauges (`squall_connections`, `squall_requests_held`, `squall_faults_active`) are 0.
 - Descriptors and threads are back where they were after the warm-up; resident memory is, within a bound.
-- Each request has an id that squall's access log names. By what its client saw of it:
-
-  | the client saw | lines of the log | status | client_gone |
-  |---|---|---|---|
-  | an answer, to its end | 1 | the same | no, unless it was still sending |
-  | an answer that squall or the upstream broke off | 1 | the same | no, unless it was still sending |
-  | an answer, and left | 1 | the same | either |
-  | the end that its fault injects | 1 | 0 | no |
-  | nothing, and left; squall had the request | 1 | any; 0 where it was held | yes, where the status is 0 and no fault ends it |
-  | the end of its HTTP/2 connection, by a fault of another stream | 1, without an answer at most 1 | the same | no |
-  | nothing, and squall may not have had the request | at most 1 | any | either |
-  | nothing, since it left before its head was complete | 0 | | |
-
+- Each request is in squall's access log as its client saw it end: the table in `soak_ledger.py` says what that means.
 - `squall_requests_total` counts exactly the lines of the log, by listener and status; so does
   `squall_request_duration_seconds_count` without the status, `squall_clients_gone_total` the lines with client_gone,
-  `squall_upstream_errors_total` those with another error, and `squall_faults_injected_total` what they list, by rule and fault.
+  and `squall_faults_injected_total` what they list, by rule and fault. `squall_upstream_errors_total` is at least the lines
+  with an error and without client_gone, and at most the lines with an error.
 - Bodies that no fault changes have the length that was asked for. No request got no answer for no reason, or no end.
 - A well-behaved client beside it got every answer. No thread panicked. squall stops with code 0.
 """
@@ -43,7 +32,8 @@ import time
 from pathlib import Path
 
 from origin import Origin
-from soak_clients import Fate, Plan, visit_http1, visit_http2
+from soak_clients import Plan, visit_http1, visit_http2
+from soak_ledger import Ledger, listed, metrics_problems
 from soak_upstreams import Fates, Mortal
 from squall import Squall, eventually
 
@@ -52,7 +42,6 @@ QUICK_SECONDS = 5, 10  # warm-up, and soak
 SETTLE_SECONDS = 60
 DESCRIPTORS_MORE = 4
 MEMORY_MORE_KIB = 20_000  # and a quarter of what it was
-SLOW_SECONDS = 10.0  # for the well-behaved client, on a busy machine
 
 CONFIG = """
 seed: 11
@@ -102,7 +91,6 @@ RULES = {
 HELD = {"hold", "hold-response", "hold-body"}
 ENDING = {"reset", "late-reset", "close", "late-close"}
 CLOSING = {"close", "late-close", "truncate", "stall-close"}
-SAME_BODY = {None, "delay", "late-response", "bandwidth", "bandwidth-up", "dribble", "stall", "duplicate", "corrupt", "queue"}
 UPLOADS = {"bandwidth-up", "rewrite-up"}
 BODIES = [bytes(size) for size in (1, 1000, 20_000, 200_000)]
 
@@ -112,129 +100,6 @@ def config(ports, number):
     rules = [f"  - {{name: {name}, match: {{headers: {{x-fault: {name}}}}}, faults: {faults}}}" for name, faults in RULES.items()]
     rules.append(f"  - {{name: changing, match: {{path: /never}}, faults: [{{delay: {number + 1}ms}}]}}")
     return CONFIG.format(rules="\n".join(rules), **ports)
-
-
-class Ledger:
-    """What clients saw of each request, and what squall's log says of it; what agrees is forgotten.
-
-    A line about a request that was forgotten is one too many, and stands out as one of a request that nobody sent.
-    """
-
-    def __init__(self):
-        self.outcomes = {}  # request number: (plan, outcome)
-        self.lines = collections.defaultdict(list)  # request number: (status, client_gone, error)
-        self.coming = collections.deque()  # lines that are not in `lines` yet: the log is read by a thread of its own
-        self.counts = collections.Counter()  # ("requests", listener, status), ("injected", rule, fault) and so on
-        self.fates = collections.Counter()
-        self.seen = 0  # of the requests that squall may not have had
-        self.beside = 0  # answers to well-behaved clients
-        self.found = []  # problems of well-behaved clients
-
-    def heard(self, line):
-        """A line of the access log."""
-        status, gone = line["status"], line.get("client_gone", False)
-        self.coming.append((line.get("request_id", "none"), (status, gone, line.get("error"))))
-        self.counts["requests", line["listener"], str(status)] += 1
-        self.counts["gone", line["listener"]] += gone
-        self.counts["upstream error", line["upstream"]] += "error" in line and not gone
-        pairs = zip(line.get("rules", "").split(", "), line.get("faults", "").split(", "), strict=True)
-        self.counts.update(("injected", rule, fault) for rule, fault in pairs if fault)
-
-    def note(self, plan, outcome):
-        """What a client saw."""
-        self.fates[outcome.fate] += 1
-        self.outcomes[str(plan.number)] = (plan, outcome)
-
-    def note_beside(self, plan, outcome):
-        """What a well-behaved client saw."""
-        self.note(plan, outcome)
-        self.beside += 1
-        if (outcome.fate, outcome.status, outcome.size) != (Fate.COMPLETE, 200, 5000) or outcome.seconds > SLOW_SECONDS:
-            self.found.append(("the well-behaved client", str(outcome)))
-
-    def settle(self):
-        """Forgets what agrees."""
-        while self.coming:
-            number, line = self.coming.popleft()
-            self.lines[number].append(line)
-        for number in [number for number, (_, outcome) in self.outcomes.items() if self._agrees(number)]:
-            _, outcome = self.outcomes.pop(number)
-            self.seen += outcome.fate == Fate.UNSURE
-            self.lines.pop(number, None)
-
-    def _agrees(self, number):
-        plan, outcome = self.outcomes[number]
-        lines = self.lines.get(number, [])
-        return (lines or outcome.fate == Fate.UNSENT) and not disagreement(plan, outcome, lines)
-
-    def problems(self):
-        """Every request whose client and log do not agree."""
-        self.settle()
-        yield from self.found
-        for number, (plan, outcome) in self.outcomes.items():
-            lines = self.lines.get(number, [])
-            if wrong := disagreement(plan, outcome, lines):
-                yield wrong, f"log {lines}, client {outcome}, {plan.fault or 'no fault'} {plan.method} {plan.path}"
-        for unknown in self.lines.keys() - self.outcomes.keys():
-            yield "a request that nobody sent, or once more", f"id {unknown}, log {self.lines[unknown]}"
-
-
-# Problems that are known, and not mended yet.
-FELLED_AS_GONE = "client_gone, though another stream's fault closed the connection"
-WHOLE_AS_GONE = "client_gone, though the client had its whole answer"
-WRITE_FAILED = "not client_gone, though the answer could not be written to it"
-KNOWN = {FELLED_AS_GONE, WHOLE_AS_GONE, WRITE_FAILED}
-
-
-def disagreement(plan, outcome, lines):
-    """What is wrong with a request, as the table above has it; None where nothing is."""
-    if outcome.fate in (Fate.LOST, Fate.STUCK):
-        return outcome.fate.value
-    if len(lines) not in times(outcome):
-        return f"{len(lines)} times in the log"
-    if not lines or outcome.fate == Fate.UNSURE:
-        return None
-    return wrong_status(plan, outcome, lines[0][0]) or wrong_end(plan, outcome, *lines[0]) or wrong_size(plan, outcome)
-
-
-def times(outcome):
-    """How often a request may be in the log."""
-    match outcome.fate:
-        case Fate.UNSENT:
-            return {0}
-        case Fate.UNSURE:
-            return {0, 1}
-        case Fate.FELLED if outcome.status is None:
-            return {0, 1}
-    return {1}
-
-
-def wrong_status(plan, outcome, status):
-    if outcome.status is not None and status != outcome.status:
-        return "another status in the log"
-    if status and (outcome.fate == Fate.ENDED or (outcome.fate == Fate.LEFT and plan.fault == "hold")):
-        return "a status in the log"
-    return None
-
-
-def wrong_end(plan, outcome, status, gone, error):
-    if gone and outcome.fate == Fate.FELLED:
-        return FELLED_AS_GONE
-    if gone and outcome.uploaded and not plan.upgrade:
-        if outcome.fate == Fate.COMPLETE:
-            return WHOLE_AS_GONE
-        if outcome.fate in (Fate.BROKEN, Fate.ENDED):
-            return "client_gone, and it had not gone"
-    if not gone and outcome.fate == Fate.LEFT and status == 0 and not plan.ends:
-        return WRITE_FAILED if "to downstream" in (error or "") else "not client_gone, and it had gone"
-    return None
-
-
-def wrong_size(plan, outcome):
-    if outcome.fate == Fate.COMPLETE and outcome.status == 200 and plan.fault in SAME_BODY and plan.path.startswith("/bytes/"):
-        wanted = int(plan.path.rpartition("/")[2])
-        return None if outcome.size == wanted else f"a body of {outcome.size} bytes"
-    return None
 
 
 class Watched(Squall):
@@ -400,25 +265,6 @@ class Soak:
         return logged >= self.server.metrics().sum("squall_requests_total")
 
 
-def metrics_problems(metrics, counts):
-    """Where the metrics are not what the access log says."""
-    found = collections.Counter()
-    for labels, value in metrics.series("squall_requests_total"):
-        found["requests", labels["listener"], labels["status"]] += int(value)
-    for labels, value in metrics.series("squall_clients_gone_total"):
-        found["gone", labels["listener"]] += int(value)
-    for labels, value in metrics.series("squall_upstream_errors_total"):
-        found["upstream error", labels["upstream"]] += int(value)
-    for labels, value in metrics.series("squall_faults_injected_total"):
-        found["injected", labels["rule"], labels["fault"]] += int(value)
-    for key in sorted(found.keys() | counts.keys()):
-        if found[key] != counts[key]:
-            yield "metrics and log", f"{key}: {found[key]} in the metrics, {counts[key]} in the log"
-    requests = metrics.sum("squall_requests_total")
-    if requests != (observed := metrics.sum("squall_request_duration_seconds_count")):
-        yield "metrics and log", f"{requests} requests, {observed} durations"
-
-
 def level_problems(before, after):
     """Descriptors, threads and memory that have not gone back: (level, memory) before and after."""
     (descriptors, threads), memory = before
@@ -445,7 +291,7 @@ def soak(directory, warm_up, seconds, seed):
         after = one.server.level(), one.server.memory()
         problems = [
             *level_problems(before, after),
-            *metrics_problems(one.server.metrics(), one.ledger.counts),
+            *metrics_problems(one.server.metrics(), one.ledger),
             *one.ledger.problems(),
             *[("panic", line) for line in one.server.lines if "panicked" in line],
         ]
@@ -486,17 +332,6 @@ def main():
     print(text)
     print(listed(problems))
     sys.exit(bool(problems))
-
-
-def listed(problems):
-    """Each kind of problem with its number and a few examples."""
-    kinds = collections.defaultdict(list)
-    for kind, details in problems:
-        kinds[kind].append(details)
-    lines = [f"{len(problems)} problems"]
-    for kind, examples in kinds.items():
-        lines += [f"{len(examples):8} {kind}{' (known)' if kind in KNOWN else ''}", *(f"         {one}" for one in examples[:5])]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
