@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 const MOST_IN_A_CIRCLE: usize = 6;
 
 /// The rooms, the highest first, as `src/proxy/mod.rs` draws them.
-const STOREYS: [&str; 10] = [
-    "listen", "exchange", "execute", "client", "upstream", "tls", "http2", "http1", "record", "net",
+const STOREYS: [&str; 11] = [
+    "listen", "exchange", "execute", "client", "upstream", "tls", "http2", "http1", "body", "record", "net",
 ];
 
 /// A module's path below the crate: `["proxy", "client", "http1"]`.

@@ -158,7 +158,7 @@ fn start_log(spec: &LogSpec) {
     // Pingora's own lines repeat what ours say of a request; from `debug` on they are wanted.
     let quiet = match spec.level {
         LogLevel::Debug | LogLevel::Trace => "",
-        _ => ",pingora=off,pingora_core=off,pingora_proxy=off",
+        _ => ",pingora=off,pingora_core=off",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SQUALL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{level}{quiet}")));

@@ -103,8 +103,8 @@ pub struct TimeoutsSpec {
     /// For a new connection, the TLS handshake included; also for looking up its name. Default: 5s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Spanned<Time>>,
-    /// For the first byte of an answer, and between two pieces of it; 0 is no limit. Default: 60s, but 1h for requests with
-    /// a body where `protocol` is h2 or h2c: over HTTP/2, the time in which the body is sent counts.
+    /// For the first byte of an answer, and between two pieces of it, once the request has been sent whole; 0 is no limit. An
+    /// upgraded connection (WebSocket) has none. Default: 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<Time>,
     /// For the upstream to take a piece of a request; 0 is no limit. Default: 60s.

@@ -7,7 +7,7 @@ use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use http::header::{CONNECTION, HeaderName, TRANSFER_ENCODING, UPGRADE};
 
-use super::http1::Part;
+use super::body::Part;
 
 /// Bytes handed to the connection at once; what it can't send yet is memory.
 const PIECE: usize = 64 << 10;

@@ -10,10 +10,12 @@
 //! upstream    the other side: endpoints, connections, HTTP/1, HTTP/2, fakes
 //! tls         certificates, ClientHello
 //! http1 http2 messages on the wire
+//! body        what bodies consist of, where they come from and go to
 //! record      what was injected into one request
 //! net         sockets, addresses, timers
 //! ```
 
+mod body;
 pub mod client;
 pub mod exchange;
 pub mod execute;

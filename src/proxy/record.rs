@@ -187,7 +187,7 @@ impl Record {
     /// Shows on a response what was injected: a `Squall-Fault` field for each fault, and the waits as `Server-Timing`.
     ///
     /// # Errors
-    /// Pingora's, for header fields.
+    /// A field that can't be added, of which there is none.
     pub(crate) fn reveal(&self, reveal: RevealSpec, head: &mut ResponseHeader) -> Result<()> {
         if reveal.header {
             for at in self.announced() {

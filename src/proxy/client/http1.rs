@@ -15,8 +15,9 @@ use pingora::{Error, ErrorType, Result};
 
 use super::spoil::Spoil;
 use super::stream::Stream;
+use crate::proxy::body::Part;
 use crate::proxy::http1::head::{self, Fate};
-use crate::proxy::http1::{Decoder, Encoder, Framing, Malformed, Part, Wire};
+use crate::proxy::http1::{Decoder, Encoder, Framing, Malformed, Wire};
 
 /// Unread bytes that are read while a request is held, so that the client's end can arrive behind them. Beyond that the
 /// socket reads on, see [`Connection::gone`](super::Connection::gone).
@@ -181,7 +182,7 @@ impl Http1 {
 
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.wire.input.len() < AHEAD {
-            match ready!(self.wire.poll_fill(cx)) {
+            match ready!(self.wire.poll_listen(cx)) {
                 Ok(true) => {}
                 Ok(false) | Err(_) => return Poll::Ready(()),
             }

@@ -9,7 +9,7 @@ use http::{HeaderMap, Response};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 
-use crate::proxy::http1::Part;
+use crate::proxy::body::Part;
 use crate::proxy::http2;
 
 /// One stream.

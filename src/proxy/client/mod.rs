@@ -21,7 +21,7 @@ pub(crate) use self::connection::Connection;
 pub(crate) use self::http1::{Http1, NoRequest};
 pub(crate) use self::http2::Http2;
 pub(crate) use self::spoil::Spoil;
-use super::http1::Part;
+use super::body::{Part, Sink, Source};
 
 /// A client that has asked for something.
 #[derive(Debug)]
@@ -107,26 +107,6 @@ impl Client {
             && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     }
 
-    /// The next part of the request's body; `None` at its end.
-    ///
-    /// # Errors
-    /// The client left, or broke the framing.
-    pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
-        let part = match &mut self.side {
-            Side::Http1(http1) => http1.poll_part(cx),
-            Side::Http2(http2) => http2.poll_part(cx),
-        };
-        if let Poll::Ready(Ok(Some(Part::Data(data)))) = &part {
-            self.read += data.len() as u64;
-        }
-        part
-    }
-
-    /// [`Client::poll_part`], to be waited for. Cancel-safe.
-    pub(crate) async fn part(&mut self) -> Result<Option<Part>> {
-        std::future::poll_fn(|cx| self.poll_part(cx)).await
-    }
-
     /// Resolves when the client is no longer there to hear the answer. Reads ahead a little, and loses nothing.
     ///
     /// A client that closes its sending side of an HTTP/1 connection counts as gone: nobody can tell it from one that closed
@@ -187,44 +167,6 @@ impl Client {
         }
     }
 
-    /// Hands bytes of the response's body on; ready when all of them are. They may still have to be flushed. False where
-    /// nothing may follow them.
-    ///
-    /// # Errors
-    /// The client left.
-    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
-        let before = bytes.len();
-        let sent = match &mut self.side {
-            Side::Http1(http1) => http1.poll_send(cx, bytes),
-            Side::Http2(http2) => http2.poll_send(cx, bytes),
-        };
-        self.sent += (before - bytes.len()) as u64;
-        sent
-    }
-
-    /// Ends the response's body, with trailers, and sends everything.
-    ///
-    /// # Errors
-    /// The client left.
-    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
-        match &mut self.side {
-            Side::Http1(http1) => http1.poll_end(cx, trailers),
-            Side::Http2(http2) => Poll::Ready(http2.end(trailers)),
-        }
-    }
-
-    /// Sends what was handed on.
-    ///
-    /// # Errors
-    /// The client left.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match &mut self.side {
-            Side::Http1(http1) => http1.poll_flush(cx),
-            // The connection's own task sends.
-            Side::Http2(_) => Poll::Ready(Ok(())),
-        }
-    }
-
     /// Resets what carries the request: the HTTP/2 stream with RST_STREAM and `code`, so that its siblings live on, or the
     /// HTTP/1 connection with a TCP RST.
     pub(crate) fn reset(&mut self, code: u32) {
@@ -259,5 +201,47 @@ impl Client {
     /// Whether the request's method lets its response have a body.
     pub(crate) fn wants_body(&self) -> bool {
         self.head.method != Method::HEAD
+    }
+}
+
+/// The body of its request.
+impl Source for Client {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        let part = match &mut self.side {
+            Side::Http1(http1) => http1.poll_part(cx),
+            Side::Http2(http2) => http2.poll_part(cx),
+        };
+        if let Poll::Ready(Ok(Some(Part::Data(data)))) = &part {
+            self.read += data.len() as u64;
+        }
+        part
+    }
+}
+
+/// The body of its response.
+impl Sink for Client {
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
+        let before = bytes.len();
+        let sent = match &mut self.side {
+            Side::Http1(http1) => http1.poll_send(cx, bytes),
+            Side::Http2(http2) => http2.poll_send(cx, bytes),
+        };
+        self.sent += (before - bytes.len()) as u64;
+        sent
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
+        match &mut self.side {
+            Side::Http1(http1) => http1.poll_end(cx, trailers),
+            Side::Http2(http2) => Poll::Ready(http2.end(trailers)),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.side {
+            Side::Http1(http1) => http1.poll_flush(cx),
+            // The connection's own task sends.
+            Side::Http2(_) => Poll::Ready(Ok(())),
+        }
     }
 }

@@ -8,6 +8,7 @@ use pingora::protocols::http::date::get_cached_date;
 
 use crate::fault::abort::{Answer, GrpcStatus};
 use crate::fault::rewrite::is_bodiless;
+use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
 
 /// The head of an injected answer, with another status if one is given.

@@ -15,6 +15,7 @@ use super::pump::{Broken, Pump, Rest, Waits};
 use super::whole::{Upload, change_request_head};
 use super::{Request, Squall, Stop, copy, gone, relay, rewrites_of_both};
 use crate::config::snapshot::Target;
+use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
 use crate::proxy::http1::head;
 use crate::proxy::upstream::{Outcome, Picked, RESOLVE_FAILED, Session};

@@ -10,10 +10,11 @@ use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::lane::Lane;
-use super::pump::{Pump, Rest, Source};
+use super::pump::{Pump, Rest};
 use super::{Request, Stop, ask, gone};
+use crate::proxy::body::{Part, Source};
 use crate::proxy::client::Client;
-use crate::proxy::http1::Part;
+
 use crate::proxy::upstream::{Connector, Fake, Session};
 
 /// What is sent, and how often.

@@ -26,7 +26,8 @@ pub(super) struct Rules {
 /// One direction. By default everything passes.
 #[derive(Default)]
 pub(super) struct Lane {
-    shaped: Option<Shaped>,
+    /// Apart, so that a lane that shapes nothing is small.
+    shaped: Option<Box<Shaped>>,
     /// Taken in, and not yet given to the shaper.
     pending: Bytes,
     /// The natural end was taken in.
@@ -72,7 +73,7 @@ impl Lane {
     /// A lane that `shaper` shapes, for these actions of the plan.
     pub(super) fn shaped(shaper: Shaper, actions: Vec<usize>, rules: Rules) -> Lane {
         Lane {
-            shaped: Some(Shaped {
+            shaped: Some(Box::new(Shaped {
                 shaper,
                 actions,
                 rules,
@@ -80,7 +81,7 @@ impl Lane {
                 next: None,
                 stall: None,
                 released: false,
-            }),
+            })),
             ..Lane::default()
         }
     }

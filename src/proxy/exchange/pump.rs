@@ -13,70 +13,12 @@ use pingora::{Error, Result};
 
 use super::lane::{Due, Lane};
 use crate::fault::abort::GrpcStatus;
-use crate::proxy::client::Client;
-use crate::proxy::http1::Part;
+use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::net::timer;
-use crate::proxy::upstream::Session;
 use crate::shape::Finish;
 
 /// Bytes of a request that are kept, so that it can be sent once more.
 const REPLAY: usize = 64 << 10;
-
-/// Where parts come from.
-pub(super) trait Source {
-    /// The next part; `None` at the end. Cancel-safe.
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>>;
-}
-
-/// Where parts go.
-pub(super) trait Sink {
-    /// Hands bytes on; ready when all of them are. False where nothing may follow them.
-    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>>;
-    /// Ends the body, with trailers, and sends everything.
-    fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>>;
-    /// Sends what was handed on.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
-}
-
-impl Source for Client {
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
-        Client::poll_part(self, cx)
-    }
-}
-
-impl Source for Session {
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
-        Session::poll_part(self, cx)
-    }
-}
-
-impl Sink for Client {
-    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
-        Client::poll_send(self, cx, bytes)
-    }
-
-    fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
-        Client::poll_end(self, cx, trailers)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Client::poll_flush(self, cx)
-    }
-}
-
-impl Sink for Session {
-    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
-        Session::poll_send(self, cx, bytes).map_ok(|()| true)
-    }
-
-    fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
-        Session::poll_end(self, cx, trailers)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Session::poll_flush(self, cx)
-    }
-}
 
 /// Which side a direction broke at.
 #[derive(Debug)]

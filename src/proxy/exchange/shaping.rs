@@ -46,7 +46,7 @@ impl Shaping<'_> {
     /// client's offer of extensions is withdrawn: compression (RFC 7692) would make messages depend on the ones before them.
     ///
     /// # Errors
-    /// None but of Pingora's, for header fields.
+    /// A field that can't be set, of which there is none.
     pub(super) fn request(&self, client: &Client, head: &mut RequestHeader, body: bool, upgrade: bool) -> Result<Lane> {
         if upgrade {
             if self.needs_plain_messages() {
@@ -79,7 +79,7 @@ impl Shaping<'_> {
     /// on in another protocol. `asked`: the client had asked for that.
     ///
     /// # Errors
-    /// None but of Pingora's, for header fields.
+    /// A field that can't be set, of which there is none.
     pub(super) fn response(
         &self,
         client: &Client,

@@ -22,8 +22,8 @@ use tokio::time::{Instant, timeout_at};
 use super::collector::Collector;
 use super::pump::Rest;
 use crate::fault::rewrite::{BodyChange, HeaderChanges, Message, Rewrite, fields_of_new_body};
+use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
-use crate::proxy::http1::Part;
 use crate::proxy::record::Record;
 use crate::rule::plan::Effect;
 use crate::shape::Direction;
@@ -172,7 +172,7 @@ impl Upload {
     /// Changes the request's head to fit the body.
     ///
     /// # Errors
-    /// Pingora's, for header fields.
+    /// A field that can't be set, of which a configuration has none.
     pub(super) fn change_head(&self, head: &mut RequestHeader) -> Result<()> {
         for fields in &self.fields {
             change_request_head(fields, head)?;
@@ -423,7 +423,7 @@ fn edit(change: &Change, body: &Bytes) -> Result<Bytes, &'static str> {
 /// Changes a request's head.
 ///
 /// # Errors
-/// As Pingora's own; not for what the configuration lets pass.
+/// A field that can't be set, of which a configuration has none.
 pub(super) fn change_request_head(changes: &HeaderChanges, head: &mut RequestHeader) -> Result<()> {
     for name in &changes.remove {
         head.remove_header(name);

@@ -4,7 +4,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode};
 
-use super::{Malformed, Output, Part};
+use super::{Malformed, Output};
+use crate::proxy::body::Part;
 
 /// Bytes of one chunk's size line, its extensions included, and of a trailer section.
 const MAX_SIZE_LINE: usize = 4 * 1024;

@@ -12,22 +12,11 @@ pub(super) mod head;
 mod output;
 mod wire;
 
-use bytes::Bytes;
-use http::HeaderMap;
 use pingora::{Error, ErrorType};
 
 pub(super) use self::body::{Decoder, Encoder, Framing};
 pub(super) use self::output::Output;
 pub(super) use self::wire::Wire;
-
-/// A part of a body on its way. The end is told apart from these.
-#[derive(Debug)]
-pub(crate) enum Part {
-    /// Bytes, at least one.
-    Data(Bytes),
-    /// Fields behind the body (RFC 9110, section 6.5); nothing follows them but the end.
-    Trailers(HeaderMap),
-}
 
 /// A message that breaks the grammar of RFC 9112.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

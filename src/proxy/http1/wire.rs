@@ -2,17 +2,20 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Output;
 
 /// Bytes read at once: at first, which is what an idle connection pays, and for a body that fills it.
 const ROOM: usize = 4 * 1024;
 const MOST_ROOM: usize = 64 * 1024;
+
+/// Bytes read at once from a peer that is not expected to say anything.
+const LISTEN: usize = 512;
 
 /// A connection's stream with what was read ahead of its parser and what was written behind its encoder.
 #[derive(Debug)]
@@ -56,6 +59,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.room = (self.room * 4).min(MOST_ROOM);
         }
         Poll::Ready(Ok(read > 0))
+    }
+
+    /// Looks whether the peer has left, and keeps what it says meanwhile; false at its end. Like [`Wire::poll_fill`], but
+    /// without any memory where the peer says nothing, which is the rule. Cancel-safe.
+    pub(crate) fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.ended {
+            return Poll::Ready(Ok(false));
+        }
+        let mut said = [0; LISTEN];
+        let mut buffer = ReadBuf::new(&mut said);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        self.ended = buffer.filled().is_empty();
+        self.input.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(!self.ended))
     }
 
     /// Whether the peer's end was read.

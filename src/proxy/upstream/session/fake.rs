@@ -23,7 +23,7 @@ use tokio_util::sync::PollSender;
 use tower::ServiceExt;
 
 use crate::fake::Client;
-use crate::proxy::http1::Part;
+use crate::proxy::body::Part;
 
 /// Parts of a request's body that may wait for the fake to read them.
 const PARTS: usize = 4;

@@ -15,8 +15,9 @@ use pingora::protocols::Stream;
 use pingora::{Error, ErrorType, Result};
 
 use super::super::connect::Connector;
+use crate::proxy::body::Part;
 use crate::proxy::http1::head::{self, Fate};
-use crate::proxy::http1::{Decoder, Encoder, Framing, Part, Wire};
+use crate::proxy::http1::{Decoder, Encoder, Framing, Wire};
 
 /// Bytes of the request that wait for the server to read them before more is asked for.
 const BACKLOG: usize = 16 << 10;

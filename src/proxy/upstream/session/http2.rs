@@ -14,7 +14,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::super::pool::Slot;
-use crate::proxy::http1::{Framing, Part};
+use crate::proxy::body::Part;
+use crate::proxy::http1::Framing;
 use crate::proxy::http2;
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");

@@ -21,12 +21,12 @@ pub(super) use self::http1::Http1;
 pub(super) use self::http2::Http2;
 use self::patience::Patience;
 use super::connect::Connector;
-use crate::proxy::http1::Part;
+use crate::proxy::body::{Part, Sink, Source};
 
 /// How long an upstream may take.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Limits {
-    /// Between two pieces of an answer, and before the first; begins anew with each piece of the request.
+    /// Between two pieces of an answer, and before the first, once the request was sent whole.
     pub(super) read: Option<Duration>,
     /// For a piece of the request to be taken.
     pub(super) write: Option<Duration>,
@@ -38,6 +38,8 @@ pub(in crate::proxy) struct Session {
     side: Side,
     read: Patience,
     write: Patience,
+    /// The request was sent whole: now it is the upstream's turn.
+    asked: bool,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,7 @@ impl Session {
             side,
             read: Patience::new(limits.read),
             write: Patience::new(limits.write),
+            asked: false,
         }
     }
 
@@ -105,56 +108,6 @@ impl Session {
         Ok(())
     }
 
-    /// Hands bytes of the request's body on; ready when all of them are. They may still have to be flushed.
-    ///
-    /// # Errors
-    /// The upstream takes no more.
-    pub(in crate::proxy) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<()>> {
-        match either!(self, side => side.poll_send(cx, bytes)) {
-            Poll::Pending => self.poll_write_limit(cx),
-            sent => {
-                self.write.rest();
-                self.read.rest();
-                sent
-            }
-        }
-    }
-
-    /// Ends the request's body, with trailers.
-    ///
-    /// # Errors
-    /// The upstream takes no more.
-    pub(in crate::proxy) fn poll_end(
-        &mut self,
-        cx: &mut Context<'_>,
-        trailers: Option<&HeaderMap>,
-    ) -> Poll<Result<()>> {
-        match either!(self, side => side.poll_end(cx, trailers)) {
-            Poll::Pending => self.poll_write_limit(cx),
-            ended => {
-                self.write.rest();
-                self.read.rest();
-                ended
-            }
-        }
-    }
-
-    /// Sends what was handed on.
-    ///
-    /// # Errors
-    /// The connection is over.
-    pub(in crate::proxy) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let flushed = match &mut self.side {
-            Side::Http1(http1) => http1.poll_flush(cx),
-            // The connection's own task sends, or nothing is sent.
-            Side::Http2(_) | Side::Fake(_) => Poll::Ready(Ok(())),
-        };
-        match flushed {
-            Poll::Pending => self.poll_write_limit(cx),
-            flushed => flushed,
-        }
-    }
-
     /// The next head of the answer: any number of interim ones, then the final one.
     ///
     /// # Errors
@@ -167,25 +120,6 @@ impl Session {
                 head
             }
         }
-    }
-
-    /// The next part of the answer's body; `None` at its end.
-    ///
-    /// # Errors
-    /// It broke off, or takes too long.
-    pub(in crate::proxy) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
-        match either!(self, side => side.poll_part(cx)) {
-            Poll::Pending => self.poll_read_limit(cx),
-            part => {
-                self.read.rest();
-                part
-            }
-        }
-    }
-
-    /// [`Session::poll_part`], to be waited for. Cancel-safe.
-    pub(in crate::proxy) async fn part(&mut self) -> Result<Option<Part>> {
-        std::future::poll_fn(|cx| self.poll_part(cx)).await
     }
 
     /// Whether the answer has come to its end.
@@ -225,6 +159,10 @@ impl Session {
     }
 
     fn poll_read_limit<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        if !self.asked {
+            // A client that pauses in the middle of its request makes the upstream wait, not the other way round.
+            return Poll::Pending;
+        }
         ready!(self.read.poll_over(cx));
         Poll::Ready(Err(
             Error::explain(ErrorType::ReadTimedout, "no answer in time").into_up()
@@ -238,5 +176,54 @@ impl Session {
             "the request was not taken in time",
         )
         .into_up()))
+    }
+}
+
+/// The body of the answer.
+impl Source for Session {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        match either!(self, side => side.poll_part(cx)) {
+            Poll::Pending => self.poll_read_limit(cx),
+            part => {
+                self.read.rest();
+                part
+            }
+        }
+    }
+}
+
+/// The body of the request.
+impl Sink for Session {
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
+        match either!(self, side => side.poll_send(cx, bytes)) {
+            Poll::Pending => self.poll_write_limit(cx),
+            sent => {
+                self.write.rest();
+                sent.map_ok(|()| true)
+            }
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
+        match either!(self, side => side.poll_end(cx, trailers)) {
+            Poll::Pending => self.poll_write_limit(cx),
+            ended => {
+                self.write.rest();
+                self.asked = true;
+                ended
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let flushed = match &mut self.side {
+            Side::Http1(http1) => http1.poll_flush(cx),
+            // The connection's own task sends, or nothing is sent.
+            Side::Http2(_) | Side::Fake(_) => Poll::Ready(Ok(())),
+        };
+        match flushed {
+            Poll::Pending => self.poll_write_limit(cx),
+            flushed => flushed,
+        }
     }
 }
