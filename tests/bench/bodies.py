@@ -36,7 +36,10 @@ def report(options):
         squall = keep(start_squall("squall", directory, upstream, RATED))
         shaped = keep(start_squall("squall, shaped", directory, upstream, SHAPED))
         nginx = keep(start_nginx(directory, upstream))
-        costs([nginx, envoy, squall, shaped], options)
+        proxies = [nginx, envoy, squall, shaped]
+        if options.against:
+            proxies.append(keep(start_squall("the other squall", directory, upstream, RATED, options.against)))
+        costs(proxies, options)
         evenness([squall, envoy], seconds=2 if options.quick else 10)
 
 

@@ -206,7 +206,7 @@ def envoy_listener(port, fault):
     }
 
 
-def start_squall(name, directory, upstream, rules):
+def start_squall(name, directory, upstream, rules, program=None):
     """squall with these rules; its `static` and `todo` listeners answer in process, its `rate-…` ones are there for rules."""
     directory = directory / name.replace(" ", "-").replace(",", "")
     directory.mkdir()
@@ -226,5 +226,5 @@ upstreams:
   todo: {{fake: test-api}}
 rules:{rules or " []"}
 """
-    server = Squall(config, directory, prefix=pinned(PROXY_CORE))
+    server = Squall(config, directory, prefix=pinned(PROXY_CORE), program=program)
     return Process(name, server.process.pid, server.ports, server.kill)

@@ -72,9 +72,9 @@ class Metrics:
 
 
 class Squall:
-    """A running squall. `prefix` goes before the command, for example `taskset -c 0`."""
+    """A running squall. `prefix` goes before the command, for example `taskset -c 0`; `program` is another binary."""
 
-    def __init__(self, config, directory, prefix=(), args=(), env=None):
+    def __init__(self, config, directory, prefix=(), args=(), env=None, program=None):
         self.file = Path(directory) / "squall.yaml"
         self.file.write_text(complete(config))
         self.lines = []
@@ -82,7 +82,7 @@ class Squall:
         self.admin = None
         self._news = queue.Queue()
         self.process = subprocess.Popen(
-            [*prefix, binary(), "run", "-c", str(self.file), *args],
+            [*prefix, program or binary(), "run", "-c", str(self.file), *args],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

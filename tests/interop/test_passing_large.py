@@ -3,10 +3,13 @@
 The upstream is a second squall with the echo fake. SQUALL_LARGE=4GiB asks for more than the usual size.
 """
 
+import asyncio
 import contextlib
 import os
+import random
 import socket
 import subprocess
+import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +22,7 @@ import wire
 GIB = 1 << 30
 SIZE = {"": GIB // 4, "1GiB": GIB, "4GiB": 4 * GIB}[os.environ.get("SQUALL_LARGE", "")]
 SECONDS = 30 + SIZE / (10 << 20)
+ECHOED = SIZE // 4  # it passes through two squalls, both ways
 GROWTH = 48 << 20  # what a process may grow by, whatever passes; a build without optimization needs most of it
 PIECE = 1 << 20
 
@@ -164,6 +168,71 @@ def test_an_upload_that_the_upstream_does_not_take(front, back, down, up):
             while time.monotonic() < wait:
                 client.step(0.01)
             assert len(client.uploads[stream][0]) > 20_000_000  # most of the rest is in the kernel
+
+
+class SlowEcho:
+    """An HTTP/1.1 server that sends each chunk back as it comes, and takes a pause now and then."""
+
+    PAUSE_SECONDS = 0.005
+
+    def __init__(self):
+        self.loop = asyncio.new_event_loop()
+        self.server = self.loop.run_until_complete(asyncio.start_server(self.serve, "127.0.0.1", 0, limit=PIECE))
+        self.port = self.server.sockets[0].getsockname()[1]
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    async def serve(self, reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        since = size = 1
+        while size:
+            line = await reader.readline()
+            size = int(line, 16)
+            writer.write(line + await reader.readexactly(size + 2))
+            await writer.drain()
+            since += size
+            if since > PIECE:
+                since = 0
+                await asyncio.sleep(self.PAUSE_SECONDS)
+        writer.close()
+
+    def stop(self):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+
+
+@pytest.mark.timeout(8 * SECONDS)
+@pytest.mark.parametrize(("down", "up"), WAYS, ids=lambda protocol: protocol)
+def test_an_echo_with_both_ends_slow(squall, tool, down, up):
+    """Both directions move at the same time, and nothing piles up in between."""
+    echo = SlowEcho()
+    back = squall(f"""
+listeners: {{web: {{address: 127.0.0.1:0, upstream: echo}}}}
+upstreams: {{echo: {{url: 'http://127.0.0.1:{echo.port}'}}}}
+""")
+    front = squall(f"""
+listeners: {{web: {{address: 127.0.0.1:0, upstream: back}}}}
+upstreams: {{back: {{url: 'http://127.0.0.1:{back.port()}', protocol: {"h2c" if up == "h2" else "http1"}}}}}
+""")
+    block = random.Random(1).randbytes(PIECE)
+    size = ECHOED // PIECE * PIECE
+    with flat(front, back), contextlib.closing(echo.server):
+        options = ["-H", "Expect:", "--limit-rate", "60M", "-T", "-"]
+        client = curl(tool, down, *options, front.url("/echo"), stdin=subprocess.PIPE)
+
+        def send():
+            for _ in range(size // PIECE):
+                client.stdin.write(block)
+            client.stdin.close()
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        received = 0
+        while piece := client.stdout.read(PIECE):
+            assert piece == (block + block)[received % PIECE :][: len(piece)]
+            received += len(piece)
+        sending.join()
+        assert (client.wait(10), received) == (0, size)
+    echo.stop()
 
 
 def test_uploads_that_nobody_reads_do_not_stop_others(back):

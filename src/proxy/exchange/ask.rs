@@ -193,6 +193,9 @@ async fn response_head(
                 Poll::Ready(Ok(Finish::Natural | Finish::Clean(_))) | Poll::Pending => {}
                 Poll::Ready(Ok(finish)) => return Poll::Ready(Err(Stop::Finish(finish))),
                 Poll::Ready(Err(Broken::Source(error))) => return Poll::Ready(Err(error.into())),
+                Poll::Ready(Err(Broken::Sink(error))) if *error.etype() == ErrorType::WriteTimedout => {
+                    return Poll::Ready(Err(Stop::Upstream(error)));
+                }
                 Poll::Ready(Err(Broken::Sink(error))) => {
                     // It may have answered before it stopped reading, and then the answer counts.
                     upload.give_up();

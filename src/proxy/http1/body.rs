@@ -315,15 +315,14 @@ impl Encoder {
         true
     }
 
-    /// Ends the body, with trailers where the framing has room for them. False if less was written than stated: then only
-    /// the end of the connection can tell that something is missing.
+    /// Ends the body, with trailers where the framing has room for them; may be called more than once. False if less was
+    /// written than stated: then only the end of the connection can tell that something is missing.
     pub(crate) fn end(&mut self, trailers: Option<&HeaderMap>, output: &mut Output) -> bool {
-        if std::mem::replace(&mut self.ended, true) {
-            return true;
-        }
+        let ended = std::mem::replace(&mut self.ended, true);
         match self.framing {
             Framing::Length(left) => left == 0,
             Framing::UntilClose => true,
+            Framing::Chunked if ended => true,
             Framing::Chunked => {
                 output.put(b"0\r\n");
                 for (name, value) in trailers.into_iter().flatten() {

@@ -199,6 +199,8 @@ impl Sink for Session {
             Poll::Pending => self.poll_write_limit(cx),
             sent => {
                 self.write.rest();
+                // An upstream that takes no more has heard all that it will.
+                self.asked |= matches!(sent, Poll::Ready(Err(_)));
                 sent.map_ok(|()| true)
             }
         }
