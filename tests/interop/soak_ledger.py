@@ -19,12 +19,6 @@ from soak_clients import Fate
 SAME_BODY = {None, "delay", "late-response", "bandwidth", "bandwidth-up", "dribble", "stall", "duplicate", "corrupt", "queue"}
 SLOW_SECONDS = 10.0  # for the well-behaved client, on a busy machine
 
-# Problems that are known, and not mended yet.
-FELLED_AS_GONE = "client_gone, though another stream's fault closed the connection"
-WHOLE_AS_GONE = "client_gone, though the client had its whole answer"
-WRITE_FAILED = "not client_gone, though the answer could not be written to it"
-KNOWN = {FELLED_AS_GONE, WHOLE_AS_GONE, WRITE_FAILED}
-
 
 class Ledger:
     """What clients saw of each request, and what squall's log says of it; what agrees is forgotten.
@@ -126,17 +120,15 @@ def wrong_status(plan, outcome, status):
 
 def wrong_end(plan, outcome, status, gone, error):
     if gone and outcome.fate == Fate.FELLED:
-        return FELLED_AS_GONE
+        return "client_gone, though another stream's fault closed the connection"
     if gone and outcome.uploaded and not plan.upgrade:
         if outcome.fate == Fate.COMPLETE:
-            return WHOLE_AS_GONE
+            return "client_gone, though the client had its whole answer"
         if outcome.fate in (Fate.BROKEN, Fate.ENDED):
             return "client_gone, and it had not gone"
     if not gone and outcome.fate == Fate.LEFT and status == 0 and not plan.ends:
-        if error is None:
-            return "not client_gone, and it had gone"
-        # Else the upstream failed in the same moment.
-        return WRITE_FAILED if "to downstream" in error else None
+        # With an error, the upstream failed in the same moment.
+        return "not client_gone, and it had gone" if error is None else None
     return None
 
 
@@ -175,5 +167,5 @@ def listed(problems):
         kinds[kind].append(details)
     lines = [f"{len(problems)} problems"]
     for kind, examples in kinds.items():
-        lines += [f"{len(examples):8} {kind}{' (known)' if kind in KNOWN else ''}", *(f"         {one}" for one in examples[:5])]
+        lines += [f"{len(examples):8} {kind}", *(f"         {one}" for one in examples[:5])]
     return "\n".join(lines)

@@ -295,6 +295,10 @@ impl Http1 {
         self.wire.poll_flush(cx).map_err(|error| left(Some(error)))
     }
 
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.encoder.is_done() && self.wire.output.len() == 0
+    }
+
     /// Whether a FIN shows that the response is not whole.
     pub(super) fn is_broken_by_closing(&self) -> bool {
         self.encoder.framing() != Framing::UntilClose

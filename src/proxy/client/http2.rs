@@ -92,6 +92,10 @@ impl Http2 {
         }
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     pub(super) fn reset(&mut self, code: u32) {
         self.ended = true;
         match &mut self.send {

@@ -118,6 +118,16 @@ impl Client {
         }
     }
 
+    /// Whether all of the answer was sent, so that leaving now is no loss to anybody. Over HTTP/1 a stated length tells before the
+    /// upstream's end does.
+    pub(crate) fn has_whole_answer(&self) -> bool {
+        self.status.is_some()
+            && match &self.side {
+                Side::Http1(http1) => http1.has_sent_all(),
+                Side::Http2(http2) => http2.has_ended(),
+            }
+    }
+
     /// Sends an interim response, to clients that know them (RFC 9110, section 15.2).
     pub(crate) fn inform(&mut self, head: &ResponseHeader) {
         match &mut self.side {

@@ -77,13 +77,15 @@ impl Squall {
         loop {
             let upgrade = upgrade && session.is_http1();
             let host = host(client.head(), request.picked.as_ref());
-            session.ask(outgoing.head(client), host.as_ref(), outgoing.body, upgrade)?;
             let told = client.expects_continue() && !session.is_http1();
             if told {
                 // Over HTTP/2 few servers say it, and a fake never does.
                 client.tell_to_continue();
             }
-            let answered = response_head(client, &mut session, &mut upload, told).await;
+            let answered = match session.ask(outgoing.head(client), host.as_ref(), outgoing.body, upgrade) {
+                Ok(()) => response_head(client, &mut session, &mut upload, told).await,
+                Err(error) => Err(error.into()),
+            };
             match relay::ended_here(client, answered).await {
                 Ok(head) => {
                     request.natural = request.sent.map(|sent| sent.elapsed());
@@ -99,7 +101,8 @@ impl Squall {
                 }
                 Err(Stop::Upstream(error)) => {
                     let idempotent = client.head().method.is_idempotent();
-                    let again = !tried_again && session.may_ask_again(&error, idempotent) && upload.rewind();
+                    let again =
+                        !tried_again && session.may_ask_again(&error, idempotent, &self.connector) && upload.rewind();
                     if !again {
                         return Err(Stop::Upstream(error));
                     }

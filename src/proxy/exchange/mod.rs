@@ -168,6 +168,7 @@ impl Squall {
     /// Ends a request otherwise than with its natural answer.
     async fn stop(&self, client: &mut Client, request: &mut Request, stop: Stop) {
         let ended = match stop {
+            Stop::Ending(Ending::Gone) | Stop::Client(_) if client.has_whole_answer() => return,
             Stop::Ending(ending) => self.end(client, request, ending).await,
             Stop::Finish(_) => Ok(()),
             Stop::Client(error) => {
@@ -302,7 +303,10 @@ fn settle(client: &Client, request: Request) {
     if let Some(natural) = request.natural {
         view.metrics.upstream_seconds.observe(natural.as_secs_f64());
     }
-    if request.gone {
+    // Where another stream's fault has closed the connection, it was not the client who left.
+    let felled = request.gone && client.connection().ended();
+    let gone = request.gone && !felled;
+    if gone {
         view.metrics.clients_gone.inc();
     }
     if log::wanted(view, request.execution.is_some(), status) {
@@ -313,8 +317,8 @@ fn settle(client: &Client, request: Request) {
             total,
             natural: request.natural,
             record: request.execution.as_ref().map(|execution| &**execution.record()),
-            gone: request.gone,
-            error: request.error.as_deref(),
+            gone,
+            error: request.error.as_deref().filter(|_| !felled),
         };
         access.write(client);
     }

@@ -1,8 +1,10 @@
 //! Connections to upstreams: kept-alive ones first, then new ones.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pingora::Result;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
@@ -18,6 +20,8 @@ const KEPT: usize = 1024;
 pub struct Connector {
     transport: TransportConnector,
     http2: Pool,
+    /// Servers that speak HTTP/2 and want HTTP/1.1 nonetheless.
+    http1_only: Mutex<HashSet<u64>>,
 }
 
 impl Default for Connector {
@@ -25,6 +29,7 @@ impl Default for Connector {
         Self {
             transport: TransportConnector::new(Some(ConnectorOptions::new(KEPT))),
             http2: Pool::default(),
+            http1_only: Mutex::default(),
         }
     }
 }
@@ -33,6 +38,11 @@ impl Connector {
     /// A session with `peer`. `fresh`: over a connection that has served nobody.
     pub(in crate::proxy) async fn session(&self, peer: &HttpPeer, fresh: bool) -> Result<Session> {
         let key = peer.reuse_hash();
+        let mut over_http1 = None;
+        if peer.options.alpn == ALPN::H2H1 && self.http1_only.lock().contains(&key) {
+            over_http1.insert(peer.clone()).options.alpn = ALPN::H1;
+        }
+        let peer = over_http1.as_ref().unwrap_or(peer);
         let alpn = &peer.options.alpn;
         let limits = Limits {
             read: peer.options.read_timeout,
@@ -60,6 +70,11 @@ impl Connector {
             true => Box::pin(self.http2.open(stream, peer, key)).await.map(http2),
             false => Ok(http1(stream, false)),
         }
+    }
+
+    /// From now on HTTP/1.1 is spoken where the configuration leaves the choice. True if that is news.
+    pub(super) fn avoid_http2(&self, key: u64) -> bool {
+        self.http1_only.lock().insert(key)
     }
 
     /// Keeps a connection for the next request with the same key.

@@ -32,6 +32,7 @@ pub(super) struct Pool {
 
 /// One connection.
 struct Shared {
+    key: u64,
     send: SendRequest<Bytes>,
     /// Streams that are open now, and how many may be.
     streams: AtomicUsize,
@@ -89,6 +90,7 @@ impl Pool {
             .or_err(ErrorType::HandshakeError, "HTTP/2 with the upstream")
             .map_err(|error| error.into_up())?;
         let shared = Arc::new(Shared {
+            key,
             send,
             streams: AtomicUsize::new(0),
             most: options.max_h2_streams,
@@ -100,7 +102,7 @@ impl Pool {
             .entry(key)
             .or_default()
             .push(Arc::clone(&shared));
-        tokio::spawn(self.drive(connection, Arc::clone(&shared), key, options.idle_timeout));
+        tokio::spawn(self.drive(connection, Arc::clone(&shared), options.idle_timeout));
         Slot::open(shared, false).await
     }
 
@@ -109,7 +111,6 @@ impl Pool {
         &self,
         connection: h2::client::Connection<Stream, Bytes>,
         shared: Arc<Shared>,
-        key: u64,
         idle: Option<Duration>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let pool = Arc::clone(&self.connections);
@@ -125,7 +126,7 @@ impl Pool {
                 () = shared.idle_for(idle) => false,
             };
             shared.retired.store(true, Ordering::Relaxed);
-            if let Some(known) = pool.lock().get_mut(&key) {
+            if let Some(known) = pool.lock().get_mut(&shared.key) {
                 known.retain(|other| !Arc::ptr_eq(other, &shared));
             }
             drop(shared);
@@ -191,6 +192,11 @@ impl Slot {
         whole: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         self.send.send_request(request, whole)
+    }
+
+    /// What makes its connection interchangeable with others.
+    pub(super) fn key(&self) -> u64 {
+        self.connection.key
     }
 
     /// Whether the connection was open before.

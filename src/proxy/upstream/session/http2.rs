@@ -108,20 +108,10 @@ impl Http2 {
         let method = http::Method::GET;
         Framing::of_response(&method, head.status, &head.headers).map_err(|malformed| malformed.error().into_up())?;
         self.response = None;
-        self.read_all = body.is_end_stream() && self.is_really_at_its_end(&body);
+        // Only what has END_STREAM on its head is whole with it (gRPC over HTTP/2, "Trailers-Only").
+        self.read_all = body.is_end_stream();
         self.body = Some(body);
         Poll::Ready(Ok(head))
-    }
-
-    /// A stream that was reset looks ended, too; then the error comes with the next read.
-    fn is_really_at_its_end(&mut self, _body: &RecvStream) -> bool {
-        match &mut self.send {
-            Some(send) => {
-                let mut cx = Context::from_waker(std::task::Waker::noop());
-                !matches!(send.poll_reset(&mut cx), Poll::Ready(Err(_)) | Poll::Ready(Ok(_)))
-            }
-            None => true,
-        }
     }
 
     pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
@@ -140,12 +130,23 @@ impl Http2 {
     /// Whether the server says that it has not looked at the request: REFUSED_STREAM, or a GOAWAY that leaves it out (RFC
     /// 9113, sections 6.8 and 8.7).
     pub(super) fn was_not_processed(&self, error: &Error) -> bool {
+        if self.response.is_none() && self.body.is_none() {
+            // The connection ended before the request could be sent at all.
+            return self.slot.is_reused();
+        }
         let Some(error) = error.root_cause().downcast_ref::<h2::Error>() else {
             return false;
         };
         let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
         let left_out = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
         error.is_remote() && (refused || left_out)
+    }
+
+    /// Whether the server wants the request over HTTP/1.1 (RFC 9113, section 7). What it is known by, then.
+    pub(super) fn wants_http1(&self, error: &Error) -> Option<u64> {
+        let error = error.root_cause().downcast_ref::<h2::Error>()?;
+        let wants = error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED);
+        wants.then(|| self.slot.key())
     }
 
     /// Whether a connection that was open already turned out to be dead.

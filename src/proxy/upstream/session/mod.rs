@@ -143,10 +143,15 @@ impl Session {
 
     /// Whether a request that failed like this may be sent once more, over another connection: the upstream can't have
     /// worked on it (RFC 9113, section 8.7), or working on it twice does no harm (RFC 9110, section 9.2.2).
-    pub(in crate::proxy) fn may_ask_again(&self, error: &Error, idempotent: bool) -> bool {
+    pub(in crate::proxy) fn may_ask_again(&self, error: &Error, idempotent: bool, connector: &Connector) -> bool {
         match &self.side {
             Side::Http1(http1) => idempotent && http1.was_stale(error),
-            Side::Http2(http2) => http2.was_not_processed(error) || idempotent && http2.was_stale(error),
+            Side::Http2(http2) => {
+                let over_http1 = http2.wants_http1(error);
+                over_http1.is_some_and(|key| connector.avoid_http2(key))
+                    || http2.was_not_processed(error)
+                    || idempotent && http2.was_stale(error)
+            }
             Side::Fake(_) => false,
         }
     }
