@@ -18,7 +18,7 @@ FRAMES = 2000
 SECONDS = 3
 GROWTH_KIB = 20_000
 STREAMS = 100  # of large answers
-STREAM_KIB = 900  # what a stream of those may hold whose client doesn't read
+STREAM_KIB = 300  # what a stream of those may hold whose client doesn't read
 WORST_SECONDS = 2  # for a bystander's request, on a busy machine
 PLACES = ["proxied", "h2c", "fake"]
 

@@ -213,6 +213,17 @@ impl Connection {
         }
     }
 
+    /// Resolves when the client has reset the connection, or squall has ended it; not when the client has only closed its
+    /// sending side.
+    pub async fn reset_by_client(&self) {
+        if let Some(socket) = self.socket.upgrade() {
+            tokio::select! {
+                () = socket.peer_reset() => {}
+                () = self.over.wait() => {}
+            }
+        }
+    }
+
     /// The schedule of a rate that the requests of this connection share.
     pub(crate) fn bucket(&self, rule: &Arc<Rule>, of: (usize, Direction), rate: NonZeroU64) -> Arc<Bucket> {
         let mut buckets = self.buckets.lock();

@@ -40,6 +40,8 @@ pub(crate) struct Http1 {
     encoder: Encoder,
     /// Another request may follow this one.
     keep_alive: bool,
+    /// The final head was given.
+    answered: bool,
     /// The client waits for a 100 that it has not got.
     waits: bool,
     /// In another protocol by now.
@@ -65,6 +67,7 @@ impl Http1 {
             decoder: Decoder::new(Framing::NONE),
             encoder: Encoder::new(Framing::NONE),
             keep_alive: true,
+            answered: false,
             waits: false,
             switched: false,
             spoil: None,
@@ -147,6 +150,7 @@ impl Http1 {
         let expect = head.headers.get(http::header::EXPECT);
         self.waits = !self.decoder.is_done()
             && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        self.answered = false;
         self.spoil = None;
         self.leaving = None;
         Ok(Some(head))
@@ -192,6 +196,18 @@ impl Http1 {
             let connection = Arc::clone(connection);
             Box::pin(async move { connection.gone().await })
         });
+        ready!(leaving.as_mut().poll(cx));
+        self.keep_alive = false;
+        Poll::Ready(())
+    }
+
+    /// Like [`Http1::poll_gone`], for a client that may close its sending side and stay.
+    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let connection = self.wire.stream().connection();
+        let leaving = self.leaving.get_or_insert_with(|| {
+            let connection = Arc::clone(connection);
+            Box::pin(async move { connection.reset_by_client().await })
+        });
         leaving.as_mut().poll(cx)
     }
 
@@ -199,9 +215,17 @@ impl Http1 {
         if head.status == StatusCode::CONTINUE {
             self.waits = false;
         }
+        let mut fields = ResponseFields::new(head, Framing::NONE, true, false);
+        // Neither framing nor what concerns the upstream's connection: there is no content (RFC 9110, section 15.2).
+        fields.said = true;
         self.wire
             .output
-            .append(|buffer| head::write_response(head, buffer, |_| Fate::Pass, &[]));
+            .append(|buffer| head::write_response(head, buffer, |name| fields.fate(name), &[]));
+    }
+
+    /// Whether the client has yet to read what was given so far.
+    pub(super) fn is_behind(&self) -> bool {
+        self.wire.output.len() >= BACKLOG
     }
 
     pub(super) fn spoil(&mut self, spoil: Spoil) {
@@ -223,6 +247,7 @@ impl Http1 {
         let old = request.version == Version::HTTP_10;
         let framing = self.framing(&request.method, head, old);
         self.keep_alive &= !(stopping || unread || framing == Framing::UntilClose);
+        self.answered = true;
         self.encoder = Encoder::new(match framing {
             // A length that lies is not kept to.
             Framing::Length(1..) if self.spoil.is_some() => Framing::UntilClose,
@@ -306,8 +331,10 @@ impl Http1 {
 
     /// Gets the connection ready for its next request. False if there can't be one.
     pub(crate) async fn finish(&mut self) -> bool {
+        // A response that has not come to its end must not be followed by another.
+        let whole = self.answered && self.encoder.is_done();
         let flushed = std::future::poll_fn(|cx| self.poll_flush(cx)).await;
-        if flushed.is_err() || !self.keep_alive || self.wire.has_ended() || !self.drain().await {
+        if flushed.is_err() || !self.keep_alive || !whole || self.wire.has_ended() || !self.drain().await {
             return false;
         }
         self.wire.rest();
@@ -414,7 +441,8 @@ impl<'a> ResponseFields<'a> {
 
     /// RFC 9110, section 8.6: neither an interim response nor a 204 has a length.
     fn has_no_length(&self) -> bool {
-        self.head.status == StatusCode::NO_CONTENT || matches!(self.framing, Framing::Chunked)
+        let status = self.head.status;
+        status.is_informational() || status == StatusCode::NO_CONTENT || matches!(self.framing, Framing::Chunked)
     }
 
     /// Whether the upstream's `Connection` says that a field is for squall alone (RFC 9110, section 7.6.1).
@@ -435,9 +463,7 @@ impl<'a> ResponseFields<'a> {
         if self.switched {
             return extra;
         }
-        let encoded = self.head.headers.get_all(TRANSFER_ENCODING).iter().next_back();
-        let chunked = encoded.is_some_and(|value| value.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
-        if self.framing == Framing::Chunked && !chunked {
+        if self.framing == Framing::Chunked && !head::is_chunked(&self.head.headers) {
             extra.push(("Transfer-Encoding", &b"chunked"[..]));
         }
         // What goes without saying is not said (RFC 9112, section 9.3).

@@ -5,7 +5,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Response};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Response, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 
@@ -69,6 +70,10 @@ impl Http2 {
         let mut response = Response::new(());
         *response.status_mut() = parts.status;
         *response.headers_mut() = http2::end_to_end(parts.headers);
+        if parts.status == StatusCode::NO_CONTENT {
+            // RFC 9110, section 8.6; clients take it for a body that is missing.
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
         let send = self.respond.send_response(response, whole).map_err(left)?;
         self.send = Some(send);
         self.ended = whole;

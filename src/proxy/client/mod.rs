@@ -128,6 +128,24 @@ impl Client {
             }
     }
 
+    /// Resolves when a client that may close its sending side and stay has reset the connection or the stream.
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.side {
+            Side::Http1(http1) => http1.poll_reset(cx),
+            Side::Http2(http2) => http2.poll_gone(cx),
+        }
+    }
+
+    /// Whether it has yet to read what it was sent. Never over HTTP/2, where nobody can tell of heads.
+    pub(crate) fn is_behind(&self) -> bool {
+        matches!(&self.side, Side::Http1(http1) if http1.is_behind())
+    }
+
+    /// Whether it can be told of transfer codings besides chunks.
+    pub(crate) fn takes_transfer_codings(&self) -> bool {
+        self.head.version == Version::HTTP_11
+    }
+
     /// Sends an interim response, to clients that know them (RFC 9110, section 15.2).
     pub(crate) fn inform(&mut self, head: &ResponseHeader) {
         match &mut self.side {

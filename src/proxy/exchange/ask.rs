@@ -13,13 +13,17 @@ use super::copy::Origin;
 use super::lane::Lane;
 use super::pump::{Broken, Pump, Rest, Waits};
 use super::whole::{Upload, change_request_head};
-use super::{Request, Squall, Stop, copy, gone, relay, rewrites_of_both};
+use super::{Request, Squall, Stop, copy, gone, relay, rewrites_of_both, stopping};
 use crate::config::snapshot::Target;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
+use crate::proxy::execute::hold::Holder;
 use crate::proxy::http1::head;
 use crate::proxy::upstream::{Outcome, Picked, RESOLVE_FAILED, Session};
 use crate::shape::Finish;
+
+/// Interim responses to one request. More of them are a flood, which HTTP/2 would let through without limit.
+const MOST_INTERIM: usize = 100;
 
 /// A request that was answered, as far as the head.
 pub(super) struct Asked {
@@ -74,16 +78,17 @@ impl Squall {
         let mut upload = self.shape(client, request, &mut outgoing)?;
         upload.keep();
         let mut tried_again = false;
+        let mut told = false;
         loop {
             let upgrade = upgrade && session.is_http1();
             let host = host(client.head(), request.picked.as_ref());
-            let told = client.expects_continue() && !session.is_http1();
-            if told {
+            if !told && client.expects_continue() && !session.is_http1() {
                 // Over HTTP/2 few servers say it, and a fake never does.
                 client.tell_to_continue();
+                told = true;
             }
             let answered = match session.ask(outgoing.head(client), host.as_ref(), outgoing.body, upgrade) {
-                Ok(()) => response_head(client, &mut session, &mut upload, told).await,
+                Ok(()) => response_head(&self.holder, client, &mut session, &mut upload, told).await,
                 Err(error) => Err(error.into()),
             };
             match relay::ended_here(client, answered).await {
@@ -184,13 +189,21 @@ fn rewritten(client: &Client, request: &Request, upload: &Upload) -> Result<Opti
 /// Sends the request and waits for the head of its response; interim ones go to the client meanwhile. `told`: the client was
 /// told to send its body already.
 async fn response_head(
+    holder: &Holder,
     client: &mut Client,
     session: &mut Session,
     upload: &mut Pump,
     told: bool,
 ) -> Result<ResponseHeader, Stop> {
     let mut refused = None;
+    let mut interim = 0;
+    let mut stopping = std::pin::pin!(stopping(holder, upload.is_shaped()));
+    let mut released = false;
     std::future::poll_fn(|cx| {
+        if !released && stopping.as_mut().poll(cx).is_ready() {
+            released = true;
+            upload.release();
+        }
         if !upload.is_over() {
             match upload.poll(cx, client, session) {
                 Poll::Ready(Ok(Finish::Natural | Finish::Clean(_))) | Poll::Pending => {}
@@ -206,20 +219,29 @@ async fn response_head(
                 }
             }
         }
-        while let Poll::Ready(head) = session.poll_head(cx) {
-            let head = match head {
-                Ok(head) => head,
-                Err(error) => return Poll::Ready(Err(Stop::Upstream(refused.take().unwrap_or(error)))),
+        loop {
+            if let Poll::Ready(Err(error)) = client.poll_flush(cx) {
+                return Poll::Ready(Err(error.into()));
+            }
+            if client.is_behind() {
+                break;
+            }
+            let head = match session.poll_head(cx) {
+                Poll::Ready(Ok(head)) => head,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Stop::Upstream(refused.take().unwrap_or(error)))),
+                Poll::Pending => break,
             };
             if !is_interim(head.status) {
                 return Poll::Ready(Ok(head));
             }
+            interim += 1;
+            if interim > MOST_INTERIM {
+                let flood = Error::explain(ErrorType::InvalidHTTPHeader, "too many interim responses");
+                return Poll::Ready(Err(Stop::Upstream(flood.into_up())));
+            }
             if !(told && head.status == StatusCode::CONTINUE) {
                 client.inform(&head);
             }
-        }
-        if let Poll::Ready(Err(error)) = client.poll_flush(cx) {
-            return Poll::Ready(Err(error.into()));
         }
         // Whoever reads the client's body sees it leave.
         if upload.waits() != Waits::Source && client.poll_gone(cx).is_ready() {

@@ -2,10 +2,15 @@
 
 use bytes::{Bytes, BytesMut};
 
+/// Pieces below this many bytes are joined: each by itself would take more memory than what is in it.
+const SMALL: usize = 1 << 10;
+
 /// Holds pieces until there are more bytes than the limit.
 #[derive(Debug)]
 pub(super) struct Collector {
     pieces: Vec<Bytes>,
+    /// Small pieces behind those.
+    tail: BytesMut,
     length: usize,
     limit: usize,
 }
@@ -15,6 +20,7 @@ impl Collector {
     pub(super) fn new(limit: usize) -> Collector {
         Collector {
             pieces: Vec::new(),
+            tail: BytesMut::new(),
             length: 0,
             limit,
         }
@@ -24,27 +30,38 @@ impl Collector {
     #[must_use]
     pub(super) fn push(&mut self, piece: Bytes) -> bool {
         self.length = self.length.saturating_add(piece.len());
-        if !piece.is_empty() {
+        if piece.len() < SMALL {
+            self.tail.extend_from_slice(&piece);
+        } else {
+            self.settle_tail();
             self.pieces.push(piece);
         }
         self.length <= self.limit
     }
 
-    /// The pieces as they came.
-    pub(super) fn into_pieces(self) -> Vec<Bytes> {
+    /// The pieces, in order.
+    pub(super) fn into_pieces(mut self) -> Vec<Bytes> {
+        self.settle_tail();
         self.pieces
     }
 
     /// All of it in one; copied unless it came so.
     pub(super) fn whole(&self) -> Bytes {
-        if let [piece] = self.pieces.as_slice() {
+        if let ([piece], []) = (self.pieces.as_slice(), &*self.tail) {
             return piece.clone();
         }
         let mut whole = BytesMut::with_capacity(self.length);
         for piece in &self.pieces {
             whole.extend_from_slice(piece);
         }
+        whole.extend_from_slice(&self.tail);
         whole.freeze()
+    }
+
+    fn settle_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push(self.tail.split().freeze());
+        }
     }
 }
 

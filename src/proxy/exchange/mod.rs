@@ -149,7 +149,8 @@ impl Squall {
             let head = answer::text_head(StatusCode::METHOD_NOT_ALLOWED.as_u16())?;
             return Ok(answer::send(client, head, "squall: CONNECT is not supported\n".into()).await?);
         }
-        let upgrade = ask::passes_upgrade(client.head());
+        // With a body nobody could tell where that ends and the other protocol begins.
+        let upgrade = ask::passes_upgrade(client.head()) && client.is_body_done();
         let mut upload = Upload::default();
         if let Some(execution) = &mut request.execution {
             let bounds = bounds(&self.holder, &request.view);
@@ -167,8 +168,11 @@ impl Squall {
 
     /// Ends a request otherwise than with its natural answer.
     async fn stop(&self, client: &mut Client, request: &mut Request, stop: Stop) {
+        if client.connection().ended() || client.has_whole_answer() {
+            // Another stream's fault has closed the connection, or all was said already: nobody has left too early.
+            return;
+        }
         let ended = match stop {
-            Stop::Ending(Ending::Gone) | Stop::Client(_) if client.has_whole_answer() => return,
             Stop::Ending(ending) => self.end(client, request, ending).await,
             Stop::Finish(_) => Ok(()),
             Stop::Client(error) => {
@@ -186,6 +190,10 @@ impl Squall {
         if let Err(error) = ended {
             request.gone = true;
             request.error.get_or_insert(error);
+        }
+        if request.gone && client.status().is_some() {
+            // Who has only closed its sending side must not take what it got for a whole answer.
+            client.break_off();
         }
     }
 
@@ -303,10 +311,7 @@ fn settle(client: &Client, request: Request) {
     if let Some(natural) = request.natural {
         view.metrics.upstream_seconds.observe(natural.as_secs_f64());
     }
-    // Where another stream's fault has closed the connection, it was not the client who left.
-    let felled = request.gone && client.connection().ended();
-    let gone = request.gone && !felled;
-    if gone {
+    if request.gone {
         view.metrics.clients_gone.inc();
     }
     if log::wanted(view, request.execution.is_some(), status) {
@@ -317,8 +322,8 @@ fn settle(client: &Client, request: Request) {
             total,
             natural: request.natural,
             record: request.execution.as_ref().map(|execution| &**execution.record()),
-            gone,
-            error: request.error.as_deref().filter(|_| !felled),
+            gone: request.gone,
+            error: request.error.as_deref(),
         };
         access.write(client);
     }
@@ -391,6 +396,17 @@ fn reframe(natural: StatusCode, head: &mut ResponseHeader) -> bool {
         let _ = head.insert_header(http::header::CONTENT_LENGTH, "0");
     }
     false
+}
+
+/// Resolves when squall stops, if bytes are shaped: nothing else is waited for.
+async fn stopping(holder: &Holder, shaped: bool) {
+    match shaped {
+        false => std::future::pending().await,
+        true => {
+            let mut stop = holder.watch_stop();
+            drop(stop.wait_for(|stopping| *stopping).await);
+        }
+    }
 }
 
 /// Resolves when the client is no longer there to hear the answer. Cancel-safe.

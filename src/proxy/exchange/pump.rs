@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use pingora::{Error, Result};
 
@@ -19,6 +19,13 @@ use crate::shape::Finish;
 
 /// Bytes of a request that are kept, so that it can be sent once more.
 const REPLAY: usize = 64 << 10;
+
+/// The same in pieces.
+const REPLAYED: usize = 64;
+
+/// Parts below this many bytes are joined, up to about this many.
+const SMALL: usize = 1 << 10;
+const GATHERED: usize = 8 << 10;
 
 /// Which side a direction broke at.
 #[derive(Debug)]
@@ -204,7 +211,10 @@ impl Pump {
                 return Poll::Ready(Ok(finish));
             }
             match self.lane.due(Instant::now) {
-                Due::Send(bytes) => self.send(bytes),
+                Due::Send(bytes) => {
+                    let bytes = self.gather(cx, bytes, source);
+                    self.send(bytes);
+                }
                 Due::End(finish) => self.finish = Some(finish),
                 Due::Over => self.finish = Some(Finish::Natural),
                 Due::More => ready!(self.poll_more(cx, source, sink, Waits::Source))?,
@@ -224,11 +234,44 @@ impl Pump {
         }
     }
 
+    /// Joins small parts that are there already: each would be a chunk or a frame of its own, which costs more memory than
+    /// what is in it.
+    fn gather(&mut self, cx: &mut Context<'_>, first: Bytes, source: &mut impl Source) -> Bytes {
+        if first.len() >= SMALL || self.lane.is_shaped() || !self.ahead.is_empty() {
+            return first;
+        }
+        let mut all = BytesMut::new();
+        while matches!(self.rest, Rest::Source) && self.lane.wants_more() {
+            match source.poll_part(cx) {
+                Poll::Ready(Ok(Some(Part::Data(data)))) if data.len() < SMALL && all.len() < GATHERED => {
+                    if all.is_empty() {
+                        all.reserve(GATHERED);
+                        all.extend_from_slice(&first);
+                    }
+                    all.extend_from_slice(&data);
+                }
+                // It leaves by itself, right behind.
+                Poll::Ready(Ok(Some(Part::Data(data)))) => self.lane.take(data),
+                Poll::Ready(Ok(Some(Part::Trailers(trailers)))) => {
+                    self.trailers = Some(trailers);
+                    self.lane.end();
+                }
+                Poll::Ready(Ok(None)) => self.lane.end(),
+                Poll::Ready(Err(error)) => self.rest = Rest::Failure(Some(error)),
+                Poll::Pending => break,
+            }
+        }
+        match all.is_empty() {
+            true => first,
+            false => all.freeze(),
+        }
+    }
+
     fn send(&mut self, bytes: Bytes) {
         if let Some(replay) = &mut self.replay {
             replay.bytes += bytes.len();
             replay.sent.push(bytes.clone());
-            if replay.bytes > REPLAY {
+            if replay.bytes > REPLAY || replay.sent.len() > REPLAYED {
                 self.replay = None;
             }
         }
@@ -312,3 +355,6 @@ fn grpc_trailers(status: &GrpcStatus) -> HeaderMap {
     }
     trailers
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,19 +6,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use pingora::Result;
 use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorType, Result};
 
 use super::ask::Asked;
 use super::collector::Collector;
 use super::pump::{Broken, Pump, Rest, Waits};
 use super::shaping::Shaped;
 use super::whole::Collecting;
-use super::{OfRequest, Request, Squall, Stop, bounds, reframe, rewrite_response, rewrites_of_both};
+use super::{OfRequest, Request, Squall, Stop, bounds, reframe, rewrite_response, rewrites_of_both, stopping};
 use crate::fault::Before;
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
 use crate::proxy::execute::hold::Holder;
+use crate::proxy::http1::head;
 use crate::proxy::net::timer;
 use crate::proxy::upstream::Session;
 use crate::shape::Finish;
@@ -71,6 +72,11 @@ impl Squall {
             upgrade,
         } = asked;
         let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        if head::is_transfer_coded(&head.headers) && !client.takes_transfer_codings() {
+            // RFC 9112, section 7: without its coding the body would be taken for something else.
+            let coded = Error::explain(ErrorType::InvalidHTTPHeader, "its transfer coding can't be passed on");
+            return Err(Stop::Upstream(coded.into_up()));
+        }
         let drops = self.before_response(client, request, &mut head).await?;
         let mut body = match drops || session.is_body_done() {
             true => Body::of(Rest::End),
@@ -79,7 +85,9 @@ impl Squall {
         if let Some(execution) = &request.execution
             && let Some(collecting) = Collecting::begin(client, execution.record(), &mut head).await
         {
-            body = collect(client, &mut session, &mut upload, &mut head, &collecting).await?;
+            body = self
+                .collect(client, &mut session, &mut upload, &mut head, &collecting)
+                .await?;
         }
         let shaped = match request.shaping(&self.holder) {
             Some(shaping) => shaping.response(client, &mut head, !drops, (upgrade, switched))?,
@@ -147,6 +155,47 @@ impl Squall {
         }
         Ok(reframe(natural, head))
     }
+
+    /// Holds a response until its body has come, and changes it; or lets it pass as it was, where it can't be changed.
+    async fn collect(
+        &self,
+        client: &mut Client,
+        session: &mut Session,
+        upload: &mut Pump,
+        head: &mut ResponseHeader,
+        collecting: &Collecting,
+    ) -> Result<Body, Stop> {
+        if let Some(reason) = collecting.at_once {
+            return Ok(match collecting.settle(head, Err(reason)).await {
+                Some(new) => Body::whole(new, None),
+                None => Body::of(Rest::Source),
+            });
+        }
+        let mut held = Collector::new(collecting.limit);
+        let mut trailers = None;
+        let end = tokio::select! {
+            biased;
+            end = fill(&self.holder, client, session, upload, &mut held, &mut trailers) => end?,
+            () = tokio::time::sleep(collecting.patience) => End::Not("body too slow"),
+        };
+        let old = match &end {
+            End::Natural => Ok(held.whole()),
+            End::Not(reason) => Err(*reason),
+            End::Failed(_) => Err("body broke off"),
+        };
+        if let Some(new) = collecting.settle(head, old).await {
+            return Ok(Body::whole(new, trailers));
+        }
+        Ok(Body {
+            ahead: held.into_pieces().into(),
+            rest: match end {
+                End::Natural => Rest::End,
+                End::Not(_) => Rest::Source,
+                End::Failed(error) => Rest::Failure(Some(error)),
+            },
+            trailers,
+        })
+    }
 }
 
 /// Carries out an end that a fault has made in a request's body, while the upstream is still there to hear what came before.
@@ -155,46 +204,6 @@ pub(super) async fn ended_here<T>(client: &mut Client, outcome: Result<T, Stop>)
         finish(client, end).await;
     }
     outcome
-}
-
-/// Holds a response until its body has come, and changes it; or lets it pass as it was, where it can't be changed.
-async fn collect(
-    client: &mut Client,
-    session: &mut Session,
-    upload: &mut Pump,
-    head: &mut ResponseHeader,
-    collecting: &Collecting,
-) -> Result<Body, Stop> {
-    if let Some(reason) = collecting.at_once {
-        return Ok(match collecting.settle(head, Err(reason)).await {
-            Some(new) => Body::whole(new, None),
-            None => Body::of(Rest::Source),
-        });
-    }
-    let mut held = Collector::new(collecting.limit);
-    let mut trailers = None;
-    let end = tokio::select! {
-        biased;
-        end = fill(client, session, upload, &mut held, &mut trailers) => end?,
-        () = tokio::time::sleep(collecting.patience) => End::Not("body too slow"),
-    };
-    let old = match &end {
-        End::Natural => Ok(held.whole()),
-        End::Not(reason) => Err(*reason),
-        End::Failed(_) => Err("body broke off"),
-    };
-    if let Some(new) = collecting.settle(head, old).await {
-        return Ok(Body::whole(new, trailers));
-    }
-    Ok(Body {
-        ahead: held.into_pieces().into(),
-        rest: match end {
-            End::Natural => Rest::End,
-            End::Not(_) => Rest::Source,
-            End::Failed(error) => Rest::Failure(Some(error)),
-        },
-        trailers,
-    })
 }
 
 /// What ended the collecting of a body.
@@ -207,14 +216,25 @@ enum End {
 
 /// Collects a response's body while the request's goes on.
 async fn fill(
+    holder: &Holder,
     client: &mut Client,
     session: &mut Session,
     upload: &mut Pump,
     held: &mut Collector,
     trailers: &mut Option<HeaderMap>,
 ) -> Result<End, Stop> {
+    let mut stopping = std::pin::pin!(stopping(holder, upload.is_shaped()));
+    let mut released = false;
     std::future::poll_fn(|cx| {
+        if !released && stopping.as_mut().poll(cx).is_ready() {
+            released = true;
+            upload.release();
+        }
         poll_upload(cx, client, session, upload)?;
+        // What the client was told before may still have to leave.
+        if let Poll::Ready(Err(error)) = client.poll_flush(cx) {
+            return Poll::Ready(Err(error.into()));
+        }
         while let Poll::Ready(part) = session.poll_part(cx) {
             match part {
                 Ok(Some(Part::Data(data))) => {
@@ -268,14 +288,7 @@ impl Both<'_> {
     /// Moves both directions until the response is at its end; a tunnel until both are.
     async fn run(&mut self, holder: &Holder, tunnel: bool) -> Result<Finish, Stop> {
         let shaped = self.upload.is_shaped() || self.download.is_shaped();
-        let mut stop = holder.watch_stop();
-        let mut stopping = std::pin::pin!(async move {
-            match shaped {
-                // Nobody waits for anything else.
-                false => std::future::pending().await,
-                true => drop(stop.wait_for(|stopping| *stopping).await),
-            }
-        });
+        let mut stopping = std::pin::pin!(stopping(holder, shaped));
         let mut released = false;
         let ended = std::future::poll_fn(|cx| {
             if !released && stopping.as_mut().poll(cx).is_ready() {
@@ -313,7 +326,9 @@ impl Both<'_> {
         if tunnel {
             // Bytes, or an end, are held back from a client that has closed its side: it has left.
             let held_back = upload.waits() == Waits::Time || download.waits() == Waits::Time;
-            return upload.has_ended() && held_back;
+            // Nothing else looks at a client whose bytes the server does not take.
+            let reset = upload.waits() == Waits::Sink && self.client.poll_reset(cx).is_ready();
+            return reset || upload.has_ended() && held_back;
         }
         // Whoever reads the client's body sees it leave.
         upload.waits() != Waits::Source && self.client.poll_gone(cx).is_ready()

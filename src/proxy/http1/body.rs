@@ -4,6 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode};
 
+use super::head;
 use super::{Malformed, Output};
 use crate::proxy::body::Part;
 
@@ -35,7 +36,10 @@ impl Framing {
     /// The fields contradict each other, or name a coding that is not `chunked` last.
     pub(crate) fn of_request(fields: &HeaderMap) -> Result<Framing, Malformed> {
         if fields.contains_key(TRANSFER_ENCODING) {
-            return match is_chunked(fields) {
+            let chunks =
+                head::tokens(fields, &TRANSFER_ENCODING).filter(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+            return match head::is_chunked(fields) {
+                true if chunks.count() > 1 => Err(Malformed::bad("chunked is applied more than once")),
                 true => Ok(Framing::Chunked),
                 false => Err(Malformed::bad("the last transfer coding is not chunked")),
             };
@@ -52,7 +56,7 @@ impl Framing {
             return Ok(Framing::NONE);
         }
         if fields.contains_key(TRANSFER_ENCODING) {
-            return Ok(match is_chunked(fields) {
+            return Ok(match head::is_chunked(fields) {
                 true => Framing::Chunked,
                 false => Framing::UntilClose,
             });
@@ -66,14 +70,11 @@ fn has_no_content(status: StatusCode) -> bool {
     status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
 }
 
-fn is_chunked(fields: &HeaderMap) -> bool {
-    let last = fields.get_all(TRANSFER_ENCODING).iter().next_back();
-    let coding = last.and_then(|value| value.as_bytes().rsplit(|byte| *byte == b',').next());
-    coding.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
-}
-
 /// The one length that all `Content-Length` fields agree on (RFC 9110, section 8.6).
-fn length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
+///
+/// # Errors
+/// They don't, or one is not a number.
+pub(super) fn length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut known = None;
     for value in fields.get_all(CONTENT_LENGTH) {
         for one in value.as_bytes().split(|byte| *byte == b',') {

@@ -6,7 +6,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{BufMut, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader, header_value_from_raw};
 use pingora::protocols::http::authority::validate_request_authority;
@@ -56,6 +56,11 @@ pub(crate) fn parse_request(input: &mut BytesMut) -> Result<Option<RequestHeader
         head.remove_header(&CONTENT_LENGTH);
         head.insert_header(CONNECTION, "close").map_err(|_| FIELD)?;
     }
+    if repeats_length(&head.headers)
+        && let Some(length) = super::body::length(&head.headers)?
+    {
+        head.insert_header(CONTENT_LENGTH, length).map_err(|_| FIELD)?;
+    }
     Ok(Some(head))
 }
 
@@ -91,7 +96,19 @@ pub(crate) fn parse_response(input: &mut BytesMut) -> Result<Option<ResponseHead
     if head.headers.contains_key(TRANSFER_ENCODING) {
         head.remove_header(&CONTENT_LENGTH);
     }
+    if repeats_length(&head.headers)
+        && let Some(length) = super::body::length(&head.headers)?
+    {
+        head.insert_header(CONTENT_LENGTH, length).map_err(|_| FIELD)?;
+    }
     Ok(Some(head))
+}
+
+/// Whether a length is said more than once, which the next reader may not put up with (RFC 9110, section 8.6).
+fn repeats_length(fields: &HeaderMap) -> bool {
+    let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
+    let first = lengths.next();
+    lengths.next().is_some() || first.is_some_and(|length| length.as_bytes().contains(&b','))
 }
 
 const FIELD: Malformed = Malformed::bad("a header field is malformed");
@@ -159,17 +176,37 @@ fn check_request(head: &RequestHeader) -> Result<(), Malformed> {
     let target = head.raw_path();
     let origin = target.starts_with(b"/") || target == b"*" && head.method == Method::OPTIONS;
     // An asterisk with another method is odd, but SSDP asks so.
-    let absolute = target.windows(3).any(|three| three == b"://");
+    let is_url = |scheme: &[u8]| {
+        target
+            .get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    let absolute = is_url(b"http://") || is_url(b"https://");
     if !(origin || absolute || head.method == Method::CONNECT || target == b"*") {
         return Err(Malformed::bad("the request target is neither a path nor a URL"));
     }
     validate_request_authority(head)
         .map_err(|_| Malformed::bad("the Host field and the request target are not one valid authority"))?;
+    if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
+        return Err(Malformed::bad("the Host field is missing"));
+    }
     if head.headers.contains_key(TRANSFER_ENCODING) && head.version == Version::HTTP_10 {
         // RFC 9112, section 6.1: such a message has faulty framing.
         return Err(Malformed::bad("HTTP/1.0 has no Transfer-Encoding"));
     }
     Ok(())
+}
+
+/// Whether chunks are the last transfer coding, so that they tell where the body ends (RFC 9112, section 6.3).
+pub(crate) fn is_chunked(fields: &HeaderMap) -> bool {
+    let last = fields.get_all(TRANSFER_ENCODING).iter().next_back();
+    let coding = last.and_then(|value| value.as_bytes().rsplit(|byte| *byte == b',').next());
+    coding.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
+/// Whether a body has a transfer coding besides chunks. Only HTTP/1.1 can carry it on.
+pub(crate) fn is_transfer_coded(fields: &HeaderMap) -> bool {
+    tokens(fields, &TRANSFER_ENCODING).any(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Whether a `Connection` field has a token.
@@ -351,6 +388,8 @@ mod tests {
             "GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
             "GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET gopher://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
             "GET / HTTP/2.0\r\nHost: a\r\n\r\n",

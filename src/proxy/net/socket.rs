@@ -248,6 +248,12 @@ impl Socket {
         }
     }
 
+    /// Resolves when the peer has reset the connection. Cancel-safe.
+    pub(crate) async fn peer_reset(&self) {
+        // An error of the registration is the runtime's end.
+        let _error = either!(self, stream => stream.ready(Interest::ERROR).await);
+    }
+
     /// Gives back what was read last: the next reads give it again.
     pub(crate) fn unread(&self, bytes: &[u8]) {
         let mut reading = self.reading.lock();

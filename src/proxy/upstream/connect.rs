@@ -10,7 +10,7 @@ use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::upstreams::peer::{ALPN, HttpPeer, Peer};
 
-use super::pool::Pool;
+use super::pool::{self, Pool};
 use super::session::{Http1, Http2, Limits, Session};
 
 /// Idle HTTP/1 connections that are kept, to all upstreams together.
@@ -21,7 +21,7 @@ pub struct Connector {
     transport: TransportConnector,
     http2: Pool,
     /// Servers that speak HTTP/2 and want HTTP/1.1 nonetheless.
-    http1_only: Mutex<HashSet<u64>>,
+    http1_only: Mutex<HashSet<String>>,
 }
 
 impl Default for Connector {
@@ -39,7 +39,7 @@ impl Connector {
     pub(in crate::proxy) async fn session(&self, peer: &HttpPeer, fresh: bool) -> Result<Session> {
         let key = peer.reuse_hash();
         let mut over_http1 = None;
-        if peer.options.alpn == ALPN::H2H1 && self.http1_only.lock().contains(&key) {
+        if peer.options.alpn == ALPN::H2H1 && self.avoids_http2(peer) {
             over_http1.insert(peer.clone()).options.alpn = ALPN::H1;
         }
         let peer = over_http1.as_ref().unwrap_or(peer);
@@ -73,8 +73,15 @@ impl Connector {
     }
 
     /// From now on HTTP/1.1 is spoken where the configuration leaves the choice. True if that is news.
-    pub(super) fn avoid_http2(&self, key: u64) -> bool {
-        self.http1_only.lock().insert(key)
+    pub(super) fn avoid_http2(&self, server: &str) -> bool {
+        let mut known = self.http1_only.lock();
+        known.len() < KEPT && known.insert(server.to_owned())
+    }
+
+    fn avoids_http2(&self, peer: &HttpPeer) -> bool {
+        let known = self.http1_only.lock();
+        // Hardly any server does this.
+        !known.is_empty() && known.contains(&pool::server(peer))
     }
 
     /// Keeps a connection for the next request with the same key.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::SendStream;
@@ -30,17 +30,23 @@ pub(super) struct Pool {
     connections: Arc<Mutex<HashMap<u64, Vec<Arc<Shared>>>>>,
 }
 
+/// What a server is known by: its address, and the name that TLS asks for.
+pub(super) fn server(peer: &HttpPeer) -> String {
+    format!("{} {}", peer._address, peer.sni)
+}
+
 /// One connection.
 struct Shared {
     key: u64,
+    server: String,
     send: SendRequest<Bytes>,
     /// Streams that are open now, and how many may be.
     streams: AtomicUsize,
     most: usize,
     /// It takes no further requests.
     retired: AtomicBool,
-    /// Something was asked since the last look.
-    used: AtomicBool,
+    /// When its last stream ended.
+    idle_since: Mutex<Instant>,
 }
 
 /// A place on a connection, for one request.
@@ -91,11 +97,12 @@ impl Pool {
             .map_err(|error| error.into_up())?;
         let shared = Arc::new(Shared {
             key,
+            server: server(peer),
             send,
             streams: AtomicUsize::new(0),
             most: options.max_h2_streams,
             retired: AtomicBool::new(false),
-            used: AtomicBool::new(true),
+            idle_since: Mutex::new(Instant::now()),
         });
         self.connections
             .lock()
@@ -126,14 +133,22 @@ impl Pool {
                 () = shared.idle_for(idle) => false,
             };
             shared.retired.store(true, Ordering::Relaxed);
-            if let Some(known) = pool.lock().get_mut(&shared.key) {
-                known.retain(|other| !Arc::ptr_eq(other, &shared));
-            }
+            forget(&mut pool.lock(), &shared);
             drop(shared);
             if !over {
                 // Without anybody who could ask, it says goodbye by itself; whoever took a place just now is served first.
                 let _ended = connection.await;
             }
+        }
+    }
+}
+
+fn forget(pool: &mut HashMap<u64, Vec<Arc<Shared>>>, connection: &Arc<Shared>) {
+    if let Some(known) = pool.get_mut(&connection.key) {
+        known.retain(|other| !Arc::ptr_eq(other, connection));
+        if known.is_empty() {
+            // A connection that is used once has a key that never comes again.
+            pool.remove(&connection.key);
         }
     }
 }
@@ -144,17 +159,21 @@ impl Shared {
         open < self.most && open < self.send.current_max_send_streams()
     }
 
-    /// Resolves when nothing has been asked for so long; never without a limit.
+    /// Resolves when it has had no stream for so long; never without a limit.
     async fn idle_for(&self, limit: Option<Duration>) {
         let Some(limit) = limit else {
             return std::future::pending().await;
         };
+        // A limit of zero means that no connection is used twice, which its key sees to. Its one stream begins first.
+        let limit = limit.max(Duration::from_millis(100));
         loop {
-            // A limit of zero means that no connection is used twice, which its key sees to.
-            tokio::time::sleep(limit.max(Duration::from_millis(100))).await;
-            let used = self.used.swap(false, Ordering::Relaxed);
-            if !used && self.streams.load(Ordering::Relaxed) == 0 {
-                return;
+            let idle = match self.streams.load(Ordering::Acquire) {
+                0 => self.idle_since.lock().elapsed(),
+                _ => Duration::ZERO,
+            };
+            match limit.checked_sub(idle) {
+                Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
+                _ => return,
             }
         }
     }
@@ -163,7 +182,6 @@ impl Shared {
 impl Slot {
     async fn open(connection: Arc<Shared>, reused: bool) -> Result<Slot> {
         connection.streams.fetch_add(1, Ordering::Relaxed);
-        connection.used.store(true, Ordering::Relaxed);
         let slot = Slot {
             send: connection.send.clone(),
             connection,
@@ -194,9 +212,14 @@ impl Slot {
         self.send.send_request(request, whole)
     }
 
-    /// What makes its connection interchangeable with others.
-    pub(super) fn key(&self) -> u64 {
-        self.connection.key
+    /// The server, whichever of its connections this is.
+    pub(super) fn server(&self) -> &str {
+        &self.connection.server
+    }
+
+    /// Keeps further requests off the connection; those that are on it go on.
+    pub(super) fn retire(&self) {
+        self.connection.retired.store(true, Ordering::Relaxed);
     }
 
     /// Whether the connection was open before.
@@ -207,7 +230,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.connection.streams.fetch_sub(1, Ordering::Relaxed);
+        // First the time: whoever sees no stream has to see since when.
+        *self.connection.idle_since.lock() = Instant::now();
+        self.connection.streams.fetch_sub(1, Ordering::Release);
     }
 }
 

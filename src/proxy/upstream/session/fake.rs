@@ -120,6 +120,12 @@ impl Fake {
         let Ok(response) = ready!(asking.as_mut().poll(cx));
         self.asking = None;
         let (parts, body) = response.into_parts();
+        if parts.status.is_informational() {
+            return Poll::Ready(Err(Error::explain(
+                ErrorType::InternalError,
+                "the fake has no final answer",
+            )));
+        }
         self.body = Some(body);
         Poll::Ready(head(&parts))
     }

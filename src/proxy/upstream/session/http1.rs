@@ -9,7 +9,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
 use pingora::{Error, ErrorType, Result};
@@ -29,8 +29,6 @@ pub(in crate::proxy::upstream) struct Http1 {
     encoder: Encoder,
     decoder: Decoder,
     method: Method,
-    /// The request asks for another protocol.
-    asks_upgrade: bool,
     /// The server means to go on with the connection.
     keep_alive: bool,
     /// The connection has served a request before.
@@ -50,7 +48,6 @@ impl Http1 {
             encoder: Encoder::new(Framing::NONE),
             decoder: Decoder::new(Framing::UntilClose),
             method: Method::GET,
-            asks_upgrade: false,
             keep_alive: false,
             reused,
             heard: false,
@@ -62,7 +59,6 @@ impl Http1 {
 
     pub(super) fn ask(&mut self, head: &RequestHeader, host: Option<&HeaderValue>, body: bool, upgrade: bool) {
         self.method = head.method.clone();
-        self.asks_upgrade = upgrade;
         // What a client says was checked when it was read.
         let framing = match Framing::of_request(&head.headers).unwrap_or(Framing::NONE) {
             Framing::Length(0) if body => Framing::Chunked,
@@ -133,13 +129,6 @@ impl Http1 {
     }
 
     fn take_head(&mut self, head: ResponseHeader) -> Result<ResponseHeader> {
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            // RFC 9110, section 15.2.2: only for those who asked.
-            return match self.asks_upgrade {
-                true => Ok(head),
-                false => Err(Error::explain(ErrorType::InvalidHTTPHeader, "it switches protocols unasked").into_up()),
-            };
-        }
         if head.status.is_informational() {
             return Ok(head);
         }

@@ -15,7 +15,7 @@ use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::super::pool::Slot;
 use crate::proxy::body::Part;
-use crate::proxy::http1::Framing;
+use crate::proxy::http1::{Framing, head};
 use crate::proxy::http2;
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -55,6 +55,13 @@ impl Http2 {
     }
 
     fn request(&self, head: &RequestHeader, host: Option<&HeaderValue>) -> Result<Request<()>> {
+        if head::is_transfer_coded(&head.headers) {
+            let coded = Error::explain(
+                ErrorType::InvalidHTTPHeader,
+                "its transfer coding can't be sent over HTTP/2",
+            );
+            return Err(coded.into_down());
+        }
         let authority = host.or_else(|| head.headers.get(HOST)).map(HeaderValue::as_bytes);
         let authority = authority.or_else(|| head.uri.authority().map(|authority| authority.as_str().as_bytes()));
         let scheme = if self.secure {
@@ -142,11 +149,16 @@ impl Http2 {
         error.is_remote() && (refused || left_out)
     }
 
+    /// Keeps further requests off the connection.
+    pub(super) fn retire(&mut self) {
+        self.slot.retire();
+    }
+
     /// Whether the server wants the request over HTTP/1.1 (RFC 9113, section 7). What it is known by, then.
-    pub(super) fn wants_http1(&self, error: &Error) -> Option<u64> {
+    pub(super) fn wants_http1(&self, error: &Error) -> Option<&str> {
         let error = error.root_cause().downcast_ref::<h2::Error>()?;
         let wants = error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED);
-        wants.then(|| self.slot.key())
+        wants.then(|| self.slot.server())
     }
 
     /// Whether a connection that was open already turned out to be dead.

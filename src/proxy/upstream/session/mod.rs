@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 
@@ -38,8 +38,10 @@ pub(in crate::proxy) struct Session {
     side: Side,
     read: Patience,
     write: Patience,
-    /// The request was sent whole: now it is the upstream's turn.
+    /// The request was sent whole, or the upstream takes no more of it: now it is the upstream's turn.
     asked: bool,
+    /// The request asks for another protocol.
+    asks_upgrade: bool,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ impl Session {
             read: Patience::new(limits.read),
             write: Patience::new(limits.write),
             asked: false,
+            asks_upgrade: false,
         }
     }
 
@@ -100,6 +103,7 @@ impl Session {
         body: bool,
         upgrade: bool,
     ) -> Result<()> {
+        self.asks_upgrade = upgrade;
         match &mut self.side {
             Side::Http1(http1) => http1.ask(head, host, body, upgrade),
             Side::Http2(http2) => http2.ask(head, host, body)?,
@@ -115,6 +119,11 @@ impl Session {
     pub(in crate::proxy) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHeader>> {
         match either!(self, side => side.poll_head(cx)) {
             Poll::Pending => self.poll_read_limit(cx),
+            Poll::Ready(Ok(head)) if head.status == StatusCode::SWITCHING_PROTOCOLS && !self.asks_upgrade => {
+                // RFC 9110, section 15.2.2: only for those who asked.
+                let unasked = Error::explain(ErrorType::InvalidHTTPHeader, "it switches protocols unasked");
+                Poll::Ready(Err(unasked.into_up()))
+            }
             head => {
                 self.read.rest();
                 head
@@ -148,7 +157,7 @@ impl Session {
             Side::Http1(http1) => idempotent && http1.was_stale(error),
             Side::Http2(http2) => {
                 let over_http1 = http2.wants_http1(error);
-                over_http1.is_some_and(|key| connector.avoid_http2(key))
+                over_http1.is_some_and(|server| connector.avoid_http2(server))
                     || http2.was_not_processed(error)
                     || idempotent && http2.was_stale(error)
             }
@@ -163,12 +172,20 @@ impl Session {
         }
     }
 
+    /// A connection that was silent for too long may be dead: nobody else is to wait for that to show.
+    fn suspect(&mut self) {
+        if let Side::Http2(http2) = &mut self.side {
+            http2.retire();
+        }
+    }
+
     fn poll_read_limit<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         if !self.asked {
             // A client that pauses in the middle of its request makes the upstream wait, not the other way round.
             return Poll::Pending;
         }
         ready!(self.read.poll_over(cx));
+        self.suspect();
         Poll::Ready(Err(
             Error::explain(ErrorType::ReadTimedout, "no answer in time").into_up()
         ))
@@ -176,6 +193,8 @@ impl Session {
 
     fn poll_write_limit<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         ready!(self.write.poll_over(cx));
+        self.asked = true;
+        self.suspect();
         Poll::Ready(Err(Error::explain(
             ErrorType::WriteTimedout,
             "the request was not taken in time",
@@ -230,7 +249,11 @@ impl Sink for Session {
         };
         match flushed {
             Poll::Pending => self.poll_write_limit(cx),
-            flushed => flushed,
+            flushed => {
+                self.write.rest();
+                self.asked |= matches!(flushed, Poll::Ready(Err(_)));
+                flushed
+            }
         }
     }
 }
