@@ -369,17 +369,21 @@ class Http2:
             with contextlib.suppress(h2.exceptions.ProtocolError):
                 self.h2.reset_stream(number, error_code=h2.errors.ErrorCodes.CANCEL)
             self._flush()
-            self._settle(stream, self._fate_of_leaving(stream))
+            self._settle(stream, self._fate_of_leaving(number, stream))
 
-    def _fate_of_leaving(self, stream):
+    def _fate_of_leaving(self, number, stream):
+        """Not certain where the fault of another stream may end the connection in the same moment."""
         if stream.answer.status is not None:
             return Fate.PARTED
-        certain = self.seen_at is not None and time.monotonic() - self.seen_at > CERTAIN_SECONDS
-        return Fate.LEFT if certain else Fate.UNSURE
+        seen = self.seen_at is not None and time.monotonic() - self.seen_at > CERTAIN_SECONDS
+        return Fate.LEFT if seen and not self._others_close(number) else Fate.UNSURE
+
+    def _others_close(self, number):
+        return any(other.plan.closes for at, other in self.streams.items() if at != number)
 
     def _leave(self, resets):
-        for stream in self.streams.values():
-            self._settle(stream, self._fate_of_leaving(stream))
+        for number, stream in self.streams.items():
+            self._settle(stream, self._fate_of_leaving(number, stream))
         end_socket(self.sock, resets)
 
     def _connection_ended(self, how):
@@ -388,8 +392,7 @@ class Http2:
 
     def _fate_with_connection(self, number, stream):
         """A fault of one stream may end the connection for all of them."""
-        others = any(other.plan.closes for at, other in self.streams.items() if at != number)
-        if others:
+        if self._others_close(number):
             return Fate.UNSURE if stream.plan.closes else Fate.FELLED
         if stream.answer.status is not None:
             return Fate.BROKEN

@@ -233,3 +233,28 @@ async fn request_line_with_a_control_character_gets_400() {
 async fn two_host_fields_get_400() {
     malformed_requests_get_400("GET / HTTP/1.1\r\nHost: other.test").await;
 }
+
+/// `Connection` may name any field, even those that tell where a body ends.
+#[tokio::test]
+async fn connection_names_no_framing() {
+    let heads = [
+        "Content-Length: 2\r\n\r\nok",
+        "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ];
+    for rest in heads {
+        let names = "Connection: content-length, transfer-encoding, x-hop\r\nX-Hop: 1\r\n";
+        let upstream = Upstream::h1(move |_, mut wire| async move {
+            while wire.reader().head().await.is_ok() {
+                wire.write(format!("HTTP/1.1 200 OK\r\n{names}{rest}")).await;
+            }
+        })
+        .await;
+        let squall = Squall::before(&upstream);
+        let mut client = squall.client(Protocol::H1).await;
+        for _ in 0..2 {
+            let response = client.get("/").await;
+            response.assert(200, "ok");
+            assert_eq!(response.fields.get("x-hop"), None);
+        }
+    }
+}

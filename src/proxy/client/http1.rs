@@ -423,6 +423,7 @@ impl<'a> ResponseFields<'a> {
 
     fn fate(&mut self, name: &[u8]) -> Fate<'static> {
         let is = |field: &http::HeaderName| name.eq_ignore_ascii_case(field.as_str().as_bytes());
+        let passes_if = |passes| if passes { Fate::Pass } else { Fate::Drop };
         if self.switched {
             return Fate::Pass;
         }
@@ -431,8 +432,9 @@ impl<'a> ResponseFields<'a> {
                 false => Fate::Become("Connection", self.connection_value()),
                 true => Fate::Drop,
             },
-            14 if is(&CONTENT_LENGTH) && self.has_no_length() => Fate::Drop,
-            17 if is(&TRANSFER_ENCODING) && self.framing != Framing::Chunked => Fate::Drop,
+            // What tells where the body ends passes whatever `Connection` says.
+            14 if is(&CONTENT_LENGTH) => passes_if(!self.has_no_length()),
+            17 if is(&TRANSFER_ENCODING) => passes_if(self.framing == Framing::Chunked),
             7 if is(&UPGRADE) => Fate::Pass,
             _ if self.connection && self.is_nominated(name) => Fate::Drop,
             _ => Fate::Pass,
