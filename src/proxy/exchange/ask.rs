@@ -13,7 +13,7 @@ use super::copy::Origin;
 use super::lane::Lane;
 use super::pump::{Broken, Pump, Rest, Waits};
 use super::whole::{Upload, change_request_head};
-use super::{Request, Squall, Stop, copy, gone, relay, rewrites_of_both, stopping};
+use super::{Request, Squall, Stop, Stopping, copy, gone, relay, rewrites_of_both};
 use crate::config::snapshot::Target;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
@@ -197,11 +197,9 @@ async fn response_head(
 ) -> Result<ResponseHeader, Stop> {
     let mut refused = None;
     let mut interim = 0;
-    let mut stopping = std::pin::pin!(stopping(holder, upload.is_shaped()));
-    let mut released = false;
+    let mut stopping = Stopping::watch(holder, upload.is_shaped());
     std::future::poll_fn(|cx| {
-        if !released && stopping.as_mut().poll(cx).is_ready() {
-            released = true;
+        if stopping.has_come(cx) {
             upload.release();
         }
         if !upload.is_over() {

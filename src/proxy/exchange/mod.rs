@@ -24,6 +24,7 @@ mod shaping;
 mod whole;
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -398,14 +399,24 @@ fn reframe(natural: StatusCode, head: &mut ResponseHeader) -> bool {
     false
 }
 
-/// Resolves when squall stops, if bytes are shaped: nothing else is waited for.
-async fn stopping(holder: &Holder, shaped: bool) {
-    match shaped {
-        false => std::future::pending().await,
-        true => {
+/// Squall's stopping, where bytes are shaped: nothing else is waited for.
+struct Stopping(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Stopping {
+    fn watch(holder: &Holder, shaped: bool) -> Stopping {
+        Stopping(shaped.then(|| {
             let mut stop = holder.watch_stop();
-            drop(stop.wait_for(|stopping| *stopping).await);
+            Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) }) as _
+        }))
+    }
+
+    /// True once: when it has come.
+    fn has_come(&mut self, cx: &mut Context<'_>) -> bool {
+        let come = self.0.as_mut().is_some_and(|stop| stop.as_mut().poll(cx).is_ready());
+        if come {
+            self.0 = None;
         }
+        come
     }
 }
 

@@ -14,7 +14,7 @@ use super::collector::Collector;
 use super::pump::{Broken, Pump, Rest, Waits};
 use super::shaping::Shaped;
 use super::whole::Collecting;
-use super::{OfRequest, Request, Squall, Stop, bounds, reframe, rewrite_response, rewrites_of_both, stopping};
+use super::{OfRequest, Request, Squall, Stop, Stopping, bounds, reframe, rewrite_response, rewrites_of_both};
 use crate::fault::Before;
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
@@ -223,11 +223,9 @@ async fn fill(
     held: &mut Collector,
     trailers: &mut Option<HeaderMap>,
 ) -> Result<End, Stop> {
-    let mut stopping = std::pin::pin!(stopping(holder, upload.is_shaped()));
-    let mut released = false;
+    let mut stopping = Stopping::watch(holder, upload.is_shaped());
     std::future::poll_fn(|cx| {
-        if !released && stopping.as_mut().poll(cx).is_ready() {
-            released = true;
+        if stopping.has_come(cx) {
             upload.release();
         }
         poll_upload(cx, client, session, upload)?;
@@ -288,11 +286,9 @@ impl Both<'_> {
     /// Moves both directions until the response is at its end; a tunnel until both are.
     async fn run(&mut self, holder: &Holder, tunnel: bool) -> Result<Finish, Stop> {
         let shaped = self.upload.is_shaped() || self.download.is_shaped();
-        let mut stopping = std::pin::pin!(stopping(holder, shaped));
-        let mut released = false;
+        let mut stopping = Stopping::watch(holder, shaped);
         let ended = std::future::poll_fn(|cx| {
-            if !released && stopping.as_mut().poll(cx).is_ready() {
-                released = true;
+            if stopping.has_come(cx) {
                 self.upload.release();
                 self.download.release();
             }
