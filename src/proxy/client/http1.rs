@@ -49,7 +49,7 @@ pub(crate) struct Http1 {
     spoil: Option<Spoil>,
 }
 
-/// Why there is no further request.
+/// Why a connection has no next request.
 #[derive(Debug)]
 pub(crate) enum NoRequest {
     /// The connection is over, or said nothing for too long.
@@ -147,9 +147,7 @@ impl Http1 {
         self.decoder = Decoder::new(framing);
         self.encoder = Encoder::new(Framing::NONE);
         self.keep_alive = head::keeps_alive(head.version, &head.headers);
-        let expect = head.headers.get(http::header::EXPECT);
-        self.waits = !self.decoder.is_done()
-            && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        self.waits = !self.decoder.is_done() && head::expects_continue(&head.headers);
         self.answered = false;
         self.spoil = None;
         self.leaving = None;
@@ -216,7 +214,7 @@ impl Http1 {
             self.waits = false;
         }
         let mut fields = ResponseFields::new(head, Framing::NONE, true, false);
-        // Neither framing nor what concerns the upstream's connection: there is no content (RFC 9110, section 15.2).
+        // An interim response has no content (RFC 9110, section 15.2), so it needs no framing, and its `Connection` is dropped.
         fields.said = true;
         self.wire
             .output

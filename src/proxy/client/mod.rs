@@ -22,6 +22,7 @@ pub(crate) use self::http1::{Http1, NoRequest};
 pub(crate) use self::http2::Http2;
 pub(crate) use self::spoil::Spoil;
 use super::body::{Part, Sink, Source};
+use super::http1::head;
 
 /// A client that has asked for something.
 #[derive(Debug)]
@@ -101,10 +102,7 @@ impl Client {
 
     /// Whether it waits for a 100 before it sends its body (RFC 9110, section 10.1.1).
     pub(crate) fn expects_continue(&self) -> bool {
-        let expect = self.head.headers.get(http::header::EXPECT);
-        self.head.version == Version::HTTP_11
-            && !self.is_body_done()
-            && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        self.head.version == Version::HTTP_11 && !self.is_body_done() && head::expects_continue(&self.head.headers)
     }
 
     /// Resolves when the client is no longer there to hear the answer. Reads ahead a little, and loses nothing.

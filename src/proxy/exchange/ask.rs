@@ -251,7 +251,7 @@ async fn response_head(
 }
 
 /// Whether another head follows this one (RFC 9110, section 15.2).
-fn is_interim(status: StatusCode) -> bool {
+pub(super) fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 

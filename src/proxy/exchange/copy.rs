@@ -14,7 +14,6 @@ use super::pump::{Pump, Rest};
 use super::{Request, Stop, ask, gone};
 use crate::proxy::body::{Part, Source};
 use crate::proxy::client::Client;
-
 use crate::proxy::upstream::{Connector, Fake, Session};
 
 /// What is sent, and how often.
@@ -91,7 +90,7 @@ async fn exchange(session: &mut Session, body: Bytes, sent: &mut bool) -> Result
     *sent = true;
     loop {
         let head = std::future::poll_fn(|cx| session.poll_head(cx)).await?;
-        if !head.status.is_informational() {
+        if !ask::is_interim(head.status) {
             break;
         }
     }

@@ -146,7 +146,7 @@ impl Squall {
 
     async fn handle(&self, client: &mut Client, request: &mut Request) -> Result<(), Stop> {
         if client.head().method == Method::CONNECT {
-            // RFC 9110, section 9.3.6: squall is no tunnel to wherever a client likes.
+            // RFC 9110, section 9.3.6: squall does not open tunnels to hosts that clients name.
             let head = answer::text_head(StatusCode::METHOD_NOT_ALLOWED.as_u16())?;
             return Ok(answer::send(client, head, "squall: CONNECT is not supported\n".into()).await?);
         }

@@ -20,7 +20,7 @@ use crate::shape::Finish;
 /// Bytes of a request that are kept, so that it can be sent once more.
 const REPLAY: usize = 64 << 10;
 
-/// The same in pieces.
+/// The most pieces that are kept for that.
 const REPLAYED: usize = 64;
 
 /// Parts below this many bytes are joined, up to about this many.

@@ -288,10 +288,10 @@ impl Encoder {
         self.ended || self.framing == Framing::NONE
     }
 
-    /// Writes a piece. What goes beyond the stated length is left out; false tells that some was.
-    pub(crate) fn data(&mut self, mut bytes: Bytes, output: &mut Output) -> bool {
+    /// Writes a piece. What goes beyond the stated length is left out.
+    pub(crate) fn data(&mut self, mut bytes: Bytes, output: &mut Output) {
         if bytes.is_empty() {
-            return true;
+            return;
         }
         match &mut self.framing {
             Framing::UntilClose => output.push(bytes),
@@ -306,14 +306,11 @@ impl Encoder {
             }
             Framing::Length(left) => {
                 let fits = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                let all = fits == bytes.len();
                 bytes.truncate(fits);
                 *left -= fits as u64;
                 output.push(bytes);
-                return all;
             }
         }
-        true
     }
 
     /// Ends the body, with trailers where the framing has room for them; may be called more than once. False if less was

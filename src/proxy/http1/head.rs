@@ -6,7 +6,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{BufMut, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader, header_value_from_raw};
 use pingora::protocols::http::authority::validate_request_authority;
@@ -212,6 +212,12 @@ pub(crate) fn is_transfer_coded(fields: &HeaderMap) -> bool {
 /// Whether a `Connection` field has a token.
 pub(crate) fn has_token(fields: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     tokens(fields, name).any(|other| other.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether the sender of a request waits for a 100 before it sends the body (RFC 9110, section 10.1.1).
+pub(crate) fn expects_continue(fields: &HeaderMap) -> bool {
+    let expect = fields.get(EXPECT);
+    expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The tokens of a field that is a list (RFC 9110, section 5.6.1).
