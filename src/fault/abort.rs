@@ -85,6 +85,20 @@ pub struct Abort {
     pub before: Before,
 }
 
+impl GrpcStatus {
+    /// The fields that tell it, in the head of a response or behind its body (gRPC over HTTP/2, "Responses").
+    pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let message = HeaderValue::try_from(&self.message)
+            .ok()
+            .filter(|message| !message.is_empty());
+        let code = HeaderValue::from(u16::from(self.code.number()));
+        let message = message.map(|message| (HeaderName::from_static("grpc-message"), message));
+        [(HeaderName::from_static("grpc-status"), code)]
+            .into_iter()
+            .chain(message)
+    }
+}
+
 impl AbortSpec {
     /// Whether no request can escape it.
     pub fn always_applies(&self) -> bool {

@@ -35,9 +35,8 @@ pub(super) fn text_head(status: u16) -> Result<ResponseHeader> {
 pub(super) fn grpc_head(status: &GrpcStatus) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(StatusCode::OK, Some(6))?;
     head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))?;
-    head.insert_header("grpc-status", status.code.number().to_string())?;
-    if !status.message.is_empty() {
-        head.insert_header("grpc-message", status.message.as_str())?;
+    for (name, value) in status.fields() {
+        head.insert_header(name, value)?;
     }
     Ok(head)
 }

@@ -1,7 +1,7 @@
 //! From a request to the head of its response: pick, connect, send, and send once more where that is safe.
 
 use std::net::SocketAddr;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::header::{CONNECTION, HOST, UPGRADE};
@@ -10,17 +10,17 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 
 use super::copy::Origin;
+use super::fields::Fields;
 use super::lane::Lane;
-use super::pump::{Broken, Pump, Rest, Waits};
-use super::whole::{Upload, change_request_head};
-use super::{Request, Squall, Stop, Stopping, copy, gone, relay, rewrites_of_both};
+use super::pump::{Pump, Rest};
+use super::sides::Sides;
+use super::whole::Upload;
+use super::{Request, Squall, Stop, copy, gone, relay, rewrites_of_both};
 use crate::config::snapshot::Target;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
-use crate::proxy::execute::hold::Holder;
 use crate::proxy::http1::head;
 use crate::proxy::upstream::{Outcome, Picked, RESOLVE_FAILED, Session};
-use crate::shape::Finish;
 
 /// Interim responses to one request. More of them are a flood, which HTTP/2 would let through without limit.
 const MOST_INTERIM: usize = 100;
@@ -35,10 +35,10 @@ pub(super) struct Asked {
 }
 
 /// A request on its way to the upstream.
-struct Outgoing {
+pub(super) struct Outgoing {
     /// The head with what rules change in it; `None`: the client's own.
-    head: Option<RequestHeader>,
-    upload: Upload,
+    pub(super) head: Option<RequestHeader>,
+    pub(super) upload: Upload,
     body: bool,
     upgrade: bool,
 }
@@ -46,15 +46,6 @@ struct Outgoing {
 impl Outgoing {
     fn head<'a>(&'a self, client: &'a Client) -> &'a RequestHeader {
         self.head.as_ref().unwrap_or_else(|| client.head())
-    }
-
-    /// The copies that were not sent yet.
-    fn copies(&mut self) -> copy::Copies<'_> {
-        copy::Copies {
-            at: std::mem::take(&mut self.upload.copies),
-            head: self.head.as_ref(),
-            body: self.upload.whole(),
-        }
     }
 }
 
@@ -68,14 +59,14 @@ impl Squall {
         upgrade: bool,
     ) -> Result<Asked, Stop> {
         let mut outgoing = Outgoing {
-            head: rewritten(client, request, &upload)?,
+            head: rewritten(client, request, &upload),
             body: !upload.is_empty(client),
             upload,
             upgrade,
         };
         // Copies go first, on connections of their own.
         let mut session = self.session(client, request, &mut outgoing, false).await?;
-        let mut upload = self.shape(client, request, &mut outgoing)?;
+        let mut upload = self.shape(client, request, &mut outgoing);
         upload.keep();
         let mut tried_again = false;
         let mut told = false;
@@ -88,7 +79,10 @@ impl Squall {
                 told = true;
             }
             let answered = match session.ask(outgoing.head(client), host.as_ref(), outgoing.body, upgrade) {
-                Ok(()) => response_head(&self.holder, client, &mut session, &mut upload, told).await,
+                Ok(()) => {
+                    let mut sides = Sides::new(&self.holder, client, &mut session, &mut upload, None);
+                    sides.head(told).await
+                }
                 Err(error) => Err(error.into()),
             };
             match relay::ended_here(client, answered).await {
@@ -134,7 +128,7 @@ impl Squall {
         let upstream = match view.target.as_ref() {
             Target::Fake(router) => {
                 let origin = Origin::Fake(router, request.address);
-                copy::send_all(client, request, outgoing.copies(), origin).await?;
+                copy::send_all(client, request, outgoing, origin).await?;
                 request.sent = Some(Instant::now());
                 return Ok(origin.open(fresh).await?);
             }
@@ -150,7 +144,7 @@ impl Squall {
         request.picked = Some(picked);
         let peer = peer.map_err(Stop::Upstream)?;
         let origin = Origin::Real(&self.connector, &peer);
-        copy::send_all(client, request, outgoing.copies(), origin).await?;
+        copy::send_all(client, request, outgoing, origin).await?;
         request.sent = Some(Instant::now());
         tokio::select! {
             biased;
@@ -160,94 +154,76 @@ impl Squall {
     }
 
     /// What shapes the request's body; changes the head to fit.
-    fn shape(&self, client: &Client, request: &Request, outgoing: &mut Outgoing) -> Result<Pump, Stop> {
+    fn shape(&self, client: &Client, request: &Request, outgoing: &mut Outgoing) -> Pump {
         let lane = match (request.shaping(&self.holder), &mut outgoing.head) {
-            (Some(shaping), Some(head)) => shaping.request(client, head, outgoing.body, outgoing.upgrade)?,
+            (Some(shaping), Some(head)) => shaping.request(client, head, outgoing.body, outgoing.upgrade),
             _ => Lane::default(),
         };
-        Ok(match outgoing.upload.body.take() {
+        match outgoing.upload.body.take() {
             Some((ahead, rest)) => Pump::with(lane, ahead, rest),
             None if outgoing.body => Pump::new(lane),
             None => Pump::with(lane, Default::default(), Rest::End),
-        })
+        }
     }
 }
 
 /// The head with what rules change in it; `None` where there is nothing to change.
-fn rewritten(client: &Client, request: &Request, upload: &Upload) -> Result<Option<RequestHeader>, Stop> {
-    let Some(execution) = &request.execution else {
-        return Ok(None);
-    };
+fn rewritten(client: &Client, request: &Request, upload: &Upload) -> Option<RequestHeader> {
+    let execution = request.execution.as_ref()?;
     let mut head = client.head().clone();
     for (_, rewrite) in rewrites_of_both(execution.record()) {
-        change_request_head(&rewrite.request, &mut head)?;
+        head.change(&rewrite.request);
     }
-    upload.change_head(&mut head)?;
-    Ok(Some(head))
+    upload.change_head(&mut head);
+    Some(head)
 }
 
-/// Sends the request and waits for the head of its response; interim ones go to the client meanwhile. `told`: the client was
-/// told to send its body already.
-async fn response_head(
-    holder: &Holder,
-    client: &mut Client,
-    session: &mut Session,
-    upload: &mut Pump,
-    told: bool,
-) -> Result<ResponseHeader, Stop> {
-    let mut refused = None;
-    let mut interim = 0;
-    let mut stopping = Stopping::watch(holder, upload.is_shaped());
-    std::future::poll_fn(|cx| {
-        if stopping.has_come(cx) {
-            upload.release();
-        }
-        if !upload.is_over() {
-            match upload.poll(cx, client, session) {
-                Poll::Ready(Ok(Finish::Natural | Finish::Clean(_))) | Poll::Pending => {}
-                Poll::Ready(Ok(finish)) => return Poll::Ready(Err(Stop::Finish(finish))),
-                Poll::Ready(Err(Broken::Source(error))) => return Poll::Ready(Err(error.into())),
-                Poll::Ready(Err(Broken::Sink(error))) if *error.etype() == ErrorType::WriteTimedout => {
-                    return Poll::Ready(Err(Stop::Upstream(error)));
+impl Sides<'_> {
+    /// Waits for the head of the response while the request's body moves; interim ones go to the client meanwhile. `told`:
+    /// the client was told to send its body already.
+    async fn head(&mut self, told: bool) -> Result<ResponseHeader, Stop> {
+        let mut interim = 0;
+        std::future::poll_fn(|cx| {
+            self.poll_stop(cx);
+            self.poll_upload(cx)?;
+            if let Some(error) = self.refused.take_if(|error| *error.etype() == ErrorType::WriteTimedout) {
+                return Poll::Ready(Err(Stop::Upstream(error)));
+            }
+            while let Some(head) = self.poll_head(cx)? {
+                if !is_interim(head.status) {
+                    return Poll::Ready(Ok(head));
                 }
-                Poll::Ready(Err(Broken::Sink(error))) => {
-                    // It may have answered before it stopped reading, and then the answer counts.
-                    upload.give_up();
-                    refused = Some(error);
+                interim += 1;
+                if interim > MOST_INTERIM {
+                    let flood = Error::explain(ErrorType::InvalidHTTPHeader, "too many interim responses");
+                    return Poll::Ready(Err(Stop::Upstream(flood.into_up())));
+                }
+                if !(told && head.status == StatusCode::CONTINUE) {
+                    self.client.inform(&head);
                 }
             }
+            match self.poll_gone(cx) {
+                true => Poll::Ready(Err(Stop::gone())),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// The next head, if it is there and the client has read those before it.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Result<Option<ResponseHeader>, Stop> {
+        if let Poll::Ready(Err(error)) = self.client.poll_flush(cx) {
+            return Err(error.into());
         }
-        loop {
-            if let Poll::Ready(Err(error)) = client.poll_flush(cx) {
-                return Poll::Ready(Err(error.into()));
-            }
-            if client.is_behind() {
-                break;
-            }
-            let head = match session.poll_head(cx) {
-                Poll::Ready(Ok(head)) => head,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Stop::Upstream(refused.take().unwrap_or(error)))),
-                Poll::Pending => break,
-            };
-            if !is_interim(head.status) {
-                return Poll::Ready(Ok(head));
-            }
-            interim += 1;
-            if interim > MOST_INTERIM {
-                let flood = Error::explain(ErrorType::InvalidHTTPHeader, "too many interim responses");
-                return Poll::Ready(Err(Stop::Upstream(flood.into_up())));
-            }
-            if !(told && head.status == StatusCode::CONTINUE) {
-                client.inform(&head);
-            }
+        if self.client.is_behind() {
+            return Ok(None);
         }
-        // Whoever reads the client's body sees it leave.
-        if upload.waits() != Waits::Source && client.poll_gone(cx).is_ready() {
-            return Poll::Ready(Err(Stop::gone()));
+        match self.session.poll_head(cx) {
+            Poll::Ready(Ok(head)) => Ok(Some(head)),
+            Poll::Ready(Err(error)) => Err(Stop::Upstream(self.refused.take().unwrap_or(error))),
+            Poll::Pending => Ok(None),
         }
-        Poll::Pending
-    })
-    .await
+    }
 }
 
 /// Whether another head follows this one (RFC 9110, section 15.2).

@@ -1,30 +1,18 @@
 //! The copies of a request that the upstream gets before the request itself.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;
 use pingora::Result;
-use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
 
-use super::lane::Lane;
-use super::pump::{Pump, Rest};
+use super::ask::Outgoing;
+use super::pump::Pump;
 use super::{Request, Stop, ask, gone};
 use crate::proxy::body::{Part, Source};
 use crate::proxy::client::Client;
 use crate::proxy::upstream::{Connector, Fake, Session};
-
-/// What is sent, and how often.
-pub(super) struct Copies<'a> {
-    /// The actions of the plan that send one each.
-    pub(super) at: Vec<usize>,
-    /// The head with what rules change in it.
-    pub(super) head: Option<&'a RequestHeader>,
-    /// The whole body.
-    pub(super) body: Bytes,
-}
 
 /// Where a session comes from.
 #[derive(Clone, Copy)]
@@ -50,24 +38,24 @@ impl Origin<'_> {
 pub(super) async fn send_all(
     client: &mut Client,
     request: &Request,
-    copies: Copies<'_>,
+    outgoing: &mut Outgoing,
     origin: Origin<'_>,
 ) -> Result<(), Stop> {
-    let (Some(execution), Some(head)) = (&request.execution, copies.head) else {
+    let (Some(execution), Some(head)) = (&request.execution, &outgoing.head) else {
         return Ok(());
     };
-    for at in copies.at {
+    let body = outgoing.upload.whole();
+    for at in std::mem::take(&mut outgoing.upload.copies) {
         let mut sent = false;
         let host = ask::host(client.head(), request.picked.as_ref());
         let exchange = async {
             let mut session = origin.open(true).await?;
-            session.ask(head, host.as_ref(), !copies.body.is_empty(), false)?;
-            exchange(&mut session, copies.body.clone(), &mut sent).await
+            session.ask(head, host.as_ref(), !body.is_empty(), false)?;
+            exchange(&mut session, body.clone(), &mut sent).await
         };
-        let longest: Duration = request.view.longest_wait;
         tokio::select! {
             biased;
-            done = tokio::time::timeout(longest, exchange) => match done {
+            done = tokio::time::timeout(request.view.longest_wait, exchange) => match done {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "the first of two requests failed"),
                 Err(_) => tracing::debug!("the first of two requests has no end"),
@@ -83,7 +71,7 @@ pub(super) async fn send_all(
 }
 
 async fn exchange(session: &mut Session, body: Bytes, sent: &mut bool) -> Result<()> {
-    let mut upload = Pump::with(Lane::default(), [body].into(), Rest::End);
+    let mut upload = Pump::whole(body, None);
     std::future::poll_fn(|cx| upload.poll(cx, &mut Nothing, session).map_ok(drop))
         .await
         .map_err(|broken| broken.into_error())?;

@@ -16,27 +16,28 @@ mod answer;
 mod ask;
 mod collector;
 mod copy;
+mod fields;
 mod lane;
 pub(in crate::proxy) mod log;
 mod pump;
 mod relay;
 mod shaping;
+mod sides;
 mod whole;
 
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use self::log::Access;
+use self::fields::Fields;
 use self::shaping::Shaping;
-use self::whole::{Upload, change_response_head};
+use self::whole::Upload;
 use super::client::Client;
 use super::execute::hold::{Holder, Left};
 use super::execute::{Bounds, Ending, Execution, Subject};
@@ -316,17 +317,7 @@ fn settle(client: &Client, request: Request) {
         view.metrics.clients_gone.inc();
     }
     if log::wanted(view, request.execution.is_some(), status) {
-        let access = Access {
-            view,
-            client: request.address,
-            status,
-            total,
-            natural: request.natural,
-            record: request.execution.as_ref().map(|execution| &**execution.record()),
-            gone: request.gone,
-            error: request.error.as_deref(),
-        };
-        access.write(client);
+        log::write(client, &request, status, total);
     }
 }
 
@@ -350,7 +341,7 @@ impl Subject for OfRequest<'_> {
             // A quota that lets a request pass injects nothing, it only tells.
             (Effect::Fields(fields), Some(head)) => {
                 for (name, value) in fields.iter() {
-                    let _ = head.insert_header(name.clone(), value.clone());
+                    head.set(name, value.clone());
                 }
             }
             (Effect::Rewrite(rewrite), Some(head)) => rewrite_response(at, rewrite, head, record),
@@ -374,7 +365,7 @@ fn rewrite_response(at: usize, rewrite: &Rewrite, head: &mut ResponseHeader, rec
         // Only a status outside 100 to 999 is refused, and the configuration has none.
         let _ = head.set_status(status);
     }
-    change_response_head(&rewrite.response, head);
+    head.change(&rewrite.response);
 }
 
 /// The rewrites that touch the request, too: their response part is due with the response.
@@ -389,40 +380,19 @@ fn rewrites_of_both(record: &Record) -> impl Iterator<Item = (usize, &Arc<Rewrit
 /// another has an empty body. True if the body is to be dropped.
 fn reframe(natural: StatusCode, head: &mut ResponseHeader) -> bool {
     if is_bodiless(head.status) && !is_bodiless(natural) {
-        head.remove_header(&http::header::CONTENT_LENGTH);
-        head.remove_header(&http::header::TRANSFER_ENCODING);
+        head.remove(&CONTENT_LENGTH);
+        head.remove(&TRANSFER_ENCODING);
         return true;
     }
     if is_bodiless(natural) && !is_bodiless(head.status) {
-        let _ = head.insert_header(http::header::CONTENT_LENGTH, "0");
+        head.set(&CONTENT_LENGTH, 0.into());
     }
     false
 }
 
-/// Squall's stopping, where bytes are shaped: nothing else is waited for.
-struct Stopping(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
-
-impl Stopping {
-    fn watch(holder: &Holder, shaped: bool) -> Stopping {
-        Stopping(shaped.then(|| {
-            let mut stop = holder.watch_stop();
-            Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) }) as _
-        }))
-    }
-
-    /// True once: when it has come.
-    fn has_come(&mut self, cx: &mut Context<'_>) -> bool {
-        let come = self.0.as_mut().is_some_and(|stop| stop.as_mut().poll(cx).is_ready());
-        if come {
-            self.0 = None;
-        }
-        come
-    }
-}
-
 /// Resolves when the client is no longer there to hear the answer. Cancel-safe.
 async fn gone(client: &mut Client) {
-    std::future::poll_fn(|cx: &mut Context<'_>| -> Poll<()> { client.poll_gone(cx) }).await;
+    std::future::poll_fn(|cx| client.poll_gone(cx)).await;
 }
 
 /// A field's values as one list (RFC 9110, section 5.3).

@@ -1,7 +1,6 @@
 //! One direction of an exchange: parts come from a source, pass a lane, and go to a sink.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,7 +11,6 @@ use http::HeaderMap;
 use pingora::{Error, Result};
 
 use super::lane::{Due, Lane};
-use crate::fault::abort::GrpcStatus;
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::net::timer;
 use crate::shape::Finish;
@@ -122,10 +120,29 @@ impl Pump {
         }
     }
 
+    /// A direction of which everything is at hand.
+    pub(super) fn whole(body: Bytes, trailers: Option<HeaderMap>) -> Pump {
+        let ahead = [body].into_iter().filter(|body| !body.is_empty()).collect();
+        Pump::with(Lane::default(), ahead, Rest::End).with_trailers(trailers)
+    }
+
     /// Behind the parts at hand these trailers come.
     pub(super) fn with_trailers(mut self, trailers: Option<HeaderMap>) -> Pump {
         self.trailers = trailers;
         self
+    }
+
+    /// Whether nothing passes but the end.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ahead.is_empty() && self.trailers.is_none() && matches!(self.rest, Rest::End)
+    }
+
+    /// Everything is to pass this lane. To be called before anything has.
+    pub(super) fn pass(&mut self, lane: Lane) {
+        self.lane = lane;
+        if self.is_empty() {
+            self.lane.has_no_body();
+        }
     }
 
     /// Keeps what is handed on, so that it can be [sent again](Pump::rewind).
@@ -200,7 +217,7 @@ impl Pump {
                 let ended = match finish {
                     Finish::Natural => sink.poll_end(cx, self.trailers.as_ref()),
                     Finish::Clean(clean) => {
-                        let trailers = clean.grpc.as_deref().map(grpc_trailers);
+                        let trailers = clean.grpc.as_deref().map(|status| status.fields().collect());
                         sink.poll_end(cx, trailers.as_ref())
                     }
                     Finish::Close | Finish::Reset(_) => sink.poll_flush(cx),
@@ -251,12 +268,7 @@ impl Pump {
                     all.extend_from_slice(&data);
                 }
                 // It leaves by itself, right behind.
-                Poll::Ready(Ok(Some(Part::Data(data)))) => self.lane.take(data),
-                Poll::Ready(Ok(Some(Part::Trailers(trailers)))) => {
-                    self.trailers = Some(trailers);
-                    self.lane.end();
-                }
-                Poll::Ready(Ok(None)) => self.lane.end(),
+                Poll::Ready(Ok(part)) => self.take(part),
                 Poll::Ready(Err(error)) => self.rest = Rest::Failure(Some(error)),
                 Poll::Pending => break,
             }
@@ -299,13 +311,7 @@ impl Pump {
             },
         };
         match part {
-            Poll::Ready(Ok(Some(Part::Data(data)))) => self.lane.take(data),
-            Poll::Ready(Ok(Some(Part::Trailers(trailers)))) => {
-                self.trailers = Some(trailers);
-                self.lane.end();
-            }
-            Poll::Ready(Ok(None)) => self.lane.end(),
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Source(error))),
+            Poll::Ready(part) => self.take(part.map_err(Broken::Source)?),
             Poll::Pending => {
                 self.waits = waits;
                 self.flush(cx, sink)?;
@@ -313,6 +319,16 @@ impl Pump {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn take(&mut self, part: Option<Part>) {
+        if let Some(Part::Data(data)) = part {
+            return self.lane.take(data);
+        }
+        if let Some(Part::Trailers(trailers)) = part {
+            self.trailers = Some(trailers);
+        }
+        self.lane.end();
     }
 
     /// Sends what was handed on, as far as it goes: a full sink is no reason not to wait for the source.
@@ -334,26 +350,6 @@ impl Pump {
         self.timer = None;
         Poll::Ready(())
     }
-}
-
-impl fmt::Debug for Pump {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pump")
-            .field("over", &self.over)
-            .field("waits", &self.waits)
-            .finish_non_exhaustive()
-    }
-}
-
-fn grpc_trailers(status: &GrpcStatus) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(2);
-    trailers.insert("grpc-status", http::HeaderValue::from(u16::from(status.code.number())));
-    if let Ok(message) = http::HeaderValue::try_from(status.message.as_str())
-        && !message.is_empty()
-    {
-        trailers.insert("grpc-message", message);
-    }
-    trailers
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! From the head of a response to the end of both directions.
 
-use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -11,17 +10,17 @@ use pingora::{Error, ErrorType, Result};
 
 use super::ask::Asked;
 use super::collector::Collector;
+use super::lane::Lane;
 use super::pump::{Broken, Pump, Rest, Waits};
 use super::shaping::Shaped;
+use super::sides::Sides;
 use super::whole::Collecting;
-use super::{OfRequest, Request, Squall, Stop, Stopping, bounds, reframe, rewrite_response, rewrites_of_both};
+use super::{OfRequest, Request, Squall, Stop, bounds, reframe, rewrite_response, rewrites_of_both};
 use crate::fault::Before;
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
-use crate::proxy::execute::hold::Holder;
 use crate::proxy::http1::head;
 use crate::proxy::net::timer;
-use crate::proxy::upstream::Session;
 use crate::shape::Finish;
 
 /// What was written last gets this long to leave before the stream or the connection is reset: HTTP/2 throws queued DATA
@@ -32,35 +31,6 @@ const LAST_TURNS: usize = 5;
 
 /// How long the client of a tunnel may be silent after the server has closed its side.
 const SILENCE: Duration = Duration::from_secs(1);
-
-/// The body of a response as it is to be sent.
-struct Body {
-    ahead: VecDeque<Bytes>,
-    rest: Rest,
-    trailers: Option<HeaderMap>,
-}
-
-impl Body {
-    fn of(rest: Rest) -> Body {
-        Body {
-            ahead: VecDeque::new(),
-            rest,
-            trailers: None,
-        }
-    }
-
-    fn whole(body: Bytes, trailers: Option<HeaderMap>) -> Body {
-        Body {
-            ahead: [body].into_iter().filter(|body| !body.is_empty()).collect(),
-            rest: Rest::End,
-            trailers,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.ahead.is_empty() && self.trailers.is_none() && matches!(self.rest, Rest::End)
-    }
-}
 
 impl Squall {
     /// Sends the response, and moves both directions to their ends.
@@ -78,46 +48,36 @@ impl Squall {
             return Err(Stop::Upstream(coded.into_up()));
         }
         let drops = self.before_response(client, request, &mut head).await?;
-        let mut body = match drops || session.is_body_done() {
-            true => Body::of(Rest::End),
-            false => Body::of(Rest::Source),
+        let mut download = match drops || session.is_body_done() {
+            true => Pump::whole(Bytes::new(), None),
+            false => Pump::new(Lane::default()),
         };
         if let Some(execution) = &request.execution
             && let Some(collecting) = Collecting::begin(client, execution.record(), &mut head).await
         {
-            body = self
-                .collect(client, &mut session, &mut upload, &mut head, &collecting)
-                .await?;
+            let mut sides = Sides::new(&self.holder, client, &mut session, &mut upload, None);
+            download = sides.collect(&mut head, &collecting).await?;
         }
         let shaped = match request.shaping(&self.holder) {
-            Some(shaping) => shaping.response(client, &mut head, !drops, (upgrade, switched))?,
+            Some(shaping) => shaping.response(client, &mut head, !drops, (upgrade, switched)),
             None => Shaped::default(),
         };
         request.reveal(&mut head)?;
-        let mut lane = shaped.download;
-        let whole = body.is_empty() && !switched;
-        if whole {
-            lane.has_no_body();
-        }
         if switched {
             client.switch_protocols();
             session.switch_protocols();
             upload = Pump::new(shaped.upload);
             // A tunnel has a body, whatever a response with this status has.
-            body.rest = Rest::Source;
+            download = Pump::new(Lane::default());
         }
+        let whole = download.is_empty();
+        download.pass(shaped.download);
         if let Some(spoil) = shaped.spoil {
             client.spoil(spoil);
         }
         client.respond(head, whole)?;
-        let mut download = Pump::with(lane, body.ahead, body.rest).with_trailers(body.trailers);
-        let mut both = Both {
-            client,
-            session: &mut session,
-            upload: &mut upload,
-            download: &mut download,
-        };
-        let ended = both.run(&self.holder, switched).await;
+        let mut sides = Sides::new(&self.holder, client, &mut session, &mut upload, Some(&download));
+        let ended = sides.run(&mut download, switched).await;
         let ended = ended_here(client, ended).await?;
         finish(client, &ended).await;
         if matches!(ended, Finish::Natural) && upload.is_over() {
@@ -155,27 +115,22 @@ impl Squall {
         }
         Ok(reframe(natural, head))
     }
+}
 
+impl Sides<'_> {
     /// Holds a response until its body has come, and changes it; or lets it pass as it was, where it can't be changed.
-    async fn collect(
-        &self,
-        client: &mut Client,
-        session: &mut Session,
-        upload: &mut Pump,
-        head: &mut ResponseHeader,
-        collecting: &Collecting,
-    ) -> Result<Body, Stop> {
+    async fn collect(&mut self, head: &mut ResponseHeader, collecting: &Collecting) -> Result<Pump, Stop> {
         if let Some(reason) = collecting.at_once {
             return Ok(match collecting.settle(head, Err(reason)).await {
-                Some(new) => Body::whole(new, None),
-                None => Body::of(Rest::Source),
+                Some(new) => Pump::whole(new, None),
+                None => Pump::new(Lane::default()),
             });
         }
         let mut held = Collector::new(collecting.limit);
         let mut trailers = None;
         let end = tokio::select! {
             biased;
-            end = fill(&self.holder, client, session, upload, &mut held, &mut trailers) => end?,
+            end = self.fill(&mut held, &mut trailers) => end?,
             () = tokio::time::sleep(collecting.patience) => End::Not("body too slow"),
         };
         let old = match &end {
@@ -184,117 +139,48 @@ impl Squall {
             End::Failed(_) => Err("body broke off"),
         };
         if let Some(new) = collecting.settle(head, old).await {
-            return Ok(Body::whole(new, trailers));
+            return Ok(Pump::whole(new, trailers));
         }
-        Ok(Body {
-            ahead: held.into_pieces().into(),
-            rest: match end {
-                End::Natural => Rest::End,
-                End::Not(_) => Rest::Source,
-                End::Failed(error) => Rest::Failure(Some(error)),
-            },
-            trailers,
-        })
+        let rest = match end {
+            End::Natural => Rest::End,
+            End::Not(_) => Rest::Source,
+            End::Failed(error) => Rest::Failure(Some(error)),
+        };
+        Ok(Pump::with(Lane::default(), held.into_pieces().into(), rest).with_trailers(trailers))
     }
-}
 
-/// Carries out an end that a fault has made in a request's body, while the upstream is still there to hear what came before.
-pub(super) async fn ended_here<T>(client: &mut Client, outcome: Result<T, Stop>) -> Result<T, Stop> {
-    if let Err(Stop::Finish(end)) = &outcome {
-        finish(client, end).await;
-    }
-    outcome
-}
-
-/// What ended the collecting of a body.
-enum End {
-    Natural,
-    /// It has not ended: it is given up, for this reason.
-    Not(&'static str),
-    Failed(Box<pingora::Error>),
-}
-
-/// Collects a response's body while the request's goes on.
-async fn fill(
-    holder: &Holder,
-    client: &mut Client,
-    session: &mut Session,
-    upload: &mut Pump,
-    held: &mut Collector,
-    trailers: &mut Option<HeaderMap>,
-) -> Result<End, Stop> {
-    let mut stopping = Stopping::watch(holder, upload.is_shaped());
-    std::future::poll_fn(|cx| {
-        if stopping.has_come(cx) {
-            upload.release();
-        }
-        poll_upload(cx, client, session, upload)?;
-        // What the client was told before may still have to leave.
-        if let Poll::Ready(Err(error)) = client.poll_flush(cx) {
-            return Poll::Ready(Err(error.into()));
-        }
-        while let Poll::Ready(part) = session.poll_part(cx) {
-            match part {
-                Ok(Some(Part::Data(data))) => {
-                    if !held.push(data) {
-                        return Poll::Ready(Ok(End::Not("body too large")));
+    /// Collects a response's body while the request's goes on.
+    async fn fill(&mut self, held: &mut Collector, trailers: &mut Option<HeaderMap>) -> Result<End, Stop> {
+        std::future::poll_fn(|cx| {
+            self.poll_stop(cx);
+            self.poll_upload(cx)?;
+            // What the client was told before may still have to leave.
+            if let Poll::Ready(Err(error)) = self.client.poll_flush(cx) {
+                return Poll::Ready(Err(error.into()));
+            }
+            while let Poll::Ready(part) = self.session.poll_part(cx) {
+                match part {
+                    Ok(Some(Part::Data(data))) => {
+                        if !held.push(data) {
+                            return Poll::Ready(Ok(End::Not("body too large")));
+                        }
                     }
+                    Ok(Some(Part::Trailers(fields))) => *trailers = Some(fields),
+                    Ok(None) => return Poll::Ready(Ok(End::Natural)),
+                    Err(error) => return Poll::Ready(Ok(End::Failed(error))),
                 }
-                Ok(Some(Part::Trailers(fields))) => *trailers = Some(fields),
-                Ok(None) => return Poll::Ready(Ok(End::Natural)),
-                Err(error) => return Poll::Ready(Ok(End::Failed(error))),
             }
-        }
-        if upload.waits() != Waits::Source && client.poll_gone(cx).is_ready() {
-            return Poll::Ready(Err(Stop::gone()));
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// Moves what can be moved of the request's body. An upstream that takes no more of it may still answer.
-fn poll_upload(
-    cx: &mut Context<'_>,
-    client: &mut Client,
-    session: &mut Session,
-    upload: &mut Pump,
-) -> Result<(), Stop> {
-    if upload.is_over() {
-        return Ok(());
-    }
-    match upload.poll(cx, client, session) {
-        Poll::Ready(Ok(Finish::Natural | Finish::Clean(_))) | Poll::Pending => Ok(()),
-        Poll::Ready(Ok(finish)) => Err(Stop::Finish(finish)),
-        Poll::Ready(Err(Broken::Source(error))) => Err(error.into()),
-        Poll::Ready(Err(Broken::Sink(_))) => {
-            upload.give_up();
-            Ok(())
-        }
-    }
-}
-
-/// Both directions of an exchange.
-struct Both<'a> {
-    client: &'a mut Client,
-    session: &'a mut Session,
-    upload: &'a mut Pump,
-    download: &'a mut Pump,
-}
-
-impl Both<'_> {
-    /// Moves both directions until the response is at its end; a tunnel until both are.
-    async fn run(&mut self, holder: &Holder, tunnel: bool) -> Result<Finish, Stop> {
-        let shaped = self.upload.is_shaped() || self.download.is_shaped();
-        let mut stopping = Stopping::watch(holder, shaped);
-        let ended = std::future::poll_fn(|cx| {
-            if stopping.has_come(cx) {
-                self.upload.release();
-                self.download.release();
+            match self.poll_gone(cx) {
+                true => Poll::Ready(Err(Stop::gone())),
+                false => Poll::Pending,
             }
-            self.poll(cx, tunnel)
         })
-        .await?;
+        .await
+    }
+
+    /// Moves both directions until the response is at its end; a tunnel until both are.
+    async fn run(&mut self, download: &mut Pump, tunnel: bool) -> Result<Finish, Stop> {
+        let ended = std::future::poll_fn(|cx| self.poll_both(cx, download, tunnel)).await?;
         if tunnel && matches!(ended, Finish::Natural) {
             self.hear_out().await?;
         }
@@ -302,32 +188,34 @@ impl Both<'_> {
     }
 
     /// Ready when the response is at its end.
-    fn poll(&mut self, cx: &mut Context<'_>, tunnel: bool) -> Poll<Result<Finish, Stop>> {
-        poll_upload(cx, self.client, self.session, self.upload)?;
-        match self.download.poll(cx, self.session, self.client) {
+    fn poll_both(&mut self, cx: &mut Context<'_>, download: &mut Pump, tunnel: bool) -> Poll<Result<Finish, Stop>> {
+        if self.poll_stop(cx) {
+            download.release();
+        }
+        self.poll_upload(cx)?;
+        match download.poll(cx, self.session, self.client) {
             Poll::Ready(Ok(finish)) => return Poll::Ready(Ok(finish)),
             Poll::Ready(Err(Broken::Source(error))) => return Poll::Ready(Err(Stop::Upstream(error))),
             Poll::Ready(Err(Broken::Sink(error))) => return Poll::Ready(Err(error.into())),
             Poll::Pending => {}
         }
-        match self.has_left(cx, tunnel) {
+        let gone = match tunnel {
+            true => self.has_left_tunnel(cx, download),
+            false => self.poll_gone(cx),
+        };
+        match gone {
             true => Poll::Ready(Err(Stop::gone())),
             false => Poll::Pending,
         }
     }
 
-    /// Whether nobody is there for what is still to come.
-    fn has_left(&mut self, cx: &mut Context<'_>, tunnel: bool) -> bool {
-        let Both { upload, download, .. } = self;
-        if tunnel {
-            // Bytes, or an end, are held back from a client that has closed its side: it has left.
-            let held_back = upload.waits() == Waits::Time || download.waits() == Waits::Time;
-            // Nothing else looks at a client whose bytes the server does not take.
-            let reset = upload.waits() == Waits::Sink && self.client.poll_reset(cx).is_ready();
-            return reset || upload.has_ended() && held_back;
-        }
-        // Whoever reads the client's body sees it leave.
-        upload.waits() != Waits::Source && self.client.poll_gone(cx).is_ready()
+    /// Whether a tunnel's client is not there for what is still to come.
+    fn has_left_tunnel(&mut self, cx: &mut Context<'_>, download: &Pump) -> bool {
+        // Bytes, or an end, are held back from a client that has closed its side: it has left.
+        let held_back = self.upload.waits() == Waits::Time || download.waits() == Waits::Time;
+        // Nothing else looks at a client whose bytes the server does not take.
+        let reset = self.upload.waits() == Waits::Sink && self.client.poll_reset(cx).is_ready();
+        reset || self.upload.has_ended() && held_back
     }
 
     /// A server that has closed its side of a tunnel may still listen: the client is heard for as long as it goes on
@@ -336,7 +224,7 @@ impl Both<'_> {
         while !self.upload.is_over() {
             let before = self.client.bytes_read();
             let to_end = std::future::poll_fn(|cx| {
-                poll_upload(cx, self.client, self.session, self.upload)?;
+                self.poll_upload(cx)?;
                 match self.upload.is_over() {
                     true => Poll::Ready(Ok(())),
                     false => Poll::Pending,
@@ -350,6 +238,22 @@ impl Both<'_> {
         }
         Ok(())
     }
+}
+
+/// What ended the collecting of a body.
+enum End {
+    Natural,
+    /// It has not ended: it is given up, for this reason.
+    Not(&'static str),
+    Failed(Box<Error>),
+}
+
+/// Carries out an end that a fault has made in a request's body, while the upstream is still there to hear what came before.
+pub(super) async fn ended_here<T>(client: &mut Client, outcome: Result<T, Stop>) -> Result<T, Stop> {
+    if let Err(Stop::Finish(end)) = &outcome {
+        finish(client, end).await;
+    }
+    outcome
 }
 
 /// Ends the stream or the connection, where that is how a body ends.

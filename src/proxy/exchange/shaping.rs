@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Version};
-use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use super::fields::Fields;
 use super::lane::{Lane, Rules};
 use crate::config::snapshot::View;
 use crate::fault::rewrite::is_bodiless;
@@ -44,51 +44,35 @@ impl Shaping<'_> {
     /// What shapes the body of a request that is about to be sent with `head`, which is changed as that needs. `body`:
     /// there is one. A WebSocket's messages are shaped from the answer on; if some are to be dropped, repeated or changed, the
     /// client's offer of extensions is withdrawn: compression (RFC 7692) would make messages depend on the ones before them.
-    ///
-    /// # Errors
-    /// A field that can't be set, of which there is none.
-    pub(super) fn request(&self, client: &Client, head: &mut RequestHeader, body: bool, upgrade: bool) -> Result<Lane> {
-        if upgrade {
-            if self.needs_plain_messages() {
-                head.remove_header(EXTENSIONS);
-            }
-            return Ok(Lane::default());
+    pub(super) fn request(&self, client: &Client, head: &mut RequestHeader, body: bool, upgrade: bool) -> Lane {
+        if upgrade && self.needs_plain_messages() {
+            head.remove_header(EXTENSIONS);
         }
-        if !self.has(Direction::Request) {
-            return Ok(Lane::default());
+        if upgrade || !self.has(Direction::Request) {
+            return Lane::default();
         }
         let mut stream = stream(Direction::Request, carrier(client.head().version), &head.headers, true);
         stream.body &= body;
         let acts = self.acts(&stream);
         if acts.is_empty() {
-            return Ok(Lane::default());
+            return Lane::default();
         }
         let (lane, length) = self.lane(client.connection(), &stream, acts);
-        match length {
-            Length::Same => {}
-            Length::Exactly(length) => {
-                head.remove_header(&TRANSFER_ENCODING);
-                head.insert_header(CONTENT_LENGTH, length)?;
-            }
-            Length::Unknown => drop(head.remove_header(&CONTENT_LENGTH)),
-        }
-        Ok(lane)
+        head.set_length(length);
+        lane
     }
 
     /// What shapes a response whose head is about to be sent, which is changed as that needs. `upgraded`: both directions go
     /// on in another protocol. `asked`: the client had asked for that.
-    ///
-    /// # Errors
-    /// A field that can't be set, of which there is none.
     pub(super) fn response(
         &self,
         client: &Client,
         head: &mut ResponseHeader,
         body: bool,
         (asked, upgraded): (bool, bool),
-    ) -> Result<Shaped> {
+    ) -> Shaped {
         if !self.has(Direction::Response) && !self.has(Direction::Request) {
-            return Ok(Shaped::default());
+            return Shaped::default();
         }
         let body = body && (upgraded || has_body(client, head));
         let way = match upgraded {
@@ -115,14 +99,14 @@ impl Shaping<'_> {
         let mut shaped = Shaped::default();
         if !acts.is_empty() {
             let (lane, length) = self.lane(client.connection(), &response, acts);
-            set_response_length(head, length)?;
+            head.set_length(length);
             shaped.download = lane;
         }
         if !uploads.is_empty() {
             shaped.upload = self.lane(client.connection(), &request, uploads).0;
         }
-        shaped.spoil = self.spoil(head, garbles)?;
-        Ok(shaped)
+        shaped.spoil = self.spoil(head, garbles);
+        shaped
     }
 
     /// Whether the plan has anything for a direction.
@@ -224,26 +208,26 @@ impl Shaping<'_> {
     }
 
     /// Changes the head for what makes it lie; `Some` if its framing has to, too.
-    fn spoil(&self, head: &mut ResponseHeader, garbles: Vec<(usize, Garble)>) -> Result<Option<Spoil>> {
+    fn spoil(&self, head: &mut ResponseHeader, garbles: Vec<(usize, Garble)>) -> Option<Spoil> {
         let mut acts = Vec::new();
         for (action, garble) in garbles {
             match garble {
                 Garble::Encoding => {
-                    head.insert_header(CONTENT_ENCODING, HeaderValue::from_static("gzip"))?;
+                    head.set(&CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                     self.record.done(action);
                     continue;
                 }
-                Garble::Chunk => set_response_length(head, Length::Unknown)?,
+                Garble::Chunk => head.set_length(Length::Unknown),
                 Garble::Length(by) => {
                     if let Some(length) = content_length(&head.headers) {
-                        head.insert_header(CONTENT_LENGTH, length.saturating_add_signed(by))?;
+                        head.set(&CONTENT_LENGTH, length.saturating_add_signed(by).into());
                     }
                 }
                 Garble::StatusLine | Garble::Header | Garble::Json => {}
             }
             acts.push((action, garble));
         }
-        Ok((!acts.is_empty()).then(|| Spoil::new(Arc::clone(self.record), acts)))
+        (!acts.is_empty()).then(|| Spoil::new(Arc::clone(self.record), acts))
     }
 }
 
@@ -260,19 +244,6 @@ fn take_garbles(acts: &mut Acts, stream: &Stream) -> Vec<(usize, Garble)> {
         _ => true,
     });
     garbles
-}
-
-fn set_response_length(head: &mut ResponseHeader, length: Length) -> Result<()> {
-    match length {
-        Length::Same => {}
-        Length::Exactly(length) => {
-            head.remove_header(&TRANSFER_ENCODING);
-            head.insert_header(CONTENT_LENGTH, length)?;
-        }
-        // The client's side tells the end in another way.
-        Length::Unknown => drop(head.remove_header(&CONTENT_LENGTH)),
-    }
-    Ok(())
 }
 
 fn stream(direction: Direction, carrier: Carrier, headers: &HeaderMap, body: bool) -> Stream {

@@ -20,6 +20,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::{Instant, timeout_at};
 
 use super::collector::Collector;
+use super::fields::Fields;
 use super::pump::Rest;
 use crate::fault::rewrite::{BodyChange, HeaderChanges, Message, Rewrite, fields_of_new_body};
 use crate::proxy::body::{Part, Sink, Source};
@@ -170,17 +171,13 @@ impl Upload {
     }
 
     /// Changes the request's head to fit the body.
-    ///
-    /// # Errors
-    /// A field that can't be set, of which a configuration has none.
-    pub(super) fn change_head(&self, head: &mut RequestHeader) -> Result<()> {
+    pub(super) fn change_head(&self, head: &mut RequestHeader) {
         for fields in &self.fields {
-            change_request_head(fields, head)?;
+            head.change(fields);
         }
         if self.continued {
             head.remove_header(&EXPECT);
         }
-        Ok(())
     }
 
     /// The whole body that a copy gets.
@@ -304,7 +301,7 @@ impl Collecting {
     pub(super) async fn settle(&self, head: &mut ResponseHeader, old: Result<Bytes, &'static str>) -> Option<Bytes> {
         let changed = change(&self.changes, old).await;
         for fields in &changed.fields {
-            change_response_head(fields, head);
+            head.change(fields);
         }
         changed.body
     }
@@ -417,35 +414,5 @@ fn edit(change: &Change, body: &Bytes) -> Result<Bytes, &'static str> {
         Some(BodyChange::Edit(edit)) => edit.apply(body),
         Some(BodyChange::Whole(content)) => Ok(content.bytes.clone()),
         None => Ok(body.clone()),
-    }
-}
-
-/// Changes a request's head.
-///
-/// # Errors
-/// A field that can't be set, of which a configuration has none.
-pub(super) fn change_request_head(changes: &HeaderChanges, head: &mut RequestHeader) -> Result<()> {
-    for name in &changes.remove {
-        head.remove_header(name);
-    }
-    for (name, value) in &changes.set {
-        head.insert_header(name.clone(), value.clone())?;
-    }
-    for (name, value) in &changes.add {
-        head.append_header(name.clone(), value.clone())?;
-    }
-    Ok(())
-}
-
-/// Changes a response's head.
-pub(super) fn change_response_head(changes: &HeaderChanges, head: &mut ResponseHeader) {
-    for name in &changes.remove {
-        head.remove_header(name);
-    }
-    for (name, value) in &changes.set {
-        let _ = head.insert_header(name.clone(), value.clone());
-    }
-    for (name, value) in &changes.add {
-        let _ = head.append_header(name.clone(), value.clone());
     }
 }
