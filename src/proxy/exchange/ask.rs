@@ -10,12 +10,11 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 
 use super::copy::Origin;
-use super::fields::Fields;
 use super::lane::Lane;
 use super::pump::{Pump, Rest};
 use super::sides::Sides;
-use super::whole::Upload;
-use super::{Request, Squall, Stop, copy, gone, relay, rewrites_of_both};
+use super::whole::Outgoing;
+use super::{Request, Squall, Stop, copy, gone, relay};
 use crate::config::snapshot::Target;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
@@ -34,51 +33,31 @@ pub(super) struct Asked {
     pub(super) upgrade: bool,
 }
 
-/// A request on its way to the upstream.
-pub(super) struct Outgoing {
-    /// The head with what rules change in it; `None`: the client's own.
-    pub(super) head: Option<RequestHeader>,
-    pub(super) upload: Upload,
-    body: bool,
-    upgrade: bool,
-}
-
-impl Outgoing {
-    fn head<'a>(&'a self, client: &'a Client) -> &'a RequestHeader {
-        self.head.as_ref().unwrap_or_else(|| client.head())
-    }
-}
-
 impl Squall {
     /// Asks the upstream, and waits for the head of its response.
     pub(super) async fn ask(
         &self,
         client: &mut Client,
         request: &mut Request,
-        upload: Upload,
-        upgrade: bool,
+        mut outgoing: Outgoing,
     ) -> Result<Asked, Stop> {
-        let mut outgoing = Outgoing {
-            head: rewritten(client, request, &upload),
-            body: !upload.is_empty(client),
-            upload,
-            upgrade,
-        };
+        let body = outgoing.has_body(client);
         // Copies go first, on connections of their own.
         let mut session = self.session(client, request, &mut outgoing, false).await?;
-        let mut upload = self.shape(client, request, &mut outgoing);
+        let mut upload = self.shape(client, request, &mut outgoing, body);
         upload.keep();
         let mut tried_again = false;
-        let mut told = false;
+        let mut told = outgoing.continued;
         loop {
-            let upgrade = upgrade && session.is_http1();
+            let upgrade = outgoing.upgrade && session.is_http1();
             let host = host(client.head(), request.picked.as_ref());
             if !told && client.expects_continue() && !session.is_http1() {
                 // Over HTTP/2 few servers say it, and a fake never does.
                 client.tell_to_continue();
                 told = true;
             }
-            let answered = match session.ask(outgoing.head(client), host.as_ref(), outgoing.body, upgrade) {
+            let head = outgoing.head.as_ref().unwrap_or_else(|| client.head());
+            let answered = match session.ask(head, host.as_ref(), body, upgrade) {
                 Ok(()) => {
                     let mut sides = Sides::new(&self.holder, client, &mut session, &mut upload, None);
                     sides.head(told).await
@@ -153,29 +132,18 @@ impl Squall {
         }
     }
 
-    /// What shapes the request's body; changes the head to fit.
-    fn shape(&self, client: &Client, request: &Request, outgoing: &mut Outgoing) -> Pump {
+    /// What shapes the request's body, if it has one; changes the head to fit.
+    fn shape(&self, client: &Client, request: &Request, outgoing: &mut Outgoing, body: bool) -> Pump {
         let lane = match (request.shaping(&self.holder), &mut outgoing.head) {
-            (Some(shaping), Some(head)) => shaping.request(client, head, outgoing.body, outgoing.upgrade),
+            (Some(shaping), Some(head)) => shaping.request(client, head, body, outgoing.upgrade),
             _ => Lane::default(),
         };
-        match outgoing.upload.body.take() {
+        match outgoing.body.take() {
             Some((ahead, rest)) => Pump::with(lane, ahead, rest),
-            None if outgoing.body => Pump::new(lane),
+            None if body => Pump::new(lane),
             None => Pump::with(lane, Default::default(), Rest::End),
         }
     }
-}
-
-/// The head with what rules change in it; `None` where there is nothing to change.
-fn rewritten(client: &Client, request: &Request, upload: &Upload) -> Option<RequestHeader> {
-    let execution = request.execution.as_ref()?;
-    let mut head = client.head().clone();
-    for (_, rewrite) in rewrites_of_both(execution.record()) {
-        head.change(&rewrite.request);
-    }
-    upload.change_head(&mut head);
-    Some(head)
 }
 
 impl Sides<'_> {

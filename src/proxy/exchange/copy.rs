@@ -7,8 +7,8 @@ use bytes::Bytes;
 use pingora::Result;
 use pingora::upstreams::peer::HttpPeer;
 
-use super::ask::Outgoing;
 use super::pump::Pump;
+use super::whole::Outgoing;
 use super::{Request, Stop, ask, gone};
 use crate::proxy::body::{Part, Source};
 use crate::proxy::client::Client;
@@ -44,8 +44,8 @@ pub(super) async fn send_all(
     let (Some(execution), Some(head)) = (&request.execution, &outgoing.head) else {
         return Ok(());
     };
-    let body = outgoing.upload.whole();
-    for at in std::mem::take(&mut outgoing.upload.copies) {
+    let body = outgoing.whole();
+    for at in std::mem::take(&mut outgoing.copies) {
         let mut sent = false;
         let host = ask::host(client.head(), request.picked.as_ref());
         let exchange = async {

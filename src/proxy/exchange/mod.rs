@@ -37,12 +37,12 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use self::fields::Fields;
 use self::shaping::Shaping;
-use self::whole::Upload;
+use self::whole::Outgoing;
 use super::client::Client;
 use super::execute::hold::{Holder, Left};
 use super::execute::{Bounds, Ending, Execution, Subject};
 use super::record::Record;
-use super::upstream::{Connector, Picked, describe_error};
+use super::upstream::{Connector, Failure, Outcome, Picked, describe_error};
 use crate::config::snapshot::View;
 use crate::fault::Before;
 use crate::fault::rewrite::{Rewrite, is_bodiless};
@@ -148,12 +148,15 @@ impl Squall {
     async fn handle(&self, client: &mut Client, request: &mut Request) -> Result<(), Stop> {
         if client.head().method == Method::CONNECT {
             // RFC 9110, section 9.3.6: squall does not open tunnels to hosts that clients name.
-            let head = answer::text_head(StatusCode::METHOD_NOT_ALLOWED.as_u16())?;
-            return Ok(answer::send(client, head, "squall: CONNECT is not supported\n".into()).await?);
+            let text = "squall: CONNECT is not supported\n".into();
+            return Ok(request.explain(client, 405, text).await?);
         }
         // With a body nobody could tell where that ends and the other protocol begins.
         let upgrade = ask::passes_upgrade(client.head()) && client.is_body_done();
-        let mut upload = Upload::default();
+        let mut outgoing = Outgoing {
+            upgrade,
+            ..Outgoing::default()
+        };
         if let Some(execution) = &mut request.execution {
             let bounds = bounds(&self.holder, &request.view);
             let mut subject = OfRequest { client, head: None };
@@ -161,10 +164,9 @@ impl Squall {
             if let Some(ending) = ending {
                 return Err(Stop::Ending(ending));
             }
-            let prepared = Upload::prepare(client, execution.record(), upgrade).await?;
-            upload = prepared.unwrap_or_default();
+            outgoing.change(client, execution.record()).await?;
         }
-        let asked = self.ask(client, request, upload, upgrade).await?;
+        let asked = self.ask(client, request, outgoing).await?;
         self.relay(client, request, asked).await
     }
 
@@ -178,15 +180,19 @@ impl Squall {
             Stop::Ending(ending) => self.end(client, request, ending).await,
             Stop::Finish(_) => Ok(()),
             Stop::Client(error) => {
-                let refused = refuse(client, &error).await;
-                request.gone = refused.is_none();
+                let malformed = *error.etype() == ErrorType::InvalidHTTPHeader;
+                let text = format!("squall: the request is not valid HTTP: {}\n", reason(&error));
                 request.error = Some(error);
-                refused.unwrap_or(Ok(()))
+                request.gone = !malformed;
+                match malformed {
+                    true => request.explain(client, 400, text).await,
+                    false => Ok(()),
+                }
             }
             Stop::Upstream(error) => {
-                let answered = fail(client, request, &error).await;
+                let failure = request.failure(&error);
                 request.error = Some(error);
-                answered
+                request.explain(client, failure.status, failure.text).await
             }
         };
         if let Err(error) = ended {
@@ -228,6 +234,27 @@ impl Request {
         }
     }
 
+    /// Tells the client in plain text why it gets no other answer. Where one has begun it is broken off instead: it must not
+    /// look whole.
+    async fn explain(&self, client: &mut Client, status: u16, text: String) -> Result<()> {
+        if client.status().is_some() {
+            relay::break_off(client).await;
+            return Ok(());
+        }
+        let mut head = answer::text_head(status)?;
+        self.reveal(&mut head)?;
+        answer::send(client, head, text.into()).await
+    }
+
+    /// Counts a failure of the upstream, and says what the client is to be told of it.
+    fn failure(&self, error: &Error) -> Failure {
+        if let (Some(picked), Some(outcome)) = (&self.picked, Outcome::of_error(error)) {
+            picked.report(outcome, Instant::now());
+        }
+        self.view.metrics.upstream_errors.inc();
+        describe_error(error, &self.view.upstream, self.picked.as_ref().map(Picked::label))
+    }
+
     fn shaping<'a>(&'a self, holder: &'a Arc<Holder>) -> Option<Shaping<'a>> {
         let execution = self.execution.as_ref()?;
         Some(Shaping {
@@ -258,47 +285,12 @@ fn decide(view: &View, head: &RequestHeader, address: Option<IpAddr>, now: Insta
     Some(Execution::new(plan, now))
 }
 
-/// Answers a request that is not valid HTTP. `None`: the client has left, and nobody can be answered.
-async fn refuse(client: &mut Client, error: &Error) -> Option<Result<()>> {
-    if !matches!(error.etype(), ErrorType::InvalidHTTPHeader) {
-        return None;
-    }
-    if client.status().is_some() {
-        relay::break_off(client).await;
-        return Some(Ok(()));
-    }
-    let text = format!("squall: the request is not valid HTTP: {}\n", reason(error));
-    let answered = async {
-        let head = answer::text_head(StatusCode::BAD_REQUEST.as_u16())?;
-        answer::send(client, head, text.into()).await
-    };
-    Some(answered.await)
-}
-
 /// What an error says, without its type and without who is to blame.
 fn reason(error: &Error) -> &str {
     error
         .context
         .as_ref()
         .map_or("it is malformed", |context| context.as_str())
-}
-
-/// Tells the client what went wrong at the upstream, as far as it can still be told.
-async fn fail(client: &mut Client, request: &mut Request, error: &Error) -> Result<()> {
-    if let (Some(picked), Some(outcome)) = (&request.picked, super::upstream::Outcome::of_error(error)) {
-        picked.report(outcome, Instant::now());
-    }
-    request.view.metrics.upstream_errors.inc();
-    if client.status().is_some() {
-        // What has begun must not look whole.
-        relay::break_off(client).await;
-        return Ok(());
-    }
-    let endpoint = request.picked.as_ref().map(Picked::label);
-    let failure = describe_error(error, &request.view.upstream, endpoint);
-    let mut head = answer::text_head(failure.status)?;
-    request.reveal(&mut head)?;
-    answer::send(client, head, failure.text.into()).await
 }
 
 /// Counts and logs what became of a request. What it held is given back with it.

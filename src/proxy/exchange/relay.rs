@@ -126,12 +126,12 @@ impl Sides<'_> {
                 None => Pump::new(Lane::default()),
             });
         }
-        let mut held = Collector::new(collecting.limit);
+        let mut held = Collector::new(collecting.limit());
         let mut trailers = None;
         let end = tokio::select! {
             biased;
             end = self.fill(&mut held, &mut trailers) => end?,
-            () = tokio::time::sleep(collecting.patience) => End::Not("body too slow"),
+            () = tokio::time::sleep(collecting.patience()) => End::Not("body too slow"),
         };
         let old = match &end {
             End::Natural => Ok(held.whole()),

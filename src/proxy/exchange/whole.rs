@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request   client ── collect ── change ─┬─ copy ──> upstream     its answer is thrown away
-//!                                        └─ Upload ─> upstream
+//!                                        └─ Outgoing ─> upstream
 //! response  upstream ── collect ── change ──> client
 //! ```
 //!
@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use super::collector::Collector;
 use super::fields::Fields;
 use super::pump::Rest;
+use super::rewrites_of_both;
 use crate::fault::rewrite::{BodyChange, HeaderChanges, Message, Rewrite, fields_of_new_body};
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
@@ -32,8 +33,8 @@ use crate::shape::Direction;
 /// How long a message is held for its body to come to its end. Whoever streams is let through after that.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The same where the natural body does not matter. Reading it to its end only keeps the upstream's connection for the
-/// next request.
+/// How long a message is held for a body that does not matter. Reading it to its end only keeps the upstream's connection for
+/// the next request.
 const PATIENCE_WITH_WASTE: Duration = Duration::from_secs(1);
 
 /// Bodies beyond this many bytes are changed on a thread that may block.
@@ -49,114 +50,84 @@ struct Change {
     record: Arc<Record>,
 }
 
-/// A request's body as the upstream is to get it.
-#[derive(Debug, Default)]
-pub(super) struct Upload {
-    /// What was read of it, or what replaces it; and what comes behind that. `None`: the client's, which nobody has read.
+/// A request as the upstream is to get it.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    /// The head with what rules change in it; `None`: the client's own.
+    pub(super) head: Option<RequestHeader>,
+    /// What was read of the body, or what replaces it; and what comes behind that. `None`: the client's, which nobody has read.
     pub(super) body: Option<(VecDeque<Bytes>, Rest)>,
-    /// What the head needs for it.
-    fields: Vec<HeaderChanges>,
-    /// The client was told to go on; the upstream need not be asked.
-    continued: bool,
     /// The actions of the plan that send a copy first.
     pub(super) copies: Vec<usize>,
+    /// The client asks for another protocol.
+    pub(super) upgrade: bool,
+    /// The client was told to go on; the upstream need not be asked.
+    pub(super) continued: bool,
 }
 
-/// What became of a body.
-#[derive(Debug)]
-struct Changed {
-    /// The new body; `None`: it stays as it is.
-    body: Option<Bytes>,
-    /// What the head needs for it.
-    fields: Vec<HeaderChanges>,
-}
-
-/// What came of reading a body.
-enum Read {
-    Whole(Bytes),
-    Part(Vec<Bytes>, &'static str),
-}
-
-impl Upload {
-    /// Reads the request's body if the plan has something to do with it, and does what it can.
+impl Outgoing {
+    /// Makes the changes that rules ask for. Reads the body if they concern it.
     ///
     /// # Errors
     /// The client left, or broke off.
-    pub(super) async fn prepare(client: &mut Client, record: &Arc<Record>, upgrade: bool) -> Result<Option<Upload>> {
-        let changes = body_changes(record, Direction::Request);
-        let mut copies = copies(record);
-        if changes.is_empty() && copies.is_empty() {
-            return Ok(None);
+    pub(super) async fn change(&mut self, client: &mut Client, record: &Arc<Record>) -> Result<()> {
+        let mut head = client.head().clone();
+        for (_, rewrite) in rewrites_of_both(record) {
+            head.change(&rewrite.request);
         }
+        self.change_body(client, record, &mut head).await?;
+        if self.continued {
+            head.remove_header(&EXPECT);
+        }
+        self.head = Some(head);
+        Ok(())
+    }
+
+    async fn change_body(&mut self, client: &mut Client, record: &Arc<Record>, head: &mut RequestHeader) -> Result<()> {
         let empty = client.is_body_done();
-        let upgraded = upgrade || client.head().method == Method::CONNECT;
         let message = Message {
             headers: &client.head().headers,
             status: None,
             empty,
-            upgraded,
+            upgraded: self.upgrade,
         };
         let length = message.length();
-        let changes = accepted(changes, &message);
-        if upgraded {
+        let changes = accepted(body_changes(record, Direction::Request), &message);
+        let mut copies = copies(record);
+        if self.upgrade {
             for (at, _) in copies.drain(..) {
                 record.skip(at, "upgraded");
             }
         }
         if changes.is_empty() && copies.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let most = copies.iter().map(|(_, limit)| *limit).fold(limit(&changes), usize::max);
-        let mut upload = Upload::default();
-        let read = if empty {
-            Read::Whole(Bytes::new())
+        let (old, pieces) = if empty {
+            (Ok(Bytes::new()), Vec::new())
         } else if length.is_some_and(|length| length > most as u64) {
-            Read::Part(Vec::new(), "body too large")
+            (Err("body too large"), Vec::new())
         } else {
-            upload.tell_to_continue(client).await?;
+            self.tell_to_continue(client).await?;
             read(client, most).await?
         };
-        upload.settle(client, record, &changes, copies, read).await?;
-        Ok(Some(upload))
-    }
-
-    async fn settle(
-        &mut self,
-        client: &mut Client,
-        record: &Record,
-        changes: &[Change],
-        copies: Vec<(usize, usize)>,
-        read: Read,
-    ) -> Result<()> {
-        let (old, pieces) = match read {
-            Read::Whole(body) => (Ok(body.clone()), vec![body]),
-            Read::Part(pieces, reason) => (Err(reason), pieces),
-        };
-        let changed = change(changes, old.clone()).await;
-        if changed.body.is_some() && old.is_err() {
+        let new = change(&changes, old.clone(), head).await;
+        if new.is_some() && old.is_err() {
             self.tell_to_continue(client).await?;
             drain(client).await?;
         }
-        self.fields = changed.fields;
-        let sendable = changed
-            .body
-            .as_ref()
-            .ok_or(())
-            .or(old.as_ref().map_err(|reason| *reason));
+        let whole = new.map_or(old, Ok);
         for (at, limit) in copies {
-            match sendable {
+            match &whole {
                 Ok(body) if body.len() <= limit => self.copies.push(at),
                 Ok(_) => record.skip(at, "body too large"),
                 Err(reason) => record.skip(at, reason),
             }
         }
-        let whole = |body: Bytes| Some(([body].into(), Rest::End));
-        self.body = match (changed.body, old) {
-            (Some(body), _) => whole(body),
-            (None, Ok(body)) if body.is_empty() => None,
-            (None, Ok(body)) => whole(body),
-            (None, Err(_)) if pieces.is_empty() => None,
-            (None, Err(_)) => Some((pieces.into(), Rest::Source)),
+        self.body = match whole {
+            Ok(body) => Some(([body].into(), Rest::End)),
+            Err(_) if pieces.is_empty() => None,
+            Err(_) => Some((pieces.into(), Rest::Source)),
         };
         Ok(())
     }
@@ -170,16 +141,6 @@ impl Upload {
         Ok(())
     }
 
-    /// Changes the request's head to fit the body.
-    pub(super) fn change_head(&self, head: &mut RequestHeader) {
-        for fields in &self.fields {
-            head.change(fields);
-        }
-        if self.continued {
-            head.remove_header(&EXPECT);
-        }
-    }
-
     /// The whole body that a copy gets.
     pub(super) fn whole(&self) -> Bytes {
         match &self.body {
@@ -188,12 +149,12 @@ impl Upload {
         }
     }
 
-    /// Whether there is nothing to send.
-    pub(super) fn is_empty(&self, client: &Client) -> bool {
+    /// Whether there is a body to send.
+    pub(super) fn has_body(&self, client: &Client) -> bool {
         match &self.body {
-            Some((pieces, Rest::End)) => pieces.iter().all(Bytes::is_empty),
-            Some(_) => false,
-            None => client.is_body_done(),
+            Some((pieces, Rest::End)) => !pieces.iter().all(Bytes::is_empty),
+            Some(_) => true,
+            None => !client.is_body_done(),
         }
     }
 }
@@ -216,23 +177,25 @@ fn copies(record: &Record) -> Vec<(usize, usize)> {
     copies.collect()
 }
 
-async fn read(client: &mut Client, most: usize) -> Result<Read> {
+/// Reads the body, up to a limit. What has come of one that is not whole then is sent on.
+async fn read(client: &mut Client, most: usize) -> Result<(Result<Bytes, &'static str>, Vec<Bytes>)> {
     let deadline = Instant::now() + PATIENCE;
     let mut collector = Collector::new(most);
-    loop {
+    let reason = loop {
         match timeout_at(deadline, client.part()).await {
             Ok(Ok(Some(Part::Data(piece)))) => {
                 if !collector.push(piece) {
-                    return Ok(Read::Part(collector.into_pieces(), "body too large"));
+                    break "body too large";
                 }
             }
             // A body that is held as a whole is sent on without them.
             Ok(Ok(Some(Part::Trailers(_)))) => {}
-            Ok(Ok(None)) => return Ok(Read::Whole(collector.whole())),
+            Ok(Ok(None)) => return Ok((Ok(collector.whole()), Vec::new())),
             Ok(Err(error)) => return Err(error),
-            Err(_) => return Ok(Read::Part(collector.into_pieces(), "body too slow")),
+            Err(_) => break "body too slow",
         }
-    }
+    };
+    Ok((Err(reason), collector.into_pieces()))
 }
 
 /// Reads what nobody wants any more.
@@ -246,25 +209,16 @@ async fn drain(client: &mut Client) -> Result<()> {
 }
 
 /// The changes that a response's body is collected for.
-#[derive(Debug)]
 pub(super) struct Collecting {
     changes: Vec<Change>,
     /// Why the natural body is not waited for, if it is not: it may never end, or is too large.
     pub(super) at_once: Option<&'static str>,
-    /// How long it is waited for.
-    pub(super) patience: Duration,
-    /// How many bytes of it are held.
-    pub(super) limit: usize,
 }
 
 impl Collecting {
     /// Looks at a response's head: what is to be done once its body has come, or `None` where nothing is. What concerns the
     /// head alone is done at once.
     pub(super) async fn begin(client: &Client, record: &Arc<Record>, head: &mut ResponseHeader) -> Option<Collecting> {
-        let changes = body_changes(record, Direction::Response);
-        if changes.is_empty() {
-            return None;
-        }
         let to_head = client.head().method == Method::HEAD;
         let message = Message {
             headers: &head.headers,
@@ -272,24 +226,16 @@ impl Collecting {
             empty: to_head,
             upgraded: head.status == StatusCode::SWITCHING_PROTOCOLS,
         };
-        let endless = message.is_endless();
-        let length = message.length();
-        let changes = accepted(changes, &message);
+        let changes = accepted(body_changes(record, Direction::Response), &message);
         if changes.is_empty() {
             return None;
         }
-        let limit = limit(&changes);
-        let at_once = match length {
-            _ if endless => Some("a stream"),
-            Some(length) if length > limit as u64 => Some("body too large"),
+        let at_once = match message.length() {
+            _ if message.is_endless() => Some("a stream"),
+            Some(length) if length > limit(&changes) as u64 => Some("body too large"),
             _ => None,
         };
-        let collecting = Collecting {
-            patience: patience(&changes),
-            at_once,
-            limit,
-            changes,
-        };
+        let collecting = Collecting { changes, at_once };
         if to_head {
             collecting.settle(head, Err("no body")).await;
             return None;
@@ -297,13 +243,22 @@ impl Collecting {
         Some(collecting)
     }
 
+    /// How long the natural body is waited for.
+    pub(super) fn patience(&self) -> Duration {
+        match self.changes.first().and_then(Change::body) {
+            Some(BodyChange::Whole(_)) => PATIENCE_WITH_WASTE,
+            _ => PATIENCE,
+        }
+    }
+
+    /// How many bytes of it are held.
+    pub(super) fn limit(&self) -> usize {
+        limit(&self.changes)
+    }
+
     /// Carries the changes out, and makes the head fit. Returns the new body, if there is one.
     pub(super) async fn settle(&self, head: &mut ResponseHeader, old: Result<Bytes, &'static str>) -> Option<Bytes> {
-        let changed = change(&self.changes, old).await;
-        for fields in &changed.fields {
-            head.change(fields);
-        }
-        changed.body
+        change(&self.changes, old, head).await
     }
 }
 
@@ -363,27 +318,21 @@ fn limit(changes: &[Change]) -> usize {
     changes.iter().map(|change| change.rewrite.limit).max().unwrap_or(0)
 }
 
-/// How long to wait for the body that these changes begin with.
-fn patience(changes: &[Change]) -> Duration {
-    match changes.first().and_then(Change::body) {
-        Some(BodyChange::Whole(_)) => PATIENCE_WITH_WASTE,
-        _ => PATIENCE,
-    }
-}
-
-/// Carries changes out, one after the other, and counts them. `old` is the body that came, or why it is not known as a whole.
-async fn change(changes: &[Change], old: Result<Bytes, &'static str>) -> Changed {
-    let mut changed = Changed {
-        body: None,
-        fields: Vec::new(),
-    };
+/// Carries changes out, one after the other, counts them, and makes the head fit. `old` is the body that came, or why it is
+/// not known as a whole. Returns the new body, if there is one.
+async fn change(
+    changes: &[Change],
+    old: Result<Bytes, &'static str>,
+    head: &mut (impl Fields + Send),
+) -> Option<Bytes> {
+    let mut changed = None;
     for one in changes {
-        let now = changed.body.clone().map_or_else(|| old.clone(), Ok);
+        let now = changed.clone().map_or_else(|| old.clone(), Ok);
         let outcome = apply(one, now).await;
         one.count(outcome.as_ref().map(drop).map_err(|reason| *reason));
         if let (Ok(new), Some(body)) = (outcome, one.body()) {
-            changed.fields.push(fields_of_new_body(body, new.len(), one.users()));
-            changed.body = Some(new);
+            head.change(&fields_of_new_body(body, new.len(), one.users()));
+            changed = Some(new);
         }
     }
     changed
@@ -400,19 +349,15 @@ async fn apply(change: &Change, body: Result<Bytes, &'static str>) -> Result<Byt
     if body.len() > change.rewrite.limit {
         return Err("body too large");
     }
-    if body.len() < LARGE {
-        return edit(change, &body);
-    }
+    let large = body.len() >= LARGE;
     let change = change.clone();
-    let edited = tokio::task::spawn_blocking(move || edit(&change, &body)).await;
-    // Only a panic or the runtime's end gets in the way.
-    edited.unwrap_or(Err("patch failed"))
-}
-
-fn edit(change: &Change, body: &Bytes) -> Result<Bytes, &'static str> {
-    match change.body() {
-        Some(BodyChange::Edit(edit)) => edit.apply(body),
-        Some(BodyChange::Whole(content)) => Ok(content.bytes.clone()),
-        None => Ok(body.clone()),
+    let edit = move || match change.body() {
+        Some(BodyChange::Edit(edit)) => edit.apply(&body),
+        _ => Ok(body),
+    };
+    match large {
+        // Only a panic or the runtime's end gets in the way.
+        true => tokio::task::spawn_blocking(edit).await.unwrap_or(Err("patch failed")),
+        false => edit(),
     }
 }
