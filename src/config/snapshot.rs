@@ -20,6 +20,7 @@ use super::rules;
 use super::upstream::UpstreamSpec;
 use crate::fake::{self, spec::FakeSpec};
 use crate::metrics::{ListenerMetrics, Metrics};
+use crate::proxy::execute::hold::Bounds;
 use crate::proxy::tls::{FaultAuthority, ServerTls};
 use crate::proxy::upstream::Upstream;
 use crate::rule::decide::{Rule, RuleSet};
@@ -100,10 +101,8 @@ pub struct View {
     pub trusted_proxies: Vec<IpNet>,
     /// How injected faults are shown.
     pub reveal: RevealSpec,
-    /// The longest single wait.
-    pub longest_wait: Duration,
-    /// Requests held at once, at most.
-    pub held: u32,
+    /// What bounds injected waits.
+    pub bounds: Bounds,
     /// Bytes that a shaped body keeps, for each direction.
     pub buffer: usize,
     /// Whether each request gets a line in the log.
@@ -123,10 +122,8 @@ pub struct EarlyView {
     pub listener: Arc<str>,
     /// Who issues faulty certificates.
     pub authority: Arc<FaultAuthority>,
-    /// The longest single wait.
-    pub longest_wait: Duration,
-    /// Connections and requests held at once, at most.
-    pub held: u32,
+    /// What bounds injected waits.
+    pub bounds: Bounds,
     /// Whether each connection with a fault gets a line in the log.
     pub access: bool,
 }

@@ -214,7 +214,7 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
             ordinal: asked.ordinal,
             since: asked.at,
         },
-        longest_wait: view.longest_wait,
+        longest_wait: view.bounds.longest,
         plan: Plan::default(),
         ended: false,
     };
@@ -237,7 +237,7 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         seed: snapshot.seed.0,
         config_hash: snapshot.hash.clone(),
         rules,
-        plan: steps::of(&explaining.plan, &view.upstream, view.longest_wait),
+        plan: steps::of(&explaining.plan, &view.upstream, view.bounds.longest),
         notes: redirected.then(|| REDIRECTED.to_owned()).into_iter().collect(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Build, EarlyView, Listener, Target, Targets, View};
+use super::{Bounds, Build, EarlyView, Listener, Target, Targets, View};
 use crate::config::decode::Spanned;
 use crate::config::forms::OneOrMany;
 use crate::config::report::{Diagnostic, Span, did_you_mean};
@@ -64,13 +64,16 @@ impl Build<'_> {
             let rules = rules.iter().filter(mine).filter(|rule| rule.stage == stage);
             RuleSet::new(rules.cloned().collect())
         };
+        let bounds = Bounds {
+            held: self.spec.bounds.held.get(),
+            longest: self.spec.bounds.delay.get(),
+        };
         let early = EarlyView {
             accepted: of_stage(Stage::Connection),
             handshake: of_stage(Stage::Handshake),
             listener: name.value.as_str().into(),
             authority: authority.clone(),
-            longest_wait: self.spec.bounds.delay.get(),
-            held: self.spec.bounds.held.get(),
+            bounds,
             access: self.spec.log.access,
         };
         let view = View {
@@ -86,8 +89,7 @@ impl Build<'_> {
                 .map(|net| net.0)
                 .collect(),
             reveal: self.spec.reveal,
-            longest_wait: self.spec.bounds.delay.get(),
-            held: self.spec.bounds.held.get(),
+            bounds,
             buffer: usize::try_from(self.spec.bounds.buffer.get()).unwrap_or(usize::MAX),
             access: self.spec.log.access,
             sample_ppm: self.spec.log.sample.ppm(),

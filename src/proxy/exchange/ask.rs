@@ -134,7 +134,7 @@ impl Squall {
 
     /// What shapes the request's body, if it has one; changes the head to fit.
     fn shape(&self, client: &Client, request: &Request, outgoing: &mut Outgoing, body: bool) -> Pump {
-        let lane = match (request.shaping(&self.holder), &mut outgoing.head) {
+        let lane = match (request.shaping(), &mut outgoing.head) {
             (Some(shaping), Some(head)) => shaping.request(client, head, body, outgoing.upgrade),
             _ => Lane::default(),
         };

@@ -55,7 +55,7 @@ pub(super) async fn send_all(
         };
         tokio::select! {
             biased;
-            done = tokio::time::timeout(request.view.longest_wait, exchange) => match done {
+            done = tokio::time::timeout(request.view.bounds.longest, exchange) => match done {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "the first of two requests failed"),
                 Err(_) => tracing::debug!("the first of two requests has no end"),

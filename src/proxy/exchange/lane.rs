@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::proxy::execute::hold::{Holder, Place};
+use crate::proxy::execute::hold::{Bounds, Holder, Place};
 use crate::proxy::record::Record;
 use crate::shape::{Finish, Shaper, Step};
 
@@ -17,10 +17,7 @@ const LEAST_ROOM: usize = 16 * 1024;
 pub(super) struct Rules {
     pub(super) record: Arc<Record>,
     pub(super) holder: Arc<Holder>,
-    /// Requests that may be held at once.
-    pub(super) held: u32,
-    /// The longest stall.
-    pub(super) longest: Duration,
+    pub(super) bounds: Bounds,
 }
 
 /// One direction. By default everything passes.
@@ -227,11 +224,11 @@ impl Shaped {
     /// Takes a place among the requests that are held. False if there is none.
     fn hold(&mut self, now: Instant) -> bool {
         if self.stall.is_none() {
-            let place = Holder::place(&self.rules.holder, self.rules.held);
+            let place = Holder::place(&self.rules.holder, self.rules.bounds);
             self.stall = place.map(|place| Stall {
                 _place: place,
                 // A bound that the clock can't show is none.
-                deadline: now.checked_add(self.rules.longest).unwrap_or(now),
+                deadline: now.checked_add(self.rules.bounds.longest).unwrap_or(now),
             });
         }
         self.stall.is_some()

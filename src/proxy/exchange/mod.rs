@@ -40,7 +40,7 @@ use self::shaping::Shaping;
 use self::whole::Outgoing;
 use super::client::Client;
 use super::execute::hold::{Holder, Left};
-use super::execute::{Bounds, Ending, Execution, Subject};
+use super::execute::{Ending, Execution, Subject};
 use super::record::Record;
 use super::upstream::{Connector, Failure, Outcome, Picked, describe_error};
 use crate::config::snapshot::View;
@@ -133,7 +133,7 @@ impl Squall {
         let address = view.client(client.connection().client(), forwarded.as_deref());
         let started = Instant::now();
         Request {
-            execution: decide(&view, head, address, started),
+            execution: self.decide(&view, head, address, started),
             view,
             started,
             address,
@@ -143,6 +143,18 @@ impl Squall {
             gone: false,
             error: None,
         }
+    }
+
+    /// Which rules hit a request, and what they do to it.
+    fn decide(&self, view: &View, head: &RequestHeader, address: Option<IpAddr>, now: Instant) -> Option<Execution> {
+        if view.rules.rules().is_empty() {
+            return None;
+        }
+        let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let authority = head.uri.authority().map(http::uri::Authority::as_str);
+        let head = Head::new(&head.method, target, authority, &head.headers, address);
+        let plan = view.rules.decide(&head, &Live { now })?;
+        Some(Execution::new(plan, now, &self.holder, view.bounds))
     }
 
     async fn handle(&self, client: &mut Client, request: &mut Request) -> Result<(), Stop> {
@@ -158,9 +170,8 @@ impl Squall {
             ..Outgoing::default()
         };
         if let Some(execution) = &mut request.execution {
-            let bounds = bounds(&self.holder, &request.view);
             let mut subject = OfRequest { client, head: None };
-            let ending = execution.run(Before::Request, None, &mut subject, bounds).await;
+            let ending = execution.run(Before::Request, None, &mut subject).await;
             if let Some(ending) = ending {
                 return Err(Stop::Ending(ending));
             }
@@ -255,34 +266,14 @@ impl Request {
         describe_error(error, &self.view.upstream, self.picked.as_ref().map(Picked::label))
     }
 
-    fn shaping<'a>(&'a self, holder: &'a Arc<Holder>) -> Option<Shaping<'a>> {
+    fn shaping(&self) -> Option<Shaping<'_>> {
         let execution = self.execution.as_ref()?;
         Some(Shaping {
+            execution,
             record: execution.record(),
-            holder,
-            view: &self.view,
+            buffer: self.view.buffer,
         })
     }
-}
-
-fn bounds<'a>(holder: &'a Holder, view: &View) -> Bounds<'a> {
-    Bounds {
-        holder,
-        held: view.held,
-        longest: view.longest_wait,
-    }
-}
-
-/// Which rules hit a request, and what they do to it.
-fn decide(view: &View, head: &RequestHeader, address: Option<IpAddr>, now: Instant) -> Option<Execution> {
-    if view.rules.rules().is_empty() {
-        return None;
-    }
-    let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let authority = head.uri.authority().map(http::uri::Authority::as_str);
-    let head = Head::new(&head.method, target, authority, &head.headers, address);
-    let plan = view.rules.decide(&head, &Live { now })?;
-    Some(Execution::new(plan, now))
 }
 
 /// What an error says, without its type and without who is to blame.

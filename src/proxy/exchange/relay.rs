@@ -15,7 +15,7 @@ use super::pump::{Broken, Pump, Rest, Waits};
 use super::shaping::Shaped;
 use super::sides::Sides;
 use super::whole::Collecting;
-use super::{OfRequest, Request, Squall, Stop, bounds, reframe, rewrite_response, rewrites_of_both};
+use super::{OfRequest, Request, Squall, Stop, reframe, rewrite_response, rewrites_of_both};
 use crate::fault::Before;
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
@@ -58,7 +58,7 @@ impl Squall {
             let mut sides = Sides::new(&self.holder, client, &mut session, &mut upload, None);
             download = sides.collect(&mut head, &collecting).await?;
         }
-        let shaped = match request.shaping(&self.holder) {
+        let shaped = match request.shaping() {
             Some(shaping) => shaping.response(client, &mut head, !drops, (upgrade, switched)),
             None => Shaped::default(),
         };
@@ -97,14 +97,11 @@ impl Squall {
             return Ok(false);
         };
         let natural = head.status;
-        let bounds = bounds(&self.holder, &request.view);
         let mut subject = OfRequest {
             client,
             head: Some(head),
         };
-        let ending = execution
-            .run(Before::Response, request.natural, &mut subject, bounds)
-            .await;
+        let ending = execution.run(Before::Response, request.natural, &mut subject).await;
         if let Some(ending) = ending {
             // The upstream's response is dropped.
             return Err(Stop::Ending(ending));

@@ -8,10 +8,9 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::fields::Fields;
 use super::lane::{Lane, Rules};
-use crate::config::snapshot::View;
 use crate::fault::rewrite::is_bodiless;
 use crate::proxy::client::{Client, Connection, Spoil};
-use crate::proxy::execute::hold::Holder;
+use crate::proxy::execute::Execution;
 use crate::proxy::record::Record;
 use crate::rule::plan::Effect;
 use crate::shape::{Act, After, Bucket, Carrier, Direction, Framing, Garble, Length, Pace, Scope, Shaper, Stream};
@@ -21,12 +20,11 @@ const EXTENSIONS: &str = "sec-websocket-extensions";
 /// What shaping an exchange depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shaping<'a> {
+    pub(super) execution: &'a Execution,
     /// The plan, and where it is counted.
     pub(super) record: &'a Arc<Record>,
-    /// What bounds the requests that are held.
-    pub(super) holder: &'a Arc<Holder>,
-    /// The bounds.
-    pub(super) view: &'a View,
+    /// Bytes that a shaped body may keep.
+    pub(super) buffer: usize,
 }
 
 /// Acts on one direction, with their actions.
@@ -180,13 +178,12 @@ impl Shaping<'_> {
         let mut actions: Vec<usize> = acts.iter().map(|(action, _)| *action).collect();
         actions.dedup();
         let bucket = |action: usize, pace: &Pace| self.bucket(connection, stream.direction, action, pace);
-        let shaper = Shaper::new(stream, acts, self.view.buffer, bucket);
+        let shaper = Shaper::new(stream, acts, self.buffer, bucket);
         let length = shaper.length();
         let rules = Rules {
             record: Arc::clone(self.record),
-            holder: Arc::clone(self.holder),
-            held: self.view.held,
-            longest: self.view.longest_wait,
+            holder: Arc::clone(self.execution.holder()),
+            bounds: self.execution.bounds(),
         };
         (Lane::shaped(shaper, actions, rules), length)
     }

@@ -19,6 +19,15 @@ pub struct Holder {
     stopping: watch::Sender<bool>,
 }
 
+/// What bounds injected waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Requests and connections held at once, at most.
+    pub held: u32,
+    /// The longest single wait.
+    pub longest: Duration,
+}
+
 /// How a wait ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Held<T> {
@@ -68,24 +77,28 @@ impl Holder {
         self.stopping.subscribe()
     }
 
-    /// A place for a request that is held elsewhere than in a wait of this holder; `None` if `bound` requests are held.
-    pub fn place(holder: &Arc<Holder>, bound: u32) -> Option<Place<Arc<Holder>>> {
-        Place::take(Arc::clone(holder), bound)
+    /// A place for a request that is held elsewhere than in a wait of this holder; `None` if too many are held.
+    pub fn place(holder: &Arc<Holder>, bounds: Bounds) -> Option<Place<Arc<Holder>>> {
+        Place::take(Arc::clone(holder), bounds)
     }
 
-    /// Waits for something, at most for a time, and no longer than until `left`. `bound` is how many may be held at once.
+    /// Waits for something, at most for `time` and as long as `bounds` allow, and no longer than until `left`.
     pub async fn hold<T>(
         &self,
         left: impl Future<Output = Left>,
         what: impl Future<Output = T>,
-        longest: Option<Duration>,
-        bound: u32,
+        time: Duration,
+        bounds: Bounds,
     ) -> Held<T> {
-        let Some(_place) = Place::take(self, bound) else {
+        if time.is_zero() {
+            return Held::Elapsed;
+        }
+        let Some(_place) = Place::take(self, bounds) else {
             return Held::Full;
         };
         let mut stopping = self.stopping.subscribe();
-        let deadline = longest.and_then(|time| Instant::now().checked_add(time));
+        // A deadline that the clock can't show is none.
+        let deadline = Instant::now().checked_add(time.min(bounds.longest));
         let elapsed = async {
             match deadline {
                 Some(deadline) => timer::sleep_until(deadline).await,
@@ -121,11 +134,11 @@ impl Holder {
 pub struct Place<H: Deref<Target = Holder>>(H);
 
 impl<H: Deref<Target = Holder>> Place<H> {
-    fn take(holder: H, bound: u32) -> Option<Place<H>> {
+    fn take(holder: H, bounds: Bounds) -> Option<Place<H>> {
         holder
             .held
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
-                (held < bound).then(|| held + 1)
+                (held < bounds.held).then(|| held + 1)
             })
             .ok()?;
         holder.metrics.held.inc();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::hold::{Held, Holder, Left};
+use self::hold::{Bounds, Held, Holder, Left};
 use super::record::Record;
 use crate::fault::Before;
 use crate::fault::abort::{Answer, GrpcStatus};
@@ -46,32 +46,26 @@ pub(super) enum Ending {
     Grpc(Arc<GrpcStatus>),
 }
 
-/// What bounds the waits of a plan.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds<'a> {
-    /// Whoever is held is counted there.
-    pub(super) holder: &'a Holder,
-    /// Requests and connections that may be held at once.
-    pub(super) held: u32,
-    /// The longest single wait.
-    pub(super) longest: Duration,
-}
-
 /// A plan that is being carried out.
 #[derive(Debug)]
 pub(super) struct Execution {
     record: Arc<Record>,
     started: Instant,
+    /// Counts who is held.
+    holder: Arc<Holder>,
+    bounds: Bounds,
     /// Places at overloaded servers, held until the subject is over.
     places: Vec<OwnedSemaphorePermit>,
 }
 
 impl Execution {
     /// Begins to carry out a plan for something that came at `started`.
-    pub(super) fn new(plan: Box<Plan>, started: Instant) -> Execution {
+    pub(super) fn new(plan: Box<Plan>, started: Instant, holder: &Arc<Holder>, bounds: Bounds) -> Execution {
         Execution {
             record: Record::new(Arc::from(plan)),
             started,
+            holder: Arc::clone(holder),
+            bounds,
             places: Vec::new(),
         }
     }
@@ -81,6 +75,16 @@ impl Execution {
         &self.record
     }
 
+    /// Who holds it.
+    pub(super) fn holder(&self) -> &Arc<Holder> {
+        &self.holder
+    }
+
+    /// What bounds its waits.
+    pub(super) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// Carries out what is due at a moment, in order. `natural` is the upstream's own time, where that is known. `None`: the
     /// subject goes on.
     pub(super) async fn run<S: Subject>(
@@ -88,7 +92,6 @@ impl Execution {
         moment: Before,
         natural: Option<Duration>,
         subject: &mut S,
-        bounds: Bounds<'_>,
     ) -> Option<Ending> {
         let record = Arc::clone(&self.record);
         for (at, action) in record.plan().actions.iter().enumerate() {
@@ -100,14 +103,14 @@ impl Execution {
                 for (earlier, action) in record.plan().actions.iter().enumerate().take(at) {
                     let waits = matches!(action.effect, Effect::Wait { .. });
                     if waits && action.effect.before() == Before::Response && is_in_force(&record, earlier, action) {
-                        let ending = self.act(earlier, &action.effect, None, subject, bounds).await;
+                        let ending = self.act(earlier, &action.effect, None, subject).await;
                         if ending.is_some() {
                             return ending;
                         }
                     }
                 }
             }
-            let ending = self.act(at, &action.effect, natural, subject, bounds).await;
+            let ending = self.act(at, &action.effect, natural, subject).await;
             if ending.is_some() {
                 return ending;
             }
@@ -121,23 +124,22 @@ impl Execution {
         effect: &Effect,
         natural: Option<Duration>,
         subject: &mut S,
-        bounds: Bounds<'_>,
     ) -> Option<Ending> {
         match effect {
             Effect::Wait { mode, time, .. } => {
                 let time = self.remaining(*mode, *time, natural);
-                let held = self.wait(at, time, std::future::pending::<()>(), subject, bounds).await;
+                let held = self.wait(at, time, std::future::pending::<()>(), subject).await;
                 self.after::<S, _>(at, &held)
             }
             Effect::Hang { limit, .. } => {
-                let time = limit.unwrap_or(bounds.longest);
-                let held = self.wait(at, time, std::future::pending::<()>(), subject, bounds).await;
+                let time = limit.unwrap_or(self.bounds.longest);
+                let held = self.wait(at, time, std::future::pending::<()>(), subject).await;
                 match held {
                     Held::Full | Held::ClientGone => self.after::<S, _>(at, &held),
                     Held::Done(()) | Held::Elapsed | Held::Cut => Some(Ending::Close),
                 }
             }
-            Effect::Queue(station) => self.queue(at, station, subject, bounds).await,
+            Effect::Queue(station) => self.queue(at, station, subject).await,
             Effect::Answer { answer, status, .. } => self.end(at, Ending::Answer(Arc::clone(answer), *status)),
             Effect::Grpc { status, .. } => self.end(at, Ending::Grpc(Arc::clone(status))),
             Effect::Close { .. } => self.end(at, Ending::Close),
@@ -175,14 +177,9 @@ impl Execution {
         time: Duration,
         what: impl Future<Output = T> + Send,
         subject: &mut S,
-        bounds: Bounds<'_>,
     ) -> Held<T> {
-        let time = time.min(bounds.longest);
         let began = Instant::now();
-        let held = match time.is_zero() {
-            true => Held::Elapsed,
-            false => bounds.holder.hold(subject.left(), what, Some(time), bounds.held).await,
-        };
+        let held = self.holder.hold(subject.left(), what, time, self.bounds).await;
         if !matches!(held, Held::Full) {
             let waited = began.elapsed();
             self.record.done(at);
@@ -203,20 +200,14 @@ impl Execution {
         }
     }
 
-    async fn queue<S: Subject>(
-        &mut self,
-        at: usize,
-        station: &Arc<Station>,
-        subject: &mut S,
-        bounds: Bounds<'_>,
-    ) -> Option<Ending> {
+    async fn queue<S: Subject>(&mut self, at: usize, station: &Arc<Station>, subject: &mut S) -> Option<Ending> {
         let refusal = || Ending::Answer(station.refusal.clone(), None);
         match station.enter() {
             Entry::Served(place) => self.places.push(place),
             Entry::Refused => return self.end(at, refusal()),
             Entry::Queued(waiting) => {
-                let longest = station.timeout.unwrap_or(bounds.longest);
-                match self.wait(at, longest, waiting.place(), subject, bounds).await {
+                let longest = station.timeout.unwrap_or(self.bounds.longest);
+                match self.wait(at, longest, waiting.place(), subject).await {
                     Held::Done(Some(place)) => self.places.push(place),
                     Held::Elapsed => return Some(refusal()),
                     held => return self.after::<S, _>(at, &held),

@@ -20,7 +20,7 @@ use crate::fault::certificate::CertificateSpec;
 use crate::proxy::client::Connection;
 use crate::proxy::exchange::log;
 use crate::proxy::execute::hold::{Holder, Left};
-use crate::proxy::execute::{Bounds, Ending, Execution, Subject};
+use crate::proxy::execute::{Ending, Execution, Subject};
 use crate::proxy::record::Record;
 use crate::proxy::tls::ServerTls;
 use crate::rule::decide::RuleSet;
@@ -171,20 +171,15 @@ impl Passage {
         );
         let now = Instant::now();
         if let Some(plan) = rules.decide(&head, &Live { now }) {
-            self.executions.push(Execution::new(plan, now));
+            self.executions
+                .push(Execution::new(plan, now, &self.gate.holder, self.gate.view.bounds));
         }
     }
 
     /// Carries out what is due, in order. Whether the connection goes on.
     async fn carry(&mut self, due: Before) -> bool {
-        let Gate { view, holder } = &self.gate;
-        let bounds = Bounds {
-            holder,
-            held: view.held,
-            longest: view.longest_wait,
-        };
         for execution in &mut self.executions {
-            match execution.run(due, None, &mut self.arrival, bounds).await {
+            match execution.run(due, None, &mut self.arrival).await {
                 None => continue,
                 Some(Ending::Gone) => self.gone = true,
                 Some(Ending::Reset(_)) => self.arrival.connection.reset(),
