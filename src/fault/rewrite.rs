@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 use self::body::BodySpec;
 pub(crate) use self::body::limit;
 pub use self::body::{BodyChange, DEFAULT_LIMIT, Edit, MAX_LIMIT, ReplaceSpec};
-pub use self::fit::{Message, fields_of_new_body, is_bodiless};
+pub use self::fit::{Message, content_length, fields_of_new_body, is_bodiless, is_encoded, media_type};
 pub use self::patch::{Op, OperationSpec};
 use super::content::present;
 use super::{Context, abort};

@@ -69,20 +69,14 @@ pub(in crate::shape) enum Splitter {
 }
 
 impl Framing {
-    /// How a stream falls into messages, by its content type (parameters are ignored) or because it is an upgraded
-    /// WebSocket connection, whatever the content type says.
-    pub fn of(content_type: Option<&str>, upgrade_is_websocket: bool) -> Framing {
-        if upgrade_is_websocket {
-            return Framing::WebSocket;
-        }
-        let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
-        let kind = kind.trim().to_ascii_lowercase();
-        match kind.as_str() {
+    /// How a stream falls into messages by its media type, which is in lower case and without parameters.
+    pub fn of(media_type: &str) -> Framing {
+        match media_type {
             "text/event-stream" => Framing::Events,
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Framing::Lines,
             // Its frames are inside base64.
             "application/grpc-web-text" | "application/grpc-web-text+proto" => Framing::Opaque,
-            _ if kind.starts_with("application/grpc") => Framing::Grpc,
+            _ if media_type.starts_with("application/grpc") => Framing::Grpc,
             _ => Framing::Opaque,
         }
     }
@@ -265,21 +259,19 @@ pub(in crate::shape) mod tests {
     }
 
     #[test]
-    fn content_types_tell_the_framing() {
-        for (content_type, expect) in [
-            ("text/event-stream; charset=utf-8", Framing::Events),
-            ("Text/Event-Stream", Framing::Events),
+    fn media_types_tell_the_framing() {
+        for (media_type, expect) in [
+            ("text/event-stream", Framing::Events),
             ("application/x-ndjson", Framing::Lines),
-            ("application/jsonl;x=y", Framing::Lines),
+            ("application/jsonl", Framing::Lines),
             ("application/json-seq", Framing::Opaque),
             ("application/grpc", Framing::Grpc),
             ("application/grpc+proto", Framing::Grpc),
             ("application/grpc-web-text", Framing::Opaque),
             ("text/plain", Framing::Opaque),
+            ("", Framing::Opaque),
         ] {
-            assert_eq!(Framing::of(Some(content_type), false), expect, "{content_type}");
+            assert_eq!(Framing::of(media_type), expect, "{media_type}");
         }
-        assert_eq!(Framing::of(None, false), Framing::Opaque);
-        assert_eq!(Framing::of(Some("text/plain"), true), Framing::WebSocket);
     }
 }

@@ -43,22 +43,22 @@ impl Message<'_> {
         if self.status == Some(StatusCode::PARTIAL_CONTENT) || self.headers.contains_key(header::CONTENT_RANGE) {
             return Err("partial content");
         }
-        if self.kind().starts_with("application/grpc") {
+        if media_type(self.headers).starts_with("application/grpc") {
             return Err("a stream");
         }
         if change.is_whole() {
             return Ok(());
         }
-        if self.empty || self.length() == Some(0) {
+        if self.empty || content_length(self.headers) == Some(0) {
             return Err("no body");
         }
         if self.is_endless() {
             return Err("a stream");
         }
-        if self.is_encoded() {
+        if is_encoded(self.headers) {
             return Err("encoded");
         }
-        match self.length() {
+        match content_length(self.headers) {
             Some(length) if length > limit as u64 => Err("body too large"),
             _ => Ok(()),
         }
@@ -66,36 +66,31 @@ impl Message<'_> {
 
     /// Whether the body may never end: server-sent events.
     pub fn is_endless(&self) -> bool {
-        self.kind() == "text/event-stream"
+        media_type(self.headers) == "text/event-stream"
     }
+}
 
-    /// The body's length, where the head tells.
-    pub fn length(&self) -> Option<u64> {
-        self.headers
-            .get(header::CONTENT_LENGTH)?
-            .to_str()
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
+/// A body's length in bytes, where the head tells: with chunks, `Content-Length` says nothing (RFC 9112, section 6.3).
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
     }
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
 
-    fn is_encoded(&self) -> bool {
-        let encodings = self.headers.get_all(header::CONTENT_ENCODING);
-        encodings.iter().any(|value| {
-            let mut names = value.as_bytes().split(|byte| *byte == b',');
-            names.any(|name| !name.trim_ascii().is_empty() && !name.trim_ascii().eq_ignore_ascii_case(b"identity"))
-        })
-    }
+/// Whether a body has a content coding other than `identity` (RFC 9110, section 8.4).
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|value| {
+        let mut names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        names.any(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"))
+    })
+}
 
-    /// The media type in lower case, without parameters; empty where there is none.
-    fn kind(&self) -> String {
-        let value = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-        let kind = value
-            .and_then(|value| value.split(|byte| *byte == b';').next())
-            .unwrap_or_default();
-        String::from_utf8_lossy(kind.trim_ascii()).to_ascii_lowercase()
-    }
+/// The media type of a body in lower case, without parameters; empty where there is none.
+pub fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = value.and_then(|value| value.split(|byte| *byte == b';').next());
+    String::from_utf8_lossy(kind.unwrap_or_default().trim_ascii()).to_ascii_lowercase()
 }
 
 /// What a head needs after its body was changed to one of `length` bytes. `users` are the changes that the user asked
@@ -233,5 +228,31 @@ mod tests {
             change(serde_json::json!({"body": "x", "headers": {"set": {"etag": "\"2\"", "content-type": "a/b"}}}));
         assert_eq!(own["etag"], "\"2\"");
         assert_eq!(own["content-type"], "a/b");
+    }
+
+    #[test]
+    fn heads_tell_of_bodies() {
+        let head = |name: &'static str, value: &'static str| {
+            HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
+        };
+        for (value, expect) in [
+            ("text/event-stream; charset=utf-8", "text/event-stream"),
+            (" Text/Event-Stream ;a=b", "text/event-stream"),
+            ("", ""),
+        ] {
+            assert_eq!(media_type(&head("content-type", value)), expect);
+        }
+        for (value, expect) in [
+            ("gzip", true),
+            ("identity", false),
+            ("identity, br", true),
+            ("Identity,", false),
+        ] {
+            assert_eq!(is_encoded(&head("content-encoding", value)), expect, "{value}");
+        }
+        let mut chunked = head("content-length", " 5 ");
+        assert_eq!(content_length(&chunked), Some(5));
+        chunked.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        assert_eq!(content_length(&chunked), None);
     }
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::fields::Fields;
 use super::lane::{Lane, Rules};
-use crate::fault::rewrite::is_bodiless;
+use crate::fault::rewrite::{content_length, is_bodiless, is_encoded, media_type};
 use crate::proxy::client::{Client, Connection, Spoil};
 use crate::proxy::execute::Execution;
 use crate::proxy::record::Record;
@@ -73,14 +73,11 @@ impl Shaping<'_> {
             return Shaped::default();
         }
         let body = body && (upgraded || has_body(client, head));
-        let way = match upgraded {
-            true => Carrier::WebSocket,
-            false => carrier(client.head().version),
-        };
-        let response = Stream {
-            framing: framing(&head.headers, upgraded),
-            ..stream(Direction::Response, way, &head.headers, body)
-        };
+        let mut response = stream(Direction::Response, carrier(client.head().version), &head.headers, body);
+        if upgraded {
+            response.carrier = Carrier::WebSocket;
+            response.framing = upgraded_framing(&head.headers);
+        }
         let request = Stream {
             direction: Direction::Request,
             ..response
@@ -245,20 +242,16 @@ fn take_garbles(acts: &mut Acts, stream: &Stream) -> Vec<(usize, Garble)> {
 
 fn stream(direction: Direction, carrier: Carrier, headers: &HeaderMap, body: bool) -> Stream {
     let length = content_length(headers);
+    let media_type = media_type(headers);
+    let (_, subtype) = media_type.split_once('/').unwrap_or_default();
     Stream {
         direction,
         carrier,
-        framing: framing(headers, false),
+        framing: Framing::of(&media_type),
         length,
         body: body && length != Some(0),
-        json: media_type(headers).is_some_and(|media| {
-            let (_, subtype) = media.split_once('/').unwrap_or_default();
-            subtype.eq_ignore_ascii_case("json") || subtype.to_ascii_lowercase().ends_with("+json")
-        }),
-        encoded: headers
-            .get_all(CONTENT_ENCODING)
-            .iter()
-            .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")),
+        json: subtype == "json" || subtype.ends_with("+json"),
+        encoded: is_encoded(headers),
     }
 }
 
@@ -270,30 +263,12 @@ fn carrier(version: Version) -> Carrier {
     }
 }
 
-fn framing(headers: &HeaderMap, upgraded: bool) -> Framing {
-    let websocket = upgraded
-        && headers
-            .get(UPGRADE)
-            .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    match upgraded && !websocket {
-        true => Framing::Opaque,
-        false => Framing::of(text(headers, &CONTENT_TYPE), websocket),
-    }
-}
-
-fn media_type(headers: &HeaderMap) -> Option<&str> {
-    text(headers, &CONTENT_TYPE).and_then(|value| value.split(';').next().map(str::trim))
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    // With chunks, a length says nothing (RFC 9112, section 6.3).
-    match headers.contains_key(TRANSFER_ENCODING) {
-        true => None,
-        false => text(headers, &CONTENT_LENGTH).and_then(|length| length.trim().parse().ok()),
+/// How the bytes of an upgraded connection fall into messages.
+fn upgraded_framing(headers: &HeaderMap) -> Framing {
+    let protocol = headers.get(UPGRADE).map_or(&b""[..], |protocol| protocol.as_bytes());
+    match protocol.eq_ignore_ascii_case(b"websocket") {
+        true => Framing::WebSocket,
+        false => Framing::Opaque,
     }
 }
 

@@ -23,7 +23,7 @@ use super::collector::Collector;
 use super::fields::Fields;
 use super::pump::Rest;
 use super::rewrites_of_both;
-use crate::fault::rewrite::{BodyChange, HeaderChanges, Message, Rewrite, fields_of_new_body};
+use crate::fault::rewrite::{BodyChange, HeaderChanges, Message, Rewrite, content_length, fields_of_new_body};
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
 use crate::proxy::record::Record;
@@ -91,7 +91,7 @@ impl Outgoing {
             empty,
             upgraded: self.upgrade,
         };
-        let length = message.length();
+        let length = content_length(message.headers);
         let changes = accepted(body_changes(record, Direction::Request), &message);
         let mut copies = copies(record);
         if self.upgrade {
@@ -230,7 +230,7 @@ impl Collecting {
         if changes.is_empty() {
             return None;
         }
-        let at_once = match message.length() {
+        let at_once = match content_length(message.headers) {
             _ if message.is_endless() => Some("a stream"),
             Some(length) if length > limit(&changes) as u64 => Some("body too large"),
             _ => None,
