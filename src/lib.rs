@@ -16,7 +16,8 @@
 //!
 //! | room | what |
 //! |---|---|
-//! | [`config`] | what the YAML may say: reading with positions, units, types as typed, and the [`config::snapshot`] in force |
+//! | [`yaml`] | reading YAML: positions, decoding, diagnostics, variables, short forms, units; no word of squall |
+//! | [`config`] | what the YAML may say, and the [`config::snapshot`] in force |
 //! | [`rule`] | which requests, which of those, and the plan; no socket, no clock, no random source |
 //! | [`fault`] | one file for each fault: docs, YAML, what it becomes at load |
 //! | [`shape`] | bytes in motion: pace, cut, stall, corrupt; no socket, no clock |
@@ -54,3 +55,4 @@ pub mod rule;
 pub mod server;
 pub mod shape;
 pub mod watch;
+pub mod yaml;

@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::config::report::Report;
 use crate::config::root::AddressSpec;
 use crate::config::snapshot::{self, Inputs, Snapshot};
 use crate::config::{self, Source};
@@ -20,6 +19,7 @@ use crate::proxy::listen::accept::{self, Bind, Bound, EntranceOptions, Listener,
 use crate::proxy::listen::gate::Gate;
 use crate::proxy::listen::intercept::Intercepting;
 use crate::proxy::upstream::Connector;
+use crate::yaml::report::Report;
 
 /// A running squall.
 #[derive(Debug)]

@@ -14,9 +14,9 @@ use super::{Context, Shared};
 use crate::config::Source;
 use crate::config::root::{AdminSpec, ConfigSpec};
 use crate::config::snapshot::{Listener, Snapshot};
-use crate::config::yaml::to_yaml;
 use crate::rule::decide::{Outcome, Rule};
 use crate::server::Failure;
+use crate::yaml::tree::to_yaml;
 
 pub(super) async fn status(State(context): Shared) -> Response {
     let server = &context.server;

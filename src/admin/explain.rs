@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::problem::{Accept, Problem, json_answer};
 use super::{Context, MAX_BODY_BYTES, Shared};
 use crate::cli::explain::Question;
-use crate::config::forms::OneOrMany;
-use crate::config::report::did_you_mean;
+use crate::yaml::forms::OneOrMany;
+use crate::yaml::report::did_you_mean;
 
 /// The longest time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use super::output::{fail, is_coloured, print, say};
 use super::{BAD_CONFIGURATION, INTERNAL};
-use crate::config::report::Report;
 use crate::config::snapshot::{Inputs, Snapshot};
-use crate::config::yaml::to_yaml;
 use crate::config::{self, Source};
 use crate::metrics::Metrics;
+use crate::yaml::report::Report;
+use crate::yaml::tree::to_yaml;
 
 /// Check configuration files, and say all that is wrong with them
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use self::options::Kind;
 use super::call::Call;
-use crate::config::report::did_you_mean;
+use crate::yaml::report::did_you_mean;
 
 /// Reads a whole line, as it would be typed into a shell.
 ///

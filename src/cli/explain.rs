@@ -16,14 +16,14 @@ use super::curl::{self, Line};
 use super::output::{fail, is_coloured, print};
 use super::{BAD_CONFIGURATION, INTERNAL, USAGE};
 use crate::config::Source;
-use crate::config::forms::OneOrMany;
-use crate::config::report::did_you_mean;
 use crate::config::root::AddressSpec;
 use crate::config::snapshot::{Listener, Snapshot};
-use crate::config::units::Time;
 use crate::metrics::Metrics;
 use crate::rule::explain::{Explanation, explain};
 use crate::server::Server;
+use crate::yaml::forms::OneOrMany;
+use crate::yaml::report::did_you_mean;
+use crate::yaml::units::Time;
 
 /// Say what would happen to a request, and why: for each rule whether it matches, which condition failed, the draw, and the plan
 #[derive(Debug, clap::Args)]

@@ -12,11 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::{fail, say};
 use super::{BAD_CONFIGURATION, INTERNAL};
-use crate::config::report::Report;
 use crate::config::snapshot::{Inputs, Snapshot, Target};
 use crate::config::{self, Source};
 use crate::fake;
 use crate::metrics::Metrics;
+use crate::yaml::report::Report;
 
 /// How long requests in flight may take to finish after a signal.
 const GRACE: Duration = Duration::from_millis(1500);

@@ -1,11 +1,11 @@
 //! Rules about connections: faults before there is a request, and what such a rule may say.
 
-use super::decode::{Named, Spanned};
-use super::report::{Diagnostic, Span};
 use super::rule::{KeySpec, MatchSpec, RuleSpec};
 use super::rules::Context;
 use crate::fault::{Before, FaultSpec, certificate};
 use crate::rule::stage::Stage;
+use crate::yaml::decode::{Named, Spanned};
+use crate::yaml::report::{Diagnostic, Span};
 
 impl Context<'_> {
     /// What the rule decides about: the earliest that one of its faults needs.

@@ -9,9 +9,9 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::env::Lookup;
-use super::report::{Diagnostic, Sources, Span};
-use super::yaml::{self, Node, Value};
+use crate::yaml::env::Lookup;
+use crate::yaml::report::{Diagnostic, Sources, Span};
+use crate::yaml::tree::{self, Node, Value};
 
 /// How deep includes may nest.
 pub const MAX_INCLUDE_DEPTH: usize = 8;
@@ -46,7 +46,7 @@ impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         use std::io::Read;
         let mut bytes = Vec::new();
-        let bound = u64::try_from(yaml::MAX_FILE_BYTES)
+        let bound = u64::try_from(tree::MAX_FILE_BYTES)
             .unwrap_or(u64::MAX)
             .saturating_add(1);
         std::fs::File::open(path)?.take(bound).read_to_end(&mut bytes)?;
@@ -150,10 +150,10 @@ impl Loader<'_> {
         let Tree {
             sources, diagnostics, ..
         } = &mut self.tree;
-        let Some(source) = yaml::add_source(sources, name, bytes, &folder, diagnostics) else {
+        let Some(source) = tree::add_source(sources, name, bytes, &folder, diagnostics) else {
             return;
         };
-        let Some(mut document) = yaml::parse(sources, source, self.environment, diagnostics) else {
+        let Some(mut document) = tree::parse(sources, source, self.environment, diagnostics) else {
             return;
         };
         let include = document.remove("include");
@@ -331,7 +331,7 @@ impl Search<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::report::Report;
+    use crate::yaml::report::Report;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;

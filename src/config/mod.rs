@@ -1,27 +1,20 @@
 //! What the YAML may say: loading, units, validation, errors with positions.
 
-#[macro_use]
-pub mod forms;
-pub mod decode;
 mod early;
-pub mod env;
 pub mod load;
-pub mod report;
 pub mod root;
 pub mod rule;
 pub mod rules;
 pub mod snapshot;
-pub mod units;
 pub mod upstream;
-pub mod yaml;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use self::decode::decode;
-use self::report::{Diagnostic, Report};
 use self::root::{ConfigSpec, FragmentSpec};
 use self::snapshot::{Inputs, Snapshot};
+use crate::yaml::decode::{Spanned, decode};
+use crate::yaml::report::{Diagnostic, Report, Span};
 
 /// The demo: the commented default configuration, built in.
 pub const DEMO: &str = include_str!("../../config/squall.yaml");
@@ -88,7 +81,7 @@ fn build(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
 }
 
 fn merge(spec: &mut ConfigSpec, fragment: FragmentSpec, diagnostics: &mut Vec<Diagnostic>) {
-    let mut twice = |what: &str, first: report::Span, name: &decode::Spanned<String>| {
+    let mut twice = |what: &str, first: Span, name: &Spanned<String>| {
         let message = format!("two {what} have the name `{}`", name.value);
         diagnostics.push(Diagnostic::error(name.span, message).also(first, "the first is here"));
     };

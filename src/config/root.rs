@@ -9,11 +9,11 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::decode::{Named, Spanned};
-use super::forms::OneOrMany;
 use super::rule::{NetworkSpec, RuleSpec};
-use super::units::{ByteSize, Percentage, Time};
 use super::upstream::UpstreamSpec;
+use crate::yaml::decode::{Named, Spanned};
+use crate::yaml::forms::{OneOrMany, string_form};
+use crate::yaml::units::{ByteSize, Percentage, Time};
 
 /// A whole configuration: one file and what it includes.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::decode::{Named, Spanned};
-use super::forms::{self, OneOrMany, Scalar, ShortForm};
-use super::units::{Percentage, Time};
 use crate::fault::FaultSpec;
+use crate::yaml::decode::{Named, Spanned};
+use crate::yaml::forms::{self, OneOrMany, Scalar, ShortForm, string_form};
+use crate::yaml::units::{Percentage, Time};
 
 /// Which requests, which of those, and what then happens to them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

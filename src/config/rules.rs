@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::decode::Spanned;
-use super::report::{Diagnostic, Severity, Sources, Span, did_you_mean};
 use super::rule::RuleSpec;
 use super::snapshot::identity;
 use crate::fault::{self, Before, Fault, FaultSpec};
@@ -23,6 +21,8 @@ use crate::rule::stage::Stage;
 use crate::rule::state::RuleState;
 use crate::rule::when::When;
 use crate::shape::Scope;
+use crate::yaml::decode::Spanned;
+use crate::yaml::report::{Diagnostic, Severity, Sources, Span, did_you_mean};
 
 /// What compiling rules depends on, and where mistakes go.
 pub struct Context<'a> {

@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::decode::Spanned;
-use super::report::{Diagnostic, Report, Sources, Span};
 use super::root::{AddressSpec, ConfigSpec, ListenerSpec, RevealSpec};
 use super::rules;
 use super::upstream::UpstreamSpec;
@@ -25,6 +23,8 @@ use crate::proxy::tls::{FaultAuthority, ServerTls};
 use crate::proxy::upstream::Upstream;
 use crate::rule::decide::{Rule, RuleSet};
 use crate::rule::draw::Seed;
+use crate::yaml::decode::Spanned;
+use crate::yaml::report::{Diagnostic, Report, Sources, Span};
 
 /// Where the admin side listens unless the file says otherwise.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:9900";

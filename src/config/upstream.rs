@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::decode::Spanned;
-use super::units::{Percentage, Time};
 use crate::fake::spec::FakeSpec;
+use crate::yaml::decode::Spanned;
+use crate::yaml::units::{Percentage, Time};
 
 /// A named target of requests. It has exactly one of `url`, `endpoints`, `original_destination`, `fake` and `address`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]

@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use super::page::{Row, page};
 use super::spec::FakeSpec;
 use super::{Context, client_of, json};
-use crate::config::report::Diagnostic;
+use crate::yaml::report::Diagnostic;
 
 /// The longest sleep, in seconds.
 const MAX_SLEEP: f64 = 5.0;
@@ -248,7 +248,7 @@ mod tests {
             seed: 1,
             store: Store::Memory,
             folder: std::path::Path::new("."),
-            place: crate::config::report::Span::NOWHERE,
+            place: crate::yaml::report::Span::NOWHERE,
         };
         router(&spec, &context).unwrap()
     }

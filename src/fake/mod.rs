@@ -36,7 +36,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use self::spec::FakeSpec;
-use crate::config::report::{Diagnostic, Span};
+use crate::yaml::report::{Diagnostic, Span};
 
 /// What building a fake may look at besides its own settings.
 #[derive(Debug, Clone)]

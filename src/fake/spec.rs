@@ -10,9 +10,9 @@ use serde::{Deserialize as DeriveDeserialize, Serialize};
 
 use super::declared::spec::{CollectionSpec, HarSpec, OpenApiSpec, RouteSpec};
 use super::test_api::Version;
-use crate::config::decode::{Named, Spanned};
-use crate::config::report::{Diagnostic, Span, did_you_mean};
-use crate::config::units::{Percentage, Time};
+use crate::yaml::decode::{Named, Spanned};
+use crate::yaml::report::{Diagnostic, Span, did_you_mean};
+use crate::yaml::units::{Percentage, Time};
 
 /// A server that is built into squall, or declared here. [`FakeSpec::check`] says which keys belong together.
 #[derive(Clone, Debug, Default, PartialEq, DeriveDeserialize, Serialize, JsonSchema)]

@@ -12,9 +12,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Before, Context, content};
-use crate::config::decode::Named;
-use crate::config::forms::{self, Scalar, ShortForm};
-use crate::config::units::Time;
+use crate::yaml::decode::Named;
+use crate::yaml::forms::{self, Scalar, ShortForm};
+use crate::yaml::units::Time;
 
 /// `abort: 503`, or the long form.
 #[derive(Debug, Clone, Default)]

@@ -15,9 +15,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::place::Parts;
-use crate::config::forms::{Scalar, ShortForm, short_form};
-use crate::config::units::ByteRate;
 use crate::shape::{Act, Bucket, Direction, Pace, Part, Scope};
+use crate::yaml::forms::{Scalar, ShortForm, short_form};
+use crate::yaml::units::ByteRate;
 
 /// `bandwidth: 64KiB/s`: this rate for the response's body and for the request's, each by itself; or the long form.
 #[derive(Debug, Clone, PartialEq, Eq)]

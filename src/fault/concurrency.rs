@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Before;
 use super::abort::{self, Answer};
-use crate::config::units::Time;
+use crate::yaml::units::Time;
 
 /// `concurrency: {limit: 8, queue: 100}`
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -16,8 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::place::{self, Parts};
-use crate::config::units::Percentage;
 use crate::shape::{Act, Direction, Flip, Garble};
+use crate::yaml::units::Percentage;
 
 /// `corrupt: {bytes: 1%}`, `{messages: 10%}` or `{malformed: chunk}`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

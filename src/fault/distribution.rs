@@ -18,7 +18,7 @@ pub mod wave;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::units::Time;
+use crate::yaml::units::Time;
 use normal::{standard_normal_cdf, standard_normal_quantile};
 use percentiles::PercentileTable;
 use samples::Samples;

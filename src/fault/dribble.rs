@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::place::Parts;
-use crate::config::units::{ByteSize, Time};
 use crate::shape::{Act, Direction, Dribble};
+use crate::yaml::units::{ByteSize, Time};
 
 /// `dribble: {chunk: 64B, gap: 100ms}` or `dribble: {chunks: 10, over: 5s}`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

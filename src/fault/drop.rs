@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::place::{self, Parts};
-use crate::config::forms::{Scalar, ShortForm, short_form};
-use crate::config::units::Percentage;
 use crate::shape::{Act, Direction};
+use crate::yaml::forms::{Scalar, ShortForm, short_form};
+use crate::yaml::units::Percentage;
 
 /// `drop: 10%`, `drop: {messages: 10%, direction: request}` or `drop: {every: 3}`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

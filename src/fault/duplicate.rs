@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::place::{self, Parts};
 use super::rewrite;
-use crate::config::forms::{Scalar, ShortForm, short_form};
-use crate::config::units::{ByteSize, Percentage};
 use crate::shape::{Act, Direction};
+use crate::yaml::forms::{Scalar, ShortForm, short_form};
+use crate::yaml::units::{ByteSize, Percentage};
 
 /// `duplicate: {}`, `duplicate: {messages: 10%, direction: response}` or `duplicate: {every: 3}`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Before;
-use crate::config::units::Time;
+use crate::yaml::units::Time;
 
 /// `hang: {}` or `hang: {limit: 5m}`
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]

@@ -30,8 +30,8 @@ use serde::{Deserialize, Serialize};
 
 pub use delay::Before;
 
-use crate::config::units::Time;
 use crate::shape::Direction;
+use crate::yaml::units::Time;
 
 /// One thing that goes wrong, as typed: a map with one key, the fault's name.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -9,10 +9,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
-use crate::config::forms::{self, Scalar, ShortForm};
-use crate::config::units::{ByteSize, Percentage};
 use crate::rule::draw::{Draw, Purpose};
 use crate::shape::{Act, After, Direction, Flip, Part, Pick};
+use crate::yaml::forms::{self, Scalar, ShortForm};
+use crate::yaml::units::{ByteSize, Percentage};
 
 /// A place in a body as it is typed: `1KiB`, `50%`, `3 events`, `{messages: 3}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl FromStr for AfterSpec {
             return text
                 .parse()
                 .map(AfterSpec::Share)
-                .map_err(|error: crate::config::units::UnitError| error.to_string());
+                .map_err(|error: crate::yaml::units::UnitError| error.to_string());
         }
         if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
             return Err(format!(
@@ -74,7 +74,7 @@ impl FromStr for AfterSpec {
         }
         text.parse()
             .map(AfterSpec::Bytes)
-            .map_err(|error: crate::config::units::UnitError| error.to_string())
+            .map_err(|error: crate::yaml::units::UnitError| error.to_string())
     }
 }
 

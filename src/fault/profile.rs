@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bandwidth::{Bandwidth, BandwidthSpec};
 use super::delay::{Delay, DelaySpec, DistributionSpec};
-use crate::config::decode::Spanned;
-use crate::config::units::{ByteRate, Time};
+use crate::yaml::decode::Spanned;
+use crate::yaml::units::{ByteRate, Time};
 
 /// A network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use super::abort::{self, Answer};
 use crate::config::rule::KeySpec;
-use crate::config::units::Time;
 use crate::rule::remembered::Remembered;
 use crate::rule::when::Key;
+use crate::yaml::units::Time;
 
 /// However often a client is punished, its window never gets longer than this many times `per`.
 const MAX_PUNISHMENT: u32 = 10;

@@ -44,9 +44,9 @@ pub use self::fit::{Message, content_length, fields_of_new_body, is_bodiless, is
 pub use self::patch::{Op, OperationSpec};
 use super::content::present;
 use super::{Context, abort};
-use crate::config::decode::Named;
-use crate::config::forms::OneOrMany;
-use crate::config::units::ByteSize;
+use crate::yaml::decode::Named;
+use crate::yaml::forms::OneOrMany;
+use crate::yaml::units::ByteSize;
 
 /// `rewrite: {status: 200, headers: {remove: etag}, replace: [{find: '"price":\d+', with: '"price":0'}]}`
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use super::place::{AfterSpec, Parts};
 use super::reset::DEFAULT_CODE;
-use crate::config::forms::{Scalar, ShortForm, short_form};
-use crate::config::units::Time;
 use crate::shape::{Act, After, Direction, Finish, Stall};
+use crate::yaml::forms::{Scalar, ShortForm, short_form};
+use crate::yaml::units::Time;
 
 /// `stall: 1KiB`, `stall: 50%`, `stall: 3 events`, or the long form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use super::abort::{GrpcCode, GrpcStatus, grpc_percent_encode};
 use super::place::{AfterSpec, Parts};
 use super::reset::{DEFAULT_CODE, parse_code};
-use crate::config::forms::{Scalar, ShortForm, short_form};
-use crate::config::units::Percentage;
 use crate::shape::{Act, Clean, Cut, Direction, Finish};
+use crate::yaml::forms::{Scalar, ShortForm, short_form};
+use crate::yaml::units::Percentage;
 
 /// The close code where none is given: going away (RFC 6455, section 7.4.1).
 const GOING_AWAY: u16 = 1001;

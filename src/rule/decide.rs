@@ -282,7 +282,7 @@ impl<M: Memory> Asking<'_, '_, M> {
                 before: reset.before,
             },
             Fault::Hang(hang) => Effect::Hang {
-                limit: hang.limit.map(crate::config::units::Time::get),
+                limit: hang.limit.map(crate::yaml::units::Time::get),
                 before: hang.before,
             },
             Fault::Quota(quota) => self.quota(quota),

@@ -23,8 +23,8 @@ use super::stage::Stage;
 use super::state::Peek;
 use super::when::{Reason, percent_fraction};
 use crate::config::snapshot::{Listener, Snapshot};
-use crate::config::units::Percentage;
 use crate::fault::certificate;
+use crate::yaml::units::Percentage;
 
 pub use self::effect::Fault;
 pub use self::steps::Step;

@@ -380,10 +380,10 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::decode::decode;
-    use crate::config::report::Sources;
     use crate::config::rule::MatchSpec;
-    use crate::config::yaml::{add_source, parse};
+    use crate::yaml::decode::decode;
+    use crate::yaml::report::Sources;
+    use crate::yaml::tree::{add_source, parse};
     use http::{HeaderMap, Method};
     use proptest::prelude::*;
 

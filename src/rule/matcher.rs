@@ -7,9 +7,9 @@ use ipnet::IpNet;
 
 use super::head::Head;
 use super::text::{Place, Text};
-use crate::config::decode::{Named, Spanned};
-use crate::config::report::Span;
 use crate::config::rule::{FieldSpec, GrpcSpec, MatchSpec, TextSpec};
+use crate::yaml::decode::{Named, Spanned};
+use crate::yaml::report::Span;
 
 /// A condition.
 #[derive(Debug, Clone)]

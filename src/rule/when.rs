@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::draw::{Draw, KeyHash};
 use super::head::Head;
 use crate::config::rule::{KeySpec, LimitsSpec, ScheduleSpec, WhenSpec};
-use crate::config::units::{Percentage, Time};
+use crate::yaml::units::{Percentage, Time};
 
 /// The conditions of a rule that are not about the request's head.
 #[derive(Debug, Clone, Default)]

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Bounds, Build, EarlyView, Listener, Target, Targets, View};
-use crate::config::decode::Spanned;
-use crate::config::forms::OneOrMany;
-use crate::config::report::{Diagnostic, Span, did_you_mean};
 use crate::config::root::{AddressSpec, ListenerSpec, ListenerTlsSpec, PairSpec, ProtocolSpec};
 use crate::proxy::tls::{FaultAuthority, Pair, ServerTls};
 use crate::rule::decide::{Rule, RuleSet};
 use crate::rule::stage::Stage;
+use crate::yaml::decode::Spanned;
+use crate::yaml::forms::OneOrMany;
+use crate::yaml::report::{Diagnostic, Span, did_you_mean};
 
 impl Build<'_> {
     pub(super) fn listeners(

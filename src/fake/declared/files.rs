@@ -3,9 +3,9 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::decode::Spanned;
-use crate::config::report::{Diagnostic, Span};
 use crate::fake::spec::FakeSettings;
+use crate::yaml::decode::Spanned;
+use crate::yaml::report::{Diagnostic, Span};
 
 /// The files that a fake is made from, but for its store, relative to `folder`.
 pub(in crate::fake) fn named(spec: &FakeSettings, folder: &Path) -> Vec<PathBuf> {

@@ -22,7 +22,7 @@ use serde_json::json;
 
 use super::spec::FakeSpec;
 use super::{Context, page};
-use crate::config::report::Diagnostic;
+use crate::yaml::report::Diagnostic;
 
 /// Where answers come from.
 #[async_trait]

@@ -35,7 +35,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{echo, error};
-use crate::config::units::{ByteSize, Time};
+use crate::yaml::units::{ByteSize, Time};
 
 /// The most that `/bytes` sends.
 const BYTES_LIMIT: u64 = 4 << 30;

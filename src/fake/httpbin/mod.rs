@@ -57,7 +57,7 @@ use self::replies::{HTML, TEXT, bad, cookie, empty, error, header, redirect, rep
 use super::made_up::dice::{Dice, Stream};
 use super::spec::FakeSpec;
 use super::{BodyError, Context, read_body};
-use crate::config::report::Diagnostic;
+use crate::yaml::report::Diagnostic;
 
 /// The longest body that is taken, in bytes.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;

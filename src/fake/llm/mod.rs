@@ -40,7 +40,7 @@ use self::pace::Pace;
 use super::page::{Row, page};
 use super::spec::FakeSpec;
 use super::{BodyError, Context, read_body};
-use crate::config::report::Diagnostic;
+use crate::yaml::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;

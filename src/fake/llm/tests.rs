@@ -4,8 +4,8 @@ use serde_json::json;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::config::report::Span;
 use crate::fake::Store;
+use crate::yaml::report::Span;
 
 fn router() -> Router {
     let context = Context {

@@ -37,7 +37,7 @@ use self::world::World;
 use super::page::{Row, page};
 use super::spec::FakeSpec;
 use super::{Context, json, json_text, read_body};
-use crate::config::report::Diagnostic;
+use crate::yaml::report::Diagnostic;
 
 const DEFAULT_PROJECTS: u32 = 12;
 const MOST_PROJECTS: u32 = 1000;

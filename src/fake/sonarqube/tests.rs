@@ -6,9 +6,9 @@ use http::Request as HttpRequest;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::config::report::Span;
 use crate::fake::Store;
 use crate::fake::spec::FakeSpec;
+use crate::yaml::report::Span;
 
 fn build(settings: &str) -> Result<Router, Vec<Diagnostic>> {
     let settings = if settings.is_empty() {

@@ -42,7 +42,7 @@ use self::validate::{Parameters, Problems};
 use super::spec::FakeSpec;
 use super::store::StoreError;
 use super::{BodyError, Context, Store, json_text, read_body};
-use crate::config::report::Diagnostic;
+use crate::yaml::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;

@@ -34,7 +34,7 @@ fn named(name: &str, seed: u64, store: Store) -> Router {
         seed,
         store,
         folder: std::path::Path::new("."),
-        place: crate::config::report::Span::NOWHERE,
+        place: crate::yaml::report::Span::NOWHERE,
     };
     crate::fake::build(&FakeSpec::named(name), &context).unwrap()
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::spec::{Before, DelaySpec, DistributionSpec, LognormalSpec, Mode, SamplesSpec, WaveSpec};
 use super::{Delay, Source};
-use crate::config::units::Time;
 use crate::fault::distribution::correlation::Correlation;
 use crate::fault::distribution::percentiles::PercentileTable;
 use crate::fault::distribution::samples::{SampleFormat, Samples, read_samples};
 use crate::fault::distribution::wave::Wave;
 use crate::fault::distribution::{DEFAULT_BOUND, Distribution};
+use crate::yaml::units::Time;
 
 /// Reads a file that the configuration names.
 pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;

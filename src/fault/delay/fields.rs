@@ -17,8 +17,8 @@ use super::spec::{
     Before, DelaySpec, DistributionSpec, ExponentialSpec, LognormalSpec, Mode, NormalSpec, ParetoSpec, PercentilesSpec,
     SamplesSpec,
 };
-use crate::config::units::{Percentage, Time};
 use crate::shape::Direction;
+use crate::yaml::units::{Percentage, Time};
 
 /// The long form: exactly one distribution, with options.
 #[derive(Debug, Clone, Default, Serialize, serde::Deserialize, JsonSchema)]

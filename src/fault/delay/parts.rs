@@ -11,9 +11,9 @@ use serde::{Serialize, Serializer};
 
 use super::fields::ShortOrLong;
 use super::spec::{Before, PercentilesSpec, SamplesSpec, WaveSpec};
-use crate::config::units::Time;
 use crate::fault::distribution::percentiles::Percentile;
 use crate::fault::distribution::samples::{Column, SampleUnit};
+use crate::yaml::units::Time;
 
 /// The long form of samples.
 #[derive(Serialize, serde::Deserialize, JsonSchema)]

@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fields::DelayFields;
-use crate::config::units::{Percentage, Time};
 use crate::fault::distribution::percentiles::Percentile;
 use crate::fault::distribution::samples::{Column, SampleUnit};
 use crate::fault::distribution::wave::WaveShape;
 use crate::shape::Direction;
+use crate::yaml::units::{Percentage, Time};
 
 /// A `delay` as it is typed: one distribution, and options beside it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

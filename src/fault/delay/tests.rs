@@ -328,7 +328,7 @@ fn a_bound_of_the_caller_replaces_the_default() {
     assert!((0..1000).all(|ordinal| sample(&heavy, ordinal) <= ms(5)));
 }
 
-fn spec_time(text: &str) -> crate::config::units::Time {
+fn spec_time(text: &str) -> crate::yaml::units::Time {
     text.parse().unwrap()
 }
 

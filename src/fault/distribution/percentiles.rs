@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{nanos, text};
-use crate::config::units::Percentage;
+use crate::yaml::units::Percentage;
 
 /// A percentile from `p0` to `p100` in steps of 0.0001, such as `p50` or `p99.9`. `min` and `max` name the two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{nanos, text};
-use crate::config::units::Time;
+use crate::yaml::units::Time;
 
 /// The largest samples file that is read, in bytes: 64 MiB.
 pub const MAX_FILE_BYTES: usize = 64 << 20;

@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::patch::{self, OperationSpec};
-use crate::config::units::ByteSize;
 use crate::fault::Context;
 use crate::fault::content::{self, Content};
+use crate::yaml::units::ByteSize;
 
 /// The default of `limit`.
 pub const DEFAULT_LIMIT: usize = 1 << 20;

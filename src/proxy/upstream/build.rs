@@ -14,9 +14,9 @@ use super::balance::Balancer;
 use super::peer::{Endpoint, HostHeader, Settings, Timeouts};
 use super::target::{Place, Target, parse_address};
 use super::{Http, Kind, Upstream};
-use crate::config::report::{Diagnostic, Span};
-use crate::config::units::Time;
 use crate::config::upstream::{Protocol, TimeoutsSpec, UpstreamSpec};
+use crate::yaml::report::{Diagnostic, Span};
+use crate::yaml::units::Time;
 
 /// More endpoints than this are taken for a mistake, and would make each choice slow.
 const ENDPOINTS_MAX: usize = 1_000;

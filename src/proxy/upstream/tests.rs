@@ -15,17 +15,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::*;
-use crate::config::decode::decode;
-use crate::config::report::{Sources, Span};
 use crate::config::upstream::UpstreamSpec;
-use crate::config::yaml;
+use crate::yaml::decode::decode;
+use crate::yaml::report::{Sources, Span};
+use crate::yaml::tree;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 fn read(yaml: &str) -> (Sources, Option<UpstreamSpec>) {
     let (mut sources, mut problems) = (Sources::default(), Vec::new());
     let source = sources.add("squall.yaml", yaml, "/");
-    let node = yaml::parse(&sources, source, &|_| None, &mut problems).unwrap();
+    let node = tree::parse(&sources, source, &|_| None, &mut problems).unwrap();
     (sources, decode(&node, &mut problems))
 }
 

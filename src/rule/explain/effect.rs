@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::shape;
-use crate::config::units::{ByteSize, Time};
 use crate::fault::abort::Answer;
 use crate::fault::delay::Mode;
 use crate::fault::reset;
@@ -13,6 +12,7 @@ use crate::fault::rewrite::{BodyChange, HeaderChanges, Rewrite};
 use crate::fault::{Before, Fault as Compiled};
 use crate::rule::decide::RuleFault;
 use crate::rule::plan::{Action, Effect};
+use crate::yaml::units::{ByteSize, Time};
 
 /// One fault of a rule that hits, and what it would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -4,9 +4,9 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::effect::{drawn, shown};
-use crate::config::units::{ByteRate, ByteSize, Percentage};
 use crate::fault::reset;
 use crate::shape::{Act, After, Clean, Cut, Direction, Dribble, Finish, Flip, Garble, Part, Pick, Scope, Stall};
+use crate::yaml::units::{ByteRate, ByteSize, Percentage};
 
 /// What the parts do, in words that follow the name of the fault.
 pub(super) fn words<'a>(parts: impl IntoIterator<Item = &'a Part>, longest_wait: Duration) -> String {

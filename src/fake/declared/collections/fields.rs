@@ -7,10 +7,10 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 use super::spec::{FieldKind, FieldLong};
-use crate::config::decode::Spanned;
-use crate::config::report::Diagnostic;
 use crate::fake::made_up::dice::Dice;
 use crate::fake::made_up::{fields, phrases};
+use crate::yaml::decode::Spanned;
+use crate::yaml::report::Diagnostic;
 
 /// The longest name of a field or a collection.
 const NAME_LIMIT: usize = 64;

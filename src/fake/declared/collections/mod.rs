@@ -41,8 +41,8 @@ use super::super::store::{Database, StoreError};
 use super::super::{BodyError, Context, Store, json as json_reply, json_text, read_body};
 use super::query::{decode_path, without_body};
 use super::{Built, Outcome, Source};
-use crate::config::decode::Spanned;
-use crate::config::report::Diagnostic;
+use crate::yaml::decode::Spanned;
+use crate::yaml::report::Diagnostic;
 
 /// The largest row that a client may send.
 const BODY_LIMIT: usize = 1 << 20;

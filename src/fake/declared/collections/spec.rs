@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::decode::{Named, Spanned};
-use crate::config::forms::{Scalar, ShortForm, short_form};
+use crate::yaml::decode::{Named, Spanned};
+use crate::yaml::forms::{Scalar, ShortForm, short_form};
 
 /// A collection of rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -28,7 +28,7 @@ use super::super::spec::FakeSpec;
 use super::super::{BodyError, Context, json as json_reply, read_body};
 use super::query::without_body;
 use super::{Built, Outcome, Source, files};
-use crate::config::report::{Diagnostic, Span};
+use crate::yaml::report::{Diagnostic, Span};
 
 /// The largest recording.
 const FILE_LIMIT: u64 = 64 << 20;

@@ -32,7 +32,7 @@ use super::super::spec::FakeSpec;
 use super::super::{BodyError, Context, json as json_reply, read_body};
 use super::query::without_body;
 use super::{Built, Outcome, Source, files};
-use crate::config::report::Diagnostic;
+use crate::yaml::report::Diagnostic;
 
 /// The largest document.
 const FILE_LIMIT: u64 = 16 << 20;

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::decode::Spanned;
-use crate::config::forms::{Scalar, ShortForm, short_form};
+use crate::yaml::decode::Spanned;
+use crate::yaml::forms::{Scalar, ShortForm, short_form};
 
 /// An OpenAPI document as a source of routes.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -18,9 +18,9 @@ use super::spec::{AnswerSpec, FileSpec, StatusSpec};
 use super::stream::{Script, bytes};
 use super::template::{Compiler, Failure, Scope, Template};
 use super::tree::{Node, Tree};
-use crate::config::decode::{Named, Spanned};
-use crate::config::report::{Diagnostic, Span};
 use crate::fault::content::type_of;
+use crate::yaml::decode::{Named, Spanned};
+use crate::yaml::report::{Diagnostic, Span};
 
 /// The largest file, in bytes.
 const MAX_FILE: usize = 16 << 20;

@@ -16,8 +16,8 @@ use super::sequence::{End, Places, States};
 use super::spec::{AnswerSpec, EndSpec, RouteSpec, StateSpec, StepSpec};
 use super::template::{Compiler, Template};
 use super::{Answers, Route, Routes, StateUse};
-use crate::config::decode::Spanned;
-use crate::config::report::{Diagnostic, Span, did_you_mean};
+use crate::yaml::decode::Spanned;
+use crate::yaml::report::{Diagnostic, Span, did_you_mean};
 
 /// The most routes of one fake.
 const MAX_ROUTES: usize = 10_000;

@@ -7,12 +7,12 @@ use serde_json::Value;
 use super::facts::form;
 use super::spec::RouteMatchSpec;
 use super::tree::Tree;
-use crate::config::decode::{Named, Spanned};
-use crate::config::report::{Diagnostic, Span};
 use crate::config::rule::{FieldSpec, MatchSpec};
 use crate::rule::head::Head;
 use crate::rule::matcher;
 use crate::rule::text::{Place, Text};
+use crate::yaml::decode::{Named, Spanned};
+use crate::yaml::report::{Diagnostic, Span};
 
 /// A compiled `match`.
 #[derive(Debug)]
@@ -285,16 +285,16 @@ fn has(value: &Value, wanted: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::decode::decode;
-    use crate::config::report::Sources;
-    use crate::config::yaml;
+    use crate::yaml::decode::decode;
+    use crate::yaml::report::Sources;
+    use crate::yaml::tree;
     use serde_json::json;
 
     fn compile(yaml: &str) -> Result<Condition, Vec<Diagnostic>> {
         let mut sources = Sources::default();
         let mut mistakes = Vec::new();
         let source = sources.add("test.yaml", yaml, ".");
-        let node = yaml::parse(&sources, source, &|_| None, &mut mistakes).unwrap();
+        let node = tree::parse(&sources, source, &|_| None, &mut mistakes).unwrap();
         let spec: Spanned<RouteMatchSpec> = decode(&node, &mut mistakes).unwrap();
         let condition = Condition::compile(&spec, &mut mistakes);
         if mistakes.is_empty() {

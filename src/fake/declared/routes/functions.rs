@@ -26,9 +26,9 @@ use minijinja::{Environment, Error, ErrorKind, State};
 use time::{Date, Duration, OffsetDateTime};
 
 use super::facts::Root;
-use crate::config::units::Time;
 use crate::fake::made_up::dice::{Dice, Stream};
 use crate::fake::made_up::{phrases, words};
+use crate::yaml::units::Time;
 
 /// The functions' names.
 pub(super) const NAMES: &[&str] = &[

@@ -12,8 +12,8 @@ use super::facts::{Luck, value_of};
 use super::spec::{PageSpec, Style};
 use super::template::{Compiler, Failure, Scope};
 use super::tree::Node;
-use crate::config::decode::Spanned;
-use crate::config::report::{Diagnostic, Span};
+use crate::yaml::decode::Spanned;
+use crate::yaml::report::{Diagnostic, Span};
 
 /// The most items that are made up.
 const MAX_COUNT: u64 = 10_000_000;

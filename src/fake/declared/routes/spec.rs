@@ -6,10 +6,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::tree::Tree;
-use crate::config::decode::{Named, Spanned};
-use crate::config::forms::{OneOrMany, Scalar, ShortForm, short_form};
 use crate::config::rule::{FieldSpec, MethodSpec, NetworkSpec, TextSpec};
-use crate::config::units::Time;
+use crate::yaml::decode::{Named, Spanned};
+use crate::yaml::forms::{OneOrMany, Scalar, ShortForm, short_form};
+use crate::yaml::units::Time;
 
 /// A struct with its own fields, and those that say what is answered: serde's `flatten` would lose the places.
 macro_rules! with_answer {

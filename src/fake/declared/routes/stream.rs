@@ -20,9 +20,9 @@ use super::page::limited;
 use super::spec::{ChunkSpec, EventSpec};
 use super::template::{Compiler, Failure, Scope, Template};
 use super::tree::Node;
-use crate::config::decode::Spanned;
-use crate::config::report::{Diagnostic, Span};
-use crate::config::units::Time;
+use crate::yaml::decode::Spanned;
+use crate::yaml::report::{Diagnostic, Span};
+use crate::yaml::units::Time;
 
 /// The most repetitions of a piece.
 const MAX_REPEAT: u64 = 10_000_000;

@@ -12,7 +12,7 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, escape_
 use super::facts::{Facts, Luck, Root, VARIABLES};
 use super::functions;
 use super::tree::Node;
-use crate::config::report::{Diagnostic, Span, did_you_mean};
+use crate::yaml::report::{Diagnostic, Span, did_you_mean};
 
 /// The most that a template may give, in bytes.
 const MAX_OUTPUT: usize = 16 << 20;

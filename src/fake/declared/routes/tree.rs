@@ -10,8 +10,8 @@ use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::template::{Compiler, Failure, Scope, Template};
-use crate::config::decode::{Named, Spanned};
-use crate::config::report::Span;
+use crate::yaml::decode::{Named, Spanned};
+use crate::yaml::report::Span;
 
 /// A value as it is written.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::config::report::Diagnostic;
-use crate::config::units::{Percentage, Time};
 use crate::config::upstream::EjectionSpec;
 use crate::proxy::upstream::balance::Limits;
+use crate::yaml::report::Diagnostic;
+use crate::yaml::units::{Percentage, Time};
 
 impl Builder<'_> {
     /// `Some(None)` without ejection.

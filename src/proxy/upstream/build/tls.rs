@@ -6,10 +6,10 @@ use std::sync::Arc;
 use pingora::utils::tls::CertKey;
 
 use super::Builder;
-use crate::config::decode::Spanned;
 use crate::config::upstream::UpstreamTlsSpec;
 use crate::proxy::upstream::certificates::{self, ClientError};
 use crate::proxy::upstream::peer::Tls;
+use crate::yaml::decode::Spanned;
 
 impl Builder<'_> {
     pub(super) fn tls(&mut self, spoken: Option<bool>) -> Option<Tls> {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 use super::{MAX_DEPTH, MAX_NODES, Node, Value, scalar};
-use crate::config::env::{self, Expander, Lookup};
-use crate::config::report::{Diagnostic, SourceId, Span};
+use crate::yaml::env::{self, Expander, Lookup};
+use crate::yaml::report::{Diagnostic, SourceId, Span};
 
 /// The end of the reading, with what it died of.
 type Fatal = Box<Diagnostic>;

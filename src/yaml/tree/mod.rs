@@ -175,7 +175,7 @@ pub fn to_yaml<T: Serialize>(value: &T) -> Result<String, WriteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::report::Report;
+    use crate::yaml::report::Report;
     use proptest::prelude::*;
 
     fn environment(name: &str) -> Option<String> {

@@ -252,7 +252,7 @@ macro_rules! short_form {
     ($type:ty, $long:ty, $name:literal, $short:tt) => {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $crate::config::forms::deserialize(deserializer)
+                $crate::yaml::forms::deserialize(deserializer)
             }
         }
 
@@ -268,9 +268,9 @@ macro_rules! short_form {
             }
 
             fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                $crate::config::forms::either_schema::<$long>(generator, schemars::json_schema!($short))
+                $crate::yaml::forms::either_schema::<$long>(generator, schemars::json_schema!($short))
             }
         }
     };
 }
-pub(crate) use short_form;
+pub(crate) use {short_form, string_form};

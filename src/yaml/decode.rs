@@ -22,7 +22,7 @@ use self::access::{Entries, Items, Parts, Variant};
 use self::error::{DecodeError, Kind};
 pub use self::spanned::{Named, Spanned};
 use super::report::Diagnostic;
-use super::yaml::{Node, Value};
+use super::tree::{Node, Value};
 
 /// The errors of one document after which the rest is not looked at.
 pub const MAX_ERRORS: usize = 100;
@@ -354,9 +354,9 @@ impl<'de> Deserializer<'de> for De<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::report::{Report, Sources};
-    use crate::config::units::{ByteSize, Percentage, Time};
-    use crate::config::yaml;
+    use crate::yaml::report::{Report, Sources};
+    use crate::yaml::tree;
+    use crate::yaml::units::{ByteSize, Percentage, Time};
     use proptest::prelude::*;
     use serde::{Deserialize, Serialize};
     use std::sync::Arc;
@@ -478,7 +478,7 @@ mod tests {
     fn run(text: &str) -> (Option<Config>, Report) {
         let (mut sources, mut diagnostics) = (Sources::default(), Vec::new());
         let source = sources.add("x.yaml", text, "");
-        let node = yaml::parse(&sources, source, &|_| None, &mut diagnostics);
+        let node = tree::parse(&sources, source, &|_| None, &mut diagnostics);
         let config = node.and_then(|node| decode(&node, &mut diagnostics));
         (config, Report::new(diagnostics, Arc::new(sources)))
     }
@@ -735,7 +735,7 @@ mod tests {
         let config = good(
             "rules: [{name: x, share: 5%, faults: [nothing, reset: {code: 7}]}]\nupstreams: {a: {address: '5'}}\npair: [1s, 2ms]\n",
         );
-        assert_eq!(good(&yaml::to_yaml(&config).unwrap()), config);
+        assert_eq!(good(&tree::to_yaml(&config).unwrap()), config);
     }
 
     fn yamlish() -> impl Strategy<Value = String> {

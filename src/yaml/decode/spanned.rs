@@ -10,14 +10,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::config::report::{SourceId, Span};
+use crate::yaml::report::{SourceId, Span};
 
 /// The name by which this module's deserializer knows a [`Spanned`].
 pub(super) const NAME: &str = "squall::config::Spanned";
 
 /// A value and the place of its text. Compares, hashes and writes as the value alone.
 ///
-/// Its place is [`Span::NOWHERE`] when it was read from anything but a [`Node`](crate::config::yaml::Node), JSON for one.
+/// Its place is [`Span::NOWHERE`] when it was read from anything but a [`Node`](crate::yaml::tree::Node), JSON for one.
 #[derive(Clone, Copy, Default)]
 pub struct Spanned<T> {
     /// The value.

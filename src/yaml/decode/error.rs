@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de::{self, Expected, Unexpected};
 
 use super::{NodeId, id};
-use crate::config::report::{Diagnostic, Span, did_you_mean};
-use crate::config::yaml::Node;
+use crate::yaml::report::{Diagnostic, Span, did_you_mean};
+use crate::yaml::tree::Node;
 
 /// An error on its way out of a type's `Deserialize`; each level it passes adds what it knows.
 #[derive(Debug)]

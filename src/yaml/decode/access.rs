@@ -7,8 +7,8 @@ use serde::de::{
 
 use super::error::{DecodeError, Kind};
 use super::{Context, De};
-use crate::config::report::{Span, did_you_mean};
-use crate::config::yaml::{NOTHING, Node, Value};
+use crate::yaml::report::{Span, did_you_mean};
+use crate::yaml::tree::{NOTHING, Node, Value};
 
 type Entry = (Node, Node);
 
