@@ -173,8 +173,8 @@ mod tests {
             ("0B/s", "to stop, use `stall`"),
             ("{}", "limits nothing"),
             ("{scope: rule}", "limits nothing"),
-            ("{response: 1KiB/s, scope: all}", "unknown variant `all`"),
-            ("{rate: 1KiB/s}", "unknown field `rate`"),
+            ("{response: 1KiB/s, scope: all}", "unknown scope `all`"),
+            ("{rate: 1KiB/s}", "unknown key `rate`"),
             ("[1KiB/s]", "a rate such as 64KiB/s, or a map"),
         ] {
             let error = rates(yaml).unwrap_err();

@@ -175,8 +175,8 @@ mod tests {
                     "{malformed: chunk, direction: request}",
                     Err("only `malformed: json` goes with"),
                 ),
-                ("{malformed: chunks}", Err("unknown variant `chunks`")),
-                ("1%", Err("invalid type")),
+                ("{malformed: chunks}", Err("unknown malformation `chunks`")),
+                ("1%", Err("expected a map with keys such as `bytes`")),
             ],
         );
     }

@@ -135,7 +135,7 @@ mod tests {
                 ("{chunks: 3, over: 3h}", Err("a gap of 1h30m is beyond")),
                 ("{chunks: 1, over: 5s}", Err("give at least 2")),
                 ("{chunks: 2, over: 0s}", Err("spreads nothing")),
-                ("64B", Err("invalid type")),
+                ("64B", Err("expected a map with keys such as `chunk`")),
             ],
         );
     }

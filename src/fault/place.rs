@@ -249,7 +249,7 @@ pub mod testing {
 
     /// Reads a fault's YAML, and checks that what is written reads back.
     pub fn read<T: DeserializeOwned + Serialize + PartialEq + Debug>(yaml: &str) -> Result<T, String> {
-        let spec: T = serde_yaml::from_str(yaml).map_err(|error| error.to_string())?;
+        let spec: T = crate::yaml::testing::read(yaml)?;
         let written = serde_json::to_value(&spec).unwrap();
         assert_eq!(serde_json::from_value::<T>(written).unwrap(), spec, "{yaml}");
         Ok(spec)
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(place("64"), Ok(AfterSpec::Bytes(ByteSize::from_bytes(64))));
         assert!(place("{events: 3, messages: 3}").unwrap_err().contains("mean the same"));
         assert!(place("{}").unwrap_err().contains("says no place"));
-        assert!(place("{lines: 3}").unwrap_err().contains("unknown field"));
+        assert!(place("{lines: 3}").unwrap_err().contains("unknown key"));
         assert!(place("true").unwrap_err().contains("a place in a body"));
     }
 

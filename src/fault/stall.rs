@@ -151,7 +151,7 @@ mod tests {
                 ("{limit: 0s}", Err("stalls nothing")),
                 ("{limit: 2h}", Err("a limit of 2h is beyond the longest wait")),
                 ("{after: lunch}", Err("is no place in a body")),
-                ("{end: clean}", Err("unknown variant `clean`")),
+                ("{end: clean}", Err("unknown stall end `clean`")),
             ],
         );
     }

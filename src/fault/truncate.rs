@@ -230,7 +230,7 @@ mod tests {
                         "Response Cut(Cut { after: Bytes(1), end: Clean(Clean { grpc: Some(GrpcStatus { code: GrpcCode(14), message: \"1%25\" }), websocket: Some((1001, \"1%\")) }) })",
                     ),
                 ),
-                ("{}", Err("missing field `after`")),
+                ("{}", Err("missing key `after`")),
                 ("100%", Err("nothing is cut")),
                 ("{after: 1, end: close, code: CANCEL}", Err("only `end: reset` sends")),
                 ("{after: 1, end: clean, code: CANCEL}", Err("only `end: reset` sends")),
@@ -255,7 +255,7 @@ mod tests {
                     Err("only responses have one"),
                 ),
                 ("{after: 1, grpc: 17}", Err("17 is no gRPC status")),
-                ("{after: 1, end: fin}", Err("unknown variant `fin`")),
+                ("{after: 1, end: fin}", Err("unknown truncate end `fin`")),
             ],
         );
     }

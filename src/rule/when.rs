@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn what_can_never_fire_is_an_error() {
         let error = |yaml: &str| {
-            let spec: WhenSpec = serde_yaml::from_str(yaml).unwrap();
+            let spec: WhenSpec = crate::yaml::testing::read(yaml).unwrap();
             When::compile(Some(&spec)).unwrap_err()
         };
         assert!(error("{schedule: {duration: 0s}}").contains("never be open"));

@@ -16,7 +16,7 @@ fn build(settings: &str) -> Result<Router, Vec<Diagnostic>> {
     } else {
         format!("name: sonarqube\n{settings}")
     };
-    let spec: FakeSpec = serde_yaml::from_str(&settings).unwrap();
+    let spec: FakeSpec = crate::yaml::testing::read(&settings).unwrap();
     let context = Context {
         seed: 7,
         store: Store::Memory,

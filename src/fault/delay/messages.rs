@@ -47,7 +47,7 @@ mod tests {
     use crate::fault::distribution::normal::standard_normal_quantile;
 
     fn waits(yaml: &str, ordinal: u64, index: u32) -> MessageWaits {
-        let spec: DelaySpec = serde_yaml::from_str(yaml).unwrap();
+        let spec: DelaySpec = crate::yaml::testing::read(yaml).unwrap();
         let delay = spec.compile(Path::new("."), &|_| Ok(Vec::new())).unwrap();
         let rule = Seed(42).rule("slow");
         let draw = DelayDraw {

@@ -23,7 +23,7 @@ fn compile(yaml: &str) -> Result<Delay, String> {
             .map(|content| content.as_bytes().to_vec())
             .ok_or(io::Error::from(io::ErrorKind::NotFound))
     };
-    let spec: DelaySpec = serde_yaml::from_str(yaml).map_err(|error| error.to_string())?;
+    let spec: DelaySpec = crate::yaml::testing::read(yaml)?;
     let written = serde_json::to_value(&spec).unwrap();
     assert_eq!(
         serde_json::from_value::<DelaySpec>(written).unwrap(),
@@ -157,32 +157,26 @@ fn wrong_forms_say_what_would_be_valid() {
     );
     refused("{max: 1s}", "a delay needs one distribution");
     refused("{fixed: 1s, exponential: {mean: 1s}}", "not both fixed and exponential");
-    refused(
-        "{lognorml: {median: 1s}}",
-        "unknown field `lognorml`, expected one of `fixed`, `uniform`",
-    );
-    refused("{normal: {mean: 1s}}", "missing field `deviation`");
-    refused("{normal: {mean: 1s, jitter: 1s}}", "unknown field `jitter`");
-    refused("{uniform: [1s]}", "invalid length 1");
-    refused("{uniform: 1s}", "invalid type");
+    refused("{lognorml: {median: 1s}}", "did you mean `lognormal`?");
+    refused("{normal: {mean: 1s}}", "missing key `deviation`");
+    refused("{normal: {mean: 1s, jitter: 1s}}", "unknown key `jitter`");
+    refused("{uniform: [1s]}", "expected a list of 2, found 1");
+    refused("{uniform: 1s}", "expected a list of 2");
     refused(
         "{percentiles: {median: 1s}}",
         "`median` is not a percentile; write p50, p99.9, min or max",
     );
-    refused(
-        "{samples: {file: times.txt, unit: weeks}}",
-        "unknown variant `weeks`, expected one of `ns`, `us`, `ms`",
-    );
+    refused("{samples: {file: times.txt, unit: weeks}}", "valid names: ns, us, ms");
     refused("{samples: {file: times.csv, column: 0}}", "columns are numbered from 1");
     refused("{samples: ''}", "the samples file has no name");
-    refused("{wave: {shape: round, period: 1s, max: 1s}}", "unknown variant `round`");
+    refused("{wave: {shape: round, period: 1s, max: 1s}}", "`round`");
     refused("{wave: []}", "1 to 16 waves");
     refused(
         "{fixed: 1s, before: lunch}",
-        "unknown variant `lunch`, expected one of `request`, `response`, `body`, `message`",
+        "valid names: request, response, body, message",
     );
-    refused("{fixed: 1s, direction: up}", "unknown variant `up`");
-    refused("{fixed: 1s, mode: minus}", "unknown variant `minus`");
+    refused("{fixed: 1s, direction: up}", "`up`");
+    refused("{fixed: 1s, mode: minus}", "`minus`");
 }
 
 #[test]
@@ -315,7 +309,7 @@ fn waves_follow_the_clock_add_up_and_are_capped() {
 
 #[test]
 fn a_bound_of_the_caller_replaces_the_default() {
-    let spec: DelaySpec = serde_yaml::from_str("2h").unwrap();
+    let spec: DelaySpec = crate::yaml::testing::read("2h").unwrap();
     let within =
         |hours: u64| spec.compile_within(Path::new(""), &|_| Ok(Vec::new()), Duration::from_secs(hours * 3600));
     assert_eq!(sample(&within(3).unwrap(), 0), Duration::from_secs(7200));

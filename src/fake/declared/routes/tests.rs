@@ -14,7 +14,7 @@ use crate::fake::{Context, Store, build};
 use crate::yaml::report::Span;
 
 fn built(yaml: &str) -> Result<axum::Router, Vec<String>> {
-    let spec: FakeSpec = serde_yaml::from_str(&format!("routes:\n{yaml}")).unwrap();
+    let spec: FakeSpec = crate::yaml::testing::read(&format!("routes:\n{yaml}")).unwrap();
     let context = Context {
         seed: 1,
         store: Store::Memory,
