@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`yaml`] | reading YAML: positions, decoding, diagnostics, variables, short forms, units; no word of squall |
 //! | [`config`] | what the YAML may say, and the [`config::snapshot`] in force |
+//! | [`draw`] | every random decision: a function of seed, rule and key |
 //! | [`rule`] | which requests, which of those, and the plan; no socket, no clock, no random source |
 //! | [`fault`] | one file for each fault: docs, YAML, what it becomes at load |
 //! | [`shape`] | bytes in motion: pace, cut, stall, corrupt; no socket, no clock |
@@ -47,8 +48,11 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod draw;
+pub mod explain;
 pub mod fake;
 pub mod fault;
+pub mod grpc;
 pub mod metrics;
 pub mod proxy;
 pub mod rule;

@@ -14,8 +14,6 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::rule::decide::Rule;
-
 /// Seconds: from a fast answer on loopback to the longest that anybody waits for.
 const DURATIONS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
@@ -56,7 +54,7 @@ pub struct Metrics {
     pub reloads_ok: IntCounter,
     /// Reloads that were refused.
     pub reloads_failed: IntCounter,
-    rules: Mutex<Vec<Arc<Rule>>>,
+    rules: Mutex<Vec<Arc<dyn CountedRule>>>,
 }
 
 /// The handles of one listener and its upstream.
@@ -255,26 +253,26 @@ impl Metrics {
 
     /// Takes a configuration into force: its identity, and its rules, whose active requests are read at each scrape.
     /// Series of rules and upstreams that are gone are dropped, so that reloads cannot pile them up.
-    pub fn configured(&self, hash: &str, seed: u64, rules: Vec<Arc<Rule>>) {
+    pub fn configured<R: CountedRule + 'static>(&self, hash: &str, seed: u64, rules: &[Arc<R>]) {
         self.info.reset();
         self.info
             .with_label_values(&[env!("CARGO_PKG_VERSION"), hash, &seed.to_string()])
             .set(1);
         let mut current = self.rules.lock();
-        let names: HashSet<&str> = rules.iter().map(|rule| &*rule.name).collect();
-        for gone in current.iter().filter(|rule| !names.contains(&*rule.name)) {
-            self.forget(gone);
+        let names: HashSet<&str> = rules.iter().map(|rule| &*rule.metrics().rule).collect();
+        for gone in current.iter().filter(|rule| !names.contains(&*rule.metrics().rule)) {
+            self.forget(gone.metrics());
         }
-        *current = rules;
+        *current = rules.iter().map(|rule| Arc::clone(rule) as _).collect();
     }
 
-    fn forget(&self, rule: &Rule) {
+    fn forget(&self, rule: &RuleMetrics) {
         // What is not there need not be removed: the results do not matter.
-        let name = &*rule.name;
+        let name = &*rule.rule;
         let _ = self.matched.remove_label_values(&[name]);
         let _ = self.delay_seconds.remove_label_values(&[name]);
         let _ = self.active.remove_label_values(&[name]);
-        for fault in rule.faults() {
+        for fault in &rule.faults {
             let _ = self.injected.remove_label_values(&[name, fault.name]);
             let _ = self.shadowed.remove_label_values(&[name, fault.name]);
             for reason in SKIP_REASONS {
@@ -299,8 +297,8 @@ impl Metrics {
     pub fn page(&self) -> String {
         for rule in self.rules.lock().iter() {
             self.active
-                .with_label_values(&[&*rule.name])
-                .set(i64::from(rule.state.active()));
+                .with_label_values(&[&*rule.metrics().rule])
+                .set(i64::from(rule.active()));
         }
         let mut page = Vec::new();
         // Encoding fails only for families without a name or of mixed types, and ours are neither.
@@ -352,6 +350,15 @@ impl ListenerMetrics {
                 .with_label_values(&[&self.listener, &self.upstream, status.to_string().as_str()])
         }))
     }
+}
+
+/// A rule as the metrics see it.
+pub trait CountedRule: std::fmt::Debug + Send + Sync {
+    /// Its counters.
+    fn metrics(&self) -> &RuleMetrics;
+
+    /// Requests that are under its faults now.
+    fn active(&self) -> u32;
 }
 
 impl RuleMetrics {

@@ -255,7 +255,7 @@ impl Server {
             leaving.push(running.listener);
         }
         self.metrics
-            .configured(&snapshot.hash, snapshot.seed.0, snapshot.rules.clone());
+            .configured(&snapshot.hash, snapshot.seed.0, &snapshot.rules);
     }
 
     fn serve(&self, listener: &snapshot::Listener, bound: Bound) -> Option<Running> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::rule::explain::Asked;
+use crate::explain::Asked;
 
 /// A request on its way to squall, not yet at a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,7 @@
 //! What the YAML may say: loading, units, validation, errors with positions.
 
-mod early;
 pub mod load;
 pub mod root;
-pub mod rule;
-pub mod rules;
 pub mod snapshot;
 pub mod upstream;
 

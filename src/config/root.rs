@@ -9,8 +9,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rule::{NetworkSpec, RuleSpec};
 use super::upstream::UpstreamSpec;
+use crate::rule::spec::{NetworkSpec, RuleSpec};
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::{OneOrMany, string_form};
 use crate::yaml::units::{ByteSize, Percentage, Time};

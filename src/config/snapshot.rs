@@ -14,17 +14,18 @@ use ipnet::IpNet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::root::{AddressSpec, ConfigSpec, ListenerSpec, RevealSpec};
-use super::rules;
 use super::upstream::UpstreamSpec;
+use crate::draw::Seed;
 use crate::fake::{self, spec::FakeSpec};
 use crate::metrics::{ListenerMetrics, Metrics};
 use crate::proxy::execute::hold::Bounds;
 use crate::proxy::tls::{FaultAuthority, ServerTls};
 use crate::proxy::upstream::Upstream;
+use crate::rule::compile;
 use crate::rule::decide::{Rule, RuleSet};
-use crate::rule::draw::Seed;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Report, Sources, Span};
+use crate::yaml::tree::identity;
 
 /// Where the admin side listens unless the file says otherwise.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:9900";
@@ -191,7 +192,7 @@ impl Snapshot {
         build.threads();
         build.buffer();
         let targets = build.targets();
-        let rules = rules::compile(&mut build.rules_context());
+        let rules = compile::compile(&mut build.rules_context());
         let authority = build.authority();
         let listeners = authority
             .as_ref()
@@ -251,13 +252,13 @@ struct Build<'a> {
 type Targets = HashMap<String, (String, Arc<Target>)>;
 
 impl Build<'_> {
-    fn rules_context(&mut self) -> rules::Context<'_> {
+    fn rules_context(&mut self) -> compile::Context<'_> {
         let spec = self.spec;
         let redirected = |listener: &ListenerSpec| {
             let upstream = spec.upstreams.get(&listener.upstream.value);
             upstream.is_some_and(|upstream| upstream.value.original_destination.is_some())
         };
-        rules::Context {
+        compile::Context {
             specs: &self.spec.rules,
             listeners: self.spec.listeners.names().collect(),
             tls_listeners: listeners_where(spec, |listener| listener.tls.is_some()),
@@ -506,12 +507,6 @@ impl View {
         }
         Some(client)
     }
-}
-
-/// A text that is equal for equal values: tells whether a reload changed them.
-pub(super) fn identity(value: &impl serde::Serialize) -> String {
-    // What is typed always has a JSON form; without one, everything would count as changed, which is safe.
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// An entry of X-Forwarded-For: an address, which some proxies write with a port.

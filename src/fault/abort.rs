@@ -12,6 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Before, Context, content};
+use crate::grpc::{GrpcCode, GrpcStatus};
 use crate::yaml::decode::Named;
 use crate::yaml::forms::{self, Scalar, ShortForm};
 use crate::yaml::units::Time;
@@ -65,15 +66,6 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// A gRPC status, sent with no message before it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GrpcStatus {
-    /// The status, 0 to 16.
-    pub code: GrpcCode,
-    /// The message, percent-encoded as gRPC asks; empty for none.
-    pub message: String,
-}
-
 /// An abort, checked and ready.
 #[derive(Debug, Clone)]
 pub struct Abort {
@@ -83,20 +75,6 @@ pub struct Abort {
     pub grpc: Option<std::sync::Arc<GrpcStatus>>,
     /// When it strikes.
     pub before: Before,
-}
-
-impl GrpcStatus {
-    /// The fields that tell it, in the head of a response or behind its body (gRPC over HTTP/2, "Responses").
-    pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let message = HeaderValue::try_from(&self.message)
-            .ok()
-            .filter(|message| !message.is_empty());
-        let code = HeaderValue::from(u16::from(self.code.number()));
-        let message = message.map(|message| (HeaderName::from_static("grpc-message"), message));
-        [(HeaderName::from_static("grpc-status"), code)]
-            .into_iter()
-            .chain(message)
-    }
 }
 
 impl AbortSpec {
@@ -112,8 +90,8 @@ impl AbortSpec {
             return Err("`message` goes with `grpc`; the text of an HTTP answer is its `body`".into());
         }
         let grpc = long.grpc.map(|code| {
-            let message = grpc_percent_encode(long.message.as_deref().unwrap_or("fault injected by squall"));
-            std::sync::Arc::new(GrpcStatus { code, message })
+            let message = long.message.as_deref().unwrap_or("fault injected by squall");
+            std::sync::Arc::new(GrpcStatus::new(code, message))
         });
         let http_wanted = long.grpc.is_none() || long.status.is_some();
         let answer = http_wanted
@@ -183,12 +161,6 @@ pub fn seconds_up(time: std::time::Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// Percent-encoding of `grpc-message`: everything outside printable ASCII, and `%` itself.
-pub fn grpc_percent_encode(message: &str) -> String {
-    const SET: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
-    percent_encoding::utf8_percent_encode(message, SET).to_string()
-}
-
 impl ShortForm for AbortSpec {
     type Long = AbortLong;
     const EXPECTING: &'static str = "a status such as 503, or a map such as {status: 503, body: …}";
@@ -243,102 +215,5 @@ impl JsonSchema for AbortSpec {
             {"type": "null"},
         ]});
         forms::either_schema::<AbortLong>(generator, status)
-    }
-}
-
-/// A gRPC status code, 0 to 16.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GrpcCode(u8);
-
-/// The names of the codes, by number (the gRPC documentation, "Status codes and their use in gRPC").
-const GRPC_CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
-impl GrpcCode {
-    /// The code's number.
-    pub fn number(self) -> u8 {
-        self.0
-    }
-
-    /// The code of a number, 0 to 16.
-    pub fn from_number(number: i64) -> Result<Self, String> {
-        u8::try_from(number)
-            .ok()
-            .filter(|number| usize::from(*number) < GRPC_CODES.len())
-            .map(GrpcCode)
-            .ok_or_else(|| format!("{number} is no gRPC status; valid: 0 to 16, or a name such as UNAVAILABLE"))
-    }
-}
-
-impl std::fmt::Display for GrpcCode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(GRPC_CODES.get(usize::from(self.0)).copied().unwrap_or("UNKNOWN"))
-    }
-}
-
-impl ShortForm for GrpcCode {
-    type Long = serde::de::IgnoredAny;
-    const EXPECTING: &'static str = "a gRPC status, by name (UNAVAILABLE) or number (0 to 16)";
-
-    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
-        match scalar {
-            Scalar::Int(number) => Some(GrpcCode::from_number(number)),
-            Scalar::Str(text) => {
-                let upper = text.to_ascii_uppercase();
-                let found = (0u8..)
-                    .zip(GRPC_CODES)
-                    .find_map(|(number, name)| (name == upper).then_some(GrpcCode(number)));
-                let by_number = || text.parse().ok().and_then(|number| GrpcCode::from_number(number).ok());
-                let unknown = || format!("`{text}` is no gRPC status; valid: {}", GRPC_CODES.join(", "));
-                Some(found.or_else(by_number).ok_or_else(unknown))
-            }
-            _ => None,
-        }
-    }
-
-    fn from_long(_: serde::de::IgnoredAny) -> Result<Self, String> {
-        Err(format!("write {}", Self::EXPECTING))
-    }
-}
-
-impl<'de> Deserialize<'de> for GrpcCode {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        forms::deserialize(deserializer)
-    }
-}
-
-impl Serialize for GrpcCode {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for GrpcCode {
-    fn schema_name() -> Cow<'static, str> {
-        "GrpcStatus".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"anyOf": [
-            {"type": "integer", "minimum": 0, "maximum": 16},
-            {"type": "string", "pattern": "^([A-Za-z_]+|[0-9]+)$|\\$\\{"},
-        ]})
     }
 }

@@ -33,10 +33,10 @@ pub use spec::{
     SamplesSpec, WaveSpec,
 };
 
+use crate::draw::{Draw, Purpose, RuleSeed};
 use crate::fault::distribution::Distribution;
 use crate::fault::distribution::correlation::Correlation;
 use crate::fault::distribution::wave::Wave;
-use crate::rule::draw::{Draw, Purpose, RuleSeed};
 use crate::shape::Direction;
 
 /// A delay, checked and ready to draw from.

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
-use crate::rule::draw::{Draw, Purpose};
+use crate::draw::{Draw, Purpose};
 use crate::shape::{Act, After, Direction, Flip, Part, Pick};
 use crate::yaml::forms::{self, Scalar, ShortForm};
 use crate::yaml::units::{ByteSize, Percentage};
@@ -279,7 +279,7 @@ pub mod testing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::draw::{KeyHash, Seed};
+    use crate::draw::{KeyHash, Seed};
 
     #[test]
     fn places_are_bytes_shares_and_messages() {

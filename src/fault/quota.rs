@@ -16,9 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::abort::{self, Answer};
-use crate::config::rule::KeySpec;
-use crate::rule::remembered::Remembered;
-use crate::rule::when::Key;
+use crate::draw::key::{Key, KeySpec};
+use crate::draw::remembered::Remembered;
 use crate::yaml::units::Time;
 
 /// However often a client is punished, its window never gets longer than this many times `per`.

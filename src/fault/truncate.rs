@@ -16,9 +16,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::abort::{GrpcCode, GrpcStatus, grpc_percent_encode};
 use super::place::{AfterSpec, Parts};
 use super::reset::{DEFAULT_CODE, parse_code};
+use crate::grpc::{GrpcCode, GrpcStatus};
 use crate::shape::{Act, Clean, Cut, Direction, Finish};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
 use crate::yaml::units::Percentage;
@@ -133,8 +133,8 @@ impl TruncateLong {
             ));
         }
         let grpc = self.grpc.map(|code| {
-            let message = grpc_percent_encode(self.reason.as_deref().unwrap_or("fault injected by squall"));
-            Arc::new(GrpcStatus { code, message })
+            let message = self.reason.as_deref().unwrap_or("fault injected by squall");
+            Arc::new(GrpcStatus::new(code, message))
         });
         let stated = self.close_code.is_some() || self.reason.is_some();
         let code = self.close_code.map_or(Ok(GOING_AWAY), close_code)?;

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::draw::{Draw, KeyHash, RuleSeed};
-use super::head::Head;
 use super::index::Index;
 use super::matcher::Condition;
 use super::plan::{Action, Effect, Hit, Plan};
@@ -14,12 +12,15 @@ use super::requested::Requested;
 use super::stage::Stage;
 use super::state::{Memory, RuleState};
 use super::when::{Reason, When};
-use crate::fault::abort::{Abort, GrpcStatus};
+use crate::draw::head::Head;
+use crate::draw::{Draw, KeyHash, RuleSeed};
+use crate::fault::abort::Abort;
 use crate::fault::delay::{Delay, DelayDraw, MessageWaits};
 use crate::fault::place::Parts;
 use crate::fault::quota::Quota;
 use crate::fault::{Before, Fault};
-use crate::metrics::RuleMetrics;
+use crate::grpc::GrpcStatus;
+use crate::metrics::{CountedRule, RuleMetrics};
 use crate::shape::{Act, Direction, Pace, Scope};
 
 /// A rule, compiled.
@@ -198,6 +199,16 @@ impl Rule {
     /// All faults of all outcomes, by position.
     pub fn faults(&self) -> impl Iterator<Item = &RuleFault> {
         self.outcomes.iter().flat_map(|outcome| &outcome.faults)
+    }
+}
+
+impl CountedRule for Rule {
+    fn metrics(&self) -> &RuleMetrics {
+        &self.metrics
+    }
+
+    fn active(&self) -> u32 {
+        self.state.active()
     }
 }
 

@@ -13,9 +13,9 @@ use http::HeaderName;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use super::head::Head;
 use super::matcher::{Condition, Field};
 use super::text::{Text, literals};
+use crate::draw::head::Head;
 
 /// Positions of rules, in the order of the file.
 pub type Candidates = SmallVec<[u32; 16]>;
@@ -380,7 +380,7 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::rule::MatchSpec;
+    use crate::rule::spec::MatchSpec;
     use crate::yaml::decode::decode;
     use crate::yaml::report::Sources;
     use crate::yaml::tree::{add_source, parse};

@@ -5,9 +5,9 @@ use std::fmt;
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 
-use super::head::Head;
 use super::text::{Place, Text};
-use crate::config::rule::{FieldSpec, GrpcSpec, MatchSpec, TextSpec};
+use crate::draw::head::Head;
+use crate::rule::spec::{FieldSpec, GrpcSpec, MatchSpec, TextSpec};
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::report::Span;
 

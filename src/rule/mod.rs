@@ -1,14 +1,13 @@
 //! Which requests a rule hits, and what then happens to them.
 
+pub mod compile;
 pub mod decide;
-pub mod draw;
-pub mod explain;
-pub mod head;
+mod early;
 pub mod index;
 pub mod matcher;
 pub mod plan;
-pub mod remembered;
 pub mod requested;
+pub mod spec;
 pub mod stage;
 pub mod state;
 pub mod text;

@@ -8,12 +8,13 @@ use smallvec::SmallVec;
 
 use super::decide::Rule;
 use crate::fault::Before;
-use crate::fault::abort::{Answer, GrpcStatus};
+use crate::fault::abort::Answer;
 use crate::fault::certificate::CertificateSpec;
 use crate::fault::concurrency::Station;
 use crate::fault::delay::Mode;
 use crate::fault::quota::QuotaHeaders;
 use crate::fault::rewrite::Rewrite;
+use crate::grpc::GrpcStatus;
 use crate::shape::Part;
 
 /// What happens to a request, in order.

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::draw::Draw;
-use super::head::Head;
 use super::when::Reason;
+use crate::draw::Draw;
+use crate::draw::head::Head;
 use crate::fault::Fault;
-use crate::fault::abort::{GrpcCode, parse_status};
+use crate::fault::abort::parse_status;
+use crate::grpc::GrpcCode;
 
 /// What a caller asks for. Values that Envoy would not take count as absent.
 #[derive(Debug, Default)]
@@ -80,7 +81,7 @@ impl Requested {
 
     /// The share of such requests that want the fault, in parts per million; `None` where this one does not ask for it.
     fn share_of(&self, fault: &Fault) -> Option<u32> {
-        let all = super::draw::PPM_WHOLE;
+        let all = crate::draw::PPM_WHOLE;
         match fault {
             Fault::Delay(_) => self.delay.map(|_| self.delay_ppm.unwrap_or(all)),
             Fault::Abort(abort) => {

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::decide::Rule;
-use super::draw::KeyHash;
-use super::remembered::Remembered;
 use super::when::{Limits, Reason};
+use crate::draw::KeyHash;
+use crate::draw::remembered::Remembered;
 use crate::fault::quota::{Quota, Verdict};
 
 /// Counters and remembered keys of one rule. Survives a reload that leaves the rule as it was.

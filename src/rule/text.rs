@@ -3,7 +3,7 @@
 use globset::GlobBuilder;
 use regex::{Regex, RegexBuilder};
 
-use crate::config::rule::TextSpec;
+use crate::rule::spec::TextSpec;
 
 /// The largest compiled regular expression, in bytes.
 const MAX_REGEX: usize = 1 << 20;

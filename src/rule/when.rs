@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::draw::{Draw, KeyHash};
-use super::head::Head;
-use crate::config::rule::{KeySpec, LimitsSpec, ScheduleSpec, WhenSpec};
+use crate::draw::Draw;
+use crate::draw::key::Key;
+use crate::rule::spec::{LimitsSpec, ScheduleSpec, WhenSpec};
 use crate::yaml::units::{Percentage, Time};
 
 /// The conditions of a rule that are not about the request's head.
@@ -46,13 +46,6 @@ pub struct Limits {
     pub share: Option<u32>,
     /// How long after it was loaded the rule stops.
     pub expires: Option<Duration>,
-}
-
-/// What a draw depends on, with the word that goes into the hash.
-#[derive(Debug, Clone, Default)]
-pub struct Key {
-    spec: KeySpec,
-    kind: String,
 }
 
 /// Why a matching request is not hit.
@@ -130,7 +123,7 @@ impl When {
             return Err("the rule can never fire: it expires at once".into());
         }
         let key = Key::new(spec.key.as_ref().map(|key| key.value.clone()).unwrap_or_default());
-        if spec.attempts.is_some() && key.spec == KeySpec::Ordinal {
+        if spec.attempts.is_some() && key.is_ordinal() {
             return Err("`attempts` counts the requests of a key, and by default every request has a key of its own; \
                         add `key: header:NAME`, `key: client`, …, or use `limits: {total: N}` to hit the first N requests"
                 .into());
@@ -233,56 +226,6 @@ impl From<&LimitsSpec> for Limits {
     }
 }
 
-impl Key {
-    /// Prepares a key.
-    pub fn new(spec: KeySpec) -> Key {
-        Key {
-            kind: spec.to_string(),
-            spec,
-        }
-    }
-
-    /// The request's key. A request that lacks it (no such header, a client without an address) counts as one of its
-    /// own, by its ordinal.
-    pub fn hash(&self, head: &Head<'_>, ordinal: u64) -> KeyHash {
-        self.value(head, |bytes| KeyHash::of(&self.kind, bytes))
-            .unwrap_or_else(|| KeyHash::ordinal(ordinal))
-    }
-
-    /// The request's key as text; `None` where its ordinal stands for it.
-    pub fn text(&self, head: &Head<'_>) -> Option<String> {
-        self.value(head, |bytes| String::from_utf8_lossy(bytes).into_owned())
-    }
-
-    /// Whether each request has a key of its own.
-    pub fn is_ordinal(&self) -> bool {
-        self.spec == KeySpec::Ordinal
-    }
-
-    fn value<T>(&self, head: &Head<'_>, then: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        match &self.spec {
-            KeySpec::Ordinal => None,
-            KeySpec::Client => head.client.map(|client| then(client.to_string().as_bytes())),
-            KeySpec::Path => Some(then(head.path().as_bytes())),
-            KeySpec::Header(name) => head.headers.get(name).map(|value| then(value.as_bytes())),
-            KeySpec::Cookie(name) => head
-                .cookies()
-                .find(|(n, _)| n == name)
-                .map(|(_, value)| then(value.as_bytes())),
-            KeySpec::Query(name) => head
-                .query()
-                .find(|(n, _)| n == name)
-                .map(|(_, value)| then(value.as_bytes())),
-        }
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.spec.fmt(f)
-    }
-}
-
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -362,17 +305,5 @@ mod tests {
         assert!(error("{schedule: {repeat: 5s}}").contains("needs a `duration`"));
         assert!(error("{schedule: {start: 1m}, limits: {expires: 30s}}").contains("expires before"));
         assert!(error("{attempts: 2}").contains("key of its own"));
-    }
-
-    #[test]
-    fn a_request_without_the_key_is_one_of_its_own() {
-        let key = Key::new("header:x-user".parse().unwrap());
-        let mut headers = http::HeaderMap::new();
-        let hash = |headers: &http::HeaderMap, ordinal| {
-            key.hash(&Head::new(&http::Method::GET, "/", None, headers, None), ordinal)
-        };
-        assert_ne!(hash(&headers, 1), hash(&headers, 2));
-        headers.insert("x-user", "ada".parse().unwrap());
-        assert_eq!(hash(&headers, 1), hash(&headers, 2));
     }
 }

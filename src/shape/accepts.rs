@@ -1,6 +1,6 @@
 //! Whether an act can be applied to a stream, known from the stream's head.
 
-use crate::rule::draw::PPM_WHOLE;
+use crate::draw::PPM_WHOLE;
 
 use super::{Act, After, Carrier, Direction, Dribble, Finish, Framing, Garble, Stream};
 

@@ -24,7 +24,7 @@ pub use bucket::Bucket;
 pub use framing::Framing;
 pub use shaper::{Length, Missed, Shaper, Step};
 
-use crate::fault::abort::GrpcStatus;
+use crate::grpc::GrpcStatus;
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

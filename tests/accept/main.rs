@@ -142,7 +142,7 @@ fn app(listener: &str, with: App) -> (Arc<Squall>, Seen) {
         let fake = fake.clone().route("/panic", axum::routing::any(panics));
         Arc::get_mut(&mut view).unwrap().target = Arc::new(Target::Fake(fake));
     }
-    metrics.configured(&snapshot.hash, snapshot.seed.0, snapshot.rules);
+    metrics.configured(&snapshot.hash, snapshot.seed.0, &snapshot.rules);
     let squall = Squall {
         view: Arc::new(ArcSwap::from(view)),
         holder: Holder::new(Arc::clone(&metrics)),

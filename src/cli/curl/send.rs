@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::Line;
 use crate::cli::call::{Call, Place};
 use crate::cli::url::{Server, Url, escaped, split_port};
-use crate::rule::explain::Asked;
+use crate::explain::Asked;
 
 /// What `--data-urlencode` leaves as it is: letters, digits and these (RFC 3986, section 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Delay, DelayDraw, Source};
-use crate::rule::draw::{KeyHash, Purpose, RuleSeed, Seed};
+use crate::draw::{KeyHash, Purpose, RuleSeed, Seed};
 use crate::shape::Waits;
 
 /// How long each message of one stream waits. Each message has a draw of its own, made of the stream's and its number.

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::rule::draw::{KeyHash, Seed};
+use crate::draw::{KeyHash, Seed};
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)

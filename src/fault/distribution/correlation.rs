@@ -16,7 +16,7 @@
 //! normal quantiles: 31 for 80 %, 135 for 95 %.
 
 use super::normal::{standard_normal_cdf, standard_normal_quantile};
-use crate::rule::draw::{KeyHash, Purpose, RuleSeed};
+use crate::draw::{KeyHash, Purpose, RuleSeed};
 
 /// The strongest correlation, in parts per million: 95 %. It bounds the cost of a draw.
 pub const STRONGEST_PPM: u32 = 950_000;
@@ -77,7 +77,7 @@ impl Correlation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::draw::Seed;
+    use crate::draw::Seed;
 
     fn series(ppm: u32, count: u64) -> Vec<f64> {
         let (correlation, rule) = (Correlation::new(ppm).unwrap(), Seed(1).rule("bursts"));

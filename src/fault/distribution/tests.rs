@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::correlation::Correlation;
 use super::percentiles::Percentile;
 use super::*;
-use crate::rule::draw::{KeyHash, Purpose, Seed};
+use crate::draw::{KeyHash, Purpose, Seed};
 
 const DRAWS: u64 = 20_000;
 

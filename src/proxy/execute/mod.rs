@@ -14,9 +14,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use self::hold::{Bounds, Held, Holder, Left};
 use super::record::Record;
 use crate::fault::Before;
-use crate::fault::abort::{Answer, GrpcStatus};
+use crate::fault::abort::Answer;
 use crate::fault::concurrency::{Entry, Station};
 use crate::fault::delay::Mode;
+use crate::grpc::GrpcStatus;
 use crate::rule::plan::{Action, Effect, Plan};
 
 /// What a plan is carried out on: a request, or a connection that has none yet.

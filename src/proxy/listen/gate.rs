@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use crate::config::snapshot::EarlyView;
+use crate::draw::head::Head;
 use crate::fault::Before;
 use crate::fault::certificate::CertificateSpec;
 use crate::proxy::client::Connection;
@@ -24,7 +25,6 @@ use crate::proxy::execute::{Ending, Execution, Subject};
 use crate::proxy::record::Record;
 use crate::proxy::tls::ServerTls;
 use crate::rule::decide::RuleSet;
-use crate::rule::head::Head;
 use crate::rule::plan::{Effect, Plan};
 use crate::rule::state::Live;
 

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::config::load_text;
 use crate::config::snapshot::{Inputs, Snapshot};
+use crate::draw::head::Head;
 use crate::metrics::Metrics;
-use crate::rule::head::Head;
 use crate::rule::plan::{Effect, Plan};
 use crate::rule::state::{Live, Peek};
 use crate::shape::{Act, Pace, Scope};

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::change::Mark;
 use super::notes::Notes;
-use crate::rule::draw::{PPM_WHOLE, below, unit_open};
+use crate::draw::{PPM_WHOLE, below, unit_open};
 use crate::shape::framing::{Kind, Span};
 use crate::shape::{Flip, Pick};
 

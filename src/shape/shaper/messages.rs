@@ -8,7 +8,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::notes::Notes;
-use crate::rule::draw::ppm;
+use crate::draw::ppm;
 use crate::shape::framing::{Kind, Span};
 use crate::shape::{Act, Pick, Waits};
 

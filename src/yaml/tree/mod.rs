@@ -154,6 +154,12 @@ pub fn parse(
     }
 }
 
+/// A text that is equal for equal values: tells whether a reload changed them.
+pub fn identity(value: &impl Serialize) -> String {
+    // What is typed always has a JSON form; without one, everything would count as changed, which is safe.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// Why a value can't be written as YAML.
 #[derive(Debug, thiserror::Error)]
 #[error("can't be written as YAML: {0}")]

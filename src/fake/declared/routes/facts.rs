@@ -11,7 +11,7 @@ use minijinja::value::{Enumerator, Object, Value};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::sequence::Counters;
-use crate::rule::head::Head;
+use crate::draw::head::Head;
 
 /// The variables that every template knows.
 pub(super) const VARIABLES: &[&str] = &[

@@ -41,7 +41,7 @@ use self::sequence::{Counters, Places, States};
 use self::template::{Failure, Scope, Template};
 use super::super::{BodyError, client_of, json, read_body};
 use super::{Line, NearMiss, Outcome, Source};
-use crate::rule::head::Head;
+use crate::draw::head::Head;
 
 /// The largest request body that is looked at, in bytes.
 const MAX_BODY: usize = 1 << 20;

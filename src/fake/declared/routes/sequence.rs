@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::rule::remembered::Remembered;
+use crate::draw::remembered::Remembered;
 
 /// How many keys each sequence, state and set of counters remembers.
 const KEYS: NonZeroUsize = match NonZeroUsize::new(10_000) {

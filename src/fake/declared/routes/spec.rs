@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::tree::Tree;
-use crate::config::rule::{FieldSpec, MethodSpec, NetworkSpec, TextSpec};
+use crate::rule::spec::{FieldSpec, MethodSpec, NetworkSpec, TextSpec};
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::{OneOrMany, Scalar, ShortForm, short_form};
 use crate::yaml::units::Time;

@@ -1,7 +1,8 @@
 //! Rules about connections: faults before there is a request, and what such a rule may say.
 
-use super::rule::{KeySpec, MatchSpec, RuleSpec};
-use super::rules::Context;
+use super::compile::Context;
+use super::spec::{MatchSpec, RuleSpec};
+use crate::draw::key::KeySpec;
 use crate::fault::{Before, FaultSpec, certificate};
 use crate::rule::stage::Stage;
 use crate::yaml::decode::{Named, Spanned};

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::rule::RuleSpec;
-use super::snapshot::identity;
+use super::spec::RuleSpec;
+use crate::draw::Seed;
 use crate::fault::{self, Before, Fault, FaultSpec};
 use crate::metrics::Metrics;
 use crate::rule::decide::{Outcome, Rule, RuleFault};
-use crate::rule::draw::Seed;
 use crate::rule::matcher::Condition;
 use crate::rule::stage::Stage;
 use crate::rule::state::RuleState;
@@ -23,6 +22,7 @@ use crate::rule::when::When;
 use crate::shape::Scope;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Severity, Sources, Span, did_you_mean};
+use crate::yaml::tree::identity;
 
 /// What compiling rules depends on, and where mistakes go.
 pub struct Context<'a> {

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 
-use http::HeaderName;
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::draw::key::KeySpec;
 use crate::fault::FaultSpec;
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::{self, OneOrMany, Scalar, ShortForm, string_form};
@@ -356,70 +356,6 @@ pub struct LimitsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Time>,
 }
-
-/// What a draw depends on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub enum KeySpec {
-    /// The request's number among those that the rule matched, from 1.
-    #[default]
-    Ordinal,
-    /// The client's address.
-    Client,
-    /// The path, as matched.
-    Path,
-    /// A request header.
-    Header(HeaderName),
-    /// A cookie.
-    Cookie(String),
-    /// A query parameter.
-    Query(String),
-}
-
-impl FromStr for KeySpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let valid = "valid keys: ordinal, client, path, header:NAME, cookie:NAME, query:NAME";
-        let named = |name: &str| match name {
-            "" => Err(format!("the key `{text}` lacks a name; {valid}")),
-            name => Ok(name.to_owned()),
-        };
-        match text.split_once(':') {
-            None => match text {
-                "ordinal" => Ok(KeySpec::Ordinal),
-                "client" => Ok(KeySpec::Client),
-                "path" => Ok(KeySpec::Path),
-                _ => Err(format!("unknown key `{text}`; {valid}")),
-            },
-            Some(("header", name)) => HeaderName::from_str(&named(name)?)
-                .map(KeySpec::Header)
-                .map_err(|_| format!("`{name}` is no header name (RFC 9110, section 5.1)")),
-            Some(("cookie", name)) => named(name).map(KeySpec::Cookie),
-            Some(("query", name)) => named(name).map(KeySpec::Query),
-            Some(_) => Err(format!("unknown key `{text}`; {valid}")),
-        }
-    }
-}
-
-impl std::fmt::Display for KeySpec {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            KeySpec::Ordinal => f.write_str("ordinal"),
-            KeySpec::Client => f.write_str("client"),
-            KeySpec::Path => f.write_str("path"),
-            KeySpec::Header(name) => write!(f, "header:{name}"),
-            KeySpec::Cookie(name) => write!(f, "cookie:{name}"),
-            KeySpec::Query(name) => write!(f, "query:{name}"),
-        }
-    }
-}
-
-string_form!(
-    KeySpec,
-    "Key",
-    "a key such as `client` or `header:x-user`",
-    r"^(ordinal|client|path|(header|cookie|query):.+)$|\$\{"
-);
 
 /// A method of RFC 9110, or one's own, in capitals.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Saying what deciding would do: for each rule whether it matches, which condition failed, the draw against the
 //! percentage, and the plan that comes of it.
 //!
-//! It asks the same functions as [`RuleSet::decide`](super::decide::RuleSet::decide), with a memory that only looks
+//! It asks the same functions as [`RuleSet::decide`](crate::rule::decide::RuleSet::decide), with a memory that only looks
 //! ([`Peek`]), so it cannot say anything else. It changes nothing, counts nothing, and reads no clock.
 
 mod effect;
@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, Method};
 use serde::Serialize;
 
-use super::decide::{Drawn, Rule};
-use super::head::Head;
-use super::plan::Plan;
-use super::stage::Stage;
-use super::state::Peek;
-use super::when::{Reason, percent_fraction};
 use crate::config::snapshot::{Listener, Snapshot};
+use crate::draw::head::Head;
 use crate::fault::certificate;
+use crate::rule::decide::{Drawn, Rule};
+use crate::rule::plan::Plan;
+use crate::rule::stage::Stage;
+use crate::rule::state::Peek;
+use crate::rule::when::{Reason, percent_fraction};
 use crate::yaml::units::Percentage;
 
 pub use self::effect::Fault;

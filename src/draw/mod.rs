@@ -16,6 +16,10 @@
 //! long it will delay. **What these functions return is a promise**: the golden tests below pin it, because a changed
 //! value would silently change every replayed run.
 
+pub mod head;
+pub mod key;
+pub mod remembered;
+
 use std::fmt;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
