@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::problem::{Accept, Problem, json_answer};
 use super::{Context, MAX_BODY_BYTES, Shared};
-use crate::cli::explain::Question;
+use crate::explain::question::Question;
 use crate::yaml::forms::OneOrMany;
 use crate::yaml::report::did_you_mean;
 

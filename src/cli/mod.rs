@@ -1,9 +1,7 @@
 //! The command line: one file per subcommand.
 
-pub mod call;
 pub mod check;
 pub mod completions;
-pub mod curl;
 pub mod explain;
 pub mod fake;
 pub mod healthcheck;
@@ -11,7 +9,6 @@ pub mod man;
 mod output;
 pub mod run;
 pub mod schema;
-mod url;
 
 use std::process::ExitCode;
 

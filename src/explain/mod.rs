@@ -4,10 +4,14 @@
 //! It asks the same functions as [`RuleSet::decide`](crate::rule::decide::RuleSet::decide), with a memory that only looks
 //! ([`Peek`]), so it cannot say anything else. It changes nothing, counts nothing, and reads no clock.
 
+pub mod call;
+pub mod curl;
 mod effect;
+pub mod question;
 mod shape;
 mod steps;
 mod text;
+mod url;
 
 use std::net::IpAddr;
 use std::sync::Arc;

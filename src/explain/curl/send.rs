@@ -7,9 +7,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Line;
-use crate::cli::call::{Call, Place};
-use crate::cli::url::{Server, Url, escaped, split_port};
 use crate::explain::Asked;
+use crate::explain::call::{Call, Place};
+use crate::explain::url::{Server, Url, escaped, split_port};
 
 /// What `--data-urlencode` leaves as it is: letters, digits and these (RFC 3986, section 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -19,7 +19,7 @@ const AGENT: &str = "curl/8";
 
 impl Line {
     /// The request of the line.
-    pub(in crate::cli) fn call(mut self) -> Result<Call, String> {
+    pub fn call(mut self) -> Result<Call, String> {
         let mut url = self.url()?;
         let method = self.sent_method()?;
         self.finish_path(&mut url);

@@ -1,8 +1,7 @@
-use clap::Parser;
-
 use super::*;
 use crate::config::load_text;
 use crate::config::snapshot::Inputs;
+use crate::metrics::Metrics;
 
 const TWO: &str = "\
 seed: 7
@@ -23,12 +22,6 @@ fn snapshot(yaml: &str) -> Snapshot {
 fn question(json: serde_json::Value) -> Result<Explanation, String> {
     let question: Question = serde_json::from_value(json).unwrap();
     question.answer(&snapshot(TWO), Instant::now())
-}
-
-#[derive(Debug, Parser)]
-struct Alone {
-    #[command(flatten)]
-    args: Args,
 }
 
 /// Listener, client and host of what is explained.
@@ -106,26 +99,4 @@ fn fields_come_as_one_value_or_several() {
         .collect();
     assert_eq!(fields, ["a=1", "b=2", "b=3", "c=", "host=h"]);
     assert_eq!(asked.method, "PUT");
-}
-
-#[test]
-fn flags_make_a_request() {
-    let call = |line: &[&str]| Alone::try_parse_from([&["x"], line].concat()).unwrap().args.call();
-    let asked = call(&["-X", "PUT", "-H", "a: b", "/pay?x=1"]).unwrap().asked;
-    assert_eq!((asked.method.as_str(), asked.target.as_str()), ("PUT", "/pay?x=1"));
-    assert_eq!(asked.headers.len(), 1);
-    let asked = call(&["-d", "{}", "/pay"]).unwrap().asked;
-    assert_eq!((asked.method.as_str(), asked.headers.len()), ("POST", 2));
-    let asked = call(&["--", "curl", "-d", "a", "http://h/pay"]).unwrap().asked;
-    assert_eq!(asked.headers["user-agent"], "curl/8");
-    assert_eq!(call(&["--curl", "curl -I http://h/pay"]).unwrap().asked.method, "HEAD");
-    assert!(call(&[]).unwrap_err().contains("which request?"));
-    for bad in [
-        &["--ordinal", "0", "/"][..],
-        &["--at", "soon", "/"],
-        &["--curl", "curl h", "/"],
-        &["-X", "PUT", "--curl", "curl h"],
-    ] {
-        assert!(Alone::try_parse_from([&["x"], bad].concat()).is_err(), "{bad:?}");
-    }
 }

@@ -1,7 +1,7 @@
 use http::HeaderMap;
 
 use super::*;
-use crate::cli::call::Place;
+use crate::explain::call::Place;
 
 /// The method, the place, the target and the fields as `name: value`, sorted, without curl's own User-Agent and Accept.
 fn shown(call: &Call) -> String {

@@ -51,7 +51,7 @@ pub fn parse_words(words: &[String]) -> Result<Call, String> {
 
 /// What the options say about the request.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub struct Line {
     urls: Vec<String>,
     method: Option<String>,
     headers: Vec<String>,
@@ -83,7 +83,7 @@ pub(super) struct Line {
 
 impl Line {
     /// A request with no fields of curl's own but those that a body needs.
-    pub(super) fn bare(url: &str, method: Option<String>, headers: Vec<String>, data: &[String]) -> Line {
+    pub fn bare(url: &str, method: Option<String>, headers: Vec<String>, data: &[String]) -> Line {
         let data = data.iter().map(|text| ("data", text.clone())).collect();
         Line {
             urls: vec![url.to_owned()],

@@ -1,0 +1,165 @@
+//! Which request of which listener is explained: a question, and its answer.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use http::HeaderValue;
+use http::header::HOST;
+use serde::Deserialize;
+
+use super::call::{Call, Place};
+use super::curl::{self, Line};
+use super::{Explanation, explain};
+use crate::config::root::AddressSpec;
+use crate::config::snapshot::{Listener, Snapshot};
+use crate::yaml::forms::OneOrMany;
+use crate::yaml::report::did_you_mean;
+use crate::yaml::units::Time;
+
+/// A question of the admin API's `/api/v1/explain`: a request by `url` or by `curl`, and what it is asked under.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Question {
+    /// A URL, or a path alone.
+    pub url: Option<String>,
+    /// The method, with `url`. Absent: GET.
+    pub method: Option<String>,
+    /// Header fields, with `url`: one value, or several.
+    pub headers: BTreeMap<String, OneOrMany<String>>,
+    /// A curl command line, instead of `url`, `method` and `headers`.
+    pub curl: Option<String>,
+    /// The listener's name.
+    pub listener: Option<String>,
+    /// The address that the connection comes from. Absent: this machine.
+    pub client: Option<IpAddr>,
+    /// The request's number in each rule, from 1. Absent: the next one.
+    pub ordinal: Option<u64>,
+    /// The time since the rules were loaded. Absent: the real one.
+    pub at: Option<Time>,
+}
+
+impl Question {
+    /// Answers it for a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with the question, in one sentence.
+    pub fn answer(&self, snapshot: &Snapshot, now: Instant) -> Result<Explanation, String> {
+        if self.ordinal == Some(0) {
+            return Err("`ordinal` counts from 1".into());
+        }
+        let mut call = self.call()?;
+        call.asked.listener = self.listener.clone();
+        call.asked.client = self.client;
+        call.asked.ordinal = self.ordinal;
+        call.asked.at = self.at.map(Time::get);
+        ask(snapshot, call, now)
+    }
+
+    fn call(&self) -> Result<Call, String> {
+        match (&self.url, &self.curl) {
+            (Some(url), None) => {
+                let fields = |(name, values): (&String, &OneOrMany<String>)| -> Vec<String> {
+                    // An empty value is sent; curl's way to write that is a semicolon.
+                    let line = |value: &String| {
+                        if value.trim().is_empty() {
+                            format!("{name};")
+                        } else {
+                            format!("{name}: {value}")
+                        }
+                    };
+                    values.0.iter().map(line).collect()
+                };
+                let headers = self.headers.iter().flat_map(fields).collect();
+                Line::bare(url, self.method.clone(), headers, &[]).call()
+            }
+            (None, Some(_)) if self.method.is_some() || !self.headers.is_empty() => {
+                Err("`method` and `headers` go with `url`; a curl line has its own".into())
+            }
+            (None, Some(line)) => curl::parse(line),
+            _ => Err("give the request as `url` or as `curl`".into()),
+        }
+    }
+}
+
+/// Explains what a call is, or would be, at the listener that it arrives at.
+///
+/// # Errors
+/// Which listener that is can't be told.
+pub fn ask(snapshot: &Snapshot, mut call: Call, now: Instant) -> Result<Explanation, String> {
+    let listener = listener_of(snapshot, &call)?;
+    let asked = &mut call.asked;
+    if call.place == Place::Anywhere && !asked.headers.contains_key(HOST) {
+        let host = match &listener.address {
+            AddressSpec::Tcp(address) => address.to_string(),
+            AddressSpec::Unix(_) => "localhost".to_owned(),
+        };
+        asked
+            .headers
+            .extend(HeaderValue::from_str(&host).ok().map(|host| (HOST, host)));
+    }
+    if asked.client.is_none() {
+        asked.client = this_machine(&listener.address);
+    }
+    let mut explanation = explain(snapshot, listener, &call.asked, now);
+    explanation.notes.extend(call.notes);
+    Ok(explanation)
+}
+
+/// Where a request of this machine comes from, as a listener sees it.
+fn this_machine(address: &AddressSpec) -> Option<IpAddr> {
+    match address {
+        AddressSpec::Unix(_) => None,
+        AddressSpec::Tcp(address) if address.ip().is_unspecified() => Some(IpAddr::from([127, 0, 0, 1])),
+        AddressSpec::Tcp(address) => Some(address.ip()),
+    }
+}
+
+/// The listener that was asked for, or else the one that the request would arrive at, or else the only one.
+fn listener_of<'s>(snapshot: &'s Snapshot, call: &Call) -> Result<&'s Listener, String> {
+    let listeners = &snapshot.listeners;
+    if let Some(name) = &call.asked.listener {
+        return snapshot.listener(name).ok_or_else(|| {
+            let names = listeners.iter().map(|listener| &*listener.name);
+            match did_you_mean(name, names) {
+                Some(near) => format!("there is no listener `{name}`; did you mean `{near}`?"),
+                None => format!("there is no listener `{name}`; there are: {}", listed(listeners)),
+            }
+        });
+    }
+    let mut there: Vec<&Listener> = listeners
+        .iter()
+        .filter(|listener| arrives(&listener.address, &call.place))
+        .collect();
+    if let (Place::Tcp { host, .. }, true) = (&call.place, there.len() > 1) {
+        let ip = host.trim_matches(['[', ']']).parse().ok();
+        there.retain(|listener| matches!(listener.address, AddressSpec::Tcp(address) if Some(address.ip()) == ip));
+    }
+    match (there.as_slice(), listeners.as_slice()) {
+        ([one], _) => Ok(one),
+        ([], [only]) => Ok(only),
+        _ => Err(format!(
+            "which listener? Add --listener NAME, or a URL with its port: {}",
+            listed(listeners)
+        )),
+    }
+}
+
+fn arrives(address: &AddressSpec, place: &Place) -> bool {
+    match (address, place) {
+        (AddressSpec::Tcp(address), Place::Tcp { port, .. }) => address.port() == *port,
+        (AddressSpec::Unix(path), Place::Unix(other)) => path == other,
+        _ => false,
+    }
+}
+
+fn listed(listeners: &[Listener]) -> String {
+    let listed: Vec<String> = listeners
+        .iter()
+        .map(|listener| format!("{} ({})", listener.name, listener.address))
+        .collect();
+    listed.join(", ")
+}
+
+#[cfg(test)]
+mod tests;
