@@ -284,8 +284,8 @@ fn reason(error: &Error) -> &str {
 
 /// Tells the client what went wrong at the upstream, as far as it can still be told.
 async fn fail(client: &mut Client, request: &mut Request, error: &Error) -> Result<()> {
-    if let (Some(picked), Some(outcome)) = (&request.picked, super::upstream::Outcome::of_error(error)) {
-        picked.report(outcome, Instant::now());
+    if let Some(picked) = &mut request.picked {
+        picked.failed(error, Instant::now());
     }
     request.view.metrics.upstream_errors.inc();
     if client.status().is_some() {

@@ -4,6 +4,7 @@ mod ejection;
 mod tls;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::HeaderValue;
@@ -13,7 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::balance::Balancer;
 use super::peer::{Endpoint, HostHeader, Settings, Timeouts};
 use super::target::{Place, Target, parse_address};
-use super::{Http, Kind, Upstream};
+use super::{Http, Upstream};
 use crate::config::report::{Diagnostic, Span};
 use crate::config::units::Time;
 use crate::config::upstream::{Protocol, TimeoutsSpec, UpstreamSpec};
@@ -41,15 +42,14 @@ impl Upstream {
             problems: Vec::new(),
             hash: Xxh3::new(),
         };
-        let kind = builder.kind(name, span, now);
-        match kind {
-            Some(kind) if builder.problems.is_empty() => Ok(Self {
-                name: name.to_owned(),
-                fingerprint: builder.hash.digest(),
-                kind,
-            }),
-            _ => Err(builder.problems),
+        let http = builder.target(name, span, now);
+        if !builder.problems.is_empty() {
+            return Err(builder.problems);
         }
+        Ok(Self {
+            fingerprint: builder.hash.digest(),
+            http: http.map(Arc::new),
+        })
     }
 }
 
@@ -62,24 +62,25 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn kind(&mut self, name: &str, span: Span, now: Instant) -> Option<Kind> {
+    /// `None` for a fake and for a TCP server, and where something is wrong.
+    fn target(&mut self, name: &str, span: Span, now: Instant) -> Option<Http> {
         self.hash.update(name.as_bytes());
         self.hash.update(self.base_dir.as_os_str().as_encoded_bytes());
         self.hash.update(&serde_json::to_vec(self.spec).unwrap_or_default());
         self.exactly_one_target(name, span)?;
         let spec = self.spec;
-        if let Some(fake) = &spec.fake {
+        if spec.fake.is_some() {
             self.refuse_http_keys("a fake answers in process", true);
-            return Some(Kind::Fake(Box::new(fake.value.clone())));
+            return None;
         }
         if let Some(address) = &spec.address {
             self.refuse_http_keys("`address` is a TCP server", false);
-            return match parse_address(&address.value, self.base_dir) {
-                Ok(place) => Some(Kind::Tcp(place)),
-                Err(message) => self.fail(address.span, message),
-            };
+            if let Err(message) = parse_address(&address.value, self.base_dir) {
+                self.fail(address.span, message)?;
+            }
+            return None;
         }
-        self.http(now).map(Kind::Http)
+        self.http(now)
     }
 
     /// Adds an error; `None` is what the failed part yields.

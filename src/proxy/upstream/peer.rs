@@ -6,7 +6,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -15,6 +14,7 @@ use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::upstreams::peer::{ALPN, HttpPeer};
 use pingora::utils::tls::CertKey;
 
+use super::Original;
 use super::certificates::Authorities;
 use super::resolve::{Dial, Resolver};
 use super::target::{Place, Target};
@@ -90,8 +90,6 @@ pub(super) struct Endpoint {
     resolver: Option<Arc<Resolver>>,
     /// Speaks the HTTP that the client speaks.
     follows_client: bool,
-    /// Makes each connection the only one of its kind where `idle` is zero.
-    single_use: Option<AtomicU64>,
 }
 
 impl Endpoint {
@@ -123,40 +121,25 @@ impl Endpoint {
             template,
             resolver,
             follows_client: settings.protocol.is_none(),
-            single_use: settings.timeouts.idle.is_zero().then(AtomicU64::default),
         })
     }
 
-    /// What to connect to, now.
+    /// What to connect to, now. `original` is where the request was on its way to, for an endpoint that has no place.
     ///
     /// # Errors
     ///
     /// The name can't be resolved.
-    pub(super) async fn peer(&self) -> pingora::Result<Box<HttpPeer>> {
+    pub(super) async fn peer(&self, original: Option<&Original>) -> pingora::Result<Box<HttpPeer>> {
         let mut peer = Box::new(self.template.clone());
-        if let Some(resolver) = &self.resolver {
+        if let Some(original) = original {
+            peer._address = PeerAddress::Inet(original.destination);
+            if self.follows_client {
+                peer.options.alpn = if original.http2 { ALPN::H2 } else { ALPN::H1 };
+            }
+        } else if let Some(resolver) = &self.resolver {
             peer._address = PeerAddress::Inet(resolver.first().await?);
         }
-        self.make_single_use(&mut peer);
         Ok(peer)
-    }
-
-    /// What to connect to for a request that was on its way to `destination`; `http2` is whether it came over HTTP/2.
-    pub(super) fn original_peer(&self, destination: SocketAddr, http2: bool) -> Box<HttpPeer> {
-        let mut peer = Box::new(self.template.clone());
-        peer._address = PeerAddress::Inet(destination);
-        if self.follows_client {
-            peer.options.alpn = if http2 { ALPN::H2 } else { ALPN::H1 };
-        }
-        self.make_single_use(&mut peer);
-        peer
-    }
-
-    fn make_single_use(&self, peer: &mut HttpPeer) {
-        if let Some(counter) = &self.single_use {
-            let number = counter.fetch_add(1, Ordering::Relaxed);
-            peer.group_key = peer.group_key.wrapping_add(number);
-        }
     }
 
     /// The `Host` header to send, or `None` to send the client's.

@@ -10,7 +10,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 103;
 
 /// Where to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// An address that needs no look-up.
     Ip(SocketAddr),
     /// A name that DNS or the hosts file knows, and a port.
