@@ -127,14 +127,14 @@ impl Picked {
 
     /// The `Host` header (or `:authority`) to send; `None` sends the client's.
     pub fn host(&self) -> Option<&HeaderValue> {
-        self.endpoint().and_then(Endpoint::host)
+        self.endpoint()?.host.as_ref()
     }
 
     /// The endpoint as the configuration writes it, without the scheme: `10.0.0.1:80`. For logs and messages.
     pub fn label(&self) -> &str {
         match &self.original {
             Some(original) => &original.label,
-            None => self.endpoint().map_or("", Endpoint::label),
+            None => self.endpoint().map_or("", |endpoint| &endpoint.label),
         }
     }
 

@@ -16,7 +16,7 @@ use pingora::utils::tls::CertKey;
 
 use super::Original;
 use super::certificates::Authorities;
-use super::resolve::{Dial, Resolver};
+use super::resolve::Resolver;
 use super::target::{Place, Target};
 use crate::config::upstream::Protocol;
 
@@ -45,7 +45,7 @@ pub(super) struct Settings {
 }
 
 /// The usable form of an upstream's `tls`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Tls {
     /// The name to ask for and to verify, instead of the URL's host.
     pub(super) name: Option<String>,
@@ -58,9 +58,10 @@ pub(super) struct Tls {
 }
 
 /// The usable form of an upstream's `host`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) enum HostHeader {
     /// As the client sent it.
+    #[default]
     Preserve,
     /// The name in `tls.sni` or the URL.
     Upstream,
@@ -69,7 +70,7 @@ pub(super) enum HostHeader {
 }
 
 /// The limits of waiting; `None` is no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timeouts {
     /// For the connection with all of TLS, and for the look-up of a name.
     pub(super) connect: Duration,
@@ -84,8 +85,10 @@ pub(super) struct Timeouts {
 /// One place that serves requests.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    label: String,
-    host: Option<HeaderValue>,
+    /// The place as the configuration writes it, without the scheme: `10.0.0.1:80`, `unix:/run/app.sock`.
+    pub(super) label: String,
+    /// The `Host` header to send, or `None` to send the client's.
+    pub(super) host: Option<HeaderValue>,
     template: HttpPeer,
     resolver: Option<Arc<Resolver>>,
     /// Speaks the HTTP that the client speaks.
@@ -98,7 +101,7 @@ impl Endpoint {
     /// A sentence, if the target and the settings don't fit together.
     pub(super) fn new(target: &Target, settings: &Settings) -> Result<Self, String> {
         let sni = sni(target, settings)?;
-        let mut resolver = None;
+        let mut resolver = None::<Arc<Resolver>>;
         let mut template = match &target.place {
             Place::Ip(address) => HttpPeer::new(*address, target.tls, sni),
             Place::Name(host, port) => {
@@ -113,7 +116,7 @@ impl Endpoint {
         template.group_key = settings.group_key;
         set_options(&mut template, settings);
         if let Some(resolver) = &resolver {
-            template.options.custom_l4 = Some(Arc::new(Dial(Arc::clone(resolver))));
+            template.options.custom_l4 = Some(Arc::clone(resolver) as _);
         }
         Ok(Self {
             label: target.place.to_string(),
@@ -140,16 +143,6 @@ impl Endpoint {
             peer._address = PeerAddress::Inet(resolver.first().await?);
         }
         Ok(peer)
-    }
-
-    /// The `Host` header to send, or `None` to send the client's.
-    pub(super) fn host(&self) -> Option<&HeaderValue> {
-        self.host.as_ref()
-    }
-
-    /// The place as the configuration writes it, without the scheme: `10.0.0.1:80`, `unix:/run/app.sock`.
-    pub(super) fn label(&self) -> &str {
-        &self.label
     }
 }
 

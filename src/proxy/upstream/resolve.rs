@@ -6,7 +6,7 @@
 //! for [`FAILURE_TTL`], so that requests don't queue behind look-ups that fail slowly.
 //!
 //! A name may have several addresses, and not all of them must answer: `localhost` is `::1` and `127.0.0.1`, and many
-//! servers listen on one of the two. [`Dial`] tries them in order, each 250 ms after the one before or as soon as that
+//! servers listen on one of the two. Connecting tries them in order, each 250 ms after the one before or as soon as that
 //! one failed, and remembers the one that worked (RFC 8305, "Happy Eyeballs", sections 5 and 8).
 
 use std::fmt;
@@ -192,18 +192,15 @@ fn lookup_reason(error: &io::Error) -> String {
 }
 
 /// Connects to the addresses of a name, for Pingora's connector, which limits the time of all attempts together.
-#[derive(Debug)]
-pub(super) struct Dial(pub(super) Arc<Resolver>);
-
 #[async_trait]
-impl L4Connect for Dial {
+impl L4Connect for Resolver {
     async fn connect(&self, address: &PeerAddress) -> pingora::Result<L4Stream> {
         let first = *address
             .as_inet()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "a name has IP addresses only"))?;
-        let (used, stream) = race(self.0.all(first)).await?;
+        let (used, stream) = race(self.all(first)).await?;
         if used != first {
-            self.0.preferred.store(Some(Arc::new(used)));
+            self.preferred.store(Some(Arc::new(used)));
         }
         Ok(stream.into())
     }

@@ -100,8 +100,7 @@ async fn the_next_address_is_tried_and_remembered() {
     let alive = listener.local_addr().unwrap();
     let (_, resolver) = resolver(Ok(vec![dead, alive]));
     assert_eq!(resolver.first().await.unwrap(), dead);
-    let dial = Dial(Arc::clone(&resolver));
-    dial.connect(&PeerAddress::Inet(dead)).await.unwrap();
+    resolver.connect(&PeerAddress::Inet(dead)).await.unwrap();
     assert_eq!(resolver.first().await.unwrap(), alive);
 }
 
@@ -110,8 +109,7 @@ async fn no_address_answers() {
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (_, resolver) = resolver(Ok(vec![dead]));
     resolver.first().await.unwrap();
-    let dial = Dial(resolver);
-    let error = dial.connect(&PeerAddress::Inet(dead)).await.unwrap_err();
+    let error = resolver.connect(&PeerAddress::Inet(dead)).await.unwrap_err();
     assert_eq!(error.etype(), &ErrorType::ConnectRefused);
 }
 
