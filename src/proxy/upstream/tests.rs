@@ -509,8 +509,8 @@ fn mistakes() {
     check(
         "{url: 'https://h', tls: {ca: ca.pem, certificate: c.pem, key: c.key, sni: 'a b'}}",
         &[
-            "can't read /nowhere/ca.pem",
-            "can't read /nowhere/c.pem",
+            "/nowhere/ca.pem: there is no such file",
+            "/nowhere/c.pem: there is no such file",
             "`a b` is not a name",
         ],
     );
