@@ -27,13 +27,12 @@ use crate::fault::certificate::CertificateSpec;
 /// The protocols that are offered (RFC 7301), the best first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// A certificate chain (the server's own certificate first) and its private key, both PEM files (PKCS#8, PKCS#1 or SEC1
-/// for the key; one file may hold both).
+/// A certificate with its private key, as PEM files; one file may hold both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The chain.
+    /// The file of the chain, the server's own certificate first.
     pub certificate: PathBuf,
-    /// The key.
+    /// The file of the key: PKCS#8, PKCS#1 or SEC1.
     pub key: PathBuf,
 }
 

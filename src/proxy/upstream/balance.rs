@@ -1,7 +1,7 @@
 //! Which of several endpoints serves a request, and which are left out for a while.
 //!
-//! This is not a fault, so it needs no seed: `random` draws what comes. Everything on the way of a
-//! request is an atomic; the only lock is taken when an endpoint has failed often enough to be ejected.
+//! This is not a fault, so it needs no seed: `random` draws from the system's randomness. Everything on the way of a request
+//! is an atomic; the only lock is taken when an endpoint has failed often enough to be ejected.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};

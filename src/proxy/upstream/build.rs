@@ -228,7 +228,7 @@ impl Builder<'_> {
         }
     }
 
-    /// `None`: the client's.
+    /// Which HTTP to speak; `None`: the client's.
     fn protocol(&mut self, tls: Option<bool>) -> Option<Protocol> {
         let Some(protocol) = &self.spec.protocol else {
             let fixed = self.spec.original_destination.is_none();

@@ -36,7 +36,7 @@ pub(super) fn authorities(path: &Path) -> Result<Authorities, String> {
 ///
 /// # Errors
 ///
-/// A sentence.
+/// What the system says about the files.
 pub fn check_system_authorities() -> Result<(), String> {
     let mut roots = pingora::tls::RootCertStore::empty();
     pingora::tls::load_platform_certs_incl_env_into_store(&mut roots).map_err(|error| {

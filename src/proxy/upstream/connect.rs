@@ -45,6 +45,7 @@ impl Connector {
         let peer = over_http1.as_ref().unwrap_or(peer);
         let (options, alpn) = (&peer.options, &peer.options.alpn);
         let idle = options.idle_timeout;
+        // Where connections may not be idle at all, none is used twice.
         let fresh = fresh || idle == Some(Duration::ZERO);
         let http1 = |stream, reused| Session::http1(Http1::new(stream, reused, key, idle), options);
         let http2 = |slot| Session::http2(Http2::new(slot, peer.is_tls()), options);

@@ -58,7 +58,9 @@ fn classify(error: &Error) -> (u16, Cow<'static, str>) {
 }
 
 fn root_io(error: &Error) -> Option<&io::Error> {
-    error.root_cause().downcast_ref()
+    let cause = error.root_cause();
+    // Pingora wraps it in one that knows the local address.
+    cause.downcast_ref().or_else(|| cause.source()?.downcast_ref())
 }
 
 /// The connection broke, or TLS ended it: with TLS 1.3 a server refuses a client certificate only after the handshake.

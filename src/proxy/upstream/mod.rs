@@ -51,7 +51,7 @@ pub struct Upstream {
 
 #[derive(Debug)]
 struct Http {
-    /// Never empty.
+    /// At least one, in the order of the configuration.
     endpoints: Box<[Endpoint]>,
     /// The limit of connecting, where requests go on to where their connections were headed.
     original: Option<Duration>,

@@ -36,7 +36,7 @@ pub(super) struct Settings {
     pub(super) group_key: u64,
     /// Which HTTP to speak; `None`: the client's.
     pub(super) protocol: Option<Protocol>,
-    /// For `https`.
+    /// How TLS is spoken to `https` endpoints.
     pub(super) tls: Tls,
     /// What to do with the `Host` header.
     pub(super) host: HostHeader,
@@ -65,7 +65,7 @@ pub(super) enum HostHeader {
     Preserve,
     /// The name in `tls.sni` or the URL.
     Upstream,
-    /// This one.
+    /// The name that the configuration gives.
     Fixed(HeaderValue),
 }
 
@@ -96,12 +96,14 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
+    /// Prepares what requests will need.
+    ///
     /// # Errors
     ///
     /// A sentence, if the target and the settings don't fit together.
     pub(super) fn new(target: &Target, settings: &Settings) -> Result<Self, String> {
         let sni = sni(target, settings)?;
-        let mut resolver = None::<Arc<Resolver>>;
+        let mut resolver = None;
         let mut template = match &target.place {
             Place::Ip(address) => HttpPeer::new(*address, target.tls, sni),
             Place::Name(host, port) => {
@@ -115,9 +117,7 @@ impl Endpoint {
         };
         template.group_key = settings.group_key;
         set_options(&mut template, settings);
-        if let Some(resolver) = &resolver {
-            template.options.custom_l4 = Some(Arc::clone(resolver) as _);
-        }
+        template.options.custom_l4 = resolver.clone().map(|resolver| resolver as _);
         Ok(Self {
             label: target.place.to_string(),
             host: host_header(target, settings)?,

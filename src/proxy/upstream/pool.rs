@@ -35,7 +35,7 @@ pub(super) fn server(peer: &HttpPeer) -> String {
     format!("{} {}", peer._address, peer.sni)
 }
 
-/// One connection.
+/// A connection, which many requests share.
 #[derive(Debug)]
 struct Shared {
     key: u64,
@@ -197,7 +197,7 @@ impl Slot {
         }
     }
 
-    /// Opens the stream.
+    /// Sends the head of the request, which opens the stream. `whole`: no body follows.
     pub(super) fn send_request(
         &mut self,
         request: Request<()>,

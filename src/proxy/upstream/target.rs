@@ -35,9 +35,9 @@ impl fmt::Display for Place {
 /// One HTTP endpoint: the place, and whether TLS is spoken there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Where to connect to.
+    /// The server, without the scheme.
     pub(super) place: Place,
-    /// `https`.
+    /// Whether the scheme is `https`.
     pub(super) tls: bool,
 }
 

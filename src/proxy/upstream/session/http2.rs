@@ -20,7 +20,7 @@ use crate::proxy::http2;
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// One stream.
+/// One request, on a stream of its own.
 #[derive(Debug)]
 pub(in crate::proxy::upstream) struct Http2 {
     slot: Slot,

@@ -58,21 +58,27 @@ macro_rules! either {
 
 impl Session {
     pub(super) fn http1(http1: Http1, options: &PeerOptions) -> Session {
-        let limits = (options.read_timeout, options.write_timeout);
-        Session::new(Side::Http1(Box::new(http1)), limits)
+        Session::new(
+            Side::Http1(Box::new(http1)),
+            options.read_timeout,
+            options.write_timeout,
+        )
     }
 
     pub(super) fn http2(http2: Http2, options: &PeerOptions) -> Session {
-        let limits = (options.read_timeout, options.write_timeout);
-        Session::new(Side::Http2(Box::new(http2)), limits)
+        Session::new(
+            Side::Http2(Box::new(http2)),
+            options.read_timeout,
+            options.write_timeout,
+        )
     }
 
     /// A fake, which takes as long as it takes.
     pub(in crate::proxy) fn fake(fake: Fake) -> Session {
-        Session::new(Side::Fake(Box::new(fake)), (None, None))
+        Session::new(Side::Fake(Box::new(fake)), None, None)
     }
 
-    fn new(side: Side, (read, write): (Option<Duration>, Option<Duration>)) -> Session {
+    fn new(side: Side, read: Option<Duration>, write: Option<Duration>) -> Session {
         Session {
             side,
             read: Patience::new(read),
