@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use squall::proxy::listen::accept::EntranceOptions;
-use squall::proxy::tls::{ServerTls, crypto_provider};
+use squall::proxy::tls::{Pair, ServerTls, crypto_provider};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -38,8 +38,11 @@ fn party(ca: &Authority, mutual: bool) -> Party {
         .signed_by(&key, ca)
         .unwrap();
     let ca_file = write("ca.pem", ca.pem());
-    let (certificate, key_file) = (write("web.pem", made.pem()), write("web.key", key.serialize_pem()));
-    let tls = ServerTls::load(&certificate, &key_file, mutual.then_some(&*ca_file)).unwrap();
+    let pair = Pair {
+        certificate: write("web.pem", made.pem()),
+        key: write("web.key", key.serialize_pem()),
+    };
+    let tls = ServerTls::load(&[pair], mutual.then_some(&*ca_file)).unwrap();
     Party {
         certificate: made.into(),
         key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),

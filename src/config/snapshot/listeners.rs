@@ -161,7 +161,7 @@ impl Build<'_> {
                 .into_iter()
                 .map(|(certificate, key)| self.pair(&folder, certificate, key))
                 .collect();
-            ServerTls::load_all(&pairs, client_ca.as_deref())
+            ServerTls::load(&pairs, client_ca.as_deref())
         });
         loaded.map(Some).map_err(|message| self.error(tls.span, message))
     }

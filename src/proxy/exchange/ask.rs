@@ -19,7 +19,7 @@ use crate::config::snapshot::Target;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
 use crate::proxy::http1::head;
-use crate::proxy::upstream::{Outcome, Picked, RESOLVE_FAILED, Session};
+use crate::proxy::upstream::{Picked, Session, unresolved};
 
 /// Interim responses to one request. More of them are a flood, which HTTP/2 would let through without limit.
 const MOST_INTERIM: usize = 100;
@@ -67,8 +67,8 @@ impl Squall {
             match relay::ended_here(client, answered).await {
                 Ok(head) => {
                     request.natural = request.sent.map(|sent| sent.elapsed());
-                    if let Some(picked) = &request.picked {
-                        picked.report(Outcome::Answered(head.status.as_u16()), Instant::now());
+                    if let Some(picked) = &mut request.picked {
+                        picked.answered(head.status.as_u16(), Instant::now());
                     }
                     return Ok(Asked {
                         session,
@@ -229,10 +229,8 @@ pub(super) fn passes_upgrade(head: &RequestHeader) -> bool {
 
 /// Where the request's connection was headed before it was redirected to squall.
 fn original_destination(client: &Client) -> Result<SocketAddr, Stop> {
-    client.connection().original_destination().map_err(|error| {
-        let message = format!("can't resolve the original destination: {error}");
-        Stop::Upstream(Error::explain(RESOLVE_FAILED, message).into_up())
-    })
+    let destination = client.connection().original_destination();
+    destination.map_err(|error| Stop::Upstream(unresolved("the original destination", error)))
 }
 
 #[cfg(test)]

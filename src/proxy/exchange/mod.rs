@@ -42,7 +42,7 @@ use super::client::Client;
 use super::execute::hold::{Holder, Left};
 use super::execute::{Ending, Execution, Subject};
 use super::record::Record;
-use super::upstream::{Connector, Failure, Outcome, Picked, describe_error};
+use super::upstream::{Connector, Failure, Picked, describe_error};
 use crate::config::snapshot::View;
 use crate::draw::head::Head;
 use crate::fault::Before;
@@ -258,9 +258,9 @@ impl Request {
     }
 
     /// Counts a failure of the upstream, and says what the client is to be told of it.
-    fn failure(&self, error: &Error) -> Failure {
-        if let (Some(picked), Some(outcome)) = (&self.picked, Outcome::of_error(error)) {
-            picked.report(outcome, Instant::now());
+    fn failure(&mut self, error: &Error) -> Failure {
+        if let Some(picked) = &mut self.picked {
+            picked.failed(error, Instant::now());
         }
         self.view.metrics.upstream_errors.inc();
         describe_error(error, &self.view.upstream, self.picked.as_ref().map(Picked::label))

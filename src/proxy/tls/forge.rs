@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::string::Ia5String;
@@ -10,8 +9,6 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::der_parser::asn1_rs::Tag;
@@ -20,13 +17,12 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Name;
 
 use super::names::Name;
-use super::{certificates, pem_error};
+use super::{crypto_provider, pem};
 use crate::fault::certificate::CertificateSpec;
 
 /// Whose certificate `wrong-host` is. RFC 2606 keeps `.invalid` from being anybody's.
 const WRONG_HOST: &str = "wrong-host.squall.invalid";
 
-/// A day.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The authority that issues faulty certificates.
@@ -51,17 +47,10 @@ impl FaultAuthority {
     pub fn make() -> Result<FaultAuthority, String> {
         let broken = |error: rcgen::Error| format!("the authority of faulty certificates can't be made: {error}");
         let signing = KeyPair::generate().map_err(broken)?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "squall fault authority");
+        let now = SystemTime::now();
+        let mut params = named("squall fault authority", now - 730 * DAY, now + 3650 * DAY);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.serial_number = Some(serial());
-        let now = SystemTime::now();
-        params.not_before = (now - 730 * DAY).into();
-        params.not_after = (now + 3650 * DAY).into();
         let pem = params.self_signed(&signing).map_err(broken)?.pem();
         Ok(FaultAuthority {
             issuer: Issuer::new(params, signing),
@@ -78,8 +67,8 @@ impl FaultAuthority {
     /// # Errors
     /// A sentence that names the file and what is wrong with it.
     pub fn load(certificate: &Path, key: &Path) -> Result<FaultAuthority, String> {
-        let chain = certificates(certificate)?;
-        let signing = read_key(key)?;
+        let chain = pem::certificates(certificate)?;
+        let signing = signing_key(key)?;
         let unusable = |what: &str| format!("{}: {what}", certificate.display());
         let own = chain
             .first()
@@ -88,11 +77,9 @@ impl FaultAuthority {
         if !parsed.is_ca() {
             return Err(unusable("the first certificate is not one of an authority (CA)"));
         }
+        // Compared here, since rustls refuses certificates with critical extensions that it doesn't know.
         if *parsed.public_key().subject_public_key.data != *signing.der_bytes() {
-            let (key, certificate) = (key.display(), certificate.display());
-            return Err(format!(
-                "{key}: this private key does not belong to the first certificate in {certificate}"
-            ));
+            return Err(pem::mismatch(certificate, key));
         }
         let mut params = CertificateParams::default();
         params.distinguished_name = distinguished_name(parsed.subject())
@@ -126,12 +113,7 @@ impl FaultAuthority {
     ///
     /// # Errors
     /// A sentence; nothing in a configuration or in traffic leads to one.
-    pub(super) fn issue(
-        &self,
-        what: CertificateSpec,
-        names: &[Name],
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<CertifiedKey, String> {
+    pub(super) fn issue(&self, what: CertificateSpec, names: &[Name]) -> Result<CertifiedKey, String> {
         let broken = |error: rcgen::Error| format!("a faulty certificate can't be made: {error}");
         let params = self.params(what, names);
         let mut chain = Vec::new();
@@ -143,32 +125,26 @@ impl FaultAuthority {
             }
         }
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
-        CertifiedKey::from_der(chain, key, provider)
+        CertifiedKey::from_der(chain, key, &crypto_provider())
             .map_err(|error| format!("a faulty certificate can't be used: {error}"))
     }
 
     fn params(&self, what: CertificateSpec, names: &[Name]) -> CertificateParams {
-        let mut params = CertificateParams::default();
         let now = SystemTime::now();
-        let (not_before, not_after) = match what {
+        let (from, to) = match what {
             CertificateSpec::Expired => (now - 90 * DAY, now - DAY),
             CertificateSpec::SelfSigned | CertificateSpec::WrongHost => (now - DAY, now + 90 * DAY),
         };
-        (params.not_before, params.not_after) = (not_before.into(), not_after.into());
+        let mut params = named("squall: faulty on purpose", from, to);
         params.subject_alt_names = match what {
             CertificateSpec::WrongHost => dns_name(WRONG_HOST).into_iter().collect(),
             CertificateSpec::Expired | CertificateSpec::SelfSigned => names.iter().filter_map(alternative).collect(),
         };
-        params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "squall: faulty on purpose");
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         // Strict clients ask for it (RFC 5280, section 4.2.1.1).
         params.use_authority_key_identifier_extension = what != CertificateSpec::SelfSigned && self.identified;
-        params.serial_number = Some(serial());
         params
     }
 }
@@ -181,20 +157,27 @@ impl fmt::Debug for FaultAuthority {
     }
 }
 
-fn read_key(path: &Path) -> Result<KeyPair, String> {
-    let der = PrivateKeyDer::from_pem_file(path).map_err(|error| pem_error(path, "private key", &error))?;
+/// A certificate with this common name, valid for a time.
+fn named(name: &str, from: SystemTime, to: SystemTime) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    (params.not_before, params.not_after) = (from.into(), to.into());
+    params.serial_number = Some(serial());
+    params
+}
+
+fn signing_key(path: &Path) -> Result<KeyPair, String> {
+    let der = pem::private_key(path)?;
+    let path = path.display();
     let PrivateKeyDer::Pkcs8(pkcs8) = &der else {
         return Err(format!(
-            "{}: this private key is not in PKCS#8; `openssl pkcs8 -topk8 -nocrypt` makes it so",
-            path.display()
+            "{path}: this private key is not in PKCS#8; `openssl pkcs8 -topk8 -nocrypt` makes it so"
         ));
     };
     KeyPair::try_from(pkcs8).map_err(|error| {
         let supported = "RSA, ECDSA with P-256 or P-384, and Ed25519 work";
-        format!(
-            "{}: this private key can't be used ({error}); {supported}",
-            path.display()
-        )
+        format!("{path}: this private key can't be used ({error}); {supported}")
     })
 }
 

@@ -16,7 +16,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 pub(crate) enum Name {
     /// A host, in lower case; the first label may be `*` (RFC 6125, section 6.4.3).
     Dns(Box<str>),
-    /// An address.
+    /// The IP address of a host.
     Ip(IpAddr),
 }
 

@@ -4,7 +4,8 @@ mod ejection;
 mod tls;
 
 use std::path::Path;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use http::uri::Authority;
@@ -13,8 +14,9 @@ use xxhash_rust::xxh3::Xxh3;
 use super::balance::Balancer;
 use super::peer::{Endpoint, HostHeader, Settings, Timeouts};
 use super::target::{Place, Target, parse_address};
-use super::{Http, Kind, Upstream};
-use crate::config::upstream::{Protocol, TimeoutsSpec, UpstreamSpec};
+use super::{Http, Upstream};
+use crate::config::upstream::{Protocol, UpstreamSpec};
+use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Span};
 use crate::yaml::units::Time;
 
@@ -41,15 +43,14 @@ impl Upstream {
             problems: Vec::new(),
             hash: Xxh3::new(),
         };
-        let kind = builder.kind(name, span, now);
-        match kind {
-            Some(kind) if builder.problems.is_empty() => Ok(Self {
-                name: name.to_owned(),
-                fingerprint: builder.hash.digest(),
-                kind,
-            }),
-            _ => Err(builder.problems),
+        let http = builder.target(name, span, now).map(Arc::new);
+        if !builder.problems.is_empty() {
+            return Err(builder.problems);
         }
+        Ok(Self {
+            fingerprint: builder.hash.digest(),
+            http,
+        })
     }
 }
 
@@ -62,128 +63,111 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn kind(&mut self, name: &str, span: Span, now: Instant) -> Option<Kind> {
+    /// `None` for a fake and for a TCP server, and where something is wrong.
+    fn target(&mut self, name: &str, span: Span, now: Instant) -> Option<Http> {
         self.hash.update(name.as_bytes());
         self.hash.update(self.base_dir.as_os_str().as_encoded_bytes());
         self.hash.update(&serde_json::to_vec(self.spec).unwrap_or_default());
         self.exactly_one_target(name, span)?;
         let spec = self.spec;
-        if let Some(fake) = &spec.fake {
-            self.refuse_http_keys("a fake answers in process", true);
-            return Some(Kind::Fake(Box::new(fake.value.clone())));
+        if spec.fake.is_some() {
+            self.refuse_http_keys("a fake answers in process");
+            if let Some(timeouts) = &spec.timeouts {
+                self.refuse("timeouts", timeouts.span, "a fake answers in process");
+            }
+            return None;
         }
         if let Some(address) = &spec.address {
-            self.refuse_http_keys("`address` is a TCP server", false);
-            return match parse_address(&address.value, self.base_dir) {
-                Ok(place) => Some(Kind::Tcp(place)),
-                Err(message) => self.fail(address.span, message),
-            };
+            self.refuse_http_keys("`address` is a TCP server");
+            if let Err(message) = parse_address(&address.value, self.base_dir) {
+                self.fail(address.span, message)
+            }
+            return None;
         }
-        self.http(now).map(Kind::Http)
+        self.http(now)
     }
 
-    /// Adds an error; `None` is what the failed part yields.
-    fn fail<T>(&mut self, span: Span, message: impl Into<String>) -> Option<T> {
+    /// Adds an error. What the failed part yields instead is never used.
+    fn fail<T: Default>(&mut self, span: Span, message: impl Into<String>) -> T {
         self.problems.push(Diagnostic::error(span, message));
-        None
+        T::default()
     }
 
     fn exactly_one_target(&mut self, name: &str, span: Span) -> Option<()> {
         let spec = self.spec;
-        let given: Vec<(&str, Span)> = [
-            ("url", spec.url.as_ref().map(|one| one.span)),
-            ("endpoints", spec.endpoints.as_ref().map(|one| one.span)),
-            (
-                "original_destination",
-                spec.original_destination.as_ref().map(|one| one.span),
-            ),
-            ("fake", spec.fake.as_ref().map(|one| one.span)),
-            ("address", spec.address.as_ref().map(|one| one.span)),
-        ]
-        .into_iter()
-        .filter_map(|(key, span)| Some((key, span?)))
-        .collect();
-        match given.as_slice() {
-            [_] => Some(()),
-            [] => {
-                let problem = Diagnostic::error(span, format!("upstream `{name}` has no target"))
-                    .help("give it one of `url`, `endpoints`, `original_destination`, `fake` and `address`");
-                self.problems.push(problem);
-                None
-            }
-            [(first, at), others @ ..] => {
-                for (key, span) in others {
-                    let message =
-                        format!("upstream `{name}` has `{first}` and `{key}`, but it can have one target only");
-                    let problem = Diagnostic::error(*span, message).also(*at, "the other target");
-                    self.problems.push(problem);
-                }
-                None
-            }
+        let mut targets = given([
+            ("url", span_of(&spec.url)),
+            ("endpoints", span_of(&spec.endpoints)),
+            ("original_destination", span_of(&spec.original_destination)),
+            ("fake", span_of(&spec.fake)),
+            ("address", span_of(&spec.address)),
+        ]);
+        let Some((first, at)) = targets.next() else {
+            let problem = Diagnostic::error(span, format!("upstream `{name}` has no target"))
+                .help("give it one of `url`, `endpoints`, `original_destination`, `fake` and `address`");
+            self.problems.push(problem);
+            return None;
+        };
+        for (key, span) in targets {
+            let message = format!("upstream `{name}` has `{first}` and `{key}`, but it can have one target only");
+            let problem = Diagnostic::error(span, message).also(at, "the other target");
+            self.problems.push(problem);
         }
+        self.problems.is_empty().then_some(())
     }
 
     /// Keys that mean something for HTTP over a network only.
-    fn refuse_http_keys(&mut self, because: &str, timeouts_too: bool) {
+    fn refuse_http_keys(&mut self, because: &str) {
         let spec = self.spec;
-        let keys = [
-            ("balance", spec.balance.as_ref().map(|one| one.span)),
-            ("ejection", spec.ejection.as_ref().map(|one| one.span)),
-            ("protocol", spec.protocol.as_ref().map(|one| one.span)),
-            ("host", spec.host.as_ref().map(|one| one.span)),
-            ("tls", spec.tls.as_ref().map(|one| one.span)),
-            (
-                "timeouts",
-                spec.timeouts.as_ref().filter(|_| timeouts_too).map(|one| one.span),
-            ),
-        ];
+        let keys = given([
+            ("balance", span_of(&spec.balance)),
+            ("ejection", span_of(&spec.ejection)),
+            ("protocol", span_of(&spec.protocol)),
+            ("host", span_of(&spec.host)),
+            ("tls", span_of(&spec.tls)),
+        ]);
         for (key, span) in keys {
-            if let Some(span) = span {
-                let message = format!("`{key}` has no meaning here: {because}");
-                self.problems.push(Diagnostic::error(span, message));
-            }
+            self.refuse(key, span, because);
         }
+    }
+
+    fn refuse(&mut self, key: &str, span: Span, because: &str) {
+        self.fail(span, format!("`{key}` has no meaning here: {because}"))
     }
 
     fn http(&mut self, now: Instant) -> Option<Http> {
         let spec = self.spec;
         let targets = self.targets();
         // Without a target it is open whether `tls` fits, so the rest is checked for itself.
-        let tls_spoken = targets
-            .as_ref()
-            .and_then(|targets| targets.first())
-            .map(|(_, target)| target.tls);
-        let len = targets.as_ref().map_or(0, Vec::len);
-        let protocol = self.protocol(tls_spoken);
-        let tls = self.tls(tls_spoken);
-        let host = self.host(tls_spoken);
-        let timeouts = self.timeouts();
-        let limits = self.limits(len);
+        let first = targets.as_ref().and_then(|targets| targets.first());
+        let tls = first.map(|(_, target)| target.tls);
+        let limits = self.limits(targets.as_ref().map_or(0, Vec::len));
         let settings = Settings {
+            protocol: self.protocol(tls),
+            tls: self.tls(tls),
+            host: self.host(tls),
+            timeouts: self.timeouts(),
+            // With the certificates that `tls` has read.
             group_key: self.hash.digest(),
-            protocol: protocol?,
-            tls: tls?,
-            host: host?,
-            timeouts: timeouts?,
         };
-        let mut endpoints = Vec::with_capacity(len);
+        if !self.problems.is_empty() {
+            return None;
+        }
+        let mut endpoints = Vec::new();
         for (span, target) in targets? {
             match Endpoint::new(&target, &settings) {
                 Ok(endpoint) => endpoints.push(endpoint),
-                Err(message) => self.problems.push(Diagnostic::error(span, message)),
+                Err(message) => self.fail(span, message),
             }
         }
-        let balance = spec.balance.as_ref().map(|one| one.value).unwrap_or_default();
-        let statuses = spec
-            .ejection
-            .as_ref()
-            .map(|one| one.statuses.iter().map(|status| status.value).collect());
+        let statuses = spec.ejection.iter().flat_map(|ejection| &ejection.statuses);
+        let balance = spec.balance.as_deref().copied().unwrap_or_default();
         let original = spec.original_destination.is_some();
         Some(Http {
             original: original.then_some(settings.timeouts.connect),
-            balancer: Balancer::new(balance, endpoints.len(), limits?, now),
+            balancer: Balancer::new(balance, endpoints.len(), limits, now),
             endpoints: endpoints.into(),
-            failing_statuses: statuses.unwrap_or_default(),
+            failing_statuses: statuses.map(|status| status.value).collect(),
         })
     }
 
@@ -206,11 +190,11 @@ impl Builder<'_> {
                 self.several_only("`url`");
                 std::slice::from_ref(url)
             }
-            (None, Some(urls)) if urls.value.is_empty() => {
+            (None, Some(urls)) if urls.is_empty() => {
                 return self.fail(urls.span, "`endpoints` is empty; list at least one URL");
             }
-            (None, Some(urls)) if urls.value.len() > ENDPOINTS_MAX => {
-                let message = format!("{} endpoints are too many: at most {ENDPOINTS_MAX}", urls.value.len());
+            (None, Some(urls)) if urls.len() > ENDPOINTS_MAX => {
+                let message = format!("{} endpoints are too many: at most {ENDPOINTS_MAX}", urls.len());
                 return self.fail(urls.span, message);
             }
             (None, Some(urls)) => urls.value.as_slice(),
@@ -220,7 +204,7 @@ impl Builder<'_> {
         for url in urls {
             match Target::parse(&url.value, self.base_dir) {
                 Ok(target) => targets.push((url.span, target)),
-                Err(message) => self.problems.push(Diagnostic::error(url.span, message)),
+                Err(message) => self.fail(url.span, message),
             }
         }
         let (first_span, first) = targets.first()?;
@@ -234,88 +218,82 @@ impl Builder<'_> {
 
     fn several_only(&mut self, what: &str) {
         let spec = self.spec;
-        let keys = [
-            ("balance", spec.balance.as_ref().map(|one| one.span)),
-            ("ejection", spec.ejection.as_ref().map(|one| one.span)),
-        ];
-        for (key, span) in keys {
-            if let Some(span) = span {
-                let message = format!("`{key}` needs several endpoints, and {what} is one");
-                self.problems
-                    .push(Diagnostic::error(span, message).help("list them: `endpoints: [URL, URL]`"));
-            }
+        for (key, span) in given([
+            ("balance", span_of(&spec.balance)),
+            ("ejection", span_of(&spec.ejection)),
+        ]) {
+            let message = format!("`{key}` needs several endpoints, and {what} is one");
+            let problem = Diagnostic::error(span, message).help("list them: `endpoints: [URL, URL]`");
+            self.problems.push(problem);
         }
     }
 
-    /// `Some(None)`: the client's.
-    fn protocol(&mut self, tls: Option<bool>) -> Option<Option<Protocol>> {
+    /// Which HTTP to speak; `None`: the client's.
+    fn protocol(&mut self, tls: Option<bool>) -> Option<Protocol> {
         let Some(protocol) = &self.spec.protocol else {
             let fixed = self.spec.original_destination.is_none();
-            return Some(fixed.then(Protocol::default));
+            return fixed.then(Protocol::default);
         };
-        let span = protocol.span;
-        match (protocol.value, tls) {
-            (Protocol::H2c, Some(true)) => self.fail(
-                span,
-                "`protocol: h2c` is HTTP/2 without TLS, and the URL is https://; write `h2`",
-            ),
-            (Protocol::H2, Some(false)) => self.fail(
-                span,
-                "`protocol: h2` is HTTP/2 over TLS, and the URL is not https://; write `h2c`",
-            ),
-            (Protocol::Auto, Some(false)) => self.fail(
-                span,
-                "`protocol: auto` lets TLS choose, and the URL is not https://; write `http1` or `h2c`",
-            ),
-            (protocol, _) => Some(Some(protocol)),
-        }
+        let mistake = match (protocol.value, tls) {
+            (Protocol::H2c, Some(true)) => "`protocol: h2c` is HTTP/2 without TLS, and the URL is https://; write `h2`",
+            (Protocol::H2, Some(false)) => {
+                "`protocol: h2` is HTTP/2 over TLS, and the URL is not https://; write `h2c`"
+            }
+            (Protocol::Auto, Some(false)) => {
+                "`protocol: auto` lets TLS choose, and the URL is not https://; write `http1` or `h2c`"
+            }
+            (protocol, _) => return Some(protocol),
+        };
+        self.fail(protocol.span, mistake)
     }
 
-    fn host(&mut self, tls: Option<bool>) -> Option<HostHeader> {
+    fn host(&mut self, tls: Option<bool>) -> HostHeader {
         let Some(host) = &self.spec.host else {
-            let tls = tls.unwrap_or(false);
-            return Some(if tls {
-                HostHeader::Upstream
-            } else {
-                HostHeader::Preserve
-            });
+            return match tls {
+                Some(true) => HostHeader::Upstream,
+                _ => HostHeader::Preserve,
+            };
         };
-        match host.value.as_str() {
-            "preserve" => Some(HostHeader::Preserve),
-            "upstream" => Some(HostHeader::Upstream),
-            name => {
-                let authority = name.parse::<Authority>().ok().filter(|_| !name.contains('@'));
-                match authority.and_then(|_| HeaderValue::from_str(name).ok()) {
-                    Some(value) => Some(HostHeader::Fixed(value)),
-                    None => {
-                        let message = format!(
-                            "`{name}` is not a host; write `preserve`, `upstream`, or a name such as shop.example.com"
-                        );
-                        self.fail(host.span, message)
-                    }
-                }
+        match (host.as_str(), HeaderValue::from_str(host)) {
+            ("preserve", _) => HostHeader::Preserve,
+            ("upstream", _) => HostHeader::Upstream,
+            (name, Ok(value)) if !name.contains('@') && name.parse::<Authority>().is_ok() => HostHeader::Fixed(value),
+            (name, _) => {
+                let message =
+                    format!("`{name}` is not a host; write `preserve`, `upstream`, or a name such as shop.example.com");
+                self.fail(host.span, message)
             }
         }
     }
 
-    fn timeouts(&mut self) -> Option<Timeouts> {
-        let default = TimeoutsSpec::default();
-        let spec = self.spec.timeouts.as_ref().map_or(&default, |one| &one.value);
-        let unless_zero = |time: Time| Some(time.get()).filter(|time| !time.is_zero());
-        let minute = Time::from_millis(60_000);
-        let connect = spec.connect.as_ref().map_or(Time::from_millis(5_000), |one| one.value);
-        if connect == Time::ZERO {
-            let span = spec.connect.as_ref().map_or(Span::NOWHERE, |one| one.span);
+    fn timeouts(&mut self) -> Timeouts {
+        let spec = self.spec.timeouts.as_deref().cloned().unwrap_or_default();
+        let connect = spec.connect.unwrap_or(Time::from_millis(5_000).into());
+        if connect.value == Time::ZERO {
             return self.fail(
-                span,
+                connect.span,
                 "`connect: 0` would let no connection succeed; write a time such as 5s",
             );
         }
-        Some(Timeouts {
+        let unless_zero = |time: Option<Time>| {
+            let time = time.map_or(Duration::from_secs(60), Time::get);
+            Some(time).filter(|time| !time.is_zero())
+        };
+        Timeouts {
             connect: connect.get(),
-            read: unless_zero(spec.read.unwrap_or(minute)),
-            write: unless_zero(spec.write.unwrap_or(minute)),
-            idle: spec.idle.unwrap_or(Time::from_millis(4_000)).get(),
-        })
+            read: unless_zero(spec.read),
+            write: unless_zero(spec.write),
+            idle: spec.idle.map_or(Duration::from_secs(4), Time::get),
+        }
     }
+}
+
+/// Where a key is written, if it is.
+fn span_of<T>(key: &Option<Spanned<T>>) -> Option<Span> {
+    key.as_ref().map(|key| key.span)
+}
+
+/// The keys that are written.
+fn given<const N: usize>(keys: [(&str, Option<Span>); N]) -> impl Iterator<Item = (&str, Span)> {
+    keys.into_iter().filter_map(|(key, span)| Some((key, span?)))
 }

@@ -1,9 +1,8 @@
 //! The certificates that an `https` upstream names, read and checked when the configuration is loaded.
 //!
 //! Pingora takes DER that it trusts to be sound, and panics later on what is not: so every certificate and key is parsed
-//! here first.
+//! here first. Errors are sentences that name the file.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::proxy::tls::pem;
+
 /// Certificate authorities to trust.
 pub(super) type Authorities = Arc<[WrappedX509]>;
 
@@ -19,23 +20,15 @@ pub(super) type Authorities = Arc<[WrappedX509]>;
 /// a root nevertheless, and a small container image may have none.
 const PLACEHOLDER: &[u8] = include_bytes!("placeholder.pem");
 
-/// Reads one or more certificates of authorities from a PEM file. Also returns the file's bytes.
-///
-/// # Errors
-///
-/// A sentence with the file's name.
-pub(super) fn read_authorities(path: &Path) -> Result<(Authorities, Vec<u8>), String> {
-    let pem = read(path)?;
-    let certificates = certificates(path, &pem)?;
-    let mut roots = rustls::RootCertStore::empty();
-    let mut wrapped = Vec::with_capacity(certificates.len());
-    for certificate in certificates {
-        wrapped.push(wrap(path, certificate.to_vec())?);
-        roots
-            .add(certificate)
-            .map_err(|error| format!("{}: not usable as a certificate authority: {error}", path.display()))?;
-    }
-    Ok((wrapped.into(), pem))
+/// Reads one or more certificates of authorities.
+pub(super) fn authorities(path: &Path) -> Result<Authorities, String> {
+    let certificates = pem::certificates(path)?;
+    let wrapped = certificates
+        .iter()
+        .map(|one| wrap(path, one))
+        .collect::<Result<_, _>>()?;
+    pem::roots(path, certificates)?;
+    Ok(wrapped)
 }
 
 /// Whether the authorities that the system trusts (or `SSL_CERT_FILE` and `SSL_CERT_DIR`) can be read. Pingora's
@@ -43,7 +36,7 @@ pub(super) fn read_authorities(path: &Path) -> Result<(Authorities, Vec<u8>), St
 ///
 /// # Errors
 ///
-/// A sentence.
+/// What the system says about the files.
 pub fn check_system_authorities() -> Result<(), String> {
     let mut roots = pingora::tls::RootCertStore::empty();
     pingora::tls::load_platform_certs_incl_env_into_store(&mut roots).map_err(|error| {
@@ -55,84 +48,40 @@ pub fn check_system_authorities() -> Result<(), String> {
 /// Something to give as a root where nothing is verified.
 pub(super) fn placeholder() -> Option<Authorities> {
     let certificate = CertificateDer::from_pem_slice(PLACEHOLDER).ok()?;
-    let wrapped = wrap(Path::new("placeholder.pem"), certificate.to_vec()).ok()?;
+    let wrapped = wrap(Path::new("placeholder.pem"), &certificate).ok()?;
     Some(Arc::new([wrapped]))
 }
 
-/// Reads a client certificate with its chain, leaf first, and its private key, from PEM files. Also returns the bytes of
-/// both files.
-///
-/// # Errors
-///
-/// A sentence with the file's name; also if the key is not the certificate's.
-pub(super) fn read_client(certificate: &Path, key: &Path) -> Result<(Arc<CertKey>, Vec<u8>), ClientError> {
-    let mut pem = read(certificate).map_err(ClientError::Certificate)?;
-    let chain = certificates(certificate, &pem).map_err(ClientError::Certificate)?;
+/// Reads a client certificate with its chain, leaf first.
+pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain = pem::certificates(path)?;
     for one in &chain {
-        wrap(certificate, one.to_vec()).map_err(ClientError::Certificate)?;
+        wrap(path, one)?;
     }
-    let key_pem = read(key).map_err(ClientError::Key)?;
-    let der = private_key(key, &key_pem).map_err(ClientError::Key)?;
-    pingora::tls::install_default_crypto_provider();
-    if let Some(provider) = rustls::crypto::CryptoProvider::get_default() {
-        rustls::sign::CertifiedKey::from_der(chain.clone(), der.clone_key(), provider).map_err(|error| {
-            ClientError::Key(match error {
-                rustls::Error::InconsistentKeys(_) => {
-                    format!("{} is not the key of {}", key.display(), certificate.display())
-                }
-                other => format!("{}: {other}", key.display()),
-            })
-        })?;
-    }
-    pem.extend_from_slice(&key_pem);
-    let chain = chain.iter().map(|one| one.to_vec()).collect();
-    let pair = CertKey::new(chain, der.secret_der().to_vec());
-    Ok((Arc::new(pair), pem))
+    Ok(chain)
 }
 
-/// Which of the two files is at fault.
-#[derive(Debug)]
-pub(super) enum ClientError {
-    /// The certificate's file.
-    Certificate(String),
-    /// The key's file.
-    Key(String),
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("can't read {}: {error}", path.display()))
-}
-
-fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|error| format!("{}: {error}", path.display()))?;
-    if found.is_empty() {
-        return Err(format!("{} holds no certificate in PEM form", path.display()));
-    }
-    Ok(found)
-}
-
-fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => {
-            format!(
-                "{} holds no private key in PEM form (an encrypted key can't be used)",
-                path.display()
-            )
-        }
-        other => format!("{}: {other}", path.display()),
-    })?;
+/// Joins a client certificate with its private key, which is read from `key`; the chain came from `certificate`.
+pub(super) fn pair(chain: Vec<CertificateDer<'static>>, certificate: &Path, key: &Path) -> Result<CertKey, String> {
+    let der = pem::private_key(key)?.secret_der().to_vec();
     // Pingora tells PKCS#1, PKCS#8 and SEC1 apart by the DER alone.
-    PrivateKeyDer::try_from(key.secret_der().to_vec()).map_err(|error| format!("{}: {error}", path.display()))
+    let typed = PrivateKeyDer::try_from(der.clone()).map_err(|error| format!("{}: {error}", key.display()))?;
+    pem::certified_key(chain.clone(), typed, certificate, key)?;
+    let chain = chain.iter().map(|one| one.to_vec()).collect();
+    Ok(CertKey::new(chain, der))
 }
 
-fn wrap(path: &Path, der: Vec<u8>) -> Result<WrappedX509, String> {
-    WrappedX509::try_new(der, |der| X509Certificate::from_der(der).map(|(_, parsed)| parsed))
-        .map_err(|error| format!("{}: a certificate can't be parsed: {error}", path.display()))
+fn wrap(path: &Path, der: &CertificateDer<'_>) -> Result<WrappedX509, String> {
+    WrappedX509::try_new(der.to_vec(), |der| {
+        X509Certificate::from_der(der).map(|(_, parsed)| parsed)
+    })
+    .map_err(|error| format!("{}: a certificate can't be parsed: {error}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn folder() -> tempfile::TempDir {
@@ -151,47 +100,40 @@ mod tests {
         folder
     }
 
-    fn client_error(folder: &tempfile::TempDir, certificate: &str, key: &str) -> String {
-        let (certificate, key) = (folder.path().join(certificate), folder.path().join(key));
-        match read_client(&certificate, &key).map(|_| ()).unwrap_err() {
-            ClientError::Certificate(message) => format!("certificate: {message}"),
-            ClientError::Key(message) => format!("key: {message}"),
-        }
-    }
-
     #[test]
     fn sound_files() {
         let folder = folder();
         let (certificate, key) = (folder.path().join("one.pem"), folder.path().join("one.key"));
-        assert_eq!(read_authorities(&certificate).unwrap().0.len(), 1);
-        let (pair, pem) = read_client(&certificate, &key).unwrap();
+        assert_eq!(authorities(&certificate).unwrap().len(), 1);
+        let pair = pair(chain(&certificate).unwrap(), &certificate, &key).unwrap();
         assert!(!pair.key().is_empty());
-        assert!(pem.windows(11).any(|window| window == b"PRIVATE KEY"));
         assert_eq!(placeholder().unwrap().len(), 1);
     }
 
     #[test]
     fn unsound_files() {
         let folder = folder();
-        let authorities = |name| read_authorities(&folder.path().join(name)).map(|_| ()).unwrap_err();
-        assert!(
-            authorities("absent.pem").contains("can't read"),
-            "{}",
-            authorities("absent.pem")
-        );
-        assert!(authorities("text.pem").contains("no certificate"));
-        assert!(authorities("one.key").contains("no certificate"));
-        assert!(authorities("broken.pem").contains("can't be parsed"));
-
-        let check = |certificate, key, part: &str| {
-            let message = client_error(&folder, certificate, key);
-            assert!(message.contains(part), "{certificate} {key}: {message}");
-        };
-        check("absent.pem", "one.key", "certificate: can't read");
-        check("broken.pem", "one.key", "certificate: ");
-        check("one.pem", "absent.key", "key: can't read");
-        check("one.pem", "one.pem", "holds no private key");
-        check("one.pem", "broken.key", "key: ");
-        check("one.pem", "two.key", "is not the key of");
+        let path = |name| folder.path().join(name);
+        for (name, part) in [
+            ("absent.pem", "absent.pem: there is no such file"),
+            ("text.pem", "there is no certificate"),
+            ("one.key", "there is no certificate"),
+            ("broken.pem", "can't be parsed"),
+        ] {
+            let message = authorities(&path(name)).unwrap_err();
+            assert!(message.contains(part), "{name}: {message}");
+            let message = chain(&path(name)).unwrap_err();
+            assert!(message.contains(part), "{name}: {message}");
+        }
+        let certificate = path("one.pem");
+        for (name, part) in [
+            ("absent.key", "absent.key: there is no such file"),
+            ("one.pem", "there is no unencrypted private key"),
+            ("broken.key", "broken.key: "),
+            ("two.key", "two.key: this private key does not belong to"),
+        ] {
+            let message = pair(chain(&certificate).unwrap(), &certificate, &path(name)).unwrap_err();
+            assert!(message.contains(part), "{name}: {message}");
+        }
     }
 }

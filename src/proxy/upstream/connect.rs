@@ -11,7 +11,7 @@ use pingora::protocols::Stream;
 use pingora::upstreams::peer::{ALPN, HttpPeer, Peer};
 
 use super::pool::{self, Pool};
-use super::session::{Http1, Http2, Limits, Session};
+use super::session::{Http1, Http2, Session};
 
 /// Idle HTTP/1 connections that are kept, to all upstreams together.
 const KEPT: usize = 1024;
@@ -43,14 +43,12 @@ impl Connector {
             over_http1.insert(peer.clone()).options.alpn = ALPN::H1;
         }
         let peer = over_http1.as_ref().unwrap_or(peer);
-        let alpn = &peer.options.alpn;
-        let limits = Limits {
-            read: peer.options.read_timeout,
-            write: peer.options.write_timeout,
-        };
-        let idle = peer.options.idle_timeout;
-        let http1 = |stream, reused| Session::http1(Http1::new(stream, reused, key, idle), limits);
-        let http2 = |slot| Session::http2(Http2::new(slot, peer.is_tls()), limits);
+        let (options, alpn) = (&peer.options, &peer.options.alpn);
+        let idle = options.idle_timeout;
+        // Where connections may not be idle at all, none is used twice.
+        let fresh = fresh || idle == Some(Duration::ZERO);
+        let http1 = |stream, reused| Session::http1(Http1::new(stream, reused, key, idle), options);
+        let http2 = |slot| Session::http2(Http2::new(slot, peer.is_tls()), options);
         if alpn.get_max_http_version() == 2
             && !fresh
             && let Some(slot) = self.http2.reuse(key).await
@@ -84,9 +82,11 @@ impl Connector {
         !known.is_empty() && known.contains(&pool::server(peer))
     }
 
-    /// Keeps a connection for the next request with the same key.
+    /// Keeps a connection for the next request with the same key, unless it may be idle for no time at all.
     pub(super) fn release(&self, stream: Stream, key: u64, idle: Option<Duration>) {
-        self.transport.release_stream(stream, key, idle);
+        if idle != Some(Duration::ZERO) {
+            self.transport.release_stream(stream, key, idle);
+        }
     }
 }
 

@@ -6,7 +6,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -15,8 +14,9 @@ use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::upstreams::peer::{ALPN, HttpPeer};
 use pingora::utils::tls::CertKey;
 
+use super::Original;
 use super::certificates::Authorities;
-use super::resolve::{Dial, Resolver};
+use super::resolve::Resolver;
 use super::target::{Place, Target};
 use crate::config::upstream::Protocol;
 
@@ -36,7 +36,7 @@ pub(super) struct Settings {
     pub(super) group_key: u64,
     /// Which HTTP to speak; `None`: the client's.
     pub(super) protocol: Option<Protocol>,
-    /// For `https`.
+    /// How TLS is spoken to `https` endpoints.
     pub(super) tls: Tls,
     /// What to do with the `Host` header.
     pub(super) host: HostHeader,
@@ -45,7 +45,7 @@ pub(super) struct Settings {
 }
 
 /// The usable form of an upstream's `tls`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Tls {
     /// The name to ask for and to verify, instead of the URL's host.
     pub(super) name: Option<String>,
@@ -58,18 +58,19 @@ pub(super) struct Tls {
 }
 
 /// The usable form of an upstream's `host`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) enum HostHeader {
     /// As the client sent it.
+    #[default]
     Preserve,
     /// The name in `tls.sni` or the URL.
     Upstream,
-    /// This one.
+    /// The name that the configuration gives.
     Fixed(HeaderValue),
 }
 
 /// The limits of waiting; `None` is no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timeouts {
     /// For the connection with all of TLS, and for the look-up of a name.
     pub(super) connect: Duration,
@@ -84,17 +85,19 @@ pub(super) struct Timeouts {
 /// One place that serves requests.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    label: String,
-    host: Option<HeaderValue>,
+    /// The place as the configuration writes it, without the scheme: `10.0.0.1:80`, `unix:/run/app.sock`.
+    pub(super) label: String,
+    /// The `Host` header to send, or `None` to send the client's.
+    pub(super) host: Option<HeaderValue>,
     template: HttpPeer,
     resolver: Option<Arc<Resolver>>,
     /// Speaks the HTTP that the client speaks.
     follows_client: bool,
-    /// Makes each connection the only one of its kind where `idle` is zero.
-    single_use: Option<AtomicU64>,
 }
 
 impl Endpoint {
+    /// Prepares what requests will need.
+    ///
     /// # Errors
     ///
     /// A sentence, if the target and the settings don't fit together.
@@ -114,59 +117,32 @@ impl Endpoint {
         };
         template.group_key = settings.group_key;
         set_options(&mut template, settings);
-        if let Some(resolver) = &resolver {
-            template.options.custom_l4 = Some(Arc::new(Dial(Arc::clone(resolver))));
-        }
+        template.options.custom_l4 = resolver.clone().map(|resolver| resolver as _);
         Ok(Self {
             label: target.place.to_string(),
             host: host_header(target, settings)?,
             template,
             resolver,
             follows_client: settings.protocol.is_none(),
-            single_use: settings.timeouts.idle.is_zero().then(AtomicU64::default),
         })
     }
 
-    /// What to connect to, now.
+    /// What to connect to, now. `original` is where the request was on its way to, for an endpoint that has no place.
     ///
     /// # Errors
     ///
     /// The name can't be resolved.
-    pub(super) async fn peer(&self) -> pingora::Result<Box<HttpPeer>> {
+    pub(super) async fn peer(&self, original: Option<&Original>) -> pingora::Result<Box<HttpPeer>> {
         let mut peer = Box::new(self.template.clone());
-        if let Some(resolver) = &self.resolver {
+        if let Some(original) = original {
+            peer._address = PeerAddress::Inet(original.destination);
+            if self.follows_client {
+                peer.options.alpn = if original.http2 { ALPN::H2 } else { ALPN::H1 };
+            }
+        } else if let Some(resolver) = &self.resolver {
             peer._address = PeerAddress::Inet(resolver.first().await?);
         }
-        self.make_single_use(&mut peer);
         Ok(peer)
-    }
-
-    /// What to connect to for a request that was on its way to `destination`; `http2` is whether it came over HTTP/2.
-    pub(super) fn original_peer(&self, destination: SocketAddr, http2: bool) -> Box<HttpPeer> {
-        let mut peer = Box::new(self.template.clone());
-        peer._address = PeerAddress::Inet(destination);
-        if self.follows_client {
-            peer.options.alpn = if http2 { ALPN::H2 } else { ALPN::H1 };
-        }
-        self.make_single_use(&mut peer);
-        peer
-    }
-
-    fn make_single_use(&self, peer: &mut HttpPeer) {
-        if let Some(counter) = &self.single_use {
-            let number = counter.fetch_add(1, Ordering::Relaxed);
-            peer.group_key = peer.group_key.wrapping_add(number);
-        }
-    }
-
-    /// The `Host` header to send, or `None` to send the client's.
-    pub(super) fn host(&self) -> Option<&HeaderValue> {
-        self.host.as_ref()
-    }
-
-    /// The place as the configuration writes it, without the scheme: `10.0.0.1:80`, `unix:/run/app.sock`.
-    pub(super) fn label(&self) -> &str {
-        &self.label
     }
 }
 

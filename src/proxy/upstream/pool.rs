@@ -4,7 +4,7 @@
 //! themselves, with their TLS and ALPN, are Pingora's.
 
 use std::collections::HashMap;
-use std::fmt;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const FRAME: u32 = 64 << 10;
 const SEND_BUFFER: usize = 64 << 10;
 
 /// The connections, by what makes them interchangeable.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pool {
     connections: Arc<Mutex<HashMap<u64, Vec<Arc<Shared>>>>>,
 }
@@ -35,7 +35,8 @@ pub(super) fn server(peer: &HttpPeer) -> String {
     format!("{} {}", peer._address, peer.sni)
 }
 
-/// One connection.
+/// A connection, which many requests share.
+#[derive(Debug)]
 struct Shared {
     key: u64,
     server: String,
@@ -71,14 +72,9 @@ impl Pool {
     }
 
     fn free(&self, key: u64) -> Option<Arc<Shared>> {
-        let mut connections = self.connections.lock();
-        let known = connections.get_mut(&key)?;
-        known.retain(|connection| !connection.retired.load(Ordering::Relaxed));
-        let free = known.iter().find(|connection| connection.has_room()).cloned();
-        if known.is_empty() {
-            connections.remove(&key);
-        }
-        free
+        let connections = self.connections.lock();
+        let known = connections.get(&key)?;
+        known.iter().find(|connection| connection.has_room()).cloned()
     }
 
     /// Opens a connection over `stream`, and takes a place on it.
@@ -109,46 +105,45 @@ impl Pool {
             .entry(key)
             .or_default()
             .push(Arc::clone(&shared));
-        tokio::spawn(self.drive(connection, Arc::clone(&shared), options.idle_timeout));
+        let drive = self
+            .clone()
+            .drive(connection, Arc::clone(&shared), options.idle_timeout);
+        tokio::spawn(drive);
         Slot::open(shared, false).await
     }
 
     /// Moves a connection's frames until it is over, or idle for too long.
-    fn drive(
-        &self,
+    async fn drive(
+        self,
         connection: h2::client::Connection<Stream, Bytes>,
         shared: Arc<Shared>,
         idle: Option<Duration>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let pool = Arc::clone(&self.connections);
-        async move {
-            let mut connection = std::pin::pin!(connection);
-            let over = tokio::select! {
-                ended = &mut connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!("an HTTP/2 connection to an upstream ended: {error}");
-                    }
-                    true
+    ) {
+        let mut connection = std::pin::pin!(connection);
+        let over = tokio::select! {
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!("an HTTP/2 connection to an upstream ended: {error}");
                 }
-                () = shared.idle_for(idle) => false,
-            };
-            shared.retired.store(true, Ordering::Relaxed);
-            forget(&mut pool.lock(), &shared);
-            drop(shared);
-            if !over {
-                // Without anybody who could ask, it says goodbye by itself; whoever took a place just now is served first.
-                let _ended = connection.await;
+                true
             }
+            () = shared.idle_for(idle) => false,
+        };
+        shared.retire();
+        self.forget(&shared);
+        drop(shared);
+        if !over {
+            // Without anybody who could ask, it says goodbye by itself; whoever took a place just now is served first.
+            let _ended = connection.await;
         }
     }
-}
 
-fn forget(pool: &mut HashMap<u64, Vec<Arc<Shared>>>, connection: &Arc<Shared>) {
-    if let Some(known) = pool.get_mut(&connection.key) {
-        known.retain(|other| !Arc::ptr_eq(other, connection));
-        if known.is_empty() {
-            // A connection that is used once has a key that never comes again.
-            pool.remove(&connection.key);
+    fn forget(&self, connection: &Arc<Shared>) {
+        if let Entry::Occupied(mut known) = self.connections.lock().entry(connection.key) {
+            known.get_mut().retain(|other| !Arc::ptr_eq(other, connection));
+            if known.get().is_empty() {
+                known.remove();
+            }
         }
     }
 }
@@ -156,7 +151,13 @@ fn forget(pool: &mut HashMap<u64, Vec<Arc<Shared>>>, connection: &Arc<Shared>) {
 impl Shared {
     fn has_room(&self) -> bool {
         let open = self.streams.load(Ordering::Relaxed);
-        open < self.most && open < self.send.current_max_send_streams()
+        let retired = self.retired.load(Ordering::Relaxed);
+        !retired && open < self.most && open < self.send.current_max_send_streams()
+    }
+
+    /// Keeps further requests off the connection; those that are on it go on.
+    fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     /// Resolves when it has had no stream for so long; never without a limit.
@@ -164,7 +165,7 @@ impl Shared {
         let Some(limit) = limit else {
             return std::future::pending().await;
         };
-        // A limit of zero means that no connection is used twice, which its key sees to. Its one stream begins first.
+        // A limit of zero means that no connection is used twice, which the connector sees to. Its one stream begins first.
         let limit = limit.max(Duration::from_millis(100));
         loop {
             let idle = match self.streams.load(Ordering::Acquire) {
@@ -182,28 +183,21 @@ impl Shared {
 impl Slot {
     async fn open(connection: Arc<Shared>, reused: bool) -> Result<Slot> {
         connection.streams.fetch_add(1, Ordering::Relaxed);
-        let slot = Slot {
+        let mut slot = Slot {
             send: connection.send.clone(),
             connection,
             reused,
         };
-        slot.ready().await
-    }
-
-    async fn ready(mut self) -> Result<Slot> {
-        match self.send.clone().ready().await {
-            Ok(send) => {
-                self.send = send;
-                Ok(self)
-            }
+        match std::future::poll_fn(|cx| slot.send.poll_ready(cx)).await {
+            Ok(()) => Ok(slot),
             Err(error) => {
-                self.connection.retired.store(true, Ordering::Relaxed);
+                slot.retire();
                 Err(Error::because(ErrorType::H2Error, "opening a stream", error).into_up())
             }
         }
     }
 
-    /// Opens the stream.
+    /// Sends the head of the request, which opens the stream. `whole`: no body follows.
     pub(super) fn send_request(
         &mut self,
         request: Request<()>,
@@ -219,7 +213,7 @@ impl Slot {
 
     /// Keeps further requests off the connection; those that are on it go on.
     pub(super) fn retire(&self) {
-        self.connection.retired.store(true, Ordering::Relaxed);
+        self.connection.retire();
     }
 
     /// Whether the connection was open before.
@@ -233,13 +227,5 @@ impl Drop for Slot {
         // First the time: whoever sees no stream has to see since when.
         *self.connection.idle_since.lock() = Instant::now();
         self.connection.streams.fetch_sub(1, Ordering::Release);
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("streams", &self.streams)
-            .finish_non_exhaustive()
     }
 }

@@ -6,13 +6,13 @@
 //! for [`FAILURE_TTL`], so that requests don't queue behind look-ups that fail slowly.
 //!
 //! A name may have several addresses, and not all of them must answer: `localhost` is `::1` and `127.0.0.1`, and many
-//! servers listen on one of the two. [`Dial`] tries them in order, each 250 ms after the one before or as soon as that
+//! servers listen on one of the two. Connecting tries them in order, each 250 ms after the one before or as soon as that
 //! one failed, and remembers the one that worked (RFC 8305, "Happy Eyeballs", sections 5 and 8).
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -21,6 +21,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use pingora::connectors::L4Connect;
+use pingora::protocols::l4::ext::connect;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::{Error, ErrorType};
@@ -38,8 +39,16 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// So many addresses of one name are remembered; the rest are ignored.
 const ADDRESSES_MAX: usize = 16;
 
+const NO_ADDRESS: &str = "the name has no address";
+
 /// The type of the error when a name has no address.
-pub const RESOLVE_FAILED: ErrorType = ErrorType::new("ResolveFailed");
+pub(super) const RESOLVE_FAILED: ErrorType = ErrorType::new("ResolveFailed");
+
+/// The error where `what` leads to no address. Its root cause is what the client is told.
+pub(in crate::proxy) fn unresolved(what: &str, reason: impl fmt::Display) -> Box<Error> {
+    let cause = format!("can't resolve {what}: {reason}");
+    Error::because(RESOLVE_FAILED, "no address", cause).into_up()
+}
 
 type Lookup = dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
 
@@ -50,13 +59,14 @@ pub(super) struct Resolver {
     timeout: Duration,
     lookup: Box<Lookup>,
     answer: ArcSwapOption<Answer>,
+    /// The address that answered where the first one did not. It is tried first, for as long as the name has it.
+    preferred: ArcSwapOption<SocketAddr>,
     busy: tokio::sync::Mutex<()>,
 }
 
 struct Answer {
+    /// At least one, or why there is none.
     addresses: Result<Vec<SocketAddr>, String>,
-    /// The index of the address to try first.
-    preferred: AtomicUsize,
     /// When the addresses were learnt.
     since: Instant,
     /// When to ask again.
@@ -80,6 +90,7 @@ impl Resolver {
             timeout,
             lookup,
             answer: ArcSwapOption::empty(),
+            preferred: ArcSwapOption::empty(),
             busy: tokio::sync::Mutex::new(()),
         }
     }
@@ -110,31 +121,15 @@ impl Resolver {
         addresses
     }
 
-    /// `address` answered when another did not, so the next request tries it first.
-    fn prefer(&self, address: SocketAddr) {
-        if let Some(answer) = &*self.answer.load()
-            && let Ok(known) = &answer.addresses
-            && let Some(index) = known.iter().position(|one| *one == address)
-        {
-            answer.preferred.store(index, Ordering::Relaxed);
-        }
-    }
-
     fn pick(&self, answer: &Answer) -> pingora::Result<SocketAddr> {
-        let reason = match &answer.addresses {
-            Ok(known) => {
-                let preferred = answer.preferred.load(Ordering::Relaxed);
-                match known.get(preferred).or(known.first()) {
-                    Some(address) => return Ok(*address),
-                    None => "the name has no address",
-                }
-            }
-            Err(reason) => reason.as_str(),
-        };
-        let context = format!("can't resolve {}: {reason}", self.host);
-        let mut error = Error::explain(RESOLVE_FAILED, context);
-        error.as_up();
-        Err(error)
+        let known = answer
+            .addresses
+            .as_deref()
+            .map_err(|reason| unresolved(&self.host, reason))?;
+        let preferred = self.preferred.load();
+        let preferred = preferred.as_deref().filter(|address| known.contains(address));
+        let first = preferred.or(known.first()).copied();
+        first.ok_or_else(|| unresolved(&self.host, NO_ADDRESS))
     }
 
     async fn refresh(&self) -> Arc<Answer> {
@@ -155,27 +150,12 @@ impl Resolver {
         }
         let found = self.ask().await;
         let now = Instant::now();
-        let next = match (found, usable) {
-            (Err(_), Some(kept)) => Answer {
-                addresses: kept.addresses.clone(),
-                preferred: AtomicUsize::new(kept.preferred.load(Ordering::Relaxed)),
-                since: kept.since,
-                due: now + FAILURE_TTL,
-            },
-            (Err(reason), None) => Answer {
-                addresses: Err(reason),
-                preferred: AtomicUsize::new(0),
-                since: now,
-                due: now + FAILURE_TTL,
-            },
-            (Ok(addresses), _) => Answer {
-                preferred: AtomicUsize::new(still_preferred(previous.as_deref(), &addresses)),
-                addresses: Ok(addresses),
-                since: now,
-                due: now + TTL,
-            },
+        let due = now + if found.is_ok() { TTL } else { FAILURE_TTL };
+        let (addresses, since) = match (found, usable) {
+            (Err(_), Some(kept)) => (kept.addresses.clone(), kept.since),
+            (found, _) => (found, now),
         };
-        let next = Arc::new(next);
+        let next = Arc::new(Answer { addresses, since, due });
         self.answer.store(Some(Arc::clone(&next)));
         next
     }
@@ -194,57 +174,33 @@ impl Resolver {
             }
         }
         if addresses.is_empty() {
-            return Err("the name has no address".to_owned());
+            return Err(NO_ADDRESS.to_owned());
         }
         Ok(addresses)
     }
 }
 
-impl std::fmt::Debug for Resolver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Resolver({}:{})", self.host, self.port)
-    }
-}
-
-/// An address that took over from the first one goes on being the first to try, if the name still has it.
-fn still_preferred(previous: Option<&Answer>, addresses: &[SocketAddr]) -> usize {
-    let Some(Answer {
-        addresses: Ok(known),
-        preferred,
-        ..
-    }) = previous
-    else {
-        return 0;
-    };
-    match preferred.load(Ordering::Relaxed) {
-        0 => 0,
-        index => known
-            .get(index)
-            .and_then(|address| addresses.iter().position(|one| one == address))
-            .unwrap_or(0),
     }
 }
 
 /// The system's message without tokio's prefix: "Name or service not known".
 fn lookup_reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.strip_prefix("failed to lookup address information: ")
-        .map_or(text.clone(), str::to_owned)
+    error.to_string().replace("failed to lookup address information: ", "")
 }
 
 /// Connects to the addresses of a name, for Pingora's connector, which limits the time of all attempts together.
-#[derive(Debug)]
-pub(super) struct Dial(pub(super) Arc<Resolver>);
-
 #[async_trait]
-impl L4Connect for Dial {
+impl L4Connect for Resolver {
     async fn connect(&self, address: &PeerAddress) -> pingora::Result<L4Stream> {
         let first = *address
             .as_inet()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "a name has IP addresses only"))?;
-        let (used, stream) = race(self.0.all(first)).await?;
+        let (used, stream) = race(self.all(first)).await?;
         if used != first {
-            self.0.prefer(used);
+            self.preferred.store(Some(Arc::new(used)));
         }
         Ok(stream.into())
     }
@@ -252,16 +208,11 @@ impl L4Connect for Dial {
 
 /// The first connection that stands. If none does, the error of the attempt that failed last.
 async fn race(addresses: Vec<SocketAddr>) -> pingora::Result<(SocketAddr, TcpStream)> {
-    let attempt = |address: SocketAddr| async move {
-        TcpStream::connect(address)
-            .await
-            .map(|stream| (address, stream))
-            .map_err(|error| connect_error(address, error))
-    };
+    let attempt = |address| async move { Ok((address, connect(&address, None).await?)) };
     let mut waiting = addresses.into_iter();
     let mut running = FuturesUnordered::new();
     running.extend(waiting.next().map(attempt));
-    let mut last_error = Error::explain(RESOLVE_FAILED, "the name has no address");
+    let mut last_error = Error::new(RESOLVE_FAILED);
     loop {
         let more = waiting.len() > 0;
         tokio::select! {
@@ -278,139 +229,5 @@ async fn race(addresses: Vec<SocketAddr>) -> pingora::Result<(SocketAddr, TcpStr
     }
 }
 
-/// The same error types as Pingora gives for an address that it connects to itself.
-fn connect_error(address: SocketAddr, error: io::Error) -> Box<Error> {
-    let kind = match error.kind() {
-        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-        io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ErrorType::ConnectNoRoute,
-        _ => ErrorType::ConnectError,
-    };
-    Error::because(kind, format!("connecting to {address}"), error)
-}
-
 #[cfg(test)]
-mod tests {
-    use parking_lot::Mutex;
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    const TIMEOUT: Duration = Duration::from_secs(5);
-
-    /// What the next look-up gives, and how many there were.
-    struct Zone {
-        next: Mutex<Result<Vec<SocketAddr>, &'static str>>,
-        asked: AtomicUsize,
-    }
-
-    fn resolver(next: Result<Vec<SocketAddr>, &'static str>) -> (Arc<Zone>, Arc<Resolver>) {
-        let zone = Arc::new(Zone {
-            next: Mutex::new(next),
-            asked: AtomicUsize::new(0),
-        });
-        let source = Arc::clone(&zone);
-        let lookup = move |_: String, _| -> BoxFuture<'static, _> {
-            let source = Arc::clone(&source);
-            Box::pin(async move {
-                source.asked.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                source.next.lock().clone().map_err(io::Error::other)
-            })
-        };
-        let resolver = Resolver::with_lookup("shop".to_owned(), 80, TIMEOUT, Box::new(lookup));
-        (zone, Arc::new(resolver))
-    }
-
-    fn address(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_is_fresh_for_five_seconds() {
-        let (zone, resolver) = resolver(Ok(vec![address("10.0.0.1:80")]));
-        for _ in 0..3 {
-            assert_eq!(resolver.first().await.unwrap(), address("10.0.0.1:80"));
-        }
-        assert_eq!(zone.asked.load(Ordering::Relaxed), 1);
-        *zone.next.lock() = Ok(vec![address("10.0.0.2:80")]);
-        tokio::time::advance(TTL).await;
-        assert_eq!(resolver.first().await.unwrap(), address("10.0.0.2:80"));
-        assert_eq!(zone.asked.load(Ordering::Relaxed), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_looks_up_and_the_others_go_on() {
-        let (zone, resolver) = resolver(Ok(vec![address("10.0.0.1:80")]));
-        let many = || futures_util::future::join_all((0..50).map(|_| resolver.first()));
-        assert!(many().await.iter().all(Result::is_ok));
-        assert_eq!(zone.asked.load(Ordering::Relaxed), 1);
-        *zone.next.lock() = Ok(vec![address("10.0.0.2:80")]);
-        tokio::time::advance(TTL).await;
-        let answers: Vec<_> = many().await.into_iter().map(Result::unwrap).collect();
-        assert_eq!(zone.asked.load(Ordering::Relaxed), 2);
-        let old = answers.iter().filter(|one| **one == address("10.0.0.1:80")).count();
-        assert_eq!(old, 49);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn failures_are_remembered_shortly_and_answers_outlive_them() {
-        let (zone, resolver) = resolver(Err("no such name"));
-        let error = resolver.first().await.unwrap_err();
-        assert_eq!(error.etype(), &RESOLVE_FAILED);
-        assert!(
-            error.to_string().contains("can't resolve shop: no such name"),
-            "{error}"
-        );
-        assert!(resolver.first().await.is_err());
-        assert_eq!(zone.asked.load(Ordering::Relaxed), 1);
-
-        *zone.next.lock() = Ok(vec![address("10.0.0.1:80")]);
-        tokio::time::advance(FAILURE_TTL).await;
-        assert!(resolver.first().await.is_ok());
-
-        *zone.next.lock() = Err("no such name");
-        tokio::time::advance(TTL).await;
-        assert!(resolver.first().await.is_ok());
-        tokio::time::advance(STALE).await;
-        assert!(resolver.first().await.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_name_server_that_says_nothing_times_out() {
-        let lookup = |_: String, _| -> BoxFuture<'static, _> { Box::pin(std::future::pending()) };
-        let resolver = Resolver::with_lookup("shop".to_owned(), 80, TIMEOUT, Box::new(lookup));
-        let error = resolver.first().await.unwrap_err();
-        assert!(error.to_string().contains("timed out"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn the_next_address_is_tried_and_remembered() {
-        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let alive = listener.local_addr().unwrap();
-        let (_, resolver) = resolver(Ok(vec![dead, alive]));
-        assert_eq!(resolver.first().await.unwrap(), dead);
-        let dial = Dial(Arc::clone(&resolver));
-        dial.connect(&PeerAddress::Inet(dead)).await.unwrap();
-        assert_eq!(resolver.first().await.unwrap(), alive);
-    }
-
-    #[tokio::test]
-    async fn no_address_answers() {
-        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let (_, resolver) = resolver(Ok(vec![dead]));
-        resolver.first().await.unwrap();
-        let dial = Dial(resolver);
-        let error = dial.connect(&PeerAddress::Inet(dead)).await.unwrap_err();
-        assert_eq!(error.etype(), &ErrorType::ConnectRefused);
-    }
-
-    #[tokio::test]
-    async fn localhost() {
-        let resolver = Resolver::new("localhost".to_owned(), 80, TIMEOUT);
-        assert!(resolver.first().await.unwrap().ip().is_loopback());
-        let resolver = Resolver::new("no-such-name.invalid".to_owned(), 80, TIMEOUT);
-        assert_eq!(resolver.first().await.unwrap_err().etype(), &RESOLVE_FAILED);
-    }
-}
+mod tests;

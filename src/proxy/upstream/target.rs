@@ -1,7 +1,7 @@
 //! Where an endpoint is: `http://10.0.0.1:80`, `https://shop.internal`, `unix:/run/app.sock`, `127.0.0.1:5432`.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The longest path that fits into a Unix socket's address on every system that squall runs on (`sun_path` of Linux
@@ -10,7 +10,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 103;
 
 /// Where to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// An address that needs no look-up.
     Ip(SocketAddr),
     /// A name that DNS or the hosts file knows, and a port.
@@ -35,9 +35,9 @@ impl fmt::Display for Place {
 /// One HTTP endpoint: the place, and whether TLS is spoken there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Where to connect to.
+    /// The server, without the scheme.
     pub(super) place: Place,
-    /// `https`.
+    /// Whether the scheme is `https`.
     pub(super) tls: bool,
 }
 
@@ -81,18 +81,14 @@ impl Target {
     /// `name`, or else the URL's own host, as a `Host` header: with the port where it is not the scheme's own
     /// (RFC 9110 section 7.2). `None` for a Unix socket and for an original destination without a name.
     pub(super) fn authority(&self, name: Option<&str>) -> Option<String> {
-        let (own, port) = match &self.place {
-            Place::Ip(address) => (bracketed(address.ip()), address.port()),
-            Place::Name(host, port) => (host.clone(), *port),
+        let port = match &self.place {
+            Place::Ip(address) => address.port(),
+            Place::Name(_, port) => *port,
             Place::Unix(_) | Place::Original => return name.map(str::to_owned),
         };
-        let host = name.map_or(own, str::to_owned);
-        let default = if self.tls { 443 } else { 80 };
-        Some(if port == default {
-            host
-        } else {
-            format!("{host}:{port}")
-        })
+        let with_port = name.map_or_else(|| self.place.to_string(), |name| format!("{name}:{port}"));
+        let default = if self.tls { ":443" } else { ":80" };
+        Some(with_port.strip_suffix(default).unwrap_or(&with_port).to_owned())
     }
 }
 
@@ -168,48 +164,40 @@ fn only_authority(rest: &str) -> Result<&str, String> {
 
 fn host_and_port(authority: &str, default_port: Option<u16>) -> Result<Place, String> {
     if let Some(rest) = authority.strip_prefix('[') {
-        return ipv6(rest, default_port, authority);
+        let (host, port) = rest
+            .split_once(']')
+            .ok_or_else(|| format!("`{authority}` lacks the closing bracket of an IPv6 address"))?;
+        if !port.is_empty() && !port.starts_with(':') {
+            return Err(format!("after `[{host}]` only a port may follow, not `{port}`"));
+        }
+        let address: Ipv6Addr = host.parse().map_err(|_| format!("`{host}` is not an IPv6 address"))?;
+        let port = read_port(port, default_port, authority)?;
+        return Ok(Place::Ip((address, port).into()));
     }
-    if authority.matches(':').count() > 1 {
+    let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+    if port.matches(':').count() > 1 {
         return Err(format!(
             "an IPv6 address stands in brackets, as in [::1]:80; `{authority}` does not"
         ));
     }
-    let (host, port) = authority
-        .split_once(':')
-        .map_or((authority, None), |(host, port)| (host, Some(port)));
     if host.is_empty() {
         return Err("the host is missing".to_owned());
     }
     let port = read_port(port, default_port, authority)?;
     if let Ok(address) = host.parse::<Ipv4Addr>() {
-        return Ok(Place::Ip(SocketAddr::new(IpAddr::V4(address), port)));
+        return Ok(Place::Ip((address, port).into()));
     }
     check_name(host)?;
     Ok(Place::Name(host.to_owned(), port))
 }
 
-/// `rest` is what follows the opening bracket.
-fn ipv6(rest: &str, default_port: Option<u16>, whole: &str) -> Result<Place, String> {
-    let (host, after) = rest
-        .split_once(']')
-        .ok_or_else(|| format!("`{whole}` lacks the closing bracket of an IPv6 address"))?;
-    let port = match after.strip_prefix(':') {
-        Some(port) => Some(port),
-        None if after.is_empty() => None,
-        None => return Err(format!("after `[{host}]` only a port may follow, not `{after}`")),
-    };
-    let address: Ipv6Addr = host.parse().map_err(|_| format!("`{host}` is not an IPv6 address"))?;
-    let port = read_port(port, default_port, whole)?;
-    Ok(Place::Ip(SocketAddr::new(IpAddr::V6(address), port)))
-}
-
-fn read_port(port: Option<&str>, default: Option<u16>, whole: &str) -> Result<u16, String> {
-    let Some(text) = port else {
+/// Reads a port behind its colon; nothing is `default`.
+fn read_port(port: &str, default: Option<u16>, whole: &str) -> Result<u16, String> {
+    let Some(text) = port.strip_prefix(':') else {
         return default.ok_or_else(|| format!("`{whole}` lacks a port: write HOST:PORT"));
     };
     // `parse` alone would take `+80`.
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse()
         .ok()
         .filter(|port| digits && *port > 0)
@@ -240,114 +228,5 @@ fn check_name(host: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn bracketed(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(url: &str) -> Result<Target, String> {
-        Target::parse(url, Path::new("/etc/squall"))
-    }
-
-    #[track_caller]
-    fn check(url: &str, place: &str, tls: bool, authority: Option<&str>) {
-        let target = parse(url).unwrap();
-        assert_eq!(target.place.to_string(), place, "{url}");
-        assert_eq!(target.tls, tls, "{url}");
-        assert_eq!(target.authority(None).as_deref(), authority, "{url}");
-    }
-
-    #[track_caller]
-    fn check_error(url: &str, part: &str) {
-        let message = parse(url).unwrap_err();
-        assert!(message.contains(part), "{url}: {message}");
-    }
-
-    #[test]
-    fn urls() {
-        check("http://10.0.0.1:80", "10.0.0.1:80", false, Some("10.0.0.1"));
-        check("http://10.0.0.1/", "10.0.0.1:80", false, Some("10.0.0.1"));
-        check("HTTP://10.0.0.1:8080", "10.0.0.1:8080", false, Some("10.0.0.1:8080"));
-        check(
-            "https://shop.staging.internal",
-            "shop.staging.internal:443",
-            true,
-            Some("shop.staging.internal"),
-        );
-        check(
-            "https://shop.internal:80",
-            "shop.internal:80",
-            true,
-            Some("shop.internal:80"),
-        );
-        check(
-            "http://my_service:3000",
-            "my_service:3000",
-            false,
-            Some("my_service:3000"),
-        );
-        check("http://[::1]:8080", "[::1]:8080", false, Some("[::1]:8080"));
-        check(
-            "https://[2001:db8::1]",
-            "[2001:db8::1]:443",
-            true,
-            Some("[2001:db8::1]"),
-        );
-        check("unix:/run/app.sock", "unix:/run/app.sock", false, None);
-        check("unix:///run/app.sock", "unix:/run/app.sock", false, None);
-        check("unix:app.sock", "unix:/etc/squall/app.sock", false, None);
-    }
-
-    #[test]
-    fn another_name_keeps_the_port() {
-        let target = parse("https://10.0.0.5:8443").unwrap();
-        assert_eq!(target.authority(Some("shop.internal")).unwrap(), "shop.internal:8443");
-    }
-
-    #[test]
-    fn mistakes_in_urls() {
-        check_error("", "empty");
-        check_error("localhost:8080", "write http://localhost:8080");
-        check_error("ftp://host", "starts with http://");
-        check_error("h2c://host:1", "`protocol: h2c`");
-        check_error("tcp://db:5432", "`address: db:5432`");
-        check_error("ws://host", "write http://host");
-        check_error("http://host/api", "can't have a path (`/api`)");
-        check_error("http://host?x=1", "can't have a query");
-        check_error("http://host#x", "can't have a fragment");
-        check_error("http://user:pw@host", "user and password");
-        check_error("http://", "host is missing");
-        check_error("http://:80", "host is missing");
-        check_error("http://host:0", "1 to 65535");
-        check_error("http://host:99999", "1 to 65535");
-        check_error("http://host:+80", "1 to 65535");
-        check_error("http://host:", "1 to 65535");
-        check_error("http://::1:80", "brackets");
-        check_error("http://[::1", "closing bracket");
-        check_error("http://[::1]x", "only a port");
-        check_error("http://[zz]", "not an IPv6");
-        check_error("http://10.0.0.256", "not an IPv4");
-        check_error("http://a b", "not a host name");
-        check_error("http://a..b", "not a host name");
-        check_error("http://h\u{f6}st", "xn--");
-        check_error("unix:", "needs a path");
-        check_error(&format!("unix:/{}", "x".repeat(200)), "too long");
-    }
-
-    #[test]
-    fn addresses() {
-        let parse = |text| parse_address(text, Path::new("/etc/squall"));
-        assert_eq!(parse("127.0.0.1:5432").unwrap().to_string(), "127.0.0.1:5432");
-        assert_eq!(parse("db:5432").unwrap(), Place::Name("db".to_owned(), 5432));
-        assert_eq!(parse("[::1]:1").unwrap().to_string(), "[::1]:1");
-        assert_eq!(parse("unix:/run/pg").unwrap().to_string(), "unix:/run/pg");
-        assert!(parse("db").unwrap_err().contains("lacks a port"));
-        assert!(parse("tcp://db:1").unwrap_err().contains("is a URL"));
-    }
-}
+mod tests;

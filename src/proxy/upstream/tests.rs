@@ -1,4 +1,4 @@
-//! Real servers behind Pingora's connector, and the mistakes of a configuration.
+//! Real servers behind the connector, and the mistakes of a configuration.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use parking_lot::Mutex;
-use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
-use pingora::protocols::http::client::HttpSession;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::*;
 use crate::config::upstream::UpstreamSpec;
+use crate::proxy::body::{Sink, Source};
 use crate::yaml::decode::decode;
 use crate::yaml::report::{Sources, Span};
 use crate::yaml::tree;
@@ -29,64 +29,56 @@ fn read(yaml: &str) -> (Sources, Option<UpstreamSpec>) {
     (sources, decode(&node, &mut problems))
 }
 
-fn build_in(yaml: &str, base_dir: &Path) -> Result<Arc<Upstream>, Vec<String>> {
+fn build_in(yaml: &str, base_dir: &Path) -> Result<Upstream, Vec<String>> {
     let spec = read(yaml).1.unwrap();
     Upstream::build("shop", Span::NOWHERE, &spec, base_dir, Instant::now())
-        .map(Arc::new)
         .map_err(|problems| problems.into_iter().map(|problem| problem.message).collect())
 }
 
-fn build(yaml: &str) -> Arc<Upstream> {
+fn build(yaml: &str) -> Upstream {
     build_in(yaml, Path::new("/")).unwrap()
 }
 
-/// Answers one request over `peer` of a new selection: the status and whether the connection was used before.
-async fn request(connector: &Connector, upstream: &Arc<Upstream>) -> Result<(u16, bool), Failure> {
+/// Asks the next endpoint something: the status of its answer.
+async fn request(connector: &Connector, upstream: &Upstream) -> Result<u16, Failure> {
     let picked = upstream.select(Instant::now()).unwrap();
-    let result = exchange(connector, &picked).await;
-    result.map_err(|mut error| {
-        error.as_up();
-        picked.describe(&error)
-    })
+    let status = exchange(connector, &picked).await;
+    status.map_err(|error| describe_error(&error, "shop", Some(picked.label())))
 }
 
-async fn exchange(connector: &Connector, picked: &Picked) -> pingora::Result<(u16, bool)> {
+async fn exchange(connector: &Connector, picked: &Picked) -> pingora::Result<u16> {
     let peer = picked.peer().await?;
-    let (mut session, reused) = connector.get_http_session(&*peer).await?;
-    session.set_read_timeout(peer.options.read_timeout);
-    let mut head = RequestHeader::build("GET", b"/", None).unwrap();
-    let host = picked.host().map_or("client.test", |host| host.to_str().unwrap());
-    head.insert_header("host", host).unwrap();
-    head.set_uri(format!("http://{host}/").parse().unwrap());
-    session.write_request_header(Box::new(head)).await?;
-    session.finish_request_body().await?;
-    session.read_response_header().await?;
-    let status = session.response_header().unwrap().status.as_u16();
-    while session.read_response_body().await?.is_some() {}
-    if let HttpSession::H1(h1) = &mut session {
-        h1.respect_keepalive();
-    }
-    connector
-        .release_http_session(session, &*peer, peer.options.idle_timeout)
-        .await;
-    Ok((status, reused))
+    let mut session = connector.session(&peer, false).await?;
+    let head = RequestHeader::build("GET", b"/", None).unwrap();
+    let client = HeaderValue::from_static("client.test");
+    session.ask(&head, Some(picked.host().unwrap_or(&client)), false, false)?;
+    std::future::poll_fn(|cx| session.poll_end(cx, None)).await?;
+    let head = std::future::poll_fn(|cx| session.poll_head(cx)).await?;
+    while session.part().await?.is_some() {}
+    session.release(connector);
+    Ok(head.status.as_u16())
 }
 
-/// Answers every request on one connection with 200; gives back what it read.
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: Arc<Mutex<String>>) {
+/// What the server has read of each connection.
+type Seen = Arc<Mutex<Vec<String>>>;
+
+/// Answers every request on one connection with 200.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: Seen) {
+    let connection = seen.lock().len();
+    seen.lock().push(String::new());
     let mut buffer = [0; 4096];
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-        seen.lock().push_str(&String::from_utf8_lossy(&buffer[..read]));
+        seen.lock()[connection].push_str(&String::from_utf8_lossy(&buffer[..read]).to_lowercase());
         if stream.write_all(OK).await.is_err() || stream.flush().await.is_err() {
             return;
         }
     }
 }
 
-async fn http_server() -> (SocketAddr, Arc<Mutex<String>>) {
+async fn http_server() -> (SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let seen = Arc::new(Mutex::new(String::new()));
+    let seen = Seen::default();
     let log = Arc::clone(&seen);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -132,7 +124,7 @@ impl Authority {
 
     /// A server that asks for a client certificate if `mutual`, and logs the SNI, ALPN and number of client certificates
     /// of each connection.
-    async fn serve(&self, mutual: bool, alpn: &[&str]) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    async fn serve(&self, mutual: bool, alpn: &[&str]) -> (SocketAddr, Seen) {
         pingora::tls::install_default_crypto_provider();
         let builder = rustls::ServerConfig::builder();
         let builder = if mutual {
@@ -150,7 +142,7 @@ impl Authority {
         let acceptor = pingora::tls::TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let seen = Seen::default();
         let log = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -172,9 +164,13 @@ impl Authority {
         (address, seen)
     }
 
-    async fn get(&self, yaml: &str) -> Result<(u16, bool), Failure> {
+    async fn get(&self, yaml: &str) -> Result<u16, Failure> {
         let upstream = build_in(yaml, self.folder.path()).unwrap();
-        request(&Connector::new(None), &upstream).await
+        request(&Connector::default(), &upstream).await
+    }
+
+    async fn get_tls(&self, address: SocketAddr, tls: &str) -> Result<u16, Failure> {
+        self.get(&format!("{{url: 'https://{address}', tls: {{{tls}}}}}")).await
     }
 }
 
@@ -193,7 +189,7 @@ async fn answer_h2(stream: impl AsyncRead + AsyncWrite + Unpin) {
 fn the_system_has_authorities_or_says_why_not() {
     // Whatever this machine has, Pingora's connector must not be made where this fails.
     if check_system_authorities().is_ok() {
-        drop(Connector::new(None));
+        drop(Connector::default());
     }
 }
 
@@ -201,31 +197,33 @@ fn the_system_has_authorities_or_says_why_not() {
 async fn plain_http_reuses_its_connection_and_keeps_the_host() {
     let (address, seen) = http_server().await;
     let upstream = build(&format!("url: http://{address}"));
-    let connector = Connector::new(None);
-    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, false));
-    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, true));
-    assert!(
-        seen.lock().to_lowercase().contains("host: client.test\r\n"),
-        "{}",
-        seen.lock()
-    );
+    let connector = Connector::default();
+    for _ in 0..2 {
+        assert_eq!(request(&connector, &upstream).await.unwrap(), 200);
+    }
+    let seen = seen.lock();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].matches("host: client.test\r\n").count(), 2, "{seen:?}");
 }
 
 #[tokio::test]
 async fn connections_of_other_configurations_and_single_use_ones_are_not_reused() {
-    let (address, _) = http_server().await;
-    let connector = Connector::new(None);
-    let upstream = build(&format!("url: http://{address}"));
-    request(&connector, &upstream).await.unwrap();
-    let other = build(&format!("{{url: 'http://{address}', timeouts: {{read: 9s}}}}"));
-    assert_eq!(request(&connector, &other).await.unwrap(), (200, false));
-    let same = build(&format!("url: http://{address}"));
-    assert_eq!(same.fingerprint(), upstream.fingerprint());
-    assert_eq!(request(&connector, &same).await.unwrap(), (200, true));
-
-    let single = build(&format!("{{url: 'http://{address}', timeouts: {{idle: 0}}}}"));
-    for _ in 0..3 {
-        assert_eq!(request(&connector, &single).await.unwrap(), (200, false));
+    let (address, seen) = http_server().await;
+    let connector = Connector::default();
+    let plain = format!("url: http://{address}");
+    let slower = format!("{{url: 'http://{address}', timeouts: {{read: 9s}}}}");
+    let single = format!("{{url: 'http://{address}', timeouts: {{idle: 0}}}}");
+    assert_eq!(build(&plain).fingerprint(), build(&plain).fingerprint());
+    for (yaml, connections) in [
+        (&plain, 1),
+        (&slower, 2),
+        (&plain, 2),
+        (&single, 3),
+        (&single, 4),
+        (&plain, 4),
+    ] {
+        assert_eq!(request(&connector, &build(yaml)).await.unwrap(), 200);
+        assert_eq!(seen.lock().len(), connections, "{yaml}");
     }
 }
 
@@ -237,16 +235,17 @@ async fn names_are_resolved() {
         "{{url: 'http://localhost:{}', host: upstream}}",
         address.port()
     ));
-    let connector = Connector::new(None);
-    assert_eq!(request(&connector, &upstream).await.unwrap().0, 200);
-    request(&connector, &upstream).await.unwrap();
-    assert!(request(&connector, &upstream).await.unwrap().1);
+    let connector = Connector::default();
+    for _ in 0..3 {
+        assert_eq!(request(&connector, &upstream).await.unwrap(), 200);
+    }
     let host = format!("host: localhost:{}\r\n", address.port());
-    assert!(seen.lock().to_lowercase().contains(&host), "{}", seen.lock());
+    // The first connection may be kept under the address that was tried first.
+    assert!(seen.lock().len() < 3 && seen.lock()[0].contains(&host), "{seen:?}");
 
     let upstream = build("url: http://no-such-name.invalid");
     let failure = request(&connector, &upstream).await.unwrap_err();
-    assert_eq!((failure.status, failure.reason), (502, "resolve"));
+    assert_eq!(failure.status, 502);
     let start = "squall: upstream shop: can't resolve no-such-name.invalid: ";
     assert!(failure.text.starts_with(start), "{}", failure.text);
 }
@@ -255,52 +254,62 @@ async fn names_are_resolved() {
 async fn unix_sockets() {
     let folder = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(folder.path().join("app.sock")).unwrap();
+    let seen = Seen::default();
+    let log = Arc::clone(&seen);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer(stream, Arc::default()));
+            tokio::spawn(answer(stream, Arc::clone(&log)));
         }
     });
     let upstream = build_in("url: unix:app.sock", folder.path()).unwrap();
-    let connector = Connector::new(None);
-    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, false));
-    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, true));
+    let connector = Connector::default();
+    for _ in 0..2 {
+        assert_eq!(request(&connector, &upstream).await.unwrap(), 200);
+    }
+    assert_eq!(seen.lock().len(), 1);
 
     let upstream = build_in("url: unix:absent.sock", folder.path()).unwrap();
     let failure = request(&connector, &upstream).await.unwrap_err();
-    assert_eq!((failure.status, failure.reason), (502, "unreachable"));
-    assert!(failure.text.contains("No such file"), "{}", failure.text);
+    assert_eq!(failure.status, 502);
+    assert!(failure.text.contains("can't connect: No such file"), "{}", failure.text);
 }
 
 #[tokio::test]
 async fn h2c() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let connections = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&connections);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            *count.lock() += 1;
             tokio::spawn(answer_h2(stream));
         }
     });
-    let upstream = build(&format!("{{url: 'http://{address}', protocol: h2c}}"));
-    let connector = Connector::new(None);
-    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, false));
-    assert_eq!(request(&connector, &upstream).await.unwrap(), (200, true));
+    let connector = Connector::default();
+    let shared = format!("{{url: 'http://{address}', protocol: h2c}}");
+    let single = format!("{{url: 'http://{address}', protocol: h2c, timeouts: {{idle: 0}}}}");
+    for (yaml, expect) in [(&shared, 1), (&shared, 1), (&single, 2), (&single, 3)] {
+        assert_eq!(request(&connector, &build(yaml)).await.unwrap(), 200);
+        assert_eq!(*connections.lock(), expect, "{yaml}");
+    }
 }
 
 #[tokio::test]
 async fn the_own_authority_is_accepted_and_the_name_sent() {
     let authority = Authority::new();
     let (address, seen) = authority.serve(false, &[]).await;
-    let get = |tls| authority.get_static(address, tls);
-    assert_eq!(get("ca: ca.pem, sni: shop.internal").await.unwrap().0, 200);
+    let get = |tls| authority.get_tls(address, tls);
+    assert_eq!(get("ca: ca.pem, sni: shop.internal").await.unwrap(), 200);
     // The certificate has the address too, so no name is needed; an address is never sent as SNI (RFC 6066 section 3).
-    assert_eq!(get("ca: ca.pem").await.unwrap().0, 200);
+    assert_eq!(get("ca: ca.pem").await.unwrap(), 200);
     assert_eq!(
         seen.lock().as_slice(),
         ["Some(\"shop.internal\") None 0", "None None 0"]
     );
 
     let failure = get("ca: ca.pem, sni: other.internal").await.unwrap_err();
-    assert_eq!((failure.status, failure.reason), (502, "tls"));
+    assert_eq!(failure.status, 502);
     assert!(failure.text.contains("not valid for name"), "{}", failure.text);
 }
 
@@ -308,8 +317,8 @@ async fn the_own_authority_is_accepted_and_the_name_sent() {
 async fn an_unknown_authority_is_refused_unless_nothing_is_verified() {
     let authority = Authority::new();
     let (address, _) = authority.serve(false, &[]).await;
-    let failure = authority.get_static(address, "sni: shop.internal").await.unwrap_err();
-    assert_eq!((failure.status, failure.reason), (502, "tls"));
+    let failure = authority.get_tls(address, "sni: shop.internal").await.unwrap_err();
+    assert_eq!(failure.status, 502);
     let text = "squall: upstream shop: TLS: invalid peer certificate: UnknownIssuer";
     assert!(failure.text.starts_with(text), "{}", failure.text);
     for tls in [
@@ -317,7 +326,7 @@ async fn an_unknown_authority_is_refused_unless_nothing_is_verified() {
         "verify: false, sni: other.internal",
         "verify: false, ca: ca.pem",
     ] {
-        assert_eq!(authority.get_static(address, tls).await.unwrap().0, 200, "{tls}");
+        assert_eq!(authority.get_tls(address, tls).await.unwrap(), 200, "{tls}");
     }
 }
 
@@ -326,10 +335,10 @@ async fn the_client_certificate_is_shown() {
     let authority = Authority::new();
     let (address, seen) = authority.serve(true, &[]).await;
     let tls = "ca: ca.pem, certificate: client.pem, key: client.key";
-    assert_eq!(authority.get_static(address, tls).await.unwrap().0, 200);
+    assert_eq!(authority.get_tls(address, tls).await.unwrap(), 200);
     assert_eq!(seen.lock().as_slice(), ["None None 1"]);
-    let failure = authority.get_static(address, "ca: ca.pem").await.unwrap_err();
-    assert_eq!((failure.status, failure.reason), (502, "tls"), "{}", failure.text);
+    let failure = authority.get_tls(address, "ca: ca.pem").await.unwrap_err();
+    assert_eq!(failure.status, 502, "{}", failure.text);
     assert!(failure.text.contains("ertificate"), "{}", failure.text);
 }
 
@@ -345,25 +354,19 @@ async fn alpn_chooses_the_protocol() {
     for (protocol, offered, chosen) in cases {
         let (address, seen) = authority.serve(false, offered).await;
         let yaml = format!("{{url: 'https://{address}', protocol: {protocol}, tls: {{ca: ca.pem}}}}");
-        assert_eq!(authority.get(&yaml).await.unwrap().0, 200, "{protocol} {offered:?}");
+        assert_eq!(authority.get(&yaml).await.unwrap(), 200, "{protocol} {offered:?}");
         assert_eq!(seen.lock().as_slice(), [format!("None Some(\"{chosen}\") 0")]);
-    }
-}
-
-impl Authority {
-    async fn get_static(&self, address: SocketAddr, tls: &str) -> Result<(u16, bool), Failure> {
-        self.get(&format!("{{url: 'https://{address}', tls: {{{tls}}}}}")).await
     }
 }
 
 #[tokio::test]
 async fn natural_failures() {
-    let connector = Connector::new(None);
+    let connector = Connector::default();
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let failure = request(&connector, &build(&format!("url: http://{closed}")))
         .await
         .unwrap_err();
-    assert_eq!((failure.status, failure.reason), (502, "refused"));
+    assert_eq!(failure.status, 502);
     assert_eq!(
         failure.text,
         format!("squall: upstream shop: connection refused ({closed})\n")
@@ -374,10 +377,10 @@ async fn natural_failures() {
     let address = silent.local_addr().unwrap();
     let slow = build(&format!("{{url: 'http://{address}', timeouts: {{read: 50ms}}}}"));
     let failure = request(&connector, &slow).await.unwrap_err();
-    assert_eq!((failure.status, failure.reason), (504, "timeout"), "{}", failure.text);
+    assert_eq!(failure.status, 504, "{}", failure.text);
     let slow = build(&format!("{{url: 'https://{address}', timeouts: {{connect: 50ms}}}}"));
     let failure = request(&connector, &slow).await.unwrap_err();
-    assert_eq!((failure.status, failure.reason), (504, "timeout"), "{}", failure.text);
+    assert_eq!(failure.status, 504, "{}", failure.text);
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -391,10 +394,10 @@ async fn natural_failures() {
     });
     let upstream = build(&format!("url: http://{address}"));
     let failure = request(&connector, &upstream).await.unwrap_err();
-    assert_eq!((failure.status, failure.reason), (502, "protocol"), "{}", failure.text);
+    assert_eq!(failure.status, 502, "{}", failure.text);
     let failure = request(&connector, &upstream).await.unwrap_err();
     assert_eq!(failure.status, 502, "{}", failure.text);
-    assert!(matches!(failure.reason, "closed" | "reset"), "{}", failure.text);
+    assert!(failure.text.contains("connection"), "{}", failure.text);
 }
 
 #[test]
@@ -403,39 +406,35 @@ fn failures_eject_and_chosen_statuses_count() {
         "{endpoints: ['http://127.0.0.1:1', 'http://127.0.0.1:2'], ejection: {failures: 2, statuses: [503], duration: 9s}}",
     );
     let now = Instant::now();
-    let labels: Vec<_> = upstream.endpoints().collect();
-    assert_eq!(labels, ["127.0.0.1:1", "127.0.0.1:2"]);
-    let picked = upstream.select(now).unwrap();
-    assert_eq!(picked.label(), "127.0.0.1:1");
-    assert!(!picked.report(Outcome::Answered(503), now));
-    // The connection breaks after that: still one failure of one request.
-    assert!(!picked.report(Outcome::Failed, now));
+    // The labels of the next two selections.
+    let turns = |now| {
+        let mut labels = [(); 2].map(|()| upstream.select(now).unwrap().label().to_owned());
+        labels.sort();
+        labels
+    };
+    let (first, second) = ("127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned());
+    let both = [first.clone(), second.clone()];
+    assert_eq!(turns(now), both);
     let turn = || {
-        [upstream.select(now).unwrap(), upstream.select(now).unwrap()]
-            .into_iter()
-            .find(|one| one.label() == "127.0.0.1:1")
-            .unwrap()
+        let mut picked = [(); 2].map(|()| upstream.select(now).unwrap()).into_iter();
+        picked.find(|one| one.label() == first).unwrap()
     };
-    assert!(!turn().report(Outcome::Answered(500), now));
-    assert!(!turn().report(Outcome::Failed, now));
-    assert!(turn().report(Outcome::Answered(503), now));
-    assert_eq!(upstream.ejected(now), 1);
-    for _ in 0..4 {
-        assert_eq!(upstream.select(now).unwrap().label(), "127.0.0.1:2");
-    }
-    assert_eq!(upstream.ejected(now + Duration::from_secs(9)), 0);
-}
+    let reset = Error::new_up(ErrorType::ReadError);
 
-#[test]
-fn who_is_to_blame() {
-    let of = |mut error: Box<Error>, source| {
-        error.esource = source;
-        Outcome::of_error(&error)
-    };
-    let refused = || Error::new(ErrorType::ConnectRefused);
-    assert_eq!(of(refused(), ErrorSource::Upstream), Some(Outcome::Failed));
-    assert_eq!(of(refused(), ErrorSource::Downstream), None);
-    assert_eq!(of(Error::new(ErrorType::InternalError), ErrorSource::Upstream), None);
+    let mut picked = turn();
+    picked.answered(503, now);
+    // The connection breaks after that: still one failure of one request.
+    picked.failed(&reset, now);
+    assert_eq!(turns(now), both);
+    turn().answered(500, now);
+    turn().failed(&reset, now);
+    // Neither is the endpoint's fault.
+    turn().failed(&Error::new_down(ErrorType::ReadError), now);
+    turn().failed(&Error::new_up(ErrorType::InternalError), now);
+    assert_eq!(turns(now), both);
+    turn().answered(503, now);
+    assert_eq!(turns(now), [second.clone(), second]);
+    assert_eq!(turns(now + Duration::from_secs(9)), both);
 }
 
 #[test]
@@ -451,15 +450,14 @@ fn requests_under_way_end_with_their_guard() {
 }
 
 #[test]
-fn other_kinds() {
-    let upstream = build("fake: test-api");
-    assert_eq!(upstream.fake().unwrap().name, Some("test-api".to_owned().into()));
-    assert!(upstream.select(Instant::now()).is_none());
-    let upstream = build("fake: {name: test-api, store: 'file:todo.db', seed: 7}");
-    assert_eq!(upstream.fake().unwrap().seed, Some(7.into()));
-    let upstream = build("address: 127.0.0.1:5432");
-    assert_eq!(upstream.tcp().unwrap().to_string(), "127.0.0.1:5432");
-    assert!(upstream.fake().is_none());
+fn fakes_and_tcp_servers_have_no_endpoint() {
+    for yaml in [
+        "fake: test-api",
+        "fake: {name: test-api, store: 'file:todo.db', seed: 7}",
+        "address: 127.0.0.1:5432",
+    ] {
+        assert!(build(yaml).select(Instant::now()).is_none(), "{yaml}");
+    }
 }
 
 #[test]
@@ -511,8 +509,8 @@ fn mistakes() {
     check(
         "{url: 'https://h', tls: {ca: ca.pem, certificate: c.pem, key: c.key, sni: 'a b'}}",
         &[
-            "can't read /nowhere/ca.pem",
-            "can't read /nowhere/c.pem",
+            "/nowhere/ca.pem: there is no such file",
+            "/nowhere/c.pem: there is no such file",
             "`a b` is not a name",
         ],
     );

@@ -1,15 +1,18 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::proxy::tls::crypto_provider;
 use crate::proxy::tls::names::names_of;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{CertificateError, RootCertStore};
 
 /// What a client that trusts `authority` says to a certificate for `shop.test`.
 fn verdict(authority: &FaultAuthority, what: CertificateSpec) -> Result<(), CertificateError> {
     let names = [Name::Dns("shop.test".into()), Name::Ip([127, 0, 0, 1].into())];
-    let certified = authority.issue(what, &names, &crypto_provider()).unwrap();
+    let certified = authority.issue(what, &names).unwrap();
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(authority.pem().as_bytes()) {
         roots.add(root.unwrap()).unwrap();
@@ -109,7 +112,7 @@ fn what_is_no_authority_is_refused() {
 fn names_outlive_certificates() {
     let authority = FaultAuthority::make().unwrap();
     let names = [Name::Dns("*.shop.test".into()), Name::Ip([10, 0, 0, 1].into())];
-    let issue = |what| authority.issue(what, &names, &crypto_provider()).unwrap();
+    let issue = |what| authority.issue(what, &names).unwrap();
     for what in [CertificateSpec::Expired, CertificateSpec::SelfSigned] {
         assert_eq!(names_of(issue(what).end_entity_cert().unwrap()), names);
     }

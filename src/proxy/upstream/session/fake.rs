@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use http::HeaderMap;
 use http::header::DATE;
 use http_body::{Body as _, Frame};
@@ -69,29 +68,20 @@ impl Fake {
     }
 
     fn upload(&mut self) -> Body {
-        let (sender, receiver) = mpsc::channel(PARTS);
+        let (sender, mut receiver) = mpsc::channel(PARTS);
         self.upload = Some(PollSender::new(sender));
-        let parts = futures_util::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|part| (part, receiver))
-        });
-        Body::new(StreamBody::new(parts.fuse()))
+        let parts = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+        Body::new(StreamBody::new(parts))
     }
 
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<()>> {
+        let upload = ready!(self.poll_give(cx));
         let data = std::mem::take(bytes);
-        match self.poll_give(cx) {
-            Poll::Pending => {
-                *bytes = data;
-                Poll::Pending
-            }
-            Poll::Ready(upload) => {
-                if let Some(upload) = upload {
-                    // A fake that reads no further needs no more.
-                    let _unread = upload.send_item(Ok(Frame::data(data)));
-                }
-                Poll::Ready(Ok(()))
-            }
+        if let Some(upload) = upload {
+            // A fake that reads no further needs no more.
+            let _unread = upload.send_item(Ok(Frame::data(data)));
         }
+        Poll::Ready(Ok(()))
     }
 
     /// Where the next part goes; `None` if nobody wants it.

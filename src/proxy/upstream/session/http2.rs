@@ -20,16 +20,16 @@ use crate::proxy::http2;
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// One stream.
+/// One request, on a stream of its own.
 #[derive(Debug)]
 pub(in crate::proxy::upstream) struct Http2 {
     slot: Slot,
     secure: bool,
     response: Option<ResponseFuture>,
+    /// Until the request's body has ended.
     send: Option<SendStream<Bytes>>,
     body: Option<RecvStream>,
     read_all: bool,
-    ended: bool,
 }
 
 impl Http2 {
@@ -41,7 +41,6 @@ impl Http2 {
             send: None,
             body: None,
             read_all: false,
-            ended: false,
         }
     }
 
@@ -49,8 +48,7 @@ impl Http2 {
         let request = self.request(head, host)?;
         let (response, send) = self.slot.send_request(request, !body).map_err(broken)?;
         self.response = Some(response);
-        self.send = Some(send);
-        self.ended = !body;
+        self.send = body.then_some(send);
         Ok(())
     }
 
@@ -86,17 +84,15 @@ impl Http2 {
 
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<()>> {
         match &mut self.send {
-            Some(send) if !self.ended => http2::poll_send(send, cx, bytes).map_err(broken),
-            _ => Poll::Ready(Ok(())),
+            Some(send) => http2::poll_send(send, cx, bytes).map_err(broken),
+            None => Poll::Ready(Ok(())),
         }
     }
 
     pub(super) fn poll_end(&mut self, _: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
-        match &mut self.send {
-            Some(send) if !std::mem::replace(&mut self.ended, true) => {
-                Poll::Ready(http2::end(send, trailers).map_err(broken))
-            }
-            _ => Poll::Ready(Ok(())),
+        match self.send.take() {
+            Some(mut send) => Poll::Ready(http2::end(&mut send, trailers).map_err(broken)),
+            None => Poll::Ready(Ok(())),
         }
     }
 
@@ -175,30 +171,21 @@ impl Http2 {
     }
 }
 
-/// The fields of a request that may be sent over HTTP/2 (RFC 9113, section 8.2.2).
+/// The fields of a request that may be sent over HTTP/2 (RFC 9113, section 8.2.2), in their order.
 fn request_fields(head: &RequestHeader) -> HeaderMap {
-    let mut fields = http2::end_to_end(head.headers.clone());
-    let trailers = head.headers.get(TE).is_some_and(|te| te.as_bytes() == b"trailers");
-    let unwanted = [
-        (HOST, true),
-        (PROXY_AUTHENTICATE, true),
-        (PROXY_AUTHORIZATION, true),
-        (HTTP2_SETTINGS, true),
-        (TE, !trailers),
-    ];
-    if unwanted
-        .iter()
-        .any(|(name, unwanted)| *unwanted && fields.contains_key(name))
-    {
-        let mut kept = HeaderMap::with_capacity(fields.len());
-        for (name, value) in &fields {
-            if !unwanted.iter().any(|(other, unwanted)| *unwanted && other == name) {
-                kept.append(name.clone(), value.clone());
-            }
-        }
-        fields = kept;
+    let fields = http2::end_to_end(head.headers.clone());
+    let trailers = fields.get(TE).is_some_and(|te| te.as_bytes() == b"trailers");
+    let unwanted = |name: &HeaderName| {
+        *name == TE && !trailers || [HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, HTTP2_SETTINGS].contains(name)
+    };
+    if !fields.keys().any(unwanted) {
+        return fields;
     }
-    fields
+    let mut kept = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields.iter().filter(|(name, _)| !unwanted(name)) {
+        kept.append(name.clone(), value.clone());
+    }
+    kept
 }
 
 fn broken(error: h2::Error) -> Box<Error> {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::PeerOptions;
 use pingora::{Error, ErrorType, Result};
 
 pub(in crate::proxy) use self::fake::Fake;
@@ -23,20 +24,13 @@ use self::patience::Patience;
 use super::connect::Connector;
 use crate::proxy::body::{Part, Sink, Source};
 
-/// How long an upstream may take.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Limits {
-    /// Between two pieces of an answer, and before the first, once the request was sent whole.
-    pub(super) read: Option<Duration>,
-    /// For a piece of the request to be taken.
-    pub(super) write: Option<Duration>,
-}
-
 /// An upstream that is asked something.
 #[derive(Debug)]
 pub(in crate::proxy) struct Session {
     side: Side,
+    /// Between two pieces of an answer, and before the first, once the request was sent whole.
     read: Patience,
+    /// For a piece of the request to be taken.
     write: Patience,
     /// The request was sent whole, or the upstream takes no more of it: now it is the upstream's turn.
     asked: bool,
@@ -63,24 +57,32 @@ macro_rules! either {
 }
 
 impl Session {
-    pub(super) fn http1(http1: Http1, limits: Limits) -> Session {
-        Session::new(Side::Http1(Box::new(http1)), limits)
+    pub(super) fn http1(http1: Http1, options: &PeerOptions) -> Session {
+        Session::new(
+            Side::Http1(Box::new(http1)),
+            options.read_timeout,
+            options.write_timeout,
+        )
     }
 
-    pub(super) fn http2(http2: Http2, limits: Limits) -> Session {
-        Session::new(Side::Http2(Box::new(http2)), limits)
+    pub(super) fn http2(http2: Http2, options: &PeerOptions) -> Session {
+        Session::new(
+            Side::Http2(Box::new(http2)),
+            options.read_timeout,
+            options.write_timeout,
+        )
     }
 
     /// A fake, which takes as long as it takes.
     pub(in crate::proxy) fn fake(fake: Fake) -> Session {
-        Session::new(Side::Fake(Box::new(fake)), Limits::default())
+        Session::new(Side::Fake(Box::new(fake)), None, None)
     }
 
-    fn new(side: Side, limits: Limits) -> Session {
+    fn new(side: Side, read: Option<Duration>, write: Option<Duration>) -> Session {
         Session {
             side,
-            read: Patience::new(limits.read),
-            write: Patience::new(limits.write),
+            read: Patience::new(read),
+            write: Patience::new(write),
             asked: false,
             asks_upgrade: false,
         }
@@ -118,16 +120,12 @@ impl Session {
     /// There is none, it is not valid HTTP, or it takes too long.
     pub(in crate::proxy) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHeader>> {
         match either!(self, side => side.poll_head(cx)) {
-            Poll::Pending => self.poll_read_limit(cx),
             Poll::Ready(Ok(head)) if head.status == StatusCode::SWITCHING_PROTOCOLS && !self.asks_upgrade => {
                 // RFC 9110, section 15.2.2: only for those who asked.
                 let unasked = Error::explain(ErrorType::InvalidHTTPHeader, "it switches protocols unasked");
                 Poll::Ready(Err(unasked.into_up()))
             }
-            head => {
-                self.read.rest();
-                head
-            }
+            head => self.poll_read(cx, head),
         }
     }
 
@@ -172,73 +170,61 @@ impl Session {
         }
     }
 
-    /// A connection that was silent for too long may be dead: nobody else is to wait for that to show.
-    fn suspect(&mut self) {
-        if let Side::Http2(http2) = &mut self.side {
-            http2.retire();
+    /// Holds whatever is read of the answer to the limit.
+    fn poll_read<T>(&mut self, cx: &mut Context<'_>, read: Poll<Result<T>>) -> Poll<Result<T>> {
+        if read.is_ready() {
+            self.read.rest();
+            return read;
         }
-    }
-
-    fn poll_read_limit<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         if !self.asked {
             // A client that pauses in the middle of its request makes the upstream wait, not the other way round.
             return Poll::Pending;
         }
         ready!(self.read.poll_over(cx));
-        self.suspect();
-        Poll::Ready(Err(
-            Error::explain(ErrorType::ReadTimedout, "no answer in time").into_up()
-        ))
+        self.give_up(ErrorType::ReadTimedout, "no answer in time")
     }
 
-    fn poll_write_limit<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+    /// Holds whatever is written of the request to the limit.
+    fn poll_write<T>(&mut self, cx: &mut Context<'_>, written: Poll<Result<T>>) -> Poll<Result<T>> {
+        if let Poll::Ready(written) = written {
+            self.write.rest();
+            // An upstream that takes no more has heard all that it will.
+            self.asked |= written.is_err();
+            return Poll::Ready(written);
+        }
         ready!(self.write.poll_over(cx));
         self.asked = true;
-        self.suspect();
-        Poll::Ready(Err(Error::explain(
-            ErrorType::WriteTimedout,
-            "the request was not taken in time",
-        )
-        .into_up()))
+        self.give_up(ErrorType::WriteTimedout, "the request was not taken in time")
+    }
+
+    fn give_up<T>(&mut self, kind: ErrorType, why: &'static str) -> Poll<Result<T>> {
+        if let Side::Http2(http2) = &mut self.side {
+            // A connection that was silent for too long may be dead: nobody else is to wait for that to show.
+            http2.retire();
+        }
+        Poll::Ready(Err(Error::explain(kind, why).into_up()))
     }
 }
 
 /// The body of the answer.
 impl Source for Session {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
-        match either!(self, side => side.poll_part(cx)) {
-            Poll::Pending => self.poll_read_limit(cx),
-            part => {
-                self.read.rest();
-                part
-            }
-        }
+        let part = either!(self, side => side.poll_part(cx));
+        self.poll_read(cx, part)
     }
 }
 
 /// The body of the request.
 impl Sink for Session {
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
-        match either!(self, side => side.poll_send(cx, bytes)) {
-            Poll::Pending => self.poll_write_limit(cx),
-            sent => {
-                self.write.rest();
-                // An upstream that takes no more has heard all that it will.
-                self.asked |= matches!(sent, Poll::Ready(Err(_)));
-                sent.map_ok(|()| true)
-            }
-        }
+        let sent = either!(self, side => side.poll_send(cx, bytes));
+        self.poll_write(cx, sent).map_ok(|()| true)
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
-        match either!(self, side => side.poll_end(cx, trailers)) {
-            Poll::Pending => self.poll_write_limit(cx),
-            ended => {
-                self.write.rest();
-                self.asked = true;
-                ended
-            }
-        }
+        let ended = either!(self, side => side.poll_end(cx, trailers));
+        self.asked |= ended.is_ready();
+        self.poll_write(cx, ended)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -247,13 +233,6 @@ impl Sink for Session {
             // The connection's own task sends, or nothing is sent.
             Side::Http2(_) | Side::Fake(_) => Poll::Ready(Ok(())),
         };
-        match flushed {
-            Poll::Pending => self.poll_write_limit(cx),
-            flushed => {
-                self.write.rest();
-                self.asked |= matches!(flushed, Poll::Ready(Err(_)));
-                flushed
-            }
-        }
+        self.poll_write(cx, flushed)
     }
 }

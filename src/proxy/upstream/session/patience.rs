@@ -25,7 +25,7 @@ impl Patience {
         }
     }
 
-    /// Something has come.
+    /// Something has come, so the next wait begins anew.
     pub(super) fn rest(&mut self) {
         self.since = None;
     }

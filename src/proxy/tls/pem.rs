@@ -1,0 +1,72 @@
+//! Certificates and private keys out of PEM files. Errors are sentences that name the file and what is wrong with it.
+
+use std::io;
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use super::crypto_provider;
+
+/// All certificates of a file, at least one.
+pub(in crate::proxy) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Ok(found) if found.is_empty() => Err(in_words(path, "certificate", &pem::Error::NoItemsFound)),
+        found => found.map_err(|error| in_words(path, "certificate", &error)),
+    }
+}
+
+/// The first private key of a file: PKCS#8, PKCS#1 or SEC1.
+pub(in crate::proxy) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| in_words(path, "unencrypted private key", &error))
+}
+
+/// Certificates of authorities, which came from `path`.
+pub(in crate::proxy) fn roots(path: &Path, certificates: Vec<CertificateDer<'_>>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).map_err(|error| {
+            format!(
+                "{}: holds a certificate that can't be used as an authority's (CA): {error}",
+                path.display()
+            )
+        })?;
+    }
+    Ok(roots)
+}
+
+/// A chain with its private key, which came from the files `certificate` and `key`.
+pub(in crate::proxy) fn certified_key(
+    chain: Vec<CertificateDer<'static>>,
+    private_key: PrivateKeyDer<'static>,
+    certificate: &Path,
+    key: &Path,
+) -> Result<CertifiedKey, String> {
+    CertifiedKey::from_der(chain, private_key, &crypto_provider()).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => mismatch(certificate, key),
+        rustls::Error::InvalidCertificate(error) => {
+            let certificate = certificate.display();
+            format!("{certificate}: the first certificate can't be used: {error}")
+        }
+        error => format!("{}: this private key can't be used: {error}", key.display()),
+    })
+}
+
+/// The error of a key that is another certificate's.
+pub(in crate::proxy) fn mismatch(certificate: &Path, key: &Path) -> String {
+    let (certificate, key) = (certificate.display(), key.display());
+    format!("{key}: this private key does not belong to the first certificate in {certificate}")
+}
+
+fn in_words(path: &Path, what: &str, error: &pem::Error) -> String {
+    let path = path.display();
+    match error {
+        pem::Error::NoItemsFound => format!("{path}: there is no {what} in this file (PEM is expected)"),
+        pem::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => format!("{path}: there is no such file"),
+        pem::Error::Io(error) => format!("{path}: can't be read: {error}"),
+        error => format!("{path}: is not valid PEM: {error}"),
+    }
+}
