@@ -46,15 +46,22 @@ fn classify(error: &Error) -> (u16, Cow<'static, str>) {
         ErrorType::ReadError | ErrorType::WriteError => broken(error),
         ErrorType::H2Error => h2_reason(error),
         ErrorType::InvalidHTTPHeader => (502, "its answer is not valid HTTP".into()),
-        // Chiefly a lack of file descriptors or local ports: squall's trouble.
-        ErrorType::InternalError if let Some(error) = root_io(error) => {
-            (500, format!("squall can't connect: {error}").into())
-        }
+        ErrorType::InternalError if let Some(cause) = root_io(error) => match is_squalls_own(error) {
+            true => (500, format!("squall can't connect: {cause}").into()),
+            false => (502, format!("can't connect: {cause}").into()),
+        },
         ErrorType::InternalError => (500, "squall could not handle the request".into()),
         // Whatever else has the upstream as its source is a failure of the gateway's other side.
         other if error.esource() == &ErrorSource::Upstream => (502, format!("failed: {}", other.as_str()).into()),
         _ => (500, "squall could not handle the request".into()),
     }
+}
+
+/// Whether squall itself failed, chiefly for a lack of file descriptors or local ports. Pingora says the same of connections that
+/// the system forbids, as a firewall makes it: those fail on the way to the upstream.
+pub(super) fn is_squalls_own(error: &Error) -> bool {
+    let forbidden = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    *error.etype() == ErrorType::InternalError && !root_io(error).is_some_and(forbidden)
 }
 
 fn root_io(error: &Error) -> Option<&io::Error> {
@@ -141,6 +148,11 @@ mod tests {
                 Error::because(ErrorType::InternalError, "x", io::Error::from_raw_os_error(24)),
                 500,
                 "squall can't connect: ",
+            ),
+            (
+                Error::because(ErrorType::InternalError, "x", io::Error::from_raw_os_error(1)),
+                502,
+                "can't connect: ",
             ),
             (new(ErrorType::FileReadError), 502, "failed: FileReadError"),
         ];

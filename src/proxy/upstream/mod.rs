@@ -150,7 +150,7 @@ impl Picked {
     /// The request failed by itself, never by a fault. That counts if the endpoint is to blame: it could not be reached,
     /// broke the connection, or took too long. It does not if the client left, or squall itself failed.
     pub fn failed(&mut self, error: &Error, now: Instant) {
-        if error.esource() == &ErrorSource::Upstream && error.etype() != &ErrorType::InternalError {
+        if error.esource() == &ErrorSource::Upstream && !failure::is_squalls_own(error) {
             self.count_failure(now);
         }
     }
