@@ -49,15 +49,6 @@ pub(crate) struct Http1 {
     spoil: Option<Spoil>,
 }
 
-/// Why a connection has no next request.
-#[derive(Debug)]
-pub(crate) enum NoRequest {
-    /// The connection is over, or said nothing for too long.
-    End,
-    /// What came is not a request.
-    Malformed(Malformed),
-}
-
 impl Http1 {
     /// A connection of which `input` was read already.
     pub(crate) fn new(stream: Stream, input: BytesMut) -> Http1 {
@@ -94,7 +85,7 @@ impl Http1 {
             if both > 0 && (!same || both == PREFACE.len()) {
                 return Ok(same);
             }
-            if !std::future::poll_fn(|cx| self.wire.poll_fill(cx)).await? {
+            if !self.fill().await? {
                 return Ok(false);
             }
         }
@@ -108,43 +99,39 @@ impl Http1 {
         stream
     }
 
-    /// Reads the next request's head. `idle` bounds the wait for its first byte, and `limit` the time from there to its
-    /// end.
+    /// Reads the next request's head; `None` if the connection is over, or said nothing for too long. `limit` bounds the
+    /// wait for its first byte, and then the time from there to its end.
     ///
     /// # Errors
-    /// There is none.
-    pub(crate) async fn request(&mut self, idle: Duration, limit: Duration) -> Result<RequestHeader, NoRequest> {
+    /// What came is not a request.
+    pub(crate) async fn request(&mut self, limit: Duration) -> Result<Option<RequestHeader>, Malformed> {
         // A pipelined request that was read with the one before needs no wait, and no timer.
-        if !self.has_begun() && !tokio::time::timeout(idle, self.first_byte()).await.unwrap_or(false) {
-            return Err(NoRequest::End);
+        if !self.has_begun() && !tokio::time::timeout(limit, self.first_byte()).await.unwrap_or(false) {
+            return Ok(None);
         }
         if let Some(head) = self.parse()? {
-            return Ok(head);
+            return Ok(Some(head));
         }
         let rest = async {
             while self.fill().await.unwrap_or(false) {
                 if let Some(head) = self.parse()? {
-                    return Ok(head);
+                    return Ok(Some(head));
                 }
             }
-            Err(NoRequest::End)
+            Ok(None)
         };
-        tokio::time::timeout(limit, rest).await.unwrap_or(Err(NoRequest::End))
+        tokio::time::timeout(limit, rest).await.unwrap_or(Ok(None))
     }
 
     async fn fill(&mut self) -> io::Result<bool> {
         std::future::poll_fn(|cx| self.wire.poll_fill(cx)).await
     }
 
-    fn parse(&mut self) -> Result<Option<RequestHeader>, NoRequest> {
-        let parsed = head::parse_request(&mut self.wire.input).and_then(|head| match head {
-            Some(head) => Framing::of_request(&head.headers).map(|framing| Some((head, framing))),
-            None => Ok(None),
-        });
-        let Some((head, framing)) = parsed.map_err(NoRequest::Malformed)? else {
+    fn parse(&mut self) -> Result<Option<RequestHeader>, Malformed> {
+        let Some(head) = head::parse_request(&mut self.wire.input)? else {
             return Ok(None);
         };
-        self.decoder = Decoder::new(framing);
+        self.decoder = Decoder::new(Framing::of_request(&head.headers)?);
         self.encoder = Encoder::new(Framing::NONE);
         self.keep_alive = head::keeps_alive(head.version, &head.headers);
         self.waits = !self.decoder.is_done() && head::expects_continue(&head.headers);

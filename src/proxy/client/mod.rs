@@ -18,7 +18,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 pub(crate) use self::connection::Connection;
-pub(crate) use self::http1::{Http1, NoRequest};
+pub(crate) use self::http1::Http1;
 pub(crate) use self::http2::Http2;
 pub(crate) use self::spoil::Spoil;
 use super::body::{Part, Sink, Source};

@@ -16,7 +16,6 @@ use super::gate::Gate;
 use super::intercept::Intercepting;
 use super::live::{Accepting, Entrance, Shared};
 use super::serve::spawn;
-use crate::proxy::client::connection::ListenerInfo;
 use crate::proxy::exchange::Squall;
 pub use crate::proxy::net::bind::Bind;
 use crate::proxy::net::bind::{Opened, SocketFile};
@@ -150,11 +149,6 @@ impl Listener {
         &self.address
     }
 
-    /// What requests see of this listener.
-    pub fn info(&self) -> &Arc<ListenerInfo> {
-        &self.shared.info
-    }
-
     /// Closes the port at once, so that it can be opened again; connections that are still in the kernel's queue are
     /// reset. Idle connections are closed. Those with requests in flight end after these: HTTP/1 with the response, which
     /// says so, HTTP/2 after a GOAWAY.
@@ -162,7 +156,6 @@ impl Listener {
         if !self.shared.info.stop() {
             return;
         }
-        self.shared.stop.send_replace(true);
         if let Some((acceptor, file)) = self.acceptor.lock().take() {
             acceptor.close();
             drop(file);
@@ -248,9 +241,7 @@ impl Acceptor {
 }
 
 async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<Shared>, squall: Arc<Squall>, _accepting: Accepting) {
-    let mut stop = shared.stop.subscribe();
-    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-    tokio::pin!(stopped);
+    let mut stopped = std::pin::pin!(shared.info.stopped());
     let mut failures = 0_u32;
     loop {
         let accepted = tokio::select! {

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method};
 use smallvec::SmallVec;
-use tokio::sync::watch;
 
 use crate::config::snapshot::EarlyView;
 use crate::fault::Before;
@@ -50,8 +49,6 @@ pub(super) struct Passage {
 /// A connection that has no request yet, as a plan is carried out on it.
 struct Arrival {
     connection: Arc<Connection>,
-    /// Becomes true when its listener stops.
-    stop: watch::Receiver<bool>,
     certificate: Option<CertificateSpec>,
 }
 
@@ -62,7 +59,7 @@ impl Subject for Arrival {
     async fn left(&mut self) -> Left {
         tokio::select! {
             () = self.connection.gone() => Left::Client,
-            _ = self.stop.wait_for(|stop| *stop) => Left::Stopping,
+            () = self.connection.listener().stopped() => Left::Stopping,
         }
     }
 
@@ -88,13 +85,12 @@ impl Gate {
 }
 
 impl Passage {
-    /// A connection that was just accepted. `stop` becomes true when its listener stops.
-    pub(super) fn new(gate: &Gate, connection: &Arc<Connection>, stop: watch::Receiver<bool>) -> Passage {
+    /// A connection that was just accepted.
+    pub(super) fn new(gate: &Gate, connection: &Arc<Connection>) -> Passage {
         Passage {
             gate: gate.clone(),
             arrival: Arrival {
                 connection: Arc::clone(connection),
-                stop,
                 certificate: None,
             },
             began: Instant::now(),

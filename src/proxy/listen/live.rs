@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::accept::{EntranceOptions, ListenerOptions};
 use super::gate::Gate;
@@ -20,8 +20,6 @@ pub(super) struct Shared {
     pub(super) info: Arc<ListenerInfo>,
     pub(super) options: ListenerOptions,
     pub(super) entrance: ArcSwap<Entrance>,
-    /// True once stopped.
-    pub(super) stop: watch::Sender<bool>,
     /// One for each connection that may still be opened.
     pub(super) permits: Arc<Semaphore>,
     aborted: AtomicBool,
@@ -67,7 +65,6 @@ impl Shared {
             info: Arc::new(ListenerInfo::new(Arc::clone(&options.name))),
             entrance: ArcSwap::from(Entrance::new(options.entrance.clone())),
             options,
-            stop: watch::Sender::new(false),
             permits: Arc::new(Semaphore::new(limit)),
             aborted: AtomicBool::new(false),
             alive: Mutex::new(Alive {

@@ -58,10 +58,7 @@ async fn run(
     entrance: Arc<Entrance>,
 ) {
     let raw = Raw::new(Arc::clone(&socket));
-    let mut passage = entrance
-        .gate
-        .as_ref()
-        .map(|gate| Passage::new(gate, &connection, shared.stop.subscribe()));
+    let mut passage = entrance.gate.as_ref().map(|gate| Passage::new(gate, &connection));
     match enter(&shared, &socket, &connection, &entrance, passage.as_mut()).await {
         Some(Way::Tls(tls)) => serve_tls(&shared, &squall, raw, &connection, &tls).await,
         Some(Way::Plain) => serve_plain(&shared, &squall, raw, &connection).await,
@@ -133,10 +130,9 @@ async fn enter(
 
 /// What a client says, within a limit and unless the listener stops.
 async fn before<T, E>(shared: &Shared, limit: Duration, said: impl Future<Output = Result<T, E>>) -> Option<T> {
-    let mut stop = shared.stop.subscribe();
     tokio::select! {
         said = tokio::time::timeout(limit, said) => said.ok()?.ok(),
-        _ = stop.wait_for(|stop| *stop) => None,
+        () = shared.info.stopped() => None,
     }
 }
 
@@ -153,36 +149,26 @@ async fn serve_tls(shared: &Shared, squall: &Arc<Squall>, raw: Raw, connection: 
     let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
     let stream = Stream::tls(stream, Arc::clone(connection));
     if http2 {
-        serve_http2(shared, squall, stream).await;
+        http2::serve(squall, stream, &shared.options).await;
     } else if connection.await_request() {
         let http1 = Http1::new(stream, BytesMut::new());
-        serve_http1(shared, squall, http1, connection).await;
+        http1::serve(squall, http1, connection, shared.options.header_timeout).await;
     }
 }
 
 async fn serve_plain(shared: &Shared, squall: &Arc<Squall>, raw: Raw, connection: &Arc<Connection>) {
     let mut http1 = Http1::new(Stream::plain(raw, Arc::clone(connection)), BytesMut::new());
-    if !shared.options.h2c {
-        return serve_http1(shared, squall, http1, connection).await;
-    }
     let limit = shared.options.header_timeout;
+    if !shared.options.h2c {
+        return http1::serve(squall, http1, connection, limit).await;
+    }
     if !tokio::time::timeout(limit, http1.first_byte()).await.unwrap_or(false) {
         return;
     }
     match tokio::time::timeout(limit, http1.begins_with_http2()).await {
-        Ok(Ok(true)) => serve_http2(shared, squall, http1.into_stream()).await,
-        Ok(Ok(false)) => serve_http1(shared, squall, http1, connection).await,
+        Ok(Ok(true)) => http2::serve(squall, http1.into_stream(), &shared.options).await,
+        Ok(Ok(false)) => http1::serve(squall, http1, connection, limit).await,
         // Too late, or gone without a word.
         Ok(Err(_)) | Err(_) => {}
     }
-}
-
-async fn serve_http1(shared: &Shared, squall: &Squall, http1: Http1, connection: &Arc<Connection>) {
-    http1::serve(squall, Box::new(http1), connection, shared.options.header_timeout).await;
-}
-
-async fn serve_http2(shared: &Shared, squall: &Arc<Squall>, stream: Stream) {
-    let options = &shared.options;
-    let stop = shared.stop.subscribe();
-    http2::serve(squall, stream, options.header_timeout, options.max_streams, stop).await;
 }
