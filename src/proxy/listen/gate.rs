@@ -22,7 +22,6 @@ use crate::proxy::execute::hold::{Holder, Left};
 use crate::proxy::execute::{Bounds, Ending, Execution, Subject};
 use crate::proxy::record::Record;
 use crate::proxy::tls::ServerTls;
-use crate::rule::decide::RuleSet;
 use crate::rule::head::Head;
 use crate::rule::plan::{Effect, Plan};
 use crate::rule::state::Live;
@@ -103,15 +102,13 @@ impl Passage {
 
     /// Decides and carries out what comes before anything is read. Whether the connection goes on.
     pub(super) async fn accepted(&mut self) -> bool {
-        let view = Arc::clone(&self.gate.view);
-        self.decide(&view.accepted);
+        self.decide(Before::Connection);
         self.carry(Before::Connection).await
     }
 
     /// The connection has no handshake: what belongs into one has none to act in.
     pub(super) fn no_handshake(&mut self) {
-        let view = Arc::clone(&self.gate.view);
-        self.decide(&view.handshake);
+        self.decide(Before::Handshake);
         for execution in &self.executions {
             let record = execution.record();
             for (at, _) in record
@@ -133,26 +130,29 @@ impl Passage {
     /// goes on.
     pub(super) async fn greeted(&mut self, name: Option<String>) -> bool {
         self.asked = name;
-        let view = Arc::clone(&self.gate.view);
-        self.decide(&view.handshake);
+        self.decide(Before::Handshake);
         self.carry(Before::Handshake).await
     }
 
     /// The listener's TLS, as the rules want it for this handshake.
-    pub(super) fn tls(&self, tls: Arc<ServerTls>) -> Arc<ServerTls> {
+    pub(super) fn tls(&self, tls: &ServerTls) -> ServerTls {
         let Some(what) = self.arrival.certificate else {
-            return tls;
+            return tls.clone();
         };
         match tls.faulty(what, self.asked.as_deref(), &self.gate.view.authority) {
-            Ok(faulty) => Arc::new(faulty),
+            Ok(faulty) => faulty,
             Err(error) => {
                 tracing::error!(listener = &*self.gate.view.listener, "{error}");
-                tls
+                tls.clone()
             }
         }
     }
 
-    fn decide(&mut self, rules: &RuleSet) {
+    fn decide(&mut self, due: Before) {
+        let rules = match due {
+            Before::Handshake => &self.gate.view.handshake,
+            _ => &self.gate.view.accepted,
+        };
         if rules.rules().is_empty() {
             return;
         }

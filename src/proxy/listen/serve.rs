@@ -3,15 +3,17 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use pingora::protocols::{ALPN, Ssl};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::accept::Entrance;
 use super::gate::Passage;
 use super::intercept::{self, Intercepting, Protocol};
-use super::live::{Entrance, Place, Shared};
+use super::live::{Place, Shared};
 use super::{http1, http2};
 use crate::proxy::client::stream::Stream;
 use crate::proxy::client::{Connection, Http1};
@@ -41,7 +43,7 @@ pub(super) fn spawn(
     let task = tokio::spawn(run(place, for_task, squall, socket, Arc::clone(&connection), entrance));
     connection.set_task(task.abort_handle());
     // Whoever stopped or aborted meanwhile may have looked before this connection was there.
-    if shared.aborted() {
+    if shared.aborted.load(Ordering::SeqCst) {
         connection.abort();
     } else if shared.info.stopping() {
         connection.leave_if_idle();
@@ -74,23 +76,23 @@ async fn run(
 }
 
 /// How a connection goes on behind its entrance.
-enum Way {
+enum Way<'a> {
     /// HTTP, or whatever else the client takes for it.
     Plain,
     /// HTTP in a TLS that squall ends.
-    Tls(Arc<ServerTls>),
+    Tls(ServerTls),
     /// Unread, to where it was headed before it was redirected, in a TLS that asks for this name.
-    On(Arc<Intercepting>, Option<String>),
+    On(&'a Intercepting, Option<String>),
 }
 
 /// Lets a connection in. `None` if it is over.
-async fn enter(
+async fn enter<'a>(
     shared: &Shared,
     socket: &Socket,
     connection: &Connection,
-    entrance: &Entrance,
+    entrance: &'a Entrance,
     mut passage: Option<&mut Passage>,
-) -> Option<Way> {
+) -> Option<Way<'a>> {
     if let Some(passage) = &mut passage
         && !passage.accepted().await
     {
@@ -120,10 +122,10 @@ async fn enter(
     }
     match (&entrance.tls, &entrance.intercepting) {
         (Some(tls), _) => Some(Way::Tls(match passage {
-            Some(passage) => passage.tls(Arc::clone(tls)),
-            None => Arc::clone(tls),
+            Some(passage) => passage.tls(tls),
+            None => tls.clone(),
         })),
-        (None, Some(intercepting)) if protocol != Protocol::Http => Some(Way::On(Arc::clone(intercepting), name)),
+        (None, Some(intercepting)) if protocol != Protocol::Http => Some(Way::On(intercepting, name)),
         (None, _) => connection.await_request().then_some(Way::Plain),
     }
 }
