@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +62,7 @@ struct Reading {
     ahead: VecDeque<u8>,
     /// [`Socket::peer_closed`] has taken tokio's "readable" mark away: the next read asks the kernel instead.
     unmarked: bool,
-    /// The reader, while it waits: tokio's event may have been answered by reading ahead.
+    /// The reader, while it waits.
     reader: Option<Waker>,
 }
 
@@ -79,48 +79,31 @@ impl Reading {
         }
         count > 0
     }
-
-    /// The reader has to wait.
-    fn wait(&mut self, cx: &Context<'_>) {
-        match &mut self.reader {
-            Some(reader) => reader.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-    }
-
-    /// There is something for the reader.
-    fn wake(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
-    }
 }
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
-        Self::new(Kind::Tcp(stream))
+        Kind::Tcp(stream).into()
     }
 }
 
 impl From<UnixStream> for Socket {
     fn from(stream: UnixStream) -> Self {
-        Self::new(Kind::Unix(stream))
+        Kind::Unix(stream).into()
     }
 }
 
-impl Socket {
-    fn new(kind: Kind) -> Self {
+impl From<Kind> for Socket {
+    fn from(kind: Kind) -> Self {
         Self {
             kind,
             ended: AtomicBool::new(false),
             reading: Mutex::default(),
         }
     }
+}
 
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        either!(self, stream => stream.as_raw_fd())
-    }
-
+impl Socket {
     /// The address that was accepted on; `None` for a unix socket.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match &self.kind {
@@ -185,7 +168,11 @@ impl Socket {
                 }
             }
             let Poll::Ready(ready) = either!(self, stream => stream.poll_read_ready(cx)) else {
-                reading.wait(cx);
+                // tokio's event may be answered by reading ahead.
+                reading
+                    .reader
+                    .get_or_insert_with(|| cx.waker().clone())
+                    .clone_from(cx.waker());
                 return Poll::Pending;
             };
             ready?;
@@ -196,24 +183,11 @@ impl Socket {
         }
     }
 
-    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    /// Writes through `write`, which asks the kernel without waiting.
+    fn poll_write(&self, cx: &mut Context<'_>, write: impl Fn() -> io::Result<usize>) -> Poll<io::Result<usize>> {
         loop {
             ready!(either!(self, stream => stream.poll_write_ready(cx)))?;
-            match either!(self, stream => stream.try_write(bytes)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
-            }
-        }
-    }
-
-    pub(crate) fn poll_write_vectored(
-        &self,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(either!(self, stream => stream.poll_write_ready(cx)))?;
-            match either!(self, stream => stream.try_write_vectored(slices)) {
+            match write() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 outcome => return Poll::Ready(outcome),
             }
@@ -244,7 +218,9 @@ impl Socket {
                 let _cleared: io::Result<()> = either!(self, stream =>
                     stream.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into())));
             }
-            reading.wake();
+            if let Some(reader) = reading.reader.take() {
+                reader.wake();
+            }
         }
     }
 
@@ -366,7 +342,8 @@ impl AsyncRead for Raw {
 
 impl AsyncWrite for Raw {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.poll_write(cx, bytes)
+        let write = || either!(self.0, stream => stream.try_write(bytes));
+        self.0.poll_write(cx, write)
     }
 
     fn poll_write_vectored(
@@ -374,7 +351,8 @@ impl AsyncWrite for Raw {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_write_vectored(cx, slices)
+        let write = || either!(self.0, stream => stream.try_write_vectored(slices));
+        self.0.poll_write(cx, write)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -402,7 +380,7 @@ impl Shutdown for Raw {
 
 impl UniqueID for Raw {
     fn id(&self) -> UniqueIDType {
-        self.0.raw_fd()
+        either!(self.0, stream => stream.as_raw_fd())
     }
 }
 
