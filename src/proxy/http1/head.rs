@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use bytes::{BufMut, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, Method, Version};
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader, header_value_from_raw};
 use pingora::protocols::http::authority::validate_request_authority;
 use smallvec::SmallVec;
@@ -56,9 +56,7 @@ pub(crate) fn parse_request(input: &mut BytesMut) -> Result<Option<RequestHeader
         head.remove_header(&CONTENT_LENGTH);
         head.insert_header(CONNECTION, "close").map_err(|_| FIELD)?;
     }
-    if repeats_length(&head.headers)
-        && let Some(length) = super::body::length(&head.headers)?
-    {
+    if let Some(length) = repeated_length(&head.headers)? {
         head.insert_header(CONTENT_LENGTH, length).map_err(|_| FIELD)?;
     }
     Ok(Some(head))
@@ -96,19 +94,20 @@ pub(crate) fn parse_response(input: &mut BytesMut) -> Result<Option<ResponseHead
     if head.headers.contains_key(TRANSFER_ENCODING) {
         head.remove_header(&CONTENT_LENGTH);
     }
-    if repeats_length(&head.headers)
-        && let Some(length) = super::body::length(&head.headers)?
-    {
+    if let Some(length) = repeated_length(&head.headers)? {
         head.insert_header(CONTENT_LENGTH, length).map_err(|_| FIELD)?;
     }
     Ok(Some(head))
 }
 
-/// Whether a length is said more than once, which the next reader may not put up with (RFC 9110, section 8.6).
-fn repeats_length(fields: &HeaderMap) -> bool {
+/// The length, if it is said more than once, which the next reader may not put up with (RFC 9110, section 8.6).
+fn repeated_length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
     let first = lengths.next();
-    lengths.next().is_some() || first.is_some_and(|length| length.as_bytes().contains(&b','))
+    match lengths.next().is_some() || first.is_some_and(|length| length.as_bytes().contains(&b',')) {
+        true => super::body::length(fields),
+        false => Ok(None),
+    }
 }
 
 const FIELD: Malformed = Malformed::bad("a header field is malformed");
@@ -209,9 +208,9 @@ pub(crate) fn is_transfer_coded(fields: &HeaderMap) -> bool {
     tokens(fields, &TRANSFER_ENCODING).any(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
 }
 
-/// Whether a `Connection` field has a token.
-pub(crate) fn has_token(fields: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    tokens(fields, name).any(|other| other.eq_ignore_ascii_case(token.as_bytes()))
+/// Whether a field that is a list has a token, in any case.
+pub(crate) fn has_token(fields: &HeaderMap, name: &HeaderName, token: impl AsRef<[u8]>) -> bool {
+    tokens(fields, name).any(|other| other.eq_ignore_ascii_case(token.as_ref()))
 }
 
 /// Whether the sender of a request waits for a 100 before it sends the body (RFC 9110, section 10.1.1).
@@ -254,7 +253,7 @@ pub(crate) enum Fate<'a> {
 pub(crate) fn write_request<'a>(
     head: &RequestHeader,
     buffer: &mut BytesMut,
-    fate: impl FnMut(&[u8]) -> Fate<'a>,
+    mut fate: impl FnMut(&[u8]) -> Fate<'a>,
     extra: &[(&str, &[u8])],
 ) {
     buffer.reserve(1024);
@@ -262,9 +261,8 @@ pub(crate) fn write_request<'a>(
     buffer.put_u8(b' ');
     buffer.put_slice(origin_form(head));
     buffer.put_slice(b" HTTP/1.1\r\n");
-    let mut fields = Fields { buffer, fate };
-    // The closure never fails.
-    let _ = head.map(|name, value| fields.write(&name, value));
+    // Writing a field never fails.
+    let _ = head.map(|name, value| field(buffer, &name, value, &mut fate));
     end(buffer, extra);
 }
 
@@ -284,44 +282,37 @@ fn origin_form(head: &RequestHeader) -> &[u8] {
 pub(crate) fn write_response<'a>(
     head: &ResponseHeader,
     buffer: &mut BytesMut,
-    fate: impl FnMut(&[u8]) -> Fate<'a>,
+    mut fate: impl FnMut(&[u8]) -> Fate<'a>,
     extra: &[(&str, &[u8])],
 ) {
     buffer.reserve(1024);
-    status_line(head.status, head.get_reason_phrase().unwrap_or_default(), buffer);
-    let mut fields = Fields { buffer, fate };
-    // The closure never fails.
-    let _ = head.map(|name, value| fields.write(&name, value));
+    // squall's own version, whatever the upstream's (RFC 9110, section 2.5).
+    buffer.put_slice(b"HTTP/1.1 ");
+    buffer.put_slice(head.status.as_str().as_bytes());
+    buffer.put_u8(b' ');
+    buffer.put_slice(head.get_reason_phrase().unwrap_or_default().as_bytes());
+    buffer.put_slice(b"\r\n");
+    // Writing a field never fails.
+    let _ = head.map(|name, value| field(buffer, &name, value, &mut fate));
     end(buffer, extra);
 }
 
-fn status_line(status: StatusCode, reason: &str, buffer: &mut BytesMut) {
-    // squall's own version, whatever the upstream's (RFC 9110, section 2.5).
-    buffer.put_slice(b"HTTP/1.1 ");
-    buffer.put_slice(status.as_str().as_bytes());
-    buffer.put_u8(b' ');
-    buffer.put_slice(reason.as_bytes());
-    buffer.put_slice(b"\r\n");
-}
-
-struct Fields<'b, F> {
-    buffer: &'b mut BytesMut,
-    fate: F,
-}
-
-impl<'a, F: FnMut(&[u8]) -> Fate<'a>> Fields<'_, F> {
-    fn write(&mut self, name: &HeaderNameVariant<'_>, value: &HeaderValue) -> pingora::Result<()> {
-        let name = match name {
-            HeaderNameVariant::Case(name) => name.as_slice(),
-            HeaderNameVariant::Titled(name) => name.as_bytes(),
-        };
-        match (self.fate)(name) {
-            Fate::Pass => line(self.buffer, name, value.as_bytes()),
-            Fate::Become(name, value) => line(self.buffer, name.as_bytes(), value),
-            Fate::Drop => {}
-        }
-        Ok(())
+fn field<'a>(
+    buffer: &mut BytesMut,
+    name: &HeaderNameVariant<'_>,
+    value: &HeaderValue,
+    fate: &mut impl FnMut(&[u8]) -> Fate<'a>,
+) -> pingora::Result<()> {
+    let name = match name {
+        HeaderNameVariant::Case(name) => name.as_slice(),
+        HeaderNameVariant::Titled(name) => name.as_bytes(),
+    };
+    match fate(name) {
+        Fate::Pass => line(buffer, name, value.as_bytes()),
+        Fate::Become(name, value) => line(buffer, name.as_bytes(), value),
+        Fate::Drop => {}
     }
+    Ok(())
 }
 
 fn line(buffer: &mut BytesMut, name: &[u8], value: &[u8]) {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use pingora::protocols::{ALPN, Ssl};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -59,12 +58,15 @@ async fn run(
     connection: Arc<Connection>,
     entrance: Arc<Entrance>,
 ) {
-    let raw = Raw::new(Arc::clone(&socket));
     let mut passage = entrance.gate.as_ref().map(|gate| Passage::new(gate, &connection));
     match enter(&shared, &socket, &connection, &entrance, passage.as_mut()).await {
-        Some(Way::Tls(tls)) => serve_tls(&shared, &squall, raw, &connection, &tls).await,
-        Some(Way::Plain) => serve_plain(&shared, &squall, raw, &connection).await,
-        Some(Way::On(intercepting, name)) => intercepting.pass_on(raw, &connection, name).await,
+        Some(Way::Tls(tls)) => serve_tls(&shared, &squall, &socket, &connection, &tls).await,
+        Some(Way::Plain) => serve_plain(&shared, &squall, &socket, &connection).await,
+        Some(Way::On(intercepting, name)) => {
+            intercepting
+                .pass_on(Raw::new(Arc::clone(&socket)), &connection, name)
+                .await
+        }
         None => {}
     }
     drop(passage);
@@ -138,9 +140,15 @@ async fn before<T, E>(shared: &Shared, limit: Duration, said: impl Future<Output
     }
 }
 
-async fn serve_tls(shared: &Shared, squall: &Arc<Squall>, raw: Raw, connection: &Arc<Connection>, tls: &ServerTls) {
+async fn serve_tls(
+    shared: &Shared,
+    squall: &Arc<Squall>,
+    socket: &Arc<Socket>,
+    connection: &Arc<Connection>,
+    tls: &ServerTls,
+) {
     let handshake = async {
-        let stream = tls.accept(raw).await;
+        let stream = tls.accept(Raw::new(Arc::clone(socket))).await;
         stream.inspect_err(|error| {
             tracing::debug!(listener = %shared.info.name(), peer = ?connection.peer(), "no TLS handshake: {error}");
         })
@@ -153,13 +161,14 @@ async fn serve_tls(shared: &Shared, squall: &Arc<Squall>, raw: Raw, connection: 
     if http2 {
         http2::serve(squall, stream, &shared.options).await;
     } else if connection.await_request() {
-        let http1 = Http1::new(stream, BytesMut::new());
+        let http1 = Http1::new(stream);
         http1::serve(squall, http1, connection, shared.options.header_timeout).await;
     }
 }
 
-async fn serve_plain(shared: &Shared, squall: &Arc<Squall>, raw: Raw, connection: &Arc<Connection>) {
-    let mut http1 = Http1::new(Stream::plain(raw, Arc::clone(connection)), BytesMut::new());
+async fn serve_plain(shared: &Shared, squall: &Arc<Squall>, socket: &Arc<Socket>, connection: &Arc<Connection>) {
+    let raw = Raw::new(Arc::clone(socket));
+    let mut http1 = Http1::new(Stream::plain(raw, Arc::clone(connection)));
     let limit = shared.options.header_timeout;
     if !shared.options.h2c {
         return http1::serve(squall, http1, connection, limit).await;
@@ -168,7 +177,11 @@ async fn serve_plain(shared: &Shared, squall: &Arc<Squall>, raw: Raw, connection
         return;
     }
     match tokio::time::timeout(limit, http1.begins_with_http2()).await {
-        Ok(Ok(true)) => http2::serve(squall, http1.into_stream(), &shared.options).await,
+        Ok(Ok(true)) => {
+            let (stream, preface) = http1.into_parts();
+            socket.unread(&preface);
+            http2::serve(squall, stream, &shared.options).await;
+        }
         Ok(Ok(false)) => http1::serve(squall, http1, connection, limit).await,
         // Too late, or gone without a word.
         Ok(Err(_)) | Err(_) => {}
