@@ -149,17 +149,16 @@ impl Decoder {
     /// The framing is broken: nothing that follows can be trusted.
     pub(crate) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Part>, Malformed> {
         loop {
-            match self.state {
+            match &mut self.state {
                 State::Done => return Ok(None),
-                State::UntilClose => return Ok(take(input, usize::MAX)),
-                State::Length(left) => {
-                    let data = take(input, usize::try_from(left).unwrap_or(usize::MAX));
-                    self.state = after(left, &data, State::Length, State::Done);
-                    return Ok(data);
-                }
-                State::Chunk(left) => {
-                    let data = take(input, usize::try_from(left).unwrap_or(usize::MAX));
-                    self.state = after(left, &data, State::Chunk, State::ChunkEnd);
+                State::UntilClose => return Ok(take(input, &mut { u64::MAX })),
+                State::Length(left) | State::Chunk(left) => {
+                    let data = take(input, left);
+                    self.state = match self.state {
+                        State::Length(0) => State::Done,
+                        State::Chunk(0) => State::ChunkEnd,
+                        more => more,
+                    };
                     return Ok(data);
                 }
                 State::ChunkEnd => match input.get(..2) {
@@ -195,20 +194,11 @@ impl Decoder {
     }
 }
 
-fn take(input: &mut BytesMut, most: usize) -> Option<Part> {
-    let count = input.len().min(most);
+/// Takes what has come of the bytes that are left.
+fn take(input: &mut BytesMut, left: &mut u64) -> Option<Part> {
+    let count = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+    *left -= count as u64;
     (count > 0).then(|| Part::Data(input.split_to(count).freeze()))
-}
-
-fn after(left: u64, data: &Option<Part>, more: fn(u64) -> State, done: State) -> State {
-    let taken = match data {
-        Some(Part::Data(bytes)) => bytes.len() as u64,
-        _ => 0,
-    };
-    match left - taken {
-        0 => done,
-        left => more(left),
-    }
 }
 
 /// Reads a size line: 1*HEXDIG, then extensions, which mean nothing here (RFC 9112, section 7.1).
@@ -231,10 +221,8 @@ fn chunk_size(input: &mut BytesMut) -> Result<Option<u64>, Malformed> {
     if !(extensions.is_empty() || extensions.starts_with(b";")) || !extensions.iter().all(is_text) {
         return Err(Malformed::bad("a chunk's size is not a hexadecimal number"));
     }
-    let size = std::str::from_utf8(size).ok();
-    let size = size
-        .filter(|size| size.len() <= 16)
-        .and_then(|size| u64::from_str_radix(size, 16).ok());
+    let size = std::str::from_utf8(size).ok().filter(|size| size.len() <= 16);
+    let size = size.and_then(|size| u64::from_str_radix(size, 16).ok());
     size.map(Some)
         .ok_or(Malformed::bad("a chunk's size is not a hexadecimal number"))
 }

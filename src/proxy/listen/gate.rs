@@ -23,7 +23,7 @@ use crate::proxy::execute::{Bounds, Ending, Execution, Subject};
 use crate::proxy::record::Record;
 use crate::proxy::tls::ServerTls;
 use crate::rule::head::Head;
-use crate::rule::plan::{Effect, Plan};
+use crate::rule::plan::{Action, Effect};
 use crate::rule::state::Live;
 
 /// Carries out the connection rules of one listener.
@@ -111,18 +111,18 @@ impl Passage {
         self.decide(Before::Handshake);
         for execution in &self.executions {
             let record = execution.record();
-            for (at, _) in record
-                .in_force()
-                .filter(|(_, action)| action.effect.before() == Before::Handshake)
-            {
-                record.skip(at, "no TLS");
+            for (at, action) in record.in_force() {
+                if action.effect.before() == Before::Handshake {
+                    record.skip(at, "no TLS");
+                }
             }
         }
     }
 
     /// Whether the handshake is to begin with [`Passage::greeted`].
     pub(super) fn minds_handshake(&self) -> bool {
-        let planned = |execution: &Execution| has_handshake(execution.record().plan());
+        let in_handshake = |action: &Action| action.effect.before() == Before::Handshake;
+        let planned = |execution: &Execution| execution.record().plan().actions.iter().any(in_handshake);
         !self.gate.view.handshake.rules().is_empty() || self.executions.iter().any(planned)
     }
 
@@ -158,13 +158,8 @@ impl Passage {
         }
         let fields = HeaderMap::new();
         let client = self.arrival.connection.client();
-        let head = Head::new(
-            &Method::GET,
-            "",
-            Some(self.asked.as_deref().unwrap_or("")),
-            &fields,
-            client,
-        );
+        let asked = self.asked.as_deref().unwrap_or_default();
+        let head = Head::new(&Method::GET, "", Some(asked), &fields, client);
         let now = Instant::now();
         if let Some(plan) = rules.decide(&head, &Live { now }) {
             self.executions.push(Execution::new(plan, now));
@@ -220,10 +215,4 @@ impl Drop for Passage {
     fn drop(&mut self) {
         self.log();
     }
-}
-
-fn has_handshake(plan: &Plan) -> bool {
-    plan.actions
-        .iter()
-        .any(|action| action.effect.before() == Before::Handshake)
 }

@@ -160,11 +160,11 @@ impl Socket {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        loop {
+        let outcome = loop {
             if std::mem::take(&mut reading.unmarked) {
                 match self.read_unmarked(&mut reading, buf) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    outcome => return Poll::Ready(self.note_end(outcome, before, buf)),
+                    outcome => break outcome,
                 }
             }
             let Poll::Ready(ready) = either!(self, stream => stream.poll_read_ready(cx)) else {
@@ -178,9 +178,14 @@ impl Socket {
             ready?;
             match self.read_marked(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(self.note_end(outcome, before, buf)),
+                outcome => break outcome,
             }
+        };
+        let nothing_came = buf.filled().len() == before && buf.remaining() > 0;
+        if outcome.is_err() || nothing_came {
+            self.ended.store(true, Ordering::Relaxed);
         }
+        Poll::Ready(outcome)
     }
 
     /// Writes through `write`, which asks the kernel without waiting.
@@ -299,14 +304,6 @@ impl Socket {
         }
         buf.advance(count);
         Ok(())
-    }
-
-    fn note_end(&self, outcome: io::Result<()>, before: usize, buf: &ReadBuf<'_>) -> io::Result<()> {
-        let nothing_came = buf.filled().len() == before && buf.remaining() > 0;
-        if outcome.is_err() || nothing_came {
-            self.ended.store(true, Ordering::Relaxed);
-        }
-        outcome
     }
 }
 
