@@ -79,7 +79,7 @@ pub(super) fn poll_send(
     Poll::Ready(Ok(()))
 }
 
-/// Ends a body.
+/// Ends a body, with trailers where there are some.
 pub(super) fn end(stream: &mut SendStream<Bytes>, trailers: Option<&HeaderMap>) -> Result<(), h2::Error> {
     match trailers {
         Some(trailers) => stream.send_trailers(end_to_end(trailers.clone())),

@@ -74,13 +74,13 @@ enum Phase {
 /// How squall itself has ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// By [`Connection::close`].
+    /// With a FIN, by [`Connection::close`].
     Close,
-    /// By [`Connection::reset`].
+    /// With a RST, by [`Connection::reset`].
     Reset,
 }
 
-/// One downstream connection.
+/// A connection from a client, as its requests, its stream and its listener know it.
 #[derive(Debug)]
 pub struct Connection {
     listener: Arc<ListenerInfo>,

@@ -28,7 +28,7 @@ const AHEAD: usize = 16 << 10;
 const DRAIN: u64 = 64 << 10;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// One connection.
+/// A client's connection, with the request that it is at.
 #[derive(Debug)]
 pub(crate) struct Http1 {
     wire: Wire<Stream>,

@@ -39,7 +39,7 @@ impl Stream {
         Self { bytes, connection }
     }
 
-    /// The connection.
+    /// The handle of the connection whose bytes these are.
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }

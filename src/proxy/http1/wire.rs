@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// The stream.
+    /// The stream below the buffers.
     pub(crate) fn stream(&self) -> &S {
         &self.stream
     }

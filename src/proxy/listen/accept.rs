@@ -30,7 +30,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub struct ListenerOptions {
     /// The name in the configuration, for logs, metrics and rules.
     pub name: Arc<str>,
-    /// Where to listen.
+    /// The address to listen on.
     pub address: AddressSpec,
     /// What connections meet before they have requests.
     pub entrance: Entrance,

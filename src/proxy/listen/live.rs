@@ -19,7 +19,7 @@ pub(super) struct Shared {
     pub(super) entrance: ArcSwap<Entrance>,
     /// One for each connection that may still be opened.
     pub(super) permits: Arc<Semaphore>,
-    /// All of them.
+    /// How many permits there are in all.
     limit: u32,
     /// What is alive, and what a late accept still adds, is to be dropped.
     pub(super) aborted: AtomicBool,

@@ -21,7 +21,7 @@ pub(crate) struct Opened {
     pub(crate) acceptor: Acceptor,
     /// With the port that the kernel chose, where it was to choose one.
     pub(crate) address: AddressSpec,
-    /// A unix socket's.
+    /// The file of a unix socket.
     pub(crate) file: Option<SocketFile>,
 }
 

@@ -18,7 +18,7 @@ use crate::proxy::body::Part;
 use crate::proxy::http1::head::{self, Fate};
 use crate::proxy::http1::{Decoder, Encoder, Framing, Wire};
 
-/// One connection, for one request.
+/// A connection to a server, for one request.
 #[derive(Debug)]
 pub(in crate::proxy::upstream) struct Http1 {
     wire: Wire<Stream>,
