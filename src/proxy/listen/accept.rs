@@ -157,10 +157,11 @@ impl Listener {
     }
 
     /// Resolves when nothing is accepted any more and the last connection has ended. To be called after
-    /// [`Listener::stop_accepting`]; a connection whose client is slow to close takes a second longer than its last
-    /// response, or up to ten while the client is still sending.
+    /// [`Listener::stop_accepting`], since it keeps new connections waiting; one whose client is slow to close takes a second
+    /// longer than its last response, or up to ten while the client is still sending.
     pub async fn drained(&self) {
-        self.shared.drained().await;
+        // Whoever accepts holds a permit, as each connection does. The semaphore is never closed.
+        let _all = self.shared.permits.acquire_many(self.shared.limit).await;
     }
 
     /// Stops, and drops every connection with whatever is in flight on it.

@@ -20,7 +20,7 @@ pub(super) struct Shared {
     /// One for each connection that may still be opened.
     pub(super) permits: Arc<Semaphore>,
     /// How many permits there are in all.
-    limit: u32,
+    pub(super) limit: u32,
     /// What is alive, and what a late accept still adds, is to be dropped.
     pub(super) aborted: AtomicBool,
     alive: Mutex<HashMap<u64, Arc<Connection>>>,
@@ -61,13 +61,6 @@ impl Shared {
     /// How many connections are open now.
     pub(super) fn count(&self) -> usize {
         self.alive.lock().len()
-    }
-
-    /// Resolves when no connection is left, once the listener has been told to stop. Until then it would keep new ones
-    /// waiting.
-    pub(super) async fn drained(&self) {
-        // The semaphore is never closed.
-        let _all = self.permits.acquire_many(self.limit).await;
     }
 }
 
