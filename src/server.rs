@@ -15,7 +15,7 @@ use crate::config::{self, Source};
 use crate::metrics::Metrics;
 use crate::proxy::exchange::Squall;
 use crate::proxy::execute::hold::Holder;
-use crate::proxy::listen::accept::{self, Bind, Bound, EntranceOptions, Listener, ListenerOptions};
+use crate::proxy::listen::accept::{self, Bound, Entrance, Listener, ListenerOptions};
 use crate::proxy::listen::gate::Gate;
 use crate::proxy::listen::intercept::Intercepting;
 use crate::proxy::upstream::Connector;
@@ -201,8 +201,7 @@ impl Server {
             if listeners.contains_key(&place) {
                 continue;
             }
-            let options = self.options(listener, snapshot);
-            let bound = accept::bind(&options).map_err(|error| Failure::Bind {
+            let bound = accept::bind(self.options(listener, snapshot)).map_err(|error| Failure::Bind {
                 what: format!("listener {}", listener.name),
                 address: listener.address.clone(),
                 error,
@@ -213,15 +212,15 @@ impl Server {
     }
 
     fn options(&self, listener: &snapshot::Listener, snapshot: &Snapshot) -> ListenerOptions {
-        let mut options = ListenerOptions::new(listener.name.clone(), Bind::from(&listener.address));
+        let mut options = ListenerOptions::new(listener.name.clone(), listener.address.clone());
         options.entrance = self.entrance(listener);
         options.max_connections = snapshot.spec.bounds.connections.get() as usize;
         options
     }
 
-    fn entrance(&self, listener: &snapshot::Listener) -> EntranceOptions {
+    fn entrance(&self, listener: &snapshot::Listener) -> Entrance {
         let early = listener.early.clone();
-        EntranceOptions {
+        Entrance {
             tls: listener.tls.clone(),
             gate: early.map(|early| Gate::new(early, self.holder.clone())),
             intercepting: Intercepting::new(&listener.view),
@@ -239,12 +238,12 @@ impl Server {
                     running.view.store(listener.view.clone());
                     running.listener.replace(self.entrance(listener));
                     running.name = listener.name.clone();
-                    Some(running)
+                    running
                 }
                 (None, Some(bound)) => self.serve(listener, bound),
-                (None, None) => None,
+                (None, None) => continue,
             };
-            listeners.extend(running.map(|running| (place, running)));
+            listeners.insert(place, running);
         }
         let mut leaving = self.leaving.lock();
         leaving.retain(|listener| listener.connections() > 0);
@@ -258,26 +257,19 @@ impl Server {
             .configured(&snapshot.hash, snapshot.seed.0, &snapshot.rules);
     }
 
-    fn serve(&self, listener: &snapshot::Listener, bound: Bound) -> Option<Running> {
+    fn serve(&self, listener: &snapshot::Listener, bound: Bound) -> Running {
         let view = Arc::new(ArcSwap::from(listener.view.clone()));
         let squall = Squall {
             view: view.clone(),
             holder: self.holder.clone(),
             connector: self.connector.clone(),
         };
-        match bound.serve(Arc::new(squall)) {
-            Ok(running) => {
-                tracing::info!(listener = &*listener.name, address = %running.local_addr(), "listening");
-                Some(Running {
-                    name: listener.name.clone(),
-                    listener: Arc::new(running),
-                    view,
-                })
-            }
-            Err(error) => {
-                tracing::error!(listener = &*listener.name, "cannot serve: {error}");
-                None
-            }
+        let running = bound.serve(Arc::new(squall));
+        tracing::info!(listener = &*listener.name, address = %running.local_addr(), "listening");
+        Running {
+            name: listener.name.clone(),
+            listener: Arc::new(running),
+            view,
         }
     }
 

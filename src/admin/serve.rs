@@ -1,7 +1,6 @@
 //! Serving the side port, so that no caller can exhaust it.
 
 use std::future::{Future, pending};
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +8,11 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::bind::{Bound, Socket};
+use super::bind::Bound;
+use crate::proxy::net::socket::Raw;
 use crate::server::Server;
 
 /// Connections at once. Beyond it new ones wait to be accepted.
@@ -45,11 +43,9 @@ pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Futur
         tokio::select! {
             () = &mut shutdown => return,
             Some(_) = connections.join_next() => {}
-            accepted = accept(&bound.socket), if connections.len() < MAX_CONNECTIONS => {
-                let service = service.clone();
+            accepted = bound.0.acceptor.accept(), if connections.len() < MAX_CONNECTIONS => {
                 match accepted {
-                    Ok(Accepted::Tcp(stream)) => drop(connections.spawn(converse(stream, service))),
-                    Ok(Accepted::Unix(stream)) => drop(connections.spawn(converse(stream, service))),
+                    Ok((socket, _)) => drop(connections.spawn(converse(Raw::new(Arc::new(socket)), service.clone()))),
                     Err(error) => {
                         tracing::warn!("the admin side cannot accept a connection: {error}");
                         sleep(ACCEPT_PAUSE).await;
@@ -60,27 +56,7 @@ pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Futur
     }
 }
 
-enum Accepted {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-async fn accept(socket: &Socket) -> io::Result<Accepted> {
-    match socket {
-        Socket::Tcp(listener) => {
-            let (stream, _) = listener.accept().await?;
-            // Without it an answer is only slower.
-            let _ = stream.set_nodelay(true);
-            Ok(Accepted::Tcp(stream))
-        }
-        Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
-    }
-}
-
-async fn converse<S>(stream: S, service: TowerToHyperService<axum::Router>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn converse(stream: Raw, service: TowerToHyperService<axum::Router>) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -101,7 +77,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+    use tokio::net::{TcpStream, UnixStream};
 
     use super::*;
     use crate::admin::bind;

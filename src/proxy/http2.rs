@@ -26,10 +26,7 @@ pub(super) fn end_to_end(fields: HeaderMap) -> HeaderMap {
     if !OF_THE_CONNECTION.iter().any(|name| fields.contains_key(name)) {
         return fields;
     }
-    let nominated = |name: &HeaderName| {
-        super::http1::head::tokens(&fields, &CONNECTION)
-            .any(|token| token.eq_ignore_ascii_case(name.as_str().as_bytes()))
-    };
+    let nominated = |name: &HeaderName| super::http1::head::has_token(&fields, &CONNECTION, name);
     let mut kept = HeaderMap::with_capacity(fields.len());
     for (name, value) in &fields {
         if !OF_THE_CONNECTION.contains(name) && !nominated(name) {
@@ -82,7 +79,7 @@ pub(super) fn poll_send(
     Poll::Ready(Ok(()))
 }
 
-/// Ends a body.
+/// Ends a body, with trailers where there are some.
 pub(super) fn end(stream: &mut SendStream<Bytes>, trailers: Option<&HeaderMap>) -> Result<(), h2::Error> {
     match trailers {
         Some(trailers) => stream.send_trailers(end_to_end(trailers.clone())),

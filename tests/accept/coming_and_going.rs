@@ -17,7 +17,7 @@ async fn a_port_is_free_again_at_once_while_a_request_is_in_flight() {
 
     listener.stop_accepting();
     let mut again = options();
-    again.bind = Bind::Tcp(address);
+    again.address = AddressSpec::Tcp(address);
     again.name = "again".into();
     let (second_address, second, _) = start_with(&again, App::default());
     assert_eq!(second_address, address);

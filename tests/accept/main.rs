@@ -23,11 +23,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use squall::config::load_text;
+use squall::config::root::AddressSpec;
 use squall::config::snapshot::{Inputs, Target};
 use squall::metrics::Metrics;
 use squall::proxy::exchange::Squall;
 use squall::proxy::execute::hold::Holder;
-use squall::proxy::listen::accept::{Bind, Listener, ListenerOptions, bind};
+use squall::proxy::listen::accept::{Listener, ListenerOptions, bind};
 use squall::proxy::upstream::Connector;
 
 /// How soon a client's leaving must show. It takes a millisecond or so, on a machine that is not busy.
@@ -156,7 +157,7 @@ async fn panics() {
 }
 
 fn options() -> ListenerOptions {
-    ListenerOptions::new("web", Bind::Tcp("127.0.0.1:0".parse().unwrap()))
+    ListenerOptions::new("web", AddressSpec::Tcp("127.0.0.1:0".parse().unwrap()))
 }
 
 /// A plaintext listener with the fake behind it.
@@ -166,11 +167,11 @@ fn start() -> (SocketAddr, Listener, Seen) {
 
 fn start_with(options: &ListenerOptions, with: App) -> (SocketAddr, Listener, Seen) {
     let (squall, seen) = app(&options.name, with);
-    let bound = bind(options).unwrap();
-    let Bind::Tcp(address) = *bound.local_addr() else {
+    let bound = bind(options.clone()).unwrap();
+    let AddressSpec::Tcp(address) = *bound.local_addr() else {
         unreachable!("a TCP port was asked for")
     };
-    (address, bound.serve(squall).unwrap(), seen)
+    (address, bound.serve(squall), seen)
 }
 
 /// Answers each connection by the same bytes, with a pause after every piece.

@@ -5,7 +5,7 @@ use pingora::tls::{ClientTlsStream, TlsConnector};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use squall::proxy::listen::accept::EntranceOptions;
+use squall::proxy::listen::accept::Entrance;
 use squall::proxy::tls::{Pair, ServerTls, crypto_provider};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -193,9 +193,9 @@ async fn certificates_can_be_replaced() {
     let (address, listener, _) = start_tls(&server.tls);
     let mut stream = dial(address, client_config(&old, None, &[])).await.unwrap();
     ask(&mut stream, "/hello").await.unwrap();
-    listener.replace(EntranceOptions {
+    listener.replace(Entrance {
         tls: Some(successor.tls),
-        ..EntranceOptions::default()
+        ..Entrance::default()
     });
     ask(&mut stream, "/hello").await.unwrap();
     assert!(dial(address, client_config(&old, None, &[])).await.is_err());

@@ -5,11 +5,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::SetOnce;
 use tokio::task::AbortHandle;
 
 use crate::proxy::net::socket::Socket;
@@ -20,14 +20,14 @@ use crate::shape::{Bucket, Direction};
 #[derive(Debug)]
 pub struct ListenerInfo {
     name: Arc<str>,
-    stopping: AtomicBool,
+    stop: SetOnce<()>,
 }
 
 impl ListenerInfo {
     pub(crate) fn new(name: Arc<str>) -> Self {
         Self {
             name,
-            stopping: AtomicBool::new(false),
+            stop: SetOnce::new(),
         }
     }
 
@@ -38,12 +38,20 @@ impl ListenerInfo {
 
     /// Whether the listener has been told to stop: connections end after the response they are at.
     pub fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+        self.stop.initialized()
+    }
+
+    /// Resolves when the listener is told to stop.
+    pub(crate) async fn stopped(&self) {
+        self.stop.wait().await;
     }
 
     /// Marks the listener as stopping; false if it was already.
     pub(crate) fn stop(&self) -> bool {
-        !self.stopping.swap(true, Ordering::SeqCst)
+        let first = self.stop.set(()).is_ok();
+        // Pairs with the fence of `Connection::await_request`.
+        fence(Ordering::SeqCst);
+        first
     }
 }
 
@@ -65,17 +73,14 @@ enum Phase {
 
 /// How squall itself has ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 enum Ending {
-    /// It has not.
-    No,
-    /// By [`Connection::close`].
+    /// With a FIN, by [`Connection::close`].
     Close,
-    /// By [`Connection::reset`].
+    /// With a RST, by [`Connection::reset`].
     Reset,
 }
 
-/// One downstream connection.
+/// A connection from a client, as its requests, its stream and its listener know it.
 #[derive(Debug)]
 pub struct Connection {
     listener: Arc<ListenerInfo>,
@@ -84,9 +89,9 @@ pub struct Connection {
     tls: bool,
     socket: Weak<Socket>,
     phase: AtomicU8,
-    ending: AtomicU8,
+    ending: OnceLock<Ending>,
     streams: AtomicUsize,
-    over: Latch,
+    over: SetOnce<()>,
     task: OnceLock<AbortHandle>,
     buckets: Mutex<Vec<Shared>>,
 }
@@ -121,9 +126,9 @@ impl Connection {
             tls,
             socket: Arc::downgrade(socket),
             phase: AtomicU8::new(first as u8),
-            ending: AtomicU8::new(Ending::No as u8),
+            ending: OnceLock::new(),
             streams: AtomicUsize::new(0),
-            over: Latch::default(),
+            over: SetOnce::new(),
             task: OnceLock::new(),
             buckets: Mutex::new(Vec::new()),
         })
@@ -167,15 +172,14 @@ impl Connection {
 
     /// Whether the connection speaks HTTP/2.
     pub fn http2(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == Phase::Http2 as u8
+        self.is(Phase::Http2)
     }
 
     /// Requests in flight: at most one on HTTP/1, the number of open streams on HTTP/2.
     pub fn requests(&self) -> usize {
-        match self.phase.load(Ordering::Relaxed) {
-            phase if phase == Phase::Http2 as u8 => self.streams.load(Ordering::Relaxed),
-            phase if phase == Phase::Busy as u8 => 1,
-            _ => 0,
+        match self.http2() {
+            true => self.streams.load(Ordering::Relaxed),
+            false => usize::from(self.is(Phase::Busy)),
         }
     }
 
@@ -193,7 +197,7 @@ impl Connection {
 
     /// Whether [`Connection::reset`] or [`Connection::close`] was called: nothing can be sent any more.
     pub fn ended(&self) -> bool {
-        self.ending.load(Ordering::Relaxed) != Ending::No as u8
+        self.ending.get().is_some()
     }
 
     /// Resolves when the client has closed its side of the connection or has reset it, and when squall has ended it.
@@ -203,12 +207,12 @@ impl Connection {
     /// client itself can't tell us of its end. A client that closes only its sending side counts as gone.
     pub async fn gone(&self) {
         if self.http2() {
-            return self.over.wait().await;
+            return self.over().await;
         }
         if let Some(socket) = self.socket.upgrade() {
             tokio::select! {
                 () = socket.peer_closed() => {}
-                () = self.over.wait() => {}
+                () = self.over() => {}
             }
         }
     }
@@ -219,7 +223,7 @@ impl Connection {
         if let Some(socket) = self.socket.upgrade() {
             tokio::select! {
                 () = socket.peer_reset() => {}
-                () = self.over.wait() => {}
+                () = self.over() => {}
             }
         }
     }
@@ -229,21 +233,17 @@ impl Connection {
         let mut buckets = self.buckets.lock();
         buckets.retain(|shared| shared.rule.strong_count() > 0);
         let rule = Arc::downgrade(rule);
-        let known = buckets
-            .iter()
-            .find(|shared| shared.of == of && shared.rule.ptr_eq(&rule));
-        match known {
-            Some(shared) => Arc::clone(&shared.bucket),
-            None => {
-                let bucket = Arc::new(Bucket::new(rate));
-                buckets.push(Shared {
-                    rule,
-                    of,
-                    bucket: Arc::clone(&bucket),
-                });
-                bucket
-            }
+        let same = |shared: &&Shared| shared.of == of && shared.rule.ptr_eq(&rule);
+        if let Some(known) = buckets.iter().find(same) {
+            return Arc::clone(&known.bucket);
         }
+        let bucket = Arc::new(Bucket::new(rate));
+        buckets.push(Shared {
+            rule,
+            of,
+            bucket: Arc::clone(&bucket),
+        });
+        bucket
     }
 
     /// Resolves when squall has ended the connection, or when its HTTP/2 loop is over.
@@ -253,51 +253,39 @@ impl Connection {
 
     /// Tells everybody who waits that the connection is over.
     pub(crate) fn set_over(&self) {
-        self.over.set();
+        // Whoever comes second says the same.
+        let _set_already = self.over.set(());
     }
 
     pub(crate) fn was_reset(&self) -> bool {
-        self.ending.load(Ordering::Relaxed) == Ending::Reset as u8
+        self.ending.get() == Some(&Ending::Reset)
     }
 
     pub(crate) fn set_http2(&self) {
         self.phase.store(Phase::Http2 as u8, Ordering::SeqCst);
     }
 
-    pub(crate) fn streams(&self) -> &AtomicUsize {
-        &self.streams
+    /// Notes how many streams are open on an HTTP/2 connection.
+    pub(crate) fn set_streams(&self, open: usize) {
+        self.streams.store(open, Ordering::Relaxed);
     }
 
     /// A request's first bytes have come. False if the connection was closed for idleness before that.
     pub(crate) fn begin_request(&self) -> bool {
-        let phase = self.phase.load(Ordering::Relaxed);
-        if phase != Phase::Idle as u8 {
-            return phase != Phase::Leaving as u8;
-        }
-        let (idle, busy) = (Phase::Idle as u8, Phase::Busy as u8);
-        match self
-            .phase
-            .compare_exchange(idle, busy, Ordering::SeqCst, Ordering::SeqCst)
-        {
-            Ok(_) => true,
-            Err(phase) => phase != Phase::Leaving as u8,
-        }
+        self.is(Phase::Idle) && self.change(Phase::Idle, Phase::Busy) || !self.is(Phase::Leaving)
     }
 
     /// A response is finished, or a handshake is. False if no further request may follow.
     pub(crate) fn await_request(&self) -> bool {
-        // Either stop() sees the connection idle, or this sees the listener stopping: both first write, then look.
-        self.phase.store(Phase::Idle as u8, Ordering::SeqCst);
+        // Either `leave_if_idle` sees the connection idle, or this sees the listener stopping: both sides first write, then look.
+        self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         !self.listener.stopping() && !self.ended()
     }
 
     /// Closes the connection if it is idle: its reader sees the end. Called when the listener stops.
     pub(crate) fn leave_if_idle(&self) {
-        let (idle, leaving) = (Phase::Idle as u8, Phase::Leaving as u8);
-        if self
-            .phase
-            .compare_exchange(idle, leaving, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
+        if self.change(Phase::Idle, Phase::Leaving)
             && let Some(socket) = self.socket.upgrade()
         {
             socket.shutdown(rustix::net::Shutdown::Read);
@@ -306,8 +294,7 @@ impl Connection {
 
     /// Whether a handshake or a request was under way, so that the client may still be sending.
     pub(crate) fn was_busy(&self) -> bool {
-        let phase = self.phase.load(Ordering::Relaxed);
-        phase != Phase::Idle as u8 && phase != Phase::Leaving as u8
+        !self.is(Phase::Idle) && !self.is(Phase::Leaving)
     }
 
     pub(crate) fn set_task(&self, task: AbortHandle) {
@@ -321,46 +308,28 @@ impl Connection {
         }
     }
 
+    fn is(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase as u8
+    }
+
+    /// Goes from one phase to the next; false if it is in another.
+    fn change(&self, from: Phase, to: Phase) -> bool {
+        self.phase
+            .compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
     fn end(&self, ending: Ending) {
-        let no = Ending::No as u8;
-        if self
-            .ending
-            .compare_exchange(no, ending as u8, Ordering::SeqCst, Ordering::SeqCst)
-            .is_err()
-        {
+        if self.ending.set(ending).is_err() {
             return;
         }
         if let Some(socket) = self.socket.upgrade() {
             match ending {
                 Ending::Reset => socket.reset(),
                 // Only the sending side: with both shut, bytes that still arrive would be answered with a RST.
-                Ending::Close | Ending::No => socket.shutdown(rustix::net::Shutdown::Write),
+                Ending::Close => socket.shutdown(rustix::net::Shutdown::Write),
             }
         }
-        self.over.set();
-    }
-}
-
-/// A flag that can be waited for, by any number of tasks, and is never taken back.
-#[derive(Debug, Default)]
-struct Latch {
-    set: AtomicBool,
-    waiters: Notify,
-}
-
-impl Latch {
-    fn set(&self) {
-        self.set.store(true, Ordering::SeqCst);
-        self.waiters.notify_waiters();
-    }
-
-    async fn wait(&self) {
-        let waiter = self.waiters.notified();
-        tokio::pin!(waiter);
-        // Registered before the look, so that a set() in between is not missed.
-        waiter.as_mut().enable();
-        if !self.set.load(Ordering::SeqCst) {
-            waiter.await;
-        }
+        self.set_over();
     }
 }

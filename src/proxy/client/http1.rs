@@ -1,8 +1,6 @@
 //! A client over HTTP/1: its connection, request after request.
 
 use std::future::Future;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,8 +9,10 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::{Error, ErrorType, Result};
+use pingora::{ErrorSource, Result};
+use tokio_util::sync::ReusableBoxFuture;
 
+use super::connection::Connection;
 use super::spoil::Spoil;
 use super::stream::Stream;
 use crate::proxy::body::Part;
@@ -23,21 +23,17 @@ use crate::proxy::http1::{Decoder, Encoder, Framing, Malformed, Wire};
 /// socket reads on, see [`Connection::gone`](super::Connection::gone).
 const AHEAD: usize = 16 << 10;
 
-/// Bytes of the response that wait for the client to read them before more is asked for.
-const BACKLOG: usize = 16 << 10;
-
 /// What is read of a body that nobody wants any more, so that the connection can be used again: up to this many bytes,
 /// for this long.
 const DRAIN: u64 = 64 << 10;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// One connection.
+/// A client's connection, with the request that it is at.
+#[derive(Debug)]
 pub(crate) struct Http1 {
     wire: Wire<Stream>,
     /// The client's leaving, where it has more to send than is read ahead.
-    leaving: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
-    decoder: Decoder,
-    encoder: Encoder,
+    leaving: Option<ReusableBoxFuture<'static, ()>>,
     /// Another request may follow this one.
     keep_alive: bool,
     /// The final head was given.
@@ -49,23 +45,11 @@ pub(crate) struct Http1 {
     spoil: Option<Spoil>,
 }
 
-/// Why a connection has no next request.
-#[derive(Debug)]
-pub(crate) enum NoRequest {
-    /// The connection is over, or said nothing for too long.
-    End,
-    /// What came is not a request.
-    Malformed(Malformed),
-}
-
 impl Http1 {
-    /// A connection of which `input` was read already.
-    pub(crate) fn new(stream: Stream, input: BytesMut) -> Http1 {
+    pub(crate) fn new(stream: Stream) -> Http1 {
         Http1 {
-            wire: Wire::new(stream, input),
+            wire: Wire::new(stream, ErrorSource::Downstream),
             leaving: None,
-            decoder: Decoder::new(Framing::NONE),
-            encoder: Encoder::new(Framing::NONE),
             keep_alive: true,
             answered: false,
             waits: false,
@@ -86,7 +70,7 @@ impl Http1 {
 
     /// Whether the client begins with the HTTP/2 preface (RFC 9113, section 3.4). Reads no further than to the first
     /// difference, so any HTTP/1 request is answered, however short.
-    pub(crate) async fn begins_with_http2(&mut self) -> io::Result<bool> {
+    pub(crate) async fn begins_with_http2(&mut self) -> Result<bool> {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         loop {
             let both = self.wire.input.len().min(PREFACE.len());
@@ -94,60 +78,53 @@ impl Http1 {
             if both > 0 && (!same || both == PREFACE.len()) {
                 return Ok(same);
             }
-            if !std::future::poll_fn(|cx| self.wire.poll_fill(cx)).await? {
+            if !self.fill().await? {
                 return Ok(false);
             }
         }
     }
 
-    /// The stream, with what was read of it.
-    pub(crate) fn into_stream(mut self) -> Stream {
-        let ahead = std::mem::take(&mut self.wire.input);
-        let mut stream = self.wire.into_stream();
-        stream.unread(ahead);
-        stream
+    /// The stream, and what was read of it.
+    pub(crate) fn into_parts(self) -> (Stream, BytesMut) {
+        self.wire.into_parts()
     }
 
-    /// Reads the next request's head. `idle` bounds the wait for its first byte, and `limit` the time from there to its
-    /// end.
+    /// Reads the next request's head; `None` if the connection is over, or said nothing for too long. `limit` bounds the
+    /// wait for its first byte, and then the time from there to its end.
     ///
     /// # Errors
-    /// There is none.
-    pub(crate) async fn request(&mut self, idle: Duration, limit: Duration) -> Result<RequestHeader, NoRequest> {
+    /// What came is not a request.
+    pub(crate) async fn request(&mut self, limit: Duration) -> Result<Option<RequestHeader>, Malformed> {
         // A pipelined request that was read with the one before needs no wait, and no timer.
-        if !self.has_begun() && !tokio::time::timeout(idle, self.first_byte()).await.unwrap_or(false) {
-            return Err(NoRequest::End);
+        if !self.has_begun() && !tokio::time::timeout(limit, self.first_byte()).await.unwrap_or(false) {
+            return Ok(None);
         }
         if let Some(head) = self.parse()? {
-            return Ok(head);
+            return Ok(Some(head));
         }
         let rest = async {
             while self.fill().await.unwrap_or(false) {
                 if let Some(head) = self.parse()? {
-                    return Ok(head);
+                    return Ok(Some(head));
                 }
             }
-            Err(NoRequest::End)
+            Ok(None)
         };
-        tokio::time::timeout(limit, rest).await.unwrap_or(Err(NoRequest::End))
+        tokio::time::timeout(limit, rest).await.unwrap_or(Ok(None))
     }
 
-    async fn fill(&mut self) -> io::Result<bool> {
+    async fn fill(&mut self) -> Result<bool> {
         std::future::poll_fn(|cx| self.wire.poll_fill(cx)).await
     }
 
-    fn parse(&mut self) -> Result<Option<RequestHeader>, NoRequest> {
-        let parsed = head::parse_request(&mut self.wire.input).and_then(|head| match head {
-            Some(head) => Framing::of_request(&head.headers).map(|framing| Some((head, framing))),
-            None => Ok(None),
-        });
-        let Some((head, framing)) = parsed.map_err(NoRequest::Malformed)? else {
+    fn parse(&mut self) -> Result<Option<RequestHeader>, Malformed> {
+        let Some(head) = head::parse_request(&mut self.wire.input)? else {
             return Ok(None);
         };
-        self.decoder = Decoder::new(framing);
-        self.encoder = Encoder::new(Framing::NONE);
+        self.wire.decoder = Decoder::new(Framing::of_request(&head.headers)?);
+        self.wire.encoder = Encoder::new(Framing::NONE);
         self.keep_alive = head::keeps_alive(head.version, &head.headers);
-        self.waits = !self.decoder.is_done() && head::expects_continue(&head.headers);
+        self.waits = !self.is_body_done() && head::expects_continue(&head.headers);
         self.answered = false;
         self.spoil = None;
         self.leaving = None;
@@ -155,31 +132,20 @@ impl Http1 {
     }
 
     pub(super) fn is_body_done(&self) -> bool {
-        self.decoder.is_done()
+        self.wire.decoder.is_done()
     }
 
     pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
-        loop {
-            match self.decoder.decode(&mut self.wire.input) {
-                Ok(Some(part)) => {
-                    self.waits = false;
-                    self.leaving = None;
-                    return Poll::Ready(Ok(Some(part)));
-                }
-                Ok(None) if self.decoder.is_done() => return Poll::Ready(Ok(None)),
-                Ok(None) => {}
-                Err(malformed) => {
-                    self.keep_alive = false;
-                    return Poll::Ready(Err(malformed.error().into_down()));
-                }
+        let part = ready!(self.wire.poll_part(cx));
+        match &part {
+            Ok(Some(_)) => {
+                self.waits = false;
+                self.leaving = None;
             }
-            match ready!(self.wire.poll_fill(cx)) {
-                Ok(true) => {}
-                Ok(false) if self.decoder.end_of_input() => return Poll::Ready(Ok(None)),
-                Ok(false) => return Poll::Ready(Err(left(None))),
-                Err(error) => return Poll::Ready(Err(left(Some(error)))),
-            }
+            Ok(None) => {}
+            Err(_) => self.keep_alive = false,
         }
+        Poll::Ready(part)
     }
 
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -189,33 +155,33 @@ impl Http1 {
                 Ok(false) | Err(_) => return Poll::Ready(()),
             }
         }
-        let connection = self.wire.stream().connection();
-        let leaving = self.leaving.get_or_insert_with(|| {
-            let connection = Arc::clone(connection);
-            Box::pin(async move { connection.gone().await })
-        });
-        ready!(leaving.as_mut().poll(cx));
+        ready!(self.poll_leaving(cx, |connection| async move { connection.gone().await }));
         self.keep_alive = false;
         Poll::Ready(())
     }
 
     /// Like [`Http1::poll_gone`], for a client that may close its sending side and stay.
     pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_leaving(cx, |connection| async move { connection.reset_by_client().await })
+    }
+
+    fn poll_leaving<F>(&mut self, cx: &mut Context<'_>, wait: impl FnOnce(Arc<Connection>) -> F) -> Poll<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let connection = self.wire.stream().connection();
-        let leaving = self.leaving.get_or_insert_with(|| {
-            let connection = Arc::clone(connection);
-            Box::pin(async move { connection.reset_by_client().await })
-        });
-        leaving.as_mut().poll(cx)
+        let leaving = self
+            .leaving
+            .get_or_insert_with(|| ReusableBoxFuture::new(wait(Arc::clone(connection))));
+        leaving.poll(cx)
     }
 
     pub(super) fn inform(&mut self, head: &ResponseHeader) {
         if head.status == StatusCode::CONTINUE {
             self.waits = false;
         }
-        let mut fields = ResponseFields::new(head, Framing::NONE, true, false);
         // An interim response has no content (RFC 9110, section 15.2), so it needs no framing, and its `Connection` is dropped.
-        fields.said = true;
+        let mut fields = ResponseFields::new(head, Framing::NONE, None);
         self.wire
             .output
             .append(|buffer| head::write_response(head, buffer, |name| fields.fate(name), &[]));
@@ -223,7 +189,7 @@ impl Http1 {
 
     /// Whether the client has yet to read what was given so far.
     pub(super) fn is_behind(&self) -> bool {
-        self.wire.output.len() >= BACKLOG
+        self.wire.is_behind()
     }
 
     pub(super) fn spoil(&mut self, spoil: Spoil) {
@@ -232,7 +198,7 @@ impl Http1 {
     }
 
     pub(super) fn switch_protocols(&mut self) {
-        self.decoder = Decoder::new(Framing::UntilClose);
+        self.wire.decoder = Decoder::new(Framing::UntilClose);
         self.switched = true;
         self.keep_alive = false;
     }
@@ -240,34 +206,43 @@ impl Http1 {
     pub(super) fn respond(&mut self, request: &RequestHeader, head: &ResponseHeader, stopping: bool) {
         // What is left of the body is read and thrown away, if that is little. A client that waits for its 100 sends it all
         // the same, or closes: the head says that squall goes on reading (RFC 9110, section 10.1.1).
-        let much = self.decoder.left().map_or(self.waits, |left| left > DRAIN);
-        let unread = much && (self.waits || self.status_refuses(head));
+        let much = self.wire.decoder.left().map_or(self.waits, |left| left > DRAIN);
+        let refuses = head.status.is_client_error() || head.status.is_server_error();
+        let unread = much && (self.waits || refuses);
         let old = request.version == Version::HTTP_10;
         let framing = self.framing(&request.method, head, old);
         self.keep_alive &= !(stopping || unread || framing == Framing::UntilClose);
         self.answered = true;
-        self.encoder = Encoder::new(match framing {
+        self.wire.encoder = Encoder::new(match framing {
             // A length that lies is not kept to.
             Framing::Length(1..) if self.spoil.is_some() => Framing::UntilClose,
             framing => framing,
         });
-        let mut fields = ResponseFields::new(head, framing, self.keep_alive, self.switched);
-        fields.old = old;
-        let extra = fields.extra();
-        let spoil = self.spoil.as_ref();
+        let connection: &[u8] = match self.keep_alive {
+            true => b"keep-alive",
+            false => b"close",
+        };
+        let mut fields = ResponseFields::new(head, framing, Some(connection));
+        let mut extra = smallvec::SmallVec::<[(&str, &[u8]); 2]>::new();
+        if framing == Framing::Chunked && !head::is_chunked(&head.headers) {
+            extra.push(("Transfer-Encoding", b"chunked"));
+        }
+        // What goes without saying is not said (RFC 9112, section 9.3).
+        if !self.switched && !fields.nominates && (!self.keep_alive || old) {
+            extra.push(("Connection", connection));
+        }
+        let (switched, spoil) = (self.switched, self.spoil.as_ref());
+        let fate = |name: &[u8]| match switched {
+            true => Fate::Pass,
+            false => fields.fate(name),
+        };
         self.wire.output.append(|buffer| {
-            let mut write =
-                |buffer: &mut BytesMut| head::write_response(head, buffer, |name| fields.fate(name), &extra);
+            let write = |buffer: &mut BytesMut| head::write_response(head, buffer, fate, &extra);
             match spoil {
                 Some(spoil) => spoil.head(buffer, write),
                 None => write(buffer),
             }
         });
-    }
-
-    /// Whether an answer means that the rest of the request's body won't be read.
-    fn status_refuses(&self, head: &ResponseHeader) -> bool {
-        head.status.is_client_error() || head.status.is_server_error()
     }
 
     fn framing(&self, method: &Method, head: &ResponseHeader, old: bool) -> Framing {
@@ -285,52 +260,51 @@ impl Http1 {
     }
 
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
-        if self.wire.output.len() >= BACKLOG {
-            ready!(self.poll_flush(cx))?;
-        }
+        ready!(self.wire.poll_ready(cx))?;
         let piece = std::mem::take(bytes);
         if let Some(spoil) = &mut self.spoil
-            && spoil.breaks_chunk(self.encoder.framing() == Framing::Chunked)
+            && spoil.breaks_chunk(self.wire.encoder.framing() == Framing::Chunked)
         {
             spoil.chunk(&mut self.wire.output);
             return Poll::Ready(Ok(false));
         }
-        self.encoder.data(piece, &mut self.wire.output);
+        self.wire.data(piece);
         Poll::Ready(Ok(true))
     }
 
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
-        let unbroken = match &mut self.spoil {
-            Some(spoil) => !spoil.end(self.encoder.framing() == Framing::Chunked, &mut self.wire.output),
-            None => true,
-        };
-        if unbroken && !self.encoder.end(trailers, &mut self.wire.output) {
-            // Less than was promised: only the end of the connection can tell.
-            self.keep_alive = false;
+        let chunked = self.wire.encoder.framing() == Framing::Chunked;
+        let broken = self
+            .spoil
+            .as_mut()
+            .is_some_and(|spoil| spoil.end(chunked, &mut self.wire.output));
+        if !broken {
+            // Of less than was promised only the end of the connection can tell.
+            self.keep_alive &= self.wire.end(trailers);
         }
-        if self.switched {
-            return self.wire.poll_shutdown(cx).map_err(|error| left(Some(error)));
+        match self.switched {
+            true => self.wire.poll_shutdown(cx),
+            false => self.wire.poll_flush(cx),
         }
-        self.poll_flush(cx)
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.wire.poll_flush(cx).map_err(|error| left(Some(error)))
+        self.wire.poll_flush(cx)
     }
 
     pub(super) fn has_sent_all(&self) -> bool {
-        self.encoder.is_done() && self.wire.output.len() == 0
+        self.wire.encoder.is_done() && self.wire.output.len() == 0
     }
 
     /// Whether a FIN shows that the response is not whole.
     pub(super) fn is_broken_by_closing(&self) -> bool {
-        self.encoder.framing() != Framing::UntilClose
+        self.wire.encoder.framing() != Framing::UntilClose
     }
 
     /// Gets the connection ready for its next request. False if there can't be one.
     pub(crate) async fn finish(&mut self) -> bool {
         // A response that has not come to its end must not be followed by another.
-        let whole = self.answered && self.encoder.is_done();
+        let whole = self.answered && self.wire.encoder.is_done();
         let flushed = std::future::poll_fn(|cx| self.poll_flush(cx)).await;
         if flushed.is_err() || !self.keep_alive || !whole || self.wire.has_ended() || !self.drain().await {
             return false;
@@ -341,7 +315,7 @@ impl Http1 {
 
     /// Reads what is left of the request's body, if that is little.
     async fn drain(&mut self) -> bool {
-        if self.decoder.is_done() {
+        if self.is_body_done() {
             return true;
         }
         let rest = async {
@@ -377,64 +351,40 @@ impl Http1 {
     }
 }
 
-impl std::fmt::Debug for Http1 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Http1")
-            .field("wire", &self.wire)
-            .field("keep_alive", &self.keep_alive)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The client has left, or its connection broke.
-fn left(error: Option<io::Error>) -> Box<Error> {
-    match error {
-        Some(error) => Error::because(ErrorType::ReadError, "the client's connection broke", error).into_down(),
-        None => Error::explain(ErrorType::ConnectionClosed, "the client left").into_down(),
-    }
-}
-
 /// Which fields of a response leave, and as what.
 struct ResponseFields<'a> {
     head: &'a ResponseHeader,
     framing: Framing,
-    keep_alive: bool,
-    switched: bool,
-    old: bool,
-    /// It has a `Connection`, which squall's own replaces; one only.
-    connection: bool,
-    said: bool,
+    /// What its first `Connection` becomes; the others are dropped.
+    connection: Option<&'static [u8]>,
+    /// It has a `Connection`, whose tokens are fields for squall alone (RFC 9110, section 7.6.1).
+    nominates: bool,
 }
 
 impl<'a> ResponseFields<'a> {
-    fn new(head: &'a ResponseHeader, framing: Framing, keep_alive: bool, switched: bool) -> Self {
+    fn new(head: &'a ResponseHeader, framing: Framing, connection: Option<&'static [u8]>) -> Self {
         ResponseFields {
             head,
             framing,
-            keep_alive,
-            switched,
-            old: false,
-            connection: head.headers.contains_key(CONNECTION),
-            said: false,
+            connection,
+            nominates: head.headers.contains_key(CONNECTION),
         }
     }
 
     fn fate(&mut self, name: &[u8]) -> Fate<'static> {
         let is = |field: &http::HeaderName| name.eq_ignore_ascii_case(field.as_str().as_bytes());
         let passes_if = |passes| if passes { Fate::Pass } else { Fate::Drop };
-        if self.switched {
-            return Fate::Pass;
-        }
         match name.len() {
-            10 if is(&CONNECTION) => match std::mem::replace(&mut self.said, true) {
-                false => Fate::Become("Connection", self.connection_value()),
-                true => Fate::Drop,
-            },
+            10 if is(&CONNECTION) => {
+                let connection = self.connection.take();
+                connection.map_or(Fate::Drop, |value| Fate::Become("Connection", value))
+            }
             // What tells where the body ends passes whatever `Connection` says.
             14 if is(&CONTENT_LENGTH) => passes_if(!self.has_no_length()),
             17 if is(&TRANSFER_ENCODING) => passes_if(self.framing == Framing::Chunked),
             7 if is(&UPGRADE) => Fate::Pass,
-            _ if self.connection && self.is_nominated(name) => Fate::Drop,
+            10 if name.eq_ignore_ascii_case(b"keep-alive") => Fate::Pass,
+            _ if self.nominates => passes_if(!head::has_token(&self.head.headers, &CONNECTION, name)),
             _ => Fate::Pass,
         }
     }
@@ -442,34 +392,6 @@ impl<'a> ResponseFields<'a> {
     /// RFC 9110, section 8.6: neither an interim response nor a 204 has a length.
     fn has_no_length(&self) -> bool {
         let status = self.head.status;
-        status.is_informational() || status == StatusCode::NO_CONTENT || matches!(self.framing, Framing::Chunked)
-    }
-
-    /// Whether the upstream's `Connection` says that a field is for squall alone (RFC 9110, section 7.6.1).
-    fn is_nominated(&self, name: &[u8]) -> bool {
-        head::tokens(&self.head.headers, &CONNECTION)
-            .any(|token| token.eq_ignore_ascii_case(name) && !token.eq_ignore_ascii_case(b"keep-alive"))
-    }
-
-    fn connection_value(&self) -> &'static [u8] {
-        match self.keep_alive {
-            true => b"keep-alive",
-            false => b"close",
-        }
-    }
-
-    fn extra(&self) -> smallvec::SmallVec<[(&'static str, &'static [u8]); 2]> {
-        let mut extra = smallvec::SmallVec::new();
-        if self.switched {
-            return extra;
-        }
-        if self.framing == Framing::Chunked && !head::is_chunked(&self.head.headers) {
-            extra.push(("Transfer-Encoding", &b"chunked"[..]));
-        }
-        // What goes without saying is not said (RFC 9112, section 9.3).
-        if !self.connection && (!self.keep_alive || self.old) {
-            extra.push(("Connection", self.connection_value()));
-        }
-        extra
+        status.is_informational() || status == StatusCode::NO_CONTENT || self.framing == Framing::Chunked
     }
 }

@@ -13,7 +13,7 @@ use pingora::{Error, ErrorType, Result};
 use crate::proxy::body::Part;
 use crate::proxy::http2;
 
-/// One stream.
+/// A stream that a client has opened, with its request.
 #[derive(Debug)]
 pub(crate) struct Http2 {
     body: RecvStream,

@@ -18,7 +18,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 pub(crate) use self::connection::Connection;
-pub(crate) use self::http1::{Http1, NoRequest};
+pub(crate) use self::http1::Http1;
 pub(crate) use self::http2::Http2;
 pub(crate) use self::spoil::Spoil;
 use super::body::{Part, Sink, Source};
@@ -40,6 +40,16 @@ pub struct Client {
 enum Side {
     Http1(Box<Http1>),
     Http2(Box<Http2>),
+}
+
+/// Calls a method of whichever side it is.
+macro_rules! either {
+    ($client:expr, $side:ident => $body:expr) => {
+        match &mut $client.side {
+            Side::Http1($side) => $body,
+            Side::Http2($side) => $body,
+        }
+    };
 }
 
 impl Client {
@@ -110,10 +120,7 @@ impl Client {
     /// A client that closes its sending side of an HTTP/1 connection counts as gone: nobody can tell it from one that closed
     /// both. On HTTP/2 END_STREAM says no such thing, and a reset of the stream or the end of the connection does.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.side {
-            Side::Http1(http1) => http1.poll_gone(cx),
-            Side::Http2(http2) => http2.poll_gone(cx),
-        }
+        either!(self, side => side.poll_gone(cx))
     }
 
     /// Whether all of the answer was sent, so that leaving now is no loss to anybody. Over HTTP/1 a stated length tells before the
@@ -233,10 +240,7 @@ impl Client {
 /// The body of its request.
 impl Source for Client {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
-        let part = match &mut self.side {
-            Side::Http1(http1) => http1.poll_part(cx),
-            Side::Http2(http2) => http2.poll_part(cx),
-        };
+        let part = either!(self, side => side.poll_part(cx));
         if let Poll::Ready(Ok(Some(Part::Data(data)))) = &part {
             self.read += data.len() as u64;
         }
@@ -248,10 +252,7 @@ impl Source for Client {
 impl Sink for Client {
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
         let before = bytes.len();
-        let sent = match &mut self.side {
-            Side::Http1(http1) => http1.poll_send(cx, bytes),
-            Side::Http2(http2) => http2.poll_send(cx, bytes),
-        };
+        let sent = either!(self, side => side.poll_send(cx, bytes));
         self.sent += (before - bytes.len()) as u64;
         sent
     }

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf, BytesMut};
 use pingora::protocols::tls::TlsStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -17,8 +16,6 @@ use crate::proxy::net::socket::Raw;
 pub(crate) struct Stream {
     bytes: Bytestream,
     connection: Arc<Connection>,
-    /// Read for a look, and to be read again.
-    ahead: BytesMut,
 }
 
 #[derive(Debug)]
@@ -39,21 +36,20 @@ impl Stream {
     }
 
     fn new(bytes: Bytestream, connection: Arc<Connection>) -> Self {
-        Self {
-            bytes,
-            connection,
-            ahead: BytesMut::new(),
-        }
+        Self { bytes, connection }
     }
 
-    /// The next reads give these bytes first.
-    pub(crate) fn unread(&mut self, bytes: BytesMut) {
-        self.ahead = bytes;
-    }
-
-    /// The connection.
+    /// The handle of the connection whose bytes these are.
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    /// Nothing is sent any more once squall has ended the connection.
+    fn check_open(&self) -> io::Result<()> {
+        match self.connection.ended() {
+            true => Err(io::ErrorKind::ConnectionReset.into()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -72,12 +68,6 @@ impl AsyncRead for Stream {
         if self.connection.ended() {
             return Poll::Ready(Ok(()));
         }
-        if !self.ahead.is_empty() {
-            let count = self.ahead.len().min(buf.remaining());
-            buf.put_slice(self.ahead.get(..count).unwrap_or_default());
-            self.ahead.advance(count);
-            return Poll::Ready(Ok(()));
-        }
         let before = buf.filled().len();
         let read = forward!(self.bytes, poll_read(cx, buf));
         // A connection that was closed for idleness meanwhile has no request any more.
@@ -90,9 +80,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.connection.ended() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
+        self.check_open()?;
         forward!(self.bytes, poll_write(cx, bytes))
     }
 
@@ -101,9 +89,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.connection.ended() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
+        self.check_open()?;
         forward!(self.bytes, poll_write_vectored(cx, slices))
     }
 
@@ -115,9 +101,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.connection.ended() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
+        self.check_open()?;
         forward!(self.bytes, poll_flush(cx))
     }
 

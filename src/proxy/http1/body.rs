@@ -27,7 +27,7 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// No body.
+    /// The framing of a message without a body.
     pub(crate) const NONE: Framing = Framing::Length(0);
 
     /// How a request's body ends (RFC 9112, section 6.3).
@@ -73,7 +73,7 @@ fn has_no_content(status: StatusCode) -> bool {
 /// The one length that all `Content-Length` fields agree on (RFC 9110, section 8.6).
 ///
 /// # Errors
-/// They don't, or one is not a number.
+/// The fields contradict each other, or one is not a number.
 pub(super) fn length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut known = None;
     for value in fields.get_all(CONTENT_LENGTH) {
@@ -149,17 +149,16 @@ impl Decoder {
     /// The framing is broken: nothing that follows can be trusted.
     pub(crate) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Part>, Malformed> {
         loop {
-            match self.state {
+            match &mut self.state {
                 State::Done => return Ok(None),
-                State::UntilClose => return Ok(take(input, usize::MAX)),
-                State::Length(left) => {
-                    let data = take(input, usize::try_from(left).unwrap_or(usize::MAX));
-                    self.state = after(left, &data, State::Length, State::Done);
-                    return Ok(data);
-                }
-                State::Chunk(left) => {
-                    let data = take(input, usize::try_from(left).unwrap_or(usize::MAX));
-                    self.state = after(left, &data, State::Chunk, State::ChunkEnd);
+                State::UntilClose => return Ok(take(input, &mut { u64::MAX })),
+                State::Length(left) | State::Chunk(left) => {
+                    let data = take(input, left);
+                    self.state = match self.state {
+                        State::Length(0) => State::Done,
+                        State::Chunk(0) => State::ChunkEnd,
+                        more => more,
+                    };
                     return Ok(data);
                 }
                 State::ChunkEnd => match input.get(..2) {
@@ -195,20 +194,11 @@ impl Decoder {
     }
 }
 
-fn take(input: &mut BytesMut, most: usize) -> Option<Part> {
-    let count = input.len().min(most);
+/// Takes what has come of the bytes that are left.
+fn take(input: &mut BytesMut, left: &mut u64) -> Option<Part> {
+    let count = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+    *left -= count as u64;
     (count > 0).then(|| Part::Data(input.split_to(count).freeze()))
-}
-
-fn after(left: u64, data: &Option<Part>, more: fn(u64) -> State, done: State) -> State {
-    let taken = match data {
-        Some(Part::Data(bytes)) => bytes.len() as u64,
-        _ => 0,
-    };
-    match left - taken {
-        0 => done,
-        left => more(left),
-    }
 }
 
 /// Reads a size line: 1*HEXDIG, then extensions, which mean nothing here (RFC 9112, section 7.1).
@@ -231,10 +221,8 @@ fn chunk_size(input: &mut BytesMut) -> Result<Option<u64>, Malformed> {
     if !(extensions.is_empty() || extensions.starts_with(b";")) || !extensions.iter().all(is_text) {
         return Err(Malformed::bad("a chunk's size is not a hexadecimal number"));
     }
-    let size = std::str::from_utf8(size).ok();
-    let size = size
-        .filter(|size| size.len() <= 16)
-        .and_then(|size| u64::from_str_radix(size, 16).ok());
+    let size = std::str::from_utf8(size).ok().filter(|size| size.len() <= 16);
+    let size = size.and_then(|size| u64::from_str_radix(size, 16).ok());
     size.map(Some)
         .ok_or(Malformed::bad("a chunk's size is not a hexadecimal number"))
 }
@@ -337,174 +325,4 @@ impl Encoder {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use std::task::{Context, Poll, Waker};
-
-    use super::*;
-
-    /// What a decoder makes of bytes that come in pieces of this size: the body, the trailers, and whether it is done.
-    fn decode(framing: Framing, bytes: &[u8], piece: usize) -> Result<(Vec<u8>, HeaderMap, bool), &'static str> {
-        let mut decoder = Decoder::new(framing);
-        let mut input = BytesMut::new();
-        let (mut body, mut fields) = (Vec::new(), HeaderMap::new());
-        for piece in bytes.chunks(piece.max(1)) {
-            input.extend_from_slice(piece);
-            while let Some(part) = decoder.decode(&mut input).map_err(|malformed| malformed.reason)? {
-                match part {
-                    Part::Data(data) => body.extend_from_slice(&data),
-                    Part::Trailers(trailers) => fields = trailers,
-                }
-            }
-        }
-        Ok((body, fields, decoder.is_done()))
-    }
-
-    fn encode(framing: Framing, pieces: &[Vec<u8>], trailers: Option<&HeaderMap>) -> (Vec<u8>, bool) {
-        let mut encoder = Encoder::new(framing);
-        let mut output = Output::default();
-        for piece in pieces {
-            encoder.data(piece.clone().into(), &mut output);
-        }
-        let whole = encoder.end(trailers, &mut output);
-        let mut sent = std::io::Cursor::new(Vec::new());
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(matches!(output.poll_flush(&mut sent, &mut cx), Poll::Ready(Ok(()))));
-        (sent.into_inner(), whole)
-    }
-
-    #[track_caller]
-    fn refused(bytes: &str, reason: &str) {
-        for piece in [1, 1000] {
-            let error = decode(Framing::Chunked, bytes.as_bytes(), piece).unwrap_err();
-            assert!(error.contains(reason), "{bytes:?}: {error}");
-        }
-    }
-
-    /// RFC 9112, section 7.1: `chunk-size = 1*HEXDIG`.
-    #[test]
-    fn a_chunk_without_a_size_is_not_a_last_chunk() {
-        refused("5\r\nhello\r\n\r\n5\r\nworld\r\n0\r\n\r\n", "not a hexadecimal number");
-        for line in [
-            "\r\n",
-            ";\r\n",
-            " 5\r\n",
-            "-5\r\n",
-            "+5\r\n",
-            "0x5\r\n",
-            "5 6\r\n",
-            "5;a=\x00\r\n",
-            "11111111111111111\r\n",
-        ] {
-            refused(line, "not a hexadecimal number");
-        }
-        refused("5\n", "without CR");
-        refused("5\r\nhellothere", "longer than its size");
-        refused("0\r\nno field\r\n\r\n", "trailer section is malformed");
-        refused("0\r\na: b\rc: d\r\n\r\n", "trailer section is malformed");
-        refused(&"5".repeat(5000), "too long");
-        refused(&format!("0\r\n{}", "a: b\r\n".repeat(20_000)), "trailer section");
-    }
-
-    #[test]
-    fn chunks_extensions_and_trailers_are_understood() {
-        let bytes = b"5 ; a=\"b c\"\r\nhello\r\n00006\r\n world\r\n0\r\nX-Sum: 1\r\nx-sum: 2\r\n\r\nGET /";
-        for piece in 1..bytes.len() {
-            let (body, fields, done) = decode(Framing::Chunked, bytes, piece).unwrap();
-            assert_eq!((&body[..], done), (&b"hello world"[..], true));
-            assert_eq!(fields.get_all("x-sum").iter().count(), 2);
-        }
-    }
-
-    #[test]
-    fn only_an_unframed_body_ends_with_its_connection() {
-        for (framing, whole) in [
-            (Framing::UntilClose, true),
-            (Framing::Chunked, false),
-            (Framing::Length(3), false),
-        ] {
-            assert_eq!(Decoder::new(framing).end_of_input(), whole);
-        }
-        assert!(Decoder::new(Framing::NONE).end_of_input());
-    }
-
-    #[test]
-    fn a_body_is_as_long_as_its_length_says() {
-        assert_eq!(
-            encode(Framing::Length(3), &[b"abcd".to_vec()], None),
-            (b"abc".to_vec(), true)
-        );
-        assert_eq!(
-            encode(Framing::Length(3), &[b"ab".to_vec()], None),
-            (b"ab".to_vec(), false)
-        );
-    }
-
-    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in lines {
-            map.append(*name, HeaderValue::from_static(value));
-        }
-        map
-    }
-
-    #[test]
-    fn framing_is_read_as_rfc_9112_says() {
-        let request = |lines: &[_]| Framing::of_request(&fields(lines)).map_err(|malformed| malformed.status);
-        assert_eq!(request(&[]), Ok(Framing::NONE));
-        assert_eq!(request(&[("content-length", "5")]), Ok(Framing::Length(5)));
-        assert_eq!(
-            request(&[("content-length", "5, 5"), ("content-length", "5")]),
-            Ok(Framing::Length(5))
-        );
-        assert_eq!(request(&[("transfer-encoding", "gzip, Chunked")]), Ok(Framing::Chunked));
-        for bad in ["5, 6", "+5", "", "5 5", "-1", "0x5", "99999999999999999999"] {
-            assert_eq!(request(&[("content-length", bad)]), Err(400), "{bad}");
-        }
-        assert_eq!(request(&[("transfer-encoding", "chunked, gzip")]), Err(400));
-
-        let response = |method, status: u16, lines: &[_]| {
-            let status = StatusCode::from_u16(status).unwrap();
-            Framing::of_response(&method, status, &fields(lines)).unwrap()
-        };
-        let length = [("content-length", "5")];
-        assert_eq!(response(Method::GET, 200, &length), Framing::Length(5));
-        assert_eq!(response(Method::HEAD, 200, &length), Framing::NONE);
-        assert_eq!(response(Method::GET, 304, &length), Framing::NONE);
-        assert_eq!(
-            response(Method::GET, 204, &[("transfer-encoding", "chunked")]),
-            Framing::NONE
-        );
-        assert_eq!(response(Method::GET, 200, &[]), Framing::UntilClose);
-        assert_eq!(
-            response(Method::GET, 200, &[("transfer-encoding", "gzip")]),
-            Framing::UntilClose
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_encoded_is_decoded(
-            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4000), 0..8),
-            step in 1_usize..3000,
-            with_trailers: bool,
-        ) {
-            let body = pieces.concat();
-            let trailers = fields(&[("x-a", "1"), ("x-b", "2")]);
-            let trailers = with_trailers.then_some(&trailers);
-            for framing in [Framing::Chunked, Framing::Length(body.len() as u64), Framing::UntilClose] {
-                let (wire, whole) = encode(framing, &pieces, trailers);
-                prop_assert!(whole);
-                let (got, fields, done) = decode(framing, &wire, step).unwrap();
-                prop_assert_eq!(&got, &body);
-                prop_assert_eq!(done, framing != Framing::UntilClose);
-                prop_assert_eq!(fields.len(), if with_trailers && framing == Framing::Chunked { 2 } else { 0 });
-            }
-        }
-
-        #[test]
-        fn any_bytes_are_decoded_or_refused(bytes: Vec<u8>, piece in 1_usize..20) {
-            let _any = decode(Framing::Chunked, &bytes, piece);
-        }
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use bytes::{BufMut, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, Method, Version};
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader, header_value_from_raw};
 use pingora::protocols::http::authority::validate_request_authority;
 use smallvec::SmallVec;
@@ -26,7 +26,7 @@ type Ranges = SmallVec<[(std::ops::Range<usize>, std::ops::Range<usize>); 32]>;
 /// Takes a request's head out of `input`; `None` if it is not complete.
 ///
 /// # Errors
-/// It is malformed, or ambiguous to whoever reads it next.
+/// The head is malformed, or ambiguous to whoever reads it next.
 pub(crate) fn parse_request(input: &mut BytesMut) -> Result<Option<RequestHeader>, Malformed> {
     if !has_end(input) {
         return incomplete(input, true);
@@ -56,9 +56,7 @@ pub(crate) fn parse_request(input: &mut BytesMut) -> Result<Option<RequestHeader
         head.remove_header(&CONTENT_LENGTH);
         head.insert_header(CONNECTION, "close").map_err(|_| FIELD)?;
     }
-    if repeats_length(&head.headers)
-        && let Some(length) = super::body::length(&head.headers)?
-    {
+    if let Some(length) = repeated_length(&head.headers)? {
         head.insert_header(CONTENT_LENGTH, length).map_err(|_| FIELD)?;
     }
     Ok(Some(head))
@@ -67,7 +65,7 @@ pub(crate) fn parse_request(input: &mut BytesMut) -> Result<Option<RequestHeader
 /// Takes a response's head out of `input`; `None` if it is not complete.
 ///
 /// # Errors
-/// It is malformed.
+/// The head is malformed.
 pub(crate) fn parse_response(input: &mut BytesMut) -> Result<Option<ResponseHeader>, Malformed> {
     if !has_end(input) {
         return incomplete(input, false);
@@ -96,19 +94,20 @@ pub(crate) fn parse_response(input: &mut BytesMut) -> Result<Option<ResponseHead
     if head.headers.contains_key(TRANSFER_ENCODING) {
         head.remove_header(&CONTENT_LENGTH);
     }
-    if repeats_length(&head.headers)
-        && let Some(length) = super::body::length(&head.headers)?
-    {
+    if let Some(length) = repeated_length(&head.headers)? {
         head.insert_header(CONTENT_LENGTH, length).map_err(|_| FIELD)?;
     }
     Ok(Some(head))
 }
 
-/// Whether a length is said more than once, which the next reader may not put up with (RFC 9110, section 8.6).
-fn repeats_length(fields: &HeaderMap) -> bool {
+/// The length, if it is said more than once, which the next reader may not put up with (RFC 9110, section 8.6).
+fn repeated_length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
     let first = lengths.next();
-    lengths.next().is_some() || first.is_some_and(|length| length.as_bytes().contains(&b','))
+    match lengths.next().is_some() || first.is_some_and(|length| length.as_bytes().contains(&b',')) {
+        true => super::body::length(fields),
+        false => Ok(None),
+    }
 }
 
 const FIELD: Malformed = Malformed::bad("a header field is malformed");
@@ -209,9 +208,9 @@ pub(crate) fn is_transfer_coded(fields: &HeaderMap) -> bool {
     tokens(fields, &TRANSFER_ENCODING).any(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
 }
 
-/// Whether a `Connection` field has a token.
-pub(crate) fn has_token(fields: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    tokens(fields, name).any(|other| other.eq_ignore_ascii_case(token.as_bytes()))
+/// Whether a field that is a list has a token, in any case.
+pub(crate) fn has_token(fields: &HeaderMap, name: &HeaderName, token: impl AsRef<[u8]>) -> bool {
+    tokens(fields, name).any(|other| other.eq_ignore_ascii_case(token.as_ref()))
 }
 
 /// Whether the sender of a request waits for a 100 before it sends the body (RFC 9110, section 10.1.1).
@@ -254,7 +253,7 @@ pub(crate) enum Fate<'a> {
 pub(crate) fn write_request<'a>(
     head: &RequestHeader,
     buffer: &mut BytesMut,
-    fate: impl FnMut(&[u8]) -> Fate<'a>,
+    mut fate: impl FnMut(&[u8]) -> Fate<'a>,
     extra: &[(&str, &[u8])],
 ) {
     buffer.reserve(1024);
@@ -262,9 +261,8 @@ pub(crate) fn write_request<'a>(
     buffer.put_u8(b' ');
     buffer.put_slice(origin_form(head));
     buffer.put_slice(b" HTTP/1.1\r\n");
-    let mut fields = Fields { buffer, fate };
-    // The closure never fails.
-    let _ = head.map(|name, value| fields.write(&name, value));
+    // Writing a field never fails.
+    let _ = head.map(|name, value| field(buffer, &name, value, &mut fate));
     end(buffer, extra);
 }
 
@@ -284,44 +282,37 @@ fn origin_form(head: &RequestHeader) -> &[u8] {
 pub(crate) fn write_response<'a>(
     head: &ResponseHeader,
     buffer: &mut BytesMut,
-    fate: impl FnMut(&[u8]) -> Fate<'a>,
+    mut fate: impl FnMut(&[u8]) -> Fate<'a>,
     extra: &[(&str, &[u8])],
 ) {
     buffer.reserve(1024);
-    status_line(head.status, head.get_reason_phrase().unwrap_or_default(), buffer);
-    let mut fields = Fields { buffer, fate };
-    // The closure never fails.
-    let _ = head.map(|name, value| fields.write(&name, value));
+    // squall's own version, whatever the upstream's (RFC 9110, section 2.5).
+    buffer.put_slice(b"HTTP/1.1 ");
+    buffer.put_slice(head.status.as_str().as_bytes());
+    buffer.put_u8(b' ');
+    buffer.put_slice(head.get_reason_phrase().unwrap_or_default().as_bytes());
+    buffer.put_slice(b"\r\n");
+    // Writing a field never fails.
+    let _ = head.map(|name, value| field(buffer, &name, value, &mut fate));
     end(buffer, extra);
 }
 
-fn status_line(status: StatusCode, reason: &str, buffer: &mut BytesMut) {
-    // squall's own version, whatever the upstream's (RFC 9110, section 2.5).
-    buffer.put_slice(b"HTTP/1.1 ");
-    buffer.put_slice(status.as_str().as_bytes());
-    buffer.put_u8(b' ');
-    buffer.put_slice(reason.as_bytes());
-    buffer.put_slice(b"\r\n");
-}
-
-struct Fields<'b, F> {
-    buffer: &'b mut BytesMut,
-    fate: F,
-}
-
-impl<'a, F: FnMut(&[u8]) -> Fate<'a>> Fields<'_, F> {
-    fn write(&mut self, name: &HeaderNameVariant<'_>, value: &HeaderValue) -> pingora::Result<()> {
-        let name = match name {
-            HeaderNameVariant::Case(name) => name.as_slice(),
-            HeaderNameVariant::Titled(name) => name.as_bytes(),
-        };
-        match (self.fate)(name) {
-            Fate::Pass => line(self.buffer, name, value.as_bytes()),
-            Fate::Become(name, value) => line(self.buffer, name.as_bytes(), value),
-            Fate::Drop => {}
-        }
-        Ok(())
+fn field<'a>(
+    buffer: &mut BytesMut,
+    name: &HeaderNameVariant<'_>,
+    value: &HeaderValue,
+    fate: &mut impl FnMut(&[u8]) -> Fate<'a>,
+) -> pingora::Result<()> {
+    let name = match name {
+        HeaderNameVariant::Case(name) => name.as_slice(),
+        HeaderNameVariant::Titled(name) => name.as_bytes(),
+    };
+    match fate(name) {
+        Fate::Pass => line(buffer, name, value.as_bytes()),
+        Fate::Become(name, value) => line(buffer, name.as_bytes(), value),
+        Fate::Drop => {}
     }
+    Ok(())
 }
 
 fn line(buffer: &mut BytesMut, name: &[u8], value: &[u8]) {
@@ -340,124 +331,4 @@ fn end(buffer: &mut BytesMut, extra: &[(&str, &[u8])]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn request(text: &str) -> Result<RequestHeader, Malformed> {
-        parse_request(&mut BytesMut::from(text)).map(|head| head.expect("a whole head"))
-    }
-
-    fn written(head: &RequestHeader) -> String {
-        let mut buffer = BytesMut::new();
-        write_request(head, &mut buffer, |_| Fate::Pass, &[]);
-        String::from_utf8(buffer.to_vec()).unwrap()
-    }
-
-    #[test]
-    fn a_request_passes_as_it_is() {
-        for text in [
-            "GET /a%2Fb?x=+%20 HTTP/1.1\r\nhOst: test:80\r\nX-UPPER: A\r\nx-lower: b\r\nX-Empty: \r\n\r\n",
-            "M-SEARCH * HTTP/1.1\r\nHost: test\r\nMAN: \"ssdp\"\r\n\r\n",
-            "GET //double//./.. HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\n\r\n",
-        ] {
-            assert_eq!(written(&request(text).unwrap()), text);
-        }
-    }
-
-    #[test]
-    fn what_follows_a_head_stays() {
-        let mut input = BytesMut::from("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nbody");
-        assert!(parse_request(&mut input).unwrap().is_some());
-        assert_eq!(&input[..], b"body");
-        let mut input = BytesMut::from("GET / HTTP/1.1\r\nHost: a\r\n");
-        assert!(parse_request(&mut input).unwrap().is_none());
-        assert_eq!(input.len(), 25);
-    }
-
-    /// RFC 9112, section 3.2.1: an origin gets a path.
-    #[test]
-    fn a_target_that_names_its_host_becomes_a_path() {
-        let head = request("GET http://a/b?c HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        assert!(written(&head).starts_with("GET /b?c HTTP/1.1\r\n"));
-        let head = request("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        assert!(written(&head).starts_with("GET / HTTP/1.1\r\n"));
-    }
-
-    #[test]
-    fn ambiguous_requests_are_refused() {
-        for text in [
-            "GET @evil/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET a/b HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-            "GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n",
-            "GET / HTTP/1.1\r\n\r\n",
-            "GET gopher://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
-            "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
-            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
-        ] {
-            assert_eq!(request(text).unwrap_err().status, 400, "{text:?}");
-        }
-        let mut long = BytesMut::from(&b"GET /"[..]);
-        long.resize(MAX_HEAD + 1, b'a');
-        assert_eq!(parse_request(&mut long).unwrap_err().status, 414);
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS + 1));
-        assert_eq!(request(&many).unwrap_err().status, 431);
-    }
-
-    #[test]
-    fn a_length_beside_a_coding_does_not_count_and_ends_the_connection() {
-        let text = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let head = request(text).unwrap();
-        assert!(!head.headers.contains_key(CONTENT_LENGTH));
-        assert!(!keeps_alive(head.version, &head.headers));
-    }
-
-    #[test]
-    fn a_response_passes_as_it_is() {
-        for text in [
-            "HTTP/1.1 200 All is Well\r\nX-UPPER: A\r\nx-lower: b\r\n\r\n",
-            "HTTP/1.1 299 \r\nServer: x\r\n\r\n",
-        ] {
-            let head = parse_response(&mut BytesMut::from(text)).unwrap().unwrap();
-            let mut buffer = BytesMut::new();
-            write_response(&head, &mut buffer, |_| Fate::Pass, &[]);
-            assert_eq!(buffer, text);
-        }
-        let folded = "HTTP/1.0 200 OK\r\nA: b\r\n c\r\nD : e\r\n\r\n";
-        let head = parse_response(&mut BytesMut::from(folded)).unwrap().unwrap();
-        assert_eq!(head.version, Version::HTTP_10);
-        assert_eq!(head.headers.len(), 2);
-        assert!(parse_response(&mut BytesMut::from("HTTP-1.1 OK\r\n\r\n")).is_err());
-    }
-
-    #[test]
-    fn connections_go_on_as_their_version_says() {
-        let alive = |version, value: Option<&'static str>| {
-            let mut fields = HeaderMap::new();
-            if let Some(value) = value {
-                fields.insert(CONNECTION, HeaderValue::from_static(value));
-            }
-            keeps_alive(version, &fields)
-        };
-        let (old, new) = (Version::HTTP_10, Version::HTTP_11);
-        assert!(alive(new, None) && !alive(old, None));
-        assert!(alive(old, Some("Keep-Alive")) && alive(new, Some("upgrade")));
-        assert!(!alive(new, Some("keep-alive, Close")) && !alive(old, Some("close")));
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_parsed_or_refused(bytes: Vec<u8>) {
-            let _any = parse_request(&mut BytesMut::from(&bytes[..]));
-            let _any = parse_response(&mut BytesMut::from(&bytes[..]));
-            let request = [b"GET / HTTP/1.1\r\n", &bytes[..], b"\r\n\r\n"].concat();
-            let _any = parse_request(&mut BytesMut::from(&request[..]));
-        }
-    }
-}
+mod tests;

@@ -6,20 +6,19 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::gate::Gate;
 use super::intercept::Intercepting;
-use super::live::{Accepting, Entrance, Shared};
+use super::live::Shared;
 use super::serve::spawn;
-use crate::proxy::client::connection::ListenerInfo;
+use crate::config::root::AddressSpec;
 use crate::proxy::exchange::Squall;
-pub use crate::proxy::net::bind::Bind;
-use crate::proxy::net::bind::{Opened, SocketFile};
+use crate::proxy::net::bind::{Acceptor, Opened, SocketFile};
 use crate::proxy::net::socket::Socket;
 use crate::proxy::tls::ServerTls;
 
@@ -31,10 +30,10 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub struct ListenerOptions {
     /// The name in the configuration, for logs, metrics and rules.
     pub name: Arc<str>,
-    /// Where to listen.
-    pub bind: Bind,
+    /// The address to listen on.
+    pub address: AddressSpec,
     /// What connections meet before they have requests.
-    pub entrance: EntranceOptions,
+    pub entrance: Entrance,
     /// Whether plaintext clients may speak HTTP/2 by prior knowledge (RFC 9113, section 3.3).
     pub h2c: bool,
     /// Connections at once; further ones wait in the kernel's queue. At least 1.
@@ -48,9 +47,9 @@ pub struct ListenerOptions {
     pub header_timeout: Duration,
 }
 
-/// What new connections of a listener meet.
+/// What new connections of a listener meet; replaced as a whole, so that each sees one configuration.
 #[derive(Clone, Debug, Default)]
-pub struct EntranceOptions {
+pub struct Entrance {
     /// TLS, with HTTP/2 and HTTP/1.1 by ALPN; `None` for plaintext.
     pub tls: Option<ServerTls>,
     /// What happens to connections before they have requests; `None`: nothing.
@@ -59,14 +58,21 @@ pub struct EntranceOptions {
     pub intercepting: Option<Intercepting>,
 }
 
+impl Entrance {
+    /// Whether something comes before a connection's first request.
+    pub(super) fn delays(&self) -> bool {
+        self.tls.is_some() || self.gate.is_some() || self.intercepting.is_some()
+    }
+}
+
 impl ListenerOptions {
     /// A plaintext listener: HTTP/1 and h2c, 10,000 connections, 128 streams on each, 10 s for a handshake, 60 s for a
     /// head.
-    pub fn new(name: impl Into<Arc<str>>, bind: Bind) -> Self {
+    pub fn new(name: impl Into<Arc<str>>, address: AddressSpec) -> Self {
         Self {
             name: name.into(),
-            bind,
-            entrance: EntranceOptions::default(),
+            address,
+            entrance: Entrance::default(),
             h2c: true,
             max_connections: 10_000,
             max_streams: 128,
@@ -81,58 +87,41 @@ impl ListenerOptions {
 /// A stale socket file is replaced, one that a process listens on is not.
 ///
 /// # Errors
-/// The operating system's, most often that the address is in use or not ours.
-pub fn bind(options: &ListenerOptions) -> io::Result<Bound> {
-    let opened = Opened::open(&options.bind)?;
-    let address = opened.local_addr()?;
-    Ok(Bound {
-        opened,
-        address,
-        options: options.clone(),
-    })
+/// The operating system's, most often that the address is in use or not ours. Outside of a tokio runtime this panics, as
+/// tokio does.
+pub fn bind(options: ListenerOptions) -> io::Result<Bound> {
+    let opened = Opened::open(&options.address)?;
+    Ok(Bound { opened, options })
 }
 
 /// An open address that nothing is accepted on yet. Dropping it closes it.
 #[derive(Debug)]
 pub struct Bound {
     opened: Opened,
-    address: Bind,
     options: ListenerOptions,
 }
 
 impl Bound {
     /// The address, with the port that was chosen for port 0.
-    pub fn local_addr(&self) -> &Bind {
-        &self.address
+    pub fn local_addr(&self) -> &AddressSpec {
+        &self.opened.address
     }
 
     /// Starts to accept, and to serve every connection with `squall`, in tasks of the current tokio runtime.
-    ///
-    /// # Errors
-    /// If tokio can't watch the socket. Outside of a tokio runtime this panics, as tokio does.
-    pub fn serve(self, squall: Arc<Squall>) -> io::Result<Listener> {
-        let Self {
-            opened,
+    pub fn serve(self, squall: Arc<Squall>) -> Listener {
+        let Opened {
+            acceptor,
             address,
-            options,
-        } = self;
-        let (acceptor, file) = match opened {
-            Opened::Tcp(listener) => (Acceptor::Tcp(TcpListener::from_std(listener)?), None),
-            Opened::Unix(listener, file) => (Acceptor::Unix(UnixListener::from_std(listener)?), Some(file)),
-        };
+            file,
+        } = self.opened;
         let acceptor = Arc::new(acceptor);
-        let shared = Shared::new(options);
-        tokio::spawn(accept_all(
-            Arc::clone(&acceptor),
-            Arc::clone(&shared),
-            squall,
-            shared.accepting(),
-        ));
-        Ok(Listener {
+        let shared = Shared::new(self.options);
+        tokio::spawn(accept_all(Arc::clone(&acceptor), Arc::clone(&shared), squall));
+        Listener {
             shared,
             address,
-            acceptor: Mutex::new(Some((acceptor, file))),
-        })
+            open: Mutex::new(Some((acceptor, file))),
+        }
     }
 }
 
@@ -140,19 +129,15 @@ impl Bound {
 #[derive(Debug)]
 pub struct Listener {
     shared: Arc<Shared>,
-    address: Bind,
-    acceptor: Mutex<Option<(Arc<Acceptor>, Option<SocketFile>)>>,
+    address: AddressSpec,
+    /// Until it is stopped.
+    open: Mutex<Option<(Arc<Acceptor>, Option<SocketFile>)>>,
 }
 
 impl Listener {
     /// The address, with the port that was chosen for port 0.
-    pub fn local_addr(&self) -> &Bind {
+    pub fn local_addr(&self) -> &AddressSpec {
         &self.address
-    }
-
-    /// What requests see of this listener.
-    pub fn info(&self) -> &Arc<ListenerInfo> {
-        &self.shared.info
     }
 
     /// Closes the port at once, so that it can be opened again; connections that are still in the kernel's queue are
@@ -162,8 +147,7 @@ impl Listener {
         if !self.shared.info.stop() {
             return;
         }
-        self.shared.stop.send_replace(true);
-        if let Some((acceptor, file)) = self.acceptor.lock().take() {
+        if let Some((acceptor, file)) = self.open.lock().take() {
             acceptor.close();
             drop(file);
         }
@@ -173,15 +157,16 @@ impl Listener {
     }
 
     /// Resolves when nothing is accepted any more and the last connection has ended. To be called after
-    /// [`Listener::stop_accepting`]; a connection whose client is slow to close takes a second longer than its last
-    /// response, or up to ten while the client is still sending.
+    /// [`Listener::stop_accepting`], since it keeps new connections waiting; one whose client is slow to close takes a second
+    /// longer than its last response, or up to ten while the client is still sending.
     pub async fn drained(&self) {
-        self.shared.drained().await;
+        // Whoever accepts holds a permit, as each connection does. The semaphore is never closed.
+        let _all = self.shared.permits.acquire_many(self.shared.limit).await;
     }
 
     /// Stops, and drops every connection with whatever is in flight on it.
     pub fn abort(&self) {
-        self.shared.set_aborted();
+        self.shared.aborted.store(true, Ordering::SeqCst);
         self.stop_accepting();
         for connection in self.shared.connections() {
             connection.abort();
@@ -204,8 +189,8 @@ impl Listener {
 
     /// Uses other certificates (or none, or TLS where there was none) and so on for the connections that are accepted
     /// from now on.
-    pub fn replace(&self, entrance: EntranceOptions) {
-        self.shared.entrance.store(Entrance::new(entrance));
+    pub fn replace(&self, entrance: Entrance) {
+        self.shared.entrance.store(Arc::new(entrance));
     }
 }
 
@@ -215,42 +200,8 @@ impl Drop for Listener {
     }
 }
 
-#[derive(Debug)]
-enum Acceptor {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Acceptor {
-    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                // Fails only if the client has left already, which will show.
-                let _client_has_left = stream.set_nodelay(true);
-                Ok((stream.into(), Some(peer)))
-            }
-            Self::Unix(listener) => Ok((listener.accept().await?.0.into(), None)),
-        }
-    }
-
-    /// Stops listening before the accept loop has noticed, and wakes it.
-    fn close(&self) {
-        let how = rustix::net::Shutdown::Both;
-        let closed = match self {
-            Self::Tcp(listener) => rustix::net::shutdown(listener, how),
-            Self::Unix(listener) => rustix::net::shutdown(listener, how),
-        };
-        if let Err(error) = closed {
-            tracing::debug!("a listener was closed already: {error}");
-        }
-    }
-}
-
-async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<Shared>, squall: Arc<Squall>, _accepting: Accepting) {
-    let mut stop = shared.stop.subscribe();
-    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-    tokio::pin!(stopped);
+async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<Shared>, squall: Arc<Squall>) {
+    let mut stopped = std::pin::pin!(shared.info.stopped());
     let mut failures = 0_u32;
     loop {
         let accepted = tokio::select! {

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method};
 use smallvec::SmallVec;
-use tokio::sync::watch;
 
 use crate::config::snapshot::EarlyView;
 use crate::draw::head::Head;
@@ -24,8 +23,7 @@ use crate::proxy::execute::hold::{Holder, Left};
 use crate::proxy::execute::{Ending, Execution, Subject};
 use crate::proxy::record::Record;
 use crate::proxy::tls::ServerTls;
-use crate::rule::decide::RuleSet;
-use crate::rule::plan::{Effect, Plan};
+use crate::rule::plan::{Action, Effect};
 use crate::rule::state::Live;
 
 /// Carries out the connection rules of one listener.
@@ -50,8 +48,6 @@ pub(super) struct Passage {
 /// A connection that has no request yet, as a plan is carried out on it.
 struct Arrival {
     connection: Arc<Connection>,
-    /// Becomes true when its listener stops.
-    stop: watch::Receiver<bool>,
     certificate: Option<CertificateSpec>,
 }
 
@@ -62,7 +58,7 @@ impl Subject for Arrival {
     async fn left(&mut self) -> Left {
         tokio::select! {
             () = self.connection.gone() => Left::Client,
-            _ = self.stop.wait_for(|stop| *stop) => Left::Stopping,
+            () = self.connection.listener().stopped() => Left::Stopping,
         }
     }
 
@@ -88,13 +84,12 @@ impl Gate {
 }
 
 impl Passage {
-    /// A connection that was just accepted. `stop` becomes true when its listener stops.
-    pub(super) fn new(gate: &Gate, connection: &Arc<Connection>, stop: watch::Receiver<bool>) -> Passage {
+    /// A connection that was just accepted.
+    pub(super) fn new(gate: &Gate, connection: &Arc<Connection>) -> Passage {
         Passage {
             gate: gate.clone(),
             arrival: Arrival {
                 connection: Arc::clone(connection),
-                stop,
                 certificate: None,
             },
             began: Instant::now(),
@@ -107,29 +102,27 @@ impl Passage {
 
     /// Decides and carries out what comes before anything is read. Whether the connection goes on.
     pub(super) async fn accepted(&mut self) -> bool {
-        let view = Arc::clone(&self.gate.view);
-        self.decide(&view.accepted);
+        self.decide(Before::Connection);
         self.carry(Before::Connection).await
     }
 
     /// The connection has no handshake: what belongs into one has none to act in.
     pub(super) fn no_handshake(&mut self) {
-        let view = Arc::clone(&self.gate.view);
-        self.decide(&view.handshake);
+        self.decide(Before::Handshake);
         for execution in &self.executions {
             let record = execution.record();
-            for (at, _) in record
-                .in_force()
-                .filter(|(_, action)| action.effect.before() == Before::Handshake)
-            {
-                record.skip(at, "no TLS");
+            for (at, action) in record.in_force() {
+                if action.effect.before() == Before::Handshake {
+                    record.skip(at, "no TLS");
+                }
             }
         }
     }
 
     /// Whether the handshake is to begin with [`Passage::greeted`].
     pub(super) fn minds_handshake(&self) -> bool {
-        let planned = |execution: &Execution| has_handshake(execution.record().plan());
+        let in_handshake = |action: &Action| action.effect.before() == Before::Handshake;
+        let planned = |execution: &Execution| execution.record().plan().actions.iter().any(in_handshake);
         !self.gate.view.handshake.rules().is_empty() || self.executions.iter().any(planned)
     }
 
@@ -137,38 +130,36 @@ impl Passage {
     /// goes on.
     pub(super) async fn greeted(&mut self, name: Option<String>) -> bool {
         self.asked = name;
-        let view = Arc::clone(&self.gate.view);
-        self.decide(&view.handshake);
+        self.decide(Before::Handshake);
         self.carry(Before::Handshake).await
     }
 
     /// The listener's TLS, as the rules want it for this handshake.
-    pub(super) fn tls(&self, tls: Arc<ServerTls>) -> Arc<ServerTls> {
+    pub(super) fn tls(&self, tls: &ServerTls) -> ServerTls {
         let Some(what) = self.arrival.certificate else {
-            return tls;
+            return tls.clone();
         };
         match tls.faulty(what, self.asked.as_deref(), &self.gate.view.authority) {
-            Ok(faulty) => Arc::new(faulty),
+            Ok(faulty) => faulty,
             Err(error) => {
                 tracing::error!(listener = &*self.gate.view.listener, "{error}");
-                tls
+                tls.clone()
             }
         }
     }
 
-    fn decide(&mut self, rules: &RuleSet) {
+    fn decide(&mut self, due: Before) {
+        let rules = match due {
+            Before::Handshake => &self.gate.view.handshake,
+            _ => &self.gate.view.accepted,
+        };
         if rules.rules().is_empty() {
             return;
         }
         let fields = HeaderMap::new();
         let client = self.arrival.connection.client();
-        let head = Head::new(
-            &Method::GET,
-            "",
-            Some(self.asked.as_deref().unwrap_or("")),
-            &fields,
-            client,
-        );
+        let asked = self.asked.as_deref().unwrap_or_default();
+        let head = Head::new(&Method::GET, "", Some(asked), &fields, client);
         let now = Instant::now();
         if let Some(plan) = rules.decide(&head, &Live { now }) {
             self.executions
@@ -219,10 +210,4 @@ impl Drop for Passage {
     fn drop(&mut self) {
         self.log();
     }
-}
-
-fn has_handshake(plan: &Plan) -> bool {
-    plan.actions
-        .iter()
-        .any(|action| action.effect.before() == Before::Handshake)
 }

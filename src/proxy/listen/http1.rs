@@ -1,27 +1,24 @@
 //! HTTP/1.x on one connection: request after request, until either side has enough.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::proxy::client::{Client, Connection, Http1, NoRequest};
+use crate::proxy::client::{Client, Connection, Http1};
 use crate::proxy::exchange::Squall;
 
 /// Serves requests until the connection is over.
 ///
 /// `limit` bounds the wait for a request's first byte, and then the time to the end of its head. Pipelined requests are
 /// answered in their order (RFC 9112, section 9.3.2).
-pub(super) async fn serve(
-    squall: &Squall,
-    mut http1: Box<Http1>,
-    connection: &std::sync::Arc<Connection>,
-    limit: Duration,
-) {
+pub(super) async fn serve(squall: &Squall, http1: Http1, connection: &Arc<Connection>, limit: Duration) {
+    let mut http1 = Box::new(http1);
     loop {
-        let head = match http1.request(limit, limit).await {
-            Ok(head) => head,
-            Err(NoRequest::Malformed(malformed)) => return http1.refuse(malformed).await,
-            Err(NoRequest::End) => return,
+        let head = match http1.request(limit).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return,
+            Err(malformed) => return http1.refuse(malformed).await,
         };
-        let mut client = Client::http1(head, std::sync::Arc::clone(connection), http1);
+        let mut client = Client::http1(head, Arc::clone(connection), http1);
         squall.serve(&mut client).await;
         let Some(same) = client.into_http1() else { return };
         http1 = same;

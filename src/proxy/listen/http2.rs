@@ -1,7 +1,6 @@
 //! HTTP/2 on one connection: a task for each stream, idleness, and a graceful end by GOAWAY.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +9,9 @@ use h2::server::{Builder, SendResponse};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{Method, Request, Response, StatusCode};
 use pingora::http::RequestHeader;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::accept::ListenerOptions;
 use crate::proxy::client::stream::Stream;
 use crate::proxy::client::{Client, Connection, Http2};
 use crate::proxy::exchange::Squall;
@@ -37,36 +36,32 @@ const MAX_MALFORMED: usize = 32;
 /// How long a client without open streams may take to leave after it was told to (GOAWAY).
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Serves streams until the connection is over. `idle` bounds the time without any stream, to within its double, and
-/// the client's part of the opening; `streams` bounds those that are open at once.
-pub(super) async fn serve(
-    squall: &Arc<Squall>,
-    stream: Stream,
-    idle: Duration,
-    streams: u32,
-    stop: watch::Receiver<bool>,
-) {
+/// Serves streams until the connection is over. `header_timeout` bounds the time without any stream, to within its double,
+/// and the client's part of the opening.
+pub(super) async fn serve(squall: &Arc<Squall>, stream: Stream, options: &ListenerOptions) {
     let connection = Arc::clone(stream.connection());
     connection.set_http2();
     let mut tasks = JoinSet::new();
     tokio::select! {
-        () = serve_streams(squall, stream, &connection, &mut tasks, idle, options(streams), stop) => {}
+        () = serve_streams(squall, stream, &connection, &mut tasks, options) => {}
         () = connection.over() => {}
     }
     connection.set_over();
     // Their streams are closed now, and they will find out; only an abort of this task ends them for good.
-    while tasks.join_next().await.is_some() {}
+    while tasks.join_next().await.is_some() {
+        connection.set_streams(tasks.len());
+    }
 }
 
-fn options(streams: u32) -> Builder {
-    let mut options = Builder::new();
-    options
+fn builder(streams: u32) -> Builder {
+    let mut builder = Builder::new();
+    builder
         .max_header_list_size(MAX_FIELDS)
         .max_concurrent_streams(streams)
         .max_send_buffer_size(SEND_BUFFER)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(streams).min(MAX_WINDOW));
-    options
+    builder
 }
 
 async fn serve_streams(
@@ -74,14 +69,13 @@ async fn serve_streams(
     stream: Stream,
     connection: &Arc<Connection>,
     tasks: &mut JoinSet<()>,
-    idle: Duration,
-    options: Builder,
-    mut stop: watch::Receiver<bool>,
+    options: &ListenerOptions,
 ) {
-    let mut stopped = std::pin::pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
+    let idle = options.header_timeout;
+    let mut stopped = std::pin::pin!(connection.listener().stopped());
     let handshake = tokio::select! {
         biased;
-        done = tokio::time::timeout(idle, options.handshake(stream)) => done,
+        done = tokio::time::timeout(idle, builder(options.max_streams).handshake(stream)) => done,
         // A client that owes its preface has asked for nothing.
         () = &mut stopped => return,
     };
@@ -99,9 +93,11 @@ async fn serve_streams(
             // Accepting is what drives the whole connection.
             next = http2.accept() => match next {
                 Some(Ok((request, respond))) => match client(request, respond, connection) {
-                    Some(client) => {
+                    Some(mut client) => {
                         touched = true;
-                        spawn(squall, client, connection, tasks);
+                        let squall = Arc::clone(squall);
+                        tasks.spawn(async move { squall.serve(&mut client).await });
+                        connection.set_streams(tasks.len());
                     }
                     None if malformed < MAX_MALFORMED => malformed += 1,
                     None => return,
@@ -109,7 +105,10 @@ async fn serve_streams(
                 Some(Err(error)) => return tracing::debug!("the HTTP/2 connection ended: {error}"),
                 None => return,
             },
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => touched = true,
+            Some(_) = tasks.join_next() => {
+                touched = true;
+                connection.set_streams(tasks.len());
+            }
             () = &mut stopped, if !leaving => {
                 http2.graceful_shutdown();
                 leaving = true;
@@ -170,29 +169,4 @@ fn has_one_authority(head: &RequestHeader) -> bool {
     let has_path = head.method == Method::CONNECT || path.starts_with(b"/") || path == b"*";
     let plain = ![host, authority].into_iter().flatten().any(|name| name.contains(&b'@'));
     named && another.is_none() && same && plain && has_path
-}
-
-fn spawn(squall: &Arc<Squall>, mut client: Client, connection: &Arc<Connection>, tasks: &mut JoinSet<()>) {
-    let open = OpenStream::new(Arc::clone(connection));
-    let squall = Arc::clone(squall);
-    tasks.spawn(async move {
-        let _open = open;
-        squall.serve(&mut client).await;
-    });
-}
-
-/// Counts a stream for as long as its request is worked on, also if that panics.
-struct OpenStream(Arc<Connection>);
-
-impl OpenStream {
-    fn new(connection: Arc<Connection>) -> Self {
-        connection.streams().fetch_add(1, Ordering::Relaxed);
-        Self(connection)
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.streams().fetch_sub(1, Ordering::Relaxed);
-    }
 }

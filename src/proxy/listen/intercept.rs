@@ -36,7 +36,7 @@ pub(super) enum Protocol {
     Http,
     /// TLS, with anything in it.
     Tls,
-    /// Neither.
+    /// Neither HTTP nor TLS.
     Other,
 }
 

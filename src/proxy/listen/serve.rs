@@ -3,15 +3,16 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use pingora::protocols::{ALPN, Ssl};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::accept::Entrance;
 use super::gate::Passage;
 use super::intercept::{self, Intercepting, Protocol};
-use super::live::{Entrance, Place, Shared};
+use super::live::{Place, Shared};
 use super::{http1, http2};
 use crate::proxy::client::stream::Stream;
 use crate::proxy::client::{Connection, Http1};
@@ -41,7 +42,7 @@ pub(super) fn spawn(
     let task = tokio::spawn(run(place, for_task, squall, socket, Arc::clone(&connection), entrance));
     connection.set_task(task.abort_handle());
     // Whoever stopped or aborted meanwhile may have looked before this connection was there.
-    if shared.aborted() {
+    if shared.aborted.load(Ordering::SeqCst) {
         connection.abort();
     } else if shared.info.stopping() {
         connection.leave_if_idle();
@@ -57,15 +58,15 @@ async fn run(
     connection: Arc<Connection>,
     entrance: Arc<Entrance>,
 ) {
-    let raw = Raw::new(Arc::clone(&socket));
-    let mut passage = entrance
-        .gate
-        .as_ref()
-        .map(|gate| Passage::new(gate, &connection, shared.stop.subscribe()));
+    let mut passage = entrance.gate.as_ref().map(|gate| Passage::new(gate, &connection));
     match enter(&shared, &socket, &connection, &entrance, passage.as_mut()).await {
-        Some(Way::Tls(tls)) => serve_tls(&shared, &squall, raw, &connection, &tls).await,
-        Some(Way::Plain) => serve_plain(&shared, &squall, raw, &connection).await,
-        Some(Way::On(intercepting, name)) => intercepting.pass_on(raw, &connection, name).await,
+        Some(Way::Tls(tls)) => serve_tls(&shared, &squall, &socket, &connection, &tls).await,
+        Some(Way::Plain) => serve_plain(&shared, &squall, &socket, &connection).await,
+        Some(Way::On(intercepting, name)) => {
+            intercepting
+                .pass_on(Raw::new(Arc::clone(&socket)), &connection, name)
+                .await
+        }
         None => {}
     }
     drop(passage);
@@ -77,23 +78,23 @@ async fn run(
 }
 
 /// How a connection goes on behind its entrance.
-enum Way {
+enum Way<'a> {
     /// HTTP, or whatever else the client takes for it.
     Plain,
     /// HTTP in a TLS that squall ends.
-    Tls(Arc<ServerTls>),
+    Tls(ServerTls),
     /// Unread, to where it was headed before it was redirected, in a TLS that asks for this name.
-    On(Arc<Intercepting>, Option<String>),
+    On(&'a Intercepting, Option<String>),
 }
 
 /// Lets a connection in. `None` if it is over.
-async fn enter(
+async fn enter<'a>(
     shared: &Shared,
     socket: &Socket,
     connection: &Connection,
-    entrance: &Entrance,
+    entrance: &'a Entrance,
     mut passage: Option<&mut Passage>,
-) -> Option<Way> {
+) -> Option<Way<'a>> {
     if let Some(passage) = &mut passage
         && !passage.accepted().await
     {
@@ -123,26 +124,31 @@ async fn enter(
     }
     match (&entrance.tls, &entrance.intercepting) {
         (Some(tls), _) => Some(Way::Tls(match passage {
-            Some(passage) => passage.tls(Arc::clone(tls)),
-            None => Arc::clone(tls),
+            Some(passage) => passage.tls(tls),
+            None => tls.clone(),
         })),
-        (None, Some(intercepting)) if protocol != Protocol::Http => Some(Way::On(Arc::clone(intercepting), name)),
+        (None, Some(intercepting)) if protocol != Protocol::Http => Some(Way::On(intercepting, name)),
         (None, _) => connection.await_request().then_some(Way::Plain),
     }
 }
 
 /// What a client says, within a limit and unless the listener stops.
 async fn before<T, E>(shared: &Shared, limit: Duration, said: impl Future<Output = Result<T, E>>) -> Option<T> {
-    let mut stop = shared.stop.subscribe();
     tokio::select! {
         said = tokio::time::timeout(limit, said) => said.ok()?.ok(),
-        _ = stop.wait_for(|stop| *stop) => None,
+        () = shared.info.stopped() => None,
     }
 }
 
-async fn serve_tls(shared: &Shared, squall: &Arc<Squall>, raw: Raw, connection: &Arc<Connection>, tls: &ServerTls) {
+async fn serve_tls(
+    shared: &Shared,
+    squall: &Arc<Squall>,
+    socket: &Arc<Socket>,
+    connection: &Arc<Connection>,
+    tls: &ServerTls,
+) {
     let handshake = async {
-        let stream = tls.accept(raw).await;
+        let stream = tls.accept(Raw::new(Arc::clone(socket))).await;
         stream.inspect_err(|error| {
             tracing::debug!(listener = %shared.info.name(), peer = ?connection.peer(), "no TLS handshake: {error}");
         })
@@ -153,36 +159,31 @@ async fn serve_tls(shared: &Shared, squall: &Arc<Squall>, raw: Raw, connection: 
     let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
     let stream = Stream::tls(stream, Arc::clone(connection));
     if http2 {
-        serve_http2(shared, squall, stream).await;
+        http2::serve(squall, stream, &shared.options).await;
     } else if connection.await_request() {
-        let http1 = Http1::new(stream, BytesMut::new());
-        serve_http1(shared, squall, http1, connection).await;
+        let http1 = Http1::new(stream);
+        http1::serve(squall, http1, connection, shared.options.header_timeout).await;
     }
 }
 
-async fn serve_plain(shared: &Shared, squall: &Arc<Squall>, raw: Raw, connection: &Arc<Connection>) {
-    let mut http1 = Http1::new(Stream::plain(raw, Arc::clone(connection)), BytesMut::new());
-    if !shared.options.h2c {
-        return serve_http1(shared, squall, http1, connection).await;
-    }
+async fn serve_plain(shared: &Shared, squall: &Arc<Squall>, socket: &Arc<Socket>, connection: &Arc<Connection>) {
+    let raw = Raw::new(Arc::clone(socket));
+    let mut http1 = Http1::new(Stream::plain(raw, Arc::clone(connection)));
     let limit = shared.options.header_timeout;
+    if !shared.options.h2c {
+        return http1::serve(squall, http1, connection, limit).await;
+    }
     if !tokio::time::timeout(limit, http1.first_byte()).await.unwrap_or(false) {
         return;
     }
     match tokio::time::timeout(limit, http1.begins_with_http2()).await {
-        Ok(Ok(true)) => serve_http2(shared, squall, http1.into_stream()).await,
-        Ok(Ok(false)) => serve_http1(shared, squall, http1, connection).await,
+        Ok(Ok(true)) => {
+            let (stream, preface) = http1.into_parts();
+            socket.unread(&preface);
+            http2::serve(squall, stream, &shared.options).await;
+        }
+        Ok(Ok(false)) => http1::serve(squall, http1, connection, limit).await,
         // Too late, or gone without a word.
         Ok(Err(_)) | Err(_) => {}
     }
-}
-
-async fn serve_http1(shared: &Shared, squall: &Squall, http1: Http1, connection: &Arc<Connection>) {
-    http1::serve(squall, Box::new(http1), connection, shared.options.header_timeout).await;
-}
-
-async fn serve_http2(shared: &Shared, squall: &Arc<Squall>, stream: Stream) {
-    let options = &shared.options;
-    let stop = shared.stop.subscribe();
-    http2::serve(squall, stream, options.header_timeout, options.max_streams, stop).await;
 }

@@ -1,78 +1,90 @@
-//! Where a listener listens: opening TCP ports and unix sockets, and leaving none behind.
+//! Opening the TCP ports and unix sockets that are listened on, accepting on them, and leaving none behind.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::net::{Shutdown, listen, shutdown};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::socket::Socket;
 use crate::config::root::AddressSpec;
 
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// The address of a listener.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Bind {
-    /// A TCP address; port 0 lets the kernel choose one.
-    Tcp(SocketAddr),
-    /// The path of a unix socket.
-    Unix(PathBuf),
-}
-
-impl From<&AddressSpec> for Bind {
-    fn from(address: &AddressSpec) -> Self {
-        match address {
-            AddressSpec::Tcp(address) => Self::Tcp(*address),
-            AddressSpec::Unix(path) => Self::Unix(path.clone()),
-        }
-    }
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// An open port or socket file. Non-blocking, and not yet known to tokio.
+/// An address that was opened.
 #[derive(Debug)]
-pub(crate) enum Opened {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, SocketFile),
+pub(crate) struct Opened {
+    pub(crate) acceptor: Acceptor,
+    /// With the port that the kernel chose, where it was to choose one.
+    pub(crate) address: AddressSpec,
+    /// The file of a unix socket.
+    pub(crate) file: Option<SocketFile>,
+}
+
+/// An open port or unix socket.
+#[derive(Debug)]
+pub(crate) enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 impl Opened {
-    /// Opens `address`. A TCP port may be reopened at once after it was closed (SO_REUSEADDR).
-    pub(crate) fn open(address: &Bind) -> io::Result<Self> {
+    /// Opens `address`. A TCP port may be reopened at once after it was closed (SO_REUSEADDR). Needs a tokio runtime.
+    pub(crate) fn open(address: &AddressSpec) -> io::Result<Self> {
         match address {
-            Bind::Tcp(address) => {
+            AddressSpec::Tcp(address) => {
                 // Sets SO_REUSEADDR on unix.
                 let listener = std::net::TcpListener::bind(address)?;
                 listener.set_nonblocking(true)?;
-                rustix::net::listen(&listener, BACKLOG)?;
-                Ok(Self::Tcp(listener))
+                listen(&listener, BACKLOG)?;
+                Ok(Self {
+                    address: AddressSpec::Tcp(listener.local_addr()?),
+                    acceptor: Acceptor::Tcp(TcpListener::from_std(listener)?),
+                    file: None,
+                })
             }
-            Bind::Unix(path) => {
+            AddressSpec::Unix(path) => {
                 remove_if_stale(path)?;
                 let listener = std::os::unix::net::UnixListener::bind(path)?;
-                let file = SocketFile::of(path)?;
+                let file = Some(SocketFile::of(path)?);
                 listener.set_nonblocking(true)?;
-                rustix::net::listen(&listener, BACKLOG)?;
-                Ok(Self::Unix(listener, file))
+                listen(&listener, BACKLOG)?;
+                Ok(Self {
+                    acceptor: Acceptor::Unix(UnixListener::from_std(listener)?),
+                    address: address.clone(),
+                    file,
+                })
             }
         }
     }
+}
 
-    /// The address with the port that the kernel chose.
-    pub(crate) fn local_addr(&self) -> io::Result<Bind> {
+impl Acceptor {
+    /// The next connection, with its client's address where it has one. Cancel-safe.
+    pub(crate) async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map(Bind::Tcp),
-            Self::Unix(_, file) => Ok(Bind::Unix(file.path.clone())),
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Fails only if the client has left already, which will show.
+                let _client_has_left = stream.set_nodelay(true);
+                Ok((stream.into(), Some(peer)))
+            }
+            Self::Unix(listener) => Ok((listener.accept().await?.0.into(), None)),
+        }
+    }
+
+    /// Stops listening before whoever accepts has noticed, and wakes it.
+    pub(crate) fn close(&self) {
+        let closed = match self {
+            Self::Tcp(listener) => shutdown(listener, Shutdown::Both),
+            Self::Unix(listener) => shutdown(listener, Shutdown::Both),
+        };
+        if let Err(error) = closed {
+            tracing::debug!("a listener was closed already: {error}");
         }
     }
 }
@@ -127,11 +139,11 @@ impl Drop for SocketFile {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_socket_file_is_replaced_only_if_nobody_listens() {
+    #[tokio::test]
+    async fn a_socket_file_is_replaced_only_if_nobody_listens() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("squall.sock");
-        let address = Bind::Unix(path.clone());
+        let address = AddressSpec::Unix(path.clone());
 
         let first = Opened::open(&address).unwrap();
         assert_eq!(Opened::open(&address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
@@ -141,7 +153,7 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "a process that died leaves its file");
         let second = Opened::open(&address).unwrap();
-        assert_eq!(second.local_addr().unwrap(), address);
+        assert_eq!(second.address, address);
 
         std::fs::remove_file(&path).unwrap();
         let third = Opened::open(&address).unwrap();

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +62,7 @@ struct Reading {
     ahead: VecDeque<u8>,
     /// [`Socket::peer_closed`] has taken tokio's "readable" mark away: the next read asks the kernel instead.
     unmarked: bool,
-    /// The reader, while it waits: tokio's event may have been answered by reading ahead.
+    /// The reader, while it waits.
     reader: Option<Waker>,
 }
 
@@ -79,48 +79,31 @@ impl Reading {
         }
         count > 0
     }
-
-    /// The reader has to wait.
-    fn wait(&mut self, cx: &Context<'_>) {
-        match &mut self.reader {
-            Some(reader) => reader.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-    }
-
-    /// There is something for the reader.
-    fn wake(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
-    }
 }
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
-        Self::new(Kind::Tcp(stream))
+        Kind::Tcp(stream).into()
     }
 }
 
 impl From<UnixStream> for Socket {
     fn from(stream: UnixStream) -> Self {
-        Self::new(Kind::Unix(stream))
+        Kind::Unix(stream).into()
     }
 }
 
-impl Socket {
-    fn new(kind: Kind) -> Self {
+impl From<Kind> for Socket {
+    fn from(kind: Kind) -> Self {
         Self {
             kind,
             ended: AtomicBool::new(false),
             reading: Mutex::default(),
         }
     }
+}
 
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        either!(self, stream => stream.as_raw_fd())
-    }
-
+impl Socket {
     /// The address that was accepted on; `None` for a unix socket.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match &self.kind {
@@ -177,43 +160,39 @@ impl Socket {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        loop {
+        let outcome = loop {
             if std::mem::take(&mut reading.unmarked) {
                 match self.read_unmarked(&mut reading, buf) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    outcome => return Poll::Ready(self.note_end(outcome, before, buf)),
+                    outcome => break outcome,
                 }
             }
             let Poll::Ready(ready) = either!(self, stream => stream.poll_read_ready(cx)) else {
-                reading.wait(cx);
+                // tokio's event may be answered by reading ahead.
+                reading
+                    .reader
+                    .get_or_insert_with(|| cx.waker().clone())
+                    .clone_from(cx.waker());
                 return Poll::Pending;
             };
             ready?;
             match self.read_marked(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(self.note_end(outcome, before, buf)),
+                outcome => break outcome,
             }
+        };
+        let nothing_came = buf.filled().len() == before && buf.remaining() > 0;
+        if outcome.is_err() || nothing_came {
+            self.ended.store(true, Ordering::Relaxed);
         }
+        Poll::Ready(outcome)
     }
 
-    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    /// Writes through `write`, which asks the kernel without waiting.
+    fn poll_write(&self, cx: &mut Context<'_>, write: impl Fn() -> io::Result<usize>) -> Poll<io::Result<usize>> {
         loop {
             ready!(either!(self, stream => stream.poll_write_ready(cx)))?;
-            match either!(self, stream => stream.try_write(bytes)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
-            }
-        }
-    }
-
-    pub(crate) fn poll_write_vectored(
-        &self,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(either!(self, stream => stream.poll_write_ready(cx)))?;
-            match either!(self, stream => stream.try_write_vectored(slices)) {
+            match write() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 outcome => return Poll::Ready(outcome),
             }
@@ -244,7 +223,9 @@ impl Socket {
                 let _cleared: io::Result<()> = either!(self, stream =>
                     stream.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into())));
             }
-            reading.wake();
+            if let Some(reader) = reading.reader.take() {
+                reader.wake();
+            }
         }
     }
 
@@ -324,14 +305,6 @@ impl Socket {
         buf.advance(count);
         Ok(())
     }
-
-    fn note_end(&self, outcome: io::Result<()>, before: usize, buf: &ReadBuf<'_>) -> io::Result<()> {
-        let nothing_came = buf.filled().len() == before && buf.remaining() > 0;
-        if outcome.is_err() || nothing_came {
-            self.ended.store(true, Ordering::Relaxed);
-        }
-        outcome
-    }
 }
 
 #[cfg(target_os = "linux")]
@@ -366,7 +339,8 @@ impl AsyncRead for Raw {
 
 impl AsyncWrite for Raw {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.poll_write(cx, bytes)
+        let write = || either!(self.0, stream => stream.try_write(bytes));
+        self.0.poll_write(cx, write)
     }
 
     fn poll_write_vectored(
@@ -374,7 +348,8 @@ impl AsyncWrite for Raw {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_write_vectored(cx, slices)
+        let write = || either!(self.0, stream => stream.try_write_vectored(slices));
+        self.0.poll_write(cx, write)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -402,7 +377,7 @@ impl Shutdown for Raw {
 
 impl UniqueID for Raw {
     fn id(&self) -> UniqueIDType {
-        self.0.raw_fd()
+        either!(self.0, stream => stream.as_raw_fd())
     }
 }
 
@@ -429,93 +404,4 @@ impl GetSocketDigest for Raw {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-    use std::time::Instant;
-    use tokio::io::AsyncReadExt;
-
-    async fn pair() -> (std::net::TcpStream, Arc<Socket>) {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (server, _) = listener.accept().await.unwrap();
-        (client, Arc::new(Socket::from(server)))
-    }
-
-    struct Reader<'a>(&'a Socket);
-
-    impl AsyncRead for Reader<'_> {
-        fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            self.0.poll_read(cx, buf)
-        }
-    }
-
-    #[tokio::test]
-    async fn waiting_for_the_end_neither_spins_nor_loses_bytes() {
-        let (mut client, socket) = pair().await;
-        client.write_all(&[7; 10_000]).unwrap();
-        let started = Instant::now();
-        assert!(
-            tokio::time::timeout(Duration::from_millis(50), socket.peer_closed())
-                .await
-                .is_err()
-        );
-        assert!(started.elapsed() >= Duration::from_millis(50));
-
-        // Small reads: more than one is needed after the mark was taken.
-        let mut some = [0; 3000];
-        Reader(&socket).read_exact(&mut some).await.unwrap();
-        assert!(
-            tokio::time::timeout(Duration::from_millis(10), socket.peer_closed())
-                .await
-                .is_err()
-        );
-        client.write_all(b"end").unwrap();
-        drop(client);
-        tokio::time::timeout(Duration::from_millis(100), socket.peer_closed())
-            .await
-            .unwrap();
-        let mut rest = Vec::new();
-        Reader(&socket).read_to_end(&mut rest).await.unwrap();
-        assert_eq!(rest.len(), 7003);
-        assert!(socket.has_ended());
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_reader_and_a_waiter_may_run_side_by_side() {
-        let (mut client, socket) = pair().await;
-        let waiter = tokio::spawn({
-            let socket = Arc::clone(&socket);
-            async move { socket.peer_closed().await }
-        });
-        let writer = std::thread::spawn(move || {
-            for round in 0..2000_u16 {
-                client.write_all(&round.to_be_bytes().repeat(50)).unwrap();
-                std::thread::yield_now();
-            }
-        });
-        let mut all = Vec::new();
-        let mut reader = Reader(&socket);
-        let read = tokio::time::timeout(Duration::from_secs(10), reader.read_to_end(&mut all));
-        assert_eq!(read.await.unwrap().unwrap(), 200_000);
-        assert!(
-            all.chunks(100)
-                .zip(0_u16..)
-                .all(|(chunk, round)| { chunk.chunks(2).all(|bytes| bytes == round.to_be_bytes()) })
-        );
-        waiter.await.unwrap();
-        writer.join().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_reset_reaches_the_peer_as_one() {
-        let (client, socket) = pair().await;
-        socket.reset();
-        let mut byte = [0];
-        let error = std::io::Read::read(&mut &client, &mut byte).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-        tokio::time::timeout(Duration::from_millis(100), socket.peer_closed())
-            .await
-            .unwrap();
-    }
-}
+mod tests;

@@ -1,10 +1,9 @@
 //! A server over HTTP/1.
 
-use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
@@ -12,22 +11,17 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::super::connect::Connector;
 use crate::proxy::body::Part;
 use crate::proxy::http1::head::{self, Fate};
 use crate::proxy::http1::{Decoder, Encoder, Framing, Wire};
 
-/// Bytes of the request that wait for the server to read them before more is asked for.
-const BACKLOG: usize = 16 << 10;
-
-/// One connection, for one request.
+/// A connection to a server, for one request.
 #[derive(Debug)]
 pub(in crate::proxy::upstream) struct Http1 {
     wire: Wire<Stream>,
-    encoder: Encoder,
-    decoder: Decoder,
     method: Method,
     /// The server means to go on with the connection.
     keep_alive: bool,
@@ -35,7 +29,8 @@ pub(in crate::proxy::upstream) struct Http1 {
     reused: bool,
     /// A byte of the answer has come.
     heard: bool,
-    switched: bool,
+    /// The sending side is closed at the request's end: it switches protocols, or is shorter than it said.
+    closes: bool,
     /// Where the connection goes back to, and for how long.
     key: u64,
     idle: Option<Duration>,
@@ -43,15 +38,16 @@ pub(in crate::proxy::upstream) struct Http1 {
 
 impl Http1 {
     pub(in crate::proxy::upstream) fn new(stream: Stream, reused: bool, key: u64, idle: Option<Duration>) -> Http1 {
+        let mut wire = Wire::new(stream, ErrorSource::Upstream);
+        // Until a head tells.
+        wire.decoder = Decoder::new(Framing::UntilClose);
         Http1 {
-            wire: Wire::new(stream, BytesMut::new()),
-            encoder: Encoder::new(Framing::NONE),
-            decoder: Decoder::new(Framing::UntilClose),
+            wire,
             method: Method::GET,
             keep_alive: false,
             reused,
             heard: false,
-            switched: false,
+            closes: false,
             key,
             idle,
         }
@@ -64,66 +60,60 @@ impl Http1 {
             Framing::Length(0) if body => Framing::Chunked,
             framing => framing,
         };
-        self.encoder = Encoder::new(framing);
+        self.wire.encoder = Encoder::new(framing);
         let cookies = joined_cookies(head);
-        let fields = RequestFields {
+        let host = host.map(HeaderValue::as_bytes);
+        let mut fields = RequestFields {
             head,
-            host: host.map(HeaderValue::as_bytes),
+            host,
             cookies: cookies.as_deref(),
+            cookie_written: false,
             framing,
             upgrade,
             nominates: head.headers.contains_key(CONNECTION),
         };
-        let mut cookie_written = false;
         let mut extra = smallvec::SmallVec::<[(&str, &[u8]); 2]>::new();
-        if let Some(host) = fields.host.filter(|_| !head.headers.contains_key(HOST)) {
+        // HTTP/2 says it elsewhere.
+        let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+        if let Some(host) = host.or(authority).filter(|_| !head.headers.contains_key(HOST)) {
             extra.push(("Host", host));
-        } else if !head.headers.contains_key(HOST)
-            && let Some(authority) = head.uri.authority()
-        {
-            // HTTP/2 says it elsewhere.
-            extra.push(("Host", authority.as_str().as_bytes()));
         }
         if framing == Framing::Chunked && !head.headers.contains_key(TRANSFER_ENCODING) {
             extra.push(("Transfer-Encoding", b"chunked"));
         }
-        self.wire.output.append(|buffer| {
-            head::write_request(head, buffer, |name| fields.fate(name, &mut cookie_written), &extra);
-        });
+        self.wire
+            .output
+            .append(|buffer| head::write_request(head, buffer, |name| fields.fate(name), &extra));
     }
 
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<()>> {
-        if self.wire.output.len() >= BACKLOG {
-            ready!(self.poll_flush(cx))?;
-        }
-        self.encoder.data(std::mem::take(bytes), &mut self.wire.output);
+        ready!(self.wire.poll_ready(cx))?;
+        self.wire.data(std::mem::take(bytes));
         Poll::Ready(Ok(()))
     }
 
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
-        if !self.encoder.end(trailers, &mut self.wire.output) {
-            // Less than was promised: the server has to wait for the rest, or to learn that there is none.
-            return self.wire.poll_shutdown(cx).map_err(broken);
+        // Of less than was promised the server has to wait for the rest, or to learn that there is none.
+        self.closes |= !self.wire.end(trailers);
+        match self.closes {
+            true => self.wire.poll_shutdown(cx),
+            false => self.wire.poll_flush(cx),
         }
-        if self.switched {
-            return self.wire.poll_shutdown(cx).map_err(broken);
-        }
-        self.poll_flush(cx)
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.wire.poll_flush(cx).map_err(broken)
+        self.wire.poll_flush(cx)
     }
 
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHeader>> {
         loop {
             let parsed = head::parse_response(&mut self.wire.input);
-            if let Some(head) = parsed.map_err(|malformed| malformed.error().into_up())? {
+            if let Some(head) = parsed.map_err(|malformed| self.wire.blame(malformed.error()))? {
                 return Poll::Ready(self.take_head(head));
             }
-            match ready!(self.wire.poll_fill(cx)).map_err(broken)? {
+            match ready!(self.wire.poll_fill(cx))? {
                 true => self.heard = true,
-                false => return Poll::Ready(Err(closed())),
+                false => return Poll::Ready(Err(self.wire.closed())),
             }
         }
     }
@@ -133,36 +123,24 @@ impl Http1 {
             return Ok(head);
         }
         let framing = Framing::of_response(&self.method, head.status, &head.headers);
-        let framing = framing.map_err(|malformed| malformed.error().into_up())?;
+        let framing = framing.map_err(|malformed| self.wire.blame(malformed.error()))?;
         self.keep_alive = framing != Framing::UntilClose && head::keeps_alive(head.version, &head.headers);
-        self.decoder = Decoder::new(framing);
+        self.wire.decoder = Decoder::new(framing);
         Ok(head)
     }
 
     pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
-        loop {
-            let part = self.decoder.decode(&mut self.wire.input);
-            match part.map_err(|malformed| malformed.error().into_up())? {
-                Some(part) => return Poll::Ready(Ok(Some(part))),
-                None if self.decoder.is_done() => return Poll::Ready(Ok(None)),
-                None => {}
-            }
-            match ready!(self.wire.poll_fill(cx)).map_err(broken)? {
-                true => {}
-                false if self.decoder.end_of_input() => return Poll::Ready(Ok(None)),
-                false => return Poll::Ready(Err(closed())),
-            }
-        }
+        self.wire.poll_part(cx)
     }
 
     pub(super) fn is_body_done(&self) -> bool {
-        self.decoder.is_done()
+        self.wire.decoder.is_done()
     }
 
     pub(super) fn switch_protocols(&mut self) {
-        self.switched = true;
-        self.encoder = Encoder::new(Framing::UntilClose);
-        self.decoder = Decoder::new(Framing::UntilClose);
+        self.closes = true;
+        self.wire.encoder = Encoder::new(Framing::UntilClose);
+        self.wire.decoder = Decoder::new(Framing::UntilClose);
     }
 
     /// Whether the server had closed a kept-alive connection before the request came (RFC 9112, section 9.3.1).
@@ -175,23 +153,16 @@ impl Http1 {
     }
 
     pub(super) fn release(mut self, connector: &Connector) {
-        let whole = self.encoder.is_done() && self.decoder.is_done() && self.wire.output.len() == 0;
+        let wire = &self.wire;
+        let whole = wire.encoder.is_done() && wire.decoder.is_done() && wire.output.len() == 0;
         // Bytes behind an answer are nobody's.
-        let clean = self.wire.input.is_empty() && !self.wire.has_ended();
-        if self.keep_alive && whole && clean && !self.switched {
+        let clean = wire.input.is_empty() && !wire.has_ended();
+        if self.keep_alive && whole && clean && !self.closes {
             self.wire.rest();
-            connector.release(self.wire.into_stream(), self.key, self.idle);
+            let (stream, _) = self.wire.into_parts();
+            connector.release(stream, self.key, self.idle);
         }
     }
-}
-
-/// The server has closed the connection before its answer was complete.
-fn closed() -> Box<Error> {
-    Error::explain(ErrorType::ConnectionClosed, "before the answer was complete").into_up()
-}
-
-fn broken(error: io::Error) -> Box<Error> {
-    Error::because(ErrorType::ReadError, "the upstream's connection broke", error).into_up()
 }
 
 /// Cookies may come as one field each over HTTP/2 alone (RFC 9113, section 8.2.3).
@@ -208,20 +179,21 @@ struct RequestFields<'a> {
     head: &'a RequestHeader,
     host: Option<&'a [u8]>,
     cookies: Option<&'a [u8]>,
+    cookie_written: bool,
     framing: Framing,
     upgrade: bool,
-    /// It has a `Connection`.
+    /// It has a `Connection`, whose tokens are fields for squall alone (RFC 9110, section 7.6.1).
     nominates: bool,
 }
 
 impl<'a> RequestFields<'a> {
-    fn fate(&self, name: &[u8], cookie_written: &mut bool) -> Fate<'a> {
+    fn fate(&mut self, name: &[u8]) -> Fate<'a> {
         let is = |field: &HeaderName| name.eq_ignore_ascii_case(field.as_str().as_bytes());
         let passes_if = |passes| if passes { Fate::Pass } else { Fate::Drop };
         match name.len() {
             2 if is(&TE) => Fate::Drop,
             4 if is(&HOST) => self.host.map_or(Fate::Pass, |host| Fate::Become("Host", host)),
-            6 if is(&COOKIE) && self.cookies.is_some() => match std::mem::replace(cookie_written, true) {
+            6 if is(&COOKIE) && self.cookies.is_some() => match std::mem::replace(&mut self.cookie_written, true) {
                 false => Fate::Become("Cookie", self.cookies.unwrap_or_default()),
                 true => Fate::Drop,
             },
@@ -234,13 +206,8 @@ impl<'a> RequestFields<'a> {
             17 if is(&TRANSFER_ENCODING) => passes_if(self.framing == Framing::Chunked),
             18 if is(&PROXY_AUTHENTICATE) => Fate::Drop,
             19 if is(&PROXY_AUTHORIZATION) => Fate::Drop,
-            _ if self.nominates && self.is_nominated(name) => passes_if(self.upgrade),
+            _ if self.nominates && head::has_token(&self.head.headers, &CONNECTION, name) => passes_if(self.upgrade),
             _ => Fate::Pass,
         }
-    }
-
-    /// Whether the client's `Connection` says that a field is for squall alone (RFC 9110, section 7.6.1).
-    fn is_nominated(&self, name: &[u8]) -> bool {
-        head::tokens(&self.head.headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(name))
     }
 }

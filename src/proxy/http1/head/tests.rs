@@ -1,0 +1,119 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn request(text: &str) -> Result<RequestHeader, Malformed> {
+    parse_request(&mut BytesMut::from(text)).map(|head| head.expect("a whole head"))
+}
+
+fn written(head: &RequestHeader) -> String {
+    let mut buffer = BytesMut::new();
+    write_request(head, &mut buffer, |_| Fate::Pass, &[]);
+    String::from_utf8(buffer.to_vec()).unwrap()
+}
+
+#[test]
+fn a_request_passes_as_it_is() {
+    for text in [
+        "GET /a%2Fb?x=+%20 HTTP/1.1\r\nhOst: test:80\r\nX-UPPER: A\r\nx-lower: b\r\nX-Empty: \r\n\r\n",
+        "M-SEARCH * HTTP/1.1\r\nHost: test\r\nMAN: \"ssdp\"\r\n\r\n",
+        "GET //double//./.. HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\n\r\n",
+    ] {
+        assert_eq!(written(&request(text).unwrap()), text);
+    }
+}
+
+#[test]
+fn what_follows_a_head_stays() {
+    let mut input = BytesMut::from("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nbody");
+    assert!(parse_request(&mut input).unwrap().is_some());
+    assert_eq!(&input[..], b"body");
+    let mut input = BytesMut::from("GET / HTTP/1.1\r\nHost: a\r\n");
+    assert!(parse_request(&mut input).unwrap().is_none());
+    assert_eq!(input.len(), 25);
+}
+
+/// RFC 9112, section 3.2.1: an origin gets a path.
+#[test]
+fn a_target_that_names_its_host_becomes_a_path() {
+    let head = request("GET http://a/b?c HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(written(&head).starts_with("GET /b?c HTTP/1.1\r\n"));
+    let head = request("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(written(&head).starts_with("GET / HTTP/1.1\r\n"));
+}
+
+#[test]
+fn ambiguous_requests_are_refused() {
+    for text in [
+        "GET @evil/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET a/b HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET gopher://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+        "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ] {
+        assert_eq!(request(text).unwrap_err().status, 400, "{text:?}");
+    }
+    let mut long = BytesMut::from(&b"GET /"[..]);
+    long.resize(MAX_HEAD + 1, b'a');
+    assert_eq!(parse_request(&mut long).unwrap_err().status, 414);
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS + 1));
+    assert_eq!(request(&many).unwrap_err().status, 431);
+}
+
+#[test]
+fn a_length_beside_a_coding_does_not_count_and_ends_the_connection() {
+    let text = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = request(text).unwrap();
+    assert!(!head.headers.contains_key(CONTENT_LENGTH));
+    assert!(!keeps_alive(head.version, &head.headers));
+}
+
+#[test]
+fn a_response_passes_as_it_is() {
+    for text in [
+        "HTTP/1.1 200 All is Well\r\nX-UPPER: A\r\nx-lower: b\r\n\r\n",
+        "HTTP/1.1 299 \r\nServer: x\r\n\r\n",
+    ] {
+        let head = parse_response(&mut BytesMut::from(text)).unwrap().unwrap();
+        let mut buffer = BytesMut::new();
+        write_response(&head, &mut buffer, |_| Fate::Pass, &[]);
+        assert_eq!(buffer, text);
+    }
+    let folded = "HTTP/1.0 200 OK\r\nA: b\r\n c\r\nD : e\r\n\r\n";
+    let head = parse_response(&mut BytesMut::from(folded)).unwrap().unwrap();
+    assert_eq!(head.version, Version::HTTP_10);
+    assert_eq!(head.headers.len(), 2);
+    assert!(parse_response(&mut BytesMut::from("HTTP-1.1 OK\r\n\r\n")).is_err());
+}
+
+#[test]
+fn connections_go_on_as_their_version_says() {
+    let alive = |version, value: Option<&'static str>| {
+        let mut fields = HeaderMap::new();
+        if let Some(value) = value {
+            fields.insert(CONNECTION, HeaderValue::from_static(value));
+        }
+        keeps_alive(version, &fields)
+    };
+    let (old, new) = (Version::HTTP_10, Version::HTTP_11);
+    assert!(alive(new, None) && !alive(old, None));
+    assert!(alive(old, Some("Keep-Alive")) && alive(new, Some("upgrade")));
+    assert!(!alive(new, Some("keep-alive, Close")) && !alive(old, Some("close")));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_parsed_or_refused(bytes: Vec<u8>) {
+        let _any = parse_request(&mut BytesMut::from(&bytes[..]));
+        let _any = parse_response(&mut BytesMut::from(&bytes[..]));
+        let request = [b"GET / HTTP/1.1\r\n", &bytes[..], b"\r\n\r\n"].concat();
+        let _any = parse_request(&mut BytesMut::from(&request[..]));
+    }
+}
