@@ -79,6 +79,17 @@ impl GrpcCode {
     }
 }
 
+/// With its message: "UNAVAILABLE (`try later`)".
+impl std::fmt::Display for GrpcStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.code.fmt(f)?;
+        match self.message.is_empty() {
+            true => Ok(()),
+            false => write!(f, " (`{}`)", self.message),
+        }
+    }
+}
+
 impl std::fmt::Display for GrpcCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(GRPC_CODES.get(usize::from(self.0)).copied().unwrap_or("UNKNOWN"))

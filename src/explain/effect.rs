@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::shape;
-use crate::fault::abort::Answer;
-use crate::fault::delay::Mode;
-use crate::fault::reset;
-use crate::fault::rewrite::{BodyChange, HeaderChanges, Rewrite};
-use crate::fault::{Before, Fault as Compiled};
+use crate::fault::answer::describe_field;
+use crate::fault::before::{Before, Mode};
+use crate::fault::effect::Effect;
+use crate::fault::rewrite::BodyChange;
+use crate::fault::rewrite::change::{HeaderChanges, Rewrite};
 use crate::rule::decide::RuleFault;
-use crate::rule::plan::{Action, Effect};
+use crate::rule::plan::Action;
 use crate::yaml::units::{ByteSize, Time};
 
 /// One fault of a rule that hits, and what it would do.
@@ -53,11 +53,7 @@ impl Context<'_> {
         let words: Vec<String> = effects.iter().map(|effect| words(effect, self.longest_wait)).collect();
         Fault {
             fault: fault.name,
-            from: match &fault.fault {
-                Compiled::Delay(delay) => Some(delay.describe().to_owned()),
-                Compiled::Profile(profile) => Some(profile.describe()),
-                _ => None,
-            },
+            from: fault.fault.describe(),
             effect: match words.is_empty() {
                 false => words.join("; "),
                 true if unreached => "nothing: the request has ended".to_owned(),
@@ -73,35 +69,11 @@ impl Context<'_> {
 pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
     match effect {
         Effect::Wait { before, mode, time } => wait(*before, *mode, *time, longest_wait),
-        Effect::Answer { answer, status, before } => {
-            let asked = if status.is_some() { ", as the request asks" } else { "" };
-            let status = status.unwrap_or(answer.status);
-            format!("answers {status}{}{asked}{}", content(answer), instead(*before))
-        }
-        Effect::Grpc { status, before } => {
-            let message = if status.message.is_empty() {
-                String::new()
-            } else {
-                format!(" (`{}`)", status.message)
-            };
-            format!("answers the gRPC status {}{message}{}", status.code, instead(*before))
-        }
-        Effect::Close { before } => format!("closes the connection without a reply{}", instead(*before)),
-        Effect::Reset { code, before } => {
-            format!(
-                "resets the connection; over HTTP/2 the stream, with {}{}",
-                reset::code_name(*code),
-                instead(*before)
-            )
-        }
-        Effect::Hang { limit, .. } => {
-            let limit = limit.unwrap_or(longest_wait).min(longest_wait);
-            format!("never answers; after {} the connection is closed", shown(limit))
-        }
+        Effect::End { ending, before } => format!("{}{}", ending.describe(longest_wait), instead(*before)),
         Effect::Queue(station) => format!("takes a place at an overloaded server: {}", station.describe()),
         Effect::Certificate(certificate) => format!("presents {}", certificate.describe()),
         Effect::Fields(fields) => {
-            let listed: Vec<String> = fields.iter().map(|(name, value)| field(name, value)).collect();
+            let listed: Vec<String> = fields.iter().map(|(name, value)| describe_field(name, value)).collect();
             match listed.is_empty() {
                 true => "lets it pass".to_owned(),
                 false => format!("lets it pass, and adds to the response {}", listed.join(", ")),
@@ -120,7 +92,7 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
 /// The status that squall answers with, where it does.
 pub(super) fn status(effect: &Effect) -> Option<u16> {
     match effect {
-        Effect::Answer { answer, status, .. } => Some(status.unwrap_or(answer.status).as_u16()),
+        Effect::End { ending, .. } => ending.status().map(|status| status.as_u16()),
         _ => None,
     }
 }
@@ -177,23 +149,6 @@ fn instead(before: Before) -> &'static str {
     }
 }
 
-/// The body and the fields of an answer.
-fn content(answer: &Answer) -> String {
-    let fields: String = answer
-        .headers
-        .iter()
-        .map(|(name, value)| format!(", {}", field(name, value)))
-        .collect();
-    match answer.body.len() {
-        0 => format!("{fields}, no body"),
-        bytes => format!("{fields}, {bytes} bytes"),
-    }
-}
-
-fn field(name: &http::HeaderName, value: &http::HeaderValue) -> String {
-    format!("`{name}: {}`", String::from_utf8_lossy(value.as_bytes()))
-}
-
 fn rewritten(rewrite: &Rewrite) -> String {
     let status = rewrite.status.map(|status| format!("status {}", status.as_u16()));
     let body = |change: &Option<BodyChange>| change.as_ref().map(|change| new_body(change, rewrite.limit));
@@ -245,10 +200,10 @@ fn changes(changes: &HeaderChanges) -> String {
     let set = changes
         .set
         .iter()
-        .map(|(name, value)| format!("sets {}", field(name, value)));
+        .map(|(name, value)| format!("sets {}", describe_field(name, value)));
     let added = changes
         .add
         .iter()
-        .map(|(name, value)| format!("adds {}", field(name, value)));
+        .map(|(name, value)| format!("adds {}", describe_field(name, value)));
     removed.chain(set).chain(added).collect::<Vec<_>>().join(", ")
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::effect::{drawn, shown};
-use crate::fault::reset;
+use crate::fault::reset_code;
 use crate::shape::{Act, After, Clean, Cut, Direction, Dribble, Finish, Flip, Garble, Part, Pick, Scope, Stall};
 use crate::yaml::units::{ByteRate, ByteSize, Percentage};
 
@@ -113,7 +113,7 @@ fn details(clean: &Clean) -> String {
 fn resets(code: u32) -> String {
     format!(
         "resets the connection; over HTTP/2 the stream, with {}",
-        reset::code_name(code)
+        reset_code::name(code)
     )
 }
 

@@ -7,8 +7,9 @@ use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::effect;
-use crate::fault::Before;
-use crate::rule::plan::{Action, Effect, Plan};
+use crate::fault::before::Before;
+use crate::fault::effect::Effect;
+use crate::rule::plan::{Action, Plan};
 use crate::shape::Direction;
 
 /// One thing that happens to the request.

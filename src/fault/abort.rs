@@ -6,12 +6,18 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::smallvec;
 
-use super::{Before, Context, content};
+use super::answer::{self, Answer, parse_status};
+use super::before::Before;
+use super::content;
+use super::context::Context;
+use super::effect::{Effect, Ending};
+use super::kind::{Effects, Fault, HitRequest, Spec};
+use super::requested::Requested;
 use crate::grpc::{GrpcCode, GrpcStatus};
 use crate::yaml::decode::Named;
 use crate::yaml::forms::{self, Scalar, ShortForm};
@@ -55,17 +61,6 @@ pub struct AbortLong {
     before: Before,
 }
 
-/// What squall answers by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// The status.
-    pub status: StatusCode,
-    /// The header fields; content-length is not among them.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body.
-    pub body: Bytes,
-}
-
 /// An abort, checked and ready.
 #[derive(Debug, Clone)]
 pub struct Abort {
@@ -78,11 +73,6 @@ pub struct Abort {
 }
 
 impl AbortSpec {
-    /// Whether no request can escape it.
-    pub fn always_applies(&self) -> bool {
-        self.0.grpc.is_none() || self.0.status.is_some()
-    }
-
     /// Checks the parts, and reads the file.
     pub fn compile(&self, context: &Context<'_>) -> Result<Abort, String> {
         let long = &self.0;
@@ -115,50 +105,17 @@ impl AbortLong {
             headers.push((header::CONTENT_TYPE, HeaderValue::from_static(content.kind)));
         }
         if let Some(after) = self.retry_after {
-            headers.push((header::RETRY_AFTER, HeaderValue::from(seconds_up(after.get()))));
+            headers.push((header::RETRY_AFTER, HeaderValue::from(answer::seconds_up(after.get()))));
         }
         for (name, value) in self.headers.iter().flat_map(Named::iter) {
-            let name = header_name(name)?;
-            let value = header_value(&name, value)?;
+            let name = answer::header_name(name)?;
+            let value = answer::header_value(&name, value)?;
             headers.retain(|(other, _)| *other != name);
             headers.push((name, value));
         }
         let body = content.map(|content| content.bytes).unwrap_or_default();
         Ok(Answer { status, headers, body })
     }
-}
-
-/// A status that an answer may have: 200 to 599.
-pub fn parse_status(number: i64) -> Result<StatusCode, String> {
-    u16::try_from(number)
-        .ok()
-        .filter(|status| (200..=599).contains(status))
-        .and_then(|status| StatusCode::from_u16(status).ok())
-        .ok_or_else(|| format!("{number} is no status to answer with; valid: 200 to 599"))
-}
-
-/// A header field's name, for configuration.
-pub fn header_name(name: &str) -> Result<HeaderName, String> {
-    let parsed = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| format!("`{name}` is no header name (RFC 9110, section 5.1)"))?;
-    // squall frames its own answers; a second opinion would break the connection.
-    if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION].contains(&parsed) {
-        return Err(format!(
-            "`{name}` belongs to the framing of the message, which squall does by itself"
-        ));
-    }
-    Ok(parsed)
-}
-
-/// A header field's value, for configuration.
-pub fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_bytes(value.as_bytes())
-        .map_err(|_| format!("the value of `{name}` has a control character, such as a line end"))
-}
-
-/// Whole seconds, rounded up: a client that waits that long is never early.
-pub fn seconds_up(time: std::time::Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 impl ShortForm for AbortSpec {
@@ -215,5 +172,57 @@ impl JsonSchema for AbortSpec {
             {"type": "null"},
         ]});
         forms::either_schema::<AbortLong>(generator, status)
+    }
+}
+
+impl Spec for AbortSpec {
+    fn is_terminal(&self) -> bool {
+        // A request that is not gRPC may escape one that has a gRPC status alone.
+        self.0.grpc.is_none() || self.0.status.is_some()
+    }
+
+    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile(context)?))
+    }
+}
+
+impl Fault for Abort {
+    fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
+        let ending = match (&self.grpc, &self.answer) {
+            (Some(status), _) if hit.head.is_grpc() => Ending::Grpc(status.clone()),
+            (_, Some(answer)) => Ending::Answer(answer.clone(), None),
+            (_, None) => return smallvec![Effect::Skip("not a gRPC request")],
+        };
+        smallvec![self.effect(ending)]
+    }
+
+    fn ends(&self) -> Option<Before> {
+        self.answer.is_some().then_some(self.before)
+    }
+
+    fn check_requested(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn requested_share(&self, requested: &Requested) -> Option<u32> {
+        let can = requested.abort_grpc.is_some() || self.answer.is_some();
+        requested.abort_share().filter(|_| can)
+    }
+
+    fn requested(&self, _: &HitRequest<'_, '_>, requested: &Requested) -> Option<Effect> {
+        let ending = match (requested.abort_grpc, requested.abort) {
+            (Some(code), _) => Ending::Grpc(GrpcStatus::new(code, "fault requested by the caller").into()),
+            (None, status) => Ending::Answer(self.answer.clone()?, Some(status?)),
+        };
+        Some(self.effect(ending))
+    }
+}
+
+impl Abort {
+    fn effect(&self, ending: Ending) -> Effect {
+        Effect::End {
+            ending,
+            before: self.before,
+        }
     }
 }

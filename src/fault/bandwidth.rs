@@ -13,8 +13,13 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
 
+use super::context::Context;
+use super::effect::Effect;
+use super::kind::{Effects, Fault, HitRequest, Spec};
 use super::place::Parts;
+use super::requested::Requested;
 use crate::shape::{Act, Bucket, Direction, Pace, Part, Scope};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
 use crate::yaml::units::ByteRate;
@@ -143,6 +148,43 @@ short_form!(BandwidthSpec, BandwidthLong, "Bandwidth", {
     "type": "string",
     "pattern": "^[0-9]+(\\.[0-9]+)? ?([kKMGT]?i?B|[kKMGT]?i?bit) ?/s$|\\$\\{",
 });
+
+impl Spec for BandwidthSpec {
+    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile()?))
+    }
+}
+
+impl Fault for Bandwidth {
+    fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
+        smallvec![self.parts().effect(hit)]
+    }
+
+    fn body(&self) -> Option<Direction> {
+        self.parts().body()
+    }
+
+    fn check_requested(&self, _: &str) -> Result<(), String> {
+        match self.response().map(|pace| &pace.scope) {
+            Some(Scope::Request) => Ok(()),
+            Some(_) => {
+                Err("callers ask for a rate of their own, so with `requested: true` no `scope` is shared".into())
+            }
+            None => Err("callers ask for the rate of the response; with `requested: true` give `response`".into()),
+        }
+    }
+
+    fn requested_share(&self, requested: &Requested) -> Option<u32> {
+        requested.rate_share().filter(|_| self.response.is_some())
+    }
+
+    fn requested(&self, hit: &HitRequest<'_, '_>, requested: &Requested) -> Option<Effect> {
+        // The rule's rate is the strongest fault that it allows: nobody is made slower than that.
+        let rate = requested.response_rate?.max(self.response()?.rate);
+        let scope = Scope::Request;
+        Some(Parts::one(Direction::Response, Act::Pace(Pace { rate, scope })).effect(hit))
+    }
+}
 
 #[cfg(test)]
 mod tests {

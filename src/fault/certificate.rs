@@ -15,6 +15,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
+
+use super::before::Before;
+use super::context::Context;
+use super::effect::Effect;
+use super::kind::{Effects, Fault, HitRequest, Spec};
 
 /// The fault's name, for those who ask whether a handshake must be squall's own: this fault alone needs that.
 pub const NAME: &str = "certificate";
@@ -39,5 +45,21 @@ impl CertificateSpec {
             CertificateSpec::SelfSigned => "a self-signed certificate",
             CertificateSpec::WrongHost => "a certificate of another host",
         }
+    }
+}
+
+impl Spec for CertificateSpec {
+    fn moment(&self) -> Before {
+        Before::Handshake
+    }
+
+    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(*self))
+    }
+}
+
+impl Fault for CertificateSpec {
+    fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
+        smallvec![Effect::Certificate(*self)]
     }
 }

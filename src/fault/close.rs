@@ -8,8 +8,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
 
-use super::Before;
+use super::before::Before;
+use super::context::Context;
+use super::effect::{Effect, Ending};
+use super::kind::{Effects, Fault, HitRequest, Spec};
 
 /// `close: {}`
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
@@ -29,5 +33,32 @@ impl CloseSpec {
     pub fn compile(&self) -> Result<CloseSpec, String> {
         self.before.one_of("close", &Before::ENDINGS)?;
         Ok(*self)
+    }
+}
+
+impl Spec for CloseSpec {
+    fn moment(&self) -> Before {
+        self.before
+    }
+
+    fn is_terminal(&self) -> bool {
+        true
+    }
+
+    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile()?))
+    }
+}
+
+impl Fault for CloseSpec {
+    fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
+        smallvec![Effect::End {
+            ending: Ending::Close,
+            before: self.before,
+        }]
+    }
+
+    fn ends(&self) -> Option<Before> {
+        Some(self.before)
     }
 }

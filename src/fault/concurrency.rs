@@ -14,10 +14,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Before;
-use super::abort::{self, Answer};
+use super::answer::{self, Answer};
+use super::before::Before;
+use super::context::Context;
+use super::effect::Effect;
+use super::kind::{Effects, Fault, HitRequest, Spec};
 use crate::yaml::units::Time;
 
 /// `concurrency: {limit: 8, queue: 100}`
@@ -88,13 +92,13 @@ impl ConcurrencySpec {
                     .into(),
             );
         }
-        let status = abort::parse_status(i64::from(self.status.unwrap_or(503)))?;
+        let status = answer::parse_status(i64::from(self.status.unwrap_or(503)))?;
         let mut headers = vec![(
             http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("text/plain; charset=utf-8"),
         )];
         if let Some(after) = self.retry_after {
-            headers.push((http::header::RETRY_AFTER, abort::seconds_up(after.get()).into()));
+            headers.push((http::header::RETRY_AFTER, answer::seconds_up(after.get()).into()));
         }
         let body = Bytes::from_static(b"overloaded (injected by squall)\n");
         let places = usize::try_from(self.limit.get())
@@ -152,6 +156,22 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Spec for ConcurrencySpec {
+    fn moment(&self) -> Before {
+        self.before
+    }
+
+    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(Arc::new(self.compile()?)))
+    }
+}
+
+impl Fault for Arc<Station> {
+    fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
+        smallvec![Effect::Queue(Arc::clone(self))]
     }
 }
 

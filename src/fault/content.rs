@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 
-use super::Context;
+use super::context::Context;
 
 /// The largest body file, in bytes.
 const MAX_BODY: usize = 16 << 20;

@@ -15,6 +15,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::context::Context;
+use super::kind::{Fault, Spec};
 use super::place::{self, Parts};
 use crate::shape::{Act, Direction, Flip, Garble};
 use crate::yaml::units::Percentage;
@@ -121,6 +123,12 @@ impl CorruptSpec {
                 difference => Garble::Length(difference),
             },
         })
+    }
+}
+
+impl Spec for CorruptSpec {
+    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile()?))
     }
 }
 

@@ -24,20 +24,29 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use smallvec::smallvec;
 
 pub use compile::ReadFile;
 pub use messages::MessageWaits;
 pub use spec::{
-    Before, DelaySpec, DistributionSpec, ExponentialSpec, LognormalSpec, Mode, NormalSpec, ParetoSpec, PercentilesSpec,
-    SamplesSpec, WaveSpec,
+    DelaySpec, DistributionSpec, ExponentialSpec, LognormalSpec, NormalSpec, ParetoSpec, PercentilesSpec, SamplesSpec,
+    WaveSpec,
 };
 
+use super::before::{Before, Mode};
+use super::context::Context;
+use super::effect::Effect;
+use super::kind::{Effects, Fault, HitRequest, Spec};
+use super::place::Parts;
+use super::requested::Requested;
 use crate::draw::{Draw, Purpose, RuleSeed};
 use crate::fault::distribution::Distribution;
 use crate::fault::distribution::correlation::Correlation;
 use crate::fault::distribution::wave::Wave;
-use crate::shape::Direction;
+use crate::shape::{Act, Direction};
 
 /// A delay, checked and ready to draw from.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,7 +124,73 @@ impl Delay {
     }
 
     /// One line for people, such as `lognormal(median 120ms, p99 2s), at most 5s`.
-    pub fn describe(&self) -> &str {
+    pub fn description(&self) -> &str {
         &self.description
+    }
+}
+
+impl Delay {
+    /// What it does to one request: a wait before the request, the response, a body or each message, none longer than `longest`.
+    pub fn effect(self: &Arc<Self>, hit: &HitRequest<'_, '_>, longest: Duration) -> Effect {
+        let draw = DelayDraw {
+            draw: hit.draw,
+            rule: hit.rule,
+            ordinal: hit.ordinal,
+            index: hit.position,
+        };
+        let time = || self.sample(draw, hit.since).min(longest);
+        let act = match self.before {
+            Before::Message => Act::HoldMessages(Arc::new(MessageWaits::new(Arc::clone(self), draw, longest))),
+            Before::Body => Act::Hold(time()),
+            before => {
+                return Effect::Wait {
+                    before,
+                    mode: self.mode,
+                    time: time(),
+                };
+            }
+        };
+        Parts::one(self.direction, act).effect(hit)
+    }
+}
+
+impl Spec for DelaySpec {
+    fn moment(&self) -> Before {
+        self.before.unwrap_or_default()
+    }
+
+    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        let delay = self.compile_within(context.folder, context.read, context.longest_wait)?;
+        Ok(Box::new(Arc::new(delay)))
+    }
+}
+
+impl Fault for Arc<Delay> {
+    fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
+        smallvec![self.effect(hit, Duration::MAX)]
+    }
+
+    fn describe(&self) -> Option<String> {
+        Some(self.description().to_owned())
+    }
+
+    fn body(&self) -> Option<Direction> {
+        matches!(self.before, Before::Body | Before::Message).then_some(self.direction)
+    }
+
+    fn needs_order(&self) -> bool {
+        self.is_correlated() && self.before != Before::Message
+    }
+
+    fn check_requested(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn requested_share(&self, requested: &Requested) -> Option<u32> {
+        requested.delay_share()
+    }
+
+    fn requested(&self, hit: &HitRequest<'_, '_>, requested: &Requested) -> Option<Effect> {
+        Some(self.effect(hit, requested.delay?))
     }
 }

@@ -13,7 +13,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Context;
+use super::context::Context;
+use super::kind::{Fault, Spec};
 use super::place::Parts;
 use crate::shape::{Act, Direction, Dribble};
 use crate::yaml::units::{ByteSize, Time};
@@ -94,6 +95,12 @@ fn spread(chunks: u64, over: Time) -> Result<Dribble, String> {
             chunks,
             time: over.get(),
         }),
+    }
+}
+
+impl Spec for DribbleSpec {
+    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile(context)?))
     }
 }
 

@@ -10,6 +10,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::context::Context;
+use super::kind::{Fault, Spec};
 use super::place::{self, Parts};
 use crate::shape::{Act, Direction};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
@@ -77,6 +79,12 @@ short_form!(DropSpec, MessagesLong, "Drop", {
     "minimum": 0,
     "maximum": 100,
 });
+
+impl Spec for DropSpec {
+    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile()?))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
 
+use super::context::Context;
+use super::effect::Effect;
+use super::kind::{Effects, Fault, HitRequest, Spec};
 use super::place::{self, Parts};
 use super::rewrite;
 use crate::shape::{Act, Direction};
@@ -106,6 +110,28 @@ impl ShortForm for DuplicateSpec {
 }
 
 short_form!(DuplicateSpec, DuplicateLong, "Duplicate", {"type": "null"});
+
+impl Spec for DuplicateSpec {
+    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile()?))
+    }
+}
+
+impl Fault for Duplicate {
+    fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
+        match self {
+            Duplicate::Request(limit) => smallvec![Effect::Duplicate { limit: *limit }],
+            Duplicate::Messages(parts) => parts.effects(hit),
+        }
+    }
+
+    fn body(&self) -> Option<Direction> {
+        match self {
+            Duplicate::Request(_) => Some(Direction::Request),
+            Duplicate::Messages(parts) => parts.body(),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -6,8 +6,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
 
-use super::Before;
+use super::before::Before;
+use super::context::Context;
+use super::effect::{Effect, Ending};
+use super::kind::{Effects, Fault, HitRequest, Spec};
 use crate::yaml::units::Time;
 
 /// `hang: {}` or `hang: {limit: 5m}`
@@ -31,5 +35,32 @@ impl HangSpec {
         let valid = [Before::Request, Before::Connection, Before::Handshake];
         self.before.one_of("hang", &valid)?;
         Ok(*self)
+    }
+}
+
+impl Spec for HangSpec {
+    fn moment(&self) -> Before {
+        self.before
+    }
+
+    fn is_terminal(&self) -> bool {
+        true
+    }
+
+    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile()?))
+    }
+}
+
+impl Fault for HangSpec {
+    fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
+        smallvec![Effect::End {
+            ending: Ending::Hang(self.limit.map(Time::get)),
+            before: self.before,
+        }]
+    }
+
+    fn ends(&self) -> Option<Before> {
+        Some(self.before)
     }
 }

@@ -7,8 +7,10 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use super::effect::Effect;
+use super::kind::{Effects, Fault, HitRequest};
 use crate::draw::{Draw, Purpose};
 use crate::shape::{Act, After, Direction, Flip, Part, Pick};
 use crate::yaml::forms::{self, Scalar, ShortForm};
@@ -185,9 +187,9 @@ impl Parts {
         Parts(std::iter::once(Part { direction, act }).collect())
     }
 
-    /// Whether any of it acts in a direction.
-    pub fn touch(&self, direction: Direction) -> bool {
-        self.0.iter().any(|part| part.direction == direction)
+    /// What they do to one request.
+    pub fn effect(&self, hit: &HitRequest<'_, '_>) -> Effect {
+        Effect::Shape(self.drawn(hit.draw, hit.position))
     }
 
     /// The parts for one request: seeds come from its draw and the fault's position in the rule.
@@ -212,6 +214,17 @@ impl Parts {
     }
 }
 
+impl Fault for Parts {
+    fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
+        smallvec![self.effect(hit)]
+    }
+
+    fn body(&self) -> Option<Direction> {
+        let request = self.0.iter().find(|part| part.direction == Direction::Request);
+        request.or(self.0.first()).map(|part| part.direction)
+    }
+}
+
 impl FromIterator<Part> for Parts {
     fn from_iter<I: IntoIterator<Item = Part>>(parts: I) -> Parts {
         Parts(parts.into_iter().collect())
@@ -230,7 +243,7 @@ pub mod testing {
     use serde::de::DeserializeOwned;
 
     use super::Parts;
-    use crate::fault::Context;
+    use crate::fault::context::Context;
 
     fn unreadable(_: &Path) -> io::Result<Vec<u8>> {
         Err(io::ErrorKind::NotFound.into())

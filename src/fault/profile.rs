@@ -7,12 +7,16 @@ use std::borrow::Cow;
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
 
 use super::bandwidth::{Bandwidth, BandwidthSpec};
+use super::context::Context;
 use super::delay::{Delay, DelaySpec, DistributionSpec};
+use super::kind::{Effects, Fault, HitRequest, Spec};
 use crate::yaml::decode::Spanned;
 use crate::yaml::units::{ByteRate, Time};
 
@@ -90,16 +94,29 @@ impl ProfileSpec {
     }
 }
 
-impl Profile {
-    /// Its figures in words: `250ms, 93750B/s down, 31250B/s up`.
-    pub fn describe(&self) -> String {
+impl Spec for ProfileSpec {
+    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile()?))
+    }
+}
+
+impl Fault for Profile {
+    fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
+        smallvec![
+            self.delay.effect(hit, Duration::MAX),
+            self.bandwidth.parts().effect(hit)
+        ]
+    }
+
+    /// Its figures: `250ms, 93750B/s down, 31250B/s up`.
+    fn describe(&self) -> Option<String> {
         let rate = |pace: Option<&crate::shape::Pace>| {
             pace.map_or(String::new(), |pace| {
                 ByteRate::from_bytes_per_second(pace.rate).to_string()
             })
         };
         let (down, up) = (rate(self.bandwidth.response()), rate(self.bandwidth.request()));
-        format!("{}, {down} down, {up} up", self.delay.describe())
+        Some(format!("{}, {down} down, {up} up", self.delay.description()))
     }
 }
 
@@ -163,7 +180,10 @@ mod tests {
             assert_eq!(profile.bandwidth.request().unwrap().rate.get() * 8, network.up * 1000);
         }
         let train: ProfileSpec = "3g".parse().unwrap();
-        assert_eq!(train.compile().unwrap().describe(), "250ms, 93750B/s down, 31250B/s up");
+        assert_eq!(
+            train.compile().unwrap().describe().unwrap(),
+            "250ms, 93750B/s down, 31250B/s up"
+        );
         assert!("6g".parse::<ProfileSpec>().unwrap_err().contains("satellite-geo"));
     }
 }

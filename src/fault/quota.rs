@@ -13,9 +13,14 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
 
-use super::Context;
-use super::abort::{self, Answer};
+use super::answer::{self, Answer};
+use super::before::Before;
+use super::context::Context;
+use super::effect::{Effect, Ending};
+use super::kind::{Effects, Fault, HitRequest, Spec};
+use crate::draw::KeyHash;
 use crate::draw::key::{Key, KeySpec};
 use crate::draw::remembered::Remembered;
 use crate::yaml::units::Time;
@@ -103,7 +108,7 @@ impl QuotaSpec {
         if self.per.get().is_zero() {
             return Err("`per` must be longer than 0s".into());
         }
-        let status = abort::parse_status(i64::from(self.status.unwrap_or(429)))?;
+        let status = answer::parse_status(i64::from(self.status.unwrap_or(429)))?;
         let keys = if self.key.is_some() {
             context.keys
         } else {
@@ -167,7 +172,7 @@ impl Quota {
     /// The answer to a request that does not pass.
     pub fn refusal(&self, verdict: Verdict) -> Answer {
         let mut headers = self.headers(verdict);
-        headers.push((header::RETRY_AFTER, abort::seconds_up(verdict.reset).into()));
+        headers.push((header::RETRY_AFTER, answer::seconds_up(verdict.reset).into()));
         headers.push((
             header::CONTENT_TYPE,
             HeaderValue::from_static("text/plain; charset=utf-8"),
@@ -181,7 +186,7 @@ impl Quota {
 
     /// The fields that tell the state of the limit.
     pub fn headers(&self, verdict: Verdict) -> Vec<(HeaderName, HeaderValue)> {
-        let reset = abort::seconds_up(verdict.reset);
+        let reset = answer::seconds_up(verdict.reset);
         let mut headers = Vec::with_capacity(5);
         let mut push = |name: &'static str, value: String| {
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -189,7 +194,7 @@ impl Quota {
             }
         };
         if matches!(self.fields, Fields::Both | Fields::Ietf) {
-            let window = abort::seconds_up(self.per);
+            let window = answer::seconds_up(self.per);
             push(
                 "ratelimit-policy",
                 format!("{};q={};w={window}", self.policy, self.requests),
@@ -208,9 +213,6 @@ impl Quota {
     }
 }
 
-/// Shared: a plan keeps what a quota adds to the response.
-pub type QuotaHeaders = Arc<Vec<(HeaderName, HeaderValue)>>;
-
 /// A structured-field string (RFC 9651, section 3.3.3): quotes and backslashes escaped, anything but printable ASCII
 /// replaced.
 pub fn quoted(text: &str) -> String {
@@ -225,6 +227,32 @@ pub fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+impl Spec for QuotaSpec {
+    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile(context)?))
+    }
+}
+
+impl Fault for Quota {
+    fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
+        let key = match &self.key {
+            None => KeyHash::ordinal(0),
+            Some(key) => key.hash(hit.head, hit.ordinal),
+        };
+        let verdict = match hit.counts {
+            true => self.take(key.value(), hit.since),
+            false => self.peek(key.value(), hit.since),
+        };
+        smallvec![match verdict.passes {
+            true => Effect::Fields(Arc::new(self.headers(verdict))),
+            false => Effect::End {
+                ending: Ending::Answer(Arc::new(self.refusal(verdict)), None),
+                before: Before::Request,
+            },
+        }]
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,13 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
 
-use super::Before;
+use super::before::Before;
+use super::context::Context;
+use super::effect::{Effect, Ending};
+use super::kind::{Effects, Fault, HitRequest, Spec};
+use super::reset_code;
 
 /// `reset: {}` or `reset: {code: REFUSED_STREAM}`
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -30,33 +35,12 @@ pub struct Reset {
     pub before: Before,
 }
 
-/// The HTTP/2 error code where none is given: INTERNAL_ERROR.
-pub const DEFAULT_CODE: u32 = 2;
-
-/// The names of RFC 9113, section 7, by number.
-const CODES: [&str; 14] = [
-    "NO_ERROR",
-    "PROTOCOL_ERROR",
-    "INTERNAL_ERROR",
-    "FLOW_CONTROL_ERROR",
-    "SETTINGS_TIMEOUT",
-    "STREAM_CLOSED",
-    "FRAME_SIZE_ERROR",
-    "REFUSED_STREAM",
-    "CANCEL",
-    "COMPRESSION_ERROR",
-    "CONNECT_ERROR",
-    "ENHANCE_YOUR_CALM",
-    "INADEQUATE_SECURITY",
-    "HTTP_1_1_REQUIRED",
-];
-
 impl ResetSpec {
     /// Reads the code.
     pub fn compile(&self) -> Result<Reset, String> {
         let code = match self.code.as_deref() {
-            None => DEFAULT_CODE,
-            Some(text) => parse_code(text)?,
+            None => reset_code::DEFAULT,
+            Some(text) => reset_code::parse(text)?,
         };
         Ok(Reset {
             code,
@@ -76,30 +60,31 @@ impl ResetSpec {
     }
 }
 
-/// The name of an HTTP/2 error code, or its number.
-pub fn code_name(code: u32) -> String {
-    let name = usize::try_from(code).ok().and_then(|code| CODES.get(code));
-    name.map_or_else(|| format!("code {code}"), |name| (*name).to_owned())
+impl Spec for ResetSpec {
+    fn moment(&self) -> Before {
+        self.before
+    }
+
+    fn is_terminal(&self) -> bool {
+        true
+    }
+
+    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile()?))
+    }
 }
 
-/// An HTTP/2 error code, by name or number.
-///
-/// # Errors
-/// It is neither; the text lists the names.
-pub fn parse_code(text: &str) -> Result<u32, String> {
-    if let Ok(number) = text.parse() {
-        return Ok(number);
+impl Fault for Reset {
+    fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
+        smallvec![Effect::End {
+            ending: Ending::Reset(self.code),
+            before: self.before,
+        }]
     }
-    let upper = text.to_ascii_uppercase().replace('-', "_");
-    (0u32..)
-        .zip(CODES)
-        .find_map(|(number, name)| (name == upper).then_some(number))
-        .ok_or_else(|| {
-            format!(
-                "`{text}` is no HTTP/2 error code; valid: {}, or a number",
-                CODES.join(", ")
-            )
-        })
+
+    fn ends(&self) -> Option<Before> {
+        Some(self.before)
+    }
 }
 
 #[cfg(test)]

@@ -30,20 +30,27 @@
 //! `Last-Modified` stays. Fields that `headers` names are the user's own and are left as they are set there.
 
 mod body;
+pub mod change;
 mod fit;
 mod patch;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
 
 use self::body::BodySpec;
 pub(crate) use self::body::limit;
 pub use self::body::{BodyChange, DEFAULT_LIMIT, Edit, MAX_LIMIT, ReplaceSpec};
+use self::change::{HeaderChanges, Rewrite};
 pub use self::fit::{Message, content_length, fields_of_new_body, is_bodiless, is_encoded, media_type};
 pub use self::patch::{Op, OperationSpec};
+use super::answer;
 use super::content::present;
-use super::{Context, abort};
+use super::context::Context;
+use super::effect::Effect;
+use super::kind::{Effects, Fault, HitRequest, Spec};
 use crate::yaml::decode::Named;
 use crate::yaml::forms::OneOrMany;
 use crate::yaml::units::ByteSize;
@@ -121,34 +128,6 @@ pub struct HeadersSpec {
     pub remove: Option<OneOrMany<String>>,
 }
 
-/// A rewrite, checked and ready.
-#[derive(Debug)]
-pub struct Rewrite {
-    /// The response's new status.
-    pub status: Option<StatusCode>,
-    /// Changes to the response's header fields.
-    pub response: HeaderChanges,
-    /// What happens to the response's body.
-    pub response_body: Option<BodyChange>,
-    /// Changes to the request's header fields.
-    pub request: HeaderChanges,
-    /// What happens to the request's body.
-    pub request_body: Option<BodyChange>,
-    /// The largest body that is held, in bytes.
-    pub limit: usize,
-}
-
-/// Changes to header fields, in this order.
-#[derive(Debug, Default)]
-pub struct HeaderChanges {
-    /// Fields that go.
-    pub remove: Vec<HeaderName>,
-    /// Fields that get one value.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Values that are added.
-    pub add: Vec<(HeaderName, HeaderValue)>,
-}
-
 impl RewriteSpec {
     /// Checks names, values, the status and the bodies' changes, and reads the files.
     ///
@@ -159,7 +138,7 @@ impl RewriteSpec {
         let rewrite = Rewrite {
             status: self
                 .status
-                .map(|status| abort::parse_status(i64::from(status)))
+                .map(|status| answer::parse_status(i64::from(status)))
                 .transpose()?,
             response: header_changes(self.headers.as_ref())?,
             response_body: self.body_spec().compile(context)?,
@@ -212,22 +191,6 @@ impl RequestSpec {
     }
 }
 
-impl Rewrite {
-    /// Whether it changes the request.
-    pub fn touches_request(&self) -> bool {
-        !self.request.is_empty() || self.request_body.is_some()
-    }
-
-    /// Whether it changes the response's head, apart from what a new body brings along.
-    pub fn touches_response_head(&self) -> bool {
-        self.status.is_some() || !self.response.is_empty()
-    }
-
-    fn touches_nothing(&self) -> bool {
-        !self.touches_request() && !self.touches_response_head() && self.response_body.is_none()
-    }
-}
-
 fn header_changes(spec: Option<&HeadersSpec>) -> Result<HeaderChanges, String> {
     spec.map(HeadersSpec::compile)
         .transpose()
@@ -241,8 +204,8 @@ impl HeadersSpec {
                 .iter()
                 .flat_map(Named::iter)
                 .map(|(name, value)| {
-                    let name = abort::header_name(name)?;
-                    let value = abort::header_value(&name, value)?;
+                    let name = answer::header_name(name)?;
+                    let value = answer::header_value(&name, value)?;
                     Ok((name, value))
                 })
                 .collect::<Result<Vec<_>, String>>()
@@ -251,7 +214,7 @@ impl HeadersSpec {
             .remove
             .iter()
             .flat_map(|names| &names.0)
-            .map(|name| abort::header_name(name));
+            .map(|name| answer::header_name(name));
         Ok(HeaderChanges {
             remove: remove.collect::<Result<_, _>>()?,
             set: pairs(&self.set)?,
@@ -260,34 +223,22 @@ impl HeadersSpec {
     }
 }
 
-impl HeaderChanges {
-    /// Whether nothing is asked for.
-    pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+impl Spec for Box<RewriteSpec> {
+    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(Arc::new(self.compile(context)?)))
     }
+}
 
-    /// Whether they name a field.
-    pub fn name(&self, field: &HeaderName) -> bool {
-        let given = self.set.iter().chain(&self.add).map(|(name, _)| name);
-        self.remove.iter().chain(given).any(|name| name == field)
-    }
-
-    /// Applies the changes to a plain map.
-    pub fn apply(&self, headers: &mut HeaderMap) {
-        for name in &self.remove {
-            headers.remove(name);
-        }
-        for (name, value) in &self.set {
-            headers.insert(name.clone(), value.clone());
-        }
-        for (name, value) in &self.add {
-            headers.append(name.clone(), value.clone());
-        }
+impl Fault for Arc<Rewrite> {
+    fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
+        smallvec![Effect::Rewrite(Arc::clone(self))]
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
     use super::*;
 
     #[test]
@@ -317,6 +268,6 @@ mod tests {
 
     #[test]
     fn framing_is_not_for_rewriting() {
-        assert!(abort::header_name("Content-Length").unwrap_err().contains("framing"));
+        assert!(answer::header_name("Content-Length").unwrap_err().contains("framing"));
     }
 }

@@ -14,9 +14,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Context;
+use super::context::Context;
+use super::kind::{Fault, Spec};
 use super::place::{AfterSpec, Parts};
-use super::reset::DEFAULT_CODE;
+use super::reset_code;
 use crate::shape::{Act, After, Direction, Finish, Stall};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
 use crate::yaml::units::Time;
@@ -69,7 +70,7 @@ impl StallSpec {
             (_, Some(Time::ZERO)) => return Err("a limit of 0s stalls nothing; give a time such as 10s".into()),
             (Some(StallEnd::Resume), _) | (None, Some(_)) => Finish::Natural,
             (Some(StallEnd::Close) | None, _) => Finish::Close,
-            (Some(StallEnd::Reset), _) => Finish::Reset(DEFAULT_CODE),
+            (Some(StallEnd::Reset), _) => Finish::Reset(reset_code::DEFAULT),
         };
         let limit = long.limit.map(Time::get);
         if let Some(limit) = limit {
@@ -108,6 +109,12 @@ short_form!(StallSpec, StallLong, "Stall", {
     "pattern": "^[0-9]+(\\.[0-9]+)? ?(%|B|[kKMGT]B|[kKMGT]iB|events?|messages?)?$|\\$\\{",
     "minimum": 0,
 });
+
+impl Spec for StallSpec {
+    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile(context)?))
+    }
+}
 
 #[cfg(test)]
 mod tests {

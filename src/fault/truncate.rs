@@ -16,8 +16,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::context::Context;
+use super::kind::{Fault, Spec};
 use super::place::{AfterSpec, Parts};
-use super::reset::{DEFAULT_CODE, parse_code};
+use super::reset_code;
 use crate::grpc::{GrpcCode, GrpcStatus};
 use crate::shape::{Act, Clean, Cut, Direction, Finish};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
@@ -85,7 +87,11 @@ impl TruncateSpec {
         let end = match long.end()? {
             TruncateEnd::Close => Finish::Close,
             TruncateEnd::Clean => Finish::Clean(long.clean()?),
-            TruncateEnd::Reset => Finish::Reset(long.code.as_deref().map_or(Ok(DEFAULT_CODE), parse_code)?),
+            TruncateEnd::Reset => Finish::Reset(
+                long.code
+                    .as_deref()
+                    .map_or(Ok(reset_code::DEFAULT), reset_code::parse)?,
+            ),
         };
         let after = long.after.get();
         Ok(Parts::one(long.direction, Act::Cut(Cut { after, end })))
@@ -186,6 +192,12 @@ short_form!(TruncateSpec, TruncateLong, "Truncate", {
     "pattern": "^[0-9]+(\\.[0-9]+)? ?(%|B|[kKMGT]B|[kKMGT]iB|events?|messages?)?$|\\$\\{",
     "minimum": 0,
 });
+
+impl Spec for TruncateSpec {
+    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile()?))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -9,8 +9,9 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 
 use crate::config::root::RevealSpec;
+use crate::fault::effect::Effect;
 use crate::fault::quota::quoted;
-use crate::rule::plan::{Action, Effect, Hit, Plan};
+use crate::rule::plan::{Action, Hit, Plan};
 use crate::rule::when::percent_fraction;
 
 /// A plan, and what has become of it. Shared by whatever carries its parts out.

@@ -12,14 +12,17 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::spec::RuleSpec;
 use crate::draw::Seed;
-use crate::fault::{self, Before, Fault, FaultSpec};
+use crate::fault::FaultSpec;
+use crate::fault::before::Before;
+use crate::fault::context;
+use crate::fault::kind::Fault;
 use crate::metrics::Metrics;
 use crate::rule::decide::{Outcome, Rule, RuleFault};
 use crate::rule::matcher::Condition;
 use crate::rule::stage::Stage;
 use crate::rule::state::RuleState;
 use crate::rule::when::When;
-use crate::shape::Scope;
+use crate::shape::Direction;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Severity, Sources, Span, did_you_mean};
 use crate::yaml::tree::identity;
@@ -239,7 +242,7 @@ impl Context<'_> {
             match self.fault(rule, spec, when, fingerprint) {
                 Ok(fault) => {
                     if !when.requested {
-                        self.warn_overtaken(&faults, &spans, name, &fault);
+                        self.warn_overtaken(&faults, &spans, name, &*fault);
                     }
                     spans.push(spec.span);
                     faults.push(RuleFault {
@@ -251,11 +254,11 @@ impl Context<'_> {
                 Err(message) => self.error(spec.span, message),
             }
             *position += 1;
-            if spec.value.is_terminal()
+            if spec.value.spec().is_terminal()
                 && !when.requested
                 && let Some(next) = specs.get(at + 1)
             {
-                let subject = Stage::of(spec.value.moment()).subject();
+                let subject = Stage::of(spec.value.spec().moment()).subject();
                 let message = format!("never reached: `{name}` before it ends the {subject}");
                 self.diagnostics.push(Diagnostic::warning(next.span, message));
                 *position += u32::try_from(specs.len() - at - 1).unwrap_or(0);
@@ -266,9 +269,9 @@ impl Context<'_> {
     }
 
     /// Warns of faults in bodies that the fault `end` after them leaves nothing to act on.
-    fn warn_overtaken(&mut self, before: &[RuleFault], spans: &[Span], name: &str, end: &Fault) {
+    fn warn_overtaken(&mut self, before: &[RuleFault], spans: &[Span], name: &str, end: &dyn Fault) {
         for (fault, span) in before.iter().zip(spans) {
-            if fault.fault.is_overtaken_by(end) {
+            if is_overtaken(&*fault.fault, end) {
                 let message =
                     format!("never happens: `{name}` after it ends the request before there is a body to act on");
                 self.diagnostics.push(Diagnostic::warning(*span, message));
@@ -282,7 +285,7 @@ impl Context<'_> {
         spec: &Spanned<FaultSpec>,
         when: &When,
         fingerprint: &Cell<u64>,
-    ) -> Result<Fault, String> {
+    ) -> Result<Box<dyn Fault>, String> {
         // What a file says is part of what the rule is: a changed samples file is a changed rule.
         let read = |path: &Path| -> io::Result<Vec<u8>> {
             self.files.borrow_mut().push(path.to_owned());
@@ -293,26 +296,22 @@ impl Context<'_> {
             ));
             Ok(bytes)
         };
-        let context = fault::Context {
+        let context = context::Context {
             folder: self.sources.directory(spec.span.source).unwrap_or(Path::new(".")),
             read: &read,
             keys: self.keys,
             longest_wait: self.longest_wait,
             rule: &rule.name.value,
         };
-        let fault = spec.value.compile(&context)?;
-        if let Fault::Delay(delay) = &fault
-            && delay.is_correlated()
-            && delay.before() != Before::Message
-            && !when.key.is_ordinal()
-        {
+        let fault = spec.value.spec().build(&context)?;
+        if fault.needs_order() && !when.key.is_ordinal() {
             return Err(format!(
                 "`correlation` needs an order, and the key `{}` has none; leave `key` out",
                 when.key
             ));
         }
         if when.requested {
-            check_requested(spec.value.name(), &fault)?;
+            fault.check_requested(spec.value.name())?;
         }
         Ok(fault)
     }
@@ -337,7 +336,7 @@ impl Context<'_> {
                 .push(diagnostic.help("put it before that rule, or narrow that rule's `match` or `when`"));
             return;
         }
-        let ends = |outcome: &Outcome| outcome.faults.iter().any(|fault| fault.fault.ends_every_request());
+        let ends = |outcome: &Outcome| outcome.faults.iter().any(|fault| fault.fault.ends().is_some());
         let always = rule.enabled && !rule.shadow && rule.condition.is_always() && rule.when.is_always();
         if always && rule.outcomes.iter().all(ends) {
             blockers.push(Blocker {
@@ -348,20 +347,13 @@ impl Context<'_> {
     }
 }
 
-/// Whether a caller can ask for the fault with a header.
-fn check_requested(name: &str, fault: &Fault) -> Result<(), String> {
-    match fault {
-        Fault::Delay(_) | Fault::Abort(_) => Ok(()),
-        Fault::Bandwidth(bandwidth) => match bandwidth.response().map(|pace| &pace.scope) {
-            Some(Scope::Request) => Ok(()),
-            Some(_) => {
-                Err("callers ask for a rate of their own, so with `requested: true` no `scope` is shared".into())
-            }
-            None => Err("callers ask for the rate of the response; with `requested: true` give `response`".into()),
-        },
-        _ => Err(format!(
-            "`{name}` cannot be asked for with a header; a rule with `requested: true` has only delay, abort and bandwidth"
-        )),
+/// Whether `end`, later in the list, ends every request before `fault` has the body that it acts on: squall's own answers
+/// are not shaped.
+fn is_overtaken(fault: &dyn Fault, end: &dyn Fault) -> bool {
+    match (fault.body(), end.ends()) {
+        (Some(_), Some(Before::Request)) => true,
+        (Some(body), Some(Before::Response)) => body == Direction::Response,
+        _ => false,
     }
 }
 

@@ -1,27 +1,18 @@
 //! Deciding: configuration, head and memory in, [`Plan`] out. No socket, no clock, no random source of its own.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use smallvec::{SmallVec, smallvec};
 
 use super::index::Index;
 use super::matcher::Condition;
-use super::plan::{Action, Effect, Hit, Plan};
-use super::requested::Requested;
+use super::plan::{Action, Hit, Plan};
 use super::stage::Stage;
 use super::state::{Memory, RuleState};
 use super::when::{Reason, When};
 use crate::draw::head::Head;
 use crate::draw::{Draw, KeyHash, RuleSeed};
-use crate::fault::abort::Abort;
-use crate::fault::delay::{Delay, DelayDraw, MessageWaits};
-use crate::fault::place::Parts;
-use crate::fault::quota::Quota;
-use crate::fault::{Before, Fault};
-use crate::grpc::GrpcStatus;
+use crate::fault::kind::{Effects, Fault, HitRequest};
+use crate::fault::requested::Requested;
 use crate::metrics::{CountedRule, RuleMetrics};
-use crate::shape::{Act, Direction, Pace, Scope};
 
 /// A rule, compiled.
 #[derive(Debug)]
@@ -69,7 +60,7 @@ pub struct RuleFault {
     /// Its position among all faults of the rule: part of what its draws depend on.
     pub position: u32,
     /// What it does.
-    pub fault: Fault,
+    pub fault: Box<dyn Fault>,
 }
 
 /// All rules of one listener, in file order, with their index.
@@ -157,7 +148,7 @@ impl Rule {
         self.when.open(memory.since(self))?;
         self.when.every(ordinal)?;
         match self.when.requested {
-            true => Requested::of(head).check(self.faults().map(|fault| &fault.fault), draw, self.when.ppm)?,
+            true => check_asked(self.faults(), &Requested::of(head), draw, self.when.ppm)?,
             false => self.when.drawn(draw)?,
         }
         if let Some(attempts) = self.when.attempts {
@@ -235,16 +226,18 @@ impl Plan {
             .unwrap_or_default();
         let requested = rule.when.requested.then(|| Requested::of(head));
         for fault in faults {
-            let asking = Asking {
-                rule,
-                drawn,
-                position: fault.position,
+            let hit_request = HitRequest {
                 head,
-                memory,
+                draw: drawn.draw,
+                rule: rule.seed,
+                ordinal: drawn.ordinal,
+                position: fault.position,
+                since: memory.since(rule),
+                counts: memory.counts(),
             };
             let effects = match &requested {
-                None => asking.effects(&fault.fault),
-                Some(requested) => asking.requested(&fault.fault, requested).into_iter().collect(),
+                None => fault.fault.effects(&hit_request),
+                Some(requested) => asked_for(&*fault.fault, &hit_request, requested, rule.when.ppm),
             };
             for effect in effects {
                 let terminal = effect.is_terminal() && !rule.shadow;
@@ -262,148 +255,34 @@ impl Plan {
     }
 }
 
-/// One fault of one hit, being turned into an effect.
-struct Asking<'a, 'h, M> {
-    rule: &'a Rule,
-    drawn: &'a Drawn,
-    position: u32,
-    head: &'a Head<'h>,
-    memory: &'a M,
+/// What a request gets that asks for a fault of a rule with the percentage `ppm`: one draw, against the smaller percentage.
+fn asked_for(fault: &dyn Fault, hit: &HitRequest<'_, '_>, requested: &Requested, ppm: u32) -> Effects {
+    fault
+        .requested_share(requested)
+        .filter(|share| hit.draw.fires(ppm.min(*share)))
+        .and_then(|_| fault.requested(hit, requested))
+        .into_iter()
+        .collect()
 }
 
-impl<M: Memory> Asking<'_, '_, M> {
-    /// What the fault does, in order: one effect, and two only for a profile.
-    fn effects(&self, fault: &Fault) -> SmallVec<[Effect; 2]> {
-        match fault {
-            Fault::Profile(profile) => smallvec![
-                self.delay(&profile.delay, Duration::MAX),
-                self.shape(&profile.bandwidth.parts())
-            ],
-            fault => self.effect(fault).into_iter().collect(),
-        }
-    }
-
-    fn effect(&self, fault: &Fault) -> Option<Effect> {
-        Some(match fault {
-            Fault::Delay(delay) => self.delay(delay, Duration::MAX),
-            Fault::Abort(abort) => self.abort(abort),
-            Fault::Close(close) => Effect::Close { before: close.before },
-            Fault::Reset(reset) => Effect::Reset {
-                code: reset.code,
-                before: reset.before,
-            },
-            Fault::Hang(hang) => Effect::Hang {
-                limit: hang.limit.map(crate::yaml::units::Time::get),
-                before: hang.before,
-            },
-            Fault::Quota(quota) => self.quota(quota),
-            Fault::Concurrency(station) => Effect::Queue(station.clone()),
-            Fault::Rewrite(rewrite) => Effect::Rewrite(rewrite.clone()),
-            Fault::Bandwidth(bandwidth) => self.shape(&bandwidth.parts()),
-            Fault::Shape(parts) => self.shape(parts),
-            Fault::Duplicate(limit) => Effect::Duplicate { limit: *limit },
-            Fault::Certificate(certificate) => Effect::Certificate(*certificate),
-            Fault::Profile(_) => return None,
-        })
-    }
-
-    fn shape(&self, parts: &Parts) -> Effect {
-        Effect::Shape(parts.drawn(self.drawn.draw, self.position))
-    }
-
-    /// A wait before the request, the response, a body or each message, none longer than `longest`.
-    fn delay(&self, delay: &Arc<Delay>, longest: Duration) -> Effect {
-        let act = match delay.before() {
-            Before::Body => Act::Hold(self.sample(delay).min(longest)),
-            Before::Message => {
-                Act::HoldMessages(Arc::new(MessageWaits::new(delay.clone(), self.delay_draw(), longest)))
-            }
-            before => {
-                return Effect::Wait {
-                    before,
-                    mode: delay.mode(),
-                    time: self.sample(delay).min(longest),
-                };
-            }
-        };
-        self.shape(&Parts::one(delay.direction(), act))
-    }
-
-    fn delay_draw(&self) -> DelayDraw {
-        DelayDraw {
-            rule: self.rule.seed,
-            draw: self.drawn.draw,
-            ordinal: self.drawn.ordinal,
-            index: self.position,
-        }
-    }
-
-    fn sample(&self, delay: &Delay) -> Duration {
-        delay.sample(self.delay_draw(), self.memory.since(self.rule))
-    }
-
-    fn abort(&self, abort: &Abort) -> Effect {
-        match (&abort.grpc, &abort.answer) {
-            (Some(status), _) if self.head.is_grpc() => Effect::Grpc {
-                status: status.clone(),
-                before: abort.before,
-            },
-            (_, Some(answer)) => Effect::Answer {
-                answer: answer.clone(),
-                status: None,
-                before: abort.before,
-            },
-            (_, None) => Effect::Skip("not a gRPC request"),
-        }
-    }
-
-    fn quota(&self, quota: &Quota) -> Effect {
-        let key = match &quota.key {
-            None => KeyHash::ordinal(0),
-            Some(key) => key.hash(self.head, self.drawn.ordinal),
-        };
-        let verdict = self.memory.quota(quota, key.value(), self.memory.since(self.rule));
-        match verdict.passes {
-            true => Effect::Fields(Arc::new(quota.headers(verdict))),
-            false => Effect::Answer {
-                answer: Arc::new(quota.refusal(verdict)),
-                status: None,
-                before: Before::Request,
-            },
-        }
-    }
-
-    /// What the request asks for, never beyond what the rule says. `None` where it does not ask for this fault.
-    fn requested(&self, fault: &Fault, requested: &Requested) -> Option<Effect> {
-        if !requested.grants(fault, self.drawn.draw, self.rule.when.ppm) {
-            return None;
-        }
-        match fault {
-            Fault::Delay(delay) => Some(self.delay(delay, requested.delay?)),
-            Fault::Bandwidth(bandwidth) => {
-                // The rule's rate is the strongest fault that it allows: nobody is made slower than that.
-                let rate = requested.response_rate?.max(bandwidth.response()?.rate);
-                let scope = Scope::Request;
-                Some(self.shape(&Parts::one(Direction::Response, Act::Pace(Pace { rate, scope }))))
-            }
-            Fault::Abort(abort) => {
-                if let Some(code) = requested.abort_grpc {
-                    let message = "fault requested by the caller".to_owned();
-                    return Some(Effect::Grpc {
-                        status: Arc::new(GrpcStatus { code, message }),
-                        before: abort.before,
-                    });
-                }
-                let status = requested.abort?;
-                let answer = abort.answer.clone()?;
-                Some(Effect::Answer {
-                    answer,
-                    status: Some(status),
-                    before: abort.before,
-                })
-            }
-            _ => None,
-        }
+/// Why a request gets none of these faults, if so: it does not ask for them, or the draw is against it.
+fn check_asked<'a>(
+    faults: impl Iterator<Item = &'a RuleFault>,
+    requested: &Requested,
+    draw: Draw,
+    ppm: u32,
+) -> Result<(), Reason> {
+    let ppm = faults
+        .filter_map(|fault| fault.fault.requested_share(requested))
+        .max()
+        .ok_or(Reason::NotRequested)?
+        .min(ppm);
+    match draw.fires(ppm) {
+        true => Ok(()),
+        false => Err(Reason::Percentage {
+            drawn: draw.percentage_ppm(),
+            ppm,
+        }),
     }
 }
 

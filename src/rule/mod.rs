@@ -6,7 +6,6 @@ mod early;
 pub mod index;
 pub mod matcher;
 pub mod plan;
-pub mod requested;
 pub mod spec;
 pub mod stage;
 pub mod state;

@@ -1,6 +1,6 @@
 //! What a rule decides about: a request, or a connection before it has any.
 
-use crate::fault::Before;
+use crate::fault::before::Before;
 
 /// What a rule decides about, and when.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,7 +8,6 @@ use super::decide::Rule;
 use super::when::{Limits, Reason};
 use crate::draw::KeyHash;
 use crate::draw::remembered::Remembered;
-use crate::fault::quota::{Quota, Verdict};
 
 /// Counters and remembered keys of one rule. Survives a reload that leaves the rule as it was.
 #[derive(Debug)]
@@ -28,8 +27,8 @@ pub trait Memory {
     fn attempt(&self, rule: &Rule, key: KeyHash) -> u32;
     /// Asks for a place within the rule's limits. A place of [`Live`] is held until [`RuleState::leave`].
     fn admit(&self, rule: &Rule, ordinal: u64) -> Result<(), Reason>;
-    /// Asks a quota.
-    fn quota(&self, quota: &Quota, key: u64, since: Duration) -> Verdict;
+    /// Whether the answers count.
+    fn counts(&self) -> bool;
     /// Time since the rule was loaded.
     fn since(&self, rule: &Rule) -> Duration;
 }
@@ -137,8 +136,8 @@ impl Memory for Live {
         rule.state.admit(&rule.when.limits, ordinal)
     }
 
-    fn quota(&self, quota: &Quota, key: u64, since: Duration) -> Verdict {
-        quota.take(key, since)
+    fn counts(&self) -> bool {
+        true
     }
 
     fn since(&self, rule: &Rule) -> Duration {
@@ -168,8 +167,8 @@ impl Memory for Peek {
         within(limits, rule.state.hits(), ordinal)
     }
 
-    fn quota(&self, quota: &Quota, key: u64, since: Duration) -> Verdict {
-        quota.peek(key, since)
+    fn counts(&self) -> bool {
+        false
     }
 
     fn since(&self, rule: &Rule) -> Duration {

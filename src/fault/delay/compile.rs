@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::spec::{Before, DelaySpec, DistributionSpec, LognormalSpec, Mode, SamplesSpec, WaveSpec};
+use super::spec::{DelaySpec, DistributionSpec, LognormalSpec, SamplesSpec, WaveSpec};
 use super::{Delay, Source};
+use crate::fault::before::{Before, Mode};
 use crate::fault::distribution::correlation::Correlation;
 use crate::fault::distribution::percentiles::PercentileTable;
 use crate::fault::distribution::samples::{SampleFormat, Samples, read_samples};

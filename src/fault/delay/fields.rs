@@ -14,9 +14,9 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::parts::WaveList;
 use super::spec::{
-    Before, DelaySpec, DistributionSpec, ExponentialSpec, LognormalSpec, Mode, NormalSpec, ParetoSpec, PercentilesSpec,
-    SamplesSpec,
+    DelaySpec, DistributionSpec, ExponentialSpec, LognormalSpec, NormalSpec, ParetoSpec, PercentilesSpec, SamplesSpec,
 };
+use crate::fault::before::{Before, Mode};
 use crate::shape::Direction;
 use crate::yaml::units::{Percentage, Time};
 

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde::{Serialize, Serializer};
 
 use super::fields::ShortOrLong;
-use super::spec::{Before, PercentilesSpec, SamplesSpec, WaveSpec};
+use super::spec::{PercentilesSpec, SamplesSpec, WaveSpec};
 use crate::fault::distribution::percentiles::Percentile;
 use crate::fault::distribution::samples::{Column, SampleUnit};
 use crate::yaml::units::Time;
@@ -254,51 +254,5 @@ impl JsonSchema for WaveList {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let wave = generator.subschema_for::<WaveSpec>();
         json_schema!({"anyOf": [wave, {"type": "array", "items": wave, "minItems": 1, "maxItems": MAX_WAVES}]})
-    }
-}
-
-impl<'de> Deserialize<'de> for Before {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl Visitor<'_> for Name {
-            type Value = Before;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a moment such as request or response")
-            }
-
-            fn visit_str<E: Error>(self, name: &str) -> Result<Before, E> {
-                let name = if name == "event" { "message" } else { name };
-                Before::ALL
-                    .into_iter()
-                    .find(|before| before.name() == name)
-                    .ok_or_else(|| E::unknown_variant(name, &BEFORE_NAMES))
-            }
-        }
-        deserializer.deserialize_str(Name)
-    }
-}
-
-/// All that `before` may say, in the order of a request's life; `event` is another word for `message`.
-const BEFORE_NAMES: [&str; 7] = [
-    "request",
-    "response",
-    "body",
-    "message",
-    "event",
-    "connection",
-    "handshake",
-];
-
-impl JsonSchema for Before {
-    fn schema_name() -> Cow<'static, str> {
-        "Before".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "When in a request's life a fault acts; each fault takes some of these.",
-            "enum": BEFORE_NAMES,
-        })
     }
 }

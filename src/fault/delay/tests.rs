@@ -114,7 +114,7 @@ fn every_form_is_read_and_described() {
     ];
     for (yaml, description) in forms {
         assert_eq!(
-            compile(yaml).map(|delay| delay.describe().to_owned()).as_deref(),
+            compile(yaml).map(|delay| delay.description().to_owned()).as_deref(),
             Ok(description),
             "{yaml}"
         );

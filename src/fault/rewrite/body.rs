@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::patch::{self, OperationSpec};
-use crate::fault::Context;
 use crate::fault::content::{self, Content};
+use crate::fault::context::Context;
 use crate::yaml::units::ByteSize;
 
 /// The default of `limit`.

@@ -3,7 +3,8 @@
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
-use super::{BodyChange, HeaderChanges};
+use super::body::BodyChange;
+use super::change::HeaderChanges;
 
 /// Fields that speak of the bytes of a body (RFC 9110, section 8.8.3 and 14.3; RFC 1864; RFC 3230; RFC 9530).
 const FIELDS_OF_OLD_BYTES: [HeaderName; 6] = [
@@ -127,8 +128,9 @@ pub fn is_bodiless(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::context::Context;
     use crate::fault::rewrite::RewriteSpec;
-    use crate::fault::{Context, rewrite::Rewrite};
+    use crate::fault::rewrite::change::Rewrite;
 
     fn rewrite(json: serde_json::Value) -> Rewrite {
         let spec: RewriteSpec = serde_json::from_value(json).unwrap();

@@ -6,7 +6,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 
-use crate::fault::abort::Answer;
+use crate::fault::answer::Answer;
 use crate::fault::rewrite::is_bodiless;
 use crate::grpc::GrpcStatus;
 use crate::proxy::body::Sink;

@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use crate::fault::rewrite::HeaderChanges;
+use crate::fault::rewrite::change::HeaderChanges;
 use crate::shape::Length;
 
 /// The head of a request or of a response.

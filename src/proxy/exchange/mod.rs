@@ -40,15 +40,16 @@ use self::shaping::Shaping;
 use self::whole::Outgoing;
 use super::client::Client;
 use super::execute::hold::{Holder, Left};
-use super::execute::{Ending, Execution, Subject};
+use super::execute::{End, Execution, Subject};
 use super::record::Record;
 use super::upstream::{Connector, Failure, Picked, describe_error};
 use crate::config::snapshot::View;
 use crate::draw::head::Head;
-use crate::fault::Before;
-use crate::fault::rewrite::{Rewrite, is_bodiless};
+use crate::fault::before::Before;
+use crate::fault::effect::{Effect, Ending};
+use crate::fault::rewrite::change::Rewrite;
+use crate::fault::rewrite::is_bodiless;
 use crate::metrics::NO_STATUS;
-use crate::rule::plan::Effect;
 use crate::rule::state::Live;
 use crate::shape::Finish;
 
@@ -86,7 +87,7 @@ struct Request {
 #[derive(Debug)]
 enum Stop {
     /// A fault ends it, or the client's leaving during one.
-    Ending(Ending),
+    End(End),
     /// A fault has ended the request's body in the middle, and the connection or the stream with it.
     Finish(Finish),
     /// The client left, or broke the protocol.
@@ -98,7 +99,7 @@ enum Stop {
 impl Stop {
     /// The client was seen to leave.
     fn gone() -> Stop {
-        Stop::Ending(Ending::Gone)
+        Stop::End(End::Gone)
     }
 }
 
@@ -173,7 +174,7 @@ impl Squall {
             let mut subject = OfRequest { client, head: None };
             let ending = execution.run(Before::Request, None, &mut subject).await;
             if let Some(ending) = ending {
-                return Err(Stop::Ending(ending));
+                return Err(Stop::End(ending));
             }
             outgoing.change(client, execution.record()).await?;
         }
@@ -188,7 +189,7 @@ impl Squall {
             return;
         }
         let ended = match stop {
-            Stop::Ending(ending) => self.end(client, request, ending).await,
+            Stop::End(end) => self.end(client, request, end).await,
             Stop::Finish(_) => Ok(()),
             Stop::Client(error) => {
                 let malformed = *error.etype() == ErrorType::InvalidHTTPHeader;
@@ -216,17 +217,17 @@ impl Squall {
         }
     }
 
-    async fn end(&self, client: &mut Client, request: &mut Request, ending: Ending) -> Result<()> {
-        match ending {
-            Ending::Gone => request.gone = true,
-            Ending::Close => client.close(),
-            Ending::Reset(code) => client.reset(code),
-            Ending::Answer(answer, status) => {
+    async fn end(&self, client: &mut Client, request: &mut Request, end: End) -> Result<()> {
+        match end {
+            End::Gone => request.gone = true,
+            End::Fault(Ending::Close | Ending::Hang(_)) => client.close(),
+            End::Fault(Ending::Reset(code)) => client.reset(code),
+            End::Fault(Ending::Answer(answer, status)) => {
                 let mut head = answer::head(&answer, status)?;
                 request.reveal(&mut head)?;
                 answer::send(client, head, answer.body.clone()).await?;
             }
-            Ending::Grpc(status) => {
+            End::Fault(Ending::Grpc(status)) => {
                 let mut head = answer::grpc_head(&status)?;
                 request.reveal(&mut head)?;
                 answer::send_trailers_only(client, head).await?;

@@ -16,7 +16,7 @@ use super::shaping::Shaped;
 use super::sides::Sides;
 use super::whole::Collecting;
 use super::{OfRequest, Request, Squall, Stop, reframe, rewrite_response, rewrites_of_both};
-use crate::fault::Before;
+use crate::fault::before::Before;
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
 use crate::proxy::http1::head;
@@ -104,7 +104,7 @@ impl Squall {
         let ending = execution.run(Before::Response, request.natural, &mut subject).await;
         if let Some(ending) = ending {
             // The upstream's response is dropped.
-            return Err(Stop::Ending(ending));
+            return Err(Stop::End(ending));
         }
         let record = execution.record();
         for (at, rewrite) in rewrites_of_both(record) {

@@ -8,11 +8,11 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::fields::Fields;
 use super::lane::{Lane, Rules};
+use crate::fault::effect::Effect;
 use crate::fault::rewrite::{content_length, is_bodiless, is_encoded, media_type};
 use crate::proxy::client::{Client, Connection, Spoil};
 use crate::proxy::execute::Execution;
 use crate::proxy::record::Record;
-use crate::rule::plan::Effect;
 use crate::shape::{Act, After, Bucket, Carrier, Direction, Framing, Garble, Length, Pace, Scope, Shaper, Stream};
 
 const EXTENSIONS: &str = "sec-websocket-extensions";

@@ -23,11 +23,12 @@ use super::collector::Collector;
 use super::fields::Fields;
 use super::pump::Rest;
 use super::rewrites_of_both;
-use crate::fault::rewrite::{BodyChange, HeaderChanges, Message, Rewrite, content_length, fields_of_new_body};
+use crate::fault::effect::Effect;
+use crate::fault::rewrite::change::{HeaderChanges, Rewrite};
+use crate::fault::rewrite::{BodyChange, Message, content_length, fields_of_new_body};
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
 use crate::proxy::record::Record;
-use crate::rule::plan::Effect;
 use crate::shape::Direction;
 
 /// How long a message is held for its body to come to its end. Whoever streams is let through after that.

@@ -8,17 +8,14 @@ pub mod hold;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::hold::{Bounds, Held, Holder, Left};
 use super::record::Record;
-use crate::fault::Before;
-use crate::fault::abort::Answer;
+use crate::fault::before::{Before, Mode};
 use crate::fault::concurrency::{Entry, Station};
-use crate::fault::delay::Mode;
-use crate::grpc::GrpcStatus;
-use crate::rule::plan::{Action, Effect, Plan};
+use crate::fault::effect::{Effect, Ending};
+use crate::rule::plan::{Action, Plan};
 
 /// What a plan is carried out on: a request, or a connection that has none yet.
 pub(super) trait Subject: Send {
@@ -32,19 +29,13 @@ pub(super) trait Subject: Send {
     const ENDS_WITH_SQUALL: bool;
 }
 
-/// How a subject ends.
+/// Why a subject goes no further.
 #[derive(Clone, Debug)]
-pub(super) enum Ending {
+pub(super) enum End {
     /// The client has left.
     Gone,
-    /// The connection is closed without a reply.
-    Close,
-    /// The connection or the stream is reset, with this HTTP/2 code.
-    Reset(u32),
-    /// squall answers.
-    Answer(Arc<Answer>, Option<StatusCode>),
-    /// squall answers a gRPC call.
-    Grpc(Arc<GrpcStatus>),
+    /// It ends like this; never with [`Ending::Hang`], which has been waited for.
+    Fault(Ending),
 }
 
 /// A plan that is being carried out.
@@ -93,7 +84,7 @@ impl Execution {
         moment: Before,
         natural: Option<Duration>,
         subject: &mut S,
-    ) -> Option<Ending> {
+    ) -> Option<End> {
         let record = Arc::clone(&self.record);
         for (at, action) in record.plan().actions.iter().enumerate() {
             if action.effect.before() != moment || !is_in_force(&record, at, action) {
@@ -125,26 +116,26 @@ impl Execution {
         effect: &Effect,
         natural: Option<Duration>,
         subject: &mut S,
-    ) -> Option<Ending> {
+    ) -> Option<End> {
         match effect {
             Effect::Wait { mode, time, .. } => {
                 let time = self.remaining(*mode, *time, natural);
                 let held = self.wait(at, time, std::future::pending::<()>(), subject).await;
                 self.after::<S, _>(at, &held)
             }
-            Effect::Hang { limit, .. } => {
+            Effect::End {
+                ending: Ending::Hang(limit),
+                ..
+            } => {
                 let time = limit.unwrap_or(self.bounds.longest);
                 let held = self.wait(at, time, std::future::pending::<()>(), subject).await;
                 match held {
                     Held::Full | Held::ClientGone => self.after::<S, _>(at, &held),
-                    Held::Done(()) | Held::Elapsed | Held::Cut => Some(Ending::Close),
+                    Held::Done(()) | Held::Elapsed | Held::Cut => Some(End::Fault(Ending::Close)),
                 }
             }
+            Effect::End { ending, .. } => self.end(at, ending.clone()),
             Effect::Queue(station) => self.queue(at, station, subject).await,
-            Effect::Answer { answer, status, .. } => self.end(at, Ending::Answer(Arc::clone(answer), *status)),
-            Effect::Grpc { status, .. } => self.end(at, Ending::Grpc(Arc::clone(status))),
-            Effect::Close { .. } => self.end(at, Ending::Close),
-            Effect::Reset { code, .. } => self.end(at, Ending::Reset(*code)),
             Effect::Skip(reason) => {
                 self.record.skip(at, reason);
                 None
@@ -158,9 +149,9 @@ impl Execution {
         }
     }
 
-    fn end(&self, at: usize, ending: Ending) -> Option<Ending> {
+    fn end(&self, at: usize, ending: Ending) -> Option<End> {
         self.record.done(at);
-        Some(ending)
+        Some(End::Fault(ending))
     }
 
     /// How much of a delay is left to wait.
@@ -189,11 +180,11 @@ impl Execution {
         held
     }
 
-    fn after<S: Subject, T>(&self, at: usize, held: &Held<T>) -> Option<Ending> {
+    fn after<S: Subject, T>(&self, at: usize, held: &Held<T>) -> Option<End> {
         match held {
             Held::Done(_) | Held::Elapsed => None,
-            Held::ClientGone => Some(Ending::Gone),
-            Held::Cut => S::ENDS_WITH_SQUALL.then_some(Ending::Close),
+            Held::ClientGone => Some(End::Gone),
+            Held::Cut => S::ENDS_WITH_SQUALL.then_some(End::Fault(Ending::Close)),
             Held::Full => {
                 self.record.skip(at, "too many held");
                 None
@@ -201,7 +192,7 @@ impl Execution {
         }
     }
 
-    async fn queue<S: Subject>(&mut self, at: usize, station: &Arc<Station>, subject: &mut S) -> Option<Ending> {
+    async fn queue<S: Subject>(&mut self, at: usize, station: &Arc<Station>, subject: &mut S) -> Option<End> {
         let refusal = || Ending::Answer(station.refusal.clone(), None);
         match station.enter() {
             Entry::Served(place) => self.places.push(place),
@@ -210,7 +201,7 @@ impl Execution {
                 let longest = station.timeout.unwrap_or(self.bounds.longest);
                 match self.wait(at, longest, waiting.place(), subject).await {
                     Held::Done(Some(place)) => self.places.push(place),
-                    Held::Elapsed => return Some(refusal()),
+                    Held::Elapsed => return Some(End::Fault(refusal())),
                     held => return self.after::<S, _>(at, &held),
                 }
             }

@@ -15,15 +15,16 @@ use smallvec::SmallVec;
 
 use crate::config::snapshot::EarlyView;
 use crate::draw::head::Head;
-use crate::fault::Before;
+use crate::fault::before::Before;
 use crate::fault::certificate::CertificateSpec;
+use crate::fault::effect::{Effect, Ending};
 use crate::proxy::client::Connection;
 use crate::proxy::exchange::log;
 use crate::proxy::execute::hold::{Holder, Left};
-use crate::proxy::execute::{Ending, Execution, Subject};
+use crate::proxy::execute::{End, Execution, Subject};
 use crate::proxy::record::Record;
 use crate::proxy::tls::ServerTls;
-use crate::rule::plan::{Action, Effect};
+use crate::rule::plan::Action;
 use crate::rule::state::Live;
 
 /// Carries out the connection rules of one listener.
@@ -172,10 +173,10 @@ impl Passage {
         for execution in &mut self.executions {
             match execution.run(due, None, &mut self.arrival).await {
                 None => continue,
-                Some(Ending::Gone) => self.gone = true,
-                Some(Ending::Reset(_)) => self.arrival.connection.reset(),
+                Some(End::Gone) => self.gone = true,
+                Some(End::Fault(Ending::Reset(_))) => self.arrival.connection.reset(),
                 // There is no request to answer.
-                Some(Ending::Close | Ending::Answer(..) | Ending::Grpc(_)) => self.arrival.connection.close(),
+                Some(End::Fault(_)) => self.arrival.connection.close(),
             }
             return false;
         }

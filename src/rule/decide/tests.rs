@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use crate::config::load_text;
 use crate::config::snapshot::{Inputs, Snapshot};
 use crate::draw::head::Head;
+use crate::fault::effect::{Effect, Ending};
 use crate::metrics::Metrics;
-use crate::rule::plan::{Effect, Plan};
+use crate::rule::plan::Plan;
 use crate::rule::state::{Live, Peek};
 use crate::shape::{Act, Pace, Scope};
 
@@ -48,11 +49,13 @@ fn decide_at(snapshot: &Snapshot, fields: &[(&str, &str)], now: Instant) -> Opti
 fn effects(plan: Option<&Plan>) -> Vec<String> {
     let short = |effect: &Effect| match effect {
         Effect::Wait { time, .. } => format!("wait {time:?}"),
-        Effect::Answer { answer, status, .. } => format!("answer {}", status.unwrap_or(answer.status).as_u16()),
-        Effect::Grpc { status, .. } => format!("grpc {}", status.code),
-        Effect::Close { .. } => "close".into(),
-        Effect::Reset { code, .. } => format!("reset {code}"),
-        Effect::Hang { .. } => "hang".into(),
+        Effect::End { ending, .. } => match ending {
+            Ending::Answer(answer, status) => format!("answer {}", status.unwrap_or(answer.status).as_u16()),
+            Ending::Grpc(status) => format!("grpc {}", status.code),
+            Ending::Close => "close".into(),
+            Ending::Reset(code) => format!("reset {code}"),
+            Ending::Hang(_) => "hang".into(),
+        },
         Effect::Queue(_) => "queue".into(),
         Effect::Certificate(certificate) => certificate.describe().into(),
         Effect::Fields(_) => "fields".into(),

@@ -11,11 +11,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::when::Reason;
-use crate::draw::Draw;
+use super::answer::parse_status;
+use crate::draw::PPM_WHOLE;
 use crate::draw::head::Head;
-use crate::fault::Fault;
-use crate::fault::abort::parse_status;
 use crate::grpc::GrpcCode;
 
 /// What a caller asks for. Values that Envoy would not take count as absent.
@@ -55,44 +53,19 @@ impl Requested {
         }
     }
 
-    /// Whether the request gets this fault of a rule with the percentage `ppm`: one draw, against the smaller percentage.
-    pub fn grants(&self, fault: &Fault, draw: Draw, ppm: u32) -> bool {
-        match self.share_of(fault) {
-            Some(asked) => draw.fires(asked.min(ppm)),
-            None => false,
-        }
+    /// The share of such requests that want to wait, in parts per million; `None` where this one does not ask for it.
+    pub fn delay_share(&self) -> Option<u32> {
+        self.delay.map(|_| self.delay_ppm.unwrap_or(PPM_WHOLE))
     }
 
-    /// Why the request gets none of these faults, if so.
-    pub fn check<'a>(&self, faults: impl Iterator<Item = &'a Fault>, draw: Draw, ppm: u32) -> Result<(), Reason> {
-        let largest = faults
-            .filter_map(|fault| self.share_of(fault))
-            .max()
-            .ok_or(Reason::NotRequested)?
-            .min(ppm);
-        match draw.fires(largest) {
-            true => Ok(()),
-            false => Err(Reason::Percentage {
-                drawn: draw.percentage_ppm(),
-                ppm: largest,
-            }),
-        }
+    /// The share of such requests that want an error; `None` where this one does not ask for it.
+    pub fn abort_share(&self) -> Option<u32> {
+        let asked = self.abort.is_some() || self.abort_grpc.is_some();
+        asked.then(|| self.abort_ppm.unwrap_or(PPM_WHOLE))
     }
 
-    /// The share of such requests that want the fault, in parts per million; `None` where this one does not ask for it.
-    fn share_of(&self, fault: &Fault) -> Option<u32> {
-        let all = crate::draw::PPM_WHOLE;
-        match fault {
-            Fault::Delay(_) => self.delay.map(|_| self.delay_ppm.unwrap_or(all)),
-            Fault::Abort(abort) => {
-                let asked = self.abort_grpc.is_some() || (self.abort.is_some() && abort.answer.is_some());
-                asked.then(|| self.abort_ppm.unwrap_or(all))
-            }
-            Fault::Bandwidth(bandwidth) => {
-                let asked = self.response_rate.is_some() && bandwidth.response().is_some();
-                asked.then(|| self.response_rate_ppm.unwrap_or(all))
-            }
-            _ => None,
-        }
+    /// The share of such requests that want a slow response; `None` where this one does not ask for it.
+    pub fn rate_share(&self) -> Option<u32> {
+        self.response_rate.map(|_| self.response_rate_ppm.unwrap_or(PPM_WHOLE))
     }
 }

@@ -1,0 +1,68 @@
+//! What squall answers by itself, and what such an answer may have.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+/// What squall answers by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The header fields; content-length is not among them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// Its fields and its body, in words that follow the status.
+    pub fn describe(&self) -> String {
+        let fields = self
+            .headers
+            .iter()
+            .map(|(name, value)| format!(", {}", describe_field(name, value)));
+        let fields: String = fields.collect();
+        match self.body.len() {
+            0 => format!("{fields}, no body"),
+            bytes => format!("{fields}, {bytes} bytes"),
+        }
+    }
+}
+
+/// A header field in words: `name: value`, in backticks.
+pub fn describe_field(name: &HeaderName, value: &HeaderValue) -> String {
+    format!("`{name}: {}`", String::from_utf8_lossy(value.as_bytes()))
+}
+
+/// A status that an answer may have: 200 to 599.
+pub fn parse_status(number: i64) -> Result<StatusCode, String> {
+    u16::try_from(number)
+        .ok()
+        .filter(|status| (200..=599).contains(status))
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .ok_or_else(|| format!("{number} is no status to answer with; valid: 200 to 599"))
+}
+
+/// A header field's name, for configuration.
+pub fn header_name(name: &str) -> Result<HeaderName, String> {
+    let parsed = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("`{name}` is no header name (RFC 9110, section 5.1)"))?;
+    // squall frames its own answers; a second opinion would break the connection.
+    if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION].contains(&parsed) {
+        return Err(format!(
+            "`{name}` belongs to the framing of the message, which squall does by itself"
+        ));
+    }
+    Ok(parsed)
+}
+
+/// A header field's value, for configuration.
+pub fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_bytes(value.as_bytes())
+        .map_err(|_| format!("the value of `{name}` has a control character, such as a line end"))
+}
+
+/// Whole seconds, rounded up: a client that waits that long is never early.
+pub fn seconds_up(time: std::time::Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}

@@ -1,0 +1,146 @@
+//! When a fault acts, and how a wait relates to the time that passes anyway.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+/// When in a request's life a fault acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Before {
+    /// Before the request goes to the upstream.
+    #[default]
+    Request,
+    /// After the head of the upstream's response has arrived, before it goes to the client.
+    Response,
+    /// After the head was sent, before the body's first byte.
+    Body,
+    /// Before each message of a stream: SSE event, line of NDJSON, WebSocket or gRPC message.
+    Message,
+    /// When a connection is accepted, before anything is read from it.
+    Connection,
+    /// Before the TLS handshake is answered.
+    Handshake,
+}
+
+impl Before {
+    /// All of them.
+    pub const ALL: [Before; 6] = [
+        Before::Request,
+        Before::Response,
+        Before::Body,
+        Before::Message,
+        Before::Connection,
+        Before::Handshake,
+    ];
+
+    /// Those at which an ending can strike.
+    pub const ENDINGS: [Before; 4] = [Before::Request, Before::Response, Before::Connection, Before::Handshake];
+
+    /// Whether it comes before there is a request.
+    pub fn is_early(self) -> bool {
+        matches!(self, Before::Connection | Before::Handshake)
+    }
+
+    /// The name in YAML.
+    pub fn name(self) -> &'static str {
+        match self {
+            Before::Request => "request",
+            Before::Response => "response",
+            Before::Body => "body",
+            Before::Message => "message",
+            Before::Connection => "connection",
+            Before::Handshake => "handshake",
+        }
+    }
+
+    /// This moment, if it is one of those at which the fault can act.
+    ///
+    /// # Errors
+    /// It is not; the text lists those that are valid.
+    pub fn one_of(self, fault: &str, valid: &[Before]) -> Result<Before, String> {
+        if valid.contains(&self) {
+            return Ok(self);
+        }
+        let names: Vec<&str> = valid.iter().map(|before| before.name()).collect();
+        Err(format!(
+            "`{fault}` can't act before the {}; `before` is one of: {}",
+            self.name(),
+            names.join(", ")
+        ))
+    }
+}
+
+/// How a delay relates to the time that passes anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The delay comes on top of the natural time.
+    #[default]
+    Add,
+    /// The upstream's own time is raised to the delay; other delays come on top.
+    Floor,
+    /// The whole time from the request's arrival to the response, everything included, is raised to the delay.
+    Total,
+}
+
+impl Mode {
+    /// How long to wait for a drawn delay. `spent` is ignored for `add`; for `floor` it is the time that the upstream took
+    /// to begin its response, for `total` the time since the request arrived.
+    pub fn wait(self, drawn: Duration, spent: Duration) -> Duration {
+        match self {
+            Self::Add => drawn,
+            Self::Floor | Self::Total => drawn.saturating_sub(spent),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Before {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Before;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a moment such as request or response")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Before, E> {
+                let name = if name == "event" { "message" } else { name };
+                Before::ALL
+                    .into_iter()
+                    .find(|before| before.name() == name)
+                    .ok_or_else(|| E::unknown_variant(name, &BEFORE_NAMES))
+            }
+        }
+        deserializer.deserialize_str(Name)
+    }
+}
+
+/// All that `before` may say, in the order of a request's life; `event` is another word for `message`.
+const BEFORE_NAMES: [&str; 7] = [
+    "request",
+    "response",
+    "body",
+    "message",
+    "event",
+    "connection",
+    "handshake",
+];
+
+impl JsonSchema for Before {
+    fn schema_name() -> Cow<'static, str> {
+        "Before".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "When in a request's life a fault acts; each fault takes some of these.",
+            "enum": BEFORE_NAMES,
+        })
+    }
+}
