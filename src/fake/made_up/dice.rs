@@ -2,6 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::rule::draw::unit_open;
+
 /// Independent sequences from one seed.
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
@@ -54,6 +56,11 @@ impl Dice {
 
     pub(in crate::fake) fn from(&mut self, first: usize, last: usize) -> usize {
         first + self.below(last - first + 1)
+    }
+
+    /// A number between 0 and 1, without either.
+    pub(in crate::fake) fn unit(&mut self) -> f64 {
+        unit_open(self.throw())
     }
 
     pub(in crate::fake) fn pick<T: Copy + Default>(&mut self, list: &[T]) -> T {
