@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use super::super::query::{decode_path, pairs};
 use super::document::Document;
-use super::generate::kind;
 use super::operations::{Operation, Parameter, Place};
 use super::validate::{Checker, PROBLEMS_LIMIT, Problem};
+use crate::fake::schema::kind;
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ fn texts(
 /// A text as the type that the schema wants; as text where it can't be that.
 fn read(document: &Document, parameter: &Parameter, texts: &[String]) -> Value {
     let schema = document.resolve(&parameter.schema);
-    if kind(schema) == "array" && schema.get("type").is_some() {
+    if kind(&[schema]) == "array" && schema.get("type").is_some() {
         let items = document.get(schema, "items").unwrap_or(&Value::Null);
         let texts = texts.iter().flat_map(|text| match parameter.separator {
             Some(separator) => text.split(separator).collect::<Vec<_>>(),
@@ -121,7 +121,7 @@ fn scalar(document: &Document, schema: &Value, text: &str) -> Value {
         .iter()
         .filter_map(|key| schema.get(key)?.as_array())
         .flatten();
-    let mut kinds: Vec<&str> = options.map(|option| kind(document.resolve(option))).collect();
+    let mut kinds: Vec<&str> = options.map(|option| kind(&[document.resolve(option)])).collect();
     match schema.get("type") {
         Some(Value::Array(several)) => kinds.extend(several.iter().filter_map(Value::as_str)),
         Some(Value::String(one)) => kinds.push(one),
@@ -192,7 +192,7 @@ fn form(document: &Document, schema: &Value, body: &Bytes) -> Value {
     let mut object = Map::new();
     for (name, text) in pairs(&String::from_utf8_lossy(body)) {
         let property = property(document, schema, &name, 0).unwrap_or(&Value::Null);
-        if kind(property) == "array" {
+        if kind(&[property]) == "array" {
             let item = scalar(document, document.get(property, "items").unwrap_or(&Value::Null), &text);
             let list = object.entry(name).or_insert_with(|| Value::Array(Vec::new()));
             if let Some(list) = list.as_array_mut() {

@@ -6,8 +6,7 @@ use parking_lot::Mutex;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
-/// How many references are followed from one to the next.
-const HOPS_LIMIT: usize = 32;
+use crate::fake::schema::{self, reference, target};
 
 /// The mistakes that are reported at once.
 const MISTAKES_LIMIT: usize = 50;
@@ -15,7 +14,7 @@ const MISTAKES_LIMIT: usize = 50;
 /// A document whose references all lead somewhere.
 #[derive(Debug)]
 pub(super) struct Document {
-    root: Value,
+    pub(super) root: Value,
     /// The `pattern`s that were met so far; `None` for those that this dialect of regular expressions lacks.
     patterns: Mutex<HashMap<String, Option<Regex>>>,
 }
@@ -62,14 +61,7 @@ impl Document {
 
     /// What a value stands for: itself, or what its `$ref` leads to.
     pub(super) fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
-        let mut value = value;
-        for _ in 0..HOPS_LIMIT {
-            match reference(value).and_then(|pointer| self.target(pointer)) {
-                Some(target) => value = target,
-                None => return value,
-            }
-        }
-        &Value::Null
+        schema::resolve(&self.root, value)
     }
 
     /// A member of an object, resolved.
@@ -86,12 +78,6 @@ impl Document {
         known.as_ref().is_none_or(|known| known.is_match(text))
     }
 
-    fn target(&self, reference: &str) -> Option<&Value> {
-        let pointer = reference.strip_prefix('#')?;
-        let decoded = super::super::query::decode_path(pointer);
-        self.root.pointer(&decoded)
-    }
-
     fn check_references(&self, value: &Value, at: &mut String, mistakes: &mut Vec<String>) {
         if mistakes.len() >= MISTAKES_LIMIT {
             return;
@@ -102,7 +88,7 @@ impl Document {
                 if let Some(reference) = reference(value) {
                     let problem = if !reference.starts_with('#') {
                         Some("leads out of the document, and only what is in it is read")
-                    } else if self.target(reference).is_none() {
+                    } else if target(&self.root, reference).is_none() {
                         Some("leads nowhere")
                     } else if self.resolve(value).is_null() {
                         Some("leads back to itself")
@@ -133,11 +119,6 @@ impl Document {
             _ => {}
         }
     }
-}
-
-/// Where a value refers to, if it does. Under `properties`, `$ref` can be a name, but then no text follows.
-pub(super) fn reference(value: &Value) -> Option<&str> {
-    value.get("$ref")?.as_str()
 }
 
 /// A key as part of a JSON pointer.

@@ -6,7 +6,6 @@
 
 mod check;
 mod document;
-mod generate;
 mod operations;
 mod respond;
 pub(super) mod spec;
