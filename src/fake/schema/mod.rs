@@ -3,6 +3,8 @@
 mod generate;
 mod pattern;
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -28,8 +30,12 @@ pub(super) fn reference(value: &Value) -> Option<&str> {
     value.get("$ref")?.as_str()
 }
 
-/// Where a reference leads: it is a fragment, a JSON pointer (RFC 6901) whose characters may be percent-encoded.
+/// Where a reference leads.
 pub(super) fn target<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
-    let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8_lossy();
-    root.pointer(&pointer)
+    root.pointer(&pointer(reference)?)
+}
+
+/// The JSON pointer (RFC 6901) of a reference: its fragment, in which characters may be percent-encoded.
+pub(super) fn pointer(reference: &str) -> Option<Cow<'_, str>> {
+    Some(percent_decode_str(reference.strip_prefix('#')?).decode_utf8_lossy())
 }

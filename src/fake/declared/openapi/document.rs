@@ -1,9 +1,5 @@
 //! OpenAPI documents, read and checked.
 
-use std::collections::HashMap;
-
-use parking_lot::Mutex;
-use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use crate::fake::schema::{self, reference, target};
@@ -15,8 +11,6 @@ const MISTAKES_LIMIT: usize = 50;
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) root: Value,
-    /// The `pattern`s that were met so far; `None` for those that this dialect of regular expressions lacks.
-    patterns: Mutex<HashMap<String, Option<Regex>>>,
 }
 
 impl Document {
@@ -41,10 +35,7 @@ impl Document {
                 ]);
             }
         }
-        let document = Self {
-            root,
-            patterns: Mutex::default(),
-        };
+        let document = Self { root };
         let mut mistakes = Vec::new();
         document.check_references(&document.root, &mut String::new(), &mut mistakes);
         if mistakes.is_empty() {
@@ -69,13 +60,10 @@ impl Document {
         value.get(key).map(|member| self.resolve(member))
     }
 
-    /// Whether a text matches a `pattern`. What can't be told counts as a match.
-    pub(super) fn matches(&self, pattern: &str, text: &str) -> bool {
-        let mut patterns = self.patterns.lock();
-        let known = patterns
-            .entry(pattern.to_owned())
-            .or_insert_with(|| RegexBuilder::new(pattern).size_limit(1 << 20).build().ok());
-        known.as_ref().is_none_or(|known| known.is_match(text))
+    /// Whether what stands beside a `$ref` is ignored.
+    pub(super) fn is_3_0(&self) -> bool {
+        let version = self.root.get("openapi").and_then(Value::as_str);
+        version.is_some_and(|version| version.starts_with("3.0"))
     }
 
     fn check_references(&self, value: &Value, at: &mut String, mistakes: &mut Vec<String>) {
@@ -87,7 +75,7 @@ impl Document {
             Value::Object(map) => {
                 if let Some(reference) = reference(value) {
                     let problem = if !reference.starts_with('#') {
-                        Some("leads out of the document, and only what is in it is read")
+                        Some("leads out of the document; only references within it are followed")
                     } else if target(&self.root, reference).is_none() {
                         Some("leads nowhere")
                     } else if self.resolve(value).is_null() {
