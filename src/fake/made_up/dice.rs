@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::rule::draw::unit_open;
+use crate::rule::draw::{below, unit_open};
 
 /// Independent sequences from one seed.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +50,7 @@ impl Dice {
 
     /// A number from 0 up to, and without, `end`.
     pub(in crate::fake) fn below(&mut self, end: usize) -> usize {
-        let scaled = (u128::from(self.throw()) * end as u128) >> 64;
-        usize::try_from(scaled).unwrap_or_default()
+        below(self.throw(), end as u64) as usize
     }
 
     pub(in crate::fake) fn from(&mut self, first: usize, last: usize) -> usize {
