@@ -14,6 +14,7 @@ mod httpbin;
 mod llm;
 mod made_up;
 mod page;
+mod schema;
 mod sonarqube;
 pub mod spec;
 mod store;

@@ -276,7 +276,7 @@ pub(super) fn unstable(asked: &Asked, dice: Dice) -> Result<Response, Response> 
         return Err(bad("failure_rate must be from 0 to 1"));
     };
     let mut dice = dice_of(asked, dice)?;
-    let code = if status::share(&mut dice) < rate { 500 } else { 200 };
+    let code = if dice.unit() < rate { 500 } else { 200 };
     let mut response = status::answer(code);
     response
         .headers_mut()

@@ -12,7 +12,6 @@ use http::StatusCode;
 
 use super::asked::Asked;
 use super::replies::{header, typed};
-use super::status::share;
 use crate::fake::made_up::dice::Dice;
 
 /// The first part of the paths whose query means something else: these parameters, or all (`*`).
@@ -67,7 +66,7 @@ impl Wishes {
                 }
                 "close" => {
                     wishes.close =
-                        value == "true" || value.parse().is_ok_and(|percent: f64| share(dice) * 100.0 < percent)
+                        value == "true" || value.parse().is_ok_and(|percent: f64| dice.unit() * 100.0 < percent)
                 }
                 "header" => wishes.headers.extend(
                     value
@@ -108,7 +107,7 @@ fn pick<T>(text: &str, dice: &mut Dice, parse: impl Fn(&str) -> Option<T>) -> Op
         let (value, percent) = choice.split_once(':').unwrap_or((choice, "100"));
         choices.push((parse(value.trim())?, percent.trim().parse::<f64>().ok()?));
     }
-    let mut left = share(dice) * 100.0;
+    let mut left = dice.unit() * 100.0;
     choices.into_iter().find_map(|(value, percent)| {
         left -= percent;
         (left < 0.0).then_some(value)

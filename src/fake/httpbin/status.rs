@@ -36,7 +36,7 @@ pub(super) fn route(codes: &str, dice: &mut Dice) -> Response {
         }
     }
     let total: f64 = choices.iter().map(|(_, weight)| weight).sum();
-    let mut left = share(dice) * total;
+    let mut left = dice.unit() * total;
     for (code, weight) in &choices {
         left -= weight;
         if left < 0.0 {
@@ -47,13 +47,6 @@ pub(super) fn route(codes: &str, dice: &mut Dice) -> Response {
         Some((code, _)) if total > 0.0 || choices.len() == 1 => answer(*code),
         _ => bad("the weights are all zero"),
     }
-}
-
-/// From 0 up to, and without, 1.
-pub(super) fn share(dice: &mut Dice) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "53 bits are what a double holds")]
-    let numerator = (dice.throw() >> 11) as f64;
-    numerator / (1_u64 << 53) as f64
 }
 
 /// The answer with this status, with the fields that go with it.

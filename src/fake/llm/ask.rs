@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::text;
 use super::text::Tokens;
-use super::{schema, text};
+use crate::fake::schema::Maker;
 
 /// Tokens that a reply has at most, whatever is asked for.
 pub(super) const MOST_TOKENS: u64 = 16_384;
@@ -121,7 +122,7 @@ impl Ask {
         let mut dice = text::dice(seed, &self.conversation, choice);
         let most = self.most.unwrap_or(MOST_TOKENS).min(MOST_TOKENS);
         if let Some(tool) = self.called() {
-            let arguments = schema::fitting(&tool.schema, &mut dice).to_string();
+            let arguments = Maker::new(&tool.schema, dice).value(&tool.schema, "").to_string();
             let (text, end) = cut(arguments, most, &[]);
             return Reply {
                 text,
@@ -130,7 +131,7 @@ impl Ask {
             };
         }
         let said = match &self.json {
-            Some(schema) => schema::fitting(schema, &mut dice).to_string(),
+            Some(schema) => Maker::new(schema, dice).value(schema, "").to_string(),
             None => text::reply(&mut dice, &self.last, MOST_TOKENS),
         };
         let (text, end) = cut(said, most, &self.stops);

@@ -110,16 +110,10 @@ fn inputs(input: Option<&Value>) -> Vec<String> {
     }
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    reason = "numbers from -1 to 1, roughly"
-)]
+#[allow(clippy::cast_possible_truncation, reason = "numbers from -1 to 1, roughly")]
 fn vector(seed: u64, input: &str, dimensions: u64) -> Vec<f32> {
     let mut dice = Dice::new(seed, Stream::Replies, xxhash_rust::xxh3::xxh3_64(input.as_bytes()));
-    let raw: Vec<f64> = (0..dimensions)
-        .map(|_| (dice.throw() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0)
-        .collect();
+    let raw: Vec<f64> = (0..dimensions).map(|_| 2.0 * dice.unit() - 1.0).collect();
     let length = raw.iter().map(|number| number * number).sum::<f64>().sqrt();
     let length = length.max(f64::MIN_POSITIVE);
     raw.iter().map(|number| (number / length) as f32).collect()

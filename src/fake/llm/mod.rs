@@ -19,7 +19,6 @@ mod embeddings;
 mod openai;
 mod pace;
 mod responses;
-mod schema;
 mod text;
 
 use std::fmt::Display;

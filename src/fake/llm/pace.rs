@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{HANG, Misbehaviour};
+use crate::rule::draw::unit_open;
 
 /// The pace of a fake's replies.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +35,7 @@ impl Pace {
             let (first, second) = name.split_at_mut(8);
             first.copy_from_slice(&request.to_le_bytes());
             second.copy_from_slice(&place.to_le_bytes());
-            #[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
-            let drawn = (xxh3_64_with_seed(&name, self.seed) >> 11) as f64 / (1_u64 << 53) as f64;
+            let drawn = unit_open(xxh3_64_with_seed(&name, self.seed));
             due += self.gap.mul_f64((1.0 + self.jitter * (2.0 * drawn - 1.0)).max(0.0));
             now
         })

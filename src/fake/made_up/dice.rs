@@ -2,6 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::rule::draw::{below, unit_open};
+
 /// Independent sequences from one seed.
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
@@ -48,12 +50,16 @@ impl Dice {
 
     /// A number from 0 up to, and without, `end`.
     pub(in crate::fake) fn below(&mut self, end: usize) -> usize {
-        let scaled = (u128::from(self.throw()) * end as u128) >> 64;
-        usize::try_from(scaled).unwrap_or_default()
+        below(self.throw(), end as u64) as usize
     }
 
     pub(in crate::fake) fn from(&mut self, first: usize, last: usize) -> usize {
         first + self.below(last - first + 1)
+    }
+
+    /// A number between 0 and 1, without either.
+    pub(in crate::fake) fn unit(&mut self) -> f64 {
+        unit_open(self.throw())
     }
 
     pub(in crate::fake) fn pick<T: Copy + Default>(&mut self, list: &[T]) -> T {

@@ -92,9 +92,7 @@ pub(in crate::fake) fn date_time(dice: &mut Dice) -> String {
 
 /// A number from `minimum` to `maximum` with two decimals at most: what prices look like.
 pub(in crate::fake) fn number(minimum: f64, maximum: f64, dice: &mut Dice) -> Value {
-    #[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
-    let share = (dice.throw() >> 11) as f64 / (1_u64 << 53) as f64;
-    let exact = minimum + (maximum - minimum).max(0.0) * share;
+    let exact = minimum + (maximum - minimum).max(0.0) * dice.unit();
     let rounded = (exact * 100.0).round() / 100.0;
     let value = if (minimum..=maximum).contains(&rounded) {
         rounded

@@ -5,6 +5,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::rules::{FIRST_RULE, RULES, Rule, SEVERITIES};
 use super::world::{FILES_EACH, FIRST_ANALYSIS, LAST_ANALYSIS, Project, World, key_of};
 use crate::fake::made_up::words;
+use crate::rule::draw::below;
 
 /// What is drawn for an issue.
 #[derive(Clone, Copy)]
@@ -45,8 +46,7 @@ impl<'a> Issue<'a> {
     }
 
     fn below(self, attribute: Attribute, end: usize) -> usize {
-        let scaled = (u128::from(self.draw(attribute)) * end as u128) >> 64;
-        usize::try_from(scaled).unwrap_or_default()
+        below(self.draw(attribute), end as u64) as usize
     }
 
     pub(super) fn key(self) -> String {

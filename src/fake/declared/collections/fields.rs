@@ -322,16 +322,16 @@ fn whole(number: f64) -> i64 {
     number as i64
 }
 
-pub(in super::super) fn is_date(text: &str) -> bool {
+fn is_date(text: &str) -> bool {
     time::Date::parse(text, format_description!("[year]-[month]-[day]")).is_ok()
 }
 
-pub(in super::super) fn is_date_time(text: &str) -> bool {
+fn is_date_time(text: &str) -> bool {
     time::OffsetDateTime::parse(text, &Rfc3339).is_ok()
 }
 
 /// Something, an @, and a domain. What RFC 5322 allows beyond that is nobody's address.
-pub(in super::super) fn is_email(text: &str) -> bool {
+fn is_email(text: &str) -> bool {
     let spaced = text
         .chars()
         .any(|character| character.is_whitespace() || character.is_control());

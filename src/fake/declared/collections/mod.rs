@@ -31,8 +31,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
+pub(super) use self::fields::is_url;
 use self::fields::{Field, Problem, is_name};
-pub(super) use self::fields::{is_date, is_date_time, is_email, is_url};
 use self::listing::Listing;
 use self::rows::{Change, Done, PrepareError};
 use self::spec::{CollectionSpec, IdKind};

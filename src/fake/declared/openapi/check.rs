@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use super::super::query::{decode_path, pairs};
 use super::document::Document;
-use super::generate::kind;
-use super::operations::{Operation, Parameter, Place};
-use super::validate::{Checker, PROBLEMS_LIMIT, Problem};
+use super::operations::{Body, Operation, Parameter, Place};
+use super::validate::{PROBLEMS_LIMIT, Problem, Validator};
+use crate::fake::schema::kind;
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub(super) enum Refusal {
 /// Checks the parameters and the body.
 pub(super) fn check(
     document: &Document,
+    validator: &Validator,
     operation: &Operation,
     path: &HashMap<String, String>,
     head: &Parts,
@@ -47,16 +48,12 @@ pub(super) fn check(
         }
         if !parameter.opaque {
             let value = read(document, parameter, &texts);
-            problems.extend(Checker::check(
-                document,
-                parameter.place.name(),
-                &parameter.name,
-                &parameter.schema,
-                &value,
-            ));
+            problems.extend(validator.check(parameter.schema.number, parameter.place.name(), &parameter.name, value));
         }
     }
-    problems.extend(check_body(document, operation, head, body)?);
+    if let Some(described) = &operation.body {
+        problems.extend(check_body(document, validator, described, head, body)?);
+    }
     problems.truncate(PROBLEMS_LIMIT);
     if problems.is_empty() {
         Ok(())
@@ -101,8 +98,8 @@ fn texts(
 
 /// A text as the type that the schema wants; as text where it can't be that.
 fn read(document: &Document, parameter: &Parameter, texts: &[String]) -> Value {
-    let schema = document.resolve(&parameter.schema);
-    if kind(schema) == "array" && schema.get("type").is_some() {
+    let schema = &parameter.schema.value;
+    if kind(&[schema]) == "array" && schema.get("type").is_some() {
         let items = document.get(schema, "items").unwrap_or(&Value::Null);
         let texts = texts.iter().flat_map(|text| match parameter.separator {
             Some(separator) => text.split(separator).collect::<Vec<_>>(),
@@ -121,7 +118,7 @@ fn scalar(document: &Document, schema: &Value, text: &str) -> Value {
         .iter()
         .filter_map(|key| schema.get(key)?.as_array())
         .flatten();
-    let mut kinds: Vec<&str> = options.map(|option| kind(document.resolve(option))).collect();
+    let mut kinds: Vec<&str> = options.map(|option| kind(&[document.resolve(option)])).collect();
     match schema.get("type") {
         Some(Value::Array(several)) => kinds.extend(several.iter().filter_map(Value::as_str)),
         Some(Value::String(one)) => kinds.push(one),
@@ -148,51 +145,48 @@ fn scalar(document: &Document, schema: &Value, text: &str) -> Value {
     text.into()
 }
 
-fn check_body(document: &Document, operation: &Operation, head: &Parts, body: &Bytes) -> Result<Vec<Problem>, Refusal> {
-    let Some(description) = &operation.body else {
-        return Ok(Vec::new());
-    };
+fn check_body(
+    document: &Document,
+    validator: &Validator,
+    described: &Body,
+    head: &Parts,
+    body: &Bytes,
+) -> Result<Vec<Problem>, Refusal> {
     let missing = Problem {
         part: "body",
         field: String::new(),
         message: "is missing".to_owned(),
     };
     if body.is_empty() {
-        let required = description.get("required") == Some(&Value::Bool(true));
-        return Ok(if required { vec![missing] } else { Vec::new() });
+        return Ok(if described.required { vec![missing] } else { Vec::new() });
     }
-    let Some(content) = description
-        .get("content")
-        .and_then(Value::as_object)
-        .filter(|content| !content.is_empty())
-    else {
+    if described.content.is_empty() {
         return Ok(Vec::new());
-    };
+    }
     let given = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = essence(given.unwrap_or("application/json"));
-    let Some(media) = media(content, &essence) else {
-        return Err(Refusal::MediaType(content.keys().cloned().collect()));
+    let Some(schema) = media(&described.content, &essence) else {
+        let known = described.content.iter().map(|(name, _)| name.clone());
+        return Err(Refusal::MediaType(known.collect()));
     };
-    let Some(schema) = document.resolve(media).get("schema") else {
+    let Some(schema) = schema else {
         return Ok(Vec::new());
     };
-    if is_json(&essence) {
-        let value: Value = serde_json::from_slice(body)
-            .map_err(|error| Refusal::Malformed(format!("the body is no JSON: {error}")))?;
-        return Ok(Checker::body(document, schema, &value));
-    }
-    if essence == "application/x-www-form-urlencoded" {
-        let value = form(document, schema, body);
-        return Ok(Checker::body(document, schema, &value));
-    }
-    Ok(Vec::new())
+    let value = if is_json(&essence) {
+        serde_json::from_slice(body).map_err(|error| Refusal::Malformed(format!("the body is no JSON: {error}")))?
+    } else if essence == "application/x-www-form-urlencoded" {
+        form(document, &schema.value, body)
+    } else {
+        return Ok(Vec::new());
+    };
+    Ok(validator.check(schema.number, "body", "", value))
 }
 
 fn form(document: &Document, schema: &Value, body: &Bytes) -> Value {
     let mut object = Map::new();
     for (name, text) in pairs(&String::from_utf8_lossy(body)) {
         let property = property(document, schema, &name, 0).unwrap_or(&Value::Null);
-        if kind(property) == "array" {
+        if kind(&[property]) == "array" {
             let item = scalar(document, document.get(property, "items").unwrap_or(&Value::Null), &text);
             let list = object.entry(name).or_insert_with(|| Value::Array(Vec::new()));
             if let Some(list) = list.as_array_mut() {
@@ -222,7 +216,7 @@ fn property<'a>(document: &'a Document, schema: &'a Value, name: &str, depth: us
 }
 
 /// The entry of `content` for a media type: itself, or a range such as `image/*`.
-fn media<'a>(content: &'a Map<String, Value>, wanted: &str) -> Option<&'a Value> {
+fn media<'a, T>(content: &'a [(String, T)], wanted: &str) -> Option<&'a T> {
     let exact = content.iter().find(|(name, _)| essence(name) == wanted);
     let range = || {
         content.iter().find(|(name, _)| {

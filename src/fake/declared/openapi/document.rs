@@ -1,13 +1,8 @@
 //! OpenAPI documents, read and checked.
 
-use std::collections::HashMap;
-
-use parking_lot::Mutex;
-use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
-/// How many references are followed from one to the next.
-const HOPS_LIMIT: usize = 32;
+use crate::fake::schema::{self, reference, target};
 
 /// The mistakes that are reported at once.
 const MISTAKES_LIMIT: usize = 50;
@@ -15,9 +10,7 @@ const MISTAKES_LIMIT: usize = 50;
 /// A document whose references all lead somewhere.
 #[derive(Debug)]
 pub(super) struct Document {
-    root: Value,
-    /// The `pattern`s that were met so far; `None` for those that this dialect of regular expressions lacks.
-    patterns: Mutex<HashMap<String, Option<Regex>>>,
+    pub(super) root: Value,
 }
 
 impl Document {
@@ -42,10 +35,7 @@ impl Document {
                 ]);
             }
         }
-        let document = Self {
-            root,
-            patterns: Mutex::default(),
-        };
+        let document = Self { root };
         let mut mistakes = Vec::new();
         document.check_references(&document.root, &mut String::new(), &mut mistakes);
         if mistakes.is_empty() {
@@ -62,14 +52,7 @@ impl Document {
 
     /// What a value stands for: itself, or what its `$ref` leads to.
     pub(super) fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
-        let mut value = value;
-        for _ in 0..HOPS_LIMIT {
-            match reference(value).and_then(|pointer| self.target(pointer)) {
-                Some(target) => value = target,
-                None => return value,
-            }
-        }
-        &Value::Null
+        schema::resolve(&self.root, value)
     }
 
     /// A member of an object, resolved.
@@ -77,19 +60,10 @@ impl Document {
         value.get(key).map(|member| self.resolve(member))
     }
 
-    /// Whether a text matches a `pattern`. What can't be told counts as a match.
-    pub(super) fn matches(&self, pattern: &str, text: &str) -> bool {
-        let mut patterns = self.patterns.lock();
-        let known = patterns
-            .entry(pattern.to_owned())
-            .or_insert_with(|| RegexBuilder::new(pattern).size_limit(1 << 20).build().ok());
-        known.as_ref().is_none_or(|known| known.is_match(text))
-    }
-
-    fn target(&self, reference: &str) -> Option<&Value> {
-        let pointer = reference.strip_prefix('#')?;
-        let decoded = super::super::query::decode_path(pointer);
-        self.root.pointer(&decoded)
+    /// Whether what stands beside a `$ref` is ignored.
+    pub(super) fn is_3_0(&self) -> bool {
+        let version = self.root.get("openapi").and_then(Value::as_str);
+        version.is_some_and(|version| version.starts_with("3.0"))
     }
 
     fn check_references(&self, value: &Value, at: &mut String, mistakes: &mut Vec<String>) {
@@ -101,8 +75,8 @@ impl Document {
             Value::Object(map) => {
                 if let Some(reference) = reference(value) {
                     let problem = if !reference.starts_with('#') {
-                        Some("leads out of the document, and only what is in it is read")
-                    } else if self.target(reference).is_none() {
+                        Some("leads out of the document; only references within it are followed")
+                    } else if target(&self.root, reference).is_none() {
                         Some("leads nowhere")
                     } else if self.resolve(value).is_null() {
                         Some("leads back to itself")
@@ -133,11 +107,6 @@ impl Document {
             _ => {}
         }
     }
-}
-
-/// Where a value refers to, if it does. Under `properties`, `$ref` can be a name, but then no text follows.
-pub(super) fn reference(value: &Value) -> Option<&str> {
-    value.get("$ref")?.as_str()
 }
 
 /// A key as part of a JSON pointer.

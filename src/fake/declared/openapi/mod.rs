@@ -6,9 +6,9 @@
 
 mod check;
 mod document;
-mod generate;
 mod operations;
 mod respond;
+mod schemas;
 pub(super) mod spec;
 mod template;
 #[cfg(test)]
@@ -27,6 +27,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use self::check::Refusal;
 use self::document::Document;
 use self::operations::{Operation, Path};
+use self::schemas::Schemas;
+use self::validate::Validator;
 use super::super::made_up::dice::{Dice, Stream};
 use super::super::spec::FakeSpec;
 use super::super::{BodyError, Context, json as json_reply, read_body};
@@ -66,15 +68,15 @@ pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
     let read = files::read(&long.file, openapi.span, context.folder, FILE_LIMIT).map_err(|mistake| vec![*mistake]);
     let read = read.and_then(|bytes| {
         let of_file = |problem: String| Diagnostic::error(span, format!("{}: {problem}", long.file.value));
-        let read = Document::read(&bytes).and_then(|document| Ok((operations::read(&document)?, document)));
+        let read = read_document(&bytes, long.validate == Some(true));
         read.map_err(|problems| problems.into_iter().map(of_file).collect())
     });
     match read {
-        Ok((paths, document)) if mistakes.is_empty() => Ok(Some(Box::new(OpenApi {
+        Ok((document, paths, validator)) if mistakes.is_empty() => Ok(Some(Box::new(OpenApi {
             document,
             paths,
+            validator,
             prefix: prefix.to_owned(),
-            validate: long.validate.unwrap_or(false),
             seed: context.seed,
         }))),
         Ok(_) => Err(mistakes),
@@ -85,12 +87,24 @@ pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
     }
 }
 
+/// A document, its paths, and what checks requests if they are to be checked.
+fn read_document(bytes: &[u8], validate: bool) -> Result<(Document, Vec<Path>, Option<Validator>), Vec<String>> {
+    let document = Document::read(bytes)?;
+    let mut schemas = Schemas::new(&document);
+    let paths = operations::read(&mut schemas)?;
+    let validator = validate
+        .then(|| schemas.compile())
+        .transpose()
+        .map_err(|mistake| vec![mistake])?;
+    Ok((document, paths, validator))
+}
+
 /// A document in use.
 struct OpenApi {
     document: Document,
     paths: Vec<Path>,
+    validator: Option<Validator>,
     prefix: String,
-    validate: bool,
     seed: u64,
 }
 
@@ -109,13 +123,13 @@ impl Source for OpenApi {
             Found::Methods(methods) => return Outcome::Passed(request, methods),
         };
         let (head, body) = request.into_parts();
-        if self.validate {
+        if let Some(validator) = &self.validator {
             let bytes = match read_body(body, BODY_LIMIT).await {
                 Ok(bytes) => bytes,
                 Err(BodyError::TooLarge) => return Outcome::Answered(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
                 Err(BodyError::Broken) => return Outcome::Answered(StatusCode::BAD_REQUEST.into_response()),
             };
-            if let Err(refusal) = check::check(&self.document, operation, &values, &head, &bytes) {
+            if let Err(refusal) = check::check(&self.document, validator, operation, &values, &head, &bytes) {
                 return Outcome::Answered(refused(refusal));
             }
         }
@@ -160,7 +174,7 @@ fn refused(refusal: Refusal) -> Response {
         }
         Refusal::Malformed(error) => json_reply(StatusCode::BAD_REQUEST, &json!({ "error": error })),
         Refusal::Problems(problems) => {
-            let error = json!({"error": "the request is not as the document says", "problems": problems});
+            let error = json!({"error": "the request does not match the document", "problems": problems});
             json_reply(StatusCode::UNPROCESSABLE_ENTITY, &error)
         }
     }

@@ -4,6 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value};
 
 use super::document::{Document, escape};
+use super::schemas::{Schema, Schemas};
 use super::template::Template;
 
 const METHODS: &[(&str, Method)] = &[
@@ -30,8 +31,7 @@ pub(super) struct Operation {
     pub(super) method: Method,
     /// Resolved, those of the path that the operation does not have itself included.
     pub(super) parameters: Vec<Parameter>,
-    /// Resolved.
-    pub(super) body: Option<Value>,
+    pub(super) body: Option<Body>,
     pub(super) responses: Responses,
 }
 
@@ -41,11 +41,19 @@ pub(super) struct Parameter {
     pub(super) name: String,
     pub(super) place: Place,
     pub(super) required: bool,
-    pub(super) schema: Value,
+    pub(super) schema: Schema,
     /// The character that parts the items of a list; `None` where each has its own `name=`.
     pub(super) separator: Option<char>,
     /// Whether its value is JSON, a form, or anything else that is not looked into.
     pub(super) opaque: bool,
+}
+
+/// The body of a request.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) required: bool,
+    /// By media type, or range of media types.
+    pub(super) content: Vec<(String, Option<Schema>)>,
 }
 
 /// Where a parameter stands.
@@ -130,7 +138,8 @@ impl Responses {
 ///
 /// # Errors
 /// What is wrong, each with its JSON pointer.
-pub(super) fn read(document: &Document) -> Result<Vec<Path>, Vec<String>> {
+pub(super) fn read(schemas: &mut Schemas<'_>) -> Result<Vec<Path>, Vec<String>> {
+    let document = schemas.document;
     let Some(paths) = document.paths() else {
         return Err(vec!["/paths is missing, so there is nothing to answer".to_owned()]);
     };
@@ -149,7 +158,7 @@ pub(super) fn read(document: &Document) -> Result<Vec<Path>, Vec<String>> {
             mistakes.push(format!("{at} is no object"));
             continue;
         };
-        let operations = operations(document, item, &at, &mut mistakes);
+        let operations = operations(schemas, item, &at, &mut mistakes);
         read.push(Path { template, operations });
     }
     if !mistakes.is_empty() {
@@ -165,7 +174,13 @@ pub(super) fn read(document: &Document) -> Result<Vec<Path>, Vec<String>> {
     Ok(read)
 }
 
-fn operations(document: &Document, item: &Map<String, Value>, at: &str, mistakes: &mut Vec<String>) -> Vec<Operation> {
+fn operations<'a>(
+    schemas: &mut Schemas<'a>,
+    item: &'a Map<String, Value>,
+    at: &str,
+    mistakes: &mut Vec<String>,
+) -> Vec<Operation> {
+    let document = schemas.document;
     let mut operations = Vec::new();
     for (key, method) in METHODS {
         let Some(operation) = item.get(*key) else { continue };
@@ -178,17 +193,20 @@ fn operations(document: &Document, item: &Map<String, Value>, at: &str, mistakes
         for (of, at) in [(Some(operation), at.clone()), (None, parent(&at))] {
             let list = of.map_or_else(|| item.get("parameters"), |operation| operation.get("parameters"));
             for (index, parameter) in list.and_then(Value::as_array).into_iter().flatten().enumerate() {
-                match read_parameter(document, parameter) {
+                let at = format!("{at}/parameters/{index}");
+                match read_parameter(schemas, parameter, &at) {
                     Ok(parameter) if parameters.iter().any(|one| one.same(&parameter)) => {}
                     Ok(parameter) => parameters.push(parameter),
-                    Err(problem) => mistakes.push(format!("{at}/parameters/{index}: {problem}")),
+                    Err(problem) => mistakes.push(format!("{at}: {problem}")),
                 }
             }
         }
         operations.push(Operation {
             method: method.clone(),
             parameters,
-            body: document.get(operation, "requestBody").cloned(),
+            body: document
+                .get(operation, "requestBody")
+                .map(|body| read_body(schemas, body, &at)),
             responses: responses(document, operation, &at, mistakes),
         });
     }
@@ -199,8 +217,8 @@ fn parent(at: &str) -> String {
     at.rsplit_once('/').map_or(at, |(parent, _)| parent).to_owned()
 }
 
-fn read_parameter(document: &Document, parameter: &Value) -> Result<Parameter, String> {
-    let parameter = document.resolve(parameter);
+fn read_parameter<'a>(schemas: &mut Schemas<'a>, parameter: &'a Value, at: &str) -> Result<Parameter, String> {
+    let parameter = schemas.document.resolve(parameter);
     let text = |key| parameter.get(key).and_then(Value::as_str);
     let name = text("name").ok_or("`name` is missing")?;
     let place = match text("in") {
@@ -220,14 +238,29 @@ fn read_parameter(document: &Document, parameter: &Value) -> Result<Parameter, S
         _ if explode && place == Place::Query => None,
         _ => Some(','),
     };
+    let schema = parameter.get("schema").unwrap_or(&Value::Bool(true));
     Ok(Parameter {
         name: name.to_owned(),
         place,
         required: place == Place::Path || parameter.get("required") == Some(&Value::Bool(true)),
-        schema: document.get(parameter, "schema").cloned().unwrap_or(Value::Bool(true)),
+        schema: schemas.read(schema, format!("{at}/schema")),
         separator,
         opaque: parameter.get("content").is_some() || matches!(style, Some("deepObject" | "label" | "matrix")),
     })
+}
+
+fn read_body<'a>(schemas: &mut Schemas<'a>, body: &'a Value, at: &str) -> Body {
+    let document = schemas.document;
+    let content = body.get("content").and_then(Value::as_object).into_iter().flatten();
+    let content = content.map(|(name, media)| {
+        let at = format!("{at}/requestBody/content/{}/schema", escape(name));
+        let schema = document.resolve(media).get("schema");
+        (name.clone(), schema.map(|schema| schemas.read(schema, at)))
+    });
+    Body {
+        required: body.get("required") == Some(&Value::Bool(true)),
+        content: content.collect(),
+    }
 }
 
 impl Parameter {

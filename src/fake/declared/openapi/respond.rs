@@ -7,11 +7,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::check::{essence, is_json};
-use super::document::{Document, reference};
-use super::generate::Maker;
+use super::document::Document;
 use super::operations::Operation;
 use crate::fake::json as json_reply;
 use crate::fake::made_up::dice::Dice;
+use crate::fake::schema::{Maker, reference};
 
 /// What the `Prefer` fields of a request ask for (RFC 7240, with the preferences that Prism knows).
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(super) fn respond(document: &Document, operation: &Operation, headers: &Head
     let Some(response) = response else {
         return status.into_response();
     };
-    let mut maker = Maker::new(document, dice);
+    let mut maker = Maker::new(&document.root, dice);
     let mut reply = match body(document, response, headers, &preference, &mut maker) {
         Ok(Some((media_type, body))) => (status, [(CONTENT_TYPE, media_type)], body).into_response(),
         Ok(None) => status.into_response(),
@@ -87,7 +87,7 @@ fn unknown(what: &str, wanted: &str, known: Vec<String>) -> Response {
     json_reply(StatusCode::NOT_FOUND, &error)
 }
 
-fn add_header(reply: &mut Response, document: &Document, name: &str, header: &Value, maker: &mut Maker<'_>) {
+fn add_header<'a>(reply: &mut Response, document: &'a Document, name: &str, header: &'a Value, maker: &mut Maker<'a>) {
     // OpenAPI: a Content-Type here shall be ignored. What frames the message is not the document's to say.
     let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
         return;
@@ -126,12 +126,12 @@ fn example<'a>(document: &'a Document, holder: &'a Value, name: Option<&str>) ->
 
 type Content = Option<(HeaderValue, Vec<u8>)>;
 
-fn body(
-    document: &Document,
-    response: &Value,
+fn body<'a>(
+    document: &'a Document,
+    response: &'a Value,
     headers: &HeaderMap,
     preference: &Preference,
-    maker: &mut Maker<'_>,
+    maker: &mut Maker<'a>,
 ) -> Result<Content, Box<Response>> {
     let content = response
         .get("content")

@@ -44,12 +44,12 @@ components:
 "#;
 
 fn pets(validate: bool) -> OpenApi {
-    let document = Document::read(PETS.as_bytes()).unwrap();
+    let (document, paths, validator) = read_document(PETS.as_bytes(), validate).unwrap();
     OpenApi {
-        paths: operations::read(&document).unwrap(),
         document,
+        paths,
+        validator,
         prefix: "/v1".to_owned(),
-        validate,
         seed: 7,
     }
 }
@@ -173,7 +173,7 @@ async fn requests_are_checked() {
     assert!(
         text(&pets, "GET /v1/pets?limit=many", &[("x-trace", "tt")])
             .await
-            .contains("must be integer")
+            .contains("must be an integer")
     );
     assert!(
         text(&pets, "GET /v1/pets", &[("x-trace", "tt")])
@@ -205,10 +205,27 @@ async fn requests_are_checked() {
 }
 
 #[test]
+fn schemas_are_compiled_where_requests_are_checked() {
+    let text = PETS.replace("maximum: 10", "maximum: ten");
+    let error = read_document(text.as_bytes(), true).map(|_| ()).unwrap_err();
+    assert_eq!(
+        error,
+        ["/paths/~1pets/get/parameters/0/schema/maximum: \"ten\" is not of type \"number\""]
+    );
+    assert!(read_document(text.as_bytes(), false).is_ok());
+    let text = PETS.replace("name: {type: string}", "name: {pattern: '('}");
+    let error = read_document(text.as_bytes(), true).map(|_| ()).unwrap_err();
+    assert_eq!(
+        error,
+        ["/components/schemas/Pet/properties/name/pattern: \"(\" is not a \"regex\""]
+    );
+}
+
+#[test]
 fn mistakes_have_their_place() {
     let error = |paths: &str| {
         let document = Document::read(format!("openapi: 3.1.0\n{paths}").as_bytes()).unwrap();
-        operations::read(&document).unwrap_err().join("\n")
+        operations::read(&mut Schemas::new(&document)).unwrap_err().join("\n")
     };
     assert!(error("info: {}").starts_with("/paths is missing"));
     assert!(error("paths: {}").starts_with("/paths has no operation"));

@@ -188,10 +188,7 @@ fn random(state: &State<'_, '_>, first: Value, last: Value) -> Outcome {
     let (Ok(first), Ok(last)) = (f64::try_from(first), f64::try_from(last)) else {
         return Err(wrong("random(first, last) takes two numbers"));
     };
-    // 53 random bits fill the fraction of a double.
-    #[allow(clippy::cast_precision_loss, reason = "53 bits fit exactly")]
-    let share = (dice.throw() >> 11) as f64 / (1_u64 << 53) as f64;
-    Ok(Value::from(first + (last - first) * share))
+    Ok(Value::from(first + (last - first) * dice.unit()))
 }
 
 fn choice(state: &State<'_, '_>, list: Value) -> Outcome {
