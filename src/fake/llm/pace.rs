@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{HANG, Misbehaviour};
-use crate::rule::draw::unit_open;
+use crate::draw::unit_open;
 
 /// The pace of a fake's replies.
 #[derive(Debug, Clone, Copy)]

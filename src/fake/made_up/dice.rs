@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::rule::draw::{below, unit_open};
+use crate::draw::{below, unit_open};
 
 /// Independent sequences from one seed.
 #[derive(Debug, Clone, Copy)]

@@ -4,8 +4,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::rules::{FIRST_RULE, RULES, Rule, SEVERITIES};
 use super::world::{FILES_EACH, FIRST_ANALYSIS, LAST_ANALYSIS, Project, World, key_of};
+use crate::draw::below;
 use crate::fake::made_up::words;
-use crate::rule::draw::below;
 
 /// What is drawn for an issue.
 #[derive(Clone, Copy)]
