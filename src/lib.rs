@@ -14,24 +14,29 @@
 //!
 //! # Where things are
 //!
+//! The rooms stand in storeys, the highest first: each imports only those below it, and a test holds that.
+//!
 //! | room | what |
 //! |---|---|
-//! | [`yaml`] | reading YAML: positions, decoding, diagnostics, variables, short forms, units; no word of squall |
-//! | [`config`] | what the YAML may say, and the [`config::snapshot`] in force |
-//! | [`draw`] | every random decision: a function of seed, rule and key |
-//! | [`rule`] | which requests, which of those, and the plan; no socket, no clock, no random source |
-//! | [`fault`] | one file for each fault: docs, YAML, what it becomes at load |
-//! | [`shape`] | bytes in motion: pace, cut, stall, corrupt; no socket, no clock |
-//! | [`proxy`] | sockets, connections, the loop between clients and upstreams |
-//! | [`fake`] | fake upstreams, answered in process |
-//! | [`admin`] | the side port |
-//! | [`metrics`] | every metric and label |
-//! | [`server`] | starts, reloads, drains |
-//! | [`watch`] | reloads when files change |
 //! | [`cli`] | one file for each subcommand |
+//! | [`admin`] | the side port |
+//! | [`watch`] | reloads when files change |
+//! | [`server`] | starts, reloads, drains |
+//! | [`explain`] | what would happen to a request, and why |
+//! | [`config`] | a file and what it includes, assembled into the [`config::snapshot`] in force |
+//! | [`proxy`] | sockets, connections, the loop between clients and upstreams; listeners and upstreams as they are typed |
+//! | [`fake`] | fake upstreams, answered in process |
+//! | [`rule`] | rules as they are typed; which requests, which of those, and the plan; no socket, no clock, no random source |
+//! | [`fault`] | one file for each fault: docs, YAML, what it becomes at load, what it does to a request |
+//! | [`shape`] | bytes in motion: pace, cut, stall, corrupt; no socket, no clock |
+//! | [`metrics`] | every metric and label |
+//! | [`draw`] | every random decision, a function of seed, rule and key; the keys of requests |
+//! | [`grpc`] | gRPC's statuses |
+//! | [`yaml`] | reading YAML: positions, decoding, diagnostics, variables, units; no word of squall |
 //!
-//! A new fault is a file in `src/fault/`, its arms in `src/fault/mod.rs`, an example in `config/examples/`, a row in the
-//! README; a new kind of effect also touches [`rule::plan`] and [`proxy::execute`]. A test walks the list.
+//! A new fault is a file in `src/fault/`, its line in the list of `src/fault/mod.rs`, an example in `config/examples/`, a row
+//! in the README; what no fault did before also needs a variant in [`fault::effect`], and [`proxy`] to carry it out. A test
+//! walks the list.
 //!
 //! # Invariants
 //!

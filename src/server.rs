@@ -9,15 +9,16 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::config::root::AddressSpec;
 use crate::config::snapshot::{self, Inputs, Snapshot};
 use crate::config::{self, Source};
 use crate::metrics::Metrics;
 use crate::proxy::exchange::Squall;
+use crate::proxy::exchange::view::View;
 use crate::proxy::execute::hold::Holder;
 use crate::proxy::listen::accept::{self, Bound, Entrance, Listener, ListenerOptions};
 use crate::proxy::listen::gate::Gate;
 use crate::proxy::listen::intercept::Intercepting;
+use crate::proxy::net::address::AddressSpec;
 use crate::proxy::upstream::Connector;
 use crate::yaml::report::Report;
 
@@ -45,7 +46,7 @@ type Place = (AddressSpec, Option<Arc<str>>);
 struct Running {
     name: Arc<str>,
     listener: Arc<Listener>,
-    view: Arc<ArcSwap<snapshot::View>>,
+    view: Arc<ArcSwap<View>>,
 }
 
 /// Why a server did not start, or did not reload.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::config::root::AddressSpec;
+use crate::proxy::net::address::AddressSpec;
 use crate::proxy::net::bind::Opened;
 
 /// The side port, open and not yet served. Dropping it closes it, and removes a unix socket's file.

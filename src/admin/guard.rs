@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::problem::{Accept, Problem};
 use super::{Context, Shared};
-use crate::config::root::AddressSpec;
+use crate::proxy::net::address::AddressSpec;
 
 /// What a browser does not have to do with our answers.
 const MARKS: [(HeaderName, &str); 4] = [

@@ -23,7 +23,7 @@ use axum::routing::{get, post};
 
 pub use self::bind::{Bound, bind};
 pub use self::serve::{serve, serve_until};
-use crate::config::root::AddressSpec;
+use crate::proxy::net::address::AddressSpec;
 use crate::server::Server;
 
 /// The largest body of a request, in bytes.

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::admin::bind;
     use crate::admin::tests::server;
-    use crate::config::root::AddressSpec;
+    use crate::proxy::net::address::AddressSpec;
 
     async fn get(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str) -> String {
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");

@@ -12,10 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::{fail, say};
 use super::{BAD_CONFIGURATION, INTERNAL};
-use crate::config::snapshot::{Inputs, Snapshot, Target};
+use crate::config::snapshot::{Inputs, Snapshot};
 use crate::config::{self, Source};
 use crate::fake;
 use crate::metrics::Metrics;
+use crate::proxy::exchange::view::Target;
 use crate::yaml::report::Report;
 
 /// How long requests in flight may take to finish after a signal.

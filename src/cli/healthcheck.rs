@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::output::{fail, print};
 use crate::config::load::{Disk, Start, load_tree};
-use crate::config::root::AddressSpec;
 use crate::config::snapshot::DEFAULT_ADMIN;
+use crate::proxy::net::address::AddressSpec;
 use crate::yaml::env::Lookup;
 
 /// Exit code of a squall that is not ready, or not there: the only one beside 0 that docker defines for health checks.

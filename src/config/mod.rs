@@ -3,7 +3,6 @@
 pub mod load;
 pub mod root;
 pub mod snapshot;
-pub mod upstream;
 
 use std::path::PathBuf;
 use std::sync::Arc;

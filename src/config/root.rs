@@ -1,18 +1,17 @@
 //! The file's top level as typed, and everything in it that is not an upstream or a rule.
 
-use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
-use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::upstream::UpstreamSpec;
-use crate::rule::spec::{NetworkSpec, RuleSpec};
+use crate::proxy::listen::spec::{ListenerSpec, PairSpec};
+use crate::proxy::net::address::AddressSpec;
+use crate::proxy::record::RevealSpec;
+use crate::proxy::upstream::spec::UpstreamSpec;
+use crate::rule::spec::RuleSpec;
 use crate::yaml::decode::{Named, Spanned};
-use crate::yaml::forms::{OneOrMany, string_form};
+use crate::yaml::forms::OneOrMany;
 use crate::yaml::units::{ByteSize, Percentage, Time};
 
 /// A whole configuration: one file and what it includes.
@@ -86,111 +85,6 @@ pub struct AdminSpec {
     pub token: Option<Spanned<String>>,
 }
 
-/// An address to listen on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum AddressSpec {
-    /// An IP address and a port; port 0 takes a free one.
-    Tcp(SocketAddr),
-    /// A unix socket's path.
-    Unix(PathBuf),
-}
-
-impl FromStr for AddressSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return match path {
-                "" => Err("the socket's path is missing: unix:/run/squall.sock".into()),
-                path => Ok(AddressSpec::Unix(path.into())),
-            };
-        }
-        let text = text.replacen("localhost:", "127.0.0.1:", 1);
-        let text = match text.strip_prefix(':') {
-            Some(port) => Cow::from(format!("0.0.0.0:{port}")),
-            None => Cow::from(text),
-        };
-        text.parse().map(AddressSpec::Tcp).map_err(|_| {
-            let what = "write an IP address and a port such as 127.0.0.1:8080 or [::1]:8080, or unix:/run/squall.sock";
-            format!("`{text}` is no address to listen on; {what}")
-        })
-    }
-}
-
-impl std::fmt::Display for AddressSpec {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            AddressSpec::Tcp(address) => write!(f, "{address}"),
-            AddressSpec::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-string_form!(
-    AddressSpec,
-    "Address",
-    "an address such as 127.0.0.1:8080 or unix:/run/squall.sock",
-    r"^unix:.+$|:[0-9]+$|\$\{"
-);
-
-/// An address that squall accepts on.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ListenerSpec {
-    /// Where it listens: 127.0.0.1:8080, or unix:/run/squall.sock.
-    pub address: Spanned<AddressSpec>,
-    /// `http`: HTTP/1.1 and HTTP/2, by ALPN over TLS and by prior knowledge without.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub protocol: Option<Spanned<ProtocolSpec>>,
-    /// The name of the upstream that requests go to.
-    pub upstream: Spanned<String>,
-    /// Certificates, for HTTPS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Spanned<ListenerTlsSpec>>,
-    /// Proxies in front of squall whose `X-Forwarded-For` is believed, as addresses or networks. Absent: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trusted_proxies: Option<OneOrMany<NetworkSpec>>,
-}
-
-/// What a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProtocolSpec {
-    /// HTTP/1.x and HTTP/2.
-    Http,
-    /// Bytes.
-    Tcp,
-}
-
-/// A listener's certificates: PEM files, relative to the configuration file. They are read again when they change.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ListenerTlsSpec {
-    /// The certificate chain.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<Spanned<PathBuf>>,
-    /// The private key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<Spanned<PathBuf>>,
-    /// Instead of `certificate` and `key`: several. A client gets the one with the name that it asks for (SNI), and the
-    /// first if there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificates: Option<Spanned<Vec<PairSpec>>>,
-    /// The authority that clients' certificates must come from: mutual TLS. Absent: clients need none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_ca: Option<Spanned<PathBuf>>,
-}
-
-/// A certificate and its key: PEM files, relative to the configuration file.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PairSpec {
-    /// The certificate chain, the own certificate first.
-    pub certificate: Spanned<PathBuf>,
-    /// The private key.
-    pub key: Spanned<PathBuf>,
-}
-
 /// The log on standard error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -240,25 +134,6 @@ pub enum LogLevel {
     Debug,
     /// And everything else.
     Trace,
-}
-
-/// How squall shows what it injected.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RevealSpec {
-    /// The `Squall-Fault` response header.
-    pub header: bool,
-    /// `Server-Timing: squall;dur=…`, the injected wait in milliseconds.
-    pub server_timing: bool,
-}
-
-impl Default for RevealSpec {
-    fn default() -> Self {
-        RevealSpec {
-            header: true,
-            server_timing: true,
-        }
-    }
 }
 
 /// How squall stops.

@@ -4,25 +4,26 @@ mod listeners;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ipnet::IpNet;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::root::{AddressSpec, ConfigSpec, ListenerSpec, RevealSpec};
-use super::upstream::UpstreamSpec;
+use super::root::ConfigSpec;
 use crate::draw::Seed;
 use crate::fake::{self, spec::FakeSpec};
-use crate::metrics::{ListenerMetrics, Metrics};
-use crate::proxy::execute::hold::Bounds;
+use crate::metrics::Metrics;
+use crate::proxy::exchange::view::{Target, View};
+use crate::proxy::listen::gate::EarlyView;
+use crate::proxy::listen::spec::ListenerSpec;
+use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tls::{FaultAuthority, ServerTls};
 use crate::proxy::upstream::Upstream;
+use crate::proxy::upstream::spec::UpstreamSpec;
 use crate::rule::compile;
-use crate::rule::decide::{Rule, RuleSet};
+use crate::rule::decide::Rule;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Report, Sources, Span};
 use crate::yaml::tree::identity;
@@ -83,59 +84,6 @@ pub struct Listener {
     pub early: Option<Arc<EarlyView>>,
     /// What a request needs.
     pub view: Arc<View>,
-}
-
-/// What a request of one listener needs: its snapshot's view of the world.
-#[derive(Debug)]
-pub struct View {
-    /// The listener's rules.
-    pub rules: RuleSet,
-    /// Where requests go.
-    pub target: Arc<Target>,
-    /// The listener's name.
-    pub name: Arc<str>,
-    /// The target's name.
-    pub upstream: Arc<str>,
-    /// The listener's counters.
-    pub metrics: ListenerMetrics,
-    /// Proxies whose X-Forwarded-For is believed.
-    pub trusted_proxies: Vec<IpNet>,
-    /// How injected faults are shown.
-    pub reveal: RevealSpec,
-    /// What bounds injected waits.
-    pub bounds: Bounds,
-    /// Bytes that a shaped body keeps, for each direction.
-    pub buffer: usize,
-    /// Whether each request gets a line in the log.
-    pub access: bool,
-    /// The share of requests that get one, in parts per million.
-    pub sample_ppm: u32,
-}
-
-/// What a connection of one listener needs before it has requests.
-#[derive(Debug)]
-pub struct EarlyView {
-    /// The rules that are decided when it is accepted.
-    pub accepted: RuleSet,
-    /// The rules that are decided in the TLS handshake.
-    pub handshake: RuleSet,
-    /// The listener's name.
-    pub listener: Arc<str>,
-    /// Who issues faulty certificates.
-    pub authority: Arc<FaultAuthority>,
-    /// What bounds injected waits.
-    pub bounds: Bounds,
-    /// Whether each connection with a fault gets a line in the log.
-    pub access: bool,
-}
-
-/// Where requests go.
-#[derive(Debug)]
-pub enum Target {
-    /// A server, over the network.
-    Real(Arc<Upstream>),
-    /// An answer in process.
-    Fake(axum::Router),
 }
 
 /// What loading depends on besides the files.
@@ -467,50 +415,4 @@ impl Build<'_> {
 fn listeners_where(spec: &ConfigSpec, holds: impl Fn(&ListenerSpec) -> bool) -> Vec<&str> {
     let listeners = spec.listeners.iter().filter(|(_, listener)| holds(listener));
     listeners.map(|(name, _)| name.value.as_str()).collect()
-}
-
-impl Target {
-    /// Where requests go on to where their connections were headed before they were redirected: the limit of connecting.
-    pub fn original_destination(&self) -> Option<Duration> {
-        match self {
-            Target::Real(upstream) => upstream.original_destination(),
-            Target::Fake(_) => None,
-        }
-    }
-
-    fn fingerprint(&self) -> Option<u64> {
-        match self {
-            Target::Real(upstream) => Some(upstream.fingerprint()),
-            Target::Fake(_) => None,
-        }
-    }
-}
-
-impl View {
-    /// The address that a request comes from: the peer's, or, where the peer is a trusted proxy, the last address of
-    /// X-Forwarded-For that is not one itself.
-    pub fn client(&self, peer: Option<IpAddr>, forwarded: Option<&str>) -> Option<IpAddr> {
-        let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|net| net.contains(address));
-        let peer = peer?.to_canonical();
-        if self.trusted_proxies.is_empty() || !trusted(&peer) {
-            return Some(peer);
-        }
-        let mut client = peer;
-        for hop in forwarded.unwrap_or("").rsplit(',') {
-            let Some(address) = hop_address(hop.trim()) else {
-                break;
-            };
-            client = address.to_canonical();
-            if !trusted(&client) {
-                break;
-            }
-        }
-        Some(client)
-    }
-}
-
-/// An entry of X-Forwarded-For: an address, which some proxies write with a port.
-fn hop_address(hop: &str) -> Option<IpAddr> {
-    let with_port = || hop.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
-    hop.parse().ok().or_else(with_port)
 }

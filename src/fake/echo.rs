@@ -26,7 +26,7 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::page::{Row, page};
-use super::{BodyError, client_of, read_body};
+use crate::fake::reply::{BodyError, client_of, read_body};
 
 const INTRODUCTION: &str = "A fake that squall serves: it answers every request with what arrived, as JSON. A few paths \
     answer with something long or slow instead.";
@@ -94,9 +94,9 @@ async fn echo(request: Request) -> Response {
         Err(BodyError::Broken) => return error(StatusCode::BAD_REQUEST, "the body could not be read"),
     };
     if body.len() < LARGE_BODY {
-        return super::json(StatusCode::OK, &describe(&parts, &body));
+        return crate::fake::reply::json(StatusCode::OK, &describe(&parts, &body));
     }
-    let large = tokio::task::spawn_blocking(move || super::json(StatusCode::OK, &describe(&parts, &body)));
+    let large = tokio::task::spawn_blocking(move || crate::fake::reply::json(StatusCode::OK, &describe(&parts, &body)));
     large
         .await
         .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the reply could not be made"))
@@ -109,7 +109,7 @@ fn wants_page(parts: &Parts) -> bool {
 }
 
 fn error(status: StatusCode, message: &str) -> Response {
-    super::json(status, &json!({ "error": message }))
+    crate::fake::reply::json(status, &json!({ "error": message }))
 }
 
 fn describe(parts: &Parts, body: &Bytes) -> Value {
@@ -172,8 +172,8 @@ mod tests {
     use proptest::prelude::*;
     use tower::ServiceExt as _;
 
-    use super::super::Client;
     use super::*;
+    use crate::fake::reply::Client;
 
     async fn send(request: Request) -> (StatusCode, http::HeaderMap, Bytes) {
         let response = router().oneshot(request).await.unwrap();

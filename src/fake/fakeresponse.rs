@@ -31,7 +31,8 @@ use tokio::time::Instant;
 
 use super::page::{Row, page};
 use super::spec::FakeSpec;
-use super::{Context, client_of, json};
+use crate::fake::context::Context;
+use crate::fake::reply::{client_of, json};
 use crate::yaml::report::Diagnostic;
 
 /// The longest sleep, in seconds.
@@ -239,8 +240,9 @@ mod tests {
     use axum::body::Body;
     use tower::ServiceExt as _;
 
-    use super::super::{Client, Store};
     use super::*;
+    use crate::fake::context::Store;
+    use crate::fake::reply::Client;
 
     fn fake(limited: bool) -> Router {
         let spec: FakeSpec = serde_json::from_value(json!({ "name": "fakeresponse", "rate_limit": limited })).unwrap();

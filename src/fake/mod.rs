@@ -7,6 +7,7 @@
 //! Fakes inject nothing and decide nothing about faults: what they answer is the natural answer. A `delay` that a
 //! client asks `test-api` for is a property of that API, not an injected delay.
 
+mod context;
 pub mod declared;
 mod echo;
 mod fakeresponse;
@@ -14,6 +15,7 @@ mod httpbin;
 mod llm;
 mod made_up;
 mod page;
+mod reply;
 mod schema;
 mod sonarqube;
 pub mod spec;
@@ -22,50 +24,17 @@ pub mod test_api;
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{Extensions, HeaderValue, StatusCode};
-use serde::Serialize;
 use tokio::net::TcpListener;
 
+pub use self::context::{Context, Store};
+pub use self::reply::Client;
 use self::spec::FakeSpec;
-use crate::yaml::report::{Diagnostic, Span};
-
-/// What building a fake may look at besides its own settings.
-#[derive(Debug, Clone)]
-pub struct Context<'a> {
-    /// Where generated data comes from: the same seed gives the same names, texts and identifiers.
-    pub seed: u64,
-    /// Where rows live. A fake without rows (`echo`) ignores it.
-    pub store: Store,
-    /// The folder that relative paths start from: the one of the file in which the fake stands.
-    pub folder: &'a Path,
-    /// Where the fake is written: the place of what is wrong with nothing in particular.
-    pub place: Span,
-}
-
-/// Where a fake keeps its rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Store {
-    /// In memory: gone with the router.
-    Memory,
-    /// In an SQLite file, made and filled if it is not there yet. A row is in the file before the reply that
-    /// acknowledges it is sent, so it survives a `kill -9`. One process at a time; within a process all routers on the
-    /// same file share it.
-    File(PathBuf),
-}
-
-/// The address of the client, as a request extension. Whoever calls a router in process sets it, if it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Client(pub IpAddr);
+use crate::yaml::report::Diagnostic;
 
 /// Builds a fake.
 ///
@@ -114,53 +83,10 @@ pub async fn serve(
         .await
 }
 
-/// The client's address: what the caller set, or else the other end of the socket.
-fn client_of(extensions: &Extensions) -> Option<IpAddr> {
-    let set = extensions.get::<Client>().map(|client| client.0);
-    set.or_else(|| extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
-}
-
-/// Why a body could not be had.
-#[derive(Debug, PartialEq, Eq)]
-enum BodyError {
-    /// It is longer than the fake takes.
-    TooLarge,
-    /// It broke off or was malformed on its way.
-    Broken,
-}
-
-/// The whole body, if it has at most `limit` bytes.
-async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyError> {
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let source = std::error::Error::source(&error);
-        if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-            BodyError::TooLarge
-        } else {
-            BodyError::Broken
-        }
-    })
-}
-
-/// A reply of ready-made JSON text.
-fn json_text(status: StatusCode, text: impl Into<Bytes>) -> Response {
-    let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    (status, content_type, text.into()).into_response()
-}
-
-/// A reply with `value` as compact JSON.
-fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(text) => json_text(status, text),
-        Err(error) => {
-            tracing::error!(%error, "a fake's reply could not be written as JSON");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::yaml::report::Span;
 
     fn context(store: Store) -> Context<'static> {
         Context {

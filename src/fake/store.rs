@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::Store;
+use crate::fake::context::Store;
 
 /// The most that a database may grow to, in pages of 4 KiB: 256 MiB. Then rows can't be added until some are deleted.
 const MAX_PAGES: u32 = 65_536;

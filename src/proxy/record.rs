@@ -7,12 +7,32 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora::Result;
 use pingora::http::ResponseHeader;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::config::root::RevealSpec;
 use crate::fault::effect::Effect;
 use crate::fault::quota::quoted;
 use crate::rule::plan::{Action, Hit, Plan};
 use crate::rule::when::percent_fraction;
+
+/// How squall shows what it injected.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RevealSpec {
+    /// The `Squall-Fault` response header.
+    pub header: bool,
+    /// `Server-Timing: squall;dur=…`, the injected wait in milliseconds.
+    pub server_timing: bool,
+}
+
+impl Default for RevealSpec {
+    fn default() -> Self {
+        RevealSpec {
+            header: true,
+            server_timing: true,
+        }
+    }
+}
 
 /// A plan, and what has become of it. Shared by whatever carries its parts out.
 #[derive(Debug)]

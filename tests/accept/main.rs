@@ -23,12 +23,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use squall::config::load_text;
-use squall::config::root::AddressSpec;
-use squall::config::snapshot::{Inputs, Target};
+use squall::config::snapshot::Inputs;
 use squall::metrics::Metrics;
 use squall::proxy::exchange::Squall;
+use squall::proxy::exchange::view::Target;
 use squall::proxy::execute::hold::Holder;
 use squall::proxy::listen::accept::{Listener, ListenerOptions, bind};
+use squall::proxy::net::address::AddressSpec;
 use squall::proxy::upstream::Connector;
 
 /// How soon a client's leaving must show. It takes a millisecond or so, on a machine that is not busy.

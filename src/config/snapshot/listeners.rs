@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Bounds, Build, EarlyView, Listener, Target, Targets, View};
-use crate::config::root::{AddressSpec, ListenerSpec, ListenerTlsSpec, PairSpec, ProtocolSpec};
+use super::{Build, Listener, Targets};
+use crate::proxy::exchange::view::{Target, View};
+use crate::proxy::execute::hold::Bounds;
+use crate::proxy::listen::gate::EarlyView;
+use crate::proxy::listen::spec::{ListenerSpec, ListenerTlsSpec, PairSpec, ProtocolSpec};
+use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tls::{FaultAuthority, Pair, ServerTls};
 use crate::rule::decide::{Rule, RuleSet};
 use crate::rule::stage::Stage;
@@ -193,12 +197,6 @@ fn pairs(tls: &ListenerTlsSpec) -> Result<Vec<(&Path, &Path)>, String> {
         (_, _, Some(_)) => Err("`tls` has either `certificate` and `key` or `certificates`, not both".into()),
         (Some(_), None, None) => Err("`certificate` needs its `key`".into()),
         (None, Some(_), None) => Err("`key` needs its `certificate`".into()),
-    }
-}
-
-impl EarlyView {
-    fn is_empty(&self) -> bool {
-        self.accepted.rules().is_empty() && self.handshake.rules().is_empty()
     }
 }
 

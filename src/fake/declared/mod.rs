@@ -20,8 +20,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
+use super::page;
 use super::spec::FakeSpec;
-use super::{Context, page};
+use crate::fake::context::Context;
 use crate::yaml::report::Diagnostic;
 
 /// Where answers come from.
@@ -116,7 +117,7 @@ async fn ask_all(sources: &Sources, mut request: Request) -> Response {
             Some(NearMiss(1)) => format!("the conditions of the route for {what} do not hold"),
             Some(NearMiss(routes)) => format!("the conditions of none of the {routes} routes for {what} hold"),
         };
-        return super::json(StatusCode::NOT_FOUND, &json!({ "error": error }));
+        return crate::fake::reply::json(StatusCode::NOT_FOUND, &json!({ "error": error }));
     }
     allowed.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     allowed.dedup();
@@ -125,7 +126,7 @@ async fn ask_all(sources: &Sources, mut request: Request) -> Response {
         StatusCode::NO_CONTENT.into_response()
     } else {
         let error = json!({ "error": format!("the fake declares no {what}, but {}", names.join(", ")) });
-        super::json(StatusCode::METHOD_NOT_ALLOWED, &error)
+        crate::fake::reply::json(StatusCode::METHOD_NOT_ALLOWED, &error)
     };
     if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
         response.headers_mut().insert(header::ALLOW, names);

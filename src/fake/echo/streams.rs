@@ -201,7 +201,7 @@ async fn count(mut body: Body) -> Response {
             sum.add(data);
         }
     }
-    super::super::json(StatusCode::OK, &json!({ "bytes": bytes, "adler32": sum.get() }))
+    crate::fake::reply::json(StatusCode::OK, &json!({ "bytes": bytes, "adler32": sum.get() }))
 }
 
 /// The checksum of RFC 1950, section 9.

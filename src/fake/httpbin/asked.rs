@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::forms::{self, Form, Pairs};
-use crate::fake::client_of;
+use crate::fake::reply::client_of;
 
 /// Fields that proxies add: they are hidden, unless the query has `show_env`.
 const OF_PROXIES: &[&str] = &[

@@ -56,7 +56,8 @@ use self::fortio::Wishes;
 use self::replies::{HTML, TEXT, bad, cookie, empty, error, header, redirect, reply, typed};
 use super::made_up::dice::{Dice, Stream};
 use super::spec::FakeSpec;
-use super::{BodyError, Context, read_body};
+use crate::fake::context::Context;
+use crate::fake::reply::{BodyError, read_body};
 use crate::yaml::report::Diagnostic;
 
 /// The longest body that is taken, in bytes.

@@ -283,7 +283,7 @@ fn error(call: &Call, kind: &str, message: &str) -> Value {
 }
 
 fn reply(call: &Call, status: StatusCode, body: &Value) -> Response {
-    let mut response = crate::fake::json(status, body);
+    let mut response = crate::fake::reply::json(status, body);
     mark(call, response.headers_mut());
     response
 }

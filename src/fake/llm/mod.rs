@@ -38,7 +38,8 @@ use tokio::time::Instant;
 use self::pace::Pace;
 use super::page::{Row, page};
 use super::spec::FakeSpec;
-use super::{BodyError, Context, read_body};
+use crate::fake::context::Context;
+use crate::fake::reply::{BodyError, read_body};
 use crate::yaml::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.

@@ -446,7 +446,7 @@ fn error(kind: &str, parameter: Option<&str>, code: Option<&str>, message: &str)
 }
 
 pub(super) fn reply<T: Serialize + ?Sized>(call: &Call, status: StatusCode, body: &T) -> Response {
-    let mut response = crate::fake::json(status, body);
+    let mut response = crate::fake::reply::json(status, body);
     mark(call, response.headers_mut());
     response
 }

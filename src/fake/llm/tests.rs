@@ -4,7 +4,7 @@ use serde_json::json;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::fake::Store;
+use crate::fake::context::Store;
 use crate::yaml::report::Span;
 
 fn router() -> Router {

@@ -36,7 +36,8 @@ use self::query::Query;
 use self::world::World;
 use super::page::{Row, page};
 use super::spec::FakeSpec;
-use super::{Context, json, json_text, read_body};
+use crate::fake::context::Context;
+use crate::fake::reply::{json, json_text, read_body};
 use crate::yaml::report::Diagnostic;
 
 const DEFAULT_PROJECTS: u32 = 12;

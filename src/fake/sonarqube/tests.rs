@@ -6,7 +6,7 @@ use http::Request as HttpRequest;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::fake::Store;
+use crate::fake::context::Store;
 use crate::fake::spec::FakeSpec;
 use crate::yaml::report::Span;
 

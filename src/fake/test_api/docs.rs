@@ -236,7 +236,7 @@ pub(super) fn open_api(version: Version) -> Response {
     let info = json!({ "title": "Test API", "version": "2019.4", "description": "A fake that squall serves." });
     let schemas = json!({ "HTTPValidationError": error_schema() });
     let document = json!({ "openapi": "3.0.2", "info": info, "paths": paths, "components": { "schemas": schemas } });
-    crate::fake::json(StatusCode::OK, &document)
+    crate::fake::reply::json(StatusCode::OK, &document)
 }
 
 fn operation(entry: &Entry, version: Version) -> Value {

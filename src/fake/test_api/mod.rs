@@ -41,7 +41,8 @@ use self::store::Database;
 use self::validate::{Parameters, Problems};
 use super::spec::FakeSpec;
 use super::store::StoreError;
-use super::{BodyError, Context, Store, json_text, read_body};
+use crate::fake::context::{Context, Store};
+use crate::fake::reply::{BodyError, json_text, read_body};
 use crate::yaml::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.
@@ -153,7 +154,10 @@ impl TestApi {
         parameters.finish()?;
         wait(delay).await;
         let index = self.made_up.fetch_add(1, Ordering::Relaxed);
-        Ok(super::json(StatusCode::OK, &data::silly_user(self.seed, index)))
+        Ok(crate::fake::reply::json(
+            StatusCode::OK,
+            &data::silly_user(self.seed, index),
+        ))
     }
 
     async fn silly_list(&self, mut parameters: Parameters) -> Result<Response, Refusal> {
@@ -166,7 +170,7 @@ impl TestApi {
         let people: Vec<_> = (first..first.saturating_add(quantity))
             .map(|i| data::silly_user(self.seed, i))
             .collect();
-        Ok(super::json(StatusCode::OK, &people))
+        Ok(crate::fake::reply::json(StatusCode::OK, &people))
     }
 
     async fn jokes(&self, mut parameters: Parameters) -> Result<Response, Refusal> {
@@ -179,7 +183,7 @@ impl TestApi {
         let jokes: Vec<_> = (first..first.saturating_add(quantity))
             .map(|i| json!({ "Joke": data::joke(self.seed, i) }))
             .collect();
-        Ok(super::json(
+        Ok(crate::fake::reply::json(
             StatusCode::OK,
             &json!({ "PyJokes": jokes, "Credit": "https://pyjok.es/" }),
         ))
@@ -210,7 +214,7 @@ fn new_identifier(seed: u64) -> String {
 
 /// `{"status":"<id> <done>"}`
 fn status(id: &str, done: &str) -> Response {
-    super::json(StatusCode::OK, &json!({ "status": format!("{id} {done}") }))
+    crate::fake::reply::json(StatusCode::OK, &json!({ "status": format!("{id} {done}") }))
 }
 
 /// `{"count":21}`
@@ -223,7 +227,7 @@ fn not_found() -> Response {
 }
 
 fn detail(status: StatusCode, detail: &str) -> Response {
-    super::json(status, &json!({ "detail": detail }))
+    crate::fake::reply::json(status, &json!({ "detail": detail }))
 }
 
 /// Why a request was not done.
@@ -256,7 +260,7 @@ impl From<StoreError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
-            Self::Invalid(problems) => super::json(StatusCode::UNPROCESSABLE_ENTITY, &problems),
+            Self::Invalid(problems) => crate::fake::reply::json(StatusCode::UNPROCESSABLE_ENTITY, &problems),
             Self::NotJson | Self::Body(BodyError::Broken) => {
                 detail(StatusCode::BAD_REQUEST, "There was an error parsing the body")
             }

@@ -9,7 +9,7 @@ use super::route::Action;
 use super::store::{Record, Table};
 use super::validate::{Fields, Parameters};
 use super::{DELAY_SECONDS, Refusal, TestApi, Version, count, detail, new_identifier, read_json, status, wait};
-use crate::fake::{json, json_text};
+use crate::fake::reply::{json, json_text};
 
 /// Users of one page, and how many may be skipped: in later versions.
 const PAGE: std::ops::RangeInclusive<i64> = 1..=500;

@@ -22,7 +22,7 @@ use super::todos::Todo;
 use super::users::User;
 use super::validate::Fields;
 use super::{data, dates};
-use crate::fake::Store;
+use crate::fake::context::Store;
 use crate::fake::store::{self, StoreError};
 
 /// Rendered lists up to this many bytes are kept for the next reader.

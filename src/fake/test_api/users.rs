@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::dates;
 use super::store::Record;
 use super::validate::Fields;
-use crate::fake::{json, json_text};
+use crate::fake::reply::{json, json_text};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

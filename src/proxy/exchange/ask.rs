@@ -15,9 +15,9 @@ use super::pump::{Pump, Rest};
 use super::sides::Sides;
 use super::whole::Outgoing;
 use super::{Request, Squall, Stop, copy, gone, relay};
-use crate::config::snapshot::Target;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
+use crate::proxy::exchange::view::Target;
 use crate::proxy::http1::head;
 use crate::proxy::upstream::{Picked, Session, unresolved};
 

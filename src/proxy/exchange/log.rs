@@ -6,8 +6,8 @@ use std::time::Duration;
 use pingora::http::RequestHeader;
 
 use super::Request;
-use crate::config::snapshot::View;
 use crate::proxy::client::Client;
+use crate::proxy::exchange::view::View;
 use crate::proxy::execute::Execution;
 use crate::proxy::record::Record;
 

@@ -23,6 +23,7 @@ mod pump;
 mod relay;
 mod shaping;
 mod sides;
+pub mod view;
 mod whole;
 
 use std::net::IpAddr;
@@ -43,13 +44,13 @@ use super::execute::hold::{Holder, Left};
 use super::execute::{End, Execution, Subject};
 use super::record::Record;
 use super::upstream::{Connector, Failure, Picked, describe_error};
-use crate::config::snapshot::View;
 use crate::draw::head::Head;
 use crate::fault::before::Before;
 use crate::fault::effect::{Effect, Ending};
 use crate::fault::rewrite::change::Rewrite;
 use crate::fault::rewrite::is_bodiless;
 use crate::metrics::NO_STATUS;
+use crate::proxy::exchange::view::View;
 use crate::rule::state::Live;
 use crate::shape::Finish;
 

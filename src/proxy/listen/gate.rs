@@ -13,19 +13,43 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Method};
 use smallvec::SmallVec;
 
-use crate::config::snapshot::EarlyView;
 use crate::draw::head::Head;
 use crate::fault::before::Before;
 use crate::fault::certificate::CertificateSpec;
 use crate::fault::effect::{Effect, Ending};
 use crate::proxy::client::Connection;
 use crate::proxy::exchange::log;
-use crate::proxy::execute::hold::{Holder, Left};
+use crate::proxy::execute::hold::{Bounds, Holder, Left};
 use crate::proxy::execute::{End, Execution, Subject};
 use crate::proxy::record::Record;
-use crate::proxy::tls::ServerTls;
+use crate::proxy::tls::{FaultAuthority, ServerTls};
+use crate::rule::decide::RuleSet;
 use crate::rule::plan::Action;
 use crate::rule::state::Live;
+
+/// What a connection of one listener needs before it has requests.
+#[derive(Debug)]
+pub struct EarlyView {
+    /// The rules that are decided when it is accepted.
+    pub accepted: RuleSet,
+    /// The rules that are decided in the TLS handshake.
+    pub handshake: RuleSet,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// Who issues faulty certificates.
+    pub authority: Arc<FaultAuthority>,
+    /// What bounds injected waits.
+    pub bounds: Bounds,
+    /// Whether each connection with a fault gets a line in the log.
+    pub access: bool,
+}
+
+impl EarlyView {
+    /// Whether no rule is about connections.
+    pub fn is_empty(&self) -> bool {
+        self.accepted.rules().is_empty() && self.handshake.rules().is_empty()
+    }
+}
 
 /// Carries out the connection rules of one listener.
 #[derive(Clone, Debug)]

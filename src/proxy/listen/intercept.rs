@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 
-use crate::config::snapshot::View;
 use crate::proxy::client::Connection;
 use crate::proxy::exchange::log;
+use crate::proxy::exchange::view::View;
 use crate::proxy::net::socket::{Raw, Socket};
 
 /// The first byte of a TLS connection: a record of the type `handshake` (RFC 8446, section 5.1).

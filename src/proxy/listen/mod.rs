@@ -11,3 +11,4 @@ mod http2;
 pub mod intercept;
 mod live;
 mod serve;
+pub mod spec;

@@ -10,7 +10,7 @@ use rustix::net::{Shutdown, listen, shutdown};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::socket::Socket;
-use crate::config::root::AddressSpec;
+use crate::proxy::net::address::AddressSpec;
 
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::config::upstream::Balance;
+use crate::proxy::upstream::spec::Balance;
 
 /// When to leave an endpoint out.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::balance::Balancer;
 use super::peer::{Endpoint, HostHeader, Settings, Timeouts};
 use super::target::{Place, Target, parse_address};
 use super::{Http, Upstream};
-use crate::config::upstream::{Protocol, UpstreamSpec};
+use crate::proxy::upstream::spec::{Protocol, UpstreamSpec};
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Span};
 use crate::yaml::units::Time;

@@ -21,6 +21,7 @@ mod peer;
 mod pool;
 mod resolve;
 mod session;
+pub mod spec;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ use super::Original;
 use super::certificates::Authorities;
 use super::resolve::Resolver;
 use super::target::{Place, Target};
-use crate::config::upstream::Protocol;
+use crate::proxy::upstream::spec::Protocol;
 
 /// What a slow reader of one HTTP/2 stream makes squall hold, in bytes. Pingora's default of 8 MB would hide
 /// back-pressure.

@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::*;
-use crate::config::upstream::UpstreamSpec;
 use crate::proxy::body::{Sink, Source};
+use crate::proxy::upstream::spec::UpstreamSpec;
 use crate::yaml::decode::decode;
 use crate::yaml::report::{Sources, Span};
 use crate::yaml::tree;

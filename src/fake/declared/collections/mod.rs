@@ -38,9 +38,10 @@ use self::rows::{Change, Done, PrepareError};
 use self::spec::{CollectionSpec, IdKind};
 use super::super::spec::FakeSpec;
 use super::super::store::{Database, StoreError};
-use super::super::{BodyError, Context, Store, json as json_reply, json_text, read_body};
 use super::query::{decode_path, without_body};
 use super::{Built, Outcome, Source};
+use crate::fake::context::{Context, Store};
+use crate::fake::reply::{BodyError, json as json_reply, json_text, read_body};
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::Diagnostic;
 

@@ -25,9 +25,10 @@ use tokio::time::Instant;
 use self::load::{Asked, Recorded};
 use self::spec::{HarLong, HarPart, HarRepeat};
 use super::super::spec::FakeSpec;
-use super::super::{BodyError, Context, json as json_reply, read_body};
 use super::query::without_body;
 use super::{Built, Outcome, Source, files};
+use crate::fake::context::Context;
+use crate::fake::reply::{BodyError, json as json_reply, read_body};
 use crate::yaml::report::{Diagnostic, Span};
 
 /// The largest recording.

@@ -31,9 +31,10 @@ use self::schemas::Schemas;
 use self::validate::Validator;
 use super::super::made_up::dice::{Dice, Stream};
 use super::super::spec::FakeSpec;
-use super::super::{BodyError, Context, json as json_reply, read_body};
 use super::query::without_body;
 use super::{Built, Outcome, Source, files};
+use crate::fake::context::Context;
+use crate::fake::reply::{BodyError, json as json_reply, read_body};
 use crate::yaml::report::Diagnostic;
 
 /// The largest document.

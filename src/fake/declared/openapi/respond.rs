@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::check::{essence, is_json};
 use super::document::Document;
 use super::operations::Operation;
-use crate::fake::json as json_reply;
 use crate::fake::made_up::dice::Dice;
+use crate::fake::reply::json as json_reply;
 use crate::fake::schema::{Maker, reference};
 
 /// What the `Prefer` fields of a request ask for (RFC 7240, with the preferences that Prism knows).

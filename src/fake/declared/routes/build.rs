@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicU64;
 
 use http::{Method, StatusCode};
 
-use super::super::super::Context;
 use super::super::super::spec::FakeSpec;
 use super::super::Built;
 use super::answer::{self, Answer, Place};
@@ -16,6 +15,7 @@ use super::sequence::{End, Places, States};
 use super::spec::{AnswerSpec, EndSpec, RouteSpec, StateSpec, StepSpec};
 use super::template::{Compiler, Template};
 use super::{Answers, Route, Routes, StateUse};
+use crate::fake::context::Context;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Span, did_you_mean};
 

@@ -39,9 +39,9 @@ use self::facts::{Facts, Luck};
 use self::path::Pattern;
 use self::sequence::{Counters, Places, States};
 use self::template::{Failure, Scope, Template};
-use super::super::{BodyError, client_of, json, read_body};
 use super::{Line, NearMiss, Outcome, Source};
 use crate::draw::head::Head;
+use crate::fake::reply::{BodyError, client_of, json, read_body};
 
 /// The largest request body that is looked at, in bytes.
 const MAX_BODY: usize = 1 << 20;

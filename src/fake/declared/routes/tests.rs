@@ -9,8 +9,9 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use crate::fake::build;
+use crate::fake::context::{Context, Store};
 use crate::fake::spec::FakeSpec;
-use crate::fake::{Context, Store, build};
 use crate::yaml::report::Span;
 
 fn built(yaml: &str) -> Result<axum::Router, Vec<String>> {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::config::upstream::EjectionSpec;
 use crate::proxy::upstream::balance::Limits;
+use crate::proxy::upstream::spec::EjectionSpec;
 use crate::yaml::units::{Percentage, Time};
 
 impl Builder<'_> {

@@ -7,9 +7,9 @@ use pingora::utils::tls::CertKey;
 use rustls::pki_types::ServerName;
 
 use super::Builder;
-use crate::config::upstream::UpstreamTlsSpec;
 use crate::proxy::upstream::certificates::{self, Authorities};
 use crate::proxy::upstream::peer::Tls;
+use crate::proxy::upstream::spec::UpstreamTlsSpec;
 use crate::yaml::decode::Spanned;
 
 impl Builder<'_> {

@@ -1,0 +1,29 @@
+//! What building a fake may look at.
+
+use std::path::{Path, PathBuf};
+
+use crate::yaml::report::Span;
+
+/// What building a fake may look at besides its own settings.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    /// Where generated data comes from: the same seed gives the same names, texts and identifiers.
+    pub seed: u64,
+    /// Where rows live. A fake without rows (`echo`) ignores it.
+    pub store: Store,
+    /// The folder that relative paths start from: the one of the file in which the fake stands.
+    pub folder: &'a Path,
+    /// Where the fake is written: the place of what is wrong with nothing in particular.
+    pub place: Span,
+}
+
+/// Where a fake keeps its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// In memory: gone with the router.
+    Memory,
+    /// In an SQLite file, made and filled if it is not there yet. A row is in the file before the reply that
+    /// acknowledges it is sent, so it survives a `kill -9`. One process at a time; within a process all routers on the
+    /// same file share it.
+    File(PathBuf),
+}

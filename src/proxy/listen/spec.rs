@@ -1,0 +1,69 @@
+//! Listeners as they are typed.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::proxy::net::address::AddressSpec;
+use crate::rule::spec::NetworkSpec;
+use crate::yaml::decode::Spanned;
+use crate::yaml::forms::OneOrMany;
+
+/// An address that squall accepts on.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerSpec {
+    /// Where it listens: 127.0.0.1:8080, or unix:/run/squall.sock.
+    pub address: Spanned<AddressSpec>,
+    /// `http`: HTTP/1.1 and HTTP/2, by ALPN over TLS and by prior knowledge without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Spanned<ProtocolSpec>>,
+    /// The name of the upstream that requests go to.
+    pub upstream: Spanned<String>,
+    /// Certificates, for HTTPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Spanned<ListenerTlsSpec>>,
+    /// Proxies in front of squall whose `X-Forwarded-For` is believed, as addresses or networks. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_proxies: Option<OneOrMany<NetworkSpec>>,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProtocolSpec {
+    /// HTTP/1.x and HTTP/2.
+    Http,
+    /// Bytes.
+    Tcp,
+}
+
+/// A listener's certificates: PEM files, relative to the configuration file. They are read again when they change.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTlsSpec {
+    /// The certificate chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Spanned<PathBuf>>,
+    /// The private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Spanned<PathBuf>>,
+    /// Instead of `certificate` and `key`: several. A client gets the one with the name that it asks for (SNI), and the
+    /// first if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<Spanned<Vec<PairSpec>>>,
+    /// The authority that clients' certificates must come from: mutual TLS. Absent: clients need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<Spanned<PathBuf>>,
+}
+
+/// A certificate and its key: PEM files, relative to the configuration file.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PairSpec {
+    /// The certificate chain, the own certificate first.
+    pub certificate: Spanned<PathBuf>,
+    /// The private key.
+    pub key: Spanned<PathBuf>,
+}
