@@ -79,6 +79,9 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
                 false => format!("lets it pass, and adds to the response {}", listed.join(", ")),
             }
         }
+        Effect::GoAway => {
+            "lets no request follow on the connection: GOAWAY after the response over HTTP/2, `Connection: close` over HTTP/1".into()
+        }
         Effect::Rewrite(rewrite) => rewritten(rewrite),
         Effect::Shape(parts) => shape::words(parts, longest_wait),
         Effect::Duplicate { limit } => format!(

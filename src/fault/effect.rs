@@ -41,6 +41,8 @@ pub enum Effect {
     Queue(Arc<Station>),
     /// Add fields to the response.
     Fields(Arc<Vec<(HeaderName, HeaderValue)>>),
+    /// Let no request follow this one on its connection.
+    GoAway,
     /// Change heads and bodies.
     Rewrite(Arc<Rewrite>),
     /// Shape the bytes of the request's or the response's body.
@@ -81,7 +83,7 @@ impl Effect {
             Effect::Wait { before, .. } | Effect::End { before, .. } => *before,
             Effect::Queue(station) => station.before,
             Effect::Certificate(_) => Before::Handshake,
-            Effect::Duplicate { .. } | Effect::Skip(_) => Before::Request,
+            Effect::Duplicate { .. } | Effect::GoAway | Effect::Skip(_) => Before::Request,
             Effect::Shape(_) => Before::Body,
             Effect::Fields(_) => Before::Response,
             Effect::Rewrite(rewrite) if !rewrite.touches_request() => Before::Response,

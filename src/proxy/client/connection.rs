@@ -92,6 +92,8 @@ pub struct Connection {
     ending: OnceLock<Ending>,
     streams: AtomicUsize,
     over: SetOnce<()>,
+    /// No request is to follow those that have begun.
+    leaving: SetOnce<()>,
     task: OnceLock<AbortHandle>,
     buckets: Mutex<Vec<Shared>>,
 }
@@ -129,6 +131,7 @@ impl Connection {
             ending: OnceLock::new(),
             streams: AtomicUsize::new(0),
             over: SetOnce::new(),
+            leaving: SetOnce::new(),
             task: OnceLock::new(),
             buckets: Mutex::new(Vec::new()),
         })
@@ -193,6 +196,25 @@ impl Connection {
     /// HTTP/2, all of its streams end.
     pub fn close(&self) {
         self.end(Ending::Close);
+    }
+
+    /// Ends the connection gracefully: requests that have begun are answered, and no other follows. With HTTP/2 the client is
+    /// told by GOAWAY (RFC 9113, section 6.8); with HTTP/1 the response has to tell it, so that is to be called before.
+    pub fn go_away(&self) {
+        let _set_already = self.leaving.set(());
+    }
+
+    /// Whether no request is to follow those that have begun: squall has said so, or the listener is stopping.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.initialized() || self.listener.stopping()
+    }
+
+    /// Resolves when no request is to follow those that have begun.
+    pub(crate) async fn left(&self) {
+        tokio::select! {
+            () = self.listener.stopped() => {}
+            _ = self.leaving.wait() => {}
+        }
     }
 
     /// Whether [`Connection::reset`] or [`Connection::close`] was called: nothing can be sent any more.

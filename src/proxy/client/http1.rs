@@ -203,7 +203,7 @@ impl Http1 {
         self.keep_alive = false;
     }
 
-    pub(super) fn respond(&mut self, request: &RequestHeader, head: &ResponseHeader, stopping: bool) {
+    pub(super) fn respond(&mut self, request: &RequestHeader, head: &ResponseHeader, leaving: bool) {
         // What is left of the body is read and thrown away, if that is little. A client that waits for its 100 sends it all
         // the same, or closes: the head says that squall goes on reading (RFC 9110, section 10.1.1).
         let much = self.wire.decoder.left().map_or(self.waits, |left| left > DRAIN);
@@ -211,7 +211,7 @@ impl Http1 {
         let unread = much && (self.waits || refuses);
         let old = request.version == Version::HTTP_10;
         let framing = self.framing(&request.method, head, old);
-        self.keep_alive &= !(stopping || unread || framing == Framing::UntilClose);
+        self.keep_alive &= !(leaving || unread || framing == Framing::UntilClose);
         self.answered = true;
         self.wire.encoder = Encoder::new(match framing {
             // A length that lies is not kept to.

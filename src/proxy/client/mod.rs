@@ -32,6 +32,8 @@ pub struct Client {
     side: Side,
     /// The status of the final head, once it was given.
     status: Option<StatusCode>,
+    /// No request follows on the connection.
+    goes_away: bool,
     read: u64,
     sent: u64,
 }
@@ -67,6 +69,7 @@ impl Client {
             connection,
             side,
             status: None,
+            goes_away: false,
             read: 0,
             sent: 0,
         }
@@ -175,13 +178,26 @@ impl Client {
     /// The client has left.
     pub(crate) fn respond(&mut self, head: ResponseHeader, whole: bool) -> Result<()> {
         self.status = Some(head.status);
-        let stopping = self.connection.listener().stopping();
+        let leaving = self.connection.is_leaving() || self.goes_away;
         match &mut self.side {
             Side::Http1(http1) => {
-                http1.respond(&self.head, &head, stopping);
+                http1.respond(&self.head, &head, leaving);
                 Ok(())
             }
             Side::Http2(http2) => http2.respond(head, whole),
+        }
+    }
+
+    /// No request is to follow this one on its connection. The client is told with the response: over HTTP/1 by its head
+    /// (RFC 9112, section 9.6), over HTTP/2 by GOAWAY after it. To be called before the final head is given.
+    pub(crate) fn go_away(&mut self) {
+        self.goes_away = true;
+    }
+
+    /// The response is over. To be called once.
+    pub(crate) fn finish(&self) {
+        if self.goes_away {
+            self.connection.go_away();
         }
     }
 

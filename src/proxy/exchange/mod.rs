@@ -122,6 +122,7 @@ impl Squall {
         if let Err(stop) = stopped {
             self.stop(client, &mut request, stop).await;
         }
+        client.finish();
         settle(client, request);
     }
 
@@ -328,6 +329,12 @@ impl Subject for OfRequest<'_> {
                 for (name, value) in fields.iter() {
                     head.set(name, value.clone());
                 }
+            }
+            // A tunnel has no request after it.
+            (Effect::GoAway, _) if ask::passes_upgrade(self.client.head()) => record.skip(at, "upgraded"),
+            (Effect::GoAway, _) => {
+                self.client.go_away();
+                record.done(at);
             }
             (Effect::Rewrite(rewrite), Some(head)) => rewrite_response(at, rewrite, head, record),
             (Effect::Rewrite(rewrite), None) if !rewrite.request.is_empty() => record.done(at),

@@ -140,7 +140,7 @@ impl Execution {
                 self.record.skip(at, reason);
                 None
             }
-            Effect::Certificate(_) | Effect::Fields(_) | Effect::Rewrite(_) => {
+            Effect::Certificate(_) | Effect::Fields(_) | Effect::GoAway | Effect::Rewrite(_) => {
                 subject.take(at, effect, &self.record);
                 None
             }

@@ -72,12 +72,12 @@ async fn serve_streams(
     options: &ListenerOptions,
 ) {
     let idle = options.header_timeout;
-    let mut stopped = std::pin::pin!(connection.listener().stopped());
+    let mut left = std::pin::pin!(connection.left());
     let handshake = tokio::select! {
         biased;
         done = tokio::time::timeout(idle, builder(options.max_streams).handshake(stream)) => done,
         // A client that owes its preface has asked for nothing.
-        () = &mut stopped => return,
+        () = &mut left => return,
     };
     let Ok(Ok(mut http2)) = handshake else {
         tracing::debug!(listener = %connection.listener().name(), "no HTTP/2 handshake");
@@ -109,7 +109,7 @@ async fn serve_streams(
                 touched = true;
                 connection.set_streams(tasks.len());
             }
-            () = &mut stopped, if !leaving => {
+            () = &mut left, if !leaving => {
                 http2.graceful_shutdown();
                 leaving = true;
                 pause.as_mut().reset(tokio::time::Instant::now() + GOODBYE);

@@ -59,6 +59,7 @@ fn effects(plan: Option<&Plan>) -> Vec<String> {
         Effect::Queue(_) => "queue".into(),
         Effect::Certificate(certificate) => certificate.describe().into(),
         Effect::Fields(_) => "fields".into(),
+        Effect::GoAway => "goaway".into(),
         Effect::Rewrite(_) => "rewrite".into(),
         Effect::Shape(parts) => format!("{parts:?}"),
         Effect::Duplicate { .. } => "duplicate".into(),
