@@ -11,6 +11,7 @@ pub(crate) mod stream;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
@@ -23,6 +24,9 @@ pub(crate) use self::http2::Http2;
 pub(crate) use self::spoil::Spoil;
 use super::body::{Part, Sink, Source};
 use super::http1::head;
+
+/// How long a response over HTTP/2 has to arrive before GOAWAY follows it.
+const RESPONSE_AHEAD: Duration = Duration::from_millis(25);
 
 /// A client that has asked for something.
 #[derive(Debug)]
@@ -194,9 +198,11 @@ impl Client {
         self.goes_away = true;
     }
 
-    /// The response is over. To be called once.
-    pub(crate) fn finish(&self) {
-        if self.goes_away {
+    /// What comes after the response.
+    pub(crate) async fn finish(&self) {
+        if self.goes_away && self.is_http2() {
+            // Some clients take nothing more once they know of a GOAWAY, not even what came with it (Python's h2).
+            tokio::time::sleep(RESPONSE_AHEAD).await;
             self.connection.go_away();
         }
     }

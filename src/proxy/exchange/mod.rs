@@ -122,8 +122,8 @@ impl Squall {
         if let Err(stop) = stopped {
             self.stop(client, &mut request, stop).await;
         }
-        client.finish();
         settle(client, request);
+        client.finish().await;
     }
 
     fn request(&self, client: &Client) -> Request {
