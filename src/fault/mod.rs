@@ -16,6 +16,7 @@ pub mod dribble;
 pub mod drop;
 pub mod duplicate;
 pub mod effect;
+pub mod goaway;
 pub mod hang;
 pub mod kind;
 pub mod place;
@@ -68,6 +69,8 @@ faults! {
     "close" Close(close::CloseSpec),
     /// The connection is reset.
     "reset" Reset(reset::ResetSpec),
+    /// The request is answered, and no other follows on its connection.
+    "goaway" GoAway(goaway::GoAwaySpec),
     /// The request is accepted and never answered.
     "hang" Hang(hang::HangSpec),
     /// A rate limit.

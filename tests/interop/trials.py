@@ -136,6 +136,16 @@ def ends(http1, http2, code):
     return check
 
 
+def goes_away(trial):
+    """The answer is the natural one, and on HTTP/1 its head says that it is the last."""
+    if trial.protocol == "grpc":
+        assert trial.status() == grpc.StatusCode.OK
+    else:
+        answer = trial.ask()
+        assert (answer.status, answer.end) == (200, "complete")
+        assert answer.header("connection") == ("close" if trial.protocol == "h1" else None)
+
+
 def silent(trial):
     """Nothing comes, for as long as anybody waits."""
     if trial.protocol == "grpc":

@@ -183,6 +183,48 @@ async fn client_disconnect_with_an_unread_body_frees_everything() {
     squall.injected("hang").await;
 }
 
+async fn goaway_answers_and_ends_the_connection(pair: Pair) {
+    let upstream = origin(pair.up).await;
+    let squall = Squall::with_fault(&upstream, "{goaway: {}}");
+    let mut client = squall.client(pair.down).await;
+    client.get("/next").await.assert(200, "natural");
+    let last = client.get("/fault").await;
+    last.assert(200, "natural");
+    let close = (pair.down == Protocol::H1).then_some("close");
+    assert_eq!(last.field("connection"), close, "RFC 9112, section 9.6");
+    assert_eq!(client.end().await, Ending::Closed);
+    squall.injected("goaway").await;
+    squall.assert_nobody_gone();
+    squall.until("squall_connections", &[], 0.0).await;
+}
+each!(goaway_answers_and_ends_the_connection);
+
+/// An answer of squall's own is the last one too.
+async fn goaway_goes_with_an_abort(down: Protocol) {
+    let upstream = origin(Protocol::H1).await;
+    let squall = Squall::with_fault(&upstream, "{goaway: {}}, {abort: 503}");
+    let mut client = squall.client(down).await;
+    assert_eq!(client.get("/fault").await.status, 503);
+    assert_eq!(client.end().await, Ending::Closed);
+    squall.injected("goaway").await;
+    squall.injected("abort").await;
+}
+each!(goaway_goes_with_an_abort { h1 h2 });
+
+/// RFC 9113, section 6.8: streams that were opened before GOAWAY go on.
+#[tokio::test]
+async fn goaway_leaves_the_siblings_of_a_stream() {
+    let upstream = origin(Protocol::H1).await;
+    let rules = "[{name: slow, match: {path: /slow}, faults: [delay: 300ms]}, {name: r, match: {path: /fault}, faults: [goaway: {}]}]";
+    let squall = Squall::with_rules(&upstream, rules);
+    let mut client = H2Client::connect(squall.address).await;
+    let (slow, _) = client.open(&Request::get("/slow"), true).await.unwrap();
+    client.get("/fault").await.assert(200, "natural");
+    read(slow).await.assert(200, "natural");
+    assert_eq!(client.end().await, Ending::Closed);
+    squall.injected("goaway").await;
+}
+
 async fn connection_fault(fault: &str) -> (Squall, Upstream) {
     let upstream = origin(Protocol::H1).await;
     let squall = Squall::with_rules(&upstream, &format!("[{{name: r, faults: [{fault}]}}]"));
