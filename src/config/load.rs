@@ -153,7 +153,7 @@ impl Loader<'_> {
         let Some(source) = tree::add_source(sources, name, bytes, &folder, diagnostics) else {
             return;
         };
-        let Some(mut document) = tree::parse(sources, source, self.environment, diagnostics) else {
+        let Some(mut document) = tree::parse(sources, source, Some(self.environment), diagnostics) else {
             return;
         };
         let include = document.remove("include");

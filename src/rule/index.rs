@@ -397,7 +397,7 @@ mod tests {
             &mut diagnostics,
         )
         .unwrap();
-        let node = parse(&sources, source, &|_| None, &mut diagnostics).unwrap();
+        let node = parse(&sources, source, Some(&|_| None), &mut diagnostics).unwrap();
         let spec: MatchSpec = decode(&node, &mut diagnostics).unwrap();
         let mut mistakes = Vec::new();
         let condition = Condition::compile(&spec, &mut mistakes);

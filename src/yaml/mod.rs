@@ -20,7 +20,7 @@ pub(crate) mod testing {
         let (mut sources, mut diagnostics) = (Sources::default(), Vec::new());
         let text = format!("key:\n  {}", text.replace('\n', "\n  "));
         let source = sources.add("test.yaml", text, "/");
-        let node = tree::parse(&sources, source, &|_| None, &mut diagnostics);
+        let node = tree::parse(&sources, source, Some(&|_| None), &mut diagnostics);
         let value = node.and_then(|mut node| decode::decode(&node.remove("key")?.1, &mut diagnostics));
         value.ok_or_else(|| Report::new(diagnostics, sources.into()).to_string())
     }

@@ -25,7 +25,7 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 fn read(yaml: &str) -> (Sources, Option<UpstreamSpec>) {
     let (mut sources, mut problems) = (Sources::default(), Vec::new());
     let source = sources.add("squall.yaml", yaml, "/");
-    let node = tree::parse(&sources, source, &|_| None, &mut problems).unwrap();
+    let node = tree::parse(&sources, source, Some(&|_| None), &mut problems).unwrap();
     (sources, decode(&node, &mut problems))
 }
 

@@ -478,7 +478,7 @@ mod tests {
     fn run(text: &str) -> (Option<Config>, Report) {
         let (mut sources, mut diagnostics) = (Sources::default(), Vec::new());
         let source = sources.add("x.yaml", text, "");
-        let node = tree::parse(&sources, source, &|_| None, &mut diagnostics);
+        let node = tree::parse(&sources, source, Some(&|_| None), &mut diagnostics);
         let config = node.and_then(|node| decode(&node, &mut diagnostics));
         (config, Report::new(diagnostics, Arc::new(sources)))
     }

@@ -17,7 +17,7 @@ type Fatal = Box<Diagnostic>;
 pub(super) fn build(
     text: &str,
     source: SourceId,
-    lookup: &Lookup<'_>,
+    lookup: Option<&Lookup<'_>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Result<Node, Fatal> {
     refuse_unprintable(text, source)?;
@@ -28,7 +28,7 @@ pub(super) fn build(
         offset: text.len() - body.len(),
         starts: char_starts(body),
     };
-    let expander = Expander::new(lookup);
+    let expander = lookup.map(Expander::new);
     let mut builder = Builder {
         place,
         expander,
@@ -62,7 +62,8 @@ pub(super) fn build(
 
 struct Builder<'a> {
     place: Places<'a>,
-    expander: Expander<'a>,
+    /// `None`: texts are taken as they are.
+    expander: Option<Expander<'a>>,
     diagnostics: &'a mut Vec<Diagnostic>,
     /// The lists and maps that have begun and not ended, the innermost last.
     open: Vec<Open>,
@@ -141,7 +142,11 @@ impl Builder<'_> {
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Node {
         let span = self.place.scalar(span, style);
-        let text: Arc<str> = match self.expander.expand(text) {
+        let expanded = match &mut self.expander {
+            Some(expander) => expander.expand(text),
+            None => Ok(text.into()),
+        };
+        let text: Arc<str> = match expanded {
             Ok(text) => text.into(),
             Err(problems) => {
                 let problems = self.place.problems(text, span, problems);

@@ -82,6 +82,25 @@ impl Node {
         self.plain.is_some()
     }
 
+    /// As JSON. Keys are texts there, as they stand in the file; what JSON can't say (`.nan`, `.inf`) is null.
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null | Value::Unusable => serde_json::Value::Null,
+            Value::Bool(flag) => (*flag).into(),
+            Value::Int(number) => match i64::try_from(*number) {
+                Ok(number) => number.into(),
+                Err(_) => u64::try_from(*number).map_or(serde_json::Value::Null, Into::into),
+            },
+            Value::Float(number) => (*number).into(),
+            Value::String(text) => (**text).into(),
+            Value::Seq(items) => items.iter().map(Node::to_json).collect(),
+            Value::Map(entries) => entries
+                .iter()
+                .map(|(key, value)| (key.text().unwrap_or_default().to_owned(), value.to_json()))
+                .collect(),
+        }
+    }
+
     /// The value of a key, if this is a map that has it.
     pub fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
@@ -134,14 +153,15 @@ pub fn add_source(
     }
 }
 
-/// Reads one document, with the variables of `lookup` replaced in every text. An empty file is an empty map.
+/// Reads one document, with the variables of `lookup` replaced in every text; without it, texts are taken as they are. An
+/// empty file is an empty map.
 ///
 /// What is wrong is added to `diagnostics`. `None` if the text is not YAML at all; after lesser errors the rest is
 /// returned, so that it can be checked too.
 pub fn parse(
     sources: &Sources,
     source: SourceId,
-    lookup: &Lookup<'_>,
+    lookup: Option<&Lookup<'_>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Node> {
     let text = sources.shared_text(source);
@@ -195,7 +215,7 @@ mod tests {
     fn read(yaml: &str) -> (Option<Node>, Report) {
         let (mut sources, mut diagnostics) = (Sources::default(), Vec::new());
         let source = add_source(&mut sources, "x.yaml", yaml.into(), "", &mut diagnostics).unwrap();
-        let node = parse(&sources, source, &environment, &mut diagnostics);
+        let node = parse(&sources, source, Some(&environment), &mut diagnostics);
         (node, Report::new(diagnostics, Arc::new(sources)))
     }
 

@@ -294,7 +294,7 @@ mod tests {
         let mut sources = Sources::default();
         let mut mistakes = Vec::new();
         let source = sources.add("test.yaml", yaml, ".");
-        let node = tree::parse(&sources, source, &|_| None, &mut mistakes).unwrap();
+        let node = tree::parse(&sources, source, Some(&|_| None), &mut mistakes).unwrap();
         let spec: Spanned<RouteMatchSpec> = decode(&node, &mut mistakes).unwrap();
         let condition = Condition::compile(&spec, &mut mistakes);
         if mistakes.is_empty() {
