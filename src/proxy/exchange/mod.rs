@@ -210,7 +210,8 @@ impl Squall {
             }
         };
         if let Err(error) = ended {
-            request.gone = true;
+            // Another stream's fault may have closed the connection meanwhile.
+            request.gone = !client.connection().ended();
             request.error.get_or_insert(error);
         }
         if request.gone && client.status().is_some() {
