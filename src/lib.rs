@@ -34,9 +34,7 @@
 //! | [`grpc`] | gRPC's statuses |
 //! | [`yaml`] | reading YAML: positions, decoding, diagnostics, variables, units; no word of squall |
 //!
-//! A new fault is a file in `src/fault/`, its line in the list of `src/fault/mod.rs`, an example in `config/examples/`, a row
-//! in the README; what no fault did before also needs a variant in [`fault::effect`], and [`proxy`] to carry it out. A test
-//! walks the list.
+//! `src/README.md` says how to find one's way, and how to add a fault step by step.
 //!
 //! # Invariants
 //!

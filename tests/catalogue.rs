@@ -1,4 +1,4 @@
-//! Walks the list of faults: each has a file, an example that passes, and a row in the README.
+//! Walks the list of faults: each has a file, an example that passes, a section in the reference, and a row on the front page.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,7 +30,8 @@ fn faults() -> Vec<String> {
 }
 
 #[test]
-fn each_fault_has_a_file_an_example_and_a_row() {
+fn each_fault_has_a_file_an_example_and_its_documentation() {
+    let reference = std::fs::read_to_string(root().join("config/README.md")).unwrap();
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let faults = faults();
     assert!(faults.len() >= 9, "{faults:?}");
@@ -49,7 +50,11 @@ fn each_fault_has_a_file_an_example_and_a_row() {
             example.display()
         );
         assert!(
-            readme.contains(&format!("| `{fault}` |")),
+            reference.contains(&format!("\n### `{fault}`\n")),
+            "config/README.md has no section for {fault}"
+        );
+        assert!(
+            readme.contains(&format!("| [`{fault}`](config/README.md#{fault}) |")),
             "the README has no row for {fault}"
         );
     }

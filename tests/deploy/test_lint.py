@@ -1,4 +1,4 @@
-"""Linters over the files of deploy/ and over the shell scripts of the project."""
+"""Linters over the files of deploy/, the shell scripts of the project, and the workflows of its CI."""
 
 import pytest
 from conftest import DEPLOY, ROOT, clean, run
@@ -27,10 +27,18 @@ def scripts():
     return found
 
 
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
 def test_yaml(tool):
     files = [file for kind in ("*.yml", "*.yaml") for file in DEPLOY.rglob(kind) if "templates" not in file.parts]
     assert len(files) >= 10
-    clean(tool("yamllint"), "--strict", "-d", YAMLLINT, *files)
+    clean(tool("yamllint"), "--strict", "-d", YAMLLINT, *files, *WORKFLOWS)
+
+
+def test_workflows(tool):
+    assert WORKFLOWS
+    clean(tool("check-jsonschema"), "--quiet", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
 
 
 COMPOSE_FILES = sorted(DEPLOY.glob("compose/*/docker-compose.yml"))

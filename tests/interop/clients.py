@@ -1,7 +1,7 @@
-"""The clients and load tools that are tested in front of squall, how each is driven, and the README's table of them.
+"""The clients and load tools that are tested in front of squall, how each is driven, and their table in tests/README.md.
 
 Each client is driven with what its users type. A cell is what it must report: test_client_table.py asks for it, and the
-table in the README is made of it.
+table in tests/README.md is made of it.
 """
 
 import asyncio
@@ -306,6 +306,5 @@ def table(pinned):
         works = ["✓" if one.can(work) or (work == "many" and isinstance(one.tool, Wrk)) else "–" for work in WORKS]
         refusal = f"reports both; waits with {one.retries}" if one.retries else one.refusal
         lines.append(f"| {' | '.join([f'{name}, {more}' if more else name, *works, refusal, one.reset, one.cut, one.late])} |")
-    legend = "–: the client does no such thing. Names are those of the exception, of the error's `cause.code`,"
-    legend += " or of wrk's counter."
+    legend = "–: the client can't do this. Names are those of the exception, of the error's `cause.code`, or of wrk's counter."
     return "\n".join([*lines, "", legend]) + "\n"

@@ -1,9 +1,10 @@
-"""Parts of the README that are generated: what stands between two markers."""
+"""The generated parts of tests/README.md: whatever stands between two markers."""
 
 import sys
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "tests" / "README.md"
 
 
 def part(begin, end):
@@ -12,6 +13,7 @@ def part(begin, end):
 
 
 def replace(begin, end, text):
+    """Puts new text between the markers."""
     before, found_begin, rest = README.read_text().partition(begin)
     _, found_end, after = rest.partition(end)
     if not found_begin or not found_end:

@@ -1,10 +1,10 @@
-"""The frameworks that are tested as upstreams behind squall, what each is tried with, and the README's tables of systems.
+"""The frameworks that are tested as upstreams behind squall, what each is tried with, and their tables in tests/README.md.
 
 A row is a framework under its usual server, a column a feature: it is tried untouched and under each of the column's faults
 (checks of framework_trials.py), or the framework lacks it, for a reason that the table gives. The table of clients is made in
 clients.py.
 
-    python tests/interop/systems.py --write      rewrites the tables in the README
+    python tests/interop/systems.py --write      rewrites the tables in tests/README.md
 """
 
 import os
@@ -202,13 +202,13 @@ JOBS = [
             ("test_a_lost_answer_is_not_a_lost_job",),
         ),
     ),
-    Jobs("Celery's brokers, Redis and RabbitMQ", later="with `tcp` listeners, which come later"),
+    Jobs("Celery's brokers, Redis and RabbitMQ", later="needs `tcp` listeners, which are planned"),
 ]
 
 
 def versions():
     """What tests/requirements.txt pins, by package."""
-    lines = (readme.README.parent / "tests" / "requirements.txt").read_text().splitlines()
+    lines = (readme.ROOT / "tests" / "requirements.txt").read_text().splitlines()
     return dict(line.split("==") for line in lines if "==" in line)
 
 

@@ -1,9 +1,9 @@
-"""Which fault does what on which protocol, proxied and fake: the table of the README, as data that test_table.py tries out.
+"""Which fault does what on which protocol, proxied and fake: the table of tests/README.md, as data that test_table.py tries.
 
 A cell is a check (a function of `trials.Trial`), a test elsewhere ("file::function"), `Skipped` (the fault can't be applied
 there, and is counted with that reason), or `Never` (there is nothing to apply it to).
 
-    python tests/interop/table.py --write      rewrites the table in the README
+    python tests/interop/table.py --write      rewrites the table in tests/README.md
 """
 
 import sys
@@ -305,9 +305,9 @@ def markdown():
     notes = []
     for one in ROWS:
         lines.append(f"| {one.name} | " + " | ".join(text_of(one.cells[column], notes) for column in COLUMNS) + " |")
-    legend = "✓: tested with real clients, proxied and fake. Words in quotes: it can't be applied, the traffic passes, and"
-    legend += " `squall_faults_skipped_total` counts it with these words as the reason. Faults with `before: connection` or"
-    legend += " `before: handshake` strike before any of these protocols is spoken."
+    legend = "✓: tested with real clients, proxied and with a fake. Words in quotes: the fault can't be applied; the traffic"
+    legend += " passes, and `squall_faults_skipped_total` counts the skip with these words as the reason. Faults with"
+    legend += " `before: connection` or `before: handshake` act before any of these protocols is spoken."
     return "\n".join([*lines, "", legend, *(f"<sup>{at}</sup> {note}." for at, note in enumerate(notes, 1))]) + "\n"
 
 

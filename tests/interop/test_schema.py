@@ -1,4 +1,5 @@
-"""`squall schema` and `squall check` agree, as seen by an independent validator: on the good files and on bad ones."""
+"""`squall schema` and `squall check` agree, as seen by an independent validator: on the examples, on the YAML blocks of the
+documentation, and on bad files."""
 
 import json
 import re
@@ -13,8 +14,16 @@ GOOD = [
     *filter(lambda path: path.exists(), [ROOT / "config" / "squall.yaml"]),
 ]
 
-# YAML of other tools that the README shows, by a top-level key that squall does not have.
+DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+
+# YAML of other tools that they show, by a top-level key that squall does not have.
 FOREIGN = {"services", "apiVersion", "scrape_configs", "jobs"}
+
+# What a block that is only a part of a configuration leaves out.
+OMITTED = {
+    "listeners": {"web": {"address": "127.0.0.1:0", "upstream": "shop", "tls": {"certificate": "web.pem", "key": "web.key"}}},
+    "upstreams": {"shop": {"fake": "echo"}},
+}
 
 
 class Yaml12Loader(yaml.SafeLoader):
@@ -45,13 +54,34 @@ def errors(validator, text):
     return [f"{error.json_path}: {error.message}" for error in found]
 
 
-def readme_blocks():
-    """The configurations of the README."""
-    readme = ROOT / "README.md"
-    text = readme.read_text() if readme.exists() else ""
-    for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL), 1):
-        if not FOREIGN & set(yaml.load(block, Yaml12Loader)):
-            yield pytest.param(block, id=f"block {number}")
+def documented():
+    """The configurations of the documentation."""
+    for document in DOCUMENTS:
+        blocks = re.findall(r"^```yaml\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+        for number, block in enumerate(blocks, 1):
+            parsed = yaml.load(block, Yaml12Loader)
+            if isinstance(parsed, list) or not FOREIGN & set(parsed):
+                yield pytest.param(block, id=f"{document.relative_to(ROOT)} block {number}")
+
+
+def completed(block):
+    """A whole configuration from a block: a list of faults becomes a rule for each, and what is missing is added."""
+    parsed = yaml.load(block, Yaml12Loader)
+    if isinstance(parsed, list):
+        # Half of the requests each, since a rule that ends every request leaves nothing for the next.
+        half = {"when": {"percentage": 50}}
+        parsed = {"rules": [{"name": f"fault {number}", **half, "faults": [fault]} for number, fault in enumerate(parsed, 1)]}
+    omitted = {key: value for key, value in OMITTED.items() if key not in parsed}
+    # As it is written, if it is whole: what YAML means to another reader is not what is tested here.
+    return yaml.safe_dump({**parsed, **omitted}, sort_keys=False, allow_unicode=True) if omitted else block
+
+
+def put_files(folder, text):
+    """The files that a configuration names."""
+    for name in re.findall(r"[\w-]+\.(?:pem|key|csv)", text):
+        kind = name.rpartition(".")[2]
+        source = ROOT / "config" / "examples" / f"localhost.{kind}"
+        (folder / name).write_text("80\n120\n950\n" if kind == "csv" else source.read_text())
 
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.name)
@@ -61,17 +91,22 @@ def test_good_files(validator, path):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("block", list(readme_blocks()))
-def test_readme(validator, tmp_path, block):
-    assert errors(validator, block) == []
+@pytest.mark.parametrize("block", list(documented()))
+def test_documentation(validator, tmp_path, monkeypatch, block):
+    monkeypatch.setenv("SQUALL_TOKEN", "secret")
+    text = completed(block)
+    assert errors(validator, text) == []
+    put_files(tmp_path, text)
     file = tmp_path / "squall.yaml"
-    file.write_text(block)
+    file.write_text(text)
     result = command("check", file)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_there_are_examples():
+def test_there_are_examples_and_documents():
     assert len(GOOD) >= 10
+    folders = {str(path.parent.relative_to(ROOT)) for path in DOCUMENTS}
+    assert folders == {".", "config", "deploy", "src", "tests"}
 
 
 def test_check_takes_many_files():

@@ -1,4 +1,4 @@
-"""The README's tables of systems are those that the tests try."""
+"""The tables of systems in tests/README.md are those that the tests try."""
 
 import re
 from pathlib import Path

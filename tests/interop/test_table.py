@@ -1,4 +1,4 @@
-"""Every cell of the README's table of faults by protocol is tried out, or names the test that does."""
+"""Every cell of the table of faults by protocol in tests/README.md is tried out, or names the test that does."""
 
 import re
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_the_named_tests_exist(name):
 
 def test_every_fault_has_a_row():
     """A certificate is shown before any protocol is spoken."""
-    source = (readme.README.parent / "src/fault/mod.rs").read_text()
+    source = (readme.ROOT / "src/fault/mod.rs").read_text()
     known = set(re.findall(r'^    "(\w+)" [A-Z]', source, re.MULTILINE))
     rows = {re.match(r"`(\w+)`", row.name).group(1) for row in ROWS}
     assert {"delay", "truncate"} <= known
