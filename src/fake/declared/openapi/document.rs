@@ -23,12 +23,13 @@ impl Document {
         if let Some(version) = root.get("swagger") {
             let version = version.as_str().unwrap_or("2.0");
             return Err(vec![format!(
-                "/swagger: Swagger {version} is not taken, only OpenAPI 3; `npx swagger2openapi FILE` converts it"
+                "/swagger: Swagger {version} is not supported, only OpenAPI 3: convert it with `npx swagger2openapi \
+                FILE`"
             )]);
         }
         match root.get("openapi") {
             Some(Value::String(version)) if version.starts_with("3.") => {}
-            Some(version) => return Err(vec![format!("/openapi: {version} is not taken, only 3.0 and 3.1")]),
+            Some(version) => return Err(vec![format!("/openapi: {version} is not supported, only 3.0 and 3.1")]),
             None => {
                 return Err(vec![
                     "/openapi is missing: it names the version, such as 3.1.0".to_owned(),
@@ -75,11 +76,11 @@ impl Document {
             Value::Object(map) => {
                 if let Some(reference) = reference(value) {
                     let problem = if !reference.starts_with('#') {
-                        Some("leads out of the document; only references within it are followed")
+                        Some("points outside the document; only references within it are supported")
                     } else if target(&self.root, reference).is_none() {
-                        Some("leads nowhere")
+                        Some("points to nothing")
                     } else if self.resolve(value).is_null() {
-                        Some("leads back to itself")
+                        Some("refers to itself")
                     } else {
                         None
                     };
@@ -126,7 +127,7 @@ fn parse(bytes: &[u8]) -> Result<Value, String> {
     if value.is_object() {
         Ok(value)
     } else {
-        Err("it is no map, so no OpenAPI document".to_owned())
+        Err("it is not a map, so it can't be an OpenAPI document".to_owned())
     }
 }
 
@@ -156,14 +157,14 @@ fn json_of(value: serde_yaml::Value, at: &str) -> Result<Value, String> {
                     Yaml::String(text) => text,
                     Yaml::Number(number) => number.to_string(),
                     Yaml::Bool(flag) => flag.to_string(),
-                    _ => return Err(format!("{at}: a key is no text")),
+                    _ => return Err(format!("{at}: a key is not a string")),
                 };
                 let value = json_of(value, &format!("{at}/{}", escape(&key)))?;
                 map.insert(key, value);
             }
             Value::Object(map)
         }
-        Yaml::Tagged(tagged) => return Err(format!("{at}: the tag {} is not known", tagged.tag)),
+        Yaml::Tagged(tagged) => return Err(format!("{at}: unknown tag {}", tagged.tag)),
     })
 }
 
@@ -183,11 +184,11 @@ mod tests {
         assert_eq!(document.get(&document.root, "a"), Some(&Value::from(5)));
         assert_eq!(
             error("openapi: 3.0.0\na: [{$ref: '#/b'}]"),
-            "/a/0/$ref: `#/b` leads nowhere"
+            "/a/0/$ref: `#/b` points to nothing"
         );
-        assert!(error("openapi: 3.0.0\na: {$ref: other.yaml#/b}").contains("leads out of the document"));
+        assert!(error("openapi: 3.0.0\na: {$ref: other.yaml#/b}").contains("points outside the document"));
         assert!(
-            error("openapi: 3.0.0\na: {$ref: '#/b'}\nb: {$ref: '#/a'}").contains("/a/$ref: `#/b` leads back to itself")
+            error("openapi: 3.0.0\na: {$ref: '#/b'}\nb: {$ref: '#/a'}").contains("/a/$ref: `#/b` refers to itself")
         );
     }
 
@@ -196,12 +197,12 @@ mod tests {
         assert!(error("swagger: '2.0'").contains("swagger2openapi"));
         assert_eq!(
             error("openapi: 2.9").replace('\n', " "),
-            "/openapi: 2.9 is not taken, only 3.0 and 3.1"
+            "/openapi: 2.9 is not supported, only 3.0 and 3.1"
         );
         assert!(error("info: {}").starts_with("/openapi is missing"));
         assert!(error("openapi: [").contains("line"));
-        assert_eq!(error("- a"), "it is no map, so no OpenAPI document");
+        assert_eq!(error("- a"), "it is not a map, so it can't be an OpenAPI document");
         assert!(error("{\"openapi\": \"3.0.0\",, }").contains("line 1"));
-        assert_eq!(error("openapi: 3.0.0\na: {? [b] : 1}"), "/a: a key is no text");
+        assert_eq!(error("openapi: 3.0.0\na: {? [b] : 1}"), "/a: a key is not a string");
     }
 }
