@@ -29,7 +29,7 @@ macro_rules! with_answer {
             /// combined.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub body: Option<Spanned<String>>,
-            /// The body as JSON: any YAML. Texts in it are templates; one that is a single `{{ expression }}` keeps the
+            /// The body as JSON: any YAML. Strings in it are templates; one that is a single `{{ expression }}` keeps the
             /// expression's type.
             #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
             pub json: Option<Spanned<Tree>>,
@@ -89,7 +89,7 @@ with_answer! {
         /// Several responses, one after the other, instead of one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub sequence: Option<Spanned<Vec<Spanned<StepSpec>>>>,
-        /// With `sequence`: a template; each text that it gives has a sequence of its own: `"{{ path.id }}"`.
+        /// With `sequence`: a template; each value that it renders has its own sequence: `"{{ path.id }}"`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub key: Option<Spanned<String>>,
         /// With `sequence`: what follows the last response: `repeat-last` (default), `cycle`, or the status of an
@@ -187,7 +187,7 @@ pub struct StateSpec {
     /// The initial state. Default: the `is` of the first route that has one, or else `started`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<Spanned<String>>,
-    /// A template; each text that it gives has a state of its own: `"{{ path.id }}"`.
+    /// A template; each value that it renders has its own state: `"{{ path.id }}"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Spanned<String>>,
 }
@@ -267,7 +267,7 @@ pub struct ParametersSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventSpec {
-    /// Its data: a text, or any YAML, which is sent as JSON. Templates can use `n`, the number of the repetition, from
+    /// Its data: a string, or any YAML, which is sent as JSON. Templates can use `n`, the number of the repetition, from
     /// 0.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub data: Option<Spanned<Tree>>,
