@@ -75,7 +75,7 @@ impl GrpcCode {
             .ok()
             .filter(|number| usize::from(*number) < GRPC_CODES.len())
             .map(GrpcCode)
-            .ok_or_else(|| format!("{number} is no gRPC status; valid: 0 to 16, or a name such as UNAVAILABLE"))
+            .ok_or_else(|| format!("{number} is not a valid gRPC status: use 0 to 16, or a name such as UNAVAILABLE"))
     }
 }
 
@@ -109,7 +109,7 @@ impl ShortForm for GrpcCode {
                     .zip(GRPC_CODES)
                     .find_map(|(number, name)| (name == upper).then_some(GrpcCode(number)));
                 let by_number = || text.parse().ok().and_then(|number| GrpcCode::from_number(number).ok());
-                let unknown = || format!("`{text}` is no gRPC status; valid: {}", GRPC_CODES.join(", "));
+                let unknown = || format!("`{text}` is not a valid gRPC status: use {}", GRPC_CODES.join(", "));
                 Some(found.or_else(by_number).ok_or_else(unknown))
             }
             _ => None,

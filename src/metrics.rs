@@ -114,13 +114,13 @@ impl Metrics {
             requests: counters(
                 &registry,
                 "squall_requests_total",
-                "Requests by listener, upstream and status; status 0: no answer was sent.",
+                "Requests by listener, upstream and status; status 0 means that no response was sent.",
                 &["listener", "upstream", "status"],
             )?,
             request_seconds: histograms(
                 &registry,
                 "squall_request_duration_seconds",
-                "Time from a request's head to the end of its answer, injected waits included.",
+                "Time from a request's head to the end of its response, injected waits included.",
                 &["listener"],
             )?,
             upstream_seconds: histograms(
@@ -132,7 +132,7 @@ impl Metrics {
             upstream_errors: counters(
                 &registry,
                 "squall_upstream_errors_total",
-                "Requests that the upstream failed to answer: not reached, broken off, or timed out. Never injected.",
+                "Requests that failed at the upstream: not reached, interrupted, or timed out. Never injected.",
                 &["upstream"],
             )?,
             matched: counters(
@@ -150,7 +150,7 @@ impl Metrics {
             shadowed: counters(
                 &registry,
                 "squall_faults_shadowed_total",
-                "Faults that shadow rules decided and did not inject.",
+                "Faults that shadow rules decided on but did not inject.",
                 &["rule", "fault"],
             )?,
             skipped: counters(
@@ -162,7 +162,7 @@ impl Metrics {
             delay_seconds: histograms(
                 &registry,
                 "squall_injected_delay_seconds",
-                "Injected time: what a rule's faults made a request wait.",
+                "Time that a rule's faults made a request wait.",
                 &["rule"],
             )?,
             active: gauges(
@@ -174,13 +174,14 @@ impl Metrics {
             clients_gone: counters(
                 &registry,
                 "squall_clients_gone_total",
-                "Requests whose client left before the answer was complete.",
+                "Requests whose client disconnected before the response was complete.",
                 &["listener"],
             )?,
             passed_on: counters(
                 &registry,
                 "squall_connections_passed_on_total",
-                "Redirected connections that went on to their original destination unread, since they were not HTTP.",
+                "Redirected connections passed through to their original destination unread because they were not \
+                HTTP.",
                 &["listener"],
             )?,
             connections: gauges(&registry, "squall_connections", "Open connections.", &["listener"])?,
@@ -193,8 +194,11 @@ impl Metrics {
             overshoot: registered(
                 &registry,
                 Histogram::with_opts(
-                    HistogramOpts::new("squall_timer_overshoot_seconds", "What timers added to injected waits.")
-                        .buckets(OVERSHOOTS.to_vec()),
+                    HistogramOpts::new(
+                        "squall_timer_overshoot_seconds",
+                        "Time by which timers overran injected waits.",
+                    )
+                    .buckets(OVERSHOOTS.to_vec()),
                 )?,
             )?,
             held: registered(

@@ -56,7 +56,7 @@ pub enum Failure {
     #[error("{0}")]
     Configuration(Report),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address} ({what}): {error}")]
+    #[error("can't listen on {address} ({what}): {error}")]
     Bind {
         /// What for: a listener's name.
         what: String,
@@ -168,7 +168,7 @@ impl Server {
             }
             Err(failure) => {
                 self.metrics.reloads_failed.inc();
-                tracing::error!("not reloaded, the old configuration stays: {failure}");
+                tracing::error!("not reloaded; the old configuration stays in force: {failure}");
             }
         }
         result

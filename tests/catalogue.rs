@@ -1,4 +1,5 @@
 //! Walks the list of faults: each has a file, an example that passes, a section in the reference, and a row on the front page.
+//! Walks the program's texts: they are plain English.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,7 +8,7 @@
     reason = "a failing test may panic"
 )]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use squall::config::snapshot::Inputs;
@@ -74,4 +75,77 @@ fn each_example_passes_without_a_warning() {
             Err(report) => panic!("{}", report.render(false)),
         }
     }
+}
+
+/// Phrases that plain English avoids, each with what to write instead.
+const AWKWARD: [(&str, &str); 5] = [
+    ("is no ", "`x` is not a valid Y: use Z"),
+    ("are no ", "`x` are not valid Ys: use Z"),
+    ("so many ", "the number of …"),
+    ("so-manieth", "nth"),
+    ("cannot ", "can't"),
+];
+
+/// What may stand around those phrases: "there is no file", "the file is no longer watched".
+const FINE: [&str; 6] = [
+    "there is no ",
+    "There is no ",
+    "there are no ",
+    "There are no ",
+    "is no longer ",
+    "are no longer ",
+];
+
+/// Folders whose texts are facts about another product.
+const IMITATIONS: [&str; 1] = ["src/fake/sonarqube"];
+
+#[test]
+fn texts_are_plain_english() {
+    let mut found = Vec::new();
+    for file in sources(&root().join("src")) {
+        if IMITATIONS.iter().any(|folder| file.starts_with(root().join(folder))) {
+            continue;
+        }
+        let text = texts(&std::fs::read_to_string(&file).unwrap());
+        for (phrase, instead) in AWKWARD {
+            if let Some(start) = text.find(phrase) {
+                let around: String = text[start..].chars().take(60).collect();
+                found.push(format!("{}: `{around}`: write {instead}", file.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The Rust files in a folder, without those of tests.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// A file without comments, tests and what is fine, with its string literals on one line each. A phrase has spaces, so it is
+/// found in literals alone.
+fn texts(source: &str) -> String {
+    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = code.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    let joined = lines.collect::<Vec<_>>().join("\n").replace("\\\n", "");
+    FINE.iter().fold(joined, |text, fine| text.replace(fine, ""))
+}
+
+/// The test of this test: a phrase is found across the lines of a literal, and in literals alone.
+#[test]
+fn texts_are_literals_alone() {
+    let source = "// this is no text\nlet a = \"`x` is \\\n    no method; there is no help\";\n#[cfg(test)]\nmod tests {\n\"cannot \"";
+    assert_eq!(texts(source), "let a = \"`x` is no method; help\";");
 }

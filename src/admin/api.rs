@@ -66,7 +66,7 @@ pub(super) async fn config(State(context): Shared, headers: HeaderMap, uri: Uri)
         [] => config_json(&resolved(&snapshot)),
         [(name, format)] if name == "format" && format == "json" => config_json(&resolved(&snapshot)),
         [(name, format)] if name == "format" && format == "yaml" => config_yaml(&resolved(&snapshot)),
-        _ => Err(Problem::bad_request("there is only `format`, which is json or yaml")),
+        _ => Err(Problem::bad_request("`format` is the only parameter: use json or yaml")),
     });
     shown.unwrap_or_else(|problem| problem.answer(Accept::of(&headers)))
 }
@@ -92,7 +92,7 @@ fn config_yaml(spec: &ConfigSpec) -> Result<Response, Problem> {
 fn unwritable(error: impl std::fmt::Display) -> Problem {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
-        format!("the configuration cannot be written: {error}"),
+        format!("can't write the configuration: {error}"),
     )
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn query(State(context): Shared, headers: HeaderMap, uri: Uri) 
 pub(super) async fn body(State(context): Shared, headers: HeaderMap, body: Body) -> Response {
     let asked = read(&headers, body).await.and_then(|bytes| {
         let question = serde_json::from_slice(&bytes);
-        let help = "the body is JSON such as {\"curl\": \"curl http://127.0.0.1:8080/pay\"}";
+        let help = "the body must be JSON such as {\"curl\": \"curl http://127.0.0.1:8080/pay\"}";
         Ok((
             question.map_err(|error| Problem::bad_request(format!("{help}: {error}")))?,
             None,
@@ -90,7 +90,7 @@ fn question(pairs: Vec<(String, String)>) -> Result<(Question, Form), Problem> {
             "header" => {
                 let Some((field, value)) = value.split_once(':') else {
                     return Err(Problem::bad_request(format!(
-                        "`header={value}` is no field; write `header=name:value`"
+                        "`header={value}` is not a valid header field: use `header=name:value`"
                     )));
                 };
                 let values = question
@@ -109,14 +109,14 @@ fn question(pairs: Vec<(String, String)>) -> Result<(Question, Form), Problem> {
 fn parsed<T: FromStr>(name: &str, value: &str, what: &str) -> Result<T, Problem> {
     value
         .parse()
-        .map_err(|_| Problem::bad_request(format!("`{name}={value}`: this takes {what}")))
+        .map_err(|_| Problem::bad_request(format!("`{name}={value}` is not valid: use {what}")))
 }
 
 fn form_of(value: &str) -> Result<Accept, Problem> {
     match value {
         "json" => Ok(Accept::Json),
         "text" => Ok(Accept::Text),
-        _ => Err(Problem::bad_request("`format` is json or text")),
+        _ => Err(Problem::bad_request("`format` must be json or text")),
     }
 }
 
@@ -133,7 +133,7 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a body has at most {MAX_BODY_BYTES} bytes"),
+            format!("the body is larger than {MAX_BODY_BYTES} bytes"),
         )
     };
     let announced = headers
@@ -145,10 +145,10 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     match timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::bad_request("the body has broken off")),
+        Ok(Err(_)) => Err(Problem::bad_request("the body is incomplete")),
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
-            "the body has not arrived in time",
+            "the body did not arrive in time",
         )),
     }
 }

@@ -103,8 +103,8 @@ impl Checked<'_> {
             None if is_private(self.bound) => self.host_is_ours()?,
             // The file has no token any more, and an address on loopback that only takes effect at the next start.
             None => {
-                let detail = "the admin side is reachable from other machines until squall is started again, and its \
-                              configuration has no token any more";
+                let detail = "the admin side is reachable from other machines until squall restarts, and its \
+                    configuration no longer has a token";
                 return Err(Refusal::new(StatusCode::FORBIDDEN, detail));
             }
         }
@@ -125,7 +125,7 @@ impl Checked<'_> {
             ),
             Some(given) if same(given.as_bytes(), token.as_bytes()) => Ok(()),
             Some(_) => refusal(
-                "this is not the token of the configuration",
+                "the token does not match the configuration",
                 "Bearer realm=\"squall\", error=\"invalid_token\"",
             ),
         }
@@ -149,7 +149,12 @@ impl Checked<'_> {
             ));
         }
         let host = match host.map(authority) {
-            Some(None) => return Err(Refusal::new(StatusCode::BAD_REQUEST, "the Host field is no host")),
+            Some(None) => {
+                return Err(Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    "the Host field is not a valid host",
+                ));
+            }
             Some(host) => host,
             None => None,
         };
@@ -160,9 +165,9 @@ impl Checked<'_> {
         {
             true => Ok(()),
             false => {
-                let detail = "this Host is not this machine: without a token the admin side answers only to localhost, \
-                              loopback addresses and the address that it listens on (set `admin: {token: …}` and send \
-                              it to use another name)";
+                let detail = "the Host field does not name this machine: without a token the admin side answers only \
+                    to localhost, loopback addresses and its own listening address (to use another name, set `admin: \
+                    {token: …}` and send the token)";
                 Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, detail))
             }
         }
@@ -190,7 +195,7 @@ impl Checked<'_> {
         }
         Err(Refusal::new(
             StatusCode::FORBIDDEN,
-            "a web page of another origin may not change anything here",
+            "requests from another origin can't change anything",
         ))
     }
 }

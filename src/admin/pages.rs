@@ -25,7 +25,7 @@ const fn endpoint(methods: &'static [&'static str], path: &'static str, what: &'
 pub(super) const ENDPOINTS: [Endpoint; 10] = [
     endpoint(&["GET"], "/", "this list"),
     endpoint(&["GET"], "/metrics", "metrics for Prometheus"),
-    endpoint(&["GET"], "/healthz", "200 as long as the process lives"),
+    endpoint(&["GET"], "/healthz", "200 while the process is alive"),
     endpoint(
         &["GET"],
         "/readyz",
@@ -37,17 +37,17 @@ pub(super) const ENDPOINTS: [Endpoint; 10] = [
         "version, seed, configuration hash, listeners with their real addresses",
     ),
     endpoint(&["GET"], "/api/v1/config", "the configuration in force; ?format=yaml"),
-    endpoint(&["GET"], "/api/v1/rules", "the rules, and what they have done"),
+    endpoint(&["GET"], "/api/v1/rules", "the rules and their counters"),
     endpoint(
         &["GET"],
         "/api/v1/ca.pem",
         "the authority that issues the certificates of the fault `certificate`",
     ),
-    endpoint(&["POST"], "/api/v1/reload", "read the configuration again"),
+    endpoint(&["POST"], "/api/v1/reload", "reload the configuration"),
     endpoint(
         &["GET", "POST"],
         "/api/v1/explain",
-        "what would happen to a request: ?url=&method=&header=&client=&listener=&ordinal=&at=, or {\"curl\": \"curl …\"}",
+        "explain a request: ?url=&method=&header=&client=&listener=&ordinal=&at=, or {\"curl\": \"curl …\"}",
     ),
 ];
 
@@ -130,7 +130,7 @@ impl Context {
             .listeners
             .iter()
             .find(|one| open.iter().all(|(name, _)| *name != one.name))?;
-        Some(format!("the listener {} does not accept", missing.name))
+        Some(format!("the listener {} is not accepting connections", missing.name))
     }
 }
 
@@ -139,7 +139,7 @@ pub(super) async fn unknown(uri: Uri, headers: HeaderMap) -> Response {
     let problem = |detail| Problem::new(StatusCode::NOT_FOUND, detail).with("endpoints", paths);
     match Accept::of(&headers) {
         Accept::Json => problem(format!("there is nothing at {}", uri.path())).answer(Accept::Json),
-        accept => problem(format!("there is nothing at {}; there is\n\n{}", uri.path(), list())).answer(accept),
+        accept => problem(format!("{} not found; available:\n\n{}", uri.path(), list())).answer(accept),
     }
 }
 

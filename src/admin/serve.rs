@@ -47,7 +47,7 @@ pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Futur
                 match accepted {
                     Ok((socket, _)) => drop(connections.spawn(converse(Raw::new(Arc::new(socket)), service.clone()))),
                     Err(error) => {
-                        tracing::warn!("the admin side cannot accept a connection: {error}");
+                        tracing::warn!("the admin side can't accept a connection: {error}");
                         sleep(ACCEPT_PAUSE).await;
                     }
                 }
@@ -71,7 +71,7 @@ async fn converse(stream: Raw, service: TowerToHyperService<axum::Router>) {
         }
     };
     if let Err(error) = ended {
-        tracing::debug!("an admin connection has ended: {error}");
+        tracing::debug!("an admin connection failed: {error}");
     }
 }
 

@@ -16,16 +16,16 @@ use crate::metrics::Metrics;
 use crate::yaml::report::Report;
 use crate::yaml::tree::to_yaml;
 
-/// Check configuration files, and say all that is wrong with them
+/// Check configuration files and report every problem
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The files; `-` reads one from standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// The form of the answer
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Print each good configuration as it is understood, with variables and includes resolved
+    /// Print each valid configuration as loaded, with variables and includes resolved
     #[arg(long, conflicts_with = "format")]
     print: bool,
 }
@@ -59,7 +59,7 @@ pub fn run(args: Args) -> ExitCode {
                 file: file.display().to_string(),
                 result,
             }),
-            Err(error) => return fail(INTERNAL, &format!("error: cannot read standard input: {error}")),
+            Err(error) => return fail(INTERNAL, &format!("error: can't read standard input: {error}")),
         }
     }
     let printed = match args.format {

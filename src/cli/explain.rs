@@ -16,18 +16,19 @@ use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::yaml::units::Time;
 
-/// Say what would happen to a request, and why: for each rule whether it matches, which condition failed, the draw, and the plan
+/// Explain what would happen to a request, and why: for each rule whether it matches, which condition failed, the draw,
+/// and the plan
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     squall explain -c squall.yaml http://127.0.0.1:8080/pay?x=1\n  \
     squall explain -c squall.yaml -X POST -H 'x-user: ada' --ordinal 17 /pay\n  \
     squall explain -c squall.yaml -- curl -d amount=1 http://127.0.0.1:8080/pay\n\n\
-    Counters begin at zero, as after a start; the admin API's /api/v1/explain knows the real ones.")]
+    Counters start at zero, as in a new process; the admin API's /api/v1/explain uses the real ones.")]
 pub struct Args {
     /// The configuration file. Without it: the embedded demo
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
     config: Option<PathBuf>,
-    /// The listener that gets the request. Without it: the one whose port the URL has, or the only one
+    /// The listener that receives the request. Without it: the one with the URL's port, or the only one
     #[arg(short, long, value_name = "NAME")]
     listener: Option<String>,
     /// The method
@@ -48,13 +49,13 @@ pub struct Args {
     /// The time since the rules were loaded, such as 30s
     #[arg(long, value_name = "TIME", default_value = "0s")]
     at: Time,
-    /// What all draws come from; wins over the file's seed
+    /// The seed of all random draws; overrides the file's seed
     #[arg(long, value_name = "NUMBER", env = "SQUALL_SEED")]
     seed: Option<u64>,
-    /// The form of the answer
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// The request as a curl command line, in one word
+    /// The request as a curl command line, in one argument
     #[arg(long, value_name = "LINE", conflicts_with_all = ["url", "command"])]
     curl: Option<String>,
     /// The request's URL, or its path alone
@@ -94,7 +95,7 @@ pub fn run(args: Args) -> ExitCode {
     };
     if args.seed.is_none() && snapshot.spec.seed.is_none() {
         call.notes.push(format!(
-            "the file has no seed, so {} was drawn for this explanation; --seed sets it",
+            "the file has no seed, so this explanation uses the random seed {}; set one with --seed",
             snapshot.seed
         ));
     }
@@ -117,7 +118,7 @@ impl Args {
             return curl::parse_words(&self.command);
         }
         let Some(url) = &self.url else {
-            return Err("which request? Give a URL, a path, or a curl command line after `--`".into());
+            return Err("the request is missing: give a URL, a path, or a curl command line after `--`".into());
         };
         Line::bare(url, self.method.clone(), self.headers.clone(), &self.data).call()
     }
@@ -146,7 +147,7 @@ mod tests {
         let asked = call(&["--", "curl", "-d", "a", "http://h/pay"]).unwrap().asked;
         assert_eq!(asked.headers["user-agent"], "curl/8");
         assert_eq!(call(&["--curl", "curl -I http://h/pay"]).unwrap().asked.method, "HEAD");
-        assert!(call(&[]).unwrap_err().contains("which request?"));
+        assert!(call(&[]).unwrap_err().contains("the request is missing"));
         for bad in [
             &["--ordinal", "0", "/"][..],
             &["--at", "soon", "/"],

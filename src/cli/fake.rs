@@ -25,18 +25,18 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// Run a fake upstream alone
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A built-in one (echo, fakeresponse, httpbin, llm, sonarqube, test-api), or an upstream of FILE
+    /// A built-in fake (echo, fakeresponse, httpbin, llm, sonarqube, test-api), or an upstream of FILE
     name: String,
     /// Take the fake from the upstream NAME of this configuration file
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["set", "store"])]
     config: Option<PathBuf>,
-    /// Where it listens; port 0 takes a free one
+    /// The address to listen on; port 0 picks a free one
     #[arg(short, long, value_name = "IP:PORT", default_value = "127.0.0.1:8000")]
     address: SocketAddr,
-    /// Where generated names and texts come from; without a file's seed, 42
+    /// The seed of generated data; without a file's seed, 42
     #[arg(long, value_name = "NUMBER", env = "SQUALL_SEED")]
     seed: Option<u64>,
-    /// Keep what is stored in this SQLite file instead of in memory
+    /// Store data in this SQLite file instead of in memory
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
     /// A setting of the fake, as in a configuration file: `--set issues=1000`
@@ -76,7 +76,7 @@ pub fn run(args: Args) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(INTERNAL, &format!("error: cannot start threads: {error}")),
+        Err(error) => return fail(INTERNAL, &format!("error: can't start threads: {error}")),
     };
     let result = runtime.block_on(serve(router, args.address));
     runtime.shutdown_background();
@@ -114,7 +114,7 @@ fn load(args: &Args, metrics: &Metrics) -> Result<Snapshot, Report> {
         "listeners: {{fake: {{address: \"{}\", upstream: {name}}}}}\n",
         args.address
     ));
-    config::load_text("the command line's settings", &text, inputs)
+    config::load_text("the settings of the command line", &text, inputs)
 }
 
 async fn serve(router: Router, address: SocketAddr) -> io::Result<()> {
@@ -122,7 +122,7 @@ async fn serve(router: Router, address: SocketAddr) -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let listener = TcpListener::bind(address)
         .await
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+        .map_err(|error| io::Error::new(error.kind(), format!("can't listen on {address}: {error}")))?;
     say(&format!("listening on http://{}", listener.local_addr()?));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = fake::serve(router, listener, async {

@@ -25,13 +25,13 @@ const MAX_SECONDS: u64 = 3600;
 /// Sends GET /readyz to the admin side. Exits with 0 if it is ready and with 1 if it is not, or does not answer.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration file whose admin address is asked. Without it, or where it names none: 127.0.0.1:9900
+    /// The configuration file whose admin address is checked. Without it, or where it names none: 127.0.0.1:9900
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
     config: Option<PathBuf>,
     /// The admin side's address, in place of the file's: 127.0.0.1:9900, or unix:/run/squall.sock
     #[arg(short, long, value_name = "ADDRESS", env = "SQUALL_ADMIN")]
     address: Option<AddressSpec>,
-    /// The seconds that the whole check may take, from 1 to 3600
+    /// The timeout of the whole check in seconds, from 1 to 3600
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=MAX_SECONDS))]
     timeout: u64,
 }
@@ -44,7 +44,7 @@ pub fn run(args: Args) -> ExitCode {
         .or_else(|| address_in(args.config.as_deref()?, &environment))
         .or_else(|| DEFAULT_ADMIN.parse().ok());
     let Some(address) = address.map(reachable) else {
-        return fail(UNHEALTHY, "unhealthy: no address to ask");
+        return fail(UNHEALTHY, "unhealthy: there is no admin address to ask");
     };
     match ask(&address, Duration::from_secs(args.timeout)) {
         Ok(200) => print("ready\n"),
@@ -124,7 +124,7 @@ fn exchange(
             Err(error) => return Err(error),
         }
     }
-    status(&answer).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the answer is not HTTP"))
+    status(&answer).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the response is not HTTP"))
 }
 
 /// The code of a whole status line (RFC 9112, section 4).

@@ -14,29 +14,29 @@ use super::{Cli, INTERNAL};
 const COMMON: &str = r#".SH EXIT STATUS
 .TP
 \fB0\fR
-Fine.
+Success.
 .TP
 \fB2\fR
-The command line is wrong.
+The command line is invalid.
 .TP
 \fB64\fR
-The configuration is bad.
+The configuration is invalid.
 .TP
 \fB70\fR
-Something on squall's or the machine's side failed.
+An internal or system error.
 .SH ENVIRONMENT
 .TP
 \fBSQUALL_CONFIG\fR
-The configuration file, where \fB\-\-config\fR is not given.
+The configuration file, unless \fB\-\-config\fR is given.
 .TP
 \fBSQUALL_SEED\fR
-What all draws come from, where \fB\-\-seed\fR is not given.
+The seed of all random draws, unless \fB\-\-seed\fR is given.
 .TP
 \fBSQUALL_LOG\fR
-What is logged, as a filter such as \fIinfo,squall=debug\fR; wins over the file.
+The log filter, such as \fIinfo,squall=debug\fR; overrides the file.
 .TP
 \fBNO_COLOR\fR
-Where set, nothing is coloured.
+If set, output is not coloured.
 "#;
 
 /// Print the manual page
@@ -60,7 +60,7 @@ pub fn run(args: Args) -> ExitCode {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(
                     INTERNAL,
-                    &format!("error: cannot write to {}: {error}", folder.display()),
+                    &format!("error: can't write to {}: {error}", folder.display()),
                 ),
             }
         }

@@ -34,9 +34,9 @@ pub struct Cli {
 enum Command {
     /// Run the proxy
     Run(run::Args),
-    /// Check configuration files, and say all that is wrong with them
+    /// Check configuration files and report every problem
     Check(check::Args),
-    /// Say what would happen to a request, and why
+    /// Explain what would happen to a request, and why
     Explain(explain::Args),
     /// Run a fake upstream alone
     Fake(fake::Args),

@@ -9,7 +9,7 @@ use super::INTERNAL;
 pub(super) fn print(text: &str) -> ExitCode {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(INTERNAL, &format!("error: cannot write: {error}")),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(INTERNAL, &format!("error: can't write: {error}")),
         _ => ExitCode::SUCCESS,
     }
 }

@@ -20,7 +20,7 @@ pub struct Args {
     /// The configuration file. Without it: the embedded demo
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
     config: Option<PathBuf>,
-    /// What all draws come from; wins over the file's seed
+    /// The seed of all random draws; overrides the file's seed
     #[arg(long, value_name = "NUMBER", env = "SQUALL_SEED")]
     seed: Option<u64>,
     /// Do not watch the configuration's files; SIGHUP and the admin API still reload
@@ -44,7 +44,7 @@ pub fn run(args: Args) -> ExitCode {
     let threads = settings.spec.threads.as_ref().map(|threads| threads.value.get());
     let runtime = match runtime(threads) {
         Ok(runtime) => runtime,
-        Err(error) => return failed(INTERNAL, &format!("cannot start threads: {error}")),
+        Err(error) => return failed(INTERNAL, &format!("can't start threads: {error}")),
     };
     drop(settings);
     let code = runtime.block_on(serve(args, source, metrics));
@@ -76,7 +76,7 @@ async fn serve(args: Args, source: Source, metrics: Arc<Metrics>) -> ExitCode {
         signal(SignalKind::hangup()),
     );
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        return failed(INTERNAL, "cannot listen to signals");
+        return failed(INTERNAL, "can't listen for signals");
     };
     let server = match Server::start(source, args.seed, metrics) {
         Ok(server) => server,
@@ -88,7 +88,7 @@ async fn serve(args: Args, source: Source, metrics: Arc<Metrics>) -> ExitCode {
         Ok(admin) => admin,
         Err(error) => {
             let address = &snapshot.admin.address;
-            return failed(INTERNAL, &format!("cannot listen on {address} (admin): {error}"));
+            return failed(INTERNAL, &format!("can't listen on {address} (admin): {error}"));
         }
     };
     let admin_address = admin.address().to_string();
@@ -102,7 +102,7 @@ async fn serve(args: Args, source: Source, metrics: Arc<Metrics>) -> ExitCode {
     }
     let _watcher = match (args.no_watch, server.source()) {
         (false, Source::File(_)) => watch::start(server.clone())
-            .inspect_err(|error| tracing::warn!("not watching: {error}"))
+            .inspect_err(|error| tracing::warn!("not watching the configuration: {error}"))
             .ok(),
         _ => None,
     };
@@ -125,7 +125,10 @@ async fn serve(args: Args, source: Source, metrics: Arc<Metrics>) -> ExitCode {
         }
     }
     let grace = server.snapshot().spec.shutdown.grace.get();
-    tracing::info!(grace_s = grace.as_secs_f64(), "draining; a second signal ends at once");
+    tracing::info!(
+        grace_s = grace.as_secs_f64(),
+        "draining; a second signal stops squall at once"
+    );
     tokio::select! {
         finished = server.drain(grace) => {
             tracing::info!(finished, "stopped");
@@ -137,7 +140,7 @@ async fn serve(args: Args, source: Source, metrics: Arc<Metrics>) -> ExitCode {
 }
 
 fn ended_at_once() -> ExitCode {
-    tracing::warn!("ended at once, by a second signal");
+    tracing::warn!("stopped at once by a second signal");
     ExitCode::SUCCESS
 }
 
@@ -183,11 +186,11 @@ fn introduce_demo(server: &Server, admin: String) {
         return;
     };
     let text = format!(
-        "\nThe demo is running: the fake `test-api` behind a few faults. Try, in another terminal:\n\n\
+        "\nThe demo is running: the fake `test-api` behind a few faults. In another terminal, try:\n\n\
          \x20 curl -i http://{address}/api/v1/todo/list/count         # untouched\n\
-         \x20 curl -i http://{address}/api/v1/users/list/count        # late, as production is late\n\
-         \x20 curl -i http://{address}/api/v1/silly-users/make-one    # 503 from squall itself, twice; then it works\n\n\
-         Every injected fault says so in a Squall-Fault header. Metrics: http://{admin}/metrics\n",
+         \x20 curl -i http://{address}/api/v1/users/list/count        # delayed like a production service\n\
+         \x20 curl -i http://{address}/api/v1/silly-users/make-one    # 503 from squall itself twice, then success\n\n\
+         Every injected fault is named in a Squall-Fault header. Metrics: http://{admin}/metrics\n",
     );
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -14,8 +14,8 @@ const ID: &str = "urn:squall:configuration:1";
 /// Print the JSON Schema of configuration files
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "In editors with the YAML language server, write the output to a file and begin the configuration with\n  \
-    # yaml-language-server: $schema=squall.schema.json"
+    after_help = "For editors with the YAML language server, write the output to a file and start the configuration \
+        with\n  # yaml-language-server: $schema=squall.schema.json"
 )]
 pub struct Args {}
 

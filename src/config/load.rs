@@ -175,7 +175,7 @@ impl Loader<'_> {
                 (Value::Unusable, _) => {}
                 (Value::String(_), Some(pattern)) if !pattern.is_empty() => self.include(pattern, item.span, folder),
                 _ => {
-                    let message = "`include` takes the path of a file, or a list of paths and globs";
+                    let message = "`include` must be the path of a file, or a list of paths and globs";
                     self.tree.diagnostics.push(Diagnostic::error(item.span, message));
                 }
             }
@@ -217,7 +217,7 @@ impl Loader<'_> {
         } else if self.seen.contains(&identity) {
             Diagnostic::warning(
                 span,
-                format!("{} is already included, and is not read again", path.display()),
+                format!("{} is already included; it is not read again", path.display()),
             )
         } else if self.has_room(span) {
             return self.file(path, Some(span));
@@ -230,7 +230,7 @@ impl Loader<'_> {
     fn has_room(&mut self, span: Span) -> bool {
         let room = self.seen.len() < MAX_FILES;
         if !room {
-            let message = format!("a configuration has at most {MAX_FILES} files");
+            let message = format!("a configuration can have at most {MAX_FILES} files");
             self.tree.diagnostics.push(Diagnostic::error(span, message));
         }
         room
@@ -241,7 +241,7 @@ fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
-        io::ErrorKind::IsADirectory => "it is a folder; to include all files in it, write `folder/*.yaml`".into(),
+        io::ErrorKind::IsADirectory => "it is a folder: to include all its files, use `folder/*.yaml`".into(),
         _ => error.to_string(),
     }
 }
@@ -279,7 +279,7 @@ fn glob(files: &dyn Files, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>,
     let rest = parts.get(fixed..).unwrap_or_default();
     let compiled = GlobBuilder::new(&rest.join("/")).literal_separator(true).build();
     let matcher = compiled
-        .map_err(|error| format!("`{pattern}` is not a glob: {}", error.kind()))?
+        .map_err(|error| format!("`{pattern}` is not a valid glob: {}", error.kind()))?
         .compile_matcher();
     let depth = if rest.contains(&"**") { MAX_FOLDERS } else { rest.len() };
     let hidden = rest.iter().any(|part| part.starts_with('.'));
@@ -309,14 +309,20 @@ impl Search<'_> {
         let names = match self.files.list(folder) {
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(format!("can't look into {}: {}", folder.display(), in_words(&error))),
+            Err(error) => {
+                return Err(format!(
+                    "can't read the folder {}: {}",
+                    folder.display(),
+                    in_words(&error)
+                ));
+            }
         };
         let hidden = self.hidden;
         for (name, is_folder) in names.into_iter().filter(|(name, _)| hidden || !name.starts_with('.')) {
             self.names_left = self
                 .names_left
                 .checked_sub(1)
-                .ok_or("too many files to look through for this glob")?;
+                .ok_or("this glob searches too many files")?;
             let relative = format!("{below}{name}");
             if is_folder && depth > 1 {
                 self.folder(&folder.join(&name), &format!("{relative}/"), depth - 1)?;
@@ -441,9 +447,9 @@ mod tests {
             &[
                 "main.yaml:2:5 Error: can't read none.yaml: there is no such file",
                 "main.yaml:3:5 Warning: no file matches none/*.yaml",
-                "main.yaml:4:5 Error: `include` takes the path of a file, or a list of paths and globs",
-                "main.yaml:5:5 Error: `include` takes the path of a file, or a list of paths and globs",
-                "main.yaml:6:5 Error: `[z-a]` is not a glob: invalid range; 'z' > 'a'",
+                "main.yaml:4:5 Error: `include` must be the path of a file, or a list of paths and globs",
+                "main.yaml:5:5 Error: `include` must be the path of a file, or a list of paths and globs",
+                "main.yaml:6:5 Error: `[z-a]` is not a valid glob: invalid range; 'z' > 'a'",
                 "main.yaml:7:5 Error: the variable `X` is not set",
             ],
         );
@@ -458,7 +464,7 @@ mod tests {
         check(
             &[("main.yaml", "include: [a.yaml, a.yaml]"), ("a.yaml", "a: 1")],
             " a",
-            &["main.yaml:1:19 Warning: a.yaml is already included, and is not read again"],
+            &["main.yaml:1:19 Warning: a.yaml is already included; it is not read again"],
         );
         check(
             &[

@@ -22,10 +22,11 @@ pub struct ConfigSpec {
     /// More files with `listeners`, `upstreams` and `rules`: paths or globs, relative to this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub include: Option<OneOrMany<String>>,
-    /// What all draws come from: the same seed gives the same faults. Absent: drawn at start, logged, and exported as a metric.
+    /// The seed of all random draws: the same seed gives the same faults. Absent: drawn at start, logged, and exported
+    /// as a metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// How many worker threads carry requests. Absent: one for each processor.
+    /// The number of worker threads. Absent: one for each processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<Spanned<NonZeroUsize>>,
     /// The side port: metrics, health, API.
@@ -40,17 +41,17 @@ pub struct ConfigSpec {
     /// How squall stops.
     #[serde(default)]
     pub shutdown: ShutdownSpec,
-    /// What squall may use at most.
+    /// Limits on what squall uses.
     #[serde(default)]
     pub bounds: BoundsSpec,
     /// The authority that issues the certificates of the fault `certificate`. Absent: one is made at each start, and the
     /// admin side gives its certificate at `/api/v1/ca.pem`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault_ca: Option<Spanned<PairSpec>>,
-    /// The addresses that squall accepts on, by name.
+    /// The addresses that squall listens on, by name.
     #[serde(default)]
     pub listeners: Named<ListenerSpec>,
-    /// The targets, by name.
+    /// Where requests go, by name.
     #[serde(default)]
     pub upstreams: Named<Spanned<UpstreamSpec>>,
     /// The rules, tried in this order.
@@ -80,7 +81,7 @@ pub struct AdminSpec {
     /// Where it listens. Absent: 127.0.0.1:9900.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Spanned<AddressSpec>>,
-    /// What callers must send as `Authorization: Bearer …`; required where the address is not on loopback.
+    /// The token that callers must send as `Authorization: Bearer …`; required where the address is not on loopback.
     #[serde(default, skip_serializing)]
     pub token: Option<Spanned<String>>,
 }
@@ -114,7 +115,7 @@ impl Default for LogSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Human-readable lines.
     Text,
     /// One JSON object a line.
     Json,
@@ -124,15 +125,15 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// What failed.
+    /// Errors only.
     Error,
-    /// And what looks wrong.
+    /// Errors and warnings.
     Warn,
-    /// And what happened, requests included.
+    /// Also events, requests included.
     Info,
-    /// And how.
+    /// Also details of how events came about.
     Debug,
-    /// And everything else.
+    /// Everything.
     Trace,
 }
 
@@ -144,20 +145,22 @@ pub struct ShutdownSpec {
     pub grace: Time,
 }
 
-/// What squall may use at most.
+/// Limits on what squall uses.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BoundsSpec {
-    /// Connections at once, for each listener; beyond it new ones wait. Default: 10000.
+    /// Open connections of each listener; beyond it new ones wait. Default: 10000.
     pub connections: NonZeroU32,
-    /// Keys remembered, for each rule with `attempts` and each `quota`; beyond it the longest unused is forgotten. Default: 65536.
+    /// Keys remembered for each rule with `attempts` and each `quota`; beyond it the least recently used is forgotten.
+    /// Default: 65536.
     pub keys: NonZeroU32,
-    /// Requests held in injected waits at once; beyond it a request passes without, and is counted. Default: 20000.
+    /// Requests held in injected waits at once; beyond it a request passes without the wait, and is counted. Default:
+    /// 20000.
     pub held: NonZeroU32,
     /// The longest single injected wait. Default: 1h.
     pub delay: Time,
-    /// What a throttled, delayed or stalled body keeps in memory, for each request and direction; the sender waits
-    /// beyond it. From 1KiB to 64MiB; default: 64KiB.
+    /// How much of a throttled, delayed or stalled body is kept in memory, for each request and direction; beyond it
+    /// the sender waits. From 1KiB to 64MiB; default: 64KiB.
     pub buffer: Spanned<ByteSize>,
 }
 

@@ -33,7 +33,7 @@ impl FromStr for KeySpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let valid = "valid keys: ordinal, client, path, header:NAME, cookie:NAME, query:NAME";
         let named = |name: &str| match name {
-            "" => Err(format!("the key `{text}` lacks a name; {valid}")),
+            "" => Err(format!("the key `{text}` needs a name; {valid}")),
             name => Ok(name.to_owned()),
         };
         match text.split_once(':') {
@@ -45,7 +45,7 @@ impl FromStr for KeySpec {
             },
             Some(("header", name)) => HeaderName::from_str(&named(name)?)
                 .map(KeySpec::Header)
-                .map_err(|_| format!("`{name}` is no header name (RFC 9110, section 5.1)")),
+                .map_err(|_| format!("`{name}` is not a valid header name (RFC 9110, section 5.1)")),
             Some(("cookie", name)) => named(name).map(KeySpec::Cookie),
             Some(("query", name)) => named(name).map(KeySpec::Query),
             Some(_) => Err(format!("unknown key `{text}`; {valid}")),

@@ -76,11 +76,13 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
             let listed: Vec<String> = fields.iter().map(|(name, value)| describe_field(name, value)).collect();
             match listed.is_empty() {
                 true => "lets it pass".to_owned(),
-                false => format!("lets it pass, and adds to the response {}", listed.join(", ")),
+                false => format!("lets it pass and adds to the response {}", listed.join(", ")),
             }
         }
         Effect::GoAway => {
-            "lets no request follow on the connection: GOAWAY after the response over HTTP/2, `Connection: close` over HTTP/1".into()
+            "lets no further request use the connection: GOAWAY after the response over HTTP/2, `Connection: close` \
+            over HTTP/1"
+                .into()
         }
         Effect::Rewrite(rewrite) => rewritten(rewrite),
         Effect::Shape(parts) => shape::words(parts, longest_wait),
@@ -88,7 +90,7 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
             "sends the request to the upstream twice, if its body has at most {}",
             bytes(*limit)
         ),
-        Effect::Skip(reason) => format!("cannot be applied: {reason}"),
+        Effect::Skip(reason) => format!("can't be applied: {reason}"),
     }
 }
 
@@ -131,12 +133,12 @@ fn wait(before: Before, mode: Mode, time: Duration, longest_wait: Duration) -> S
     match (mode, before) {
         (Mode::Add, Before::Request) => format!("waits {time} before the request goes on{cut}"),
         (Mode::Add, Before::Response) => format!("waits {time} before the response goes on{cut}"),
-        (Mode::Floor, _) => format!("waits until the upstream's time is at least {time}{cut}"),
+        (Mode::Floor, _) => format!("waits until the upstream's response time is at least {time}{cut}"),
         (Mode::Total, Before::Request) => {
-            format!("waits until {time} after the request's arrival, before it goes on{cut}")
+            format!("waits until {time} after the request arrived, before it goes on{cut}")
         }
         (Mode::Total, Before::Response) => {
-            format!("waits until {time} after the request's arrival, before the response{cut}")
+            format!("waits until {time} after the request arrived, before the response{cut}")
         }
         (_, Before::Body | Before::Message | Before::Connection | Before::Handshake) => format!("waits {time}{cut}"),
     }

@@ -260,8 +260,8 @@ impl Explanation {
 }
 
 /// What to know of a listener whose connections the kernel redirects.
-const REDIRECTED: &str =
-    "this is for HTTP without TLS: redirected TLS passes on unread, and only rules about connections hold for it";
+const REDIRECTED: &str = "this applies to HTTP without TLS: redirected TLS passes through unread, and only rules \
+    about connections apply to it";
 
 /// Going through the rules as deciding does, and noting what they say.
 struct Explaining<'a> {

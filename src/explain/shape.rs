@@ -43,7 +43,7 @@ fn one(part: &Part, longest_wait: Duration) -> String {
             format!("waits {} before the body of {whose}", drawn(time))
         }
         Act::HoldMessages(waits) => format!(
-            "lets each message of {whose} wait, the first {}",
+            "delays each message of {whose}, the first by {}",
             drawn(waits.nth(0).min(longest_wait))
         ),
         Act::Stall(stall) => stalled(stall, whose, longest_wait),
@@ -72,7 +72,7 @@ fn stalled(stall: &Stall, whose: &str, longest_wait: Duration) -> String {
     };
     let (time, until) = match stall.limit {
         Some(limit) => (limit.min(longest_wait), "for"),
-        None => (longest_wait, "until the client leaves, at most"),
+        None => (longest_wait, "until the client disconnects, at most"),
     };
     let then = match &stall.then {
         Finish::Natural => "goes on".to_owned(),
@@ -90,7 +90,7 @@ fn cut_words(cut: &Cut, whose: &str) -> String {
         Finish::Close => format!("cuts the body of {whose} after {after} and closes the connection"),
         Finish::Reset(code) => format!("cuts the body of {whose} after {after} and {}", resets(*code)),
         Finish::Clean(clean) => format!(
-            "ends the body of {whose} after {after} as if that were all{}",
+            "ends the body of {whose} after {after} as if it were complete{}",
             details(clean)
         ),
     }
@@ -140,10 +140,10 @@ fn picked(pick: &Pick) -> String {
 
 fn garbled(garble: Garble, whose: &str) -> String {
     match garble {
-        Garble::Chunk => format!("gives {whose} a chunk whose size is no number"),
-        Garble::StatusLine => format!("gives {whose} a status line that can't be read"),
-        Garble::Header => format!("gives {whose} a header field that can't be read"),
-        Garble::Json => format!("makes the JSON of {whose} unreadable"),
+        Garble::Chunk => format!("gives {whose} a chunk whose size is not a number"),
+        Garble::StatusLine => format!("gives {whose} a malformed status line"),
+        Garble::Header => format!("gives {whose} a malformed header field"),
+        Garble::Json => format!("makes the JSON of {whose} invalid"),
         Garble::Encoding => format!("makes the body of {whose} differ from its Content-Encoding"),
         Garble::Length(difference) => {
             let way = if difference < 0 { "small" } else { "large" };

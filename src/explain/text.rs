@@ -119,7 +119,7 @@ impl Page {
         if draw.key != "ordinal" {
             let value = match &draw.key_value {
                 Some(value) => format!("{} = `{value}`", draw.key),
-                None => format!("{}: the request has none, its number stands for it", draw.key),
+                None => format!("{}: the request has none, so its number is used", draw.key),
             };
             self.pair(indent, "key", &value);
         }
@@ -202,8 +202,8 @@ fn verdict(rule: &RuleExplained) -> (String, Style) {
         Verdict::Connection {
             before: Stage::Handshake,
             ..
-        } => ("matches; decided in the TLS handshake", Style::Green),
-        Verdict::Connection { .. } => ("matches; decided when a connection is accepted", Style::Green),
+        } => ("matches; runs in the TLS handshake", Style::Green),
+        Verdict::Connection { .. } => ("matches; runs when a connection is accepted", Style::Green),
         Verdict::NoMatch { .. } => ("does not match", Style::Dim),
         Verdict::NotHit { .. } => ("matches, not hit", Style::Green),
         Verdict::Hit { .. } => ("hit", Style::Red),

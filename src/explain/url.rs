@@ -77,9 +77,7 @@ impl Server {
                 "http" => (false, rest),
                 "https" => (true, rest),
                 _ => {
-                    return Err(format!(
-                        "`{scheme}` is no scheme that squall carries; use http or https"
-                    ));
+                    return Err(format!("`{scheme}` is not a supported scheme: use http or https"));
                 }
             },
             _ => (false, text.trim_start_matches("//")),
@@ -91,8 +89,8 @@ impl Server {
             None => (None, authority),
         };
         let default = if tls { 443 } else { 80 };
-        let (host, port) =
-            split_port(place, default).ok_or_else(|| format!("`{place}` is no host with a port of 1 to 65535"))?;
+        let (host, port) = split_port(place, default)
+            .ok_or_else(|| format!("`{place}` is not a valid host with a port from 1 to 65535"))?;
         Ok((
             Server {
                 tls,

@@ -149,7 +149,7 @@ impl Asked {
             auth: None,
             key: None,
         };
-        for (name, value) in pairs.map_err(|_| "The query can't be read")? {
+        for (name, value) in pairs.map_err(|_| "The query is malformed")? {
             match name.as_str() {
                 "sleep" => asked.sleep = seconds(&value)?,
                 "status" => asked.status = status(&value)?,
@@ -158,7 +158,7 @@ impl Asked {
                 }
                 "meta" => asked.meta = !value.eq_ignore_ascii_case("false"),
                 "auth" if value.contains(':') => asked.auth = Some(value),
-                "auth" => return Err("`auth` is USER:PASSWORD".to_owned()),
+                "auth" => return Err("`auth` must be USER:PASSWORD".to_owned()),
                 "api_key" if !value.is_empty() => asked.key = Some(value),
                 _ => {}
             }
@@ -172,13 +172,13 @@ fn seconds(text: &str) -> Result<f64, String> {
         .parse::<f64>()
         .ok()
         .filter(|seconds| *seconds == 0.0 || (0.0..=MAX_SLEEP).contains(seconds));
-    seconds.ok_or_else(|| format!("`sleep` is a number of seconds, more than 0 and at most 5, and not `{text}`"))
+    seconds.ok_or_else(|| format!("`sleep` must be a number of seconds, more than 0 and at most 5, not `{text}`"))
 }
 
 fn status(text: &str) -> Result<StatusCode, String> {
     let status = text.parse().ok().filter(|status| (200..=599).contains(status));
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    status.ok_or_else(|| format!("`status` is a number from 200 to 599, and not `{text}`"))
+    status.ok_or_else(|| format!("`status` must be a number from 200 to 599, not `{text}`"))
 }
 
 fn shows(headers: &HeaderMap, auth: &str) -> bool {
@@ -201,7 +201,7 @@ fn meta(request: &Parts, client: Option<IpAddr>) -> Value {
     json!({
         "help": {
             "data": "data={json}: comes back under `data`",
-            "sleep": "sleep=1.5: waits so many seconds, at most 5",
+            "sleep": "sleep=1.5: waits that many seconds, at most 5",
             "status": "status=404: the status of the reply",
             "basic_auth": "auth=user:password: asks for these credentials",
             "documentation": "/",
@@ -216,7 +216,7 @@ fn refuse(status: StatusCode, message: &str) -> Response {
     json(status, &json!({ "error": message, "status": status.as_u16() }))
 }
 
-const INTRODUCTION: &str = "A fake that squall serves: FakeResponse.com, which answers as it is told to.";
+const INTRODUCTION: &str = "A fake that squall serves: FakeResponse.com, which responds as requested.";
 
 const ROWS: &[Row<'_>] = &[
     Row {

@@ -105,7 +105,7 @@ mod tests {
         let errors = build(&FakeSpec::named("nope"), &context(Store::Memory)).unwrap_err();
         assert_eq!(
             errors[0].message,
-            "there is no fake `nope`; built in are: echo, fakeresponse, httpbin, llm, sonarqube, test-api"
+            "unknown fake `nope`; valid: echo, fakeresponse, httpbin, llm, sonarqube, test-api"
         );
     }
 

@@ -19,11 +19,11 @@ use crate::yaml::units::{Percentage, Time};
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "FakeSettings")]
 pub struct FakeSettings {
-    /// A built-in one: `echo`, `fakeresponse`, `httpbin`, `llm`, `sonarqube` or `test-api`. Without it, the fake is what
-    /// `routes`, `collections`, `openapi` and `har` declare.
+    /// A built-in fake: `echo`, `fakeresponse`, `httpbin`, `llm`, `sonarqube` or `test-api`. Absent: the fake is
+    /// declared with `routes`, `collections`, `openapi` and `har`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Spanned<String>>,
-    /// Where its rows live: `memory`, or `file:PATH` to keep them. Default: memory.
+    /// Where its rows are stored: `memory`, or `file:PATH` to keep them. Default: memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<Spanned<String>>,
     /// The seed of its generated data. Default: the configuration's seed.
@@ -34,7 +34,7 @@ pub struct FakeSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<Spanned<Version>>,
 
-    /// fakeresponse: true refuses calls without a key that come within 2 s of the caller's last one. Default: false.
+    /// fakeresponse: true refuses calls without a key within 2 s of the caller's last one. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<Spanned<bool>>,
 
@@ -44,17 +44,17 @@ pub struct FakeSettings {
     /// sonarqube: how many issues there are in all, 0 to 10,000,000. Default: 25,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issues: Option<Spanned<u32>>,
-    /// sonarqube, llm: the token that callers must show. Default: none is needed, and any is taken.
+    /// sonarqube, llm: the token that callers must send. Default: none is required, and any is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Spanned<String>>,
 
-    /// llm: how long until the first token of a reply. Default: 300ms.
+    /// llm: the time until the first token of a reply. Default: 300ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_token: Option<Spanned<Time>>,
-    /// llm: how many tokens a second follow, 0.1 to 100,000. Default: 50.
+    /// llm: tokens a second after the first, 0.1 to 100,000. Default: 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<Spanned<f64>>,
-    /// llm: by how much the time until each token may differ from the mean, both ways. Default: 20%.
+    /// llm: how far the time until each token may deviate from the mean, either way. Default: 20%.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Spanned<Percentage>>,
 
@@ -132,12 +132,10 @@ impl FakeSpec {
             .collect();
         if self.name.is_none() && self.given().iter().all(|(key, _)| *key == "store") {
             let names: Vec<_> = names().collect();
-            mistakes.push(
-                Diagnostic::error(place, "the fake has neither a name nor anything declared").help(format!(
-                    "give it the `name` of a built-in one ({}), or `routes`, `collections`, `openapi` or `har`",
-                    names.join(", ")
-                )),
-            );
+            mistakes.push(Diagnostic::error(place, "the fake is empty").help(format!(
+                "give the `name` of a built-in fake ({}), or `routes`, `collections`, `openapi` or `har`",
+                names.join(", ")
+            )));
         }
         self.check_store(&mut mistakes);
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
@@ -172,22 +170,22 @@ impl FakeSpec {
     fn misplaced(&self, key: &str, span: Span, allowed: &[&str]) -> Diagnostic {
         let name = self.name.as_ref().map(|name| name.value.as_str());
         let message = match name {
-            Some(name) => format!("`{key}` is no setting of the fake `{name}`"),
-            None => format!("`{key}` belongs to a built-in fake, and no `name` is given"),
+            Some(name) => format!("`{key}` is not a setting of the fake `{name}`"),
+            None => format!("`{key}` needs the `name` of a built-in fake"),
         };
         let keys: Vec<_> = ["name", "seed"]
             .iter()
             .chain(allowed)
             .map(|key| format!("`{key}`"))
             .collect();
-        Diagnostic::error(span, message).help(format!("it may have {}", keys.join(", ")))
+        Diagnostic::error(span, message).help(format!("valid settings: {}", keys.join(", ")))
     }
 
     fn check_store(&self, mistakes: &mut Vec<Diagnostic>) {
         let valid = |store: &str| store == "memory" || store.strip_prefix("file:").is_some_and(|path| !path.is_empty());
         if let Some(store) = self.store.as_ref().filter(|store| !valid(&store.value)) {
-            let message = format!("`{}` is not a store", store.value);
-            mistakes.push(Diagnostic::error(store.span, message).help("write `memory` or `file:PATH`"));
+            let message = format!("`{}` is not a valid store", store.value);
+            mistakes.push(Diagnostic::error(store.span, message).help("use `memory` or `file:PATH`"));
         }
     }
 }
@@ -197,7 +195,7 @@ fn unknown(name: &Spanned<String>, place: Span) -> Diagnostic {
     let names: Vec<_> = names().collect();
     let mistake = Diagnostic::error(
         span,
-        format!("there is no fake `{}`; built in are: {}", name.value, names.join(", ")),
+        format!("unknown fake `{}`; valid: {}", name.value, names.join(", ")),
     );
     match did_you_mean(&name.value, names) {
         Some(near) => mistake.help(format!("did you mean `{near}`?")),
@@ -237,7 +235,7 @@ impl JsonSchema for FakeSpec {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let map = generator.subschema_for::<FakeSettings>();
         json_schema!({
-            "description": "A server that is built into squall, by its name or with its settings, or one that is declared here",
+            "description": "A server built into squall, by its name or with its settings, or one declared here",
             "anyOf": [{"type": "string"}, map],
         })
     }

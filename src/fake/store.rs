@@ -24,7 +24,7 @@ pub(super) enum StoreError {
     Full,
     #[error(transparent)]
     Sqlite(rusqlite::Error),
-    #[error("the work was given up: the process is stopping")]
+    #[error("the operation was cancelled: the process is stopping")]
     Stopped,
 }
 

@@ -77,7 +77,7 @@ impl AbortSpec {
     pub fn compile(&self, context: &Context<'_>) -> Result<Abort, String> {
         let long = &self.0;
         if long.message.is_some() && long.grpc.is_none() {
-            return Err("`message` goes with `grpc`; the text of an HTTP answer is its `body`".into());
+            return Err("`message` needs `grpc`: for the text of an HTTP response use `body`".into());
         }
         let grpc = long.grpc.map(|code| {
             let message = long.message.as_deref().unwrap_or("fault injected by squall");
@@ -127,7 +127,7 @@ impl ShortForm for AbortSpec {
             Scalar::Int(number) => parse_status(number),
             Scalar::Str(text) => text
                 .parse()
-                .map_err(|_| format!("`{text}` is no status; write {}", Self::EXPECTING))
+                .map_err(|_| format!("`{text}` is not a valid status: use {}", Self::EXPECTING))
                 .and_then(parse_status),
             Scalar::Null => return Some(Ok(AbortSpec::default())),
             _ => return None,

@@ -40,18 +40,16 @@ pub fn parse_status(number: i64) -> Result<StatusCode, String> {
         .ok()
         .filter(|status| (200..=599).contains(status))
         .and_then(|status| StatusCode::from_u16(status).ok())
-        .ok_or_else(|| format!("{number} is no status to answer with; valid: 200 to 599"))
+        .ok_or_else(|| format!("{number} is not a valid response status: use 200 to 599"))
 }
 
 /// A header field's name, for configuration.
 pub fn header_name(name: &str) -> Result<HeaderName, String> {
     let parsed = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| format!("`{name}` is no header name (RFC 9110, section 5.1)"))?;
+        .map_err(|_| format!("`{name}` is not a valid header name (RFC 9110, section 5.1)"))?;
     // squall frames its own answers; a second opinion would break the connection.
     if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION].contains(&parsed) {
-        return Err(format!(
-            "`{name}` belongs to the framing of the message, which squall does by itself"
-        ));
+        return Err(format!("`{name}` can't be set: squall frames the message itself"));
     }
     Ok(parsed)
 }
@@ -59,7 +57,7 @@ pub fn header_name(name: &str) -> Result<HeaderName, String> {
 /// A header field's value, for configuration.
 pub fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_bytes(value.as_bytes())
-        .map_err(|_| format!("the value of `{name}` has a control character, such as a line end"))
+        .map_err(|_| format!("the value of `{name}` contains a control character, such as a newline"))
 }
 
 /// Whole seconds, rounded up: a client that waits that long is never early.

@@ -38,17 +38,17 @@ pub struct BandwidthLong {
     /// The rate of the request's body, from 1B/s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     request: Option<ByteRate>,
-    /// Who shares the rate: each request has it for itself (default), the requests of one downstream connection, or all
-    /// requests of the rule.
+    /// Who shares the rate: no one, so that each request has its own (default), the requests of one downstream
+    /// connection, or all requests of the rule.
     #[serde(default)]
     scope: ScopeSpec,
 }
 
-/// Who shares a rate, as typed.
+/// Who shares a rate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ScopeSpec {
-    /// Nobody: each request has it for itself.
+    /// Not shared: each request has its own.
     #[default]
     Request,
     /// The requests of one downstream connection.
@@ -85,7 +85,7 @@ impl BandwidthSpec {
             scope,
         } = &self.0;
         if response.is_none() && request.is_none() {
-            return Err("limits nothing: give `response`, `request` or both, such as {response: 64KiB/s}".into());
+            return Err("the rate is missing: give `response`, `request` or both, such as {response: 64KiB/s}".into());
         }
         let pace = |rate: ByteRate| Pace {
             rate: rate.get_nonzero(),
@@ -167,10 +167,10 @@ impl Fault for Bandwidth {
     fn check_requested(&self, _: &str) -> Result<(), String> {
         match self.response().map(|pace| &pace.scope) {
             Some(Scope::Request) => Ok(()),
-            Some(_) => {
-                Err("callers ask for a rate of their own, so with `requested: true` no `scope` is shared".into())
-            }
-            None => Err("callers ask for the rate of the response; with `requested: true` give `response`".into()),
+            Some(_) => Err(
+                "`requested: true` can't be combined with a shared `scope`: each caller asks for its own rate".into(),
+            ),
+            None => Err("`requested: true` needs `response`: callers ask for the rate of the response".into()),
         }
     }
 
@@ -210,11 +210,11 @@ mod tests {
     #[test]
     fn mistakes_say_what_would_be_valid() {
         for (yaml, part) in [
-            ("64KiB", "say the unit: 64KiB/s"),
-            ("64", "say the unit"),
+            ("64KiB", "needs a unit: 64KiB/s"),
+            ("64", "needs a unit"),
             ("0B/s", "to stop, use `stall`"),
-            ("{}", "limits nothing"),
-            ("{scope: rule}", "limits nothing"),
+            ("{}", "the rate is missing"),
+            ("{scope: rule}", "the rate is missing"),
             ("{response: 1KiB/s, scope: all}", "unknown scope `all`"),
             ("{rate: 1KiB/s}", "unknown key `rate`"),
             ("[1KiB/s]", "a rate such as 64KiB/s, or a map"),

@@ -68,14 +68,14 @@ impl Before {
         }
         let names: Vec<&str> = valid.iter().map(|before| before.name()).collect();
         Err(format!(
-            "`{fault}` can't act before the {}; `before` is one of: {}",
+            "`{fault}` can't act before the {}; valid for `before`: {}",
             self.name(),
             names.join(", ")
         ))
     }
 }
 
-/// How a delay relates to the time that passes anyway.
+/// How a delay combines with the natural time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {

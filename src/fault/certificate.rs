@@ -29,11 +29,11 @@ pub const NAME: &str = "certificate";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CertificateSpec {
-    /// It was valid until yesterday.
+    /// It expired yesterday.
     Expired,
-    /// Nobody has issued it but itself.
+    /// It is self-signed.
     SelfSigned,
-    /// It is another host's.
+    /// It is for another host.
     WrongHost,
 }
 

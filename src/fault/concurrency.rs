@@ -33,7 +33,7 @@ pub struct ConcurrencySpec {
     /// Requests that may wait. Default: 0.
     #[serde(default)]
     pub queue: u32,
-    /// The longest wait; after it the request is refused. Absent: only `bounds.delay` ends it.
+    /// The longest wait, after which the request is refused. Absent: only `bounds.delay` ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Time>,
     /// The status of a refusal. Default: 503.
@@ -88,7 +88,7 @@ impl ConcurrencySpec {
             .one_of("concurrency", &[Before::Request, Before::Connection])?;
         if before == Before::Connection && (self.status.is_some() || self.retry_after.is_some()) {
             return Err(
-                "a connection that finds no place is closed, so `before: connection` takes no `status` and no `retry_after`"
+                "`before: connection` can't be combined with `status` or `retry_after`: a refused connection is closed"
                     .into(),
             );
         }

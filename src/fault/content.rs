@@ -33,7 +33,7 @@ pub(super) fn given(
         (Some(text), None, None) => content("text/plain; charset=utf-8", Bytes::from(text.to_owned())),
         (None, Some(json), None) => content("application/json", Bytes::from(json.to_string())),
         (None, None, Some(file)) => content(type_of(file), read(file, context)?),
-        _ => Err("more than one body: give one of `body`, `json` and `file`".into()),
+        _ => Err("`body`, `json` and `file` can't be combined: give one of them".into()),
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 
 fn read(file: &str, context: &Context<'_>) -> Result<Bytes, String> {
     let path = context.folder.join(file);
-    let body = (context.read)(&path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+    let body = (context.read)(&path).map_err(|error| format!("can't read `{}`: {error}", path.display()))?;
     match body.len() > MAX_BODY {
         true => Err(format!("`{}` is larger than 16 MiB", path.display())),
         false => Ok(Bytes::from(body)),

@@ -29,7 +29,7 @@ impl Context<'_> {
     pub fn check_wait(&self, what: &str, wait: Duration) -> Result<(), String> {
         match wait > self.longest_wait {
             true => Err(format!(
-                "{what} of {} is beyond the longest wait that is allowed, {}",
+                "{what} of {} is longer than the longest allowed wait, {}",
                 Time::saturating(wait),
                 Time::saturating(self.longest_wait)
             )),

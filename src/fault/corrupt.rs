@@ -34,7 +34,7 @@ pub struct CorruptSpec {
     /// Another word for `messages`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Percentage>,
-    /// What can't be read. By itself, without the shares.
+    /// What is malformed. Can't be combined with the shares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub malformed: Option<Malformation>,
     /// For `malformed: content-length`: by how many bytes the field exceeds the body; negative where it falls short.
@@ -46,11 +46,11 @@ pub struct CorruptSpec {
     pub direction: Direction,
 }
 
-/// What of a message can't be read.
+/// What is malformed in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Malformation {
-    /// A chunk's size is no number (HTTP/1.1 with chunked coding).
+    /// A chunk's size is not a number (HTTP/1.1 with chunked coding).
     Chunk,
     /// The status line (HTTP/1).
     StatusLine,
@@ -58,9 +58,9 @@ pub enum Malformation {
     Header,
     /// The body's JSON.
     Json,
-    /// The body is not encoded as `Content-Encoding` says.
+    /// The body does not match its `Content-Encoding`.
     Encoding,
-    /// `Content-Length` does not fit the body (HTTP/1).
+    /// `Content-Length` does not match the body (HTTP/1).
     ContentLength,
 }
 
@@ -73,14 +73,19 @@ impl CorruptSpec {
         let shares = self.bytes.is_some() || self.messages.is_some() || self.events.is_some();
         let act = match self.malformed {
             Some(_) if shares => {
-                return Err("`malformed` goes alone; for changed bytes too, add a second `corrupt` to the list".into());
+                return Err(
+                    "`malformed` can't be combined with changed bytes: add a second `corrupt` to the list".into(),
+                );
             }
             Some(malformed) => Act::Garble(self.garble(malformed)?),
             None if self.difference.is_some() => {
-                return Err("`difference` goes with `malformed: content-length`".into());
+                return Err("`difference` needs `malformed: content-length`".into());
             }
             None if !shares => {
-                return Err("corrupts nothing: give `bytes`, `messages` or `malformed`, such as {bytes: 1%}".into());
+                return Err(
+                    "the kind of corruption is missing: give `bytes`, `messages` or `malformed`, such as {bytes: 1%}"
+                        .into(),
+                );
             }
             None => Act::Flip(self.flip()?),
         };
@@ -89,7 +94,7 @@ impl CorruptSpec {
 
     fn flip(&self) -> Result<Flip, String> {
         if self.bytes == Some(Percentage::NONE) {
-            return Err("0% of the bytes is none; to do nothing, leave the fault out".into());
+            return Err("0% of the bytes has no effect: to do nothing, leave out the fault".into());
         }
         Ok(Flip {
             ppm: self.bytes.map_or(0, Percentage::ppm),
@@ -100,12 +105,11 @@ impl CorruptSpec {
 
     fn garble(&self, malformed: Malformation) -> Result<Garble, String> {
         if self.difference.is_some() && malformed != Malformation::ContentLength {
-            return Err("`difference` goes with `malformed: content-length`".into());
+            return Err("`difference` needs `malformed: content-length`".into());
         }
         if self.direction == Direction::Request && malformed != Malformation::Json {
             return Err(
-                "only `malformed: json` goes with `direction: request`; the other kinds are for what the client reads"
-                    .into(),
+                "`direction: request` needs `malformed: json`: the other kinds are for what the client reads".into(),
             );
         }
         Ok(match malformed {
@@ -117,7 +121,9 @@ impl CorruptSpec {
             Malformation::ContentLength => match self.difference.unwrap_or(1) {
                 0 => {
                     return Err(
-                        "a difference of 0 is the right length; give how many bytes too many, or too few: -1".into(),
+                        "a difference of 0 is the correct length: give the bytes to add, or a negative number to \
+                        subtract: -1"
+                            .into(),
                     );
                 }
                 difference => Garble::Length(difference),
@@ -164,24 +170,24 @@ mod tests {
                     "{malformed: content-length, difference: -5}",
                     Ok("Response Garble(Length(-5))"),
                 ),
-                ("{}", Err("corrupts nothing")),
-                ("{direction: request}", Err("corrupts nothing")),
-                ("{bytes: 0%}", Err("0% of the bytes is none")),
-                ("{messages: 0%}", Err("0% of the messages is none")),
+                ("{}", Err("the kind of corruption is missing")),
+                ("{direction: request}", Err("the kind of corruption is missing")),
+                ("{bytes: 0%}", Err("0% of the bytes has no effect")),
+                ("{messages: 0%}", Err("0% of the messages has no effect")),
                 ("{messages: 1%, events: 1%}", Err("mean the same")),
-                ("{malformed: json, bytes: 1%}", Err("`malformed` goes alone")),
+                ("{malformed: json, bytes: 1%}", Err("`malformed` can't be combined")),
                 (
                     "{malformed: json, difference: 1}",
-                    Err("goes with `malformed: content-length`"),
+                    Err("needs `malformed: content-length`"),
                 ),
+                ("{bytes: 1%, difference: 1}", Err("needs `malformed: content-length`")),
                 (
-                    "{bytes: 1%, difference: 1}",
-                    Err("goes with `malformed: content-length`"),
+                    "{malformed: content-length, difference: 0}",
+                    Err("is the correct length"),
                 ),
-                ("{malformed: content-length, difference: 0}", Err("is the right length")),
                 (
                     "{malformed: chunk, direction: request}",
-                    Err("only `malformed: json` goes with"),
+                    Err("`direction: request` needs `malformed: json`"),
                 ),
                 ("{malformed: chunks}", Err("unknown malformation `chunks`")),
                 ("1%", Err("expected a map with keys such as `bytes`")),

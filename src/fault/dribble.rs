@@ -23,17 +23,17 @@ use crate::yaml::units::{ByteSize, Time};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DribbleSpec {
-    /// Bytes of a piece, at least 1. Goes with `gap`.
+    /// Bytes in each piece, at least 1. Needs `gap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk: Option<ByteSize>,
-    /// The time from one piece to the next. Goes with `chunk`.
+    /// The time from one piece to the next. Needs `chunk`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<Time>,
-    /// How many pieces of equal size, at least 2. Goes with `over`.
+    /// The number of pieces of equal size, at least 2. Needs `over`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2))]
     pub chunks: Option<u64>,
-    /// The time from the first piece to the last. Goes with `chunks`.
+    /// The time from the first piece to the last. Needs `chunks`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<Time>,
     /// The body of the response (default) or of the request.
@@ -54,16 +54,15 @@ impl DribbleSpec {
             (Some(_), None, None, None) => return Err("`chunk` needs `gap`, the time between two pieces".into()),
             (None, Some(_), None, None) => return Err("`gap` needs `chunk`, the bytes of a piece".into()),
             (None, None, Some(_), None) => {
-                return Err("`chunks` needs `over`, the time that they are spread over".into());
+                return Err("`chunks` needs `over`, the time to spread them over".into());
             }
             (None, None, None, Some(_)) => return Err("`over` needs `chunks`, the number of pieces".into()),
             (None, None, None, None) => {
-                return Err("says no pieces: give {chunk: 64B, gap: 100ms} or {chunks: 10, over: 5s}".into());
+                return Err("the pieces are missing: give {chunk: 64B, gap: 100ms} or {chunks: 10, over: 5s}".into());
             }
             _ => {
                 return Err(
-                    "mixes two forms: give {chunk: 64B, gap: 100ms} or {chunks: 10, over: 5s}, not parts of both"
-                        .into(),
+                    "two forms can't be combined: give {chunk: 64B, gap: 100ms} or {chunks: 10, over: 5s}".into(),
                 );
             }
         };
@@ -79,8 +78,8 @@ impl DribbleSpec {
 fn pieces(chunk: ByteSize, gap: Time) -> Result<Dribble, String> {
     let bytes = usize::try_from(chunk.get()).unwrap_or(usize::MAX);
     match (bytes, gap) {
-        (0, _) => Err("a chunk of 0B carries nothing; give at least 1B, or `stall` to stop".into()),
-        (_, Time::ZERO) => Err("a gap of 0s divides nothing; give a time such as 100ms".into()),
+        (0, _) => Err("a chunk of 0B is empty: use at least 1B, or `stall` to stop".into()),
+        (_, Time::ZERO) => Err("a gap of 0s has no effect: use a time such as 100ms".into()),
         (bytes, gap) => Ok(Dribble::Chunk { bytes, gap: gap.get() }),
     }
 }
@@ -88,9 +87,9 @@ fn pieces(chunk: ByteSize, gap: Time) -> Result<Dribble, String> {
 fn spread(chunks: u64, over: Time) -> Result<Dribble, String> {
     match (chunks, over) {
         (0 | 1, _) => Err(format!(
-            "`chunks: {chunks}` spreads nothing over a time; give at least 2"
+            "`chunks: {chunks}` can't be spread over a time: use at least 2"
         )),
-        (_, Time::ZERO) => Err("over 0s spreads nothing; give a time such as 5s".into()),
+        (_, Time::ZERO) => Err("`over: 0s` has no effect: use a time such as 5s".into()),
         (chunks, over) => Ok(Dribble::Over {
             chunks,
             time: over.get(),
@@ -126,22 +125,25 @@ mod tests {
                     "{chunks: 4, over: 3h}",
                     Ok("Response Dribble(Over { chunks: 4, time: 10800s })"),
                 ),
-                ("{}", Err("says no pieces")),
+                ("{}", Err("the pieces are missing")),
                 ("{chunk: 64B}", Err("`chunk` needs `gap`")),
                 ("{gap: 1s}", Err("`gap` needs `chunk`")),
                 ("{chunks: 3}", Err("`chunks` needs `over`")),
                 ("{over: 3s}", Err("`over` needs `chunks`")),
-                ("{chunk: 64B, chunks: 10, gap: 1s, over: 5s}", Err("mixes two forms")),
-                ("{chunk: 64B, over: 5s}", Err("mixes two forms")),
-                ("{chunk: 0B, gap: 1s}", Err("carries nothing")),
-                ("{chunk: 1B, gap: 0s}", Err("divides nothing")),
+                (
+                    "{chunk: 64B, chunks: 10, gap: 1s, over: 5s}",
+                    Err("two forms can't be combined"),
+                ),
+                ("{chunk: 64B, over: 5s}", Err("two forms can't be combined")),
+                ("{chunk: 0B, gap: 1s}", Err("is empty")),
+                ("{chunk: 1B, gap: 0s}", Err("a gap of 0s has no effect")),
                 (
                     "{chunk: 1B, gap: 2h}",
-                    Err("a gap of 2h is beyond the longest wait that is allowed, 1h"),
+                    Err("a gap of 2h is longer than the longest allowed wait, 1h"),
                 ),
-                ("{chunks: 3, over: 3h}", Err("a gap of 1h30m is beyond")),
-                ("{chunks: 1, over: 5s}", Err("give at least 2")),
-                ("{chunks: 2, over: 0s}", Err("spreads nothing")),
+                ("{chunks: 3, over: 3h}", Err("a gap of 1h30m is longer")),
+                ("{chunks: 1, over: 5s}", Err("use at least 2")),
+                ("{chunks: 2, over: 0s}", Err("`over: 0s` has no effect")),
                 ("64B", Err("expected a map with keys such as `chunk`")),
             ],
         );

@@ -31,7 +31,7 @@ pub struct MessagesLong {
     /// Another word for `messages`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Percentage>,
-    /// Every so-manieth message: with 3 the third, the sixth…
+    /// Every nth message: with 3 the third, the sixth…
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub every: Option<u64>,
@@ -48,7 +48,7 @@ impl DropSpec {
     pub fn compile(&self) -> Result<Parts, String> {
         let long = &self.0;
         let picked = place::pick(long.messages, long.events, long.every)?
-            .ok_or("drops nothing: give `messages` or `every`, such as {messages: 10%} or {every: 3}")?;
+            .ok_or("the messages are missing: give `messages` or `every`, such as {messages: 10%} or {every: 3}")?;
         Ok(Parts::one(long.direction.unwrap_or_default(), Act::Drop(picked)))
     }
 }
@@ -103,14 +103,14 @@ mod tests {
                     Ok("Request Drop(Share { ppm: 100000, seed: 0 })"),
                 ),
                 ("{every: 3}", Ok("Response Drop(Every(3))")),
-                ("{}", Err("drops nothing")),
-                ("{direction: request}", Err("drops nothing")),
-                ("0%", Err("0% of the messages is none")),
-                ("{every: 0}", Err("`every: 0` means no message")),
-                ("{every: 3, messages: 10%}", Err("not both")),
+                ("{}", Err("the messages are missing")),
+                ("{direction: request}", Err("the messages are missing")),
+                ("0%", Err("0% of the messages has no effect")),
+                ("{every: 0}", Err("`every: 0` is not valid")),
+                ("{every: 3, messages: 10%}", Err("can't be combined")),
                 ("{messages: 10%, events: 10%}", Err("mean the same")),
-                ("101%", Err("between 0 and 100")),
-                ("3 events", Err("is not a percentage")),
+                ("101%", Err("from 0 to 100")),
+                ("3 events", Err("is not a valid percentage")),
                 ("", Err("a share of the messages such as 10%")),
             ],
         );

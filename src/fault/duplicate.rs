@@ -43,14 +43,14 @@ pub struct DuplicateLong {
     /// Another word for `messages`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Percentage>,
-    /// Every so-manieth message: with 3 the third, the sixth…
+    /// Every nth message: with 3 the third, the sixth…
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub every: Option<u64>,
     /// The stream to the client (`response`, default) or to the upstream (`request`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
-    /// For the whole request: one with a larger body is sent once. 1B to 64MiB; default: 1MiB.
+    /// For whole requests: one with a larger body is sent only once. 1B to 64MiB; default: 1MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<ByteSize>,
 }
@@ -73,7 +73,7 @@ impl DuplicateSpec {
         let long = &self.0;
         let pick = place::pick(long.messages, long.events, long.every)?;
         if long.limit.is_some() && pick.is_some() {
-            return Err("`limit` is for the whole request, and these are messages".into());
+            return Err("`limit` can't be combined with `messages` or `every`: it is for a whole request".into());
         }
         match (pick, long.direction) {
             (Some(pick), direction) => Ok(Duplicate::Messages(Parts::one(
@@ -82,7 +82,7 @@ impl DuplicateSpec {
             ))),
             (None, None) => Ok(Duplicate::Request(rewrite::limit(long.limit)?)),
             (None, Some(_)) => {
-                Err("`direction` goes with `messages` or `every`; without them it is the whole request".into())
+                Err("`direction` needs `messages` or `every`: without them the whole request is sent twice".into())
             }
         }
     }
@@ -98,7 +98,8 @@ impl ShortForm for DuplicateSpec {
             // A bare share could be one of requests (`when: {percentage: 10%}`) as well as one of messages.
             other => other.text().map(|text| {
                 Err(format!(
-                    "`{text}` could be a share of requests or of messages; write {{}} for the whole request, or {{messages: 10%}}"
+                    "`{text}` could be a share of requests or of messages: use {{}} for the whole request, or \
+                    {{messages: 10%}}"
                 ))
             }),
         }
@@ -154,18 +155,18 @@ mod tests {
         check(
             |yaml| match compile(yaml)? {
                 Duplicate::Messages(parts) => Ok(parts),
-                Duplicate::Request(_) => Err("the whole request".into()),
+                Duplicate::Request(_) => Err("a whole request".into()),
             },
             &[
                 ("{messages: 10%}", Ok("Response Repeat(Share { ppm: 100000, seed: 0 })")),
                 ("{every: 3, direction: request}", Ok("Request Repeat(Every(3))")),
-                (
-                    "{direction: request}",
-                    Err("`direction` goes with `messages` or `every`"),
-                ),
+                ("{direction: request}", Err("`direction` needs `messages` or `every`")),
                 ("{limit: 65MiB}", Err("1B to 64MiB")),
-                ("{every: 3, limit: 1KiB}", Err("`limit` is for the whole request")),
-                ("{messages: 0}", Err("0% of the messages is none")),
+                (
+                    "{every: 3, limit: 1KiB}",
+                    Err("`limit` can't be combined with `messages`"),
+                ),
+                ("{messages: 0}", Err("0% of the messages has no effect")),
                 ("10%", Err("a share of requests or of messages")),
                 ("true", Err("{} for the whole request")),
             ],

@@ -21,7 +21,8 @@ pub struct HangSpec {
     /// After this time the connection is closed. Absent: only `bounds.delay` ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Time>,
-    /// `request` (default): when its head has come. `connection`: as soon as it is accepted. `handshake`: when TLS begins.
+    /// `request` (default): when its head arrives. `connection`: as soon as it is accepted. `handshake`: when TLS
+    /// begins.
     #[serde(default)]
     pub before: Before,
 }

@@ -66,7 +66,8 @@ pub trait Fault: Debug + Send + Sync {
     /// They can't.
     fn check_requested(&self, name: &str) -> Result<(), String> {
         Err(format!(
-            "`{name}` cannot be asked for with a header; a rule with `requested: true` has only delay, abort and bandwidth"
+            "`{name}` can't be requested with a header: a rule with `requested: true` can have only delay, abort and \
+            bandwidth"
         ))
     }
 

@@ -36,7 +36,7 @@ use self::kind::Spec;
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:literal $variant:ident($spec:ty),)*) => {
-        /// One thing that goes wrong, as typed: a map with one key, the fault's name.
+        /// One fault: a map with one key, the fault's name.
         #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
         pub enum FaultSpec {
             $($(#[$doc])* #[serde(rename = $name)] $variant($spec),)*
@@ -69,13 +69,13 @@ faults! {
     "close" Close(close::CloseSpec),
     /// The connection is reset.
     "reset" Reset(reset::ResetSpec),
-    /// The request is answered, and no other follows on its connection.
+    /// The request is answered, and its connection takes no further requests.
     "goaway" GoAway(goaway::GoAwaySpec),
     /// The request is accepted and never answered.
     "hang" Hang(hang::HangSpec),
     /// A rate limit.
     "quota" Quota(quota::QuotaSpec),
-    /// An overloaded server: a few requests at once, the others queue.
+    /// An overloaded server: a few requests are served at once, the others queue.
     "concurrency" Concurrency(concurrency::ConcurrencySpec),
     /// The response's or the request's head is changed.
     "rewrite" Rewrite(Box<rewrite::RewriteSpec>),
@@ -83,18 +83,18 @@ faults! {
     "profile" Profile(profile::ProfileSpec),
     /// Bytes leave at a rate.
     "bandwidth" Bandwidth(bandwidth::BandwidthSpec),
-    /// A body comes in pieces with gaps between them.
+    /// A body arrives in pieces with gaps between them.
     "dribble" Dribble(dribble::DribbleSpec),
-    /// A body stops for a while, or for good.
+    /// A body stops for a while, or forever.
     "stall" Stall(stall::StallSpec),
     /// A body ends early.
     "truncate" Truncate(truncate::TruncateSpec),
-    /// Bytes are changed, or the message lies about itself.
+    /// Bytes are changed, or the message is malformed.
     "corrupt" Corrupt(corrupt::CorruptSpec),
-    /// Messages of a stream vanish.
+    /// Messages of a stream are dropped.
     "drop" Drop(drop::DropSpec),
-    /// The request reaches the upstream twice, or messages of a stream come twice.
+    /// The request is sent to the upstream twice, or messages of a stream are sent twice.
     "duplicate" Duplicate(duplicate::DuplicateSpec),
-    /// A certificate that the client must not accept.
+    /// A certificate that the client should reject.
     "certificate" Certificate(certificate::CertificateSpec),
 }

@@ -31,10 +31,10 @@ pub enum AfterSpec {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AfterLong {
-    /// So many events of an SSE stream.
+    /// The number of events in an SSE stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     events: Option<u64>,
-    /// So many messages: SSE events, lines of NDJSON, WebSocket or gRPC messages.
+    /// The number of messages: SSE events, lines of NDJSON, WebSocket or gRPC messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     messages: Option<u64>,
 }
@@ -61,7 +61,7 @@ impl FromStr for AfterSpec {
             let count = number.trim().parse();
             return count
                 .map(AfterSpec::Messages)
-                .map_err(|_| format!("`{text}` does not count {unit}; write a whole number: 3 {unit}"));
+                .map_err(|_| format!("`{text}` is not a valid number of {unit}: use a whole number: 3 {unit}"));
         }
         if text.ends_with('%') {
             return text
@@ -71,7 +71,7 @@ impl FromStr for AfterSpec {
         }
         if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
             return Err(format!(
-                "`{text}` is no place in a body; write bytes (1KiB), a share (50%) or messages (3 events)"
+                "`{text}` is not a valid place in a body: use bytes (1KiB), a share (50%) or messages (3 events)"
             ));
         }
         text.parse()
@@ -102,8 +102,8 @@ impl ShortForm for AfterSpec {
     fn from_long(long: AfterLong) -> Result<Self, String> {
         match (long.events, long.messages) {
             (Some(count), None) | (None, Some(count)) => Ok(AfterSpec::Messages(count)),
-            (Some(_), Some(_)) => Err("`events` and `messages` mean the same; give one of them".into()),
-            (None, None) => Err("says no place; write {events: 3}, or without a map 1KiB or 50%".into()),
+            (Some(_), Some(_)) => Err("`events` can't be combined with `messages`: they mean the same".into()),
+            (None, None) => Err("the place is missing: give {events: 3}, or without a map 1KiB or 50%".into()),
         }
     }
 }
@@ -152,15 +152,19 @@ pub fn pick(
     every: Option<u64>,
 ) -> Result<Option<Pick>, String> {
     match (either(messages, events)?, every) {
-        (Some(_), Some(_)) => Err("takes a share of the messages (`messages: 10%`) or `every: 3`, not both".into()),
-        (Some(Percentage::NONE), None) => Err("0% of the messages is none; to do nothing, leave the fault out".into()),
+        (Some(_), Some(_)) => {
+            Err("`messages` can't be combined with `every`: give a share such as `messages: 10%`, or `every: 3`".into())
+        }
+        (Some(Percentage::NONE), None) => {
+            Err("0% of the messages has no effect: to do nothing, leave out the fault".into())
+        }
         (Some(share), None) => Ok(Some(Pick::Share {
             ppm: share.ppm(),
             seed: 0,
         })),
         (None, Some(every)) => match NonZeroU64::new(every) {
             Some(every) => Ok(Some(Pick::Every(every))),
-            None => Err("`every: 0` means no message; 1 is each, 3 the third, the sixth…".into()),
+            None => Err("`every: 0` is not valid: use 1 for each message, 3 for the third, the sixth…".into()),
         },
         (None, None) => Ok(None),
     }
@@ -172,7 +176,7 @@ pub fn pick(
 /// Both are given.
 pub fn either(messages: Option<Percentage>, events: Option<Percentage>) -> Result<Option<Percentage>, String> {
     match (messages, events) {
-        (Some(_), Some(_)) => Err("`events` and `messages` mean the same; give one of them".into()),
+        (Some(_), Some(_)) => Err("`events` can't be combined with `messages`: they mean the same".into()),
         (share, None) | (None, share) => Ok(share),
     }
 }
@@ -311,18 +315,18 @@ mod tests {
         for (text, part) in [
             (
                 "lunch",
-                "is no place in a body; write bytes (1KiB), a share (50%) or messages (3 events)",
+                "is not a valid place in a body: use bytes (1KiB), a share (50%) or messages (3 events)",
             ),
             (
                 "events",
-                "`events` does not count events; write a whole number: 3 events",
+                "`events` is not a valid number of events: use a whole number: 3 events",
             ),
-            ("2.5 messages", "write a whole number: 3 messages"),
-            ("-1 event", "write a whole number"),
-            ("101%", "between 0 and 100"),
+            ("2.5 messages", "use a whole number: 3 messages"),
+            ("-1 event", "use a whole number"),
+            ("101%", "from 0 to 100"),
             ("-1KiB", "can't be negative"),
-            ("3 lines", "`lines` is not a unit of size"),
-            ("", "is no place in a body"),
+            ("3 lines", "`lines` is not a valid unit of size"),
+            ("", "is not a valid place in a body"),
         ] {
             let error = place(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
@@ -336,7 +340,7 @@ mod tests {
         assert_eq!(place("{messages: 0}"), Ok(AfterSpec::Messages(0)));
         assert_eq!(place("64"), Ok(AfterSpec::Bytes(ByteSize::from_bytes(64))));
         assert!(place("{events: 3, messages: 3}").unwrap_err().contains("mean the same"));
-        assert!(place("{}").unwrap_err().contains("says no place"));
+        assert!(place("{}").unwrap_err().contains("the place is missing"));
         assert!(place("{lines: 3}").unwrap_err().contains("unknown key"));
         assert!(place("true").unwrap_err().contains("a place in a body"));
     }

@@ -39,20 +39,20 @@ pub struct QuotaSpec {
     /// Whose requests are counted together: `client`, `path`, `header:NAME`, `cookie:NAME`, `query:NAME`. Absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeySpec>,
-    /// Each refused request prolongs the window by this much: clients that do not wait, wait longer. Never beyond ten
-    /// times `per`.
+    /// Each refused request extends the window by this much: clients that don't wait are refused for longer. Never
+    /// beyond ten times `per`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub punish: Option<Time>,
     /// The status of a refusal. Default: 429.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
-    /// Which header fields tell the state of the limit. Default: `both`.
+    /// Which header fields report the state of the limit. Default: `both`.
     #[serde(default)]
     pub fields: Fields,
 }
 
-/// Which header fields tell the state of the limit.
+/// Which header fields report the state of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fields {
@@ -103,7 +103,7 @@ impl QuotaSpec {
     /// Checks the parts.
     pub fn compile(&self, context: &Context<'_>) -> Result<Quota, String> {
         if self.key == Some(KeySpec::Ordinal) {
-            return Err("a quota with `key: ordinal` never fills up: each request has a number of its own".into());
+            return Err("a quota with `key: ordinal` never fills up: each request has its own number".into());
         }
         if self.per.get().is_zero() {
             return Err("`per` must be longer than 0s".into());

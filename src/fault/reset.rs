@@ -52,7 +52,7 @@ impl ResetSpec {
         let before = self.before.one_of("reset", &Before::ENDINGS)?;
         match self.code.is_some() && before.is_early() {
             true => Err(format!(
-                "`code` is of HTTP/2, which has not begun before the {}; leave it out",
+                "`code` needs HTTP/2, which has not begun before the {}: leave it out",
                 before.name()
             )),
             false => Ok(before),

@@ -41,7 +41,7 @@ pub fn parse(text: &str) -> Result<u32, String> {
         .find_map(|(number, name)| (name == upper).then_some(number))
         .ok_or_else(|| {
             format!(
-                "`{text}` is no HTTP/2 error code; valid: {}, or a number",
+                "`{text}` is not a valid HTTP/2 error code: use {}, or a number",
                 CODES.join(", ")
             )
         })

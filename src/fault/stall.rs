@@ -33,10 +33,10 @@ pub struct StallLong {
     /// Where: bytes (`1KiB`), a share (`50%`) or messages (`3 events`). Default: before the first byte of the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<AfterSpec>,
-    /// For how long. Absent: until the client leaves, or for as long as `bounds.delay` allows.
+    /// For how long. Absent: until the client disconnects, or for as long as `bounds.delay` allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limit: Option<Time>,
-    /// What comes after `limit`. Default: `resume` with a limit, `close` without.
+    /// What happens after `limit`. Default: `resume` with a limit, `close` without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<StallEnd>,
     /// The body of the response (default) or of the request.
@@ -44,7 +44,7 @@ pub struct StallLong {
     direction: Direction,
 }
 
-/// What comes after a stall.
+/// What happens after a stall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StallEnd {
@@ -65,9 +65,9 @@ impl StallSpec {
         let long = &self.0;
         let then = match (long.end, long.limit) {
             (Some(StallEnd::Resume), None) => {
-                return Err("`end: resume` needs a `limit`, the time after which the bytes go on".into());
+                return Err("`end: resume` needs `limit`, the time after which the bytes go on".into());
             }
-            (_, Some(Time::ZERO)) => return Err("a limit of 0s stalls nothing; give a time such as 10s".into()),
+            (_, Some(Time::ZERO)) => return Err("a limit of 0s has no effect: use a time such as 10s".into()),
             (Some(StallEnd::Resume), _) | (None, Some(_)) => Finish::Natural,
             (Some(StallEnd::Close) | None, _) => Finish::Close,
             (Some(StallEnd::Reset), _) => Finish::Reset(reset_code::DEFAULT),
@@ -154,10 +154,13 @@ mod tests {
                     "{end: reset, direction: request}",
                     Ok("Request Stall(Stall { after: Bytes(0), limit: None, then: Reset(2) })"),
                 ),
-                ("{end: resume}", Err("needs a `limit`")),
-                ("{limit: 0s}", Err("stalls nothing")),
-                ("{limit: 2h}", Err("a limit of 2h is beyond the longest wait")),
-                ("{after: lunch}", Err("is no place in a body")),
+                ("{end: resume}", Err("needs `limit`")),
+                ("{limit: 0s}", Err("has no effect")),
+                (
+                    "{limit: 2h}",
+                    Err("a limit of 2h is longer than the longest allowed wait"),
+                ),
+                ("{after: lunch}", Err("is not a valid place in a body")),
                 ("{end: clean}", Err("unknown stall end `clean`")),
             ],
         );

@@ -41,7 +41,7 @@ pub struct TruncateSpec(TruncateLong);
 pub struct TruncateLong {
     /// Where: bytes (`1KiB`), a share (`50%`) or messages (`3 events`).
     after: AfterSpec,
-    /// How. Default: what the other options are for, otherwise `close`.
+    /// How the body ends. Default: the end that the other options need, otherwise `close`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<TruncateEnd>,
     /// The HTTP/2 error code of `end: reset`, by name or number (RFC 9113, section 7). Default: INTERNAL_ERROR.
@@ -68,7 +68,7 @@ pub struct TruncateLong {
 pub enum TruncateEnd {
     /// The connection is closed in the middle of the body.
     Close,
-    /// The client takes it for the whole.
+    /// The client takes it for the whole body.
     Clean,
     /// The connection is reset; on HTTP/2 the stream.
     Reset,
@@ -82,7 +82,7 @@ impl TruncateSpec {
     pub fn compile(&self) -> Result<Parts, String> {
         let long = &self.0;
         if long.after == AfterSpec::Share(Percentage::ALL) {
-            return Err("100% of the body is all of it, and nothing is cut; give less".into());
+            return Err("100% of the body cuts nothing: use a smaller share".into());
         }
         let end = match long.end()? {
             TruncateEnd::Close => Finish::Close,
@@ -110,14 +110,14 @@ impl TruncateLong {
         let reset = self.code.as_ref().map(|_| "code");
         match (self.end, reset, clean) {
             (None, Some(code), Some(other)) => Err(format!(
-                "`{code}` goes with `end: reset`, and `{other}` with `end: clean`"
+                "`{code}` can't be combined with `{other}`: one needs `end: reset`, the other `end: clean`"
             )),
-            (Some(TruncateEnd::Close | TruncateEnd::Clean), Some(name), _) => Err(format!(
-                "`{name}` is an HTTP/2 error code, which only `end: reset` sends"
-            )),
-            (Some(TruncateEnd::Close | TruncateEnd::Reset), _, Some(name)) => Err(format!(
-                "`{name}` is part of a proper ending, which only `end: clean` has"
-            )),
+            (Some(TruncateEnd::Close | TruncateEnd::Clean), Some(name), _) => {
+                Err(format!("`{name}` needs `end: reset`: it is an HTTP/2 error code"))
+            }
+            (Some(TruncateEnd::Close | TruncateEnd::Reset), _, Some(name)) => {
+                Err(format!("`{name}` needs `end: clean`: it is part of a proper ending"))
+            }
             (Some(end), _, _) => Ok(end),
             (None, Some(_), None) => Ok(TruncateEnd::Reset),
             (None, None, Some(_)) => Ok(TruncateEnd::Clean),
@@ -127,14 +127,12 @@ impl TruncateLong {
 
     fn clean(&self) -> Result<Clean, String> {
         if self.direction == Direction::Request && self.grpc.is_some() {
-            return Err(
-                "`grpc` is a status, and only responses have one; leave it out with `direction: request`".into(),
-            );
+            return Err("`grpc` can't be combined with `direction: request`: only responses have a status".into());
         }
         let reason = self.reason.as_deref().unwrap_or_default();
         if reason.len() > LONGEST_REASON {
             return Err(format!(
-                "the reason has {} bytes; a close frame has room for {LONGEST_REASON} (RFC 6455, section 5.5)",
+                "the reason has {} bytes: a close frame can hold {LONGEST_REASON} (RFC 6455, section 5.5)",
                 reason.len()
             ));
         }
@@ -153,11 +151,11 @@ impl TruncateLong {
 fn close_code(code: u16) -> Result<u16, String> {
     match code {
         1004 | 1005 | 1006 | 1015 => Err(format!(
-            "the close code {code} is reserved and is never sent (RFC 6455, section 7.4.1)"
+            "the close code {code} is reserved and can't be sent (RFC 6455, section 7.4.1)"
         )),
         1000..=4999 => Ok(code),
         _ => Err(format!(
-            "{code} is no close code; valid: 1000 to 4999 (RFC 6455, section 7.4.2)"
+            "{code} is not a valid close code: use 1000 to 4999 (RFC 6455, section 7.4.2)"
         )),
     }
 }
@@ -243,30 +241,30 @@ mod tests {
                     ),
                 ),
                 ("{}", Err("missing key `after`")),
-                ("100%", Err("nothing is cut")),
-                ("{after: 1, end: close, code: CANCEL}", Err("only `end: reset` sends")),
-                ("{after: 1, end: clean, code: CANCEL}", Err("only `end: reset` sends")),
-                ("{after: 1, code: NOPE}", Err("`NOPE` is no HTTP/2 error code")),
-                ("{after: 1, end: reset, grpc: 14}", Err("only `end: clean` has")),
+                ("100%", Err("cuts nothing")),
+                ("{after: 1, end: close, code: CANCEL}", Err("needs `end: reset`")),
+                ("{after: 1, end: clean, code: CANCEL}", Err("needs `end: reset`")),
+                ("{after: 1, code: NOPE}", Err("`NOPE` is not a valid HTTP/2 error code")),
+                ("{after: 1, end: reset, grpc: 14}", Err("needs `end: clean`")),
                 (
                     "{after: 1, end: close, close_code: 1001}",
-                    Err("`close_code` is part of a proper ending"),
+                    Err("`close_code` needs `end: clean`"),
                 ),
                 (
                     "{after: 1, code: CANCEL, reason: x}",
-                    Err("`code` goes with `end: reset`, and `reason` with"),
+                    Err("`code` can't be combined with `reason`"),
                 ),
                 (
                     "{after: 1, close_code: 999}",
-                    Err("999 is no close code; valid: 1000 to 4999"),
+                    Err("999 is not a valid close code: use 1000 to 4999"),
                 ),
-                ("{after: 1, close_code: 5000}", Err("5000 is no close code")),
+                ("{after: 1, close_code: 5000}", Err("5000 is not a valid close code")),
                 ("{after: 1, close_code: 1005}", Err("1005 is reserved")),
                 (
                     "{after: 1, grpc: 14, direction: request}",
-                    Err("only responses have one"),
+                    Err("only responses have a status"),
                 ),
-                ("{after: 1, grpc: 17}", Err("17 is no gRPC status")),
+                ("{after: 1, grpc: 17}", Err("17 is not a valid gRPC status")),
                 ("{after: 1, end: fin}", Err("unknown truncate end `fin`")),
             ],
         );

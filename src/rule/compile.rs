@@ -142,11 +142,14 @@ impl Context<'_> {
         if name.value.trim().is_empty() {
             self.error(name.span, "a rule's name is empty");
         } else if name.value.chars().any(char::is_control) {
-            self.error(name.span, "a rule's name has a control character, such as a line end");
+            self.error(
+                name.span,
+                "a rule's name can't contain a control character, such as a newline",
+            );
         } else if name.value.len() > 200 {
             self.error(
                 name.span,
-                "a rule's name is longer than 200 bytes; it goes into headers and metrics",
+                "a rule's name can have at most 200 bytes: it is used in headers and metrics",
             );
         }
     }
@@ -209,12 +212,12 @@ impl Context<'_> {
                     });
                 }
                 if outcomes.iter().all(|outcome| outcome.faults.is_empty()) {
-                    self.error(choose.span, "the rule can never do anything: no outcome has faults");
+                    self.error(choose.span, "the rule can never fire: no outcome has faults");
                 }
                 outcomes
             }
             (Some(_), Some(choose)) => {
-                self.error(choose.span, "a rule has either `faults` or `choose`, not both");
+                self.error(choose.span, "`faults` can't be combined with `choose`");
                 Vec::new()
             }
             (None, None) => {
@@ -259,7 +262,7 @@ impl Context<'_> {
                 && let Some(next) = specs.get(at + 1)
             {
                 let subject = Stage::of(spec.value.spec().moment()).subject();
-                let message = format!("never reached: `{name}` before it ends the {subject}");
+                let message = format!("never reached: the earlier `{name}` ends the {subject}");
                 self.diagnostics.push(Diagnostic::warning(next.span, message));
                 *position += u32::try_from(specs.len() - at - 1).unwrap_or(0);
                 break;
@@ -273,7 +276,7 @@ impl Context<'_> {
         for (fault, span) in before.iter().zip(spans) {
             if is_overtaken(&*fault.fault, end) {
                 let message =
-                    format!("never happens: `{name}` after it ends the request before there is a body to act on");
+                    format!("never happens: the later `{name}` ends the request before there is a body to act on");
                 self.diagnostics.push(Diagnostic::warning(*span, message));
             }
         }
@@ -306,7 +309,7 @@ impl Context<'_> {
         let fault = spec.value.spec().build(&context)?;
         if fault.needs_order() && !when.key.is_ordinal() {
             return Err(format!(
-                "`correlation` needs an order, and the key `{}` has none; leave `key` out",
+                "`correlation` needs an order, but the key `{}` has none: leave out `key`",
                 when.key
             ));
         }
@@ -327,7 +330,7 @@ impl Context<'_> {
         let blocks = |blocker: &&Blocker<'_>| blocker.stage == rule.stage && covers(blocker.spec);
         if let Some(blocker) = blockers.iter().find(blocks) {
             let message = format!(
-                "the rule can never fire: `{}` before it ends every {}",
+                "the rule can never fire: the earlier `{}` ends every {}",
                 blocker.spec.name.value,
                 rule.stage.subject()
             );

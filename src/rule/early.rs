@@ -27,7 +27,7 @@ impl Context<'_> {
                 request.value.name()
             );
             let diagnostic = Diagnostic::error(request.span, message).also(early.span, "such as this one");
-            self.diagnostics.push(diagnostic.help("make it two rules"));
+            self.diagnostics.push(diagnostic.help("split it into two rules"));
             return stage;
         }
         self.check_early_match(spec, stage);
@@ -54,13 +54,13 @@ impl Context<'_> {
             let diagnostic = match (key, stage) {
                 ("host", _) => Diagnostic::error(
                     span,
-                    "`host` is not known yet when a connection is accepted, only in the TLS handshake",
+                    "`host` needs the TLS handshake, but this rule runs when a connection is accepted",
                 )
                 .help("give all faults of the rule `before: handshake`; `host` is then the name that the client asks for (SNI)"),
                 (_, stage) => {
                     let may = if stage == Stage::Handshake { "`client` and `host`" } else { "`client`" };
-                    let message = format!("`{key}` is of a request, and this rule is decided {}", stage.moment());
-                    Diagnostic::error(span, message).help(format!("it may match {may}"))
+                    let message = format!("`{key}` needs a request, but this rule runs {}", stage.moment());
+                    Diagnostic::error(span, message).help(format!("use {may}"))
                 }
             };
             self.diagnostics.push(diagnostic);
@@ -73,7 +73,7 @@ impl Context<'_> {
             && !matches!(key.value, KeySpec::Ordinal | KeySpec::Client)
         {
             let message = format!(
-                "the key `{}` is of a request, and this rule is about connections",
+                "the key `{}` needs a request, but this rule acts on connections",
                 key.value
             );
             self.diagnostics
@@ -82,7 +82,7 @@ impl Context<'_> {
         if when.value.requested {
             self.error(
                 when.span,
-                "`requested` asks a request's header, and this rule is about connections",
+                "`requested` needs a request, but this rule acts on connections",
             );
         }
     }

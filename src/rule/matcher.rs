@@ -89,7 +89,7 @@ impl Condition {
                 Ok(header) => all.extend(self::field(field, mistakes).map(|field| Condition::Header(header, field))),
                 Err(_) => mistakes.push((
                     name.span,
-                    format!("`{}` is no header name (RFC 9110, section 5.1)", name.value),
+                    format!("`{}` is not a valid header name (RFC 9110, section 5.1)", name.value),
                 )),
             }
         }
@@ -104,7 +104,7 @@ impl Condition {
             if specs.value.is_empty() {
                 mistakes.push((
                     specs.span,
-                    "the list is empty; leave the key out, or give at least one condition".into(),
+                    "the list is empty: give at least one condition, or leave out the key".into(),
                 ));
             }
             Some(

@@ -18,9 +18,9 @@ use crate::yaml::units::{Percentage, Time};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSpec {
-    /// The rule's name: unique, and the same in metrics, headers and logs. Draws depend on it.
+    /// The rule's name: unique, and used in metrics, headers and logs. Draws depend on it.
     pub name: Spanned<String>,
-    /// The listener, or the listeners, that the rule belongs to. Absent: every listener.
+    /// The listener, or listeners, that the rule applies to. Absent: every listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Spanned<OneOrMany<String>>>,
     /// `false`: loaded, checked and shown, never drawn.
@@ -29,7 +29,7 @@ pub struct RuleSpec {
     /// `true`: decides, counts and logs, but injects nothing.
     #[serde(default, skip_serializing_if = "is_false")]
     pub shadow: bool,
-    /// The requests that the rule is about. Absent: all of them.
+    /// The requests that the rule matches. Absent: all of them.
     #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
     pub matches: Option<MatchSpec>,
     /// Which of the matching requests are hit. Absent: all of them.
@@ -47,7 +47,7 @@ pub struct RuleSpec {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutcomeSpec {
-    /// The outcome's share is its weight over the sum of all weights.
+    /// The outcome's weight: its share is this over the sum of all weights.
     pub weight: u32,
     /// What happens. Absent: nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -181,10 +181,10 @@ impl ShortForm for TextSpec {
         match (given.next(), given.next()) {
             (Some(one), None) => Ok(one),
             (None, _) => {
-                Err("nothing to compare with: give one of exact, prefix, suffix, contains, glob, regex".into())
+                Err("the comparison is missing: give one of exact, prefix, suffix, contains, glob, regex".into())
             }
             (Some(_), Some(_)) => {
-                Err("more than one way to compare: give one of exact, prefix, suffix, contains, glob, regex".into())
+                Err("more than one comparison: give one of exact, prefix, suffix, contains, glob, regex".into())
             }
         }
     }
@@ -293,12 +293,12 @@ impl JsonSchema for FieldSpec {
     }
 }
 
-/// Which of the matching requests are hit. All that is given must hold, and is asked in this order: `requested`,
+/// Which of the matching requests are hit. All given conditions must hold, and are checked in this order: `requested`,
 /// `schedule`, `every`, `percentage`, `attempts`, `limits`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WhenSpec {
-    /// The share that is hit, in percent. Absent: 100.
+    /// The percentage that is hit. Absent: 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percentage: Option<Percentage>,
     /// What a draw depends on: `ordinal` (the request's number in this rule, the default), `client`, `path`,
@@ -314,12 +314,12 @@ pub struct WhenSpec {
     /// A time window, counted from the moment the rule was loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Spanned<ScheduleSpec>>,
-    /// The blast radius.
+    /// Limits on how much the rule affects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Spanned<LimitsSpec>>,
     /// `true`: only where the request asks for the fault with Envoy's headers (`x-envoy-fault-delay-request`,
-    /// `x-envoy-fault-abort-request`, `x-envoy-fault-abort-grpc-request`, `x-envoy-fault-throughput-response`), and never
-    /// beyond what the rule says.
+    /// `x-envoy-fault-abort-request`, `x-envoy-fault-abort-grpc-request`, `x-envoy-fault-throughput-response`), and
+    /// never beyond the rule's own settings.
     #[serde(default, skip_serializing_if = "is_false")]
     pub requested: bool,
 }
@@ -331,7 +331,7 @@ pub struct ScheduleSpec {
     /// When the window opens. Absent: at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Time>,
-    /// How long it stays open. Absent: for ever.
+    /// How long it stays open. Absent: forever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Time>,
     /// From one opening to the next. Absent: it opens once.
@@ -339,7 +339,7 @@ pub struct ScheduleSpec {
     pub repeat: Option<Time>,
 }
 
-/// The blast radius of a rule.
+/// Limits on how much a rule affects.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsSpec {
@@ -366,11 +366,11 @@ impl FromStr for MethodSpec {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let method = http::Method::from_bytes(text.as_bytes())
-            .map_err(|_| format!("`{text}` is no method; write GET, POST, …"))?;
+            .map_err(|_| format!("`{text}` is not a valid method: use GET, POST, …"))?;
         let upper = text.to_ascii_uppercase();
         if text != upper {
             // Methods are case-sensitive (RFC 9110, section 9.1): `get` would never match.
-            return Err(format!("methods are written in capitals: `{upper}`"));
+            return Err(format!("methods are case-sensitive: use `{upper}`"));
         }
         Ok(MethodSpec(method))
     }
@@ -397,7 +397,7 @@ impl FromStr for NetworkSpec {
         }
         text.parse::<IpNet>()
             .map(|net| NetworkSpec(net.trunc()))
-            .map_err(|_| format!("`{text}` is no address or network; write 10.1.2.3, 10.0.0.0/8 or fd00::/8"))
+            .map_err(|_| format!("`{text}` is not a valid address or network: use 10.1.2.3, 10.0.0.0/8 or fd00::/8"))
     }
 }
 

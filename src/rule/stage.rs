@@ -29,7 +29,7 @@ impl Stage {
         match self {
             Stage::Connection => "when a connection is accepted",
             Stage::Handshake => "in the TLS handshake",
-            Stage::Request => "when a request's head has come",
+            Stage::Request => "when a request's head arrives",
         }
     }
 

@@ -76,7 +76,7 @@ fn check_path(spec: &TextSpec) -> Result<(), String> {
         TextSpec::Plain(_) | TextSpec::Exact(_) | TextSpec::Prefix(_) | TextSpec::Glob(_)
     );
     if whole && !text.starts_with(['/', '*', '{', '[', '?']) {
-        return Err(format!("a path begins with `/`: `/{text}`"));
+        return Err(format!("a path must start with `/`: use `/{text}`"));
     }
     if matches!(spec, TextSpec::Regex(_)) {
         return Ok(());
@@ -86,7 +86,7 @@ fn check_path(spec: &TextSpec) -> Result<(), String> {
     match decoded == text {
         true => Ok(()),
         false => Err(format!(
-            "paths are matched percent-decoded (only %2F stays): write `{decoded}`"
+            "paths are matched percent-decoded (except %2F): use `{decoded}`"
         )),
     }
 }
@@ -110,7 +110,7 @@ fn regex(text: &str, place: Place) -> Result<Regex, String> {
                 .trim()
                 .trim_start_matches("error: ")
                 .to_owned();
-            format!("not a regular expression: {reason}")
+            format!("not a valid regular expression: {reason}")
         }
     })
 }
@@ -138,10 +138,10 @@ fn glob_regex(text: &str, place: Place) -> Result<String, String> {
         .literal_separator(place == Place::Path)
         .backslash_escape(true)
         .build()
-        .map_err(|error| format!("not a glob: {}", error.kind()))?;
+        .map_err(|error| format!("not a valid glob: {}", error.kind()))?;
     let full = glob.regex();
     let bare = full.strip_prefix("(?-u)^").and_then(|rest| rest.strip_suffix('$'));
-    bare.map(characters).ok_or_else(|| format!("not a glob: {text}"))
+    bare.map(characters).ok_or_else(|| format!("not a valid glob: {text}"))
 }
 
 /// globset writes patterns over bytes, `é` as `\xc3\xa9`; ours are over characters.
@@ -273,7 +273,7 @@ mod tests {
     fn bad_patterns_say_why() {
         let error = |spec| Text::compile(&spec, Place::Path).unwrap_err();
         assert!(error(TextSpec::Regex("(".into())).contains("unclosed group"));
-        assert!(error(TextSpec::Plain("/a/[".into())).contains("not a glob"));
+        assert!(error(TextSpec::Plain("/a/[".into())).contains("not a valid glob"));
         assert!(error(TextSpec::Plain("api".into())).contains("`/api`"));
     }
 }

@@ -21,7 +21,7 @@ pub struct When {
     pub every: Option<u64>,
     /// A time window.
     pub schedule: Option<Schedule>,
-    /// The blast radius.
+    /// Limits on how much the rule affects.
     pub limits: Limits,
     /// Only where the request asks for it.
     pub requested: bool,
@@ -35,7 +35,7 @@ pub struct Schedule {
     repeat: Option<Duration>,
 }
 
-/// The blast radius.
+/// Limits on how much the rule affects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Requests under the rule's faults at the same time.
@@ -124,9 +124,11 @@ impl When {
         }
         let key = Key::new(spec.key.as_ref().map(|key| key.value.clone()).unwrap_or_default());
         if spec.attempts.is_some() && key.is_ordinal() {
-            return Err("`attempts` counts the requests of a key, and by default every request has a key of its own; \
-                        add `key: header:NAME`, `key: client`, …, or use `limits: {total: N}` to hit the first N requests"
-                .into());
+            return Err(
+                "`attempts` counts the requests of each key, but by default every request has its own key: add `key: \
+                header:NAME`, `key: client`, …, or use `limits: {total: N}` to hit the first N requests"
+                    .into(),
+            );
         }
         Ok(When {
             ppm: spec.percentage.unwrap_or(Percentage::ALL).ppm(),
@@ -191,7 +193,7 @@ impl Schedule {
             return Err("the schedule can never be open: its `duration` is 0s".into());
         }
         match (schedule.duration, schedule.repeat) {
-            (None, Some(_)) => Err("a schedule with `repeat` needs a `duration`: how long each window is open".into()),
+            (None, Some(_)) => Err("`repeat` needs `duration`, the time that each window stays open".into()),
             (Some(duration), Some(repeat)) if repeat < duration => Err(format!(
                 "the windows overlap: `repeat` ({}) is shorter than `duration` ({})",
                 Time::saturating(repeat),
@@ -232,7 +234,7 @@ impl fmt::Display for Reason {
             Reason::Disabled => f.write_str("the rule is disabled"),
             Reason::Ended => f.write_str("an earlier rule ends the request"),
             Reason::NotRequested => f.write_str("requested: the request has none of the x-envoy-fault headers"),
-            Reason::Expired => f.write_str("limits.expires: the rule's time is over"),
+            Reason::Expired => f.write_str("limits.expires: the rule has expired"),
             Reason::OutOfSchedule { at } => write!(f, "schedule: closed at {}", Time::saturating(*at)),
             Reason::Every { ordinal, every } => write!(f, "every {every}: this is request {ordinal}"),
             Reason::Percentage { drawn, ppm } => {
@@ -302,8 +304,8 @@ mod tests {
         };
         assert!(error("{schedule: {duration: 0s}}").contains("never be open"));
         assert!(error("{schedule: {duration: 10s, repeat: 5s}}").contains("overlap"));
-        assert!(error("{schedule: {repeat: 5s}}").contains("needs a `duration`"));
+        assert!(error("{schedule: {repeat: 5s}}").contains("needs `duration`"));
         assert!(error("{schedule: {start: 1m}, limits: {expires: 30s}}").contains("expires before"));
-        assert!(error("{attempts: 2}").contains("key of its own"));
+        assert!(error("{attempts: 2}").contains("has its own key"));
     }
 }

@@ -26,7 +26,7 @@ pub use shaper::{Length, Missed, Shaper, Step};
 
 use crate::grpc::GrpcStatus;
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
@@ -83,7 +83,7 @@ pub struct Pace {
 /// Who shares a rate.
 #[derive(Clone, Debug)]
 pub enum Scope {
-    /// Nobody: each request has it for itself.
+    /// Not shared: each request has its own.
     Request,
     /// The requests of one downstream connection.
     Connection,
@@ -199,7 +199,7 @@ pub enum Garble {
     Header,
     /// A JSON body that can't be parsed.
     Json,
-    /// The body is not encoded as `Content-Encoding` says.
+    /// The body does not match its `Content-Encoding`.
     Encoding,
     /// `Content-Length` is so many bytes too large, or, if negative, too small (HTTP/1.x).
     Length(i64),

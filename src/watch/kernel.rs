@@ -116,7 +116,7 @@ impl Interest {
 
 fn complain(error: &notify::Error) {
     tracing::warn!(
-        "the kernel does not tell of changes ({error}; see fs.inotify.max_user_instances and max_user_watches): \
-         the configuration's files are looked at each second"
+        "the kernel does not report changes ({error}; see fs.inotify.max_user_instances and max_user_watches): the \
+        configuration's files are checked every second"
     );
 }

@@ -39,7 +39,7 @@ impl Eye {
     /// `main` is no regular file: what a pipe says can't be read twice.
     pub(super) fn open(main: PathBuf, others: Vec<PathBuf>, kernel: Kernel) -> io::Result<Eye> {
         if !main.metadata()?.is_file() {
-            let message = format!("{} is no regular file", main.display());
+            let message = format!("{} is not a regular file", main.display());
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
         let mut eye = Eye {

@@ -57,7 +57,7 @@ impl Drop for Watcher {
 /// The configuration is no regular file: the demo, a pipe, or a file that is gone.
 pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
     let Source::File(main) = server.source() else {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "the demo is in no file"));
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "the demo is not in a file"));
     };
     let wake = Arc::new(Notify::new());
     let mut eye = Eye::open(main.clone(), server.snapshot().files.clone(), Kernel::new(wake.clone()))?;

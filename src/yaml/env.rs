@@ -83,7 +83,7 @@ impl<'a> Expander<'a> {
         let Some(inside) = reference.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
             return Err((
                 "`${` is not closed with `}`".into(),
-                "for the text `${` itself write `$${`".into(),
+                "for a literal `${` write `$${`".into(),
             ));
         };
         let (name, default) = match inside.split_once(":-") {
@@ -91,8 +91,11 @@ impl<'a> Expander<'a> {
             None => (inside, None),
         };
         if !is_name(name) {
-            let help = "write `${NAME}` or `${NAME:-default}`; for the text `${` itself write `$${`";
-            return Err((format!("`{}` names no variable", shortened(reference)), help.into()));
+            let help = "use `${NAME}` or `${NAME:-default}`; for a literal `${` write `$${`";
+            return Err((
+                format!("`{}` is not a valid variable name", shortened(reference)),
+                help.into(),
+            ));
         }
         let value = match ((self.lookup)(name), default) {
             (Some(value), _) if !value.is_empty() => value,
@@ -105,8 +108,8 @@ impl<'a> Expander<'a> {
             }
             (_, Some(_)) if depth >= MAX_DEPTH => {
                 return Err((
-                    "too many defaults within defaults".into(),
-                    format!("{MAX_DEPTH} are allowed"),
+                    "defaults are nested too deep".into(),
+                    format!("use at most {MAX_DEPTH} levels"),
                 ));
             }
             (_, Some(default)) => {
@@ -122,8 +125,8 @@ impl<'a> Expander<'a> {
             Some(left) => self.bytes_left = left,
             None => {
                 return Err((
-                    "the variables in this file hold more than 16 MiB".into(),
-                    "use fewer".into(),
+                    "the values of this file's variables are larger than 16 MiB".into(),
+                    "use fewer variables".into(),
                 ));
             }
         }
@@ -243,15 +246,15 @@ mod tests {
             ]),
         );
         check("a ${HOST", Err(&[("${HOST", "`${` is not closed with `}`")]));
-        check("${9}", Err(&[("${9}", "`${9}` names no variable")]));
-        check("${}", Err(&[("${}", "`${}` names no variable")]));
-        check("${A-b}", Err(&[("${A-b}", "`${A-b}` names no variable")]));
+        check("${9}", Err(&[("${9}", "`${9}` is not a valid variable name")]));
+        check("${}", Err(&[("${}", "`${}` is not a valid variable name")]));
+        check("${A-b}", Err(&[("${A-b}", "`${A-b}` is not a valid variable name")]));
         check(
             "${NONE:-${MORE}}",
             Err(&[("${NONE:-${MORE}}", "the variable `MORE` is not set")]),
         );
         let deep = "${A:-".repeat(12) + &"}".repeat(12);
-        check(&deep, Err(&[(&deep, "too many defaults within defaults")]));
+        check(&deep, Err(&[(&deep, "defaults are nested too deep")]));
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
                 }
                 if items.is_empty() {
                     return Err(A::Error::custom(
-                        "the list is empty; leave the key out, or name at least one value",
+                        "the list is empty: give at least one value, or leave out the key",
                     ));
                 }
                 Ok(OneOrMany(items))

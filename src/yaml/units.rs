@@ -50,7 +50,7 @@ impl TryFrom<Duration> for Time {
     /// Fails above [`Time::MAX`].
     fn try_from(duration: Duration) -> Result<Self, UnitError> {
         if duration > Self::MAX.0 {
-            Err(UnitError::new("a duration is at most 365d"))
+            Err(UnitError::new("a duration can be at most 365d"))
         } else {
             Ok(Self(duration))
         }
@@ -80,7 +80,7 @@ impl FromStr for Time {
         loop {
             let Some((number, after)) = Decimal::split(rest) else {
                 return Err(UnitError::new(format!(
-                    "{} is not a duration; write a number and a unit: 200ms, 1.5s, 1m30s",
+                    "{} is not a valid duration: use a number and a unit: 200ms, 1.5s, 1m30s",
                     quoted(text)
                 )));
             };
@@ -89,15 +89,12 @@ impl FromStr for Time {
                 if number.is_zero() && rest == text && after.is_empty() {
                     return Ok(Self::ZERO);
                 }
-                let message = format!(
-                    "the duration {} lacks a unit; say the unit: 200ms, 2s, 1m",
-                    quoted(text)
-                );
+                let message = format!("the duration {} needs a unit: 200ms, 2s, 1m", quoted(text));
                 return Err(UnitError::new(message));
             }
             let nanoseconds = find_unit(&TIME_UNITS, unit).ok_or_else(|| {
                 UnitError::new(format!(
-                    "{} is not a unit of time; use ns, us, ms, s, m, h or d",
+                    "{} is not a valid unit of time: use ns, us, ms, s, m, h or d",
                     quoted(unit)
                 ))
             })?;
@@ -108,7 +105,7 @@ impl FromStr for Time {
             smallest = nanoseconds;
             let part = number.times(nanoseconds).map_err(|problem| match problem {
                 Inexact::Fraction => UnitError::new(format!("{} is finer than a nanosecond", quoted(text))),
-                Inexact::Overflow => UnitError::new("a duration is at most 365d"),
+                Inexact::Overflow => UnitError::new("a duration can be at most 365d"),
             })?;
             total = total.saturating_add(part);
             if after.is_empty() {
@@ -116,7 +113,7 @@ impl FromStr for Time {
             }
             rest = after;
         }
-        let total = u64::try_from(total).map_err(|_| UnitError::new("a duration is at most 365d"))?;
+        let total = u64::try_from(total).map_err(|_| UnitError::new("a duration can be at most 365d"))?;
         Self::try_from(Duration::from_nanos(total))
     }
 }
@@ -171,19 +168,19 @@ impl FromStr for Percentage {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let text = text.trim();
-        refuse_negative(text, "a percentage is between 0 and 100: it")?;
+        refuse_negative(text, "a percentage must be from 0 to 100: it")?;
         let digits = text.strip_suffix('%').unwrap_or(text).trim_end();
-        let out_of_range = || UnitError::new(format!("a percentage is between 0 and 100, not {}", quoted(text)));
+        let out_of_range = || UnitError::new(format!("a percentage must be from 0 to 100, not {}", quoted(text)));
         let Some((number, "")) = Decimal::split(digits) else {
             let message = format!(
-                "{} is not a percentage; a percentage is between 0 and 100: 12.5%",
+                "{} is not a valid percentage: use 0 to 100, such as 12.5%",
                 quoted(text)
             );
             return Err(UnitError::new(message));
         };
         let ppm = number.times(10_000).map_err(|problem| match problem {
             Inexact::Fraction => UnitError::new(format!(
-                "a percentage is between 0 and 100 in steps of 0.0001, not {}",
+                "a percentage must be from 0 to 100 in steps of 0.0001, not {}",
                 quoted(text)
             )),
             Inexact::Overflow => out_of_range(),
@@ -244,7 +241,7 @@ impl FromStr for ByteSize {
         refuse_negative(text, "a size")?;
         let Some((number, rest)) = Decimal::split(text) else {
             let message = format!(
-                "{} is not a size; write bytes, or a number and a unit: 64KiB",
+                "{} is not a valid size: use bytes, or a number and a unit: 64KiB",
                 quoted(text)
             );
             return Err(UnitError::new(message));
@@ -257,7 +254,7 @@ impl FromStr for ByteSize {
         };
         let bytes = bytes.ok_or_else(|| {
             UnitError::new(format!(
-                "{} is not a unit of size; use B, KiB, MiB, GiB, TiB (1024) or kB, MB, GB, TB (1000)",
+                "{} is not a valid unit of size: use B, KiB, MiB, GiB, TiB (1024) or kB, MB, GB, TB (1000)",
                 quoted(unit)
             ))
         })?;
@@ -328,7 +325,7 @@ impl FromStr for ByteRate {
         refuse_negative(text, "a rate")?;
         let Some((number, rest)) = Decimal::split(text) else {
             let message = format!(
-                "{} is not a rate; write a number and a unit: 64KiB/s, 10Mbit/s",
+                "{} is not a valid rate: use a number and a unit: 64KiB/s, 10Mbit/s",
                 quoted(text)
             );
             return Err(UnitError::new(message));
@@ -339,10 +336,7 @@ impl FromStr for ByteRate {
             .map(str::trim_end)
             .filter(|unit| !unit.is_empty())
         else {
-            let message = format!(
-                "the rate {} lacks a unit; say the unit: 64KiB/s, 500kbit/s",
-                quoted(text)
-            );
+            let message = format!("the rate {} needs a unit: 64KiB/s, 500kbit/s", quoted(text));
             return Err(UnitError::new(message));
         };
         let of_bits = find_unit(&BIT_UNITS, unit);
@@ -350,7 +344,7 @@ impl FromStr for ByteRate {
             .or_else(|| find_unit(&SIZE_UNITS, unit).map(|bytes| bytes * 8))
             .ok_or_else(|| {
                 UnitError::new(format!(
-                    "{} is not a unit of data; use B/s, KiB/s, kB/s, kbit/s, Mbit/s…",
+                    "{} is not a valid unit of data: use B/s, KiB/s, kB/s, kbit/s, Mbit/s…",
                     quoted(unit)
                 ))
             })?;
@@ -365,7 +359,7 @@ impl FromStr for ByteRate {
         })?;
         NonZeroU64::new(bytes)
             .map(Self)
-            .ok_or_else(|| UnitError::new("a rate is at least 1B/s; to stop, use `stall`"))
+            .ok_or_else(|| UnitError::new("a rate must be at least 1B/s: to stop, use `stall`"))
     }
 }
 
@@ -618,16 +612,16 @@ mod tests {
             check::<Time>(text, Ok(canonical));
         }
         for (text, part) in [
-            ("200", "say the unit: 200ms, 2s, 1m"),
-            ("1m30", "say the unit: 200ms, 2s, 1m"),
-            ("1s0", "say the unit"),
+            ("200", "needs a unit: 200ms, 2s, 1m"),
+            ("1m30", "needs a unit: 200ms, 2s, 1m"),
+            ("1s0", "needs a unit"),
             ("-1s", "can't be negative"),
             ("-5", "can't be negative"),
-            ("", "is not a duration"),
-            ("fast", "is not a duration"),
-            ("1.s", "is not a duration"),
-            ("1e3s", "`e` is not a unit of time"),
-            ("1M", "`M` is not a unit of time; use ns, us, ms, s, m, h or d"),
+            ("", "is not a valid duration"),
+            ("fast", "is not a valid duration"),
+            ("1.s", "is not a valid duration"),
+            ("1e3s", "`e` is not a valid unit of time"),
+            ("1M", "`M` is not a valid unit of time: use ns, us, ms, s, m, h or d"),
             ("1s1m", "from large to small"),
             ("1s1s", "from large to small"),
             ("0.1ns", "finer than a nanosecond"),
@@ -664,7 +658,7 @@ mod tests {
             "NaN",
             "99999999999999999999999999999",
         ] {
-            check::<Percentage>(text, Err("a percentage is between 0 and 100"));
+            check::<Percentage>(text, Err("0 to 100"));
         }
         assert_eq!("0.1%".parse::<Percentage>().unwrap().ppm(), 1_000);
         assert_eq!(Percentage::from_ppm(u32::MAX), Percentage::ALL);
@@ -688,8 +682,8 @@ mod tests {
         for (text, part) in [
             ("-1", "can't be negative"),
             ("1.5", "not a whole number of bytes"),
-            ("1K", "not a unit of size"),
-            ("big", "is not a size"),
+            ("1K", "not a valid unit of size"),
+            ("big", "is not a valid size"),
             ("18446744073709551616", "out of range"),
         ] {
             check::<ByteSize>(text, Err(part));
@@ -704,12 +698,12 @@ mod tests {
             check::<ByteRate>(text, Ok(canonical));
         }
         for (text, part) in [
-            ("64", "say the unit: 64KiB/s"),
-            ("64KiB", "say the unit: 64KiB/s"),
-            ("64/s", "say the unit: 64KiB/s"),
+            ("64", "needs a unit: 64KiB/s"),
+            ("64KiB", "needs a unit: 64KiB/s"),
+            ("64/s", "needs a unit: 64KiB/s"),
             ("0B/s", "at least 1B/s"),
             ("1bit/s", "whole number of bytes"),
-            ("1mbit/s", "not a unit of data"),
+            ("1mbit/s", "not a valid unit of data"),
             ("-1B/s", "can't be negative"),
         ] {
             check::<ByteRate>(text, Err(part));
@@ -724,7 +718,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<ByteSize>("64").unwrap().get(), 64);
         assert_eq!(serde_json::to_string(&Time::from_millis(1500)).unwrap(), "\"1.5s\"");
         let error = serde_json::from_str::<Time>("2").unwrap_err().to_string();
-        assert!(error.contains("say the unit: 200ms, 2s, 1m"), "{error}");
+        assert!(error.contains("needs a unit: 200ms, 2s, 1m"), "{error}");
         let error = serde_json::from_str::<Time>("[]").unwrap_err().to_string();
         assert!(error.contains("expected a duration such as 200ms"), "{error}");
     }

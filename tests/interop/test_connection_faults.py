@@ -333,7 +333,7 @@ def test_explain_tells_when(squall, tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text(config(rule("close: {before: connection}", "match: {client: 10.0.0.0/8},"), rule("abort: 500", name="q")))
     told = command("explain", "-c", file, "--client", "10.1.2.3", "http://x/").stdout
-    assert "decided when a connection is accepted" in told
+    assert "runs when a connection is accepted" in told
     told = command("explain", "-c", file, "http://x/").stdout
     assert "client in 10.0.0.0/8: the client is 127.0.0.1" in told
     assert command("check", file).returncode == 0

@@ -592,7 +592,7 @@ def test_plain_replies_take_as_long(gpt, claude):
 def test_settings_out_of_range():
     for rate in ("0", "-1", "100001"):
         ended = command("fake", "llm", "--set", f"tokens_per_second={rate}", "-a", "127.0.0.1:0")
-        assert ended.returncode != 0 and "tokens a second are not possible" in ended.stderr, ended.stderr
+        assert ended.returncode != 0 and "is not a valid number of tokens a second" in ended.stderr, ended.stderr
 
 
 def test_errors_on_the_wire(server):

@@ -27,7 +27,7 @@ impl Build<'_> {
         let spec = self.spec;
         if spec.listeners.is_empty() {
             self.diagnostics.push(
-                Diagnostic::error(None, "there are no listeners, so squall would have nothing to do")
+                Diagnostic::error(None, "there are no listeners: squall would have nothing to do")
                     .help("add `listeners: {web: {address: 127.0.0.1:8080, upstream: NAME}}`"),
             );
         }
@@ -40,7 +40,7 @@ impl Build<'_> {
             let address = &listener.address;
             let free_port = matches!(address.value, AddressSpec::Tcp(tcp) if tcp.port() == 0);
             if !free_port && let Some(first) = seen.insert(&address.value, address.span) {
-                let message = format!("the address {} is taken twice", address.value);
+                let message = format!("the address {} is used twice", address.value);
                 self.diagnostics
                     .push(Diagnostic::error(address.span, message).also(first, "the first is here"));
             }
@@ -58,7 +58,7 @@ impl Build<'_> {
         if let Some(protocol) = &spec.protocol
             && protocol.value == ProtocolSpec::Tcp
         {
-            self.error(protocol.span, "not yet: this version has no tcp listeners, only http");
+            self.error(protocol.span, "this version does not support tcp listeners, only http");
             return None;
         }
         let tls = self.tls(spec);
@@ -114,7 +114,7 @@ impl Build<'_> {
             Some(upstream) if upstream.value.original_destination.is_some() && self.refuse_redirected(spec) => None,
             Some(upstream) if upstream.value.address.is_some() => {
                 let message = format!(
-                    "the upstream `{}` has an `address`, which is for tcp; http needs a `url`",
+                    "the upstream `{}` has an `address`, which is for tcp: http needs a `url`",
                     wanted.value
                 );
                 self.error(wanted.span, message);
@@ -141,11 +141,11 @@ impl Build<'_> {
         let (span, message) = match (&spec.tls, &spec.address.value) {
             (Some(tls), _) => (
                 tls.span,
-                "the TLS of redirected connections passes on unread, so a listener for them has no `tls`",
+                "`tls` can't be combined with redirected connections, whose TLS passes through unread",
             ),
             (None, AddressSpec::Unix(_)) => (
                 spec.address.span,
-                "a unix socket's connections have no original destination; listen on an IP address and a port",
+                "connections to a unix socket have no original destination: listen on an IP address and a port",
             ),
             (None, AddressSpec::Tcp(_)) => return false,
         };
@@ -194,7 +194,7 @@ fn pairs(tls: &ListenerTlsSpec) -> Result<Vec<(&Path, &Path)>, String> {
         }
         (None, None, Some(_)) => Err("the list of certificates is empty".into()),
         (None, None, None) => Err("`tls` needs `certificate` and `key`, or `certificates`".into()),
-        (_, _, Some(_)) => Err("`tls` has either `certificate` and `key` or `certificates`, not both".into()),
+        (_, _, Some(_)) => Err("in `tls`, `certificate` and `key` can't be combined with `certificates`".into()),
         (Some(_), None, None) => Err("`certificate` needs its `key`".into()),
         (None, Some(_), None) => Err("`key` needs its `certificate`".into()),
     }

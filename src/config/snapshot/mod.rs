@@ -268,7 +268,7 @@ impl Build<'_> {
         {
             self.error(
                 threads.span,
-                format!("more than {MAX_THREADS} threads; one for each processor is enough"),
+                format!("at most {MAX_THREADS} threads are allowed; one per processor is enough"),
             );
         }
     }
@@ -276,7 +276,7 @@ impl Build<'_> {
     fn buffer(&mut self) {
         let buffer = self.spec.bounds.buffer;
         if !(MIN_BUFFER..=MAX_BUFFER).contains(&buffer.value.get()) {
-            self.error(buffer.span, "a buffer has between 1KiB and 64MiB");
+            self.error(buffer.span, "a buffer must be from 1KiB to 64MiB");
         }
     }
 

@@ -105,7 +105,7 @@ impl Line {
             Some(Kind::Off(option)) => self.plain(option, false),
             None => Err(match (name.split_once('='), did_you_mean(name, options::names())) {
                 (Some((option, _)), _) if options::by_name(option).is_some() => {
-                    format!("curl has no `--{name}`; the value is a word of its own: `--{option} …`")
+                    format!("curl has no `--{name}`: give the value as a separate word: `--{option} …`")
                 }
                 (_, Some(near)) => format!("curl has no option `--{name}`; did you mean `--{near}`?"),
                 (_, None) => format!("curl has no option `--{name}`"),
@@ -171,10 +171,10 @@ impl Line {
             "connect-to" => self.connect_to.push(value),
             "config" => {
                 return Err(format!(
-                    "what curl would read from `{value}` cannot be seen here; write it on the line"
+                    "squall can't see what curl would read from `{value}`: write it on the command line"
                 ));
             }
-            "variable" => return Err("curl's `--variable` is not followed; write the values out".into()),
+            "variable" => return Err("curl's `--variable` is not supported: write the values out".into()),
             _ => {}
         }
         Ok(())
@@ -189,7 +189,7 @@ impl Line {
             "digest" | "ntlm" | "ntlm-wb" | "negotiate" | "anyauth" => self.handshake = on.then_some(option),
             "basic" => self.handshake = None,
             "netrc" | "netrc-optional" if on => self.notes.push("passwords in ~/.netrc are left out".into()),
-            "next" => return Err("the line makes several requests (`--next`); explain them one by one".into()),
+            "next" => return Err("the command makes several requests (`--next`): explain them one by one".into()),
             "help" | "manual" | "version" => return Err(format!("`curl --{option}` sends no request")),
             _ => {}
         }

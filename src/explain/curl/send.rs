@@ -52,14 +52,14 @@ impl Line {
             [url] => url,
             [_, second, ..] => {
                 return Err(format!(
-                    "there is more than one URL (the second is `{second}`); explain them one by one"
+                    "there is more than one URL (the second is `{second}`): explain them one by one"
                 ));
             }
         };
         let outside_address = url.replacen("://[", "://", 1);
         let is_list = |text: &str| text.contains(['{', '}']) || text.contains('[');
         if !self.globoff && !self.bare && is_list(&outside_address) {
-            return Err("`{}` and `[]` in a URL make curl send several requests; write one of them, or add -g".into());
+            return Err("`{}` and `[]` in a URL make curl send several requests: write one of them, or add -g".into());
         }
         Url::parse(url)
     }
@@ -76,7 +76,7 @@ impl Line {
         let inferred = match (asked.next(), asked.next()) {
             (Some(one), Some(other)) => {
                 return Err(format!(
-                    "`{one}` and `{other}` ask for different methods, which curl refuses"
+                    "`{one}` can't be combined with `{other}`: curl refuses different methods"
                 ));
             }
             (Some("-I"), _) => Method::HEAD,
@@ -86,7 +86,9 @@ impl Line {
         };
         match &self.method {
             None => Ok(inferred),
-            Some(method) => Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is no method")),
+            Some(method) => {
+                Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is not a valid method"))
+            }
         }
     }
 
@@ -154,7 +156,7 @@ impl Line {
                 continue;
             }
             let value = HeaderValue::from_bytes(value.as_bytes())
-                .map_err(|_| format!("the field `{name}` would have a control character, such as a line end"))?;
+                .map_err(|_| format!("the field `{name}` contains a control character, such as a newline"))?;
             headers.insert(name, value);
         }
         Ok(headers)
@@ -227,7 +229,7 @@ impl Line {
         let user = self.user.clone().or_else(|| server?.user.clone())?;
         if let Some(handshake) = self.handshake {
             self.notes.push(format!(
-                "this is the first request of `--{handshake}`, which has no Authorization field"
+                "this is the first request that `--{handshake}` sends, without an Authorization field"
             ));
             return None;
         }
@@ -235,7 +237,7 @@ impl Line {
             true => user,
             false => {
                 self.notes
-                    .push("the password that curl would ask for is taken as empty".into());
+                    .push("the password that curl would prompt for is assumed to be empty".into());
                 format!("{user}:")
             }
         };
@@ -252,12 +254,13 @@ impl Line {
         };
         if let Some(proxy) = self.proxy.as_ref().filter(|proxy| !proxy.is_empty()) {
             if server.tls {
-                return Err("an https request through a proxy is a CONNECT, which no rule sees".into());
+                return Err("curl sends an https request through a proxy as CONNECT, which rules don't see".into());
             }
             // curl's default port of a proxy.
             let (_, place) = proxy.split_once("://").unwrap_or(("http", proxy));
             let place = place.trim_end_matches('/').rsplit('@').next().unwrap_or("");
-            let (host, port) = split_port(place, 1080).ok_or_else(|| format!("`{proxy}` is no proxy's address"))?;
+            let (host, port) =
+                split_port(place, 1080).ok_or_else(|| format!("`{proxy}` is not a valid proxy address"))?;
             return Ok((
                 Place::Tcp {
                     host: host.to_owned(),
@@ -299,10 +302,11 @@ fn field(line: &str) -> Result<Option<(HeaderName, Option<HeaderValue>)>, String
             None => return Ok(None),
         },
     };
-    let parsed = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| format!("`{name}` is no header name"))?;
+    let parsed =
+        HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| format!("`{name}` is not a valid header name"))?;
     let value = value.map(|value| {
         HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| format!("the value of `{name}` has a control character, such as a line end"))
+            .map_err(|_| format!("the value of `{name}` contains a control character, such as a newline"))
     });
     Ok(Some((parsed, value.transpose()?)))
 }

@@ -202,14 +202,14 @@ fn what_cannot_be_read_is_said() {
         "more than one URL (the second is `http://h/b`)",
     );
     refused("curl h --next h", "--next");
-    refused("curl -I -d x h", "`-I` and `-d`");
-    refused("curl -T file -F a=b h", "`-T` and `-F`");
+    refused("curl -I -d x h", "`-I` can't be combined with `-d`");
+    refused("curl -T file -F a=b h", "`-T` can't be combined with `-F`");
     refused("curl 'http://h/{a,b}'", "several requests");
     refused("curl -K file", "`file`");
     refused("curl -V", "sends no request");
     refused("curl 'h", "quote");
-    refused("curl -X 'A B' h", "no method");
-    refused("curl -H 'a b: c' h", "no header name");
+    refused("curl -X 'A B' h", "not a valid method");
+    refused("curl -H 'a b: c' h", "not a valid header name");
     refused("curl ftp://h/", "`ftp`");
     check("curl -g 'http://h/{a}'", "GET h:80 /{a}");
 }
@@ -219,7 +219,7 @@ fn what_cannot_be_known_is_noted() {
     noted("curl -b jar.txt h", "`jar.txt`");
     noted("curl -H @fields h", "`fields`");
     noted("curl -u user h", "password");
-    noted("curl --digest -u a:b h", "first request of `--digest`");
+    noted("curl --digest -u a:b h", "first request that `--digest` sends");
     noted("curl -n h", "netrc");
     noted("curl -G --data-urlencode q@file h", "files");
     assert!(

@@ -6,8 +6,8 @@
 /// # Errors
 /// A quote that is not closed.
 pub(super) fn split(line: &str) -> Result<Vec<String>, String> {
-    let plain = without_ansi_quotes(line).ok_or("a quote is not closed")?;
-    let words = shell_words::split(&plain).map_err(|_| "a quote is not closed")?;
+    let plain = without_ansi_quotes(line).ok_or("unclosed quote")?;
+    let words = shell_words::split(&plain).map_err(|_| "unclosed quote")?;
     let ends = |word: &String| {
         let bare = word.trim_start_matches(['1', '2', '&']);
         matches!(word.as_str(), "|" | "||" | "&&" | ";" | "&") || bare.starts_with('>')
@@ -100,7 +100,7 @@ mod tests {
         check("curl -s x | jq . > y", Ok(&["curl", "-s", "x"]));
         check("curl x 2>/dev/null", Ok(&["curl", "x"]));
         check("curl x   # untouched", Ok(&["curl", "x"]));
-        check("curl 'x", Err("a quote is not closed"));
-        check("curl $'x", Err("a quote is not closed"));
+        check("curl 'x", Err("unclosed quote"));
+        check("curl $'x", Err("unclosed quote"));
     }
 }

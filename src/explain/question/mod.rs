@@ -74,10 +74,10 @@ impl Question {
                 Line::bare(url, self.method.clone(), headers, &[]).call()
             }
             (None, Some(_)) if self.method.is_some() || !self.headers.is_empty() => {
-                Err("`method` and `headers` go with `url`; a curl line has its own".into())
+                Err("`method` and `headers` can't be combined with `curl`, which has its own".into())
             }
             (None, Some(line)) => curl::parse(line),
-            _ => Err("give the request as `url` or as `curl`".into()),
+            _ => Err("the request is missing: give it as `url` or `curl`".into()),
         }
     }
 }
@@ -139,7 +139,7 @@ fn listener_of<'s>(snapshot: &'s Snapshot, call: &Call) -> Result<&'s Listener, 
         ([one], _) => Ok(one),
         ([], [only]) => Ok(only),
         _ => Err(format!(
-            "which listener? Add --listener NAME, or a URL with its port: {}",
+            "the listener is ambiguous: add --listener NAME, or use a URL with its port: {}",
             listed(listeners)
         )),
     }

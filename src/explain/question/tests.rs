@@ -76,12 +76,12 @@ fn the_listener_is_where_the_request_would_arrive() {
         Err("web (127.0.0.1:8080), api ([::1]:8081), sock (unix:/run/squall.sock)"),
     );
     check(json(r#"{"url": "/x", "listener": "wep"}"#), Err("did you mean `web`?"));
-    check(json(r#"{"url": "http://h:9/x"}"#), Err("which listener?"));
+    check(json(r#"{"url": "http://h:9/x"}"#), Err("the listener is ambiguous"));
     check(json(r#"{"url": "/x", "listener": "web", "ordinal": 0}"#), Err("from 1"));
-    check(json(r#"{"url": "/x", "curl": "curl h"}"#), Err("`url` or as `curl`"));
+    check(json(r#"{"url": "/x", "curl": "curl h"}"#), Err("`url` or `curl`"));
     check(
         json(r#"{"curl": "curl h", "method": "PUT"}"#),
-        Err("a curl line has its own"),
+        Err("can't be combined with `curl`"),
     );
 }
 

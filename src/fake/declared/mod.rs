@@ -114,8 +114,8 @@ async fn ask_all(sources: &Sources, mut request: Request) -> Response {
         }
         let error = match request.extensions().get::<NearMiss>() {
             None => format!("the fake declares no {what}"),
-            Some(NearMiss(1)) => format!("the conditions of the route for {what} do not hold"),
-            Some(NearMiss(routes)) => format!("the conditions of none of the {routes} routes for {what} hold"),
+            Some(NearMiss(1)) => format!("the route for {what} does not match"),
+            Some(NearMiss(routes)) => format!("none of the {routes} routes for {what} matches"),
         };
         return crate::fake::reply::json(StatusCode::NOT_FOUND, &json!({ "error": error }));
     }

@@ -42,22 +42,22 @@ const ROWS: &[Row<'_>] = &[
     Row {
         method: "GET",
         path: "/bytes/{size}",
-        summary: "so many bytes: 1000, 64KiB, 4GiB",
+        summary: "this number of bytes: 1000, 64KiB, 4GiB",
         parameters: "",
         example: "-o /dev/null /bytes/64KiB",
     },
     Row {
         method: "GET",
         path: "/lines/{n}",
-        summary: "so many lines of JSON, one after the other",
-        parameters: "every: the time between two",
+        summary: "this number of JSON lines",
+        parameters: "every: the time between two of them",
         example: "-N /lines/5?every=200ms",
     },
     Row {
         method: "GET",
         path: "/events/{n}",
-        summary: "so many server-sent events",
-        parameters: "every: the time between two",
+        summary: "this number of server-sent events",
+        parameters: "every: the time between two of them",
         example: "-N /events/5?every=200ms",
     },
     Row {
@@ -99,7 +99,7 @@ async fn echo(request: Request) -> Response {
     let large = tokio::task::spawn_blocking(move || crate::fake::reply::json(StatusCode::OK, &describe(&parts, &body)));
     large
         .await
-        .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the reply could not be made"))
+        .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the reply could not be generated"))
 }
 
 /// A browser at `/` gets the documentation; everybody else gets the echo there, too.

@@ -105,7 +105,7 @@ async fn events(Path(count): Path<String>, options: Asked) -> Response {
 fn series(count: &str, options: Asked, content_type: &'static str, write: fn(u64) -> String) -> Response {
     let count = match count.parse::<u64>() {
         Ok(count) if count <= COUNT_LIMIT => count,
-        _ => return error(StatusCode::BAD_REQUEST, "a count from 0 to 10000000 is needed"),
+        _ => return error(StatusCode::BAD_REQUEST, "the count must be from 0 to 10000000"),
     };
     let every = match options {
         Ok(options) => options.0.every.get(),

@@ -198,7 +198,7 @@ async fn dispatch(asked: &Arc<Asked>, dice: Dice) -> Response {
     let Some(methods) = methods(&path) else {
         return error(
             StatusCode::NOT_FOUND,
-            "There is nothing at this path. / lists what there is.",
+            "Nothing is served at this path; / lists all paths.",
         );
     };
     let method = if asked.method == Method::HEAD {
@@ -211,7 +211,10 @@ async fn dispatch(asked: &Arc<Asked>, dice: Dice) -> Response {
         let allowed = format!("{}, OPTIONS{head}", methods.join(", "));
         let response = match method {
             "OPTIONS" => empty(StatusCode::OK),
-            _ => error(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method."),
+            _ => error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This path does not support this method.",
+            ),
         };
         return header(response, ALLOW.as_str(), &allowed);
     }

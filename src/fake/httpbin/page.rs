@@ -21,7 +21,7 @@ const ROWS: &[(&str, &str, &str, &str, &str)] = &[
     (
         "any",
         "/anything[/…]",
-        "The request, whatever it is",
+        "Any request, as JSON",
         "",
         "-d x=1 /anything/here",
     ),
@@ -72,7 +72,7 @@ const ROWS: &[(&str, &str, &str, &str, &str)] = &[
     (
         "GET",
         "/range/{n}",
-        "Bytes of which parts can be had",
+        "Bytes that support range requests",
         "duration, chunk_size",
         "-r 5-9 /range/26",
     ),

@@ -63,13 +63,13 @@ pub(super) async fn embed(llm: &Llm, call: &Call, body: &Value) -> Response {
     }
     let inputs = inputs(body.get("input"));
     if inputs.is_empty() || inputs.len() > MOST_INPUTS {
-        let message = "'input' has to be a text, or a list of 1 to 2048 texts.";
+        let message = "'input' must be a string, or a list of 1 to 2048 strings.";
         return invalid(call, Some("input"), message);
     }
     let dimensions = body.get("dimensions").filter(|given| !given.is_null());
     let dimensions = dimensions.map_or(Some(DIMENSIONS), Value::as_u64);
     let Some(dimensions) = dimensions.filter(|number| (1..=MOST_DIMENSIONS).contains(number)) else {
-        return invalid(call, Some("dimensions"), "'dimensions' has to be between 1 and 4096.");
+        return invalid(call, Some("dimensions"), "'dimensions' must be between 1 and 4096.");
     };
     let is_coded = body.get("encoding_format").and_then(Value::as_str) == Some("base64");
     let tokens: u64 = inputs.iter().map(|input| text::count(input).max(1)).sum();

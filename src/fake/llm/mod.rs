@@ -72,9 +72,9 @@ struct Llm {
 pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, Vec<Diagnostic>> {
     let per_second = spec.tokens_per_second.as_ref();
     if let Some(wrong) = per_second.filter(|rate| !(0.1..=100_000.0).contains(&rate.value)) {
-        let message = format!("{} tokens a second are not possible", wrong.value);
+        let message = format!("{} is not a valid number of tokens a second", wrong.value);
         return Err(vec![
-            Diagnostic::error(wrong.span, message).help("write a number from 0.1 to 100000"),
+            Diagnostic::error(wrong.span, message).help("use a number from 0.1 to 100000"),
         ]);
     }
     let llm = Llm {

@@ -66,7 +66,7 @@ pub(super) fn pieces(
 
 /// Lets a stream go wrong, if so wanted, after `kept` pieces.
 pub(super) fn disturbed(pieces: impl Pieces, wanted: Option<&Misbehaviour>, kept: usize, error: Bytes) -> impl Pieces {
-    let broken = || Err(io::Error::other("the fake breaks off, as it was told to"));
+    let broken = || Err(io::Error::other("the fake ends the stream, as requested"));
     let last = match wanted {
         None | Some(Misbehaviour::Status(_) | Misbehaviour::Hang) => None,
         Some(Misbehaviour::Stream) => Some((Duration::ZERO, Ok(error))),

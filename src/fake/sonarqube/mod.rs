@@ -71,15 +71,15 @@ pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, V
         .as_ref()
         .filter(|one| !(1..=MOST_PROJECTS).contains(&one.value))
     {
-        let message = format!("{} projects are not possible", projects.value);
-        mistakes.push(Diagnostic::error(projects.span, message).help("write a number from 1 to 1000"));
+        let message = format!("{} is not a valid number of projects", projects.value);
+        mistakes.push(Diagnostic::error(projects.span, message).help("use a number from 1 to 1000"));
     }
     if let Some(issues) = spec.issues.as_ref().filter(|one| one.value > MOST_ISSUES) {
-        let message = format!("{} issues are not possible", issues.value);
-        mistakes.push(Diagnostic::error(issues.span, message).help("write a number from 0 to 10000000"));
+        let message = format!("{} is not a valid number of issues", issues.value);
+        mistakes.push(Diagnostic::error(issues.span, message).help("use a number from 0 to 10000000"));
     }
     if let Some(token) = spec.token.as_ref().filter(|token| token.value.is_empty()) {
-        let help = "leave it out if callers need none";
+        let help = "leave it out if callers don't need one";
         mistakes.push(Diagnostic::error(token.span, "the token is empty").help(help));
     }
     if !mistakes.is_empty() {

@@ -671,8 +671,8 @@ fn settings_out_of_their_range_are_refused_at_their_place() {
     let errors = build("projects: 0\nissues: 10000001\ntoken: ''").unwrap_err();
     let messages: Vec<_> = errors.iter().map(|error| error.message.as_str()).collect();
     let expected = [
-        "0 projects are not possible",
-        "10000001 issues are not possible",
+        "0 is not a valid number of projects",
+        "10000001 is not a valid number of issues",
         "the token is empty",
     ];
     assert_eq!(messages, expected);

@@ -71,14 +71,14 @@ struct TestApi {
     made_up: AtomicU64,
 }
 
-/// Which of the original's versions is played.
+/// The version of the original to imitate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Version {
-    /// April 2019: a todo or user that is not there is answered as if it were.
+    /// April 2019: a missing todo or user is answered as if it existed.
     #[default]
     #[serde(rename = "2019")]
     First,
-    /// What came later: 404s, pages of users.
+    /// Later versions: 404s, pages of users.
     #[serde(rename = "later")]
     Later,
 }

@@ -44,7 +44,7 @@ const SCHEMA: &str = "
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpenError {
     /// Filling it would mix up somebody's data.
-    #[error("it is a database of something else")]
+    #[error("it is a database of another application")]
     Foreign,
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),

@@ -66,10 +66,10 @@ impl DelaySpec {
         let stated = self.distribution.stated_times().into_iter().chain(self.max);
         match stated.max() {
             Some(longest) if longest > bound => Err(format!(
-                "a delay of {longest} is beyond the longest that is allowed, {bound}"
+                "a delay of {longest} is longer than the longest allowed, {bound}"
             )),
             _ if self.max.is_some_and(|max| max == Time::ZERO) => {
-                Err("the max of a delay must be above 0s; to inject nothing, leave the delay out".to_owned())
+                Err("the max of a delay must be above 0s: to inject nothing, leave out the delay".to_owned())
             }
             _ => Ok(()),
         }
@@ -82,9 +82,11 @@ impl DelaySpec {
         let correlation_checked = Correlation::new(correlation.ppm())?;
         match (source, &self.distribution) {
             (Source::Drawn(_), DistributionSpec::Fixed(_)) => {
-                Err("a fixed delay is always the same, so it takes no correlation".to_owned())
+                Err("a fixed delay can't be combined with a correlation: it is always the same".to_owned())
             }
-            (Source::Waves(_), _) => Err("a wave follows the clock, so it takes no correlation".to_owned()),
+            (Source::Waves(_), _) => {
+                Err("a wave can't be combined with a correlation: it follows the clock".to_owned())
+            }
             (Source::Drawn(distribution), _) if correlation.ppm() > 0 => {
                 Ok(Source::Correlated(distribution, correlation_checked))
             }
@@ -95,28 +97,28 @@ impl DelaySpec {
     fn phase(&self) -> Result<Before, String> {
         let stated = self.before;
         if self.direction.is_some() && !matches!(stated, Some(Before::Body | Before::Message)) {
-            return Err("`direction` goes with `before: body` or `before: message`".to_owned());
+            return Err("`direction` needs `before: body` or `before: message`".to_owned());
         }
         if stated == Some(Before::Message) && matches!(self.distribution, DistributionSpec::Wave(_)) {
             return Err(
-                "a wave follows the clock, but how long a message waits depends on its number alone; \
-                 take another distribution, or `before: body`"
+                "a wave can't be combined with `before: message`, where a message's wait depends on its number alone: \
+                use another distribution, or `before: body`"
                     .to_owned(),
             );
         }
         match (self.mode, stated) {
             (Mode::Add, before) => Ok(before.unwrap_or(Before::Request)),
             (mode, Some(Before::Request)) => Err(format!(
-                "mode {mode} compares with the time that the upstream took, which is known only before the response; \
-                 write `before: response` or leave it out"
+                "mode {mode} compares with the time that the upstream took, which is known only before the response: \
+                use `before: response` or leave it out"
             )),
             (mode, Some(before @ (Before::Body | Before::Message))) => Err(format!(
-                "mode {mode} makes the response begin later, and before the {} it has begun already; \
-                 leave `mode` out, or write `before: response`",
+                "mode {mode} makes the response begin later, but before the {} it has already begun: leave out \
+                `mode`, or use `before: response`",
                 before.name()
             )),
             (mode, Some(before @ (Before::Connection | Before::Handshake))) => Err(format!(
-                "mode {mode} is about a request, and before the {} there is none; leave `mode` out",
+                "mode {mode} needs a request, but before the {} there is none: leave out `mode`",
                 before.name()
             )),
             (_, Some(Before::Response) | None) => Ok(Before::Response),
@@ -150,8 +152,8 @@ fn compile_lognormal(spec: &LognormalSpec) -> Result<Distribution, String> {
     match (spec.p99, spec.sigma) {
         (Some(p99), None) => Distribution::lognormal_p99(spec.median.get(), p99.get()),
         (None, Some(sigma)) => Distribution::lognormal(spec.median.get(), sigma),
-        (None, None) => Err("lognormal needs `p99` or `sigma` beside its median".to_owned()),
-        (Some(_), Some(_)) => Err("lognormal takes `p99` or `sigma`, not both".to_owned()),
+        (None, None) => Err("lognormal needs `p99` or `sigma` as well as its median".to_owned()),
+        (Some(_), Some(_)) => Err("in lognormal, `p99` can't be combined with `sigma`".to_owned()),
     }
 }
 

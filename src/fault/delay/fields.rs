@@ -29,7 +29,7 @@ use crate::yaml::units::{Percentage, Time};
     {"required": ["wave"]},
 ]))]
 pub(super) struct DelayFields {
-    /// Always the same.
+    /// The same delay every time.
     #[serde(skip_serializing_if = "Option::is_none")]
     fixed: Option<Time>,
     /// Every delay between the two is equally likely.
@@ -61,7 +61,7 @@ pub(super) struct DelayFields {
     /// Whose body or messages wait, with `before: body` and `before: message`; the response's by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<Direction>,
-    /// How the delay relates to the time that passes anyway.
+    /// How the delay combines with the natural time.
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<Mode>,
 }
@@ -85,12 +85,12 @@ impl TryFrom<DelayFields> for DelaySpec {
         let mut given = candidates.into_iter().filter_map(|(name, spec)| Some((name, spec?)));
         let (Some((name, distribution)), second) = (given.next(), given.next()) else {
             return Err(format!(
-                "a delay needs one distribution of {all}; the short form is `delay: 200ms`"
+                "the distribution is missing: give one of {all}, or the short form `delay: 200ms`"
             ));
         };
         if let Some((other, _)) = second {
             return Err(format!(
-                "a delay takes one distribution, not both {name} and {other}; two delays in the list add up"
+                "`{name}` can't be combined with `{other}`: give one distribution; two delays in the list add up"
             ));
         }
         Ok(Self {

@@ -118,7 +118,7 @@ impl Delay {
         self.direction
     }
 
-    /// How the delay relates to the time that passes anyway.
+    /// How the delay combines with the natural time.
     pub fn mode(&self) -> Mode {
         self.mode
     }

@@ -19,9 +19,9 @@ use crate::yaml::units::Time;
 #[derive(Serialize, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SamplesFields {
-    /// The file, relative to the configuration file: plain text with a value a line, or CSV.
+    /// The file, relative to the configuration file: plain text with one value per line, or CSV.
     file: String,
-    /// The column that holds the delays, by its name or its number from 1; may be absent where there is one.
+    /// The column that holds the delays, by its name or its number from 1; optional if there is only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     column: Option<Column>,
     /// The unit of bare numbers.
@@ -228,7 +228,7 @@ impl<'de> Deserialize<'de> for WaveList {
                 match waves.len() {
                     1..=MAX_WAVES => Ok(WaveList(waves)),
                     count => Err(A::Error::custom(format!(
-                        "a list of 1 to {MAX_WAVES} waves is needed, not {count}"
+                        "a list must have 1 to {MAX_WAVES} waves, not {count}"
                     ))),
                 }
             }

@@ -27,7 +27,7 @@ pub struct DelaySpec {
     pub before: Option<Before>,
     /// Whose body or messages wait, with `before: body` and `before: message`. Absent: the response's.
     pub direction: Option<Direction>,
-    /// How the delay relates to the time that passes anyway.
+    /// How the delay combines with the natural time.
     pub mode: Mode,
 }
 
@@ -88,13 +88,13 @@ pub struct ExponentialSpec {
     pub mean: Time,
 }
 
-/// A Pareto distribution: few delays are very long. The share of delays above x is (scale / x)^shape.
+/// A Pareto distribution: a few delays are very long. The share of delays above x is (scale / x)^shape.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParetoSpec {
     /// The shortest delay.
     pub scale: Time,
-    /// The smaller, the heavier the tail; above 0.
+    /// The shape of the tail: the smaller, the heavier; above 0.
     #[schemars(range(min = 0.0))]
     pub shape: f64,
 }
@@ -116,11 +116,11 @@ pub struct SamplesSpec {
     pub weights: Option<Column>,
 }
 
-/// A delay that swells and ebbs with the time since the rules were loaded. Every wave begins at its minimum.
+/// A delay that rises and falls with the time since the rules were loaded. Every wave begins at its minimum.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaveSpec {
-    /// The course over one period.
+    /// The waveform.
     pub shape: WaveShape,
     /// The time after which it repeats.
     pub period: Time,

@@ -143,9 +143,9 @@ fn the_schema_admits_what_is_read() {
 
 #[test]
 fn wrong_forms_say_what_would_be_valid() {
-    refused("200", "lacks a unit");
+    refused("200", "needs a unit");
     refused("-5ms", "can't be negative");
-    refused("fast", "`fast` is not a duration");
+    refused("fast", "`fast` is not a valid duration");
     refused(
         "[1s]",
         "expected a time such as 200ms, or a distribution such as {uniform: [50ms, 100ms]}",
@@ -153,10 +153,13 @@ fn wrong_forms_say_what_would_be_valid() {
     refused("", "expected a time such as 200ms");
     refused(
         "{}",
-        "a delay needs one distribution of fixed, uniform, normal, lognormal",
+        "the distribution is missing: give one of fixed, uniform, normal, lognormal",
     );
-    refused("{max: 1s}", "a delay needs one distribution");
-    refused("{fixed: 1s, exponential: {mean: 1s}}", "not both fixed and exponential");
+    refused("{max: 1s}", "the distribution is missing");
+    refused(
+        "{fixed: 1s, exponential: {mean: 1s}}",
+        "`fixed` can't be combined with `exponential`",
+    );
     refused("{lognorml: {median: 1s}}", "did you mean `lognormal`?");
     refused("{normal: {mean: 1s}}", "missing key `deviation`");
     refused("{normal: {mean: 1s, jitter: 1s}}", "unknown key `jitter`");
@@ -164,7 +167,7 @@ fn wrong_forms_say_what_would_be_valid() {
     refused("{uniform: 1s}", "expected a list of 2");
     refused(
         "{percentiles: {median: 1s}}",
-        "`median` is not a percentile; write p50, p99.9, min or max",
+        "`median` is not a valid percentile: use p50, p99.9, min or max",
     );
     refused("{samples: {file: times.txt, unit: weeks}}", "valid names: ns, us, ms");
     refused("{samples: {file: times.csv, column: 0}}", "columns are numbered from 1");
@@ -186,50 +189,50 @@ fn contradictions_say_what_would_be_valid() {
         "the deviation can be at most a third of the mean, 33.333333ms",
     );
     refused("{lognormal: {median: 1s}}", "lognormal needs `p99` or `sigma`");
-    refused("{lognormal: {median: 1s, p99: 2s, sigma: 1}}", "not both");
+    refused(
+        "{lognormal: {median: 1s, p99: 2s, sigma: 1}}",
+        "`p99` can't be combined with `sigma`",
+    );
     refused(
         "{percentiles: {p50: 2s, p90: 1s}}",
         "percentiles must rise: p90 is 1s, shorter than p50 with 2s",
     );
-    refused("2h", "a delay of 2h is beyond the longest that is allowed, 1h");
-    refused("{wave: {shape: saw, period: 1d, max: 2h}}", "beyond the longest");
+    refused("2h", "a delay of 2h is longer than the longest allowed, 1h");
+    refused("{wave: {shape: saw, period: 1d, max: 2h}}", "longer than the longest");
     refused("{fixed: 1s, max: 0}", "the max of a delay must be above 0s");
-    refused("{fixed: 1s, max: 2h}", "beyond the longest");
+    refused("{fixed: 1s, max: 2h}", "longer than the longest");
     refused(
         "{samples: nothing.csv}",
         "can't read the samples file nothing.csv: entity not found",
     );
     refused(
         "{samples: {file: times.csv, column: seconds, unit: s}}",
-        "times.csv, line 3: `7200` is beyond the longest delay",
+        "times.csv, line 3: `7200` is longer than the longest delay",
     );
-    refused("{exponential: {mean: 1s}, correlation: 99%}", "write 0% to 95%");
-    refused("{fixed: 1s, correlation: 50%}", "takes no correlation");
+    refused("{exponential: {mean: 1s}, correlation: 99%}", "use 0% to 95%");
+    refused("{fixed: 1s, correlation: 50%}", "can't be combined with a correlation");
     refused(
         "{wave: {shape: saw, period: 1m, max: 1s}, correlation: 50%}",
-        "takes no correlation",
+        "can't be combined with a correlation",
     );
     refused(
         "{fixed: 1s, mode: floor, before: request}",
         "mode floor compares with the time that the upstream took",
     );
-    refused("{fixed: 1s, mode: total, before: request}", "write `before: response`");
+    refused("{fixed: 1s, mode: total, before: request}", "use `before: response`");
     refused(
         "{fixed: 1s, mode: floor, before: body}",
-        "mode floor makes the response begin later, and before the body it has begun already",
+        "mode floor makes the response begin later, but before the body it has already begun",
     );
-    refused("{fixed: 1s, mode: total, before: message}", "leave `mode` out");
+    refused("{fixed: 1s, mode: total, before: message}", "leave out `mode`");
     refused(
         "{wave: {shape: sine, period: 1m, max: 1s}, before: message}",
-        "a wave follows the clock",
+        "a wave can't be combined with",
     );
-    refused(
-        "{fixed: 1s, direction: request}",
-        "`direction` goes with `before: body`",
-    );
+    refused("{fixed: 1s, direction: request}", "`direction` needs `before: body`");
     refused(
         "{fixed: 1s, direction: request, before: response}",
-        "`direction` goes with `before: body`",
+        "`direction` needs `before: body`",
     );
 }
 

@@ -39,7 +39,7 @@ impl Correlation {
     pub fn new(ppm: u32) -> Result<Self, String> {
         if ppm > STRONGEST_PPM {
             return Err(format!(
-                "a correlation of {}% is too strong; write 0% to 95%",
+                "a correlation of {}% is too strong: use 0% to 95%",
                 f64::from(ppm) / 1e4
             ));
         }
@@ -122,6 +122,6 @@ mod tests {
         assert_eq!(Correlation::new(800_000).unwrap().weights.len(), 31);
         assert_eq!(Correlation::new(0).unwrap().weights.len(), 1);
         let error = Correlation::new(990_000).unwrap_err();
-        assert_eq!(error, "a correlation of 99% is too strong; write 0% to 95%");
+        assert_eq!(error, "a correlation of 99% is too strong: use 0% to 95%");
     }
 }

@@ -63,8 +63,8 @@ impl Distribution {
         if low > high {
             let (low, high) = (text(low), text(high));
             return Err(format!(
-                "the first time of uniform, {low}, is longer than the second, {high}; write the shorter one first: \
-                 [{high}, {low}]"
+                "the first time of uniform, {low}, is longer than the second, {high}: give the shorter one first: \
+                [{high}, {low}]"
             ));
         }
         Ok(Self::new(Shape::Uniform {

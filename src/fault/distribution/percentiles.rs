@@ -30,9 +30,9 @@ impl FromStr for Percentile {
         let digits = name
             .strip_prefix('p')
             .filter(|digits| digits.chars().all(|c| c.is_ascii_digit() || c == '.'))
-            .ok_or_else(|| format!("`{name}` is not a percentile; write p50, p99.9, min or max"))?;
+            .ok_or_else(|| format!("`{name}` is not a valid percentile: use p50, p99.9, min or max"))?;
         let share = digits.parse::<Percentage>().map_err(|_| {
-            format!("`{name}` is not a percentile from p0 to p100 in steps of 0.0001, such as p50 or p99.9")
+            format!("`{name}` is not a valid percentile: use p0 to p100 in steps of 0.0001, such as p50 or p99.9")
         })?;
         Ok(Self(share))
     }
@@ -81,7 +81,7 @@ impl PercentileTable {
         entries.sort_by_key(|(percentile, _)| *percentile);
         entries.windows(2).try_for_each(check_neighbours)?;
         let (Some(lowest), Some(highest), true) = (entries.first(), entries.last(), entries.len() >= 2) else {
-            return Err("percentiles needs at least two entries, such as p50 and p99".to_owned());
+            return Err("percentiles need at least two entries, such as p50 and p99".to_owned());
         };
         let knot = |share, nanos, straight| Knot { share, nanos, straight };
         let mut knots = Vec::with_capacity(entries.len() + 2);
@@ -122,7 +122,7 @@ fn check_neighbours(pair: &[(Percentile, Duration)]) -> Result<(), String> {
         return Ok(());
     };
     if lower == higher {
-        return Err(format!("percentiles states {lower} twice"));
+        return Err(format!("percentiles give {lower} twice"));
     }
     if lower_time > higher_time {
         return Err(format!(
@@ -201,18 +201,18 @@ mod tests {
             refused(&[("p90", 100), ("p50", 300)]),
             "percentiles must rise: p90 is 100ms, shorter than p50 with 300ms"
         );
-        assert_eq!(refused(&[("p0", 1), ("min", 2)]), "percentiles states p0 twice");
+        assert_eq!(refused(&[("p0", 1), ("min", 2)]), "percentiles give p0 twice");
         assert_eq!(
             refused(&[("p50", 1)]),
-            "percentiles needs at least two entries, such as p50 and p99"
+            "percentiles need at least two entries, such as p50 and p99"
         );
         assert_eq!(
             refused(&[("median", 1)]),
-            "`median` is not a percentile; write p50, p99.9, min or max"
+            "`median` is not a valid percentile: use p50, p99.9, min or max"
         );
         for name in ["p999", "p", "p99.99999", "p1.2.3", "p-1", "p5%", "50"] {
             assert!(
-                refused(&[(name, 1), ("p50", 2)]).contains("is not a percentile"),
+                refused(&[(name, 1), ("p50", 2)]).contains("is not a valid percentile"),
                 "{name}"
             );
         }

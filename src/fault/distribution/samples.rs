@@ -36,7 +36,7 @@ impl Samples {
     fn weighted(mut values: Vec<(f64, u64)>) -> Result<Self, String> {
         values.retain(|(_, weight)| *weight > 0);
         if values.is_empty() {
-            return Err("there are no values in it".to_owned());
+            return Err("it contains no values".to_owned());
         }
         values.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         let all_alike = values.iter().all(|(_, weight)| *weight == 1);
@@ -77,7 +77,7 @@ fn running_sums(values: &[(f64, u64)]) -> Result<Vec<u64>, String> {
         Some(sum)
     };
     let sums: Option<Vec<u64>> = values.iter().map(|(_, weight)| add(*weight)).collect();
-    sums.ok_or_else(|| "the sum of the weights is beyond 64 bits".to_owned())
+    sums.ok_or_else(|| "the sum of the weights overflows 64 bits".to_owned())
 }
 
 /// A column of a samples file: by its name in the header, or by its number from 1.
@@ -152,7 +152,7 @@ pub fn read_samples(file: &str, bytes: &[u8], format: &SampleFormat) -> Result<S
             .take(error.valid_up_to())
             .filter(|byte| **byte == b'\n')
             .count();
-        format!("{file}, line {line}: this is not UTF-8 text")
+        format!("{file}, line {line}: this is not valid UTF-8")
     })?;
     let mut lines = content
         .lines()
@@ -161,7 +161,7 @@ pub fn read_samples(file: &str, bytes: &[u8], format: &SampleFormat) -> Result<S
         .filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))
         .peekable();
     let Some(&(first, number)) = lines.peek() else {
-        return Err(format!("{file}: there are no values in it"));
+        return Err(format!("{file}: it contains no values"));
     };
     let layout = Layout::of(first, format).map_err(|error| format!("{file}, line {number}: {error}"))?;
     if layout.has_header {
@@ -234,7 +234,7 @@ impl Layout {
                 let weight = cell(index)?;
                 weight
                     .parse()
-                    .map_err(|_| format!("{} is not a weight; weights are whole numbers from 0", quoted(weight)))?
+                    .map_err(|_| format!("{} is not a valid weight: use a whole number from 0", quoted(weight)))?
             }
         };
         Ok((nanos, weight))
@@ -260,9 +260,9 @@ fn only_column(cells: &[Cow<'_, str>], weights: Option<&Column>) -> Result<usize
     let mut others = (0..cells.len()).filter(|index| Some(*index) != weights);
     match (others.next(), others.next()) {
         (Some(column), None) => Ok(column),
-        (None, _) => Err("there is no column beside the weights".to_owned()),
+        (None, _) => Err("there is no column besides the weights".to_owned()),
         _ => Err(format!(
-            "there are {} columns ({}); say which one holds the delays with `column`, by name or by number",
+            "there are {} columns ({}): select the delays' column with `column`, by name or number",
             cells.len(),
             listed(cells)
         )),
@@ -290,7 +290,7 @@ fn cells(line: &str, separator: Option<char>) -> Vec<Cow<'_, str>> {
 
 fn parse_nanos(cell: &str, format: &SampleFormat) -> Result<f64, String> {
     if cell.starts_with('-') {
-        return Err(format!("{} is negative; a delay is not", quoted(cell)));
+        return Err(format!("{} is negative: a delay can't be", quoted(cell)));
     }
     let parsed = match cell.parse::<f64>() {
         // Decimal fractions are not exact in binary: 0.3 ms is 300,000 ns and not one more.
@@ -305,7 +305,7 @@ fn parse_nanos(cell: &str, format: &SampleFormat) -> Result<f64, String> {
     }
     if parsed > nanos(format.longest) {
         return Err(format!(
-            "{} is beyond the longest delay of {}; check `unit`, or cap the delay with `max`",
+            "{} is longer than the longest delay of {}: check `unit`, or cap the delay with `max`",
             quoted(cell),
             text(format.longest)
         ));
@@ -443,21 +443,21 @@ mod tests {
             read_samples("f.csv", b"1\n2\n\xff\n", &PLAIN).unwrap_err(),
         ];
         let expected = [
-            "f.csv: there are no values in it",
-            "f.csv: there are no values in it",
-            "f.csv: there are no values in it",
-            "f.csv, line 4: `x` is not a unit of time; use ns, us, ms, s, m, h or d",
-            "f.csv, line 2: `-2` is negative; a delay is not",
-            "f.csv, line 2: `2d` is beyond the longest delay of 1h; check `unit`, or cap the delay with `max`",
-            "f.csv, line 2: `inf` is beyond the longest delay of 1h; check `unit`, or cap the delay with `max`",
+            "f.csv: it contains no values",
+            "f.csv: it contains no values",
+            "f.csv: it contains no values",
+            "f.csv, line 4: `x` is not a valid unit of time: use ns, us, ms, s, m, h or d",
+            "f.csv, line 2: `-2` is negative: a delay can't be",
+            "f.csv, line 2: `2d` is longer than the longest delay of 1h: check `unit`, or cap the delay with `max`",
+            "f.csv, line 2: `inf` is longer than the longest delay of 1h: check `unit`, or cap the delay with `max`",
             "f.csv, line 2: `nan` is not a number",
-            "f.csv, line 1: there are 2 columns (`1`, `2`); say which one holds the delays with `column`, by name or by number",
+            "f.csv, line 1: there are 2 columns (`1`, `2`): select the delays' column with `column`, by name or number",
             "f.csv, line 3: the value in column 2 is missing",
             "f.csv, line 1: there is no column `c`; the columns are `a`, `b`",
             "f.csv, line 1: there is no column 3; the columns are 1 to 2",
             "f.csv, line 1: there is no column 0; the columns are 1 to 2",
-            "f.csv, line 1: `x` is not a weight; weights are whole numbers from 0",
-            "f.csv, line 3: this is not UTF-8 text",
+            "f.csv, line 1: `x` is not a valid weight: use a whole number from 0",
+            "f.csv, line 3: this is not valid UTF-8",
         ];
         assert_eq!(errors, expected);
     }

@@ -187,7 +187,7 @@ fn impossible_parameters_are_refused() {
     let text = |result: Result<Distribution, String>| result.unwrap_err();
     assert_eq!(
         text(Distribution::uniform(ms(100), ms(50))),
-        "the first time of uniform, 100ms, is longer than the second, 50ms; write the shorter one first: [50ms, 100ms]"
+        "the first time of uniform, 100ms, is longer than the second, 50ms: give the shorter one first: [50ms, 100ms]"
     );
     assert_eq!(
         text(Distribution::normal(ms(90), ms(50))),

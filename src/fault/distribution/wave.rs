@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{nanos, text};
 
-/// The course of a wave over one period. All of them begin at their minimum.
+/// The waveform of one period. All begin at their minimum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaveShape {
-    /// Swells to the maximum at half the period and ebbs again, as (1 - cos) / 2.
+    /// Rises to the maximum at half the period and falls again, as (1 - cos) / 2.
     Sine,
     /// Rises in a straight line to the maximum at the end of the period, then drops.
     Saw,

@@ -18,13 +18,14 @@ pub const DEFAULT_LIMIT: usize = 1 << 20;
 /// The largest `limit`, and the largest body that a rewrite may make, in bytes.
 pub const MAX_LIMIT: usize = 64 << 20;
 
-/// `{find: REGEX, with: TEXT}`: each match gives way to the text, in which `$1` and `$name` stand for the match's groups.
+/// `{find: REGEX, with: TEXT}`: each match is replaced by the text, in which `$1` and `$name` stand for the match's
+/// groups.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplaceSpec {
     /// A regular expression over the body's bytes (RE2 syntax); `(?s)`, `(?i)` and such stand in front.
     pub find: String,
-    /// What comes instead. `$1` and `$name` are the match's groups, `$0` is all of it, `$$` is a dollar. Where a letter or
+    /// The replacement. `$1` and `$name` are the match's groups, `$0` is all of it, `$$` is a dollar. Where a letter or
     /// digit follows, the group's name is put in braces, and since `${…}` is a variable of the configuration, that is
     /// written `$${1}`.
     pub with: String,
@@ -62,7 +63,8 @@ impl BodySpec<'_> {
         let whole = content::given(self.body, self.json, self.file, context)?;
         if whole.is_some() && !(self.replace.is_empty() && self.json_patch.is_empty()) {
             return Err(
-                "a whole new body leaves nothing to change: give one of `body`, `json`, `file`, or `replace` and `json_patch`"
+                "a whole new body can't be combined with changes to it: give one of `body`, `json`, `file`, or \
+                `replace` and `json_patch`"
                     .into(),
             );
         }
@@ -85,10 +87,15 @@ impl BodySpec<'_> {
 impl ReplaceSpec {
     fn compile(&self) -> Result<(Regex, Arc<str>), String> {
         if self.find.is_empty() {
-            return Err("`find` is empty, and would match everywhere".into());
+            return Err("`find` is empty: it would match everywhere".into());
         }
-        let regex = Regex::new(&self.find)
-            .map_err(|error| format!("`find: {}` is no regular expression: {}", self.find, brief(&error)))?;
+        let regex = Regex::new(&self.find).map_err(|error| {
+            format!(
+                "`find: {}` is not a valid regular expression: {}",
+                self.find,
+                brief(&error)
+            )
+        })?;
         for group in groups(&self.with) {
             let known = match group.parse::<usize>() {
                 Ok(number) => number < regex.captures_len(),
@@ -96,8 +103,8 @@ impl ReplaceSpec {
             };
             if !known {
                 return Err(format!(
-                    "`with: {}` speaks of a group `{group}` that `find` does not have; `$${{1}}` sets a number off from what \
-                     follows, and `$$` is a dollar",
+                    "`with: {}` refers to a group `{group}` that `find` does not have; `$${{1}}` \
+                     separates a number from what follows, and `$$` is a dollar",
                     self.with
                 ));
             }
@@ -155,7 +162,7 @@ pub(crate) fn limit(limit: Option<ByteSize>) -> Result<usize, String> {
     usize::try_from(limit.get())
         .ok()
         .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-        .ok_or_else(|| format!("`limit: {limit}` is out of range; valid: 1B to 64MiB"))
+        .ok_or_else(|| format!("`limit: {limit}` is out of range: use 1B to 64MiB"))
 }
 
 /// Replaces all matches, within [`MAX_LIMIT`]. `None` where there is none.

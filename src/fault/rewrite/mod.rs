@@ -117,7 +117,7 @@ pub struct RequestSpec {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeadersSpec {
-    /// Gives a field this one value.
+    /// Sets a field to this one value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<Named<String>>,
     /// Adds a value beside those that are there.
@@ -154,16 +154,16 @@ impl RewriteSpec {
         };
         let bodies = rewrite.response_body.is_some() || rewrite.request_body.is_some();
         if rewrite.touches_nothing() {
-            return Err("changes nothing: give `status`, `headers`, a body or `request`".into());
+            return Err("the changes are missing: give `status`, `headers`, a body or `request`".into());
         }
         if self.limit.is_some() && !bodies {
-            return Err("`limit` is for bodies, and none is changed".into());
+            return Err("`limit` needs a change to a body".into());
         }
         if let (Some(status), Some(_)) = (
             rewrite.status.filter(|status| is_bodiless(*status)),
             &rewrite.response_body,
         ) {
-            return Err(format!("a response with status {} has no body", status.as_u16()));
+            return Err(format!("a response with status {} can't have a body", status.as_u16()));
         }
         Ok(rewrite)
     }
@@ -268,6 +268,10 @@ mod tests {
 
     #[test]
     fn framing_is_not_for_rewriting() {
-        assert!(answer::header_name("Content-Length").unwrap_err().contains("framing"));
+        assert!(
+            answer::header_name("Content-Length")
+                .unwrap_err()
+                .contains("frames the message")
+        );
     }
 }

@@ -30,17 +30,17 @@ pub struct OperationSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Op {
-    /// Puts a value in.
+    /// Adds a value.
     Add,
-    /// Takes a value out.
+    /// Removes a value.
     Remove,
-    /// Puts a value in another's place.
+    /// Replaces a value.
     Replace,
-    /// Takes a value to another place.
+    /// Moves a value to another place.
     Move,
-    /// Puts a value into another place, too.
+    /// Copies a value to another place.
     Copy,
-    /// Goes on only if the value there equals this one; otherwise the body stays as it is.
+    /// Continues only if the value there equals this one; otherwise the body stays unchanged.
     Test,
 }
 
@@ -82,7 +82,7 @@ impl OperationSpec {
             }),
             Op::Remove => match (&self.value, &self.from) {
                 (None, None) => PatchOperation::Remove(RemoveOperation { path }),
-                _ => return Err("`remove` takes a `path` alone".into()),
+                _ => return Err("`remove` needs only a `path`".into()),
             },
         })
     }
@@ -91,7 +91,7 @@ impl OperationSpec {
         match (&self.value, &self.from) {
             (Some(value), None) => Ok(value.clone()),
             (None, _) => Err(format!("`{}` needs a `value`", self.op.name())),
-            (_, Some(_)) => Err(format!("`from` is for `move` and `copy`, not for `{}`", self.op.name())),
+            (_, Some(_)) => Err(format!("`from` needs `move` or `copy`, not `{}`", self.op.name())),
         }
     }
 
@@ -100,7 +100,7 @@ impl OperationSpec {
             (Some(from), None) => pointer(from),
             (None, _) => Err(format!("`{}` needs a `from`", self.op.name())),
             (_, Some(_)) => Err(format!(
-                "`value` is for `add`, `replace` and `test`, not for `{}`",
+                "`value` needs `add`, `replace` or `test`, not `{}`",
                 self.op.name()
             )),
         }
@@ -122,7 +122,9 @@ impl Op {
 
 fn pointer(text: &str) -> Result<PointerBuf, String> {
     PointerBuf::parse(text).map_err(|_| match text.starts_with('/') {
-        true => format!("`{text}` is no JSON pointer: after `~` comes 0 (for `~`) or 1 (for `/`), RFC 6901"),
-        false => format!("`{text}` is no JSON pointer: it starts with `/`, or is empty for the whole document"),
+        true => format!("`{text}` is not a valid JSON pointer: after `~` use 0 (for `~`) or 1 (for `/`) (RFC 6901)"),
+        false => {
+            format!("`{text}` is not a valid JSON pointer: start it with `/`, or leave it empty for the whole document")
+        }
     })
 }

@@ -114,7 +114,7 @@ impl Squall {
             Target::Real(upstream) => upstream,
         };
         let Some(mut picked) = upstream.select(Instant::now()) else {
-            return Err(Error::explain(ErrorType::InternalError, "the upstream does not speak http").into());
+            return Err(Error::explain(ErrorType::InternalError, "the upstream does not support HTTP").into());
         };
         if upstream.original_destination().is_some() {
             picked.aim(original_destination(client)?, client.is_http2());

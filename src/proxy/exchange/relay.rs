@@ -44,7 +44,7 @@ impl Squall {
         let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         if head::is_transfer_coded(&head.headers) && !client.takes_transfer_codings() {
             // RFC 9112, section 7: without its coding the body would be taken for something else.
-            let coded = Error::explain(ErrorType::InvalidHTTPHeader, "its transfer coding can't be passed on");
+            let coded = Error::explain(ErrorType::InvalidHTTPHeader, "its transfer coding is not supported");
             return Err(Stop::Upstream(coded.into_up()));
         }
         let drops = self.before_response(client, request, &mut head).await?;

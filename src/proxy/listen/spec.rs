@@ -10,7 +10,7 @@ use crate::rule::spec::NetworkSpec;
 use crate::yaml::decode::Spanned;
 use crate::yaml::forms::OneOrMany;
 
-/// An address that squall accepts on.
+/// An address that squall listens on.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSpec {
@@ -24,7 +24,7 @@ pub struct ListenerSpec {
     /// Certificates, for HTTPS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Spanned<ListenerTlsSpec>>,
-    /// Proxies in front of squall whose `X-Forwarded-For` is believed, as addresses or networks. Absent: none.
+    /// Proxies in front of squall whose `X-Forwarded-For` is trusted, as addresses or networks. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_proxies: Option<OneOrMany<NetworkSpec>>,
 }
@@ -49,11 +49,11 @@ pub struct ListenerTlsSpec {
     /// The private key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Spanned<PathBuf>>,
-    /// Instead of `certificate` and `key`: several. A client gets the one with the name that it asks for (SNI), and the
-    /// first if there is none.
+    /// Several certificates, instead of `certificate` and `key`. A client gets the one for the name that it asks for
+    /// (SNI), or the first if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates: Option<Spanned<Vec<PairSpec>>>,
-    /// The authority that clients' certificates must come from: mutual TLS. Absent: clients need none.
+    /// The authority that must have issued clients' certificates: mutual TLS. Absent: clients need no certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<Spanned<PathBuf>>,
 }
@@ -62,7 +62,7 @@ pub struct ListenerTlsSpec {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PairSpec {
-    /// The certificate chain, the own certificate first.
+    /// The certificate chain, leaf certificate first.
     pub certificate: Spanned<PathBuf>,
     /// The private key.
     pub key: Spanned<PathBuf>,

@@ -32,8 +32,8 @@ impl FromStr for AddressSpec {
             None => Cow::from(text),
         };
         text.parse().map(AddressSpec::Tcp).map_err(|_| {
-            let what = "write an IP address and a port such as 127.0.0.1:8080 or [::1]:8080, or unix:/run/squall.sock";
-            format!("`{text}` is no address to listen on; {what}")
+            let what = "use an IP address and a port such as 127.0.0.1:8080 or [::1]:8080, or unix:/run/squall.sock";
+            format!("`{text}` is not a valid address to listen on: {what}")
         })
     }
 }

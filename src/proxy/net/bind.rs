@@ -84,7 +84,7 @@ impl Acceptor {
             Self::Unix(listener) => shutdown(listener, Shutdown::Both),
         };
         if let Err(error) = closed {
-            tracing::debug!("a listener was closed already: {error}");
+            tracing::debug!("a listener was already closed: {error}");
         }
     }
 }

@@ -30,7 +30,7 @@ pub(in crate::proxy) fn roots(path: &Path, certificates: Vec<CertificateDer<'_>>
     for certificate in certificates {
         roots.add(certificate).map_err(|error| {
             format!(
-                "{}: holds a certificate that can't be used as an authority's (CA): {error}",
+                "{}: contains a certificate that can't be used as a certificate authority (CA): {error}",
                 path.display()
             )
         })?;

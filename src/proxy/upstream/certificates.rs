@@ -41,7 +41,7 @@ pub fn check_system_authorities() -> Result<(), String> {
     let mut roots = pingora::tls::RootCertStore::empty();
     pingora::tls::load_platform_certs_incl_env_into_store(&mut roots).map_err(|error| {
         let cause = error.root_cause();
-        format!("the system's certificate authorities can't be read (see SSL_CERT_FILE and SSL_CERT_DIR): {cause}")
+        format!("can't read the system's certificate authorities (see SSL_CERT_FILE and SSL_CERT_DIR): {cause}")
     })
 }
 

@@ -31,8 +31,8 @@ fn classify(error: &Error) -> (u16, Cow<'static, str>) {
     match error.etype() {
         ErrorType::ConnectRefused => (502, "connection refused".into()),
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => (504, "connecting timed out".into()),
-        ErrorType::ReadTimedout => (504, "no answer in time".into()),
-        ErrorType::WriteTimedout => (504, "it did not take the request in time".into()),
+        ErrorType::ReadTimedout => (504, "no response in time".into()),
+        ErrorType::WriteTimedout => (504, "it did not accept the request in time".into()),
         ErrorType::ConnectNoRoute => (502, "no route to it".into()),
         // For a Unix socket: no such file, permission denied; for an address: what the system says.
         ErrorType::ConnectError | ErrorType::BindError | ErrorType::SocketError => {
@@ -42,10 +42,10 @@ fn classify(error: &Error) -> (u16, Cow<'static, str>) {
         ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => {
             (502, format!("TLS: {}", tls_reason(error)).into())
         }
-        ErrorType::ConnectionClosed => (502, "it closed the connection before the answer was complete".into()),
+        ErrorType::ConnectionClosed => (502, "it closed the connection before the response was complete".into()),
         ErrorType::ReadError | ErrorType::WriteError => broken(error),
         ErrorType::H2Error => h2_reason(error),
-        ErrorType::InvalidHTTPHeader => (502, "its answer is not valid HTTP".into()),
+        ErrorType::InvalidHTTPHeader => (502, "its response is not valid HTTP".into()),
         ErrorType::InternalError if let Some(cause) = root_io(error) => match is_squalls_own(error) {
             true => (500, format!("squall can't connect: {cause}").into()),
             false => (502, format!("can't connect: {cause}").into()),
@@ -129,7 +129,7 @@ mod tests {
         let cases = [
             (new(ErrorType::ConnectRefused), 502, "connection refused"),
             (new(ErrorType::ConnectTimedout), 504, "connecting timed out"),
-            (new(ErrorType::ReadTimedout), 504, "no answer in time"),
+            (new(ErrorType::ReadTimedout), 504, "no response in time"),
             (new(ErrorType::ConnectNoRoute), 502, "no route to it"),
             (
                 read_error(io::ErrorKind::ConnectionReset.into()),

@@ -153,7 +153,7 @@ fn sni(target: &Target, settings: &Settings) -> Result<String, String> {
     }
     let name = settings.tls.name.clone().or_else(|| target.host()).unwrap_or_default();
     rustls::pki_types::ServerName::try_from(name.as_str())
-        .map_err(|_| format!("`{name}` is not a name that a certificate can have; set `tls: {{sni: NAME}}`"))?;
+        .map_err(|_| format!("`{name}` is not a valid certificate name: set `tls: {{sni: NAME}}`"))?;
     Ok(name)
 }
 
@@ -201,13 +201,13 @@ fn host_header(target: &Target, settings: &Settings) -> Result<Option<HeaderValu
             let name = settings.tls.name.as_deref().filter(|_| target.tls);
             let authority = target.authority(name).ok_or_else(|| {
                 format!(
-                    "`{}` has no host name; write `host: NAME` or `host: preserve`",
+                    "`{}` has no host name: use `host: NAME` or `host: preserve`",
                     target.place
                 )
             })?;
             HeaderValue::from_str(&authority)
                 .map(Some)
-                .map_err(|_| format!("`{authority}` can't be a Host header"))
+                .map_err(|_| format!("`{authority}` is not a valid Host header"))
         }
     }
 }

@@ -14,14 +14,14 @@ pub struct UpstreamSpec {
     /// One HTTP server: http://HOST:PORT, https://HOST:PORT or unix:PATH. Without a path: requests keep their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<Spanned<String>>,
-    /// Several HTTP servers that serve the same, all with TLS or all without: a list of what `url` takes.
+    /// Several equivalent HTTP servers, all with TLS or all without: a list of URLs as in `url`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Spanned<Vec<Spanned<String>>>>,
-    /// true: wherever the client wanted to go, before its connection was redirected to squall (iptables REDIRECT, Linux
-    /// only). What is not HTTP there, TLS above all, passes on unread.
+    /// true: the destination of the client's connection before it was redirected to squall (iptables REDIRECT, Linux
+    /// only). Traffic that is not HTTP, such as TLS, passes through unread.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub original_destination: Option<Spanned<bool>>,
-    /// A server that is built into squall, by its name or with its settings, or one that is declared here.
+    /// A server built into squall, by its name or with its settings, or one declared here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fake: Option<Spanned<FakeSpec>>,
     /// A TCP server for a listener with `protocol: tcp`: HOST:PORT or unix:PATH.
@@ -30,21 +30,22 @@ pub struct UpstreamSpec {
     /// How requests are shared between the endpoints. Default: round-robin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<Spanned<Balance>>,
-    /// Leave out endpoints that fail. Without it none is ever left out.
+    /// When to stop using endpoints that fail. Absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ejection: Option<Spanned<EjectionSpec>>,
-    /// Which HTTP to speak to the upstream. Default: http1; for `original_destination` what the client speaks, http1 or h2c.
+    /// The version of HTTP to use with the upstream. Default: http1; for `original_destination` the client's own, http1
+    /// or h2c.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Spanned<Protocol>>,
-    /// The Host header to send: `preserve` sends the client's, `upstream` the name in the URL (or in `tls.sni`), anything
-    /// else is sent as it is. Default: preserve for http:// and unix:, upstream for https://, where Host and the TLS name
-    /// must agree.
+    /// The Host header to send: `preserve` sends the client's, `upstream` the name in the URL (or in `tls.sni`),
+    /// anything else is sent as given. Default: preserve for http:// and unix:, upstream for https://, where Host and
+    /// the TLS name must agree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Spanned<String>>,
-    /// The limits of waiting for the upstream.
+    /// Timeouts for the upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Spanned<TimeoutsSpec>>,
-    /// How TLS is spoken to an https:// upstream.
+    /// TLS settings for an https:// upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Spanned<UpstreamTlsSpec>>,
 }
@@ -56,13 +57,13 @@ pub enum Balance {
     /// One after the other.
     #[default]
     RoundRobin,
-    /// Any, each as likely.
+    /// Any of them, each equally likely.
     Random,
     /// The one with the fewest requests under way.
     LeastRequests,
 }
 
-/// Which HTTP is spoken to an upstream.
+/// The version of HTTP used with an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -71,24 +72,24 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 over TLS; for https:// only.
     H2,
-    /// HTTP/2 without TLS and without an upgrade ("prior knowledge"), as gRPC servers speak it; for http:// and unix:.
+    /// HTTP/2 without TLS and without an upgrade ("prior knowledge"), as gRPC servers use it; for http:// and unix:.
     H2c,
     /// HTTP/2 or HTTP/1.1, as the server chooses by ALPN; for https:// only.
     Auto,
 }
 
-/// When an endpoint is left out. A failure is a connection that can't be made, breaks or times out, and an answer with
-/// one of `statuses`. Injected faults never count. If all endpoints are left out, all are used.
+/// When an endpoint is ejected. A failure is a connection that can't be made, breaks or times out, or a response with
+/// one of `statuses`. Injected faults never count. If all endpoints are ejected, all are used.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EjectionSpec {
-    /// So many failures one after the other eject an endpoint. Default: 5.
+    /// The number of consecutive failures that eject an endpoint. Default: 5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failures: Option<Spanned<u32>>,
-    /// How long it is left out. Default: 30s.
+    /// How long it stays ejected. Default: 30s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Spanned<Time>>,
-    /// At most this share of the endpoints is left out at once. Default: 50%.
+    /// The largest share of endpoints that can be ejected at once. Default: 50%.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<Spanned<Percentage>>,
     /// Answers with these statuses count as failures too. Default: none.
@@ -96,34 +97,34 @@ pub struct EjectionSpec {
     pub statuses: Vec<Spanned<u16>>,
 }
 
-/// The limits of waiting for an upstream.
+/// Timeouts for an upstream.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeoutsSpec {
     /// For a new connection, the TLS handshake included; also for looking up its name. Default: 5s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Spanned<Time>>,
-    /// For the first byte of an answer, and between two pieces of it, once the request has been sent whole; 0 is no limit. An
-    /// upgraded connection (WebSocket) has none. Default: 60s.
+    /// For the first byte of a response, and between two pieces of it, once the whole request has been sent; 0 means
+    /// unlimited. Upgraded connections (WebSocket) are not limited. Default: 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<Time>,
-    /// For the upstream to take a piece of a request; 0 is no limit. Default: 60s.
+    /// For the upstream to accept a piece of a request; 0 means unlimited. Default: 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write: Option<Time>,
     /// How long an unused connection is kept for the next request; 0 makes a new connection for each. The default of 4s
-    /// is below the 5s after which many servers close: a request that meets the closing would fail.
+    /// is below the 5s after which many servers close: a request sent just as the server closes would fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<Time>,
 }
 
-/// How TLS is spoken to an upstream. File names are relative to the configuration's folder.
+/// TLS settings for an upstream. File names are relative to the configuration's folder.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamTlsSpec {
     /// A PEM file with the certificate authorities to trust, instead of the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<Spanned<String>>,
-    /// The name to ask for (SNI) and to find in the certificate. Default: the URL's host.
+    /// The name to send (SNI) and to verify in the certificate. Default: the URL's host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<Spanned<String>>,
     /// A PEM file with the client certificate and its chain, for upstreams that ask for one (mutual TLS).

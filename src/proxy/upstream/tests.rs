@@ -493,17 +493,26 @@ fn mistakes() {
         }
     }
     check("{}", &["has no target"]);
-    check("{url: 'http://h', fake: echo}", &["`url` and `fake`"]);
+    check(
+        "{url: 'http://h', fake: echo}",
+        &["`url` can't be combined with `fake`"],
+    );
     check("url: http://h/api", &["can't have a path"]);
     check("endpoints: []", &["is empty"]);
-    check("endpoints: ['http://a', 'https://b']", &["all https:// or none"]);
-    check("endpoints: ['http://a:0', 'h2c://b']", &["not a port", "not a scheme"]);
+    check(
+        "endpoints: ['http://a', 'https://b']",
+        &["can't be combined with others"],
+    );
+    check(
+        "endpoints: ['http://a:0', 'h2c://b']",
+        &["not a valid port", "not a valid scheme"],
+    );
     check("{url: 'http://h', balance: random}", &["`balance` needs several"]);
     check("{url: 'http://h', ejection: {}}", &["`ejection` needs several"]);
     check("{url: 'https://h', protocol: h2c}", &["without TLS"]);
-    check("{url: 'http://h', protocol: h2}", &["write `h2c`"]);
-    check("{url: 'unix:/s', protocol: auto}", &["lets TLS choose"]);
-    check("{url: 'http://h', tls: {verify: false}}", &["is for https://"]);
+    check("{url: 'http://h', protocol: h2}", &["use `h2c`"]);
+    check("{url: 'unix:/s', protocol: auto}", &["needs TLS"]);
+    check("{url: 'http://h', tls: {verify: false}}", &["needs an https://"]);
     check("{url: 'https://h', tls: {certificate: c.pem}}", &["needs its `key`"]);
     check("{url: 'https://h', tls: {key: c.key}}", &["needs its `certificate`"]);
     check(
@@ -511,18 +520,18 @@ fn mistakes() {
         &[
             "/nowhere/ca.pem: there is no such file",
             "/nowhere/c.pem: there is no such file",
-            "`a b` is not a name",
+            "`a b` is not a valid certificate name",
         ],
     );
-    check("{url: 'http://h', host: 'a b'}", &["is not a host"]);
+    check("{url: 'http://h', host: 'a b'}", &["is not a valid host"]);
     check("{url: 'unix:/s', host: upstream}", &["has no host name"]);
     check("{url: 'http://h', timeouts: {connect: 0}}", &["connect: 0"]);
     check(
         "{fake: echo, host: h, timeouts: {}}",
-        &["`host` has no meaning", "`timeouts` has no meaning"],
+        &["`host` has no effect", "`timeouts` has no effect"],
     );
-    check("{address: 'h:1', tls: {}}", &["`tls` has no meaning"]);
-    check("address: h", &["lacks a port"]);
+    check("{address: 'h:1', tls: {}}", &["`tls` has no effect"]);
+    check("address: h", &["needs a port"]);
     let endpoints = "endpoints: ['http://a', 'http://b']";
     check(
         &format!("{{{endpoints}, ejection: {{max: 10%}}}}"),
@@ -530,12 +539,12 @@ fn mistakes() {
     );
     check(
         &format!("{{{endpoints}, ejection: {{failures: 0, duration: 0, statuses: [200]}}}}"),
-        &["at least 1", "eject nothing", "200 is not the status of a failure"],
+        &["at least 1", "has no effect", "200 is not a valid failure status"],
     );
     // One mistake doesn't hide another.
     check(
         "{url: 'ftp://h', host: 'a b', timeouts: {connect: 0}}",
-        &["not a scheme", "not a host", "connect: 0"],
+        &["not a valid scheme", "not a valid host", "connect: 0"],
     );
 }
 

@@ -213,7 +213,7 @@ impl<'a> VariantAccess<'a> for Variant<'a> {
             Value::Null => Ok(()),
             Value::Map(entries) if entries.is_empty() => Ok(()),
             _ => {
-                let message = format!("`{}` takes no value", self.key.text().unwrap_or_default());
+                let message = format!("`{}` can't have a value", self.key.text().unwrap_or_default());
                 Err(self.place(DecodeError::custom(message)))
             }
         }
@@ -266,9 +266,9 @@ pub(super) fn two_variants(
         return one_key_too_many(entries, second, enum_name, in_list);
     }
     let help = match did_you_mean(other, variants.iter().copied()) {
-        Some(meant) if in_list => format!("did you mean `{meant}`? It needs a `- ` item of its own"),
-        _ if matches!(content.value, Value::Null) => format!("indent it further, if it belongs to `{name}`"),
-        _ => format!("move it into `{name}`, if it belongs there"),
+        Some(meant) if in_list => format!("did you mean `{meant}`? It needs its own `- ` item"),
+        _ if matches!(content.value, Value::Null) => format!("indent it further if it belongs to `{name}`"),
+        _ => format!("move it into `{name}` if it belongs there"),
     };
     let message = format!("unknown key `{other}` beside `{name}`");
     DecodeError::from(Kind::Custom(message)).at(second.span).with_help(help)
@@ -284,13 +284,13 @@ pub(super) fn one_key_too_many(entries: &[Entry], extra: &Node, what: &str, in_l
             format!("start a new `- ` item for `{name}`"),
         ),
         false => (
-            format!("only one {what} can stand here"),
-            format!("remove `{name}` or what stands before it"),
+            format!("only one {what} is allowed here"),
+            format!("remove `{name}` or the one before it"),
         ),
     };
     let error = DecodeError::from(Kind::Custom(message)).at(extra.span).with_help(help);
     match entries.first() {
-        Some((first, _)) => error.also(first.span, "besides this one"),
+        Some((first, _)) => error.also(first.span, "the other one is here"),
         None => error,
     }
 }

@@ -203,7 +203,7 @@ fn in_words(expected: &str) -> String {
         return words;
     }
     match expected {
-        "a string" | "a borrowed string" => "a text".into(),
+        "a borrowed string" => "a string".into(),
         "a boolean" => "`true` or `false`".into(),
         "a sequence" => "a list".into(),
         "unit" => "nothing".into(),
@@ -221,8 +221,8 @@ fn found_words(found: &Unexpected<'_>) -> String {
         Unexpected::Unsigned(number) => format!("the number {number}"),
         Unexpected::Signed(number) => format!("the number {number}"),
         Unexpected::Float(number) => format!("the number {number}"),
-        Unexpected::Char(letter) => format!("the text `{letter}`"),
-        Unexpected::Str(text) => format!("the text `{}`", shortened(text)),
+        Unexpected::Char(letter) => format!("the string `{letter}`"),
+        Unexpected::Str(text) => format!("the string `{}`", shortened(text)),
         Unexpected::Unit | Unexpected::Option => "nothing".into(),
         Unexpected::Seq => "a list".into(),
         Unexpected::Map | Unexpected::NewtypeStruct | Unexpected::StructVariant => "a map".into(),

@@ -565,7 +565,7 @@ mod tests {
             "rules:\n  - faults: []\n  - {}\n",
             &["2:5 `faults`: missing key `name`", "3:5 `{}`: missing key `name`"],
         );
-        check("rules: [{name: [x]}]", &["1:16 `[x]`: expected a text, found a list"]);
+        check("rules: [{name: [x]}]", &["1:16 `[x]`: expected a string, found a list"]);
     }
 
     #[test]
@@ -573,14 +573,14 @@ mod tests {
         check(
             "seed: x\nport: 70000\nratio: '1'\non: no\ntoken: [a]\nrules: {name: x}\nupstreams: 5\nmodes: add\npair: [1s]\n",
             &[
-                "1:7 `x`: expected a whole number from 0, found the text `x`",
+                "1:7 `x`: expected a whole number from 0, found the string `x`",
                 "2:7 `70000`: expected a whole number from 0 to 65535, found the number 70000",
-                "3:8 `'1'`: expected a number, found the text `1` (remove the quotes)",
-                "4:5 `no`: expected `true` or `false`, found the text `no`",
-                "5:8 `[a]`: expected a text, found a list",
+                "3:8 `'1'`: expected a number, found the string `1` (remove the quotes)",
+                "4:5 `no`: expected `true` or `false`, found the string `no`",
+                "5:8 `[a]`: expected a string, found a list",
                 "6:8 `{name: x}`: expected a list, found a map (start each item with `- `, or put it in `[…]`)",
                 "7:12 `5`: expected a map from names to settings, found the number 5",
-                "8:8 `add`: expected a list, found the text `add` (start each item with `- `, or put it in `[…]`)",
+                "8:8 `add`: expected a list, found the string `add` (start each item with `- `, or put it in `[…]`)",
                 "9:7 `[1s]`: expected a list of 2, found 1",
             ],
         );
@@ -588,12 +588,12 @@ mod tests {
             "rules:\n  - 5\n  - name: x\n    share: 101\n    faults: [{delay: [1]}, {delay: 5}, {reset: 5}, [], {nothing: 1}]\nseed: -1\nport:\n",
             &[
                 "2:5 `5`: expected a map with keys such as `name`, `share`, `faults`, found the number 5",
-                "4:12 `101`: a percentage is between 0 and 100, not `101`",
+                "4:12 `101`: a percentage must be from 0 to 100, not `101`",
                 "5:22 `[1]`: expected a duration such as 200ms, or a distribution, found a list",
                 "5:36 `5`: expected a duration such as 200ms, or a distribution, found the number 5",
                 "5:48 `5`: expected a map with keys such as `code`, found the number 5",
                 "5:52 `[]`: expected one of `delay`, `abort`, `reset`, `nothing`, found a list",
-                "5:66 `1`: `nothing` takes no value",
+                "5:66 `1`: `nothing` can't have a value",
                 "6:7 `-1`: expected a whole number from 0, found the number -1",
                 "7:1 `port`: expected a whole number from 0 to 65535, found nothing",
             ],
@@ -623,11 +623,11 @@ mod tests {
         );
         check(
             &rule("  - abort:\n    status: 500\n"),
-            &["5:5 `status`: unknown key `status` beside `abort` (indent it further, if it belongs to `abort`)"],
+            &["5:5 `status`: unknown key `status` beside `abort` (indent it further if it belongs to `abort`)"],
         );
         check(
             &rule("  - delay: 1s\n    max: 2s\n"),
-            &["5:5 `max`: unknown key `max` beside `delay` (move it into `delay`, if it belongs there)"],
+            &["5:5 `max`: unknown key `max` beside `delay` (move it into `delay` if it belongs there)"],
         );
         check(
             &rule("  - {}\n"),
@@ -640,11 +640,11 @@ mod tests {
         );
         check(
             &rule("  - delay: {uniform: [1s, 2s], normal: {}}\n"),
-            &["4:32 `normal`: only one entry can stand here (remove `normal` or what stands before it)"],
+            &["4:32 `normal`: only one entry is allowed here (remove `normal` or the one before it)"],
         );
         check(
             &rule("  - delay: {uniform: [1s, 2]}\n"),
-            &["4:27 `2`: the duration `2` lacks a unit; say the unit: 200ms, 2s, 1m"],
+            &["4:27 `2`: the duration `2` needs a unit: 200ms, 2s, 1m"],
         );
         check(
             &rule("  - delay: {normal: {mean: 1s}}\n"),
@@ -671,7 +671,7 @@ mod tests {
         );
         check(
             &rule("  - abort: {status: x}\n"),
-            &["4:21 `x`: expected a whole number from 0 to 65535, found the text `x`"],
+            &["4:21 `x`: expected a whole number from 0 to 65535, found the string `x`"],
         );
         check(
             &rule("  - abort: {statsu: 5}\n"),
@@ -680,7 +680,7 @@ mod tests {
         check(
             "rules:\n- name: {}\n  bad: 1\n",
             &[
-                "2:9 `{}`: expected a text, found a map",
+                "2:9 `{}`: expected a string, found a map",
                 "3:3 `bad`: unknown key `bad` (valid keys: name, share, faults)",
             ],
         );
@@ -689,7 +689,7 @@ mod tests {
         check(
             "seed: !x 1\nport: 99999",
             &[
-                "1:10 `1`: the tag `!x` has no meaning here (a text that starts with `!` must be quoted)",
+                "1:10 `1`: the tag `!x` is not supported here (a string that starts with `!` must be quoted)",
                 "2:7 `99999`: expected a whole number from 0 to 65535, found the number 99999",
             ],
         );

@@ -105,9 +105,9 @@ impl Builder<'_> {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    let message = "a second document starts here; one file holds one";
+                    let message = "a second document starts here: a file can contain only one";
                     return Err(Diagnostic::error(span, message)
-                        .help("put it into a file of its own and `include` that")
+                        .help("put it into its own file and `include` that")
                         .into());
                 }
             }
@@ -183,7 +183,7 @@ impl Builder<'_> {
             | (Some("float"), value @ (Value::Int(_) | Value::Float(_))) => value,
             (Some(kind @ ("null" | "bool" | "int" | "float")), _) => {
                 self.diagnostics
-                    .push(Diagnostic::error(span, format!("this is not of the kind `!!{kind}`")));
+                    .push(Diagnostic::error(span, format!("this is not a valid `!!{kind}`")));
                 Value::Unusable
             }
             // The tag `!` alone means: not to be resolved.
@@ -200,9 +200,9 @@ impl Builder<'_> {
             "tag:yaml.org,2002:" => format!("!!{}", tag.suffix),
             handle => format!("{handle}{}", tag.suffix),
         };
-        let message = format!("the tag `{shown}` has no meaning here");
+        let message = format!("the tag `{shown}` is not supported here");
         self.diagnostics
-            .push(Diagnostic::error(span, message).help("a text that starts with `!` must be quoted"));
+            .push(Diagnostic::error(span, message).help("a string that starts with `!` must be quoted"));
     }
 
     fn begin(&mut self, span: Span, anchor: usize, tag: Option<&Tag>, core: &str, kind: OpenKind) -> Result<(), Fatal> {
@@ -265,7 +265,7 @@ impl Builder<'_> {
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Fatal> {
         let Some(tree) = self.anchors.get(&anchor) else {
-            return Err(Diagnostic::error(span, "this alias stands within what it repeats").into());
+            return Err(Diagnostic::error(span, "this alias is inside the value that it refers to").into());
         };
         if self.open.len() + tree.height > MAX_DEPTH {
             return Err(too_deep(span));
@@ -342,7 +342,7 @@ impl Builder<'_> {
                 Value::Unusable => {}
                 _ => self
                     .diagnostics
-                    .push(Diagnostic::error(map.span, "`<<` takes a map or a list of maps")),
+                    .push(Diagnostic::error(map.span, "`<<` needs a map or a list of maps")),
             }
         }
         entries
@@ -355,8 +355,8 @@ fn refuse_key(key: &Node, keys: &mut HashMap<Arc<str>, Span>) -> Option<Diagnost
         return None;
     }
     let Some(name) = key.text() else {
-        let help = "a text that starts with `{` or `[` must be quoted";
-        return Some(Diagnostic::error(key.span, "a key must be a simple text").help(help));
+        let help = "a string that starts with `{` or `[` must be quoted";
+        return Some(Diagnostic::error(key.span, "a key must be a plain string").help(help));
     };
     if let Some(first) = keys.get(name) {
         return Some(
@@ -372,7 +372,7 @@ fn too_deep(span: Span) -> Fatal {
 }
 
 fn too_many(span: Span) -> Fatal {
-    let message = format!("with its aliases this file holds more than {MAX_NODES} values");
+    let message = format!("with its aliases expanded, this file has more than {MAX_NODES} values");
     Diagnostic::error(span, message).into()
 }
 
@@ -485,23 +485,23 @@ impl Places<'_> {
             (info.contains("tab"), "indent with spaces"),
             (
                 info.contains("unknown anchor"),
-                "a text that starts with `*` must be quoted",
+                "a string that starts with `*` must be quoted",
             ),
             (
                 line.contains("${"),
-                "within `{…}` or `[…]` a text with `${` must be quoted: \"${NAME}\"",
+                "within `{…}` or `[…]` a string with `${` must be quoted: \"${NAME}\"",
             ),
             (
                 info.contains("mapping values are not allowed"),
-                "a text that contains `: ` must be quoted",
+                "a string that contains `: ` must be quoted",
             ),
             (
                 rest.starts_with(['@', '`', '%']),
-                "a text that starts with this character must be quoted",
+                "a string that starts with this character must be quoted",
             ),
             (
                 info.contains("while parsing a block") || info.contains("simple key"),
-                "the lines of one map or list start in the same column",
+                "all lines of one map or list must start in the same column",
             ),
         ] {
             if applies {
@@ -552,7 +552,7 @@ fn refuse_unprintable(text: &str, source: SourceId) -> Result<(), Fatal> {
         end: start + letter.len_utf8(),
     };
     let code = u32::from(letter);
-    let message = format!("the control character U+{code:04X} can't stand in YAML");
+    let message = format!("the control character U+{code:04X} is not allowed in YAML");
     Err(Diagnostic::error(span, message)
         .help(format!("in double quotes write it as \"\\u{code:04X}\""))
         .into())

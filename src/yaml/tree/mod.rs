@@ -305,8 +305,8 @@ mod tests {
         );
         check_errors(
             "a: {b: ${PORT}}\n",
-            "1:9 `{`: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}' (within `{…}` or `[…]` a \
-             text with `${` must be quoted: \"${NAME}\")",
+            "1:9 `{`: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}' (within `{…}` or \
+            `[…]` a string with `${` must be quoted: \"${NAME}\")",
         );
     }
 
@@ -322,8 +322,11 @@ mod tests {
             "[{a: 1}, {a: 2, b: 2}, {a: 1, b: 2}]",
         );
         check("'<<': 1\n", "{<<: 1}");
-        check_errors("a: {<<: 1}\n", "1:9 `1`: `<<` takes a map or a list of maps");
-        check_errors("a: &x [*x]\n", "1:8 `*x`: this alias stands within what it repeats");
+        check_errors("a: {<<: 1}\n", "1:9 `1`: `<<` needs a map or a list of maps");
+        check_errors(
+            "a: &x [*x]\n",
+            "1:8 `*x`: this alias is inside the value that it refers to",
+        );
         let laughs: String = (1..10)
             .map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 9].join(", ")))
             .collect();
@@ -341,20 +344,22 @@ mod tests {
         check_errors("{a: 1, 'a': 2}", "1:8 `'a'`: the key `a` is given twice");
         check_errors(
             "a: 1\n---\nb: 2\n",
-            "2:1 `---`: a second document starts here; one file holds one (put it into a file of its own and `include` that)",
+            "2:1 `---`: a second document starts here: a file can contain only one (put it into its own file and \
+            `include` that)",
         );
         check_errors(
             "a: !env X\n",
-            "1:9 `X`: the tag `!env` has no meaning here (a text that starts with `!` must be quoted)",
+            "1:9 `X`: the tag `!env` is not supported here (a string that starts with `!` must be quoted)",
         );
-        check_errors("a: !!int x\n", "1:10 `x`: this is not of the kind `!!int`");
+        check_errors("a: !!int x\n", "1:10 `x`: this is not a valid `!!int`");
         check_errors(
             "a: {{ x }}\n",
-            "1:5 `{ x }`: a key must be a simple text (a text that starts with `{` or `[` must be quoted)",
+            "1:5 `{ x }`: a key must be a plain string (a string that starts with `{` or `[` must be quoted)",
         );
         check_errors(
             "a: \"x\u{1}\"\n",
-            "1:6 `\u{1}`: the control character U+0001 can't stand in YAML (in double quotes write it as \"\\u0001\")",
+            "1:6 `\u{1}`: the control character U+0001 is not allowed in YAML (in double quotes write it as \
+            \"\\u0001\")",
         );
         let (_, report) = read(&"[".repeat(70));
         assert!(report.to_string().contains("more than 64 deep"), "{report}");

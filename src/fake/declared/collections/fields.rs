@@ -59,12 +59,12 @@ impl Field {
     pub(super) fn read(name: &Spanned<String>, long: &FieldLong, mistakes: &mut Vec<Diagnostic>) -> Self {
         let before = mistakes.len();
         if !is_name(&name.value) {
-            let message = format!("`{}` is no name for a field", name.value);
-            let help = "a name is letters, digits, `_` and `-`, 64 at most, and starts with a letter or `_`";
+            let message = format!("`{}` is not a valid field name", name.value);
+            let help = "use at most 64 letters, digits, `_` and `-`, starting with a letter or `_`";
             mistakes.push(Diagnostic::error(name.span, message).help(help));
         }
         if name.value == "id" {
-            let message = "every row has an `id`; what it is, `id:` of the collection says";
+            let message = "every row has an `id`: set its type with the collection's `id:`";
             mistakes.push(Diagnostic::error(name.span, message));
         }
         let field = Self {
@@ -102,7 +102,7 @@ impl Field {
     fn check_bounds(&self, long: &FieldLong, mistakes: &mut Vec<Diagnostic>) {
         let kind = self.kind.name();
         let mut misplaced = |span, key: &str, kinds: &str| {
-            let message = format!("`{key}` is for {kinds}, not for the type {kind}");
+            let message = format!("`{key}` needs {kinds}; the type is {kind}");
             mistakes.push(Diagnostic::error(span, message));
         };
         let numeric = matches!(self.kind, FieldKind::Number | FieldKind::Integer | FieldKind::Any);
@@ -118,7 +118,7 @@ impl Field {
         );
         for (key, length) in [("min_length", &long.min_length), ("max_length", &long.max_length)] {
             if let Some(length) = length.as_ref().filter(|_| !long_kind) {
-                misplaced(length.span, key, "texts and lists");
+                misplaced(length.span, key, "strings and lists");
             }
         }
         if let (Some(minimum), Some(maximum)) = (&long.minimum, &long.maximum)
@@ -132,13 +132,16 @@ impl Field {
         if let (Some(minimum), Some(maximum)) = (&long.min_length, &long.max_length)
             && minimum.value > maximum.value
         {
-            mistakes.push(Diagnostic::error(minimum.span, "min_length is greater than max_length"));
+            mistakes.push(Diagnostic::error(
+                minimum.span,
+                "`min_length` is greater than `max_length`",
+            ));
         }
         if let Some(options) = &long.options {
             if options.value.is_empty() {
                 mistakes.push(Diagnostic::error(
                     options.span,
-                    "no value is allowed by an empty `enum`",
+                    "`enum` is empty: list at least one value",
                 ));
             }
             let odd = options.value.iter().find_map(|option| self.kind_problem(option));
@@ -298,7 +301,7 @@ fn pattern(long: &FieldLong, mistakes: &mut Vec<Diagnostic>) -> Option<Regex> {
                 .to_owned();
             mistakes.push(Diagnostic::error(
                 pattern.span,
-                format!("no regular expression: {reason}"),
+                format!("not a valid regular expression: {reason}"),
             ));
         })
         .ok()

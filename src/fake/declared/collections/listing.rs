@@ -286,7 +286,7 @@ impl Asked {
                 .ok()
                 .filter(|number| (least..1 << 40).contains(number));
             if number.is_none() {
-                problems.push(Problem::new(name, format!("must be a number from {least}")));
+                problems.push(Problem::new(name, format!("must be a number, at least {least}")));
             }
             number
         };
@@ -310,7 +310,7 @@ impl Asked {
                     }
                 }
                 None if name.starts_with('_') => {}
-                None => problems.push(Problem::new(name, "is no field of this collection")),
+                None => problems.push(Problem::new(name, "is not a field of this collection")),
             },
         }
         !matches!(

@@ -85,7 +85,7 @@ pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
     for (name, spec) in specs.value.iter() {
         let collection = read(name, &spec.value, &mut mistakes);
         if let Some((first, _)) = collections.iter().find(|(known, _)| known.path == collection.path) {
-            let message = format!("{} is the path of `{}`, too", collection.path, first.name);
+            let message = format!("{} is already the path of `{}`", collection.path, first.name);
             mistakes.push(Diagnostic::error(name.span, message));
         }
         collections.push((Arc::new(collection), &spec.value));
@@ -107,7 +107,7 @@ pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
         prepared.map_err(|error| match error {
             PrepareError::Row(index, problem) => {
                 let span = spec.rows.get(index).map_or(place, |row| row.span);
-                vec![Diagnostic::error(span, format!("the row does not fit: {problem}"))]
+                vec![Diagnostic::error(span, format!("the row is not valid: {problem}"))]
             }
             other => unusable(&other),
         })?;
@@ -121,16 +121,16 @@ fn read(name: &Spanned<String>, spec: &CollectionSpec, mistakes: &mut Vec<Diagno
         .iter()
         .any(|start| name.value.to_ascii_lowercase().starts_with(start));
     if !is_name(&name.value) || reserved {
-        let help = "a name is letters, digits, `_` and `-`, 64 at most, and starts with a letter";
-        let message = format!("`{}` is no name for a collection", name.value);
+        let help = "use at most 64 letters, digits, `_` and `-`, starting with a letter";
+        let message = format!("`{}` is not a valid collection name", name.value);
         mistakes.push(Diagnostic::error(name.span, message).help(help));
     }
     let path = match &spec.path {
         Some(path) => {
             let plain = |character: char| character.is_ascii_graphic() && !"{}?#%\\".contains(character);
             if !path.value.starts_with('/') || path.value.len() < 2 || !path.value.chars().all(plain) {
-                let message = format!("`{}` is no path for a collection", path.value);
-                mistakes.push(Diagnostic::error(path.span, message).help("write it as in /api/products"));
+                let message = format!("`{}` is not a valid collection path", path.value);
+                mistakes.push(Diagnostic::error(path.span, message).help("use a path such as /api/products"));
             }
             path.value.trim_end_matches('/').to_owned()
         }
@@ -159,13 +159,16 @@ fn read(name: &Spanned<String>, spec: &CollectionSpec, mistakes: &mut Vec<Diagno
         .as_ref()
         .filter(|generate| generate.value > GENERATE_LIMIT)
     {
-        mistakes.push(Diagnostic::error(generate.span, "at most 100,000 rows are made up"));
+        mistakes.push(Diagnostic::error(
+            generate.span,
+            "at most 100,000 rows can be generated",
+        ));
     }
     let taken = ["total", "page", "size", "pages"];
     if let Some(key) = spec.envelope.as_ref().filter(|key| taken.contains(&key.value.as_str())) {
         mistakes.push(Diagnostic::error(
             key.span,
-            format!("`{}` holds a number in the envelope", key.value),
+            format!("`{}` is already a number in the envelope", key.value),
         ));
     }
     for row in &spec.rows {
@@ -177,7 +180,7 @@ fn read(name: &Spanned<String>, spec: &CollectionSpec, mistakes: &mut Vec<Diagno
                 problems.extend(given.and_then(|id| collection.id_problem(&id)));
                 problems
             }
-            None => vec![Problem::new("", "a row is a map")],
+            None => vec![Problem::new("", "a row must be a map")],
         };
         let message = |problem: Problem| match problem.field.as_str() {
             "" => problem.message,
@@ -202,12 +205,12 @@ fn page(spec: &CollectionSpec, mistakes: &mut Vec<Diagnostic>) -> (u32, u32) {
     for (given, value) in bounds {
         if !(1..=PAGE_LIMIT).contains(&value) {
             let span = given.as_ref().map_or(page.span, |given| given.span);
-            mistakes.push(Diagnostic::error(span, "a page has from 1 to 10,000 rows"));
+            mistakes.push(Diagnostic::error(span, "a page must have 1 to 10,000 rows"));
         }
     }
     // A `max` alone may be lower than the default size; a size that was written may not be higher than the `max` in force.
     if let Some(given) = page.value.size.as_ref().filter(|_| size > max) {
-        let message = format!("the size {size} is more than the max {max}");
+        let message = format!("the size {size} is greater than the max {max}");
         mistakes.push(Diagnostic::error(given.span, message));
     }
     (size.min(max), max)
@@ -231,7 +234,7 @@ impl Collection {
             None => field.required.then(|| Problem::new(&field.name, "is missing")),
         });
         let unknown = row.keys().filter(|key| !self.additional && self.field(key).is_none());
-        let unknown = unknown.map(|key| Problem::new(key, "is no field of this collection"));
+        let unknown = unknown.map(|key| Problem::new(key, "is not a field of this collection"));
         declared.chain(unknown).take(100).collect()
     }
 
@@ -433,7 +436,7 @@ impl Collections {
         };
         let (listing, page) = self.database.run(work).await?;
         let Some(rows) = page.rows else {
-            let message = "the page would be larger than 16 MiB: ask for a smaller `size`";
+            let message = "the page is larger than 16 MiB: use a smaller `size`";
             return Ok(failure(StatusCode::BAD_REQUEST, message));
         };
         let text = match &collection.envelope {
@@ -467,8 +470,8 @@ async fn row(headers: &HeaderMap, body: axum::body::Body, patch: bool) -> Result
         return Err(failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, &message));
     }
     let bytes = read_body(body, BODY_LIMIT).await.map_err(|error| match error {
-        BodyError::TooLarge => failure(StatusCode::PAYLOAD_TOO_LARGE, "a row has at most 1 MiB"),
-        BodyError::Broken => failure(StatusCode::BAD_REQUEST, "the body broke off"),
+        BodyError::TooLarge => failure(StatusCode::PAYLOAD_TOO_LARGE, "a row can have at most 1 MiB"),
+        BodyError::Broken => failure(StatusCode::BAD_REQUEST, "the body is incomplete"),
     })?;
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(row)) => Ok(row),
@@ -476,13 +479,13 @@ async fn row(headers: &HeaderMap, body: axum::body::Body, patch: bool) -> Result
             let problem = Problem::new("", "must be an object");
             Err(refused(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "the row does not fit",
+                "the row is not valid",
                 &[problem],
             ))
         }
         Err(error) => Err(failure(
             StatusCode::BAD_REQUEST,
-            &format!("the body is no JSON: {error}"),
+            &format!("the body is not valid JSON: {error}"),
         )),
     }
 }
@@ -521,13 +524,16 @@ fn answer(collection: &Collection, done: Done) -> Response {
             tagged(json_text(StatusCode::OK, text), &tag)
         }
         Done::Deleted => StatusCode::NO_CONTENT.into_response(),
-        Done::Missing => failure(StatusCode::NOT_FOUND, &format!("{} has no such row", collection.name)),
+        Done::Missing => failure(
+            StatusCode::NOT_FOUND,
+            &format!("{} does not have this row", collection.name),
+        ),
         Done::Other => failure(
             StatusCode::PRECONDITION_FAILED,
-            "the row is another version than If-Match says",
+            "the row's version does not match If-Match",
         ),
-        Done::Unfit(problems) => refused(StatusCode::UNPROCESSABLE_ENTITY, "the row does not fit", &problems),
-        Done::Taken(problems) => refused(StatusCode::CONFLICT, "another row has this already", &problems),
+        Done::Unfit(problems) => refused(StatusCode::UNPROCESSABLE_ENTITY, "the row is not valid", &problems),
+        Done::Taken(problems) => refused(StatusCode::CONFLICT, "another row already has this value", &problems),
     }
 }
 

@@ -17,9 +17,9 @@ use crate::fake::store::StoreError;
 /// Why a collection can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PrepareError {
-    #[error("it has a table `{0}` of something else")]
+    #[error("it has a table `{0}` that is not a collection of squall")]
     Foreign(String),
-    #[error("the rows of `{0}` there have ids of another kind: {1}")]
+    #[error("the stored rows of `{0}` have ids of another type: {1}")]
     OtherIds(String, String),
     #[error("there is no room for the rows of `{0}`")]
     Full(String),
@@ -274,7 +274,7 @@ fn replace(
         Err(Done::Missing) if wanted.is_some() => Ok(Done::Other),
         Err(Done::Missing) if collection.id == IdKind::String => {
             if row.get("id").is_some_and(|given| *given != id) {
-                return Ok(Done::Unfit(vec![Problem::new("id", "is not that of the path")]));
+                return Ok(Done::Unfit(vec![Problem::new("id", "differs from the path")]));
             }
             row.insert("id".to_owned(), id);
             create(transaction, collection, row)

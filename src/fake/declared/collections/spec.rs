@@ -11,33 +11,34 @@ use crate::yaml::forms::{Scalar, ShortForm, short_form};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CollectionSpec {
-    /// Where it is found. Default: / and its name.
+    /// Its path. Default: / and its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Spanned<String>>,
-    /// What `id` is: an integer that counts up, a uuid, or a string that the client gives. Default: integer.
+    /// The type of `id`: an integer that counts up, a uuid, or a string set by the client. Default: integer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Spanned<IdKind>>,
-    /// What a row holds beside its `id`. Without it, anything.
+    /// What a row contains besides its `id`. Absent: anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fields: Option<Named<Spanned<FieldSpec>>>,
-    /// Whether a row may hold more than its `fields`. Default: false if there are `fields`.
+    /// Whether a row may contain more than its `fields`. Default: false if there are `fields`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub additional: Option<Spanned<bool>>,
-    /// Rows that are there from the beginning.
+    /// The initial rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<Spanned<Value>>,
-    /// How many made-up rows are there from the beginning, 0 to 100,000. Default: 0.
+    /// The number of generated initial rows, 0 to 100,000. Default: 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generate: Option<Spanned<u32>>,
     /// How lists are divided into pages. Default: all rows, up to 1,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<Spanned<PageSpec>>,
-    /// The key under which a list stands in an object, beside `total`, `page`, `size` and `pages`. Default: none, a list is an array.
+    /// The key of a list in a response object with `total`, `page`, `size` and `pages`. Default: none, a list is an
+    /// array.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub envelope: Option<Spanned<String>>,
 }
 
-/// What `id` is.
+/// The type of `id`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IdKind {
@@ -46,7 +47,7 @@ pub enum IdKind {
     Integer,
     /// A random UUID.
     Uuid,
-    /// A text, given by the client.
+    /// A string, set by the client.
     String,
 }
 
@@ -54,7 +55,7 @@ pub enum IdKind {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PageSpec {
-    /// How many rows a page has unless the client asks for another size. Default: 20.
+    /// The number of rows on a page, unless the client sets it. Default: 20.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Spanned<u32>>,
     /// The largest page that a client gets, 1 to 10,000. Default: 100.
@@ -66,38 +67,38 @@ pub struct PageSpec {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldSpec(pub FieldLong);
 
-/// What a field may hold.
+/// What a field may contain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FieldLong {
-    /// Default: any; string, if it has an `enum` of strings.
+    /// The type. Default: any; string, if there is an `enum` of strings.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<FieldKind>,
     /// Whether a row must have it. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
-    /// Whether no two rows may have the same value. Default: false.
+    /// Whether values must be unique among rows. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unique: Option<bool>,
-    /// What a new row without it gets.
+    /// The value in a new row without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Spanned<Value>>,
-    /// The values that it may have.
+    /// The allowed values.
     #[serde(rename = "enum", skip_serializing_if = "Option::is_none")]
     pub options: Option<Spanned<Vec<Value>>>,
-    /// The least number.
+    /// The smallest number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minimum: Option<Spanned<f64>>,
-    /// The greatest number.
+    /// The largest number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maximum: Option<Spanned<f64>>,
-    /// The fewest characters of a text, or items of a list.
+    /// The fewest characters of a string, or items of a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_length: Option<Spanned<u32>>,
-    /// The most characters of a text, or items of a list.
+    /// The most characters of a string, or items of a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<Spanned<u32>>,
-    /// A regular expression that a text must contain.
+    /// A regular expression that a string must match, anywhere unless anchored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<Spanned<String>>,
 }
@@ -121,11 +122,11 @@ pub enum FieldKind {
     Array,
     /// A map.
     Object,
-    /// A day, `2019-03-28`.
+    /// A date, `2019-03-28`.
     Date,
-    /// A moment of RFC 3339, `2019-03-28T08:30:00Z`.
+    /// A date and time as in RFC 3339, `2019-03-28T08:30:00Z`.
     DateTime,
-    /// A text with an @.
+    /// A string with an @.
     Email,
     /// A UUID.
     Uuid,
@@ -167,7 +168,8 @@ impl FieldKind {
 
 impl ShortForm for FieldSpec {
     type Long = FieldLong;
-    const EXPECTING: &'static str = "a type such as string, or string! for a field that must be there; or a map such as {type: integer, default: 0}";
+    const EXPECTING: &'static str = "a type such as string, or string! for a required field; or a map such as {type: \
+        integer, default: 0}";
 
     fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
         if scalar == Scalar::Null {
@@ -179,7 +181,10 @@ impl ShortForm for FieldSpec {
             .map_or((text.as_str(), false), |name| (name, true));
         let Some(kind) = FieldKind::read(name) else {
             let names: Vec<_> = FieldKind::ALL.iter().map(|(name, _)| *name).collect();
-            return Some(Err(format!("`{name}` is no type; there are {}", names.join(", "))));
+            return Some(Err(format!(
+                "`{name}` is not a valid type: use one of {}",
+                names.join(", ")
+            )));
         };
         Some(Ok(Self(FieldLong {
             kind: Some(kind),
@@ -194,7 +199,7 @@ impl ShortForm for FieldSpec {
 }
 
 short_form!(FieldSpec, FieldLong, "CollectionField", {
-    "description": "A type; with ! the field must be there",
+    "description": "A type; with ! the field is required",
     "type": ["string", "null"],
     "pattern": "^(string|number|integer|boolean|array|object|date|date-time|email|uuid|url|any)!?$|\\$\\{",
 });

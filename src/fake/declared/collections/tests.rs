@@ -226,7 +226,7 @@ async fn what_does_not_fit_is_refused() {
             "POST /things",
             r#"{"stock": -1, "colour": 1}"#,
             422,
-            "name is missing, stock must be at least 0, colour is no field of this collection",
+            "name is missing, stock must be at least 0, colour is not a field of this collection",
         ),
         ("POST /things", r#"{"name": null}"#, 422, "name must not be null"),
         ("POST /things", "[]", 422, " must be an object"),

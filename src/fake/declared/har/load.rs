@@ -80,7 +80,7 @@ pub(super) fn load(bytes: &[u8], host: Option<&str>) -> Result<Vec<Recorded>, St
         }
         let problem = |problem: String| format!("/log/entries/{index}: {problem}");
         let url = Url::read(&entry.request.url)
-            .ok_or_else(|| problem(format!("/request/url: `{}` is no http URL", entry.request.url)))?;
+            .ok_or_else(|| problem(format!("/request/url: `{}` is not an http URL", entry.request.url)))?;
         if host.is_some_and(|host| !host.eq_ignore_ascii_case(url.host)) {
             continue;
         }
@@ -94,7 +94,7 @@ fn exchange(entry: &Entry, url: &Url<'_>) -> Result<Recorded, String> {
     let status = StatusCode::from_u16(response.status)
         .ok()
         .filter(|status| status.as_u16() < 600)
-        .ok_or_else(|| format!("/response/status: {} is no status", response.status))?;
+        .ok_or_else(|| format!("/response/status: {} is not a valid status", response.status))?;
     let body = body(&response.content)?;
     let posted = entry.request.post_data.as_ref().map_or("", |data| data.text.as_str());
     let timings = &entry.timings;
@@ -127,10 +127,10 @@ fn body(content: &Content) -> Result<Bytes, String> {
             let decoded = STANDARD.decode(text);
             decoded
                 .map(Bytes::from)
-                .map_err(|error| format!("/response/content/text is no base64: {error}"))
+                .map_err(|error| format!("/response/content/text is not valid base64: {error}"))
         }
         Some(other) => Err(format!(
-            "/response/content/encoding: `{other}` is not known, only base64"
+            "unknown /response/content/encoding `{other}`: only base64 is supported"
         )),
     }
 }
@@ -344,10 +344,12 @@ mod tests {
         let error = |entry: Value| load(&file(&[entry]), None).unwrap_err();
         assert_eq!(
             error(entry("ftp://a/", &json!({"status": 200}))),
-            "/log/entries/0: /request/url: `ftp://a/` is no http URL"
+            "/log/entries/0: /request/url: `ftp://a/` is not an http URL"
         );
         let bad = json!({"status": 200, "content": {"text": "%", "encoding": "base64"}});
-        assert!(error(entry("http://a/", &bad)).starts_with("/log/entries/0: /response/content/text is no base64"));
+        assert!(
+            error(entry("http://a/", &bad)).starts_with("/log/entries/0: /response/content/text is not valid base64")
+        );
         assert!(error(json!({})).contains("missing field `request` at line 1"));
     }
 }

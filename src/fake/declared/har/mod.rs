@@ -70,9 +70,9 @@ fn check(long: &HarLong) -> Vec<Diagnostic> {
         .as_ref()
         .filter(|speed| !(0.01..=1000.0).contains(&speed.value));
     let parts = long.parts.as_ref().filter(|parts| parts.value.is_empty());
-    let speed = speed.map(|speed| Diagnostic::error(speed.span, "the speed must be from 0.01 to 1000"));
+    let speed = speed.map(|speed| Diagnostic::error(speed.span, "`speed` must be from 0.01 to 1000"));
     let parts = parts.map(|parts| {
-        Diagnostic::error(parts.span, "with nothing to match, all requests would be the same")
+        Diagnostic::error(parts.span, "`match` is empty: all requests would be the same")
             .help("name at least one of `method`, `path`, `query` and `body`")
     });
     speed.into_iter().chain(parts).collect()
@@ -89,12 +89,12 @@ fn read(
     let recorded = load::load(&bytes, host).map_err(|problem| {
         Box::new(Diagnostic::error(
             span,
-            format!("{} is no HAR file: {problem}", long.file.value),
+            format!("{} is not a valid HAR file: {problem}", long.file.value),
         ))
     })?;
     if recorded.is_empty() {
         let of = host.map(|host| format!(" of {host}")).unwrap_or_default();
-        let message = format!("{} holds no answer{of} that could be served", long.file.value);
+        let message = format!("{} has no response{of} that can be served", long.file.value);
         return Err(Box::new(Diagnostic::error(span, message)));
     }
     Ok(recorded)

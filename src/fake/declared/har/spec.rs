@@ -23,13 +23,14 @@ pub struct HarLong {
     /// How many times faster than recorded, 0.01 to 1000. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speed: Option<Spanned<f64>>,
-    /// What of a request must be as recorded. Default: method, path and query.
+    /// The parts of a request that must match the recording. Default: method, path and query.
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     pub parts: Option<Spanned<Vec<HarPart>>>,
-    /// What follows once all answers to a request were given: the `last` again, or the first, in a `cycle`. Default: last.
+    /// What follows once all responses to a request have been sent: the `last` again, or the first, in a `cycle`.
+    /// Default: last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<HarRepeat>,
-    /// Only what was recorded of this host, with its port if it has one: `api.example.com`. Default: all hosts.
+    /// Only recordings of this host, with its port if it has one: `api.example.com`. Default: all hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Spanned<String>>,
 }

@@ -173,7 +173,8 @@ fn check_body(
         return Ok(Vec::new());
     };
     let value = if is_json(&essence) {
-        serde_json::from_slice(body).map_err(|error| Refusal::Malformed(format!("the body is no JSON: {error}")))?
+        serde_json::from_slice(body)
+            .map_err(|error| Refusal::Malformed(format!("the body is not valid JSON: {error}")))?
     } else if essence == "application/x-www-form-urlencoded" {
         form(document, &schema.value, body)
     } else {

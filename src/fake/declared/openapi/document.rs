@@ -25,12 +25,13 @@ impl Document {
         if let Some(version) = root.get("swagger") {
             let version = version.as_str().unwrap_or("2.0");
             return Err(vec![format!(
-                "/swagger: Swagger {version} is not taken, only OpenAPI 3; `npx swagger2openapi FILE` converts it"
+                "/swagger: Swagger {version} is not supported, only OpenAPI 3: convert it with `npx swagger2openapi \
+                FILE`"
             )]);
         }
         match root.get("openapi") {
             Some(Value::String(version)) if version.starts_with("3.") => {}
-            Some(version) => return Err(vec![format!("/openapi: {version} is not taken, only 3.0 and 3.1")]),
+            Some(version) => return Err(vec![format!("/openapi: {version} is not supported, only 3.0 and 3.1")]),
             None => {
                 return Err(vec![
                     "/openapi is missing: it names the version, such as 3.1.0".to_owned(),
@@ -77,11 +78,11 @@ impl Document {
             Value::Object(map) => {
                 if let Some(reference) = reference(value) {
                     let problem = if !reference.starts_with('#') {
-                        Some("leads out of the document; only references within it are followed")
+                        Some("points outside the document; only references within it are supported")
                     } else if target(&self.root, reference).is_none() {
-                        Some("leads nowhere")
+                        Some("points to nothing")
                     } else if self.resolve(value).is_null() {
-                        Some("leads back to itself")
+                        Some("refers to itself")
                     } else {
                         None
                     };
@@ -125,7 +126,7 @@ fn parse(bytes: &[u8]) -> Result<Value, Vec<String>> {
     if value.is_object() {
         Ok(value)
     } else {
-        Err(vec!["it is no map, so no OpenAPI document".to_owned()])
+        Err(vec!["it is not a map, so it can't be an OpenAPI document".to_owned()])
     }
 }
 
@@ -166,11 +167,11 @@ mod tests {
         assert_eq!(document.get(&document.root, "a"), Some(&Value::from(5)));
         assert_eq!(
             error("openapi: 3.0.0\na: [{$ref: '#/b'}]"),
-            "/a/0/$ref: `#/b` leads nowhere"
+            "/a/0/$ref: `#/b` points to nothing"
         );
-        assert!(error("openapi: 3.0.0\na: {$ref: other.yaml#/b}").contains("leads out of the document"));
+        assert!(error("openapi: 3.0.0\na: {$ref: other.yaml#/b}").contains("points outside the document"));
         assert!(
-            error("openapi: 3.0.0\na: {$ref: '#/b'}\nb: {$ref: '#/a'}").contains("/a/$ref: `#/b` leads back to itself")
+            error("openapi: 3.0.0\na: {$ref: '#/b'}\nb: {$ref: '#/a'}").contains("/a/$ref: `#/b` refers to itself")
         );
     }
 
@@ -179,11 +180,11 @@ mod tests {
         assert!(error("swagger: '2.0'").contains("swagger2openapi"));
         assert_eq!(
             error("openapi: 2.9").replace('\n', " "),
-            "/openapi: 2.9 is not taken, only 3.0 and 3.1"
+            "/openapi: 2.9 is not supported, only 3.0 and 3.1"
         );
         assert!(error("info: {}").starts_with("/openapi is missing"));
         assert!(error("openapi: [").contains("line"));
-        assert_eq!(error("- a"), "it is no map, so no OpenAPI document");
+        assert_eq!(error("- a"), "it is not a map, so it can't be an OpenAPI document");
         assert!(error("{\"openapi\": \"3.0.0\",, }").contains("line 1"));
         assert_eq!(
             error("openapi: 3.0.0\na: {? [b] : 1}"),

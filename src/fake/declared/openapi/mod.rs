@@ -62,7 +62,7 @@ pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
     {
         mistakes.push(Diagnostic::error(
             written.span,
-            format!("the prefix `{prefix}` does not begin with `/`"),
+            format!("the prefix `{prefix}` must start with `/`"),
         ));
     }
     let span = files::place_of(&long.file, openapi.span);

@@ -141,7 +141,7 @@ impl Responses {
 pub(super) fn read(schemas: &mut Schemas<'_>) -> Result<Vec<Path>, Vec<String>> {
     let document = schemas.document;
     let Some(paths) = document.paths() else {
-        return Err(vec!["/paths is missing, so there is nothing to answer".to_owned()]);
+        return Err(vec!["/paths is missing: there is nothing to serve".to_owned()]);
     };
     let mut mistakes = Vec::new();
     let mut read = Vec::new();
@@ -155,7 +155,7 @@ pub(super) fn read(schemas: &mut Schemas<'_>) -> Result<Vec<Path>, Vec<String>> 
             }
         };
         let Some(item) = document.resolve(item).as_object() else {
-            mistakes.push(format!("{at} is no object"));
+            mistakes.push(format!("{at} is not an object"));
             continue;
         };
         let operations = operations(schemas, item, &at, &mut mistakes);
@@ -166,9 +166,7 @@ pub(super) fn read(schemas: &mut Schemas<'_>) -> Result<Vec<Path>, Vec<String>> 
         return Err(mistakes);
     }
     if read.iter().all(|path| path.operations.is_empty()) {
-        return Err(vec![
-            "/paths has no operation, so there is nothing to answer".to_owned(),
-        ]);
+        return Err(vec!["/paths has no operation: there is nothing to serve".to_owned()]);
     }
     read.sort_by_cached_key(|path| path.template.rank());
     Ok(read)
@@ -186,7 +184,7 @@ fn operations<'a>(
         let Some(operation) = item.get(*key) else { continue };
         let at = format!("{at}/{key}");
         if !operation.is_object() {
-            mistakes.push(format!("{at} is no object"));
+            mistakes.push(format!("{at} is not an object"));
             continue;
         }
         let mut parameters: Vec<Parameter> = Vec::new();
@@ -275,7 +273,7 @@ fn responses(document: &Document, operation: &Value, at: &str, mistakes: &mut Ve
         return Responses::default();
     };
     let Some(responses) = responses.as_object() else {
-        mistakes.push(format!("{at}/responses is no object"));
+        mistakes.push(format!("{at}/responses is not an object"));
         return Responses::default();
     };
     for (key, response) in responses.iter().filter(|(key, _)| !key.starts_with("x-")) {
@@ -292,10 +290,10 @@ fn responses(document: &Document, operation: &Value, at: &str, mistakes: &mut Ve
         };
         let resolved = document.resolve(response);
         match of.filter(|of| !matches!(of, For::Status(status) if status.as_u16() > 599)) {
-            Some(_) if !resolved.is_object() => mistakes.push(format!("{at}/responses/{key} is no object")),
+            Some(_) if !resolved.is_object() => mistakes.push(format!("{at}/responses/{key} is not an object")),
             Some(of) => read.push((of, resolved.clone())),
             None => mistakes.push(format!(
-                "{at}/responses/{key}: it is no status, no class such as 2XX, and not `default`"
+                "{at}/responses/{key} is not valid: use a status, a class such as 2XX, or `default`"
             )),
         }
     }

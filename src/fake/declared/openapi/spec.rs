@@ -16,10 +16,10 @@ pub struct OpenApiSpec(pub OpenApiLong);
 pub struct OpenApiLong {
     /// The OpenAPI 3.0 or 3.1 document, YAML or JSON, relative to this file: at most 16 MiB.
     pub file: Spanned<String>,
-    /// What stands before all paths of the document, `/v1`. Default: nothing; `servers` in the document adds nothing.
+    /// A prefix for all paths of the document, such as `/v1`. Default: none; `servers` in the document is ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<Spanned<String>>,
-    /// Whether requests must be as the document says; others get a 422 that lists what is wrong. Default: false.
+    /// Whether requests must match the document; others get a 422 that lists what is wrong. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validate: Option<bool>,
 }

@@ -24,7 +24,7 @@ impl Template {
     /// # Errors
     /// What is wrong with the braces.
     pub(super) fn read(path: &str) -> Result<Self, String> {
-        let path = path.strip_prefix('/').ok_or("a path begins with `/`")?;
+        let path = path.strip_prefix('/').ok_or("a path must start with `/`")?;
         let segments = path.split('/').map(segment).collect::<Result<_, _>>()?;
         Ok(Self { segments })
     }
@@ -72,9 +72,9 @@ fn segment(text: &str) -> Result<Segment, String> {
     let mut names = Vec::new();
     let mut rest = text;
     while let Some((literal, after)) = rest.split_once('{') {
-        let (name, after) = after.split_once('}').ok_or("a `{` without its `}`")?;
+        let (name, after) = after.split_once('}').ok_or("a `{` without a `}`")?;
         if name.is_empty() || name.contains('{') || literal.contains('}') {
-            return Err("the braces do not match, or hold no name".to_owned());
+            return Err("the braces don't match, or contain no name".to_owned());
         }
         pattern.push_str(&regex::escape(&decode_path(literal)));
         pattern.push_str("(.+?)");
@@ -82,7 +82,7 @@ fn segment(text: &str) -> Result<Segment, String> {
         rest = after;
     }
     if rest.contains('}') {
-        return Err("a `}` without its `{`".to_owned());
+        return Err("a `}` without a `{`".to_owned());
     }
     pattern.push_str(&regex::escape(&decode_path(rest)));
     pattern.push('$');

@@ -233,12 +233,12 @@ fn mistakes_have_their_place() {
         error(
             "paths: {a: {}, '/b/{': {}, /c: {get: 1, put: {parameters: [{in: body, name: x}], responses: {600: {}, ok: {}, 200: 1}}}}"
         ),
-        "/paths/a: a path begins with `/`\n\
-         /paths/~1b~1{: a `{` without its `}`\n\
-         /paths/~1c/get is no object\n\
+        "/paths/a: a path must start with `/`\n\
+         /paths/~1b~1{: a `{` without a `}`\n\
+         /paths/~1c/get is not an object\n\
          /paths/~1c/put/parameters/0: `in: body` is not path, query, header or cookie\n\
-         /paths/~1c/put/responses/600: it is no status, no class such as 2XX, and not `default`\n\
-         /paths/~1c/put/responses/ok: it is no status, no class such as 2XX, and not `default`\n\
-         /paths/~1c/put/responses/200 is no object"
+         /paths/~1c/put/responses/600 is not valid: use a status, a class such as 2XX, or `default`\n\
+         /paths/~1c/put/responses/ok is not valid: use a status, a class such as 2XX, or `default`\n\
+         /paths/~1c/put/responses/200 is not an object"
     );
 }

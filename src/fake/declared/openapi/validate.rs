@@ -86,7 +86,7 @@ impl Validator {
         let field = place(field, error.instance_path());
         match error.kind() {
             Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-                let unknown = |name: &String| (below(&field, name), "is not known".to_owned());
+                let unknown = |name: &String| (below(&field, name), "is unknown".to_owned());
                 unexpected.iter().take(PROBLEMS_LIMIT).map(unknown).collect()
             }
             Kind::Required { property } => {
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "more is not known",
+                "more is unknown",
                 "name must have at least 2 characters",
                 "tags[0].rank must be at most 3",
                 "tags[1].rank must be an integer"
@@ -458,7 +458,8 @@ mod tests {
         assert!(mistake(json!({"X": {"type": "date"}})).starts_with("/components/schemas/X/type: \"date\""));
         assert_eq!(
             mistake(json!({"X": {"$ref": "https://example.org/schema.json#/a"}})),
-            "/components/schemas/X/$ref: `https://example.org/schema.json#/a` leads out of the document; only references within it are followed"
+            "/components/schemas/X/$ref: `https://example.org/schema.json#/a` points outside the document; only \
+            references within it are supported"
         );
     }
 

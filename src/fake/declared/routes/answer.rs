@@ -66,7 +66,7 @@ enum Content {
 pub(super) fn read_file(folder: &Path, file: &str) -> Result<Vec<u8>, String> {
     let path = folder.join(file);
     let too_large = || format!("`{}` is larger than 16 MiB", path.display());
-    let unreadable = |error: std::io::Error| format!("cannot read `{}`: {error}", path.display());
+    let unreadable = |error: std::io::Error| format!("can't read `{}`: {error}", path.display());
     let length = std::fs::metadata(&path).map_err(unreadable)?.len();
     if length > MAX_FILE as u64 {
         return Err(too_large());
@@ -85,7 +85,7 @@ pub(super) fn status(number: i64) -> Result<StatusCode, String> {
         .ok()
         .filter(|status| (200..=599).contains(status))
         .and_then(|status| StatusCode::from_u16(status).ok())
-        .ok_or_else(|| format!("{number} is no status to answer with; valid: 200 to 599"))
+        .ok_or_else(|| format!("{number} is not a valid response status: use 200 to 599"))
 }
 
 impl Answer {
@@ -110,7 +110,7 @@ impl Answer {
             && !matches!(content, None | Some(Content::Empty))
         {
             // RFC 9110, sections 15.3.5 and 15.4.5.
-            let message = format!("an answer with status {} has no body", status.as_u16());
+            let message = format!("a response with status {} can't have a body", status.as_u16());
             compiler.mistakes.push(Diagnostic::error(written.span, message));
         }
         Some(Self {
@@ -203,7 +203,7 @@ impl Answer {
         let number = text
             .trim()
             .parse()
-            .map_err(|_| Failure(format!("`{text}` is no status")))?;
+            .map_err(|_| Failure(format!("`{text}` is not a valid status")))?;
         status(number).map_err(Failure)
     }
 
@@ -223,23 +223,23 @@ impl Answer {
 }
 
 fn field_value(text: &str) -> Result<HeaderValue, Failure> {
-    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Failure(format!("{text:?} is no value of a header field")))
+    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Failure(format!("{text:?} is not a valid header value")))
 }
 
 fn headers(given: Option<&Named<Spanned<Tree>>>, compiler: &mut Compiler<'_>) -> Vec<(HeaderName, Template)> {
     let mut headers = Vec::new();
     for (written, tree) in given.into_iter().flat_map(Named::iter) {
         let Ok(name) = HeaderName::from_bytes(written.value.as_bytes()) else {
-            let message = format!("`{}` is no header name (RFC 9110, section 5.1)", written.value);
+            let message = format!("`{}` is not a valid header name (RFC 9110, section 5.1)", written.value);
             compiler.mistakes.push(Diagnostic::error(written.span, message));
             continue;
         };
         if name == CONTENT_LENGTH || name == TRANSFER_ENCODING {
-            let message = format!("`{name}` follows from the body");
+            let message = format!("`{name}` can't be set: it follows from the body");
             let mistake = Diagnostic::error(written.span, message);
             compiler
                 .mistakes
-                .push(mistake.help("for an answer that breaks off, write a rule with `truncate`"));
+                .push(mistake.help("to cut a response short, use a rule with `truncate`"));
             continue;
         }
         let one = std::slice::from_ref(tree);
@@ -259,7 +259,7 @@ fn header(tree: &Tree, span: Span, compiler: &mut Compiler<'_>) -> Option<Templa
         Tree::Text(text) => compiler.text(text, span),
         Tree::Plain(value @ (Value::Number(_) | Value::Bool(_))) => compiler.text(&value.to_string(), span),
         _ => {
-            let mistake = Diagnostic::error(span, "the value of a header field is a text");
+            let mistake = Diagnostic::error(span, "a header value must be a string");
             compiler.mistakes.push(mistake);
             return None;
         }
@@ -268,7 +268,7 @@ fn header(tree: &Tree, span: Span, compiler: &mut Compiler<'_>) -> Option<Templa
         Template::Fixed(text) if field_value(text).is_err() => {
             compiler.mistakes.push(Diagnostic::error(
                 span,
-                "the value of a header field has no line breaks or control characters",
+                "a header value can't contain line breaks or control characters",
             ));
             None
         }
@@ -290,7 +290,7 @@ fn content(spec: AnswerSpec<'_>, place: &Place<'_>, compiler: &mut Compiler<'_>)
     .into_iter()
     .filter_map(|(key, span)| Some((key, span?)));
     if let (Some((first, at)), Some((second, span))) = (given.next(), given.next()) {
-        let message = format!("more than one body: `{first}` and `{second}`");
+        let message = format!("`{first}` can't be combined with `{second}`: give one body");
         let mistake = Diagnostic::error(span, message).also(at, "the first is here");
         compiler
             .mistakes
@@ -341,7 +341,7 @@ fn file(spec: &Spanned<FileSpec>, place: &Place<'_>, compiler: &mut Compiler<'_>
     match String::from_utf8(bytes) {
         Ok(text) => Some(Content::Text(kind, compiler.text(&text, spec.span))),
         Err(_) => {
-            let message = format!("`{}` is no text in UTF-8, so it is no template", file.path);
+            let message = format!("`{}` is not valid UTF-8, so it can't be a template", file.path);
             compiler.mistakes.push(Diagnostic::error(spec.span, message));
             None
         }

@@ -39,7 +39,7 @@ pub(in super::super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built 
     let Some(specs) = &spec.routes else { return Ok(None) };
     let mut mistakes = Vec::new();
     if specs.value.is_empty() || specs.value.len() > MAX_ROUTES {
-        let message = format!("there are {} routes; 1 to {MAX_ROUTES} may be", specs.value.len());
+        let message = format!("{} routes are given: use 1 to {MAX_ROUTES}", specs.value.len());
         return Err(vec![Diagnostic::error(specs.span, message)]);
     }
     let states = states(&specs.value, &mut mistakes);
@@ -155,23 +155,23 @@ fn answers(spec: &RouteSpec, place: &Place<'_>, compiler: &mut Compiler<'_>) -> 
             ("end", spec.end.as_ref().map(|end| end.span)),
         ] {
             if let Some(span) = span {
-                let mistake = Diagnostic::error(span, format!("`{key}` goes with `sequence`"));
+                let mistake = Diagnostic::error(span, format!("`{key}` needs `sequence`"));
                 compiler.mistakes.push(mistake);
             }
         }
         if own.first_key().is_none() {
-            let mistake = Diagnostic::error(place.span, "the route says nothing to answer");
-            compiler.mistakes.push(
-                mistake.help(
-                    "give it `json`, `body`, `file`, `page`, `events`, `chunks` or `sequence`, or a `status` alone",
-                ),
-            );
+            let mistake = Diagnostic::error(place.span, "the route's response is missing");
+            compiler
+                .mistakes
+                .push(mistake.help(
+                    "give `json`, `body`, `file`, `page`, `events`, `chunks` or `sequence`, or a `status` alone",
+                ));
         }
         return Answer::compile(own, place, compiler).map(Answers::One);
     };
     if let Some((key, span)) = own.first_key() {
-        let mistake = Diagnostic::error(span, format!("`{key}` and `sequence` exclude each other"));
-        let help = format!("write `{key}` in the steps of the sequence");
+        let mistake = Diagnostic::error(span, format!("`{key}` can't be combined with `sequence`"));
+        let help = format!("set `{key}` in the steps of the sequence");
         compiler
             .mistakes
             .push(mistake.also(sequence.span, "the sequence is here").help(help));
@@ -187,7 +187,7 @@ fn steps(
 ) -> Option<Answers> {
     let count = sequence.value.len();
     if count == 0 || count > MAX_STEPS {
-        let message = format!("the sequence has {count} steps; 1 to {MAX_STEPS} may be");
+        let message = format!("the sequence has {count} steps: use 1 to {MAX_STEPS}");
         compiler.mistakes.push(Diagnostic::error(sequence.span, message));
         return None;
     }
@@ -199,10 +199,10 @@ fn steps(
             ..*place
         };
         if step.value.answer().first_key().is_none() {
-            let mistake = Diagnostic::error(step.span, "the step says nothing to answer");
+            let mistake = Diagnostic::error(step.span, "the step's response is missing");
             compiler
                 .mistakes
-                .push(mistake.help("give it `json`, `body` or another body, or a `status` alone"));
+                .push(mistake.help("give `json`, `body` or another body, or a `status` alone"));
         }
         steps.extend(Answer::compile(step.value.answer(), &place, compiler));
         times.push(u64::from(step_times(&step.value, compiler)));
@@ -229,7 +229,7 @@ fn steps(
 fn step_times(step: &StepSpec, compiler: &mut Compiler<'_>) -> u32 {
     let Some(times) = &step.times else { return 1 };
     if !(1..=MAX_TIMES).contains(&times.value) {
-        let message = format!("a step is given 1 to {MAX_TIMES} times, not {}", times.value);
+        let message = format!("a step can be given 1 to {MAX_TIMES} times, not {}", times.value);
         compiler.mistakes.push(Diagnostic::error(times.span, message));
     }
     times.value
@@ -268,7 +268,7 @@ fn states(routes: &[Spanned<RouteSpec>], mistakes: &mut Vec<Diagnostic>) -> Hash
         let Some(given) = &state.initial else { continue };
         let first = *initial.entry(&state.name.value).or_insert(given);
         if first.value != given.value {
-            let message = format!("the state `{}` can't begin as `{}` too", state.name.value, given.value);
+            let message = format!("the state `{}` can't also begin as `{}`", state.name.value, given.value);
             mistakes.push(Diagnostic::error(given.span, message).also(first.span, "it begins here"));
         }
     }
@@ -289,7 +289,9 @@ fn states(routes: &[Spanned<RouteSpec>], mistakes: &mut Vec<Diagnostic>) -> Hash
                 let mistake = Diagnostic::error(is.span, format!("the state `{name}` is never `{wanted}`"));
                 mistakes.push(match did_you_mean(wanted, reachable.iter().copied()) {
                     Some(near) => mistake.help(format!("did you mean `{near}`?")),
-                    None => mistake.help(format!("no route has `becomes: {wanted}`, and it begins as `{begins}`")),
+                    None => mistake.help(format!(
+                        "no route has `becomes: {wanted}`, and the state begins as `{begins}`"
+                    )),
                 });
             }
         }
@@ -315,8 +317,8 @@ fn find_unreachable(routes: &[Spanned<RouteSpec>], mistakes: &mut Vec<Diagnostic
         if let Some(first) = before.iter().find(covers) {
             let message = format!("`{}` is never reached", name_of(&route.value));
             let mistake = Diagnostic::error(route.value.path.span, message)
-                .also(first.path.span, "this route answers before it")
-                .help("a route without conditions goes last, after those with a `match` or a `state` that it `is`");
+                .also(first.path.span, "this route always matches first")
+                .help("put a route without conditions last, after those with a `match` or `state`");
             mistakes.push(mistake);
         } else if route.value.matches.is_none()
             && route.value.state.as_ref().is_none_or(|state| state.value.is.is_none())

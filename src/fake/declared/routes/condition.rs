@@ -114,8 +114,9 @@ impl Condition {
             not: given.not.as_ref().map(|not| Box::new(Self::compile(not, mistakes))),
         };
         if condition.says_nothing() && mistakes.is_empty() {
-            mistakes.push(Diagnostic::error(spec.span, "nothing is asked of the request").help(
-                "leave `match` out, or give one of host, headers, query, cookies, client, body, json, json_path, form, any, not",
+            mistakes.push(Diagnostic::error(spec.span, "the conditions are missing").help(
+                "leave out `match`, or give one of host, headers, query, cookies, client, body, json, json_path, \
+                form, any, not",
             ));
         }
         condition
@@ -175,7 +176,7 @@ impl Field {
 fn empty(span: Span) -> Diagnostic {
     Diagnostic::error(
         span,
-        "the list is empty; leave the key out, or give at least one condition",
+        "the list is empty: give at least one condition, or leave out the key",
     )
 }
 
@@ -201,9 +202,10 @@ fn fields(given: Option<&Named<Spanned<FieldSpec>>>, mistakes: &mut Vec<Diagnost
 fn paths(given: Option<&Named<Spanned<FieldSpec>>>, mistakes: &mut Vec<Diagnostic>) -> Vec<(Vec<Step>, Field)> {
     for name in given.into_iter().flat_map(Named::iter).map(|(name, _)| name) {
         if parse_path(&name.value).is_none() {
-            let message = format!("`{}` is no path into JSON", name.value);
+            let message = format!("`{}` is not a valid JSON path", name.value);
             mistakes.push(
-                Diagnostic::error(name.span, message).help("write `$.items[0].id`, or `$.items[*].id` for any item"),
+                Diagnostic::error(name.span, message)
+                    .help("use a path such as `$.items[0].id`, or `$.items[*].id` for any item"),
             );
         }
     }

@@ -178,7 +178,7 @@ fn random(state: &State<'_, '_>, first: Value, last: Value) -> Outcome {
     {
         if first > last {
             return Err(wrong(format!(
-                "random({first}, {last}): the first is larger than the last"
+                "random({first}, {last}): the first number is greater than the last"
             )));
         }
         let width = usize::try_from(i128::from(last) - i128::from(first) + 1).unwrap_or(usize::MAX);
@@ -186,7 +186,7 @@ fn random(state: &State<'_, '_>, first: Value, last: Value) -> Outcome {
         return Ok(Value::from(first.saturating_add(step)));
     }
     let (Ok(first), Ok(last)) = (f64::try_from(first), f64::try_from(last)) else {
-        return Err(wrong("random(first, last) takes two numbers"));
+        return Err(wrong("random(first, last) needs two numbers"));
     };
     Ok(Value::from(first + (last - first) * dice.unit()))
 }
@@ -213,7 +213,8 @@ fn date(state: &State<'_, '_>, first: String, last: String) -> Outcome {
 
 fn parse_day(text: &str) -> Result<Date, Error> {
     let format = time::macros::format_description!("[year]-[month]-[day]");
-    Date::parse(text, &format).map_err(|_| wrong(format!("`{text}` is not a day such as 2024-12-31")))
+    Date::parse(text, &format)
+        .map_err(|_| wrong(format!("`{text}` is not a valid date: use a form such as 2024-12-31")))
 }
 
 fn now(format: Option<String>, options: Kwargs) -> Outcome {
@@ -289,7 +290,7 @@ fn strftime(at: OffsetDateTime, pattern: &str) -> Result<String, Error> {
             Some('%') => write!(text, "%"),
             other => {
                 let letter = other.map(String::from).unwrap_or_default();
-                return Err(wrong(format!("`%{letter}` is no part of a time")));
+                return Err(wrong(format!("`%{letter}` is not a valid time format")));
             }
         };
     }

@@ -252,7 +252,7 @@ impl Route {
         };
         let summary = match &self.answers {
             Answers::One(answer) => answer.summary().to_owned(),
-            Answers::Sequence { steps, .. } => format!("a sequence of {} answers", steps.len()),
+            Answers::Sequence { steps, .. } => format!("a sequence of {} responses", steps.len()),
         };
         let conditions = match (&self.condition, &self.state) {
             (Some(_), _) => "if its conditions hold",

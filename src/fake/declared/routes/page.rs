@@ -72,7 +72,7 @@ impl Page {
         let size = limited(given.size.as_ref(), 1..=MAX_SIZE, "a page's size", compiler).unwrap_or(20);
         let max = limited(given.max.as_ref(), 1..=MAX_SIZE, "the largest size", compiler).unwrap_or(size.max(100));
         if let Some(written) = given.max.as_ref().filter(|_| max < size) {
-            let message = format!("`max` is {max}, and a page has {size} items");
+            let message = format!("`max` is {max}, but a page has {size} items");
             compiler.mistakes.push(Diagnostic::error(written.span, message));
         }
         let first = limited(given.first.as_ref(), 0..=1, "the first page's number", compiler).unwrap_or(1);
@@ -221,12 +221,12 @@ impl Page {
             None => Ok(None),
             Some(text) => match text.parse::<u64>() {
                 Ok(number) if number >= least => Ok(Some(number)),
-                _ => Err(format!("`{name}` must be a whole number from {least} on")),
+                _ => Err(format!("`{name}` must be a whole number, at least {least}")),
             },
         };
         let size = number(&self.names.size, 1)?.unwrap_or(self.size);
         if size > self.max {
-            return Err(format!("`{}` is at most {}", self.names.size, self.max));
+            return Err(format!("`{}` must be at most {}", self.names.size, self.max));
         }
         let place = &self.names.place;
         let offset = match self.style {
@@ -239,7 +239,7 @@ impl Page {
                 None => 0,
                 Some(cursor) => {
                     let offset = opened(cursor).filter(|offset| *offset < self.total());
-                    offset.ok_or_else(|| format!("`{place}` is no cursor of this list"))?
+                    offset.ok_or_else(|| format!("`{place}` is not a cursor of this list"))?
                 }
             },
         };
@@ -315,7 +315,12 @@ pub(super) fn limited(
     if range.contains(&given.value) {
         return Some(given.value);
     }
-    let message = format!("{what} is {} to {}, not {}", range.start(), range.end(), given.value);
+    let message = format!(
+        "{what} must be {} to {}, not {}",
+        range.start(),
+        range.end(),
+        given.value
+    );
     compiler.mistakes.push(Diagnostic::error(given.span, message));
     None
 }
@@ -340,8 +345,8 @@ fn names(spec: &Spanned<PageSpec>, style: Style, compiler: &mut Compiler<'_>) ->
         ("cursor", &given.value.cursor),
     ];
     for (key, _) in renamed.iter().filter(|(key, name)| name.is_some() && *key != own) {
-        let message = format!("there is no `{key}` where clients ask by {own}");
-        let mistake = Diagnostic::error(given.span, message).help(format!("it may have `{own}` and `size`"));
+        let message = format!("`{key}` can't be set with `by: {own}`");
+        let mistake = Diagnostic::error(given.span, message).help(format!("use `{own}` and `size`"));
         compiler.mistakes.push(mistake);
     }
     let chosen = renamed
@@ -380,7 +385,7 @@ fn source(spec: &Spanned<PageSpec>, compiler: &mut Compiler<'_>, folder: &Path) 
             match serde_json::from_slice::<Vec<Value>>(&bytes) {
                 Ok(items) => Some(Source::Items(items.into_iter().map(Node::Fixed).collect())),
                 Err(error) => {
-                    let message = format!("`{}` is no JSON array: {error}", file.value);
+                    let message = format!("`{}` is not a JSON array: {error}", file.value);
                     compiler.mistakes.push(Diagnostic::error(file.span, message));
                     None
                 }
@@ -393,9 +398,9 @@ fn source(spec: &Spanned<PageSpec>, compiler: &mut Compiler<'_>, folder: &Path) 
             });
             Some(Source::Made { count, item })
         }
-        (None, None, Some(count), None) => wrong(compiler, count.span, "nothing says what an item is like"),
-        (None, None, None, Some(item)) => wrong(compiler, item.span, "nothing says how many items there are"),
-        (None, None, None, None) => wrong(compiler, spec.span, "the page has no items"),
-        _ => wrong(compiler, spec.span, "the page has more than one source of items"),
+        (None, None, Some(count), None) => wrong(compiler, count.span, "`item` is missing"),
+        (None, None, None, Some(item)) => wrong(compiler, item.span, "`count` is missing"),
+        (None, None, None, None) => wrong(compiler, spec.span, "the page's items are missing"),
+        _ => wrong(compiler, spec.span, "the page's items have more than one source"),
     }
 }

@@ -31,10 +31,10 @@ impl Pattern {
     /// What is wrong with it.
     pub(super) fn parse(path: &str) -> Result<Self, String> {
         let Some(inner) = path.strip_prefix('/') else {
-            return Err(format!("a path begins with `/`: `/{path}`"));
+            return Err(format!("a path must start with `/`: use `/{path}`"));
         };
         if path.contains(['?', '#']) {
-            return Err("a path has no query; write `match: {query: {name: value}}`".to_owned());
+            return Err("a path can't have a query: use `match: {query: {name: value}}`".to_owned());
         }
         let mut pattern = Self {
             segments: Vec::new(),
@@ -48,7 +48,7 @@ impl Pattern {
                     pattern.rest = Some(checked_name(name)?);
                     None
                 }
-                Some(_) => return Err(format!("`{part}` takes all the rest, so it must stand last")),
+                Some(_) => return Err(format!("`{part}` matches the rest of the path: it must come last")),
                 None => Some(segment(part)?),
             };
             let name = match &segment {
@@ -156,7 +156,7 @@ fn segment(part: &str) -> Result<Segment, String> {
         return Err(format!("`{part}` has a `{{` without a `}}`"));
     };
     if after.contains(['{', '}']) || before.contains('}') {
-        return Err(format!("`{part}` has more than one parameter; a segment may have one"));
+        return Err(format!("`{part}` has more than one parameter: a segment can have one"));
     }
     Ok(Segment::Parameter {
         before: decoded(before),
@@ -171,7 +171,7 @@ fn checked_name(name: &str) -> Result<String, String> {
     match good {
         true => Ok(name.to_owned()),
         false => Err(format!(
-            "`{{{name}}}` is no parameter: a name has letters, digits and `_`, as `{{user_id}}`"
+            "`{{{name}}}` is not a valid parameter: use letters, digits and `_`, as in `{{user_id}}`"
         )),
     }
 }
@@ -214,14 +214,14 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (pattern, expect) in [
-            ("users", "a path begins with `/`"),
-            ("/a?b=1", "no query"),
-            ("/{*rest}/a", "must stand last"),
+            ("users", "a path must start with `/`"),
+            ("/a?b=1", "can't have a query"),
+            ("/{*rest}/a", "must come last"),
             ("/{a}/{a}", "twice"),
             ("/{a", "without a `}`"),
             ("/a}", "without a `{`"),
-            ("/{}", "is no parameter"),
-            ("/{a-b}", "is no parameter"),
+            ("/{}", "is not a valid parameter"),
+            ("/{a-b}", "is not a valid parameter"),
             ("/{a}-{b}", "more than one"),
         ] {
             let message = Pattern::parse(pattern).unwrap_err();

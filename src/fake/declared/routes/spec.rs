@@ -25,10 +25,11 @@ macro_rules! with_answer {
             /// Header fields: a template each, or a list of them for a field that is sent several times.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub headers: Option<Named<Spanned<Tree>>>,
-            /// The body as text: a template. `body`, `json`, `base64`, `file`, `page`, `events` and `chunks` exclude each other.
+            /// The body as text: a template. `body`, `json`, `base64`, `file`, `page`, `events` and `chunks` can't be
+            /// combined.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub body: Option<Spanned<String>>,
-            /// The body as JSON: any YAML. Texts in it are templates; one that is a single `{{ expression }}` keeps the
+            /// The body as JSON: any YAML. Strings in it are templates; one that is a single `{{ expression }}` keeps the
             /// expression's type.
             #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
             pub json: Option<Spanned<Tree>>,
@@ -45,10 +46,10 @@ macro_rules! with_answer {
             /// Server-sent events.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub events: Option<Spanned<Vec<Spanned<EventSpec>>>>,
-            /// Pieces of a body, sent when their time has come.
+            /// Pieces of a body, each sent at its time.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub chunks: Option<Spanned<Vec<Spanned<ChunkSpec>>>>,
-            /// How long until the answer begins. Default: 0.
+            /// The time until the response begins. Default: 0.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub delay: Option<Spanned<Time>>,
         }
@@ -82,16 +83,17 @@ with_answer! {
         /// The method or the methods, or `ANY`. Default: GET. HEAD is answered as GET is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub method: Option<Spanned<OneOrMany<MethodSpec>>>,
-        /// What else the request must be like.
+        /// Further conditions on the request.
         #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
         pub matches: Option<Spanned<RouteMatchSpec>>,
-        /// Several answers, one after the other, instead of one.
+        /// Several responses, one after the other, instead of one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub sequence: Option<Spanned<Vec<Spanned<StepSpec>>>>,
-        /// With `sequence`: a template; each text that it gives has a sequence of its own: `"{{ path.id }}"`.
+        /// With `sequence`: a template; each value that it renders has its own sequence: `"{{ path.id }}"`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub key: Option<Spanned<String>>,
-        /// With `sequence`: what follows its end: `repeat-last` (default), `cycle`, or the status of an error.
+        /// With `sequence`: what follows the last response: `repeat-last` (default), `cycle`, or the status of an
+        /// error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub end: Option<Spanned<EndSpec>>,
         /// A state that several routes share.
@@ -101,9 +103,9 @@ with_answer! {
 }
 
 with_answer! {
-    /// One answer of a sequence.
+    /// One response of a sequence.
     pub struct StepSpec {
-        /// How many times it is given, 1 to 1,000,000. Default: 1.
+        /// How many times this response is sent, 1 to 1,000,000. Default: 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub times: Option<Spanned<u32>>,
     }
@@ -143,10 +145,10 @@ pub struct RouteMatchSpec {
     /// The client's address: an address or a network in CIDR form, or several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Spanned<OneOrMany<NetworkSpec>>>,
-    /// The body as text. A plain string is the whole of it.
+    /// The body as text. A plain string must equal all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Spanned<TextSpec>>,
-    /// What the JSON body must have: of a map the keys that are given, with these values; anything else must be equal.
+    /// What the JSON body must contain: a map must have these keys with these values; anything else must be equal.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub json: Option<Spanned<Tree>>,
     /// Values in the JSON body by their path, `$.items[0].id` or `$.items[*].id`; as for `headers`.
@@ -170,22 +172,22 @@ impl PartialEq for RouteMatchSpec {
     }
 }
 
-/// A state that several routes share: of an order, whether it is created, paid or sent.
+/// A state that several routes share: for example whether an order is created, paid or sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateSpec {
     /// The state's name: routes with the same name share it.
     pub name: Spanned<String>,
-    /// The route is for requests that find it in this state, or in one of these. Default: in any.
+    /// The state, or states, in which the route matches. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is: Option<Spanned<OneOrMany<String>>>,
-    /// What the request makes of it. Default: it stays.
+    /// The state after the request. Default: unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub becomes: Option<Spanned<String>>,
-    /// What it is at first. Default: the `is` of the first route that has one, or else `started`.
+    /// The initial state. Default: the `is` of the first route that has one, or else `started`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<Spanned<String>>,
-    /// A template; each text that it gives has a state of its own: `"{{ path.id }}"`.
+    /// A template; each value that it renders has its own state: `"{{ path.id }}"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Spanned<String>>,
 }
@@ -194,7 +196,7 @@ pub struct StateSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PageSpec {
-    /// The list itself. `items`, `file` and `count` exclude each other.
+    /// The list itself. `items`, `file` and `count` can't be combined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Spanned<Vec<Spanned<Tree>>>>,
     /// A file with a JSON array: the list.
@@ -203,17 +205,17 @@ pub struct PageSpec {
     /// How many items there are, 0 to 10,000,000, each made from `item`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<Spanned<u64>>,
-    /// With `count`: what an item is like. `number` (from 1) and `index` (from 0) say which it is; its random data
-    /// depend on the seed and on that alone.
+    /// With `count`: the template of an item, in which `number` (from 1) and `index` (from 0) identify it; its random
+    /// data depends only on these and on the seed.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub item: Option<Spanned<Tree>>,
-    /// How clients ask for a page. Default: page.
+    /// How clients request a page. Default: page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub style: Option<Spanned<Style>>,
-    /// How many items a page has, 1 to 10,000, where the client does not say. Default: 20.
+    /// The number of items on a page, 1 to 10,000, unless the client sets it. Default: 20.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Spanned<u64>>,
-    /// How many it may ask for, 1 to 10,000; more is a 400. Default: 100, or `size` if that is larger.
+    /// The most items that a client can request, 1 to 10,000; more is a 400. Default: 100, or `size` if that is larger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Spanned<u64>>,
     /// The number of the first page, 0 or 1. Default: 1.
@@ -222,13 +224,13 @@ pub struct PageSpec {
     /// Other names for the query's parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Spanned<ParametersSpec>>,
-    /// The body, instead of the usual one. Its templates also know `items`, `total`, `size`, `page`, `pages`, `offset`,
-    /// `next`, `previous` (each a page, an offset or a cursor, or none), `next_url` and `previous_url`.
+    /// The body, instead of the usual one. Its templates can also use `items`, `total`, `size`, `page`, `pages`,
+    /// `offset`, `next`, `previous` (each a page, an offset or a cursor, or none), `next_url` and `previous_url`.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub envelope: Option<Spanned<Tree>>,
 }
 
-/// How clients ask for a page.
+/// How clients request a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Style {
@@ -265,7 +267,8 @@ pub struct ParametersSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventSpec {
-    /// Its data: a text, or any YAML, which is sent as JSON. Templates know `n`, the number of the repetition, from 0.
+    /// Its data: a string, or any YAML, which is sent as JSON. Templates can use `n`, the number of the repetition, from
+    /// 0.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub data: Option<Spanned<Tree>>,
     /// Its type: a template.
@@ -274,13 +277,13 @@ pub struct EventSpec {
     /// Its identifier: a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Spanned<String>>,
-    /// How long the client shall wait before it connects again.
+    /// How long the client should wait before it reconnects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Spanned<Time>>,
     /// A comment, which clients ignore: a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Spanned<String>>,
-    /// How long after the one before. Default: 0.
+    /// The time after the previous one. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Spanned<Time>>,
     /// How many times it is sent, 1 to 10,000,000. Default: 1.
@@ -295,7 +298,7 @@ pub struct EventSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChunkSpec {
-    /// Text: a template. It knows `n`, the number of the repetition, from 0. One of `text`, `json` and `base64`.
+    /// Text: a template, which can use `n`, the number of the repetition, from 0. One of `text`, `json` and `base64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Spanned<String>>,
     /// Any YAML, sent as a line of JSON.
@@ -304,7 +307,7 @@ pub struct ChunkSpec {
     /// Bytes, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base64: Option<Spanned<String>>,
-    /// How long after the one before. Default: 0.
+    /// The time after the previous one. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Spanned<Time>>,
     /// How many times it is sent, 1 to 10,000,000. Default: 1.

@@ -84,10 +84,10 @@ impl Script {
                     .map(|data| compiler.with(&["n"], |compiler| Node::compile(&data.value, data.span, compiler))),
             };
             if event.is_empty() {
-                let mistake = Diagnostic::error(spec.span, "the event is empty");
+                let mistake = Diagnostic::error(spec.span, "the event's content is missing");
                 compiler
                     .mistakes
-                    .push(mistake.help("give it `data`, `event`, `id`, `retry` or a `comment`"));
+                    .push(mistake.help("give `data`, `event`, `id`, `retry` or `comment`"));
             }
             let timing = (given.after.as_ref(), given.repeat.as_ref(), given.every.as_ref());
             Entry::new(Piece::Event(Box::new(event)), timing, compiler)
@@ -183,10 +183,10 @@ type Timing<'a> = (
 impl Entry {
     fn new(piece: Piece, (after, repeat, every): Timing<'_>, compiler: &mut Compiler<'_>) -> Self {
         if let (Some(every), None) = (every, repeat) {
-            let mistake = Diagnostic::error(every.span, "`every` goes with `repeat`");
+            let mistake = Diagnostic::error(every.span, "`every` needs `repeat`");
             compiler
                 .mistakes
-                .push(mistake.help("for a pause before it, write `after`"));
+                .push(mistake.help("for a pause before it, use `after`"));
         }
         let after = after.map_or(Duration::ZERO, |time| time.value.get());
         Self {
@@ -209,10 +209,10 @@ fn chunk(spec: &Spanned<ChunkSpec>, compiler: &mut Compiler<'_>) -> Option<Entry
         }
         (None, None, Some(text)) => Piece::Bytes(bytes(text, compiler)?),
         (None, None, None) => {
-            let mistake = Diagnostic::error(spec.span, "the chunk is empty");
+            let mistake = Diagnostic::error(spec.span, "the chunk's content is missing");
             compiler
                 .mistakes
-                .push(mistake.help("give it `text`, `json` or `base64`"));
+                .push(mistake.help("give one of `text`, `json` and `base64`"));
             return None;
         }
         _ => {
@@ -233,7 +233,7 @@ pub(super) fn bytes(text: &Spanned<String>, compiler: &mut Compiler<'_>) -> Opti
     match STANDARD.decode(packed) {
         Ok(bytes) => Some(bytes.into()),
         Err(error) => {
-            let mistake = Diagnostic::error(text.span, format!("this is not base64: {error}"));
+            let mistake = Diagnostic::error(text.span, format!("this is not valid base64: {error}"));
             compiler.mistakes.push(mistake);
             None
         }
@@ -246,10 +246,10 @@ fn check_length(length: usize, span: Span, what: &str, compiler: &mut Compiler<'
             .mistakes
             .push(Diagnostic::error(span, format!("there are no {what}")));
     } else if length > MAX_ENTRIES {
-        let message = format!("there are {length} {what}; at most {MAX_ENTRIES} may be");
+        let message = format!("{length} {what} are given: at most {MAX_ENTRIES} are allowed");
         compiler
             .mistakes
-            .push(Diagnostic::error(span, message).help("write `repeat` where they are alike"));
+            .push(Diagnostic::error(span, message).help("use `repeat` for identical ones"));
     }
 }
 
@@ -293,7 +293,7 @@ impl Run {
             self.entry += 1;
         }
         let made = made.map_err(|failure| {
-            tracing::warn!(url = %self.facts.url, cause = %failure.0, "a declared stream broke off");
+            tracing::warn!(url = %self.facts.url, cause = %failure.0, "a declared stream ended early");
             self.failed = true;
             io::Error::other(failure.0)
         });

@@ -134,7 +134,7 @@ impl<'a> Compiler<'a> {
             .filter(|name| !is_called(&source, name))
             .collect();
         if let Err(error) = self.env.add_template_owned(name.to_string(), source) {
-            let message = format!("the template is wrong: {}", describe(&error, lines));
+            let message = format!("the template is not valid: {}", describe(&error, lines));
             self.mistakes.push(Diagnostic::error(span, message));
             return Template::Named(name);
         }
@@ -146,7 +146,7 @@ impl<'a> Compiler<'a> {
                 .into_iter()
                 .filter(|name| used.iter().any(|used| used == *name))
             {
-                let message = format!("`{name}` is a function: write `{name}()`");
+                let message = format!("`{name}` is a function: use `{name}()`");
                 self.mistakes.push(Diagnostic::error(span, message));
             }
         }
@@ -190,7 +190,7 @@ impl<'a> Compiler<'a> {
         let functions: Vec<&str> = functions::NAMES.to_vec();
         let near = did_you_mean(name, known.iter().chain(&functions).copied()).map(str::to_owned);
         known.sort_unstable();
-        let mistake = Diagnostic::error(span, format!("templates know no `{name}`"));
+        let mistake = Diagnostic::error(span, format!("unknown variable `{name}`"));
         self.mistakes.push(match near {
             Some(near) => mistake.help(format!("did you mean `{near}`?")),
             None => mistake
@@ -204,7 +204,7 @@ impl<'a> Compiler<'a> {
         for filter in filters {
             let tried = self.env.empty_state().apply_filter(filter, &[Value::UNDEFINED]);
             if tried.is_err_and(|error| error.kind() == ErrorKind::UnknownFilter) {
-                let message = format!("templates know no filter `{filter}`");
+                let message = format!("unknown filter `{filter}`");
                 self.mistakes.push(Diagnostic::error(span, message));
             }
         }
@@ -363,7 +363,7 @@ struct Limited(Vec<u8>);
 impl io::Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.len() + bytes.len() > MAX_OUTPUT {
-            return Err(io::Error::other("the template gives more than 16 MiB"));
+            return Err(io::Error::other("the template's output is larger than 16 MiB"));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -438,10 +438,10 @@ mod tests {
             ("{{ path.idd }}", "the path has no `{idd}`"),
             ("{{ qurey.x }}", "did you mean `query`?"),
             ("{{ uuuid() }}", "did you mean `uuid`?"),
-            ("{{ 1 | nope }}", "no filter `nope`"),
-            ("{{ name }}", "write `name()`"),
-            ("{{ 1 +", "the template is wrong"),
-            ("{% if 1 %}", "the template is wrong"),
+            ("{{ 1 | nope }}", "unknown filter `nope`"),
+            ("{{ name }}", "use `name()`"),
+            ("{{ 1 +", "the template is not valid"),
+            ("{% if 1 %}", "the template is not valid"),
         ] {
             let mistakes = compile(text).map(drop).unwrap_err();
             assert!(mistakes[0].contains(expect), "{text}: {mistakes:?}");

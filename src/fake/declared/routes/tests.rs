@@ -268,11 +268,11 @@ async fn streams_keep_their_schedule() {
 #[test]
 fn mistakes_are_found_when_the_configuration_is_loaded() {
     for (yaml, expect) in [
-        ("- {path: users, body: x}", "a path begins with `/`"),
-        ("- {path: /a}", "says nothing to answer"),
+        ("- {path: users, body: x}", "a path must start with `/`"),
+        ("- {path: /a}", "response is missing"),
         (
             "- {path: /a, body: x, json: 1}",
-            "more than one body: `body` and `json`",
+            "`body` can't be combined with `json`: give one body",
         ),
         (
             "- {path: /a, body: x}\n- {path: /a, body: y}",
@@ -282,53 +282,53 @@ fn mistakes_are_found_when_the_configuration_is_loaded() {
             "- {path: \"/a/{x}\", body: x}\n- {path: \"/a/{y}\", body: y}",
             "`GET /a/{y}` is never reached",
         ),
-        ("- {path: /a, status: 99}", "99 is no status"),
-        ("- {path: /a, status: 204, body: x}", "status 204 has no body"),
-        ("- {path: /a, body: \"{{ pth.id }}\"}", "templates know no `pth`"),
+        ("- {path: /a, status: 99}", "99 is not a valid response status"),
+        ("- {path: /a, status: 204, body: x}", "status 204 can't have a body"),
+        ("- {path: /a, body: \"{{ pth.id }}\"}", "unknown variable `pth`"),
         ("- {path: /a, json: {b: [\"{{ path.id }}\"]}}", "the path has no `{id}`"),
         ("- {path: /a, sequence: []}", "the sequence has 0 steps"),
         (
             "- {path: /a, body: x, sequence: [{body: y}]}",
-            "`body` and `sequence` exclude each other",
+            "`body` can't be combined with `sequence`",
         ),
-        ("- {path: /a, body: x, key: y}", "`key` goes with `sequence`"),
-        (
-            "- {path: /a, sequence: [{times: 2}]}",
-            "the step says nothing to answer",
-        ),
+        ("- {path: /a, body: x, key: y}", "`key` needs `sequence`"),
+        ("- {path: /a, sequence: [{times: 2}]}", "the step's response is missing"),
         ("- {path: /a, events: []}", "there are no events"),
-        ("- {path: /a, events: [{after: 1s}]}", "the event is empty"),
+        ("- {path: /a, events: [{after: 1s}]}", "the event's content is missing"),
         (
             "- {path: /a, chunks: [{text: a, json: b}]}",
             "the chunk has more than one content",
         ),
-        ("- {path: /a, page: {}}", "the page has no items"),
-        ("- {path: /a, page: {count: 3}}", "nothing says what an item is like"),
+        ("- {path: /a, page: {}}", "the page's items are missing"),
+        ("- {path: /a, page: {count: 3}}", "`item` is missing"),
         (
             "- {path: /a, page: {items: [], size: 0}}",
-            "a page's size is 1 to 10000, not 0",
+            "a page's size must be 1 to 10000, not 0",
         ),
         (
             "- {path: /a, page: {items: [], parameters: {cursor: c}}}",
-            "there is no `cursor` where clients ask by page",
+            "`cursor` can't be set with `by: page`",
         ),
-        ("- {path: /a, file: no-such-file}", "cannot read"),
-        ("- {path: /a, base64: \"?\"}", "this is not base64"),
-        ("- {path: /a, headers: {\"x y\": 1}, body: x}", "is no header name"),
+        ("- {path: /a, file: no-such-file}", "can't read"),
+        ("- {path: /a, base64: \"?\"}", "this is not valid base64"),
+        (
+            "- {path: /a, headers: {\"x y\": 1}, body: x}",
+            "is not a valid header name",
+        ),
         (
             "- {path: /a, headers: {content-length: 1}, body: x}",
-            "follows from the body",
+            "it follows from the body",
         ),
-        ("- {path: /a, match: {}, body: x}", "nothing is asked of the request"),
+        ("- {path: /a, match: {}, body: x}", "the conditions are missing"),
         (
             "- {path: /a, match: {json_path: {\"$..a\": 1}}, body: x}",
-            "is no path into JSON",
+            "is not a valid JSON path",
         ),
         (
             "- {path: /a, body: x, state: {name: s, is: [a, b]}}",
             "the state `s` is never `b`",
         ),
-        (" []", "there are 0 routes"),
+        (" []", "0 routes are given"),
     ] {
         let mistakes = built(yaml).map(drop).unwrap_err();
         assert!(

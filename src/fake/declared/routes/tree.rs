@@ -142,7 +142,7 @@ impl<'de> Deserialize<'de> for Tree {
             fn visit_f64<E: Error>(self, number: f64) -> Result<Tree, E> {
                 match serde_json::Number::from_f64(number) {
                     Some(number) => Ok(Tree::Plain(number.into())),
-                    None => Err(E::custom("JSON has no such number")),
+                    None => Err(E::custom("JSON can't represent this number")),
                 }
             }
 

@@ -191,7 +191,7 @@ fn check_request(head: &RequestHeader) -> Result<(), Malformed> {
     }
     if head.headers.contains_key(TRANSFER_ENCODING) && head.version == Version::HTTP_10 {
         // RFC 9112, section 6.1: such a message has faulty framing.
-        return Err(Malformed::bad("HTTP/1.0 has no Transfer-Encoding"));
+        return Err(Malformed::bad("HTTP/1.0 can't have a Transfer-Encoding"));
     }
     Ok(())
 }

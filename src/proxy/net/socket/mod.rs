@@ -318,7 +318,9 @@ fn original_destination(stream: &TcpStream, local: SocketAddr) -> io::Result<Soc
 
 #[cfg(not(target_os = "linux"))]
 fn original_destination(_: &TcpStream, _: SocketAddr) -> io::Result<SocketAddr> {
-    Err(io::Error::other("only Linux can tell where a connection was headed"))
+    Err(io::Error::other(
+        "the original destination of a connection is available only on Linux",
+    ))
 }
 
 /// A socket as a stream: unbuffered, at the bottom of plain and TLS connections.

@@ -45,7 +45,7 @@ impl FaultAuthority {
     /// # Errors
     /// The system has no random numbers.
     pub fn make() -> Result<FaultAuthority, String> {
-        let broken = |error: rcgen::Error| format!("the authority of faulty certificates can't be made: {error}");
+        let broken = |error: rcgen::Error| format!("can't create the authority of faulty certificates: {error}");
         let signing = KeyPair::generate().map_err(broken)?;
         let now = SystemTime::now();
         let mut params = named("squall fault authority", now - 730 * DAY, now + 3650 * DAY);
@@ -75,7 +75,7 @@ impl FaultAuthority {
             .ok_or_else(|| unusable("there is no certificate in this file"))?;
         let (_, parsed) = X509Certificate::from_der(own).map_err(|error| unusable(&error.to_string()))?;
         if !parsed.is_ca() {
-            return Err(unusable("the first certificate is not one of an authority (CA)"));
+            return Err(unusable("the first certificate is not a certificate authority (CA)"));
         }
         // Compared here, since rustls refuses certificates with critical extensions that it doesn't know.
         if *parsed.public_key().subject_public_key.data != *signing.der_bytes() {
@@ -83,7 +83,7 @@ impl FaultAuthority {
         }
         let mut params = CertificateParams::default();
         params.distinguished_name = distinguished_name(parsed.subject())
-            .ok_or_else(|| unusable("the authority's name has a part twice, or one that is no text"))?;
+            .ok_or_else(|| unusable("the authority's name has a repeated part, or one that is not a string"))?;
         let identifier = key_identifier(&parsed);
         let identified = identifier.is_some();
         params.key_identifier_method = KeyIdMethod::PreSpecified(identifier.unwrap_or_default());
@@ -93,7 +93,7 @@ impl FaultAuthority {
             issuer: Issuer::new(params, signing),
             pem: certificates_only(&pem),
             chain: if is_root { Vec::new() } else { chain },
-            key: KeyPair::generate().map_err(|error| format!("no key can be made: {error}"))?,
+            key: KeyPair::generate().map_err(|error| format!("can't create a key: {error}"))?,
             identified,
             made: false,
         })
@@ -114,7 +114,7 @@ impl FaultAuthority {
     /// # Errors
     /// A sentence; nothing in a configuration or in traffic leads to one.
     pub(super) fn issue(&self, what: CertificateSpec, names: &[Name]) -> Result<CertifiedKey, String> {
-        let broken = |error: rcgen::Error| format!("a faulty certificate can't be made: {error}");
+        let broken = |error: rcgen::Error| format!("can't create a faulty certificate: {error}");
         let params = self.params(what, names);
         let mut chain = Vec::new();
         match what {
@@ -126,7 +126,7 @@ impl FaultAuthority {
         }
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
         CertifiedKey::from_der(chain, key, &crypto_provider())
-            .map_err(|error| format!("a faulty certificate can't be used: {error}"))
+            .map_err(|error| format!("can't use a faulty certificate: {error}"))
     }
 
     fn params(&self, what: CertificateSpec, names: &[Name]) -> CertificateParams {
@@ -172,11 +172,11 @@ fn signing_key(path: &Path) -> Result<KeyPair, String> {
     let path = path.display();
     let PrivateKeyDer::Pkcs8(pkcs8) = &der else {
         return Err(format!(
-            "{path}: this private key is not in PKCS#8; `openssl pkcs8 -topk8 -nocrypt` makes it so"
+            "{path}: this private key is not in PKCS#8: convert it with `openssl pkcs8 -topk8 -nocrypt`"
         ));
     };
     KeyPair::try_from(pkcs8).map_err(|error| {
-        let supported = "RSA, ECDSA with P-256 or P-384, and Ed25519 work";
+        let supported = "use RSA, ECDSA with P-256 or P-384, or Ed25519";
         format!("{path}: this private key can't be used ({error}); {supported}")
     })
 }

@@ -92,7 +92,7 @@ fn what_is_no_authority_is_refused() {
     let name = [(DnType::CommonName, DnValue::Utf8String("a".to_owned()))];
     let refused = |result: Result<FaultAuthority, String>| result.map(|_| ()).unwrap_err();
     let leaf = refused(load(folder.path(), &name, |params| params.is_ca = IsCa::ExplicitNoCa));
-    assert!(leaf.contains("not one of an authority"), "{leaf}");
+    assert!(leaf.contains("not a certificate authority"), "{leaf}");
 
     load(folder.path(), &name, |_| {}).unwrap();
     let (ca, other) = (folder.path().join("ca.pem"), folder.path().join("other.key"));

@@ -18,7 +18,7 @@ impl Builder<'_> {
         if ejected_max == 0 && len > 0 && self.spec.endpoints.is_some() {
             let span = ejection.max.as_ref().map_or(ejection.span, |max| max.span);
             let endpoints = if len == 1 { "endpoint" } else { "endpoints" };
-            let message = format!("{share} of {len} {endpoints} is less than one, so none would ever be ejected");
+            let message = format!("{share} of {len} {endpoints} is less than one: none would ever be ejected");
             return self.fail(span, message);
         }
         Some(Limits {
@@ -30,16 +30,13 @@ impl Builder<'_> {
 
     fn check_ejection(&mut self, spec: &EjectionSpec) {
         if let Some(failures) = spec.failures.as_ref().filter(|one| one.value == 0) {
-            self.fail(failures.span, "`failures` is at least 1")
+            self.fail(failures.span, "`failures` must be at least 1")
         }
         if let Some(duration) = spec.duration.as_ref().filter(|one| one.value == Time::ZERO) {
-            self.fail(
-                duration.span,
-                "`duration: 0` would eject nothing; write a time such as 30s",
-            )
+            self.fail(duration.span, "`duration: 0` has no effect: use a time such as 30s")
         }
         for status in spec.statuses.iter().filter(|one| !(400..=599).contains(&one.value)) {
-            let message = format!("{status} is not the status of a failure; statuses are 400 to 599");
+            let message = format!("{status} is not a valid failure status: use 400 to 599");
             self.fail(status.span, message)
         }
     }

@@ -103,13 +103,15 @@ impl Builder<'_> {
             ("address", span_of(&spec.address)),
         ]);
         let Some((first, at)) = targets.next() else {
-            let problem = Diagnostic::error(span, format!("upstream `{name}` has no target"))
-                .help("give it one of `url`, `endpoints`, `original_destination`, `fake` and `address`");
+            let problem = Diagnostic::error(span, format!("the upstream `{name}` has no target"))
+                .help("give one of `url`, `endpoints`, `original_destination`, `fake` and `address`");
             self.problems.push(problem);
             return None;
         };
         for (key, span) in targets {
-            let message = format!("upstream `{name}` has `{first}` and `{key}`, but it can have one target only");
+            let message = format!(
+                "in the upstream `{name}`, `{first}` can't be combined with `{key}`: it can have only one target"
+            );
             let problem = Diagnostic::error(span, message).also(at, "the other target");
             self.problems.push(problem);
         }
@@ -132,7 +134,7 @@ impl Builder<'_> {
     }
 
     fn refuse(&mut self, key: &str, span: Span, because: &str) {
-        self.fail(span, format!("`{key}` has no meaning here: {because}"))
+        self.fail(span, format!("`{key}` has no effect here: {because}"))
     }
 
     fn http(&mut self, now: Instant) -> Option<Http> {
@@ -177,7 +179,7 @@ impl Builder<'_> {
         if let Some(original) = &spec.original_destination {
             self.several_only("an original destination");
             if !original.value {
-                return self.fail(original.span, "an original destination is either `true` or left out");
+                return self.fail(original.span, "`original_destination` must be `true`, or left out");
             }
             let target = Target {
                 place: Place::Original,
@@ -191,10 +193,10 @@ impl Builder<'_> {
                 std::slice::from_ref(url)
             }
             (None, Some(urls)) if urls.is_empty() => {
-                return self.fail(urls.span, "`endpoints` is empty; list at least one URL");
+                return self.fail(urls.span, "`endpoints` is empty: list at least one URL");
             }
             (None, Some(urls)) if urls.len() > ENDPOINTS_MAX => {
-                let message = format!("{} endpoints are too many: at most {ENDPOINTS_MAX}", urls.len());
+                let message = format!("{} endpoints are too many: use at most {ENDPOINTS_MAX}", urls.len());
                 return self.fail(urls.span, message);
             }
             (None, Some(urls)) => urls.value.as_slice(),
@@ -209,7 +211,7 @@ impl Builder<'_> {
         }
         let (first_span, first) = targets.first()?;
         if let Some((span, _)) = targets.iter().find(|(_, target)| target.tls != first.tls) {
-            let message = "the endpoints of an upstream are either all https:// or none is";
+            let message = "https:// endpoints can't be combined with others in one upstream";
             let problem = Diagnostic::error(*span, message).also(*first_span, "the first endpoint");
             self.problems.push(problem);
         }
@@ -222,7 +224,7 @@ impl Builder<'_> {
             ("balance", span_of(&spec.balance)),
             ("ejection", span_of(&spec.ejection)),
         ]) {
-            let message = format!("`{key}` needs several endpoints, and {what} is one");
+            let message = format!("`{key}` needs several endpoints, but {what} is one");
             let problem = Diagnostic::error(span, message).help("list them: `endpoints: [URL, URL]`");
             self.problems.push(problem);
         }
@@ -235,12 +237,10 @@ impl Builder<'_> {
             return fixed.then(Protocol::default);
         };
         let mistake = match (protocol.value, tls) {
-            (Protocol::H2c, Some(true)) => "`protocol: h2c` is HTTP/2 without TLS, and the URL is https://; write `h2`",
-            (Protocol::H2, Some(false)) => {
-                "`protocol: h2` is HTTP/2 over TLS, and the URL is not https://; write `h2c`"
-            }
+            (Protocol::H2c, Some(true)) => "`protocol: h2c` is HTTP/2 without TLS, but the URL is https://: use `h2`",
+            (Protocol::H2, Some(false)) => "`protocol: h2` is HTTP/2 over TLS, but the URL is not https://: use `h2c`",
             (Protocol::Auto, Some(false)) => {
-                "`protocol: auto` lets TLS choose, and the URL is not https://; write `http1` or `h2c`"
+                "`protocol: auto` needs TLS, but the URL is not https://: use `http1` or `h2c`"
             }
             (protocol, _) => return Some(protocol),
         };
@@ -259,8 +259,9 @@ impl Builder<'_> {
             ("upstream", _) => HostHeader::Upstream,
             (name, Ok(value)) if !name.contains('@') && name.parse::<Authority>().is_ok() => HostHeader::Fixed(value),
             (name, _) => {
-                let message =
-                    format!("`{name}` is not a host; write `preserve`, `upstream`, or a name such as shop.example.com");
+                let message = format!(
+                    "`{name}` is not a valid host: use `preserve`, `upstream`, or a name such as shop.example.com"
+                );
                 self.fail(host.span, message)
             }
         }
@@ -272,7 +273,7 @@ impl Builder<'_> {
         if connect.value == Time::ZERO {
             return self.fail(
                 connect.span,
-                "`connect: 0` would let no connection succeed; write a time such as 5s",
+                "with `connect: 0` no connection would succeed: use a time such as 5s",
             );
         }
         let unless_zero = |time: Option<Time>| {

@@ -16,7 +16,7 @@ impl Builder<'_> {
     pub(super) fn tls(&mut self, spoken: Option<bool>) -> Tls {
         let spec = match &self.spec.tls {
             Some(tls) if spoken == Some(false) => {
-                return self.fail(tls.span, "`tls` is for https:// URLs, and this upstream has none");
+                return self.fail(tls.span, "`tls` needs an https:// URL, but this upstream has none");
             }
             tls => tls.as_deref().cloned().unwrap_or_default(),
         };
@@ -37,7 +37,7 @@ impl Builder<'_> {
     fn sni(&mut self, spec: &UpstreamTlsSpec) -> Option<String> {
         let sni = spec.sni.as_ref()?;
         if ServerName::try_from(sni.as_str()).is_err() {
-            return self.fail(sni.span, format!("`{sni}` is not a name that a certificate can have"));
+            return self.fail(sni.span, format!("`{sni}` is not a valid certificate name"));
         }
         Some(sni.value.clone())
     }

@@ -105,7 +105,7 @@ impl Fake {
 
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHeader>> {
         let Some(asking) = &mut self.asking else {
-            return Poll::Ready(Err(Error::explain(ErrorType::InternalError, "nothing was asked")));
+            return Poll::Ready(Err(Error::explain(ErrorType::InternalError, "no request was sent")));
         };
         let Ok(response) = ready!(asking.as_mut().poll(cx));
         self.asking = None;
@@ -113,7 +113,7 @@ impl Fake {
         if parts.status.is_informational() {
             return Poll::Ready(Err(Error::explain(
                 ErrorType::InternalError,
-                "the fake has no final answer",
+                "the fake sent no final response",
             )));
         }
         self.body = Some(body);
@@ -153,7 +153,7 @@ impl Drop for Fake {
     /// A body that was not sent to its end must not be taken for a whole one.
     fn drop(&mut self) {
         if let Some(sender) = self.upload.take().and_then(|upload| upload.get_ref().cloned()) {
-            let _unread = sender.try_send(Err(std::io::Error::other("the client's body broke off")));
+            let _unread = sender.try_send(Err(std::io::Error::other("the client's body ended early")));
         }
     }
 }
@@ -179,5 +179,5 @@ fn head(parts: &http::response::Parts) -> Result<ResponseHeader> {
 }
 
 fn broke_off(error: axum::Error) -> Box<Error> {
-    Error::because(ErrorType::InternalError, "the fake's body broke off", error)
+    Error::because(ErrorType::InternalError, "the fake's body ended early", error)
 }

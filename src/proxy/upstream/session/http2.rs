@@ -98,7 +98,7 @@ impl Http2 {
 
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHeader>> {
         let Some(response) = &mut self.response else {
-            return Poll::Ready(Err(Error::explain(ErrorType::InternalError, "nothing was asked")));
+            return Poll::Ready(Err(Error::explain(ErrorType::InternalError, "no request was sent")));
         };
         // The response itself is polled only when it is next: it would throw away an interim one in front of it.
         if let Some(interim) = ready!(response.poll_informational(cx)) {

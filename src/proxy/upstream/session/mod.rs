@@ -122,7 +122,10 @@ impl Session {
         match either!(self, side => side.poll_head(cx)) {
             Poll::Ready(Ok(head)) if head.status == StatusCode::SWITCHING_PROTOCOLS && !self.asks_upgrade => {
                 // RFC 9110, section 15.2.2: only for those who asked.
-                let unasked = Error::explain(ErrorType::InvalidHTTPHeader, "it switches protocols unasked");
+                let unasked = Error::explain(
+                    ErrorType::InvalidHTTPHeader,
+                    "it switched protocols without being asked",
+                );
                 Poll::Ready(Err(unasked.into_up()))
             }
             head => self.poll_read(cx, head),
@@ -181,7 +184,7 @@ impl Session {
             return Poll::Pending;
         }
         ready!(self.read.poll_over(cx));
-        self.give_up(ErrorType::ReadTimedout, "no answer in time")
+        self.give_up(ErrorType::ReadTimedout, "no response in time")
     }
 
     /// Holds whatever is written of the request to the limit.
@@ -194,7 +197,7 @@ impl Session {
         }
         ready!(self.write.poll_over(cx));
         self.asked = true;
-        self.give_up(ErrorType::WriteTimedout, "the request was not taken in time")
+        self.give_up(ErrorType::WriteTimedout, "the request was not accepted in time")
     }
 
     fn give_up<T>(&mut self, kind: ErrorType, why: &'static str) -> Poll<Result<T>> {

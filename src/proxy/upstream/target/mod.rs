@@ -49,14 +49,14 @@ impl Target {
     /// A sentence that says what is wrong and what would be valid.
     pub(super) fn parse(url: &str, base_dir: &Path) -> Result<Self, String> {
         if url.is_empty() {
-            return Err("an upstream's URL is empty; write http://HOST:PORT".to_owned());
+            return Err("the upstream's URL is empty: use http://HOST:PORT".to_owned());
         }
         if let Some(path) = url.strip_prefix("unix:") {
             let place = unix(path, base_dir)?;
             return Ok(Self { place, tls: false });
         }
         let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(format!("`{url}` lacks a scheme; write http://{url} or https://{url}"));
+            return Err(format!("`{url}` needs a scheme: use http://{url} or https://{url}"));
         };
         let (tls, port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (false, 80),
@@ -103,7 +103,7 @@ pub(super) fn parse_address(address: &str, base_dir: &Path) -> Result<Place, Str
     }
     if address.contains("://") {
         return Err(format!(
-            "`{address}` is a URL, and `address` takes HOST:PORT of a TCP server; an HTTP server goes to `url`"
+            "`{address}` is a URL, but `address` needs HOST:PORT of a TCP server: for an HTTP server use `url`"
         ));
     }
     host_and_port(address, None)
@@ -116,12 +116,12 @@ fn unix(path: &str, base_dir: &Path) -> Result<Place, String> {
         .filter(|path| path.starts_with('/'))
         .unwrap_or(path);
     if path.is_empty() || path.contains('\0') {
-        return Err("a Unix socket needs a path: unix:/run/app.sock".to_owned());
+        return Err("a Unix socket needs a path, such as unix:/run/app.sock".to_owned());
     }
     let path = base_dir.join(path);
     if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
         return Err(format!(
-            "the socket path {} is too long: at most {SOCKET_PATH_BYTES_MAX} bytes",
+            "the socket path {} is too long: use at most {SOCKET_PATH_BYTES_MAX} bytes",
             path.display()
         ));
     }
@@ -130,14 +130,14 @@ fn unix(path: &str, base_dir: &Path) -> Result<Place, String> {
 
 fn unknown_scheme(scheme: &str, rest: &str) -> String {
     let hint = match scheme {
-        "h2c" | "grpc" | "h2" => format!("write http://{rest} and `protocol: h2c`"),
-        "grpcs" => format!("write https://{rest} and `protocol: h2`"),
-        "ws" => format!("WebSockets start as HTTP: write http://{rest}"),
-        "wss" => format!("WebSockets start as HTTP: write https://{rest}"),
-        "tcp" => format!("for a TCP server write `address: {rest}`"),
-        _ => "an upstream's URL starts with http://, https:// or unix:".to_owned(),
+        "h2c" | "grpc" | "h2" => format!("use http://{rest} and `protocol: h2c`"),
+        "grpcs" => format!("use https://{rest} and `protocol: h2`"),
+        "ws" => format!("WebSockets start as HTTP: use http://{rest}"),
+        "wss" => format!("WebSockets start as HTTP: use https://{rest}"),
+        "tcp" => format!("for a TCP server use `address: {rest}`"),
+        _ => "use http://, https:// or unix:".to_owned(),
     };
-    format!("`{scheme}` is not a scheme of an upstream; {hint}")
+    format!("`{scheme}` is not a valid scheme of an upstream: {hint}")
 }
 
 /// What stands between `://` and the end, after making sure that nothing but a lone `/` follows.
@@ -145,9 +145,7 @@ fn only_authority(rest: &str) -> Result<&str, String> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, after) = rest.split_at(end);
     if authority.contains('@') {
-        return Err(
-            "a user and password in an upstream's URL are not supported; send an authorization header".to_owned(),
-        );
+        return Err("an upstream's URL can't have a user and password: send an authorization header".to_owned());
     }
     if !matches!(after, "" | "/") {
         let part = match after.chars().next() {
@@ -156,7 +154,8 @@ fn only_authority(rest: &str) -> Result<&str, String> {
             _ => "a path",
         };
         return Err(format!(
-            "an upstream's URL names a server, so it can't have {part} (`{after}`): the request's own path is sent as it is"
+            "an upstream's URL can't have {part} (`{after}`): it names a server, and each request's own path is sent \
+            unchanged"
         ));
     }
     Ok(authority)
@@ -166,18 +165,20 @@ fn host_and_port(authority: &str, default_port: Option<u16>) -> Result<Place, St
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, port) = rest
             .split_once(']')
-            .ok_or_else(|| format!("`{authority}` lacks the closing bracket of an IPv6 address"))?;
+            .ok_or_else(|| format!("`{authority}` needs the closing bracket of an IPv6 address"))?;
         if !port.is_empty() && !port.starts_with(':') {
-            return Err(format!("after `[{host}]` only a port may follow, not `{port}`"));
+            return Err(format!("only a port can follow `[{host}]`, not `{port}`"));
         }
-        let address: Ipv6Addr = host.parse().map_err(|_| format!("`{host}` is not an IPv6 address"))?;
+        let address: Ipv6Addr = host
+            .parse()
+            .map_err(|_| format!("`{host}` is not a valid IPv6 address"))?;
         let port = read_port(port, default_port, authority)?;
         return Ok(Place::Ip((address, port).into()));
     }
     let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
     if port.matches(':').count() > 1 {
         return Err(format!(
-            "an IPv6 address stands in brackets, as in [::1]:80; `{authority}` does not"
+            "`{authority}` needs brackets around the IPv6 address, as in [::1]:80"
         ));
     }
     if host.is_empty() {
@@ -194,14 +195,14 @@ fn host_and_port(authority: &str, default_port: Option<u16>) -> Result<Place, St
 /// Reads a port behind its colon; nothing is `default`.
 fn read_port(port: &str, default: Option<u16>, whole: &str) -> Result<u16, String> {
     let Some(text) = port.strip_prefix(':') else {
-        return default.ok_or_else(|| format!("`{whole}` lacks a port: write HOST:PORT"));
+        return default.ok_or_else(|| format!("`{whole}` needs a port: use HOST:PORT"));
     };
     // `parse` alone would take `+80`.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse()
         .ok()
         .filter(|port| digits && *port > 0)
-        .ok_or_else(|| format!("`{text}` is not a port; a port is a number from 1 to 65535"))
+        .ok_or_else(|| format!("`{text}` is not a valid port: use a number from 1 to 65535"))
 }
 
 /// A host name that can be looked up (RFC 1123 section 2.1, with the underscore that container names have).
@@ -214,16 +215,16 @@ fn check_name(host: &str) -> Result<(), String> {
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     if !host.is_ascii() {
-        return Err(format!("`{host}` is not ASCII; write the name in its xn-- form"));
+        return Err(format!("`{host}` is not ASCII: use the name's xn-- form"));
     }
     if host.len() > 253 || !labels.split('.').all(valid) {
-        return Err(format!("`{host}` is not a host name or an IP address"));
+        return Err(format!("`{host}` is not a valid host name or IP address"));
     }
     // A name whose last label is a number is a mistyped IPv4 address: no such name can exist (WHATWG URL, "ends in a
     // number").
     let last = labels.rsplit('.').next().unwrap_or(labels);
     if last.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("`{host}` is not an IPv4 address"));
+        return Err(format!("`{host}` is not a valid IPv4 address"));
     }
     Ok(())
 }

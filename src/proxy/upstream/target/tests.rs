@@ -62,11 +62,11 @@ fn another_name_keeps_the_port() {
 #[test]
 fn mistakes_in_urls() {
     check_error("", "empty");
-    check_error("localhost:8080", "write http://localhost:8080");
-    check_error("ftp://host", "starts with http://");
+    check_error("localhost:8080", "use http://localhost:8080");
+    check_error("ftp://host", "use http://");
     check_error("h2c://host:1", "`protocol: h2c`");
     check_error("tcp://db:5432", "`address: db:5432`");
-    check_error("ws://host", "write http://host");
+    check_error("ws://host", "use http://host");
     check_error("http://host/api", "can't have a path (`/api`)");
     check_error("http://host?x=1", "can't have a query");
     check_error("http://host#x", "can't have a fragment");
@@ -80,10 +80,10 @@ fn mistakes_in_urls() {
     check_error("http://::1:80", "brackets");
     check_error("http://[::1", "closing bracket");
     check_error("http://[::1]x", "only a port");
-    check_error("http://[zz]", "not an IPv6");
-    check_error("http://10.0.0.256", "not an IPv4");
-    check_error("http://a b", "not a host name");
-    check_error("http://a..b", "not a host name");
+    check_error("http://[zz]", "not a valid IPv6");
+    check_error("http://10.0.0.256", "not a valid IPv4");
+    check_error("http://a b", "not a valid host name");
+    check_error("http://a..b", "not a valid host name");
     check_error("http://h\u{f6}st", "xn--");
     check_error("unix:", "needs a path");
     check_error(&format!("unix:/{}", "x".repeat(200)), "too long");
@@ -96,6 +96,6 @@ fn addresses() {
     assert_eq!(parse("db:5432").unwrap(), Place::Name("db".to_owned(), 5432));
     assert_eq!(parse("[::1]:1").unwrap().to_string(), "[::1]:1");
     assert_eq!(parse("unix:/run/pg").unwrap().to_string(), "unix:/run/pg");
-    assert!(parse("db").unwrap_err().contains("lacks a port"));
+    assert!(parse("db").unwrap_err().contains("needs a port"));
     assert!(parse("tcp://db:1").unwrap_err().contains("is a URL"));
 }
