@@ -83,9 +83,10 @@ impl GrpcCode {
 impl std::fmt::Display for GrpcStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.code.fmt(f)?;
-        match self.message.is_empty() {
-            true => Ok(()),
-            false => write!(f, " (`{}`)", self.message),
+        if self.message.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " (`{}`)", self.message)
         }
     }
 }

@@ -246,7 +246,7 @@ impl Metrics {
             matched: self.matched.with_label_values(&[rule.as_ref()]),
             faults: faults.map(fault).collect(),
             skipped: self.skipped.clone(),
-            rule: rule.clone(),
+            rule: Arc::clone(rule),
             delay_seconds: self.delay_seconds.with_label_values(&[rule.as_ref()]),
         }
     }

@@ -153,18 +153,17 @@ impl Checked<'_> {
             Some(host) => host,
             None => None,
         };
-        match host
+        if host
             .iter()
             .chain(self.request.uri().authority())
             .all(|name| is_local(name, bound.ip()))
         {
-            true => Ok(()),
-            false => {
-                let detail = "this Host is not this machine: without a token the admin side answers only to localhost, \
-                              loopback addresses and the address that it listens on (set `admin: {token: …}` and send \
-                              it to use another name)";
-                Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, detail))
-            }
+            Ok(())
+        } else {
+            let detail = "this Host is not this machine: without a token the admin side answers only to localhost, \
+                          loopback addresses and the address that it listens on (set `admin: {token: …}` and send \
+                          it to use another name)";
+            Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, detail))
         }
     }
 

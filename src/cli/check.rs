@@ -67,9 +67,10 @@ pub fn run(args: Args) -> ExitCode {
         Format::Github => print(&checked.iter().map(Checked::annotations).collect::<String>()),
         Format::Text => show(&checked, args.print),
     };
-    match checked.iter().all(|one| one.result.is_ok()) {
-        true => printed,
-        false => ExitCode::from(BAD_CONFIGURATION),
+    if checked.iter().all(|one| one.result.is_ok()) {
+        printed
+    } else {
+        ExitCode::from(BAD_CONFIGURATION)
     }
 }
 

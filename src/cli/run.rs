@@ -101,12 +101,12 @@ async fn serve(args: Args, source: Source, metrics: Arc<Metrics>) -> ExitCode {
         );
     }
     let _watcher = match (args.no_watch, server.source()) {
-        (false, Source::File(_)) => watch::start(server.clone())
+        (false, Source::File(_)) => watch::start(Arc::clone(&server))
             .inspect_err(|error| tracing::warn!("not watching: {error}"))
             .ok(),
         _ => None,
     };
-    tokio::spawn(admin::serve(admin, server.clone()));
+    tokio::spawn(admin::serve(admin, Arc::clone(&server)));
     tracing::info!(
         seed = snapshot.seed.0,
         config_hash = snapshot.hash,

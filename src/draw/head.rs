@@ -64,9 +64,10 @@ impl<'a> Head<'a> {
         self.host.get_or_init(|| {
             let host = without_port(self.authority);
             let host = host.strip_suffix('.').unwrap_or(host);
-            match host.bytes().any(|b| b.is_ascii_uppercase()) {
-                true => Cow::Owned(host.to_ascii_lowercase()),
-                false => Cow::Borrowed(host),
+            if host.bytes().any(|b| b.is_ascii_uppercase()) {
+                Cow::Owned(host.to_ascii_lowercase())
+            } else {
+                Cow::Borrowed(host)
             }
         })
     }

@@ -280,7 +280,7 @@ struct Explaining<'a> {
 impl Explaining<'_> {
     fn rule(&mut self, rule: &Arc<Rule>) -> RuleExplained {
         RuleExplained {
-            rule: rule.name.clone(),
+            rule: Arc::clone(&rule.name),
             shadow: rule.shadow,
             verdict: self.verdict(rule),
         }
@@ -336,12 +336,13 @@ impl Explaining<'_> {
         if rule.stage == Stage::Handshake && !self.tls && !passes() {
             failed.push("a TLS handshake: the listener has no `tls`".to_owned());
         }
-        match failed.is_empty() {
-            false => Verdict::NoMatch { failed },
-            true => Verdict::Connection {
+        if failed.is_empty() {
+            Verdict::Connection {
                 before: rule.stage,
                 faults: rule.faults().map(|fault| fault.name).collect(),
-            },
+            }
+        } else {
+            Verdict::NoMatch { failed }
         }
     }
 

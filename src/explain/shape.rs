@@ -102,9 +102,10 @@ fn details(clean: &Clean) -> String {
         text += &format!("; a gRPC call with the status {} (`{}`)", grpc.code, grpc.message);
     }
     if let Some((code, reason)) = &clean.websocket {
-        text += &match reason.is_empty() {
-            true => format!("; a WebSocket with the close code {code}"),
-            false => format!("; a WebSocket with the close code {code} (`{reason}`)"),
+        text += &if reason.is_empty() {
+            format!("; a WebSocket with the close code {code}")
+        } else {
+            format!("; a WebSocket with the close code {code} (`{reason}`)")
         };
     }
     text

@@ -118,14 +118,14 @@ impl ConcurrencySpec {
 impl Station {
     /// Takes a place, or a place in the queue.
     pub fn enter(self: &Arc<Self>) -> Entry {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Entry::Served(place);
         }
         let joined = self
             .waiting
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < self.queue).then(|| n + 1));
         match joined {
-            Ok(_) => Entry::Queued(Waiting(self.clone())),
+            Ok(_) => Entry::Queued(Waiting(Arc::clone(self))),
             Err(_) => Entry::Refused,
         }
     }
@@ -149,7 +149,7 @@ impl Station {
 impl Waiting {
     /// Waits for a place, in order of arrival. `None` only if the station is gone.
     pub async fn place(self) -> Option<OwnedSemaphorePermit> {
-        self.0.places.clone().acquire_owned().await.ok()
+        Arc::clone(&self.0.places).acquire_owned().await.ok()
     }
 }
 

@@ -45,9 +45,10 @@ pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 fn read(file: &str, context: &Context<'_>) -> Result<Bytes, String> {
     let path = context.folder.join(file);
     let body = (context.read)(&path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
-    match body.len() > MAX_BODY {
-        true => Err(format!("`{}` is larger than 16 MiB", path.display())),
-        false => Ok(Bytes::from(body)),
+    if body.len() > MAX_BODY {
+        Err(format!("`{}` is larger than 16 MiB", path.display()))
+    } else {
+        Ok(Bytes::from(body))
     }
 }
 

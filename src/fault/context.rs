@@ -27,13 +27,14 @@ impl Context<'_> {
     /// # Errors
     /// It is longer than any may be.
     pub fn check_wait(&self, what: &str, wait: Duration) -> Result<(), String> {
-        match wait > self.longest_wait {
-            true => Err(format!(
+        if wait > self.longest_wait {
+            Err(format!(
                 "{what} of {} is beyond the longest wait that is allowed, {}",
                 Time::saturating(wait),
                 Time::saturating(self.longest_wait)
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 }

@@ -50,12 +50,13 @@ impl ResetSpec {
 
     fn checked_before(&self) -> Result<Before, String> {
         let before = self.before.one_of("reset", &Before::ENDINGS)?;
-        match self.code.is_some() && before.is_early() {
-            true => Err(format!(
+        if self.code.is_some() && before.is_early() {
+            Err(format!(
                 "`code` is of HTTP/2, which has not begun before the {}; leave it out",
                 before.name()
-            )),
-            false => Ok(before),
+            ))
+        } else {
+            Ok(before)
         }
     }
 }

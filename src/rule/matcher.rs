@@ -206,9 +206,10 @@ impl Condition {
 
     fn field_failure<S: AsRef<str>>(&self, values: impl Iterator<Item = S>) -> Vec<String> {
         let values: Vec<String> = values.map(|value| format!("`{}`", value.as_ref())).collect();
-        match values.is_empty() {
-            true => vec![format!("{self}: the request has none")],
-            false => vec![format!("{self}: the request's is {}", values.join(", "))],
+        if values.is_empty() {
+            vec![format!("{self}: the request has none")]
+        } else {
+            vec![format!("{self}: the request's is {}", values.join(", "))]
         }
     }
 }

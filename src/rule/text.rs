@@ -83,11 +83,12 @@ fn check_path(spec: &TextSpec) -> Result<(), String> {
     }
     let protected = text.replace("%2F", "%252F").replace("%2f", "%252F");
     let decoded = percent_encoding::percent_decode_str(&protected).decode_utf8_lossy();
-    match decoded == text {
-        true => Ok(()),
-        false => Err(format!(
+    if decoded == text {
+        Ok(())
+    } else {
+        Err(format!(
             "paths are matched percent-decoded (only %2F stays): write `{decoded}`"
-        )),
+        ))
     }
 }
 
@@ -196,9 +197,10 @@ pub fn literals(pattern: &str) -> (Option<String>, Vec<String>) {
         let Ok(text) = std::str::from_utf8(&literal.0) else {
             continue;
         };
-        match anchored && at == 1 {
-            true => prefix = Some(text.to_owned()),
-            false => within.push(text.to_owned()),
+        if anchored && at == 1 {
+            prefix = Some(text.to_owned())
+        } else {
+            within.push(text.to_owned())
         }
     }
     (prefix, within)

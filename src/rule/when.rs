@@ -170,12 +170,13 @@ impl When {
 
     /// The question that needs only the draw.
     pub fn drawn(&self, draw: Draw) -> Result<(), Reason> {
-        match draw.fires(self.ppm) {
-            true => Ok(()),
-            false => Err(Reason::Percentage {
+        if draw.fires(self.ppm) {
+            Ok(())
+        } else {
+            Err(Reason::Percentage {
                 drawn: draw.percentage_ppm(),
                 ppm: self.ppm,
-            }),
+            })
         }
     }
 }

@@ -76,7 +76,7 @@ impl Build<'_> {
             accepted: of_stage(Stage::Connection),
             handshake: of_stage(Stage::Handshake),
             listener: name.value.as_str().into(),
-            authority: authority.clone(),
+            authority: Arc::clone(authority),
             bounds,
             access: self.spec.log.access,
         };
@@ -121,7 +121,7 @@ impl Build<'_> {
                 None
             }
             // What is wrong with it has been said where it stands.
-            Some(_) => targets.get(&wanted.value).map(|(_, target)| target.clone()),
+            Some(_) => targets.get(&wanted.value).map(|(_, target)| Arc::clone(target)),
             None => {
                 let names = || self.spec.upstreams.names();
                 let help = match did_you_mean(&wanted.value, names()) {
@@ -202,8 +202,9 @@ fn pairs(tls: &ListenerTlsSpec) -> Result<Vec<(&Path, &Path)>, String> {
 
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
-    match names.is_empty() {
-        true => "none; add it under `upstreams:`".to_owned(),
-        false => names.join(", "),
+    if names.is_empty() {
+        "none; add it under `upstreams:`".to_owned()
+    } else {
+        names.join(", ")
     }
 }

@@ -332,7 +332,7 @@ impl Build<'_> {
         }
         match same.map(|(_, target)| target) {
             // It goes on as it is, with what it knows of failing endpoints.
-            Some(target) if target.fingerprint() == Some(upstream.fingerprint()) => Some(target.clone()),
+            Some(target) if target.fingerprint() == Some(upstream.fingerprint()) => Some(Arc::clone(target)),
             _ => Some(Arc::new(Target::Real(Arc::new(upstream)))),
         }
     }
@@ -363,7 +363,7 @@ impl Build<'_> {
         if let Some((yaml, target)) = same
             && *yaml == self.identity(spec)
         {
-            return Some(target.clone());
+            return Some(Arc::clone(target));
         }
         let store = match fake.value.store.as_ref().map(|store| store.value.as_str()) {
             None | Some("memory") => fake::Store::Memory,
@@ -404,7 +404,7 @@ impl Build<'_> {
         }
         let previous = self.inputs.previous.map(|previous| &previous.authority);
         if let Some(made) = previous.filter(|previous| previous.is_made()) {
-            return Some(made.clone());
+            return Some(Arc::clone(made));
         }
         let made = FaultAuthority::make().map_err(|message| self.diagnostics.push(Diagnostic::error(None, message)));
         made.ok().map(Arc::new)

@@ -231,13 +231,12 @@ impl Line {
             ));
             return None;
         }
-        let user = match user.contains(':') {
-            true => user,
-            false => {
-                self.notes
-                    .push("the password that curl would ask for is taken as empty".into());
-                format!("{user}:")
-            }
+        let user = if user.contains(':') {
+            user
+        } else {
+            self.notes
+                .push("the password that curl would ask for is taken as empty".into());
+            format!("{user}:")
         };
         Some(format!("Basic {}", base64(user.as_bytes())))
     }

@@ -182,9 +182,10 @@ impl HttpBody for Pattern {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.known {
-            true => SizeHint::with_exact(self.left),
-            false => SizeHint::default(),
+        if self.known {
+            SizeHint::with_exact(self.left)
+        } else {
+            SizeHint::default()
         }
     }
 }

@@ -251,9 +251,10 @@ fn readable(raw: &str, special: &[u8]) -> String {
         let hex = bytes.get(i + 1..i + 3).and_then(|hex| std::str::from_utf8(hex).ok());
         match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(quoted) if *byte == b'%' => {
-                match stays(quoted) {
-                    true => decoded.extend(bytes.get(i..i + 3).unwrap_or_default()),
-                    false => decoded.push(quoted),
+                if stays(quoted) {
+                    decoded.extend(bytes.get(i..i + 3).unwrap_or_default())
+                } else {
+                    decoded.push(quoted)
                 }
                 i += 3;
             }

@@ -229,7 +229,7 @@ async fn describe(asked: &Arc<Asked>, keys: &'static [&'static str]) -> Response
     if asked.body.len() < LARGE_BODY {
         return reply(StatusCode::OK, &Value::Object(asked.describe(keys)));
     }
-    let asked = asked.clone();
+    let asked = Arc::clone(asked);
     let large = tokio::task::spawn_blocking(move || reply(StatusCode::OK, &Value::Object(asked.describe(keys))));
     large.await.unwrap_or_else(|_| status::answer(500))
 }
@@ -363,9 +363,10 @@ fn links(n: &str, offset: &str) -> Response {
     let offset = offset.parse::<u64>().unwrap_or(u64::MAX);
     let mut page = String::from("<html><head><title>Links</title></head><body>");
     for i in 0..n {
-        match i == offset {
-            true => page.push_str(&format!("{i} ")),
-            false => page.push_str(&format!("<a href='/links/{n}/{i}'>{i}</a> ")),
+        if i == offset {
+            page.push_str(&format!("{i} "))
+        } else {
+            page.push_str(&format!("<a href='/links/{n}/{i}'>{i}</a> "))
         }
     }
     page.push_str("</body></html>");

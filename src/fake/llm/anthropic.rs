@@ -88,9 +88,10 @@ fn stream(llm: &Llm, call: &Call, ask: &Ask, said: &Reply, id: &str) -> impl Pie
     ];
     let is_call = said.tool.is_some();
     let tokens = said.tokens().map(move |token| {
-        let delta = match is_call {
-            false => json!({ "type": "text_delta", "text": token }),
-            true => json!({ "type": "input_json_delta", "partial_json": token }),
+        let delta = if is_call {
+            json!({ "type": "input_json_delta", "partial_json": token })
+        } else {
+            json!({ "type": "text_delta", "text": token })
         };
         data(&json!({ "type": "content_block_delta", "index": 0, "delta": delta }))
     });
@@ -220,9 +221,10 @@ pub(super) fn models(call: &Call) -> Response {
 
 /// `GET /v1/models/{id}`
 pub(super) fn model(call: &Call, id: &str) -> Response {
-    match MODELS.contains(&id) {
-        true => reply(call, StatusCode::OK, &model_object(id)),
-        false => fail(call, StatusCode::NOT_FOUND, &format!("model: {id}")),
+    if MODELS.contains(&id) {
+        reply(call, StatusCode::OK, &model_object(id))
+    } else {
+        fail(call, StatusCode::NOT_FOUND, &format!("model: {id}"))
     }
 }
 

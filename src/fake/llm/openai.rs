@@ -175,9 +175,10 @@ impl Speech {
             let (token, is_call) = (choice.tokens.next(), choice.is_call);
             let finish = choice.finish.take_if(|_| choice.tokens.is_empty());
             if let Some(token) = token {
-                let delta = match is_call {
-                    false => json!({ "content": token }),
-                    true => json!({ "tool_calls": [{ "index": 0, "function": { "arguments": token } }] }),
+                let delta = if is_call {
+                    json!({ "tool_calls": [{ "index": 0, "function": { "arguments": token } }] })
+                } else {
+                    json!({ "content": token })
                 };
                 self.say(due, at, &delta, None);
             }

@@ -174,9 +174,10 @@ fn stream(
     closing.push(json!({ "type": last, "response": made.response(call, ask, body, true) }));
     let before = opening.len() as u64;
     let tokens = made.said.tokens().zip(before..).map(move |(token, number)| {
-        let delta = match is_call {
-            true => json!({ "type": "response.function_call_arguments.delta", "delta": token }),
-            false => json!({ "type": "response.output_text.delta", "delta": token, "logprobs": [] }),
+        let delta = if is_call {
+            json!({ "type": "response.function_call_arguments.delta", "delta": token })
+        } else {
+            json!({ "type": "response.output_text.delta", "delta": token, "logprobs": [] })
         };
         numbered((joined(delta, &at), number))
     });

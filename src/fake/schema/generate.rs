@@ -246,7 +246,7 @@ impl<'a> Maker<'a> {
         text.chars().take(most).collect()
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
     fn integer(&mut self, layers: &[&Value]) -> Value {
         let (least, most) = bounds(layers);
         let above = exclusive(layers, "exclusiveMinimum", "minimum", least);
@@ -275,9 +275,9 @@ impl<'a> Maker<'a> {
             .and_then(Value::as_f64)
             .filter(|step| *step > 0.0)
         {
-            #[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
+            #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
             let (first, last) = ((least / step).ceil() as i64, (most / step).floor() as i64);
-            #[allow(clippy::cast_precision_loss, reason = "a made-up number")]
+            #[expect(clippy::cast_precision_loss, reason = "a made-up number")]
             let value = fields::integer(first, last, &mut self.dice) as f64 * step;
             return Value::from((value * 1e9).round() / 1e9);
         }

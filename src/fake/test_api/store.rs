@@ -192,7 +192,7 @@ impl Shared {
 
     fn count(&self, flag: Option<bool>) -> u32 {
         let tally = self.tally.load(Ordering::Acquire);
-        #[allow(clippy::cast_possible_truncation, reason = "the halves of the word")]
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of the word")]
         let (rows, set) = ((tally >> 32) as u32, tally as u32);
         match flag {
             None => rows,

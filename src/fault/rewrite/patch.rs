@@ -121,8 +121,11 @@ impl Op {
 }
 
 fn pointer(text: &str) -> Result<PointerBuf, String> {
-    PointerBuf::parse(text).map_err(|_| match text.starts_with('/') {
-        true => format!("`{text}` is no JSON pointer: after `~` comes 0 (for `~`) or 1 (for `/`), RFC 6901"),
-        false => format!("`{text}` is no JSON pointer: it starts with `/`, or is empty for the whole document"),
+    PointerBuf::parse(text).map_err(|_| {
+        if text.starts_with('/') {
+            format!("`{text}` is no JSON pointer: after `~` comes 0 (for `~`) or 1 (for `/`), RFC 6901")
+        } else {
+            format!("`{text}` is no JSON pointer: it starts with `/`, or is empty for the whole document")
+        }
     })
 }

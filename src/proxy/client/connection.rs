@@ -117,10 +117,7 @@ impl Connection {
         tls: bool,
         enters: bool,
     ) -> Arc<Self> {
-        let first = match enters {
-            true => Phase::Handshake,
-            false => Phase::Idle,
-        };
+        let first = if enters { Phase::Handshake } else { Phase::Idle };
         Arc::new(Self {
             listener,
             peer,
@@ -180,9 +177,10 @@ impl Connection {
 
     /// Requests in flight: at most one on HTTP/1, the number of open streams on HTTP/2.
     pub fn requests(&self) -> usize {
-        match self.http2() {
-            true => self.streams.load(Ordering::Relaxed),
-            false => usize::from(self.is(Phase::Busy)),
+        if self.http2() {
+            self.streams.load(Ordering::Relaxed)
+        } else {
+            usize::from(self.is(Phase::Busy))
         }
     }
 

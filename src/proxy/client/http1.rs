@@ -218,10 +218,7 @@ impl Http1 {
             Framing::Length(1..) if self.spoil.is_some() => Framing::UntilClose,
             framing => framing,
         });
-        let connection: &[u8] = match self.keep_alive {
-            true => b"keep-alive",
-            false => b"close",
-        };
+        let connection: &[u8] = if self.keep_alive { b"keep-alive" } else { b"close" };
         let mut fields = ResponseFields::new(head, framing, Some(connection));
         let mut extra = smallvec::SmallVec::<[(&str, &[u8]); 2]>::new();
         if framing == Framing::Chunked && !head::is_chunked(&head.headers) {
@@ -232,10 +229,7 @@ impl Http1 {
             extra.push(("Connection", connection));
         }
         let (switched, spoil) = (self.switched, self.spoil.as_ref());
-        let fate = |name: &[u8]| match switched {
-            true => Fate::Pass,
-            false => fields.fate(name),
-        };
+        let fate = |name: &[u8]| if switched { Fate::Pass } else { fields.fate(name) };
         self.wire.output.append(|buffer| {
             let write = |buffer: &mut BytesMut| head::write_response(head, buffer, fate, &extra);
             match spoil {
@@ -282,9 +276,10 @@ impl Http1 {
             // Of less than was promised only the end of the connection can tell.
             self.keep_alive &= self.wire.end(trailers);
         }
-        match self.switched {
-            true => self.wire.poll_shutdown(cx),
-            false => self.wire.poll_flush(cx),
+        if self.switched {
+            self.wire.poll_shutdown(cx)
+        } else {
+            self.wire.poll_flush(cx)
         }
     }
 

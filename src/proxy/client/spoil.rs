@@ -37,10 +37,10 @@ impl Spoil {
         write(&mut whole);
         let end = whole.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let fields = whole.split_off(end);
-        match self.has(Garble::StatusLine) {
-            // No version, no number: nothing that RFC 9112, section 4, knows as a status line.
-            true => buffer.put_slice(b"HTTP-1.1 OK\r\n"),
-            false => buffer.put_slice(&whole),
+        if self.has(Garble::StatusLine) {
+            buffer.put_slice(b"HTTP-1.1 OK\r\n")
+        } else {
+            buffer.put_slice(&whole)
         }
         if self.has(Garble::Header) {
             // A name with a space in it and no colon after it (RFC 9112, section 5.1). First, so that none is missed.

@@ -62,9 +62,10 @@ pub(super) async fn send_all(
             },
             () = gone(client) => return Err(Stop::gone()),
         }
-        match sent {
-            true => execution.record().done(at),
-            false => execution.record().skip(at, "not sent"),
+        if sent {
+            execution.record().done(at)
+        } else {
+            execution.record().skip(at, "not sent")
         }
     }
     Ok(())

@@ -194,9 +194,10 @@ impl Shaped {
             step = self.shaper.step(now);
         }
         while let Some(action) = self.shaper.felt() {
-            match left_out == Some(action) {
-                true => self.rules.record.skip(action, "too many held"),
-                false => self.rules.record.done(action),
+            if left_out == Some(action) {
+                self.rules.record.skip(action, "too many held")
+            } else {
+                self.rules.record.done(action)
             }
         }
         if matches!(step, Step::End(_)) {

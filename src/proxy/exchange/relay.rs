@@ -48,9 +48,10 @@ impl Squall {
             return Err(Stop::Upstream(coded.into_up()));
         }
         let drops = self.before_response(client, request, &mut head).await?;
-        let mut download = match drops || session.is_body_done() {
-            true => Pump::whole(Bytes::new(), None),
-            false => Pump::new(Lane::default()),
+        let mut download = if drops || session.is_body_done() {
+            Pump::whole(Bytes::new(), None)
+        } else {
+            Pump::new(Lane::default())
         };
         if let Some(execution) = &request.execution
             && let Some(collecting) = Collecting::begin(client, execution.record(), &mut head).await
@@ -167,9 +168,10 @@ impl Sides<'_> {
                     Err(error) => return Poll::Ready(Ok(End::Failed(error))),
                 }
             }
-            match self.poll_gone(cx) {
-                true => Poll::Ready(Err(Stop::gone())),
-                false => Poll::Pending,
+            if self.poll_gone(cx) {
+                Poll::Ready(Err(Stop::gone()))
+            } else {
+                Poll::Pending
             }
         })
         .await
@@ -196,13 +198,15 @@ impl Sides<'_> {
             Poll::Ready(Err(Broken::Sink(error))) => return Poll::Ready(Err(error.into())),
             Poll::Pending => {}
         }
-        let gone = match tunnel {
-            true => self.has_left_tunnel(cx, download),
-            false => self.poll_gone(cx),
+        let gone = if tunnel {
+            self.has_left_tunnel(cx, download)
+        } else {
+            self.poll_gone(cx)
         };
-        match gone {
-            true => Poll::Ready(Err(Stop::gone())),
-            false => Poll::Pending,
+        if gone {
+            Poll::Ready(Err(Stop::gone()))
+        } else {
+            Poll::Pending
         }
     }
 
@@ -222,9 +226,10 @@ impl Sides<'_> {
             let before = self.client.bytes_read();
             let to_end = std::future::poll_fn(|cx| {
                 self.poll_upload(cx)?;
-                match self.upload.is_over() {
-                    true => Poll::Ready(Ok(())),
-                    false => Poll::Pending,
+                if self.upload.is_over() {
+                    Poll::Ready(Ok(()))
+                } else {
+                    Poll::Pending
                 }
             });
             match tokio::time::timeout(SILENCE, to_end).await {

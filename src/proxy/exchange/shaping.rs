@@ -165,9 +165,10 @@ impl Shaping<'_> {
             (After::Share(ppm), Some(_)) => ppm >= 1_000_000,
             _ => false,
         };
-        match short && !resized {
-            true => Err("body too short"),
-            false => Ok(()),
+        if short && !resized {
+            Err("body too short")
+        } else {
+            Ok(())
         }
     }
 
@@ -266,9 +267,10 @@ fn carrier(version: Version) -> Carrier {
 /// How the bytes of an upgraded connection fall into messages.
 fn upgraded_framing(headers: &HeaderMap) -> Framing {
     let protocol = headers.get(UPGRADE).map_or(&b""[..], |protocol| protocol.as_bytes());
-    match protocol.eq_ignore_ascii_case(b"websocket") {
-        true => Framing::WebSocket,
-        false => Framing::Opaque,
+    if protocol.eq_ignore_ascii_case(b"websocket") {
+        Framing::WebSocket
+    } else {
+        Framing::Opaque
     }
 }
 

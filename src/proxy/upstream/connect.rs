@@ -64,9 +64,10 @@ impl Connector {
         // Boxed: what connecting needs, 8 KB with TLS, would otherwise be part of every request's memory.
         let stream = Box::pin(self.transport.new_stream(peer)).await;
         let stream = stream.map_err(|error| error.into_up())?;
-        match speaks_http2(&stream, peer) {
-            true => Box::pin(self.http2.open(stream, peer, key)).await.map(http2),
-            false => Ok(http1(stream, false)),
+        if speaks_http2(&stream, peer) {
+            Box::pin(self.http2.open(stream, peer, key)).await.map(http2)
+        } else {
+            Ok(http1(stream, false))
         }
     }
 

@@ -147,9 +147,10 @@ impl Rule {
     ) -> Result<usize, Reason> {
         self.when.open(memory.since(self))?;
         self.when.every(ordinal)?;
-        match self.when.requested {
-            true => check_asked(self.faults(), &Requested::of(head), draw, self.when.ppm)?,
-            false => self.when.drawn(draw)?,
+        if self.when.requested {
+            check_asked(self.faults(), &Requested::of(head), draw, self.when.ppm)?
+        } else {
+            self.when.drawn(draw)?
         }
         if let Some(attempts) = self.when.attempts {
             let attempt = memory.attempt(self, key);
@@ -215,7 +216,7 @@ impl Plan {
     ) -> bool {
         let hit = self.hits.len();
         self.hits.push(Hit {
-            rule: rule.clone(),
+            rule: Arc::clone(rule),
             ordinal: drawn.ordinal,
             drawn: drawn.draw.percentage_ppm(),
         });
@@ -277,12 +278,13 @@ fn check_asked<'a>(
         .max()
         .ok_or(Reason::NotRequested)?
         .min(ppm);
-    match draw.fires(ppm) {
-        true => Ok(()),
-        false => Err(Reason::Percentage {
+    if draw.fires(ppm) {
+        Ok(())
+    } else {
+        Err(Reason::Percentage {
             drawn: draw.percentage_ppm(),
             ppm,
-        }),
+        })
     }
 }
 

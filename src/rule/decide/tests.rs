@@ -305,7 +305,7 @@ fn requests_of_a_rule_share_its_bucket_also_over_a_reload() {
             Act::Pace(Pace {
                 scope: Scope::Rule(bucket),
                 ..
-            }) => bucket.clone(),
+            }) => Arc::clone(bucket),
             other => panic!("{other:?}"),
         }
     };

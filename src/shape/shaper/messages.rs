@@ -54,7 +54,7 @@ impl Messages {
             match act {
                 Act::Drop(pick) => messages.drops.push((*action, *pick)),
                 Act::Repeat(pick) => messages.repeats.push((*action, *pick)),
-                Act::HoldMessages(waits) => messages.holds.push((*action, waits.clone())),
+                Act::HoldMessages(waits) => messages.holds.push((*action, Arc::clone(waits))),
                 _ => {}
             }
         }

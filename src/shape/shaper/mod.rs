@@ -303,9 +303,10 @@ impl Shaper {
             }
         };
         if !piece.is_empty() {
-            let at = match self.released {
-                true => now,
-                false => self.pieces.reserve(piece.len(), now, &mut self.notes),
+            let at = if self.released {
+                now
+            } else {
+                self.pieces.reserve(piece.len(), now, &mut self.notes)
             };
             self.piece = Some((piece, at));
         }

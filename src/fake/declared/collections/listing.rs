@@ -200,9 +200,10 @@ impl Listing {
 
     /// Reads the page.
     pub(super) fn run(&self, connection: &Connection, collection: &Collection) -> Result<Page, StoreError> {
-        let wanted = match self.conditions.is_empty() {
-            true => String::new(),
-            false => format!(" WHERE {}", self.conditions.join(" AND ")),
+        let wanted = if self.conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", self.conditions.join(" AND "))
         };
         let table = &collection.name;
         let sql = format!("SELECT count(*) FROM \"{table}\"{wanted}");

@@ -216,9 +216,10 @@ fn root_name(document: &Document, schema: &Value) -> Option<String> {
 /// Elements only. A list stands as one element for each of its items.
 fn write_xml(text: &mut String, name: &str, value: &Value) {
     let letters = |character: char| character.is_alphanumeric() || "_-.".contains(character);
-    let name = match name.starts_with(char::is_alphabetic) && name.chars().all(letters) {
-        true => name,
-        false => "item",
+    let name = if name.starts_with(char::is_alphabetic) && name.chars().all(letters) {
+        name
+    } else {
+        "item"
     };
     text.push_str(&format!("<{name}>"));
     match value {

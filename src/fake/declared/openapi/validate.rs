@@ -208,9 +208,10 @@ impl Step {
 
 impl<'i> Keyword<'i> for Step {
     fn validate(&self, value: &'i Value) -> Result<(), ValidationError<'i>> {
-        match self.is_valid(value) {
-            true => Ok(()),
-            false => Err(ValidationError::custom("a limit is reached")),
+        if self.is_valid(value) {
+            Ok(())
+        } else {
+            Err(ValidationError::custom("a limit is reached"))
         }
     }
 

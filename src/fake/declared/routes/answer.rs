@@ -212,9 +212,10 @@ impl Answer {
         let mut previous: Option<&HeaderName> = None;
         for (name, template) in &self.headers {
             let value = field_value(&scope.text(template)?)?;
-            match previous == Some(name) {
-                true => drop(response.headers_mut().append(name, value)),
-                false => drop(response.headers_mut().insert(name, value)),
+            if previous == Some(name) {
+                response.headers_mut().append(name, value);
+            } else {
+                response.headers_mut().insert(name, value);
             }
             previous = Some(name);
         }

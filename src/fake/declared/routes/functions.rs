@@ -235,9 +235,10 @@ fn shifted(now: OffsetDateTime, offset: &str) -> Result<OffsetDateTime, Error> {
         None => (false, offset.strip_prefix('+').unwrap_or(offset)),
     };
     let length: Time = length.trim().parse().map_err(|error| wrong(format!("{error}")))?;
-    let moved = match back {
-        true => now.checked_sub(Duration::try_from(length.get()).unwrap_or_default()),
-        false => now.checked_add(Duration::try_from(length.get()).unwrap_or_default()),
+    let moved = if back {
+        now.checked_sub(Duration::try_from(length.get()).unwrap_or_default())
+    } else {
+        now.checked_add(Duration::try_from(length.get()).unwrap_or_default())
     };
     moved.ok_or_else(|| wrong("no such time"))
 }

@@ -38,10 +38,12 @@ impl Framing {
         if fields.contains_key(TRANSFER_ENCODING) {
             let chunks =
                 head::tokens(fields, &TRANSFER_ENCODING).filter(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-            return match head::is_chunked(fields) {
-                true if chunks.count() > 1 => Err(Malformed::bad("chunked is applied more than once")),
-                true => Ok(Framing::Chunked),
-                false => Err(Malformed::bad("the last transfer coding is not chunked")),
+            return if !head::is_chunked(fields) {
+                Err(Malformed::bad("the last transfer coding is not chunked"))
+            } else if chunks.count() > 1 {
+                Err(Malformed::bad("chunked is applied more than once"))
+            } else {
+                Ok(Framing::Chunked)
             };
         }
         Ok(Framing::Length(length(fields)?.unwrap_or(0)))
@@ -56,9 +58,10 @@ impl Framing {
             return Ok(Framing::NONE);
         }
         if fields.contains_key(TRANSFER_ENCODING) {
-            return Ok(match head::is_chunked(fields) {
-                true => Framing::Chunked,
-                false => Framing::UntilClose,
+            return Ok(if head::is_chunked(fields) {
+                Framing::Chunked
+            } else {
+                Framing::UntilClose
             });
         }
         Ok(length(fields)?.map_or(Framing::UntilClose, Framing::Length))
@@ -204,9 +207,10 @@ fn take(input: &mut BytesMut, left: &mut u64) -> Option<Part> {
 /// Reads a size line: 1*HEXDIG, then extensions, which mean nothing here (RFC 9112, section 7.1).
 fn chunk_size(input: &mut BytesMut) -> Result<Option<u64>, Malformed> {
     let Some(end) = input.iter().take(MAX_SIZE_LINE).position(|byte| *byte == b'\n') else {
-        return match input.len() < MAX_SIZE_LINE {
-            true => Ok(None),
-            false => Err(Malformed::bad("a chunk's size line is too long")),
+        return if input.len() < MAX_SIZE_LINE {
+            Ok(None)
+        } else {
+            Err(Malformed::bad("a chunk's size line is too long"))
         };
     };
     let line = input.split_to(end + 1);

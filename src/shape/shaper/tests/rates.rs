@@ -63,7 +63,7 @@ fn the_tightest_rate_counts() {
 #[test]
 fn streams_share_a_bucket_in_turn() {
     let bucket = Arc::new(Bucket::new(NonZeroU64::new(1000).unwrap()));
-    let shaper = || Shaper::new(&STREAM, vec![(0, pace(1000))], 65536, |_, _| bucket.clone());
+    let shaper = || Shaper::new(&STREAM, vec![(0, pace(1000))], 65536, |_, _| Arc::clone(&bucket));
     let (mut both, mut left) = ([shaper(), shaper()], [0; 2]);
     let begin = Instant::now();
     for one in &mut both {
