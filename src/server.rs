@@ -220,10 +220,10 @@ impl Server {
     }
 
     fn entrance(&self, listener: &snapshot::Listener) -> Entrance {
-        let early = listener.early.clone();
+        let connection = listener.connection.clone();
         Entrance {
             tls: listener.tls.clone(),
-            gate: early.map(|early| Gate::new(early, Arc::clone(&self.holder))),
+            gate: connection.map(|connection| Gate::new(connection, Arc::clone(&self.holder))),
             intercepting: Intercepting::new(&listener.view),
         }
     }

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_answer_is_not_waited_for() {
+    fn silent_server_times_out() {
         let address = server(b"HTTP/1.1 2", Duration::from_secs(60));
         let error = ask(&address, Duration::from_millis(300)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);

@@ -42,7 +42,7 @@ impl Before {
     pub const ENDINGS: [Before; 4] = [Before::Request, Before::Response, Before::Connection, Before::Handshake];
 
     /// Whether it comes before there is a request.
-    pub fn is_early(self) -> bool {
+    pub fn is_before_request(self) -> bool {
         matches!(self, Before::Connection | Before::Handshake)
     }
 

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_leaves_frees_the_queue() {
+    fn client_disconnect_frees_the_queue() {
         let station = station(1, 1);
         let _place = station.enter();
         drop(station.enter());

@@ -78,7 +78,7 @@ impl DuplicateSpec {
         match (pick, long.direction) {
             (Some(pick), direction) => Ok(Duplicate::Messages(Parts::one(
                 direction.unwrap_or_default(),
-                Act::Repeat(pick),
+                Act::Duplicate(pick),
             ))),
             (None, None) => Ok(Duplicate::Request(rewrite::limit(long.limit)?)),
             (None, Some(_)) => {
@@ -157,8 +157,11 @@ mod tests {
                 Duplicate::Request(_) => Err("the whole request".into()),
             },
             &[
-                ("{messages: 10%}", Ok("Response Repeat(Share { ppm: 100000, seed: 0 })")),
-                ("{every: 3, direction: request}", Ok("Request Repeat(Every(3))")),
+                (
+                    "{messages: 10%}",
+                    Ok("Response Duplicate(Share { ppm: 100000, seed: 0 })"),
+                ),
+                ("{every: 3, direction: request}", Ok("Request Duplicate(Every(3))")),
                 (
                     "{direction: request}",
                     Err("`direction` goes with `messages` or `every`"),

@@ -110,9 +110,9 @@ impl Fault for Profile {
 
     /// Its figures: `250ms, 93750B/s down, 31250B/s up`.
     fn describe(&self) -> Option<String> {
-        let rate = |pace: Option<&crate::shape::Pace>| {
-            pace.map_or(String::new(), |pace| {
-                ByteRate::from_bytes_per_second(pace.rate).to_string()
+        let rate = |rate: Option<&crate::shape::Rate>| {
+            rate.map_or(String::new(), |rate| {
+                ByteRate::from_bytes_per_second(rate.rate).to_string()
             })
         };
         let (down, up) = (rate(self.bandwidth.response()), rate(self.bandwidth.request()));

@@ -50,7 +50,7 @@ impl ResetSpec {
 
     fn checked_before(&self) -> Result<Before, String> {
         let before = self.before.one_of("reset", &Before::ENDINGS)?;
-        if self.code.is_some() && before.is_early() {
+        if self.code.is_some() && before.is_before_request() {
             Err(format!(
                 "`code` is of HTTP/2, which has not begun before the {}; leave it out",
                 before.name()

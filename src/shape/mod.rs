@@ -1,10 +1,10 @@
-//! Bytes in motion: pace, cut, stall, corrupt. Arithmetic on byte counts and instants, without sockets and without a clock.
+//! Bytes in motion: bandwidth, truncate, stall, corrupt. Arithmetic on byte counts and instants, without sockets and without a clock.
 //!
 //! A plan's body faults become [`Part`]s; the proxy gives those of one direction to a [`Shaper`], pushes the natural bytes
 //! in, and carries out the [`Step`]s that come out. Proxied HTTP/1, HTTP/2, gRPC, WebSocket and fakes all go this way.
 //!
 //! ```text
-//! natural bytes ─ split into messages ─ drop, repeat, hold each ─ flip ─ stall, cut ─ dribble, pace ─ Step
+//! natural bytes ─ split into messages ─ drop, duplicate, delay each ─ corrupt ─ stall, truncate ─ dribble, bandwidth ─ Step
 //! ```
 
 mod accepts;
@@ -46,34 +46,34 @@ pub struct Part {
     pub act: Act,
 }
 
-/// What is done to bytes. Several of these combine: the tightest rate, the earliest cut.
+/// What is done to bytes. Several of these combine: the tightest rate, the earliest truncation.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Bytes leave at a rate.
-    Pace(Pace),
+    Bandwidth(Rate),
     /// Bytes leave in pieces with gaps between them.
     Dribble(Dribble),
     /// The first byte waits this long.
-    Hold(Duration),
+    Delay(Duration),
     /// Each message waits, one after the other, so that they are at least so far apart.
-    HoldMessages(Arc<dyn Waits>),
+    DelayMessages(Arc<dyn Waits>),
     /// Sending stops for a while, or for good.
     Stall(Stall),
     /// The stream ends early.
-    Cut(Cut),
+    Truncate(Truncation),
     /// Bytes are changed.
-    Flip(Flip),
+    Corrupt(Corruption),
     /// Messages vanish.
     Drop(Pick),
     /// Messages come twice.
-    Repeat(Pick),
+    Duplicate(Pick),
     /// The message as a whole is not what it says it is.
-    Garble(Garble),
+    Malform(Malformed),
 }
 
 /// A rate, and who shares it.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct Rate {
     /// Bytes a second.
     pub rate: NonZeroU64,
     /// Who shares it.
@@ -134,7 +134,7 @@ pub struct Stall {
 
 /// The stream ends early.
 #[derive(Clone, Debug)]
-pub struct Cut {
+pub struct Truncation {
     /// Where.
     pub after: After,
     /// How.
@@ -165,7 +165,7 @@ pub struct Clean {
 
 /// Bytes are changed, and never their number.
 #[derive(Clone, Debug)]
-pub struct Flip {
+pub struct Corruption {
     /// The share of payload bytes, in parts per million; 0 with `messages` flips one byte of each picked message.
     pub ppm: u32,
     /// Only in these messages. `None`: anywhere.
@@ -190,7 +190,7 @@ pub enum Pick {
 
 /// The message lies about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Garble {
+pub enum Malformed {
     /// A chunk's size is no number (HTTP/1.1).
     Chunk,
     /// The status line can't be read (HTTP/1.x).
@@ -213,7 +213,7 @@ pub trait Waits: fmt::Debug + Send + Sync {
 
 /// Which protocol carries a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
+pub enum Protocol {
     /// HTTP/1.0.
     Http10,
     /// HTTP/1.1.
@@ -230,7 +230,7 @@ pub struct Stream {
     /// Which way it goes.
     pub direction: Direction,
     /// What carries it downstream.
-    pub carrier: Carrier,
+    pub protocol: Protocol,
     /// How it falls into messages.
     pub framing: Framing,
     /// Its length in bytes, where the head tells.

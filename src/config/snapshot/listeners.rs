@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Build, Listener, Targets};
 use crate::proxy::exchange::view::{Target, View};
 use crate::proxy::execute::hold::Bounds;
-use crate::proxy::listen::gate::EarlyView;
+use crate::proxy::listen::gate::ConnectionView;
 use crate::proxy::listen::spec::{ListenerSpec, ListenerTlsSpec, PairSpec, ProtocolSpec};
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tls::{FaultAuthority, Pair, ServerTls};
@@ -72,8 +72,8 @@ impl Build<'_> {
             held: self.spec.bounds.held.get(),
             longest: self.spec.bounds.delay.get(),
         };
-        let early = EarlyView {
-            accepted: of_stage(Stage::Connection),
+        let connection = ConnectionView {
+            on_accept: of_stage(Stage::Connection),
             handshake: of_stage(Stage::Handshake),
             listener: name.value.as_str().into(),
             authority: Arc::clone(authority),
@@ -102,7 +102,7 @@ impl Build<'_> {
             name: name.value.as_str().into(),
             address: spec.address.value.clone(),
             tls: tls.ok()?,
-            early: (!early.is_empty()).then(|| Arc::new(early)),
+            connection: (!connection.is_empty()).then(|| Arc::new(connection)),
             view: Arc::new(view),
         })
     }

@@ -16,7 +16,7 @@ use crate::draw::Seed;
 use crate::fake::{self, spec::FakeSpec};
 use crate::metrics::Metrics;
 use crate::proxy::exchange::view::{Target, View};
-use crate::proxy::listen::gate::EarlyView;
+use crate::proxy::listen::gate::ConnectionView;
 use crate::proxy::listen::spec::ListenerSpec;
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tls::{FaultAuthority, ServerTls};
@@ -81,7 +81,7 @@ pub struct Listener {
     /// Certificates.
     pub tls: Option<ServerTls>,
     /// What a new connection needs; `None` where no rule is about connections.
-    pub early: Option<Arc<EarlyView>>,
+    pub connection: Option<Arc<ConnectionView>>,
     /// What a request needs.
     pub view: Arc<View>,
 }

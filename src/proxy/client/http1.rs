@@ -13,7 +13,7 @@ use pingora::{ErrorSource, Result};
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::connection::Connection;
-use super::spoil::Spoil;
+use super::malformed::MalformedResponse;
 use super::stream::Stream;
 use crate::proxy::body::Part;
 use crate::proxy::http1::head::{self, Fate};
@@ -42,7 +42,7 @@ pub(crate) struct Http1 {
     waits: bool,
     /// In another protocol by now.
     switched: bool,
-    spoil: Option<Spoil>,
+    malformed: Option<MalformedResponse>,
 }
 
 impl Http1 {
@@ -54,7 +54,7 @@ impl Http1 {
             answered: false,
             waits: false,
             switched: false,
-            spoil: None,
+            malformed: None,
         }
     }
 
@@ -126,7 +126,7 @@ impl Http1 {
         self.keep_alive = head::keeps_alive(head.version, &head.headers);
         self.waits = !self.is_body_done() && head::expects_continue(&head.headers);
         self.answered = false;
-        self.spoil = None;
+        self.malformed = None;
         self.leaving = None;
         Ok(Some(head))
     }
@@ -192,8 +192,8 @@ impl Http1 {
         self.wire.is_behind()
     }
 
-    pub(super) fn spoil(&mut self, spoil: Spoil) {
-        self.spoil = Some(spoil);
+    pub(super) fn malform(&mut self, malformed: MalformedResponse) {
+        self.malformed = Some(malformed);
         self.keep_alive = false;
     }
 
@@ -215,7 +215,7 @@ impl Http1 {
         self.answered = true;
         self.wire.encoder = Encoder::new(match framing {
             // A length that lies is not kept to.
-            Framing::Length(1..) if self.spoil.is_some() => Framing::UntilClose,
+            Framing::Length(1..) if self.malformed.is_some() => Framing::UntilClose,
             framing => framing,
         });
         let connection: &[u8] = if self.keep_alive { b"keep-alive" } else { b"close" };
@@ -228,12 +228,12 @@ impl Http1 {
         if !self.switched && !fields.nominates && (!self.keep_alive || old) {
             extra.push(("Connection", connection));
         }
-        let (switched, spoil) = (self.switched, self.spoil.as_ref());
+        let (switched, malformed) = (self.switched, self.malformed.as_ref());
         let fate = |name: &[u8]| if switched { Fate::Pass } else { fields.fate(name) };
         self.wire.output.append(|buffer| {
             let write = |buffer: &mut BytesMut| head::write_response(head, buffer, fate, &extra);
-            match spoil {
-                Some(spoil) => spoil.head(buffer, write),
+            match malformed {
+                Some(malformed) => malformed.head(buffer, write),
                 None => write(buffer),
             }
         });
@@ -256,10 +256,10 @@ impl Http1 {
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
         ready!(self.wire.poll_ready(cx))?;
         let piece = std::mem::take(bytes);
-        if let Some(spoil) = &mut self.spoil
-            && spoil.breaks_chunk(self.wire.encoder.framing() == Framing::Chunked)
+        if let Some(malformed) = &mut self.malformed
+            && malformed.breaks_chunk(self.wire.encoder.framing() == Framing::Chunked)
         {
-            spoil.chunk(&mut self.wire.output);
+            malformed.chunk(&mut self.wire.output);
             return Poll::Ready(Ok(false));
         }
         self.wire.data(piece);
@@ -269,9 +269,9 @@ impl Http1 {
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
         let chunked = self.wire.encoder.framing() == Framing::Chunked;
         let broken = self
-            .spoil
+            .malformed
             .as_mut()
-            .is_some_and(|spoil| spoil.end(chunked, &mut self.wire.output));
+            .is_some_and(|malformed| malformed.end(chunked, &mut self.wire.output));
         if !broken {
             // Of less than was promised only the end of the connection can tell.
             self.keep_alive &= self.wire.end(trailers);

@@ -6,7 +6,7 @@
 pub mod connection;
 mod http1;
 mod http2;
-mod spoil;
+mod malformed;
 pub(crate) mod stream;
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 pub(crate) use self::connection::Connection;
 pub(crate) use self::http1::Http1;
 pub(crate) use self::http2::Http2;
-pub(crate) use self::spoil::Spoil;
+pub(crate) use self::malformed::MalformedResponse;
 use super::body::{Part, Sink, Source};
 use super::http1::head;
 
@@ -208,9 +208,9 @@ impl Client {
     }
 
     /// The next head is not to be what HTTP says; over HTTP/1 only.
-    pub(crate) fn spoil(&mut self, spoil: Spoil) {
+    pub(crate) fn malform(&mut self, malformed: MalformedResponse) {
         if let Side::Http1(http1) = &mut self.side {
-            http1.spoil(spoil);
+            http1.malform(malformed);
         }
     }
 

@@ -193,7 +193,7 @@ impl Shaped {
             left_out = self.shaper.skip_stall();
             step = self.shaper.step(now);
         }
-        while let Some(action) = self.shaper.felt() {
+        while let Some(action) = self.shaper.took_effect() {
             if left_out == Some(action) {
                 self.rules.record.skip(action, "too many held")
             } else {

@@ -73,8 +73,8 @@ impl Squall {
         }
         let whole = download.is_empty();
         download.pass(shaped.download);
-        if let Some(spoil) = shaped.spoil {
-            client.spoil(spoil);
+        if let Some(malformed) = shaped.malformed {
+            client.malform(malformed);
         }
         client.respond(head, whole)?;
         let mut sides = Sides::new(&self.holder, client, &mut session, &mut upload, Some(&download));

@@ -96,7 +96,7 @@ async fn enter<'a>(
     mut passage: Option<&mut Passage>,
 ) -> Option<Way<'a>> {
     if let Some(passage) = &mut passage
-        && !passage.accepted().await
+        && !passage.on_accept().await
     {
         return None;
     }
@@ -111,7 +111,7 @@ async fn enter<'a>(
             // A client that leaves, or never begins, is not one to decide about.
             name = before(shared, shared.options.handshake_timeout, tls::server_name(socket)).await?;
             if let Some(passage) = &mut passage
-                && !passage.greeted(name.clone()).await
+                && !passage.on_client_hello(name.clone()).await
             {
                 return None;
             }
