@@ -18,20 +18,20 @@ use crate::yaml::tree::to_yaml;
 
 /// Check configuration files, and say all that is wrong with them
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct CheckArgs {
     /// The files; `-` reads one from standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The form of the answer
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    format: CheckFormat,
     /// Print each good configuration as it is understood, with variables and includes resolved
     #[arg(long, conflicts_with = "format")]
     print: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+enum CheckFormat {
     /// For people
     Text,
     /// For programs
@@ -47,7 +47,7 @@ struct Checked {
 }
 
 /// Checks all files, also those after a bad one.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: CheckArgs) -> ExitCode {
     let metrics = match Metrics::new() {
         Ok(metrics) => metrics,
         Err(error) => return fail(INTERNAL, &format!("internal error: {error}")),
@@ -63,9 +63,9 @@ pub fn run(args: Args) -> ExitCode {
         }
     }
     let printed = match args.format {
-        Format::Json => print(&format!("{:#}\n", Value::from_iter(checked.iter().map(Checked::json)))),
-        Format::Github => print(&checked.iter().map(Checked::annotations).collect::<String>()),
-        Format::Text => show(&checked, args.print),
+        CheckFormat::Json => print(&format!("{:#}\n", Value::from_iter(checked.iter().map(Checked::json)))),
+        CheckFormat::Github => print(&checked.iter().map(Checked::annotations).collect::<String>()),
+        CheckFormat::Text => show(&checked, args.print),
     };
     if checked.iter().all(|one| one.result.is_ok()) {
         printed

@@ -24,7 +24,7 @@ const MAX_SECONDS: u64 = 3600;
 ///
 /// Sends GET /readyz to the admin side. Exits with 0 if it is ready and with 1 if it is not, or does not answer.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct HealthcheckArgs {
     /// The configuration file whose admin address is asked. Without it, or where it names none: 127.0.0.1:9900
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
     config: Option<PathBuf>,
@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 /// Asks once.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: HealthcheckArgs) -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     let address = args
         .address

@@ -33,21 +33,21 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the proxy
-    Run(run::Args),
+    Run(run::RunArgs),
     /// Check configuration files, and say all that is wrong with them
-    Check(check::Args),
+    Check(check::CheckArgs),
     /// Say what would happen to a request, and why
-    Explain(explain::Args),
+    Explain(explain::ExplainArgs),
     /// Run a fake upstream alone
-    Fake(fake::Args),
+    Fake(fake::FakeArgs),
     /// Ask a running squall whether it is ready
-    Healthcheck(healthcheck::Args),
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the JSON Schema of configuration files
-    Schema(schema::Args),
+    Schema(schema::SchemaArgs),
     /// Print a shell's completions
-    Completions(completions::Args),
+    Completions(completions::CompletionsArgs),
     /// Print the manual page
-    Man(man::Args),
+    Man(man::ManArgs),
 }
 
 impl Cli {

@@ -16,7 +16,7 @@ use crate::{admin, watch};
 
 /// Run the proxy
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct RunArgs {
     /// The configuration file. Without it: the embedded demo
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
     config: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 /// Runs until a signal.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: RunArgs) -> ExitCode {
     let source = args.config.clone().map_or(Source::Demo, Source::File);
     let metrics = match Metrics::new() {
         Ok(metrics) => metrics,
@@ -69,7 +69,7 @@ fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-async fn serve(args: Args, source: Source, metrics: Arc<Metrics>) -> ExitCode {
+async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>) -> ExitCode {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),

@@ -101,8 +101,8 @@ impl Mode {
 
 impl<'de> Deserialize<'de> for Before {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl Visitor<'_> for Name {
+        struct BeforeVisitor;
+        impl Visitor<'_> for BeforeVisitor {
             type Value = Before;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,7 +117,7 @@ impl<'de> Deserialize<'de> for Before {
                     .ok_or_else(|| E::unknown_variant(name, &BEFORE_NAMES))
             }
         }
-        deserializer.deserialize_str(Name)
+        deserializer.deserialize_str(BeforeVisitor)
     }
 }
 

@@ -35,7 +35,7 @@ const OF_PROXIES: &[&str] = &[
 
 /// A request, with its whole body.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct HttpbinRequest {
     pub(super) method: Method,
     /// The path, decoded, with a single slash at its start.
     pub(super) path: String,
@@ -50,7 +50,7 @@ pub(super) struct Asked {
     url: String,
 }
 
-impl Asked {
+impl HttpbinRequest {
     pub(super) fn new(parts: Parts, body: Bytes) -> Self {
         let raw_path = format!("/{}", parts.uri.path().trim_start_matches('/'));
         let host = parts

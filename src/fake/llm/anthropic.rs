@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
-use super::ask::{Ask, Choice, End, Reply, Tool, content};
+use super::ask::{Ask, Choice, Reply, StopReason, Tool, content};
 use super::pace::{self, Pieces};
 use super::{Call, HANG, Llm, MODELS, Misbehaviour, REQUESTS_LIMIT, TOKENS_LIMIT, set, text};
 
@@ -119,12 +119,12 @@ fn tool_id(llm: &Llm, call: &Call) -> String {
     text::identifier(llm.pace.seed, call.number, "toolu_01", 22)
 }
 
-fn stop(end: &End) -> (&'static str, Value) {
+fn stop(end: &StopReason) -> (&'static str, Value) {
     match end {
-        End::Natural => ("end_turn", Value::Null),
-        End::Length => ("max_tokens", Value::Null),
-        End::Stopped(stop) => ("stop_sequence", stop.as_str().into()),
-        End::Tool => ("tool_use", Value::Null),
+        StopReason::Natural => ("end_turn", Value::Null),
+        StopReason::Length => ("max_tokens", Value::Null),
+        StopReason::Stopped(stop) => ("stop_sequence", stop.as_str().into()),
+        StopReason::Tool => ("tool_use", Value::Null),
     }
 }
 

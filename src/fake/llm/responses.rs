@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::ask::{Ask, Choice, End, Reply, Tool, content};
+use super::ask::{Ask, Choice, Reply, StopReason, Tool, content};
 use super::openai::{SERVER_ERROR, events, hung, invalid, limit, model_name, refusal, reply};
 use super::pace::{self, Pieces};
 use super::{Call, HANG, Llm, Misbehaviour, text};
@@ -64,7 +64,7 @@ impl<'a> Made<'a> {
     fn status(&self, done: bool) -> &'static str {
         match (done, &self.said.end) {
             (false, _) => "in_progress",
-            (true, End::Length) => "incomplete",
+            (true, StopReason::Length) => "incomplete",
             (true, _) => "completed",
         }
     }
@@ -97,7 +97,7 @@ impl<'a> Made<'a> {
             "output_tokens_details": { "reasoning_tokens": 0 },
             "total_tokens": ask.prompt_tokens + output,
         });
-        let is_cut = done && self.said.end == End::Length;
+        let is_cut = done && self.said.end == StopReason::Length;
         json!({
             "id": self.id,
             "object": "response",

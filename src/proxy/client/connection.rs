@@ -95,12 +95,12 @@ pub struct Connection {
     /// No request is to follow those that have begun.
     leaving: SetOnce<()>,
     task: OnceLock<AbortHandle>,
-    buckets: Mutex<Vec<Shared>>,
+    buckets: Mutex<Vec<SharedRate>>,
 }
 
 /// A rate that the requests of a connection share. A rule that was reloaded is another rule.
 #[derive(Debug)]
-struct Shared {
+struct SharedRate {
     rule: Weak<Rule>,
     /// The fault within the rule, and which way.
     of: (usize, Direction),
@@ -253,12 +253,12 @@ impl Connection {
         let mut buckets = self.buckets.lock();
         buckets.retain(|shared| shared.rule.strong_count() > 0);
         let rule = Arc::downgrade(rule);
-        let same = |shared: &&Shared| shared.of == of && shared.rule.ptr_eq(&rule);
+        let same = |shared: &&SharedRate| shared.of == of && shared.rule.ptr_eq(&rule);
         if let Some(known) = buckets.iter().find(same) {
             return Arc::clone(&known.bucket);
         }
         let bucket = Arc::new(Bucket::new(rate));
-        buckets.push(Shared {
+        buckets.push(SharedRate {
             rule,
             of,
             bucket: Arc::clone(&bucket),

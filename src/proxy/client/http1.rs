@@ -30,7 +30,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A client's connection, with the request that it is at.
 #[derive(Debug)]
-pub(crate) struct Http1 {
+pub(crate) struct ClientHttp1 {
     wire: Wire<Stream>,
     /// The client's leaving, where it has more to send than is read ahead.
     leaving: Option<ReusableBoxFuture<'static, ()>>,
@@ -45,9 +45,9 @@ pub(crate) struct Http1 {
     malformed: Option<MalformedResponse>,
 }
 
-impl Http1 {
-    pub(crate) fn new(stream: Stream) -> Http1 {
-        Http1 {
+impl ClientHttp1 {
+    pub(crate) fn new(stream: Stream) -> ClientHttp1 {
+        ClientHttp1 {
             wire: Wire::new(stream, ErrorSource::Downstream),
             leaving: None,
             keep_alive: true,
@@ -160,7 +160,7 @@ impl Http1 {
         Poll::Ready(())
     }
 
-    /// Like [`Http1::poll_gone`], for a client that may close its sending side and stay.
+    /// Like [`ClientHttp1::poll_gone`], for a client that may close its sending side and stay.
     pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_leaving(cx, |connection| async move { connection.reset_by_client().await })
     }

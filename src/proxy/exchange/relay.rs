@@ -12,7 +12,7 @@ use super::ask::Asked;
 use super::collector::Collector;
 use super::lane::Lane;
 use super::pump::{Broken, Pump, Rest, Waits};
-use super::shaping::Shaped;
+use super::shaping::ShapedResponse;
 use super::sides::Sides;
 use super::whole::Collecting;
 use super::{OfRequest, Request, Squall, Stop, reframe, rewrite_response, rewrites_of_both};
@@ -61,7 +61,7 @@ impl Squall {
         }
         let shaped = match request.shaping() {
             Some(shaping) => shaping.response(client, &mut head, !drops, (upgrade, switched)),
-            None => Shaped::default(),
+            None => ShapedResponse::default(),
         };
         request.reveal(&mut head)?;
         if switched {
@@ -129,26 +129,26 @@ impl Sides<'_> {
         let end = tokio::select! {
             biased;
             end = self.fill(&mut held, &mut trailers) => end?,
-            () = tokio::time::sleep(collecting.patience()) => End::Not("body too slow"),
+            () = tokio::time::sleep(collecting.patience()) => CollectEnd::Not("body too slow"),
         };
         let old = match &end {
-            End::Natural => Ok(held.whole()),
-            End::Not(reason) => Err(*reason),
-            End::Failed(_) => Err("body broke off"),
+            CollectEnd::Natural => Ok(held.whole()),
+            CollectEnd::Not(reason) => Err(*reason),
+            CollectEnd::Failed(_) => Err("body broke off"),
         };
         if let Some(new) = collecting.settle(head, old).await {
             return Ok(Pump::whole(new, trailers));
         }
         let rest = match end {
-            End::Natural => Rest::End,
-            End::Not(_) => Rest::Source,
-            End::Failed(error) => Rest::Failure(Some(error)),
+            CollectEnd::Natural => Rest::End,
+            CollectEnd::Not(_) => Rest::Source,
+            CollectEnd::Failed(error) => Rest::Failure(Some(error)),
         };
         Ok(Pump::with(Lane::default(), held.into_pieces().into(), rest).with_trailers(trailers))
     }
 
     /// Collects a response's body while the request's goes on.
-    async fn fill(&mut self, held: &mut Collector, trailers: &mut Option<HeaderMap>) -> Result<End, Stop> {
+    async fn fill(&mut self, held: &mut Collector, trailers: &mut Option<HeaderMap>) -> Result<CollectEnd, Stop> {
         std::future::poll_fn(|cx| {
             self.poll_stop(cx);
             self.poll_upload(cx)?;
@@ -160,12 +160,12 @@ impl Sides<'_> {
                 match part {
                     Ok(Some(Part::Data(data))) => {
                         if !held.push(data) {
-                            return Poll::Ready(Ok(End::Not("body too large")));
+                            return Poll::Ready(Ok(CollectEnd::Not("body too large")));
                         }
                     }
                     Ok(Some(Part::Trailers(fields))) => *trailers = Some(fields),
-                    Ok(None) => return Poll::Ready(Ok(End::Natural)),
-                    Err(error) => return Poll::Ready(Ok(End::Failed(error))),
+                    Ok(None) => return Poll::Ready(Ok(CollectEnd::Natural)),
+                    Err(error) => return Poll::Ready(Ok(CollectEnd::Failed(error))),
                 }
             }
             if self.poll_gone(cx) {
@@ -243,7 +243,7 @@ impl Sides<'_> {
 }
 
 /// What ended the collecting of a body.
-enum End {
+enum CollectEnd {
     Natural,
     /// It has not ended: it is given up, for this reason.
     Not(&'static str),

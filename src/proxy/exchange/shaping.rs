@@ -32,7 +32,7 @@ type Acts = Vec<(usize, Act)>;
 
 /// What shapes a response, and the other direction of a connection that it upgrades.
 #[derive(Default)]
-pub(super) struct Shaped {
+pub(super) struct ShapedResponse {
     pub(super) download: Lane,
     pub(super) upload: Lane,
     pub(super) malformed: Option<MalformedResponse>,
@@ -68,9 +68,9 @@ impl Shaping<'_> {
         head: &mut ResponseHeader,
         body: bool,
         (asked, upgraded): (bool, bool),
-    ) -> Shaped {
+    ) -> ShapedResponse {
         if !self.has(Direction::Response) && !self.has(Direction::Request) {
-            return Shaped::default();
+            return ShapedResponse::default();
         }
         let body = body && (upgraded || has_body(client, head));
         let mut response = stream(
@@ -96,7 +96,7 @@ impl Shaping<'_> {
         };
         let malformed = take_malformed(&mut acts, &response);
         self.record.settle();
-        let mut shaped = Shaped::default();
+        let mut shaped = ShapedResponse::default();
         if !acts.is_empty() {
             let (lane, length) = self.lane(client.connection(), &response, acts);
             head.set_length(length);

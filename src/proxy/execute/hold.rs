@@ -78,8 +78,8 @@ impl Holder {
     }
 
     /// A place for a request that is held elsewhere than in a wait of this holder; `None` if too many are held.
-    pub fn place(holder: &Arc<Holder>, bounds: Bounds) -> Option<Place<Arc<Holder>>> {
-        Place::take(Arc::clone(holder), bounds)
+    pub fn place(holder: &Arc<Holder>, bounds: Bounds) -> Option<HeldPlace<Arc<Holder>>> {
+        HeldPlace::take(Arc::clone(holder), bounds)
     }
 
     /// Waits for something, at most for `time` and as long as `bounds` allow, and no longer than until `left`.
@@ -93,7 +93,7 @@ impl Holder {
         if time.is_zero() {
             return Held::Elapsed;
         }
-        let Some(_place) = Place::take(self, bounds) else {
+        let Some(_place) = HeldPlace::take(self, bounds) else {
             return Held::Full;
         };
         let mut stopping = self.stopping.subscribe();
@@ -131,10 +131,10 @@ impl Holder {
 
 /// One request's place among those held, given back when it is dropped.
 #[derive(Debug)]
-pub struct Place<H: Deref<Target = Holder>>(H);
+pub struct HeldPlace<H: Deref<Target = Holder>>(H);
 
-impl<H: Deref<Target = Holder>> Place<H> {
-    fn take(holder: H, bounds: Bounds) -> Option<Place<H>> {
+impl<H: Deref<Target = Holder>> HeldPlace<H> {
+    fn take(holder: H, bounds: Bounds) -> Option<HeldPlace<H>> {
         holder
             .held
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
@@ -142,11 +142,11 @@ impl<H: Deref<Target = Holder>> Place<H> {
             })
             .ok()?;
         holder.metrics.held.inc();
-        Some(Place(holder))
+        Some(HeldPlace(holder))
     }
 }
 
-impl<H: Deref<Target = Holder>> Drop for Place<H> {
+impl<H: Deref<Target = Holder>> Drop for HeldPlace<H> {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::AcqRel);
         self.0.metrics.held.dec();

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::gate::Gate;
 use super::intercept::Intercepting;
-use super::live::Shared;
+use super::live::ListenerState;
 use super::serve::spawn;
 use crate::proxy::exchange::Squall;
 use crate::proxy::net::address::AddressSpec;
@@ -115,7 +115,7 @@ impl Bound {
             file,
         } = self.opened;
         let acceptor = Arc::new(acceptor);
-        let shared = Shared::new(self.options);
+        let shared = ListenerState::new(self.options);
         tokio::spawn(accept_all(Arc::clone(&acceptor), Arc::clone(&shared), squall));
         Listener {
             shared,
@@ -128,7 +128,7 @@ impl Bound {
 /// A running listener. Dropping it stops it, and lets its connections finish.
 #[derive(Debug)]
 pub struct Listener {
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
     address: AddressSpec,
     /// Until it is stopped.
     open: Mutex<Option<(Arc<Acceptor>, Option<SocketFile>)>>,
@@ -200,7 +200,7 @@ impl Drop for Listener {
     }
 }
 
-async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<Shared>, squall: Arc<Squall>) {
+async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<ListenerState>, squall: Arc<Squall>) {
     let mut stopped = std::pin::pin!(shared.info.stopped());
     let mut failures = 0_u32;
     loop {
@@ -231,7 +231,7 @@ async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<Shared>, squall: Arc<Sq
 /// Accepts when there is room for one more connection. Cancel-safe.
 async fn accept_one(
     acceptor: &Acceptor,
-    shared: &Shared,
+    shared: &ListenerState,
 ) -> io::Result<(Socket, Option<SocketAddr>, OwnedSemaphorePermit)> {
     // Never closed, so there is always a permit in the end.
     let permit = Arc::clone(&shared.permits)

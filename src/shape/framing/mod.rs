@@ -65,7 +65,7 @@ pub(in crate::shape) enum Splitter {
     Events(events::Events),
     Lines(lines::Lines),
     WebSocket(websocket::Frames),
-    Grpc(grpc::Messages),
+    Grpc(grpc::GrpcMessages),
 }
 
 impl Framing {
@@ -144,7 +144,7 @@ impl Splitter {
             Framing::Events => Splitter::Events(events::Events::default()),
             Framing::Lines => Splitter::Lines(lines::Lines::default()),
             Framing::WebSocket => Splitter::WebSocket(websocket::Frames::default()),
-            Framing::Grpc => Splitter::Grpc(grpc::Messages::default()),
+            Framing::Grpc => Splitter::Grpc(grpc::GrpcMessages::default()),
         }
     }
 

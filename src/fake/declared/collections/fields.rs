@@ -17,12 +17,12 @@ const NAME_LIMIT: usize = 64;
 
 /// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Problem {
+pub(super) struct RowProblem {
     pub(super) field: String,
     pub(super) message: String,
 }
 
-impl Problem {
+impl RowProblem {
     pub(super) fn new(field: &str, message: impl Into<String>) -> Self {
         Self {
             field: field.to_owned(),

@@ -124,7 +124,7 @@ fn example<'a>(document: &'a Document, holder: &'a Value, name: Option<&str>) ->
     }
 }
 
-type Content = Option<(HeaderValue, Vec<u8>)>;
+type EncodedBody = Option<(HeaderValue, Vec<u8>)>;
 
 fn body<'a>(
     document: &'a Document,
@@ -132,7 +132,7 @@ fn body<'a>(
     headers: &HeaderMap,
     preference: &Preference,
     maker: &mut Maker<'a>,
-) -> Result<Content, Box<Response>> {
+) -> Result<EncodedBody, Box<Response>> {
     let content = response
         .get("content")
         .and_then(Value::as_object)

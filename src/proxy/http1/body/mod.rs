@@ -101,11 +101,11 @@ fn digits(text: &[u8]) -> Result<u64, Malformed> {
 /// Takes a body out of the bytes of a connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    state: State,
+    state: BodyState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum BodyState {
     /// This many bytes are left.
     Length(u64),
     UntilClose,
@@ -124,24 +124,24 @@ impl Decoder {
     /// A decoder for a body that has not begun.
     pub(crate) fn new(framing: Framing) -> Decoder {
         let state = match framing {
-            Framing::Length(0) => State::Done,
-            Framing::Length(length) => State::Length(length),
-            Framing::Chunked => State::Size,
-            Framing::UntilClose => State::UntilClose,
+            Framing::Length(0) => BodyState::Done,
+            Framing::Length(length) => BodyState::Length(length),
+            Framing::Chunked => BodyState::Size,
+            Framing::UntilClose => BodyState::UntilClose,
         };
         Decoder { state }
     }
 
     /// Whether the body has come to its end.
     pub(crate) fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == BodyState::Done
     }
 
     /// How many bytes are left, where the framing tells.
     pub(crate) fn left(&self) -> Option<u64> {
         match self.state {
-            State::Length(left) => Some(left),
-            State::Done => Some(0),
+            BodyState::Length(left) => Some(left),
+            BodyState::Done => Some(0),
             _ => None,
         }
     }
@@ -153,35 +153,35 @@ impl Decoder {
     pub(crate) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Part>, Malformed> {
         loop {
             match &mut self.state {
-                State::Done => return Ok(None),
-                State::UntilClose => return Ok(take(input, &mut { u64::MAX })),
-                State::Length(left) | State::Chunk(left) => {
+                BodyState::Done => return Ok(None),
+                BodyState::UntilClose => return Ok(take(input, &mut { u64::MAX })),
+                BodyState::Length(left) | BodyState::Chunk(left) => {
                     let data = take(input, left);
                     self.state = match self.state {
-                        State::Length(0) => State::Done,
-                        State::Chunk(0) => State::ChunkEnd,
+                        BodyState::Length(0) => BodyState::Done,
+                        BodyState::Chunk(0) => BodyState::ChunkEnd,
                         more => more,
                     };
                     return Ok(data);
                 }
-                State::ChunkEnd => match input.get(..2) {
+                BodyState::ChunkEnd => match input.get(..2) {
                     Some(b"\r\n") => {
                         input.advance(2);
-                        self.state = State::Size;
+                        self.state = BodyState::Size;
                     }
                     Some(_) => return Err(Malformed::bad("a chunk is longer than its size")),
                     None => return Ok(None),
                 },
-                State::Size => match chunk_size(input)? {
-                    Some(0) => self.state = State::Trailers,
-                    Some(size) => self.state = State::Chunk(size),
+                BodyState::Size => match chunk_size(input)? {
+                    Some(0) => self.state = BodyState::Trailers,
+                    Some(size) => self.state = BodyState::Chunk(size),
                     None => return Ok(None),
                 },
-                State::Trailers => {
+                BodyState::Trailers => {
                     let Some(fields) = trailers(input)? else {
                         return Ok(None);
                     };
-                    self.state = State::Done;
+                    self.state = BodyState::Done;
                     return Ok((!fields.is_empty()).then_some(Part::Trailers(fields)));
                 }
             }
@@ -190,8 +190,8 @@ impl Decoder {
 
     /// The connection has ended. True if that is the body's end, false if the body is cut.
     pub(crate) fn end_of_input(&mut self) -> bool {
-        if self.state == State::UntilClose {
-            self.state = State::Done;
+        if self.state == BodyState::UntilClose {
+            self.state = BodyState::Done;
         }
         self.is_done()
     }

@@ -20,7 +20,7 @@ use crate::proxy::http1::{Decoder, Encoder, Framing, Wire};
 
 /// A connection to a server, for one request.
 #[derive(Debug)]
-pub(in crate::proxy::upstream) struct Http1 {
+pub(in crate::proxy::upstream) struct UpstreamHttp1 {
     wire: Wire<Stream>,
     method: Method,
     /// The server means to go on with the connection.
@@ -36,12 +36,17 @@ pub(in crate::proxy::upstream) struct Http1 {
     idle: Option<Duration>,
 }
 
-impl Http1 {
-    pub(in crate::proxy::upstream) fn new(stream: Stream, reused: bool, key: u64, idle: Option<Duration>) -> Http1 {
+impl UpstreamHttp1 {
+    pub(in crate::proxy::upstream) fn new(
+        stream: Stream,
+        reused: bool,
+        key: u64,
+        idle: Option<Duration>,
+    ) -> UpstreamHttp1 {
         let mut wire = Wire::new(stream, ErrorSource::Upstream);
         // Until a head tells.
         wire.decoder = Decoder::new(Framing::UntilClose);
-        Http1 {
+        UpstreamHttp1 {
             wire,
             method: Method::GET,
             keep_alive: false,
