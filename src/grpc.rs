@@ -64,7 +64,7 @@ const GRPC_CODES: [&str; 17] = [
 ];
 
 impl GrpcCode {
-    /// The code's number.
+    /// The code as a number.
     pub fn number(self) -> u8 {
         self.0
     }

@@ -383,7 +383,7 @@ impl RuleMetrics {
         }
     }
 
-    /// The fault's name.
+    /// The name of the rule's fault at this position.
     pub fn fault_name(&self, fault: usize) -> &'static str {
         self.faults.get(fault).map_or("unknown", |fault| fault.name)
     }

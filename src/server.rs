@@ -22,7 +22,7 @@ use crate::proxy::net::address::AddressSpec;
 use crate::proxy::upstream::Connector;
 use crate::yaml::report::Report;
 
-/// A running squall.
+/// A running squall: its listeners and the configuration in force.
 #[derive(Debug)]
 pub struct Server {
     source: Source,
@@ -127,7 +127,7 @@ impl Server {
         &self.source
     }
 
-    /// The counters.
+    /// The metrics that this server counts in.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }

@@ -18,7 +18,7 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Prints the completions.
+/// Prints the completion script of a shell.
 pub fn run(args: CompletionsArgs) -> ExitCode {
     print(&String::from_utf8_lossy(&completions(args.shell)))
 }

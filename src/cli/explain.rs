@@ -73,7 +73,7 @@ enum ExplainFormat {
     Json,
 }
 
-/// Prints the explanation.
+/// Prints what would happen to the request.
 pub fn run(args: ExplainArgs) -> ExitCode {
     let mut call = match args.call() {
         Ok(call) => call,

@@ -36,7 +36,7 @@ pub struct HealthcheckArgs {
     timeout: u64,
 }
 
-/// Asks once.
+/// Asks the admin side once whether it is ready.
 pub fn run(args: HealthcheckArgs) -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     let address = args

@@ -51,7 +51,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command.
+    /// Runs the subcommand that was parsed.
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Run(args) => run::run(args),

@@ -19,7 +19,7 @@ const ID: &str = "urn:squall:configuration:1";
 )]
 pub struct SchemaArgs {}
 
-/// Prints the schema.
+/// Prints the JSON Schema of configuration files.
 pub fn run(SchemaArgs {}: SchemaArgs) -> ExitCode {
     print(&format!("{:#}\n", schema()))
 }

@@ -9,9 +9,9 @@ use percent_encoding::percent_decode_str;
 
 /// A request's head. Cheap to make: what costs something is worked out when a rule first asks for it.
 pub struct Head<'a> {
-    /// The method.
+    /// The method of the request.
     pub method: &'a Method,
-    /// The header fields.
+    /// The header fields of the request.
     pub headers: &'a HeaderMap,
     /// The client's address; `None` on a unix socket.
     pub client: Option<IpAddr>,

@@ -17,7 +17,7 @@ use crate::yaml::units::{ByteSize, Time};
 /// One fault of a rule that hits, and what it would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fault {
-    /// Its name.
+    /// The fault's name in YAML.
     pub fault: &'static str,
     /// What it is, where the effect does not say it all: a delay's distribution.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -67,9 +67,9 @@ pub struct AbortLong {
 pub struct Abort {
     /// For requests that are not gRPC, or for all where `grpc` is absent.
     pub answer: Option<Arc<Answer>>,
-    /// For gRPC requests.
+    /// The status that gRPC requests get.
     pub grpc: Option<Arc<GrpcStatus>>,
-    /// When it strikes.
+    /// The moment at which the request is answered.
     pub before: Before,
 }
 

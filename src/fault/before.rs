@@ -28,7 +28,7 @@ pub enum Before {
 }
 
 impl Before {
-    /// All of them.
+    /// Every moment, in the order of a request's life.
     pub const ALL: [Before; 6] = [
         Before::Request,
         Before::Response,

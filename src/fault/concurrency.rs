@@ -54,9 +54,9 @@ pub struct Station {
     places: Arc<Semaphore>,
     waiting: AtomicU32,
     queue: u32,
-    /// The longest wait.
+    /// The longest time that a request waits for a place.
     pub timeout: Option<std::time::Duration>,
-    /// What it serves.
+    /// The moment at which a place is taken.
     pub before: Before,
     /// What is answered where the queue is full, or the wait too long.
     pub refusal: Arc<Answer>,

@@ -8,12 +8,12 @@ use super::context::Context;
 /// The largest body file, in bytes.
 const MAX_BODY: usize = 16 << 20;
 
-/// A whole body.
+/// A body with its content type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     /// The content type that goes with it, unless the user names another.
     pub kind: &'static str,
-    /// The bytes.
+    /// The bytes of the body.
     pub bytes: Bytes,
 }
 

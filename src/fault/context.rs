@@ -11,7 +11,7 @@ use crate::yaml::units::Time;
 pub struct Context<'a> {
     /// The folder that relative paths start from: the one of the file that the rule stands in.
     pub folder: &'a Path,
-    /// Reads a file.
+    /// Reads a file that the configuration names.
     pub read: &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>,
     /// Keys that a `quota` may remember.
     pub keys: NonZeroUsize,

@@ -55,7 +55,7 @@ pub struct DuplicateLong {
     pub limit: Option<ByteSize>,
 }
 
-/// A duplication, checked.
+/// A `duplicate` fault, compiled.
 #[derive(Debug, Clone)]
 pub enum Duplicate {
     /// The whole request reaches the upstream twice, if its body has at most so many bytes.

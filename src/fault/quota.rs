@@ -100,7 +100,7 @@ pub struct Verdict {
 }
 
 impl QuotaSpec {
-    /// Checks the parts.
+    /// Compiles the quota, and checks its parts.
     pub fn compile(&self, context: &Context<'_>) -> Result<Quota, String> {
         if self.key == Some(KeySpec::Ordinal) {
             return Err("a quota with `key: ordinal` never fills up: each request has a number of its own".into());

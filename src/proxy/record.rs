@@ -156,7 +156,7 @@ impl Record {
         self.happened.lock().done.clone()
     }
 
-    /// The same, and those that are going to be.
+    /// The actions that have been injected, and those that are going to be.
     pub(crate) fn announced(&self) -> Vec<usize> {
         let happened = self.happened.lock();
         let mut announced = happened.done.clone();

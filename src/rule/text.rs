@@ -8,7 +8,7 @@ use crate::rule::spec::TextSpec;
 /// The largest compiled regular expression, in bytes.
 const MAX_REGEX: usize = 1 << 20;
 
-/// A compiled pattern.
+/// A compiled pattern that texts are held against.
 #[derive(Debug, Clone)]
 pub enum Text {
     /// The whole text.
@@ -35,7 +35,7 @@ pub enum Place {
 }
 
 impl Text {
-    /// Compiles a pattern.
+    /// Compiles a pattern for where it stands.
     pub fn compile(spec: &TextSpec, place: Place) -> Result<Text, String> {
         let lower = |text: &str| match place {
             Place::Host => text.to_ascii_lowercase(),
@@ -56,7 +56,7 @@ impl Text {
         })
     }
 
-    /// Whether `text` fits.
+    /// Whether `text` matches the pattern.
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Text::Exact(pattern) => text == &**pattern,

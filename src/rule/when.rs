@@ -19,9 +19,9 @@ pub struct When {
     pub attempts: Option<u32>,
     /// Only every Nth matching request.
     pub every: Option<u64>,
-    /// A time window.
+    /// The time window in which the rule acts.
     pub schedule: Option<Schedule>,
-    /// The blast radius.
+    /// Limits on how many requests it hits.
     pub limits: Limits,
     /// Only where the request asks for it.
     pub requested: bool,
@@ -35,7 +35,7 @@ pub struct Schedule {
     repeat: Option<Duration>,
 }
 
-/// The blast radius.
+/// Limits on how many requests a rule hits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Requests under the rule's faults at the same time.

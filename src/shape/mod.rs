@@ -40,9 +40,9 @@ pub enum Direction {
 /// One thing to do to the bytes of one direction.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Which way.
+    /// The direction whose bytes it changes.
     pub direction: Direction,
-    /// What.
+    /// What is done to the bytes.
     pub act: Act,
 }
 
@@ -74,16 +74,16 @@ pub enum Act {
 /// A rate, and who shares it.
 #[derive(Clone, Debug)]
 pub struct Rate {
-    /// Bytes a second.
+    /// The rate in bytes a second.
     pub rate: NonZeroU64,
-    /// Who shares it.
+    /// The requests that share the rate.
     pub scope: Scope,
 }
 
 /// Who shares a rate.
 #[derive(Clone, Debug)]
 pub enum Scope {
-    /// Nobody: each request has it for itself.
+    /// Each request has the rate to itself.
     Request,
     /// The requests of one downstream connection.
     Connection,
@@ -94,7 +94,7 @@ pub enum Scope {
 /// How a body is cut into pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dribble {
-    /// Pieces of so many bytes, so far apart.
+    /// Pieces of a fixed size with a gap between them.
     Chunk {
         /// Bytes of a piece, at least 1.
         bytes: usize,
@@ -113,18 +113,18 @@ pub enum Dribble {
 /// A position in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// After so many bytes of the body.
+    /// After this many bytes of the body.
     Bytes(u64),
     /// After a share of the body, in parts per million, rounded down to whole bytes; needs to know its length.
     Share(u32),
-    /// After so many messages: SSE events, lines of NDJSON, WebSocket or gRPC messages.
+    /// After this many messages: SSE events, lines of NDJSON, WebSocket or gRPC messages.
     Messages(u64),
 }
 
-/// Sending stops.
+/// Sending stops for a while, or for good.
 #[derive(Clone, Debug)]
 pub struct Stall {
-    /// Where.
+    /// The position at which sending stops.
     pub after: After,
     /// For how long. `None`: until the client leaves, or for as long as a wait may be.
     pub limit: Option<Duration>,
@@ -135,9 +135,9 @@ pub struct Stall {
 /// The stream ends early.
 #[derive(Clone, Debug)]
 pub struct Truncation {
-    /// Where.
+    /// The position at which the stream ends.
     pub after: After,
-    /// How.
+    /// How the stream ends there.
     pub end: Finish,
 }
 
@@ -184,7 +184,7 @@ pub enum Pick {
         /// What the draws come from.
         seed: u64,
     },
-    /// Every so-manieth: with 3 the third, the sixth…
+    /// Every nth message: with 3 the third, the sixth…
     Every(NonZeroU64),
 }
 
@@ -201,7 +201,7 @@ pub enum Malformed {
     Json,
     /// The body is not encoded as `Content-Encoding` says.
     Encoding,
-    /// `Content-Length` is so many bytes too large, or, if negative, too small (HTTP/1.x).
+    /// `Content-Length` is this many bytes too large, or, if negative, too small (HTTP/1.x).
     Length(i64),
 }
 

@@ -47,7 +47,7 @@ pub struct Snapshot {
     pub hash: String,
     /// What all draws come from.
     pub seed: Seed,
-    /// The side port.
+    /// Where and how the admin side listens.
     pub admin: Admin,
     /// By position in the file.
     pub listeners: Vec<Listener>,
@@ -62,10 +62,10 @@ pub struct Snapshot {
     pub files: Vec<PathBuf>,
 }
 
-/// The side port.
+/// The admin side of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: AddressSpec,
     /// What callers must send.
     pub token: Option<String>,
@@ -74,11 +74,11 @@ pub struct Admin {
 /// A listener with its part of the rules.
 #[derive(Debug)]
 pub struct Listener {
-    /// Its name.
+    /// The listener's name in the configuration.
     pub name: Arc<str>,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: AddressSpec,
-    /// Certificates.
+    /// Its certificates; `None` without TLS.
     pub tls: Option<ServerTls>,
     /// What a new connection needs; `None` where no rule is about connections.
     pub connection: Option<Arc<ConnectionView>>,
@@ -91,13 +91,13 @@ pub struct Listener {
 pub struct Inputs<'a> {
     /// A seed from the command line or the environment: it wins over the file's.
     pub seed: Option<u64>,
-    /// The seed where nobody gives one.
+    /// The seed of configurations that set none.
     pub default_seed: u64,
     /// The configuration that this one replaces: what did not change keeps its state.
     pub previous: Option<&'a Snapshot>,
     /// The moment of loading.
     pub now: Instant,
-    /// Where it counts.
+    /// The metrics that the configuration's rules and listeners count in.
     pub metrics: &'a Metrics,
 }
 

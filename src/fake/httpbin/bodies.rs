@@ -105,7 +105,7 @@ pub(super) fn bytes(asked: &HttpbinRequest, count: u64, dice: Dice) -> Result<Re
     Ok(typed(StatusCode::OK, OCTETS, random(&mut dice, count.min(BYTES_LIMIT))))
 }
 
-/// The same bytes as `/bytes` has, in chunks.
+/// Sends the bytes of `/bytes` in chunks.
 pub(super) fn stream_bytes(asked: &HttpbinRequest, count: u64, dice: Dice) -> Result<Response, Response> {
     let mut dice = dice_of(asked, dice)?;
     let chunk = whole(asked, "chunk_size", 10 * 1024)?.max(1).cast_unsigned();

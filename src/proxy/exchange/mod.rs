@@ -61,7 +61,7 @@ pub struct Squall {
     pub view: Arc<ArcSwap<View>>,
     /// Holds requests in injected waits.
     pub holder: Arc<Holder>,
-    /// Connections to upstreams.
+    /// Opens and keeps connections to upstreams.
     pub connector: Arc<Connector>,
 }
 

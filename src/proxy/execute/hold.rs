@@ -43,7 +43,7 @@ pub enum Held<T> {
     Full,
 }
 
-/// Why nobody waits any more.
+/// Why a wait ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     /// The client has left.

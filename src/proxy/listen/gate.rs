@@ -34,7 +34,7 @@ pub struct ConnectionView {
     pub on_accept: RuleSet,
     /// The rules that are decided in the TLS handshake.
     pub handshake: RuleSet,
-    /// The listener's name.
+    /// The listener's name in the configuration.
     pub listener: Arc<str>,
     /// Who issues faulty certificates.
     pub authority: Arc<FaultAuthority>,

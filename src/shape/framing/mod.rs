@@ -114,7 +114,7 @@ impl Span {
         }
     }
 
-    /// The same bytes, as text.
+    /// Marks the bytes of the span as text.
     fn text(self) -> Span {
         Span { text: true, ..self }
     }

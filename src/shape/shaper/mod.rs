@@ -35,7 +35,7 @@ use super::{Act, After, Bucket, Finish, Framing, Rate, Stream};
 /// The code of a WebSocket's close frame where none is given: going away (RFC 6455, section 7.4.1).
 const GOING_AWAY: u16 = 1001;
 
-/// What comes next.
+/// What a shaper wants done next.
 #[derive(Debug)]
 pub enum Step {
     /// These bytes leave now.
@@ -62,11 +62,11 @@ pub struct Missed {
 /// How long a body will be on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// The same as it came in, known or not.
+    /// The natural length, known or not.
     Same,
     /// So many bytes.
     Exactly(u64),
-    /// Nobody knows, although the natural length may be known.
+    /// Not known in advance, although the natural length may be.
     Unknown,
 }
 

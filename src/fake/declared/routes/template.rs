@@ -301,12 +301,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The same with more variables.
+    /// Makes a scope with more variables.
     pub(super) fn with(&self, extra: Vec<(&'static str, Value)>) -> Self {
         Self::made(self.env, &self.facts, &self.luck, extra)
     }
 
-    /// The same with more variables, and random data of its own.
+    /// Makes a scope with more variables, and random data of its own.
     pub(super) fn with_luck(&self, luck: Luck, extra: Vec<(&'static str, Value)>) -> Self {
         Self::made(self.env, &self.facts, &Arc::new(luck), extra)
     }
