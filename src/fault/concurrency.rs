@@ -121,6 +121,7 @@ impl Station {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Entry::Served(place);
         }
+        // Checked and counted in one step: no two requests can take the last place in the queue.
         let joined = self
             .waiting
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < self.queue).then(|| n + 1));

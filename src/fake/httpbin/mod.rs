@@ -78,6 +78,7 @@ pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, V
     let seed = spec.seed.as_ref().map_or(context.seed, |seed| seed.value);
     let count = Arc::new(AtomicU64::new(0));
     Ok(Router::new().fallback(move |request: Request| {
+        // Relaxed: numbers only have to differ.
         let dice = Dice::new(seed, Stream::Httpbin, count.fetch_add(1, Ordering::Relaxed));
         answer(request, dice)
     }))

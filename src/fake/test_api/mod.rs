@@ -153,6 +153,7 @@ impl TestApi {
         let delay = parameters.integer("delay", DELAY_SECONDS);
         parameters.finish()?;
         wait(delay).await;
+        // Relaxed: numbers only have to differ.
         let index = self.made_up.fetch_add(1, Ordering::Relaxed);
         Ok(crate::fake::reply::json(
             StatusCode::OK,

@@ -204,6 +204,7 @@ impl Shared {
     /// Called by the holder of the connection only.
     fn changed(&self, change: impl FnOnce(u64) -> u64) {
         *self.lists.lock() = Lists::default();
+        // A load and a store lose no change, because only the holder of the connection writes.
         self.tally
             .store(change(self.tally.load(Ordering::Acquire)), Ordering::Release);
     }

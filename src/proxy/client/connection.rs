@@ -334,6 +334,7 @@ impl Connection {
 
     /// Goes from one phase to the next; false if it is in another.
     fn change(&self, from: Phase, to: Phase) -> bool {
+        // One step: of a request that begins and a listener that closes idle connections, one wins.
         self.phase
             .compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst)
             .is_ok()

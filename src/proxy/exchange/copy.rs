@@ -53,6 +53,7 @@ pub(super) async fn send_all(
             session.ask(head, host.as_ref(), !body.is_empty(), false)?;
             exchange(&mut session, body.clone(), &mut sent).await
         };
+        // Biased: a copy that is done counts, even if the client has just left.
         tokio::select! {
             biased;
             done = tokio::time::timeout(request.view.bounds.longest, exchange) => match done {

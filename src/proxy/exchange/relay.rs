@@ -126,6 +126,7 @@ impl Sides<'_> {
         }
         let mut held = Collector::new(collecting.limit());
         let mut trailers = None;
+        // Biased: a body that is complete as its time runs out is taken.
         let end = tokio::select! {
             biased;
             end = self.fill(&mut held, &mut trailers) => end?,

@@ -105,6 +105,7 @@ impl Holder {
                 None => std::future::pending().await,
             }
         };
+        // Biased: what is done by its deadline, or as the client leaves, counts as done.
         tokio::select! {
             biased;
             done = what => Held::Done(done),
@@ -135,6 +136,7 @@ pub struct HeldPlace<H: Deref<Target = Holder>>(H);
 
 impl<H: Deref<Target = Holder>> HeldPlace<H> {
     fn take(holder: H, bounds: Bounds) -> Option<HeldPlace<H>> {
+        // Checked and counted in one step: no two requests can take the last place.
         holder
             .held
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {

@@ -166,6 +166,7 @@ impl Listener {
 
     /// Stops, and drops every connection with whatever is in flight on it.
     pub fn abort(&self) {
+        // Before the list is read: a connection that is enlisted later sees the flag.
         self.shared.aborted.store(true, Ordering::SeqCst);
         self.stop_accepting();
         for connection in self.shared.connections() {
@@ -204,6 +205,7 @@ async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<ListenerState>, squall:
     let mut stopped = std::pin::pin!(shared.info.stopped());
     let mut failures = 0_u32;
     loop {
+        // Biased: a listener that was told to stop takes no further connection, even if one is waiting.
         let accepted = tokio::select! {
             biased;
             () = &mut stopped => return,

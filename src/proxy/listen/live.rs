@@ -48,6 +48,7 @@ impl ListenerState {
         connection: &Arc<Connection>,
         permit: OwnedSemaphorePermit,
     ) -> ConnectionSlot {
+        // Relaxed: numbers only have to differ.
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.alive.lock().insert(id, Arc::clone(connection));
         ConnectionSlot {

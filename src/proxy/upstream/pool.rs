@@ -150,6 +150,7 @@ impl Pool {
 
 impl SharedConnection {
     fn has_room(&self) -> bool {
+        // Relaxed: only a hint, and the counts guard no other memory.
         let open = self.streams.load(Ordering::Relaxed);
         let retired = self.retired.load(Ordering::Relaxed);
         !retired && open < self.most && open < self.send.current_max_send_streams()
@@ -168,6 +169,7 @@ impl SharedConnection {
         // A limit of zero means that no connection is used twice, which the connector sees to. Its one stream begins first.
         let limit = limit.max(Duration::from_millis(100));
         loop {
+            // Pairs with the release in `Slot`'s drop: a reader that sees no stream also sees since when.
             let idle = match self.streams.load(Ordering::Acquire) {
                 0 => self.idle_since.lock().elapsed(),
                 _ => Duration::ZERO,

@@ -105,6 +105,7 @@ impl Balancer {
             return;
         };
         let now = ejection.at(now);
+        // Relaxed: the count stands alone; ejecting is decided under the lock.
         let in_a_row = state.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if in_a_row < ejection.limits.failures {
             return;
