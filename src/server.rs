@@ -301,7 +301,7 @@ fn place(listener: &snapshot::Listener) -> Place {
     (listener.address.clone(), any_port.then(|| Arc::clone(&listener.name)))
 }
 
-/// A seed where nobody gave one: from the operating system, by way of the randomly keyed hasher of the standard library.
+/// A seed for configurations that set none: from the operating system, by way of the randomly keyed hasher of the standard library.
 fn drawn_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     // Short enough to be read out and typed again.

@@ -58,7 +58,7 @@ pub struct DuplicateLong {
 /// A `duplicate` fault, compiled.
 #[derive(Debug, Clone)]
 pub enum Duplicate {
-    /// The whole request reaches the upstream twice, if its body has at most so many bytes.
+    /// The whole request reaches the upstream twice, if its body has at most this many bytes.
     Request(usize),
     /// Messages come twice.
     Messages(Parts),

@@ -102,7 +102,7 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// A first load, with nobody's seed but the file's; without that, 0.
+    /// A first load with the file's seed, or 0 where it sets none.
     pub fn new(metrics: &'a Metrics, now: Instant) -> Self {
         Inputs {
             seed: None,

@@ -43,7 +43,7 @@ const BYTES_LIMIT: u64 = 4 << 30;
 /// The most lines or events of one answer.
 const COUNT_LIMIT: u64 = 10_000_000;
 
-/// Lines or events without a pause leave in pieces of at least so many bytes.
+/// Lines or events without a pause leave in pieces of at least this many bytes.
 const PIECE: usize = 8 * 1024;
 
 /// A whole number of periods of the bytes that `/bytes` sends.

@@ -154,7 +154,7 @@ impl Ask {
     }
 }
 
-/// Ends a text at the first stop sequence, or after so many tokens.
+/// Ends a text at the first stop sequence, or after `most` tokens.
 fn cut(mut said: String, most: u64, stops: &[String]) -> (String, StopReason) {
     let stop = stops
         .iter()

@@ -14,7 +14,7 @@ use crate::fake::made_up::{fields, phrases};
 const DEPTH_LIMIT: usize = 16;
 const PARTS_LIMIT: usize = 10_000;
 
-/// A text or a given value counts as one more part for each so many bytes.
+/// A text or a given value counts as one more part for every this many bytes.
 const PIECE: usize = 32;
 
 /// The most items that are made up for one list, and the most characters for one text.

@@ -76,9 +76,9 @@ pub(super) trait Record: Serialize + Send + Sized + 'static {
     fn flag(&self) -> bool;
     /// A new row from the fields of a body.
     fn new(id: String, fields: &mut Fields) -> Self;
-    /// What is answered to whoever asks for a row.
+    /// The answer to a request for a row.
     fn found(id: &str, row: Option<Self>) -> Response;
-    /// What is answered to whoever finishes a row.
+    /// The answer to a request that finishes a row.
     fn finished(id: &str) -> Response;
 }
 

@@ -148,7 +148,7 @@ impl Client {
         }
     }
 
-    /// Whether it has yet to read what it was sent. Never over HTTP/2, where nobody can tell of heads.
+    /// Whether it has yet to read what it was sent. Never over HTTP/2, which does not tell of heads.
     pub(crate) fn is_behind(&self) -> bool {
         matches!(&self.side, ClientSide::Http1(http1) if http1.is_behind())
     }

@@ -24,7 +24,7 @@ pub(super) enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// A session; `fresh`: over a connection that has served nobody.
+    /// A session; `fresh`: over a connection that has served no request.
     pub(super) async fn open(self, fresh: bool) -> Result<Session> {
         match self {
             Origin::Fake(router, client) => Ok(Session::fake(Fake::new(router, client))),

@@ -199,7 +199,7 @@ async fn read(client: &mut Client, most: usize) -> Result<(Result<Bytes, &'stati
     Ok((Err(reason), collector.into_pieces()))
 }
 
-/// Reads what nobody wants any more.
+/// Reads the rest of a body that is no longer wanted, and drops it.
 async fn drain(client: &mut Client) -> Result<()> {
     let to_end = async {
         while client.part().await?.is_some() {}

@@ -72,7 +72,7 @@ impl Holder {
         self.stopping.send_replace(true);
     }
 
-    /// For whoever holds a request elsewhere: becomes true when all waits are to end.
+    /// Becomes true when all waits are to end; for code that holds a request elsewhere.
     pub fn watch_stop(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
     }

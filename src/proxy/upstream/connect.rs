@@ -35,7 +35,7 @@ impl Default for Connector {
 }
 
 impl Connector {
-    /// A session with `peer`. `fresh`: over a connection that has served nobody.
+    /// A session with `peer`. `fresh`: over a connection that has served no request.
     pub(in crate::proxy) async fn session(&self, peer: &HttpPeer, fresh: bool) -> Result<Session> {
         let key = peer.reuse_hash();
         let mut over_http1 = None;

@@ -203,7 +203,7 @@ impl Shaper {
         self.notes.tell()
     }
 
-    /// After the end: the actions that had nothing to act on. After a cut nobody knows. An action that draws its messages
+    /// After the end: the actions that had nothing to act on. After a truncation that can't be known. An action that draws its messages
     /// or bytes and drew none is not among them.
     pub fn missed(&self) -> Vec<Missed> {
         self.notes.missed().to_vec()

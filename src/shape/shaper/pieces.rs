@@ -93,7 +93,7 @@ impl Pieces {
 }
 
 impl Dribbling {
-    /// `None`: so many pieces of an unknown length.
+    /// `None` if the number of pieces is given and the length is unknown.
     fn new(action: usize, dribble: &Dribble, length: Option<u64>) -> Option<Dribbling> {
         let (size, gap) = match *dribble {
             Dribble::Chunk { bytes, gap } => (bytes.max(1), gap),

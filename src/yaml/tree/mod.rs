@@ -48,7 +48,7 @@ pub enum Value {
     Seq(Vec<Node>),
     /// A map in the order of the file, with the keys of merged maps last. Every key is a scalar and stands once.
     Map(Vec<(Node, Node)>),
-    /// What could not be read. A diagnostic says why, so nobody else needs to complain about it.
+    /// What could not be read. A diagnostic says why, so no other code reports it.
     Unusable,
 }
 

@@ -299,7 +299,7 @@ fn key(asked: &ComparableRequest, parts: &[HarPart]) -> String {
     key
 }
 
-/// The same path comes first, then the same method, then what looks alike.
+/// Orders recorded requests by likeness: an equal path comes first, then an equal method, then what looks alike.
 fn distance(asked: &ComparableRequest, recorded: &ComparableRequest) -> (bool, bool, usize) {
     let short = |path: &str| path.chars().take(100).collect::<String>();
     let query = asked.query.iter().filter(|pair| !recorded.query.contains(pair)).count();
