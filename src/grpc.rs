@@ -64,7 +64,7 @@ const GRPC_CODES: [&str; 17] = [
 ];
 
 impl GrpcCode {
-    /// The code's number.
+    /// The code as a number.
     pub fn number(self) -> u8 {
         self.0
     }
@@ -83,9 +83,10 @@ impl GrpcCode {
 impl std::fmt::Display for GrpcStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.code.fmt(f)?;
-        match self.message.is_empty() {
-            true => Ok(()),
-            false => write!(f, " (`{}`)", self.message),
+        if self.message.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " (`{}`)", self.message)
         }
     }
 }

@@ -28,7 +28,7 @@
 //! | [`fake`] | fake upstreams, answered in process |
 //! | [`rule`] | rules as they are typed; which requests, which of those, and the plan; no socket, no clock, no random source |
 //! | [`fault`] | one file for each fault: docs, YAML, what it becomes at load, what it does to a request |
-//! | [`shape`] | bytes in motion: pace, cut, stall, corrupt; no socket, no clock |
+//! | [`shape`] | bytes in motion: bandwidth, truncate, stall, corrupt; no socket, no clock |
 //! | [`metrics`] | every metric and label |
 //! | [`draw`] | every random decision, a function of seed, rule and key; the keys of requests |
 //! | [`grpc`] | gRPC's statuses |

@@ -250,7 +250,7 @@ impl Metrics {
             matched: self.matched.with_label_values(&[rule.as_ref()]),
             faults: faults.map(fault).collect(),
             skipped: self.skipped.clone(),
-            rule: rule.clone(),
+            rule: Arc::clone(rule),
             delay_seconds: self.delay_seconds.with_label_values(&[rule.as_ref()]),
         }
     }
@@ -387,7 +387,7 @@ impl RuleMetrics {
         }
     }
 
-    /// The fault's name.
+    /// The name of the rule's fault at this position.
     pub fn fault_name(&self, fault: usize) -> &'static str {
         self.faults.get(fault).map_or("unknown", |fault| fault.name)
     }

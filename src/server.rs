@@ -22,7 +22,7 @@ use crate::proxy::net::address::AddressSpec;
 use crate::proxy::upstream::Connector;
 use crate::yaml::report::Report;
 
-/// A running squall.
+/// A running squall: its listeners and the configuration in force.
 #[derive(Debug)]
 pub struct Server {
     source: Source,
@@ -91,7 +91,7 @@ impl Server {
             source,
             seed,
             default_seed,
-            holder: Holder::new(metrics.clone()),
+            holder: Holder::new(Arc::clone(&metrics)),
             connector: Arc::default(),
             metrics,
             current: ArcSwap::from_pointee(snapshot),
@@ -127,7 +127,7 @@ impl Server {
         &self.source
     }
 
-    /// The counters.
+    /// The metrics that this server counts in.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
@@ -145,7 +145,7 @@ impl Server {
         let listeners = self.listeners.lock();
         let mut addresses: Vec<_> = listeners
             .values()
-            .map(|running| (running.name.clone(), running.listener.local_addr().to_string()))
+            .map(|running| (Arc::clone(&running.name), running.listener.local_addr().to_string()))
             .collect();
         addresses.sort();
         addresses
@@ -188,7 +188,7 @@ impl Server {
         for what in previous.needs_restart(&snapshot) {
             tracing::warn!("a change of `{what}` takes effect at the next start");
         }
-        self.current.store(snapshot.clone());
+        self.current.store(Arc::clone(&snapshot));
         self.take_over(&snapshot, bound);
         Ok(snapshot)
     }
@@ -213,17 +213,17 @@ impl Server {
     }
 
     fn options(&self, listener: &snapshot::Listener, snapshot: &Snapshot) -> ListenerOptions {
-        let mut options = ListenerOptions::new(listener.name.clone(), listener.address.clone());
+        let mut options = ListenerOptions::new(Arc::clone(&listener.name), listener.address.clone());
         options.entrance = self.entrance(listener);
         options.max_connections = snapshot.spec.bounds.connections.get() as usize;
         options
     }
 
     fn entrance(&self, listener: &snapshot::Listener) -> Entrance {
-        let early = listener.early.clone();
+        let connection = listener.connection.clone();
         Entrance {
             tls: listener.tls.clone(),
-            gate: early.map(|early| Gate::new(early, self.holder.clone())),
+            gate: connection.map(|connection| Gate::new(connection, Arc::clone(&self.holder))),
             intercepting: Intercepting::new(&listener.view),
         }
     }
@@ -236,9 +236,9 @@ impl Server {
             let place = place(listener);
             let running = match (old.remove(&place), bound.remove(&place)) {
                 (Some(mut running), _) => {
-                    running.view.store(listener.view.clone());
+                    running.view.store(Arc::clone(&listener.view));
                     running.listener.replace(self.entrance(listener));
-                    running.name = listener.name.clone();
+                    running.name = Arc::clone(&listener.name);
                     running
                 }
                 (None, Some(bound)) => self.serve(listener, bound),
@@ -259,16 +259,16 @@ impl Server {
     }
 
     fn serve(&self, listener: &snapshot::Listener, bound: Bound) -> Running {
-        let view = Arc::new(ArcSwap::from(listener.view.clone()));
+        let view = Arc::new(ArcSwap::from(Arc::clone(&listener.view)));
         let squall = Squall {
-            view: view.clone(),
-            holder: self.holder.clone(),
-            connector: self.connector.clone(),
+            view: Arc::clone(&view),
+            holder: Arc::clone(&self.holder),
+            connector: Arc::clone(&self.connector),
         };
         let running = bound.serve(Arc::new(squall));
         tracing::info!(listener = &*listener.name, address = %running.local_addr(), "listening");
         Running {
-            name: listener.name.clone(),
+            name: Arc::clone(&listener.name),
             listener: Arc::new(running),
             view,
         }
@@ -298,10 +298,10 @@ impl Server {
 
 fn place(listener: &snapshot::Listener) -> Place {
     let any_port = matches!(listener.address, AddressSpec::Tcp(address) if address.port() == 0);
-    (listener.address.clone(), any_port.then(|| listener.name.clone()))
+    (listener.address.clone(), any_port.then(|| Arc::clone(&listener.name)))
 }
 
-/// A seed where nobody gave one: from the operating system, by way of the randomly keyed hasher of the standard library.
+/// A seed for configurations that set none: from the operating system, by way of the randomly keyed hasher of the standard library.
 fn drawn_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     // Short enough to be read out and typed again.

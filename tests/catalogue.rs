@@ -1,5 +1,5 @@
 //! Walks the list of faults: each has a file, an example that passes, a section in the reference, and a row on the front page.
-//! Walks the program's texts: they are plain English.
+//! Walks the program's texts, which are plain English, and the documentation of public items, where each comment stands alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -148,4 +148,67 @@ fn texts(source: &str) -> String {
 fn texts_are_literals_alone() {
     let source = "// this is no text\nlet a = \"`x` is \\\n    no method; there is no help\";\n#[cfg(test)]\nmod tests {\n\"cannot \"";
     assert_eq!(texts(source), "let a = \"`x` is no method; help\";");
+}
+
+#[test]
+fn each_doc_comment_stands_alone() {
+    let mut poor = Vec::new();
+    walk(&root().join("src"), &mut |file, text| {
+        poor.extend(
+            poor_docs(text)
+                .into_iter()
+                .map(|doc| format!("{}: {doc}", file.display())),
+        );
+    });
+    assert!(poor.is_empty(), "{poor:#?}");
+}
+
+fn walk(folder: &Path, visit: &mut impl FnMut(&Path, &str)) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, visit);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            visit(&path, &std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+/// Docs of public items that have fewer than four words, or lean on the item above. Those of types with a JSON schema or
+/// command-line arguments are texts for users, which name a key that is beside them.
+fn poor_docs(text: &str) -> Vec<String> {
+    let (mut poor, mut doc, mut attributes) = (Vec::new(), String::new(), String::new());
+    let mut is_for_users = false;
+    for line in text.lines().map(str::trim) {
+        if let Some(more) = line.strip_prefix("///") {
+            doc += more;
+            continue;
+        }
+        if line.starts_with("#[") {
+            attributes += line;
+            continue;
+        }
+        if ["pub struct ", "pub enum ", "struct ", "enum ", "impl "]
+            .iter()
+            .any(|kind| line.starts_with(kind))
+        {
+            is_for_users = attributes.contains("JsonSchema") || attributes.contains("clap::");
+        }
+        let doc = std::mem::take(&mut doc);
+        let doc = doc.trim();
+        let is_poor = doc.split_whitespace().count() < 4 || doc.starts_with("The same");
+        if line.starts_with("pub ") && !doc.is_empty() && is_poor && !is_for_users {
+            poor.push(doc.to_owned());
+        }
+        attributes.clear();
+    }
+    poor
+}
+
+/// The test of this test: poor docs are found, and no others.
+#[test]
+fn poor_docs_are_found() {
+    let text = "/// The plan.\npub struct A {\n    /// The same as above, doubled.\n    pub b: u8,\n    /// Bytes in one piece.\n    \
+                pub c: u8,\n}\n/// A key.\n#[derive(JsonSchema)]\npub struct B {\n    /// Its name.\n    pub d: u8,\n}\n";
+    assert_eq!(poor_docs(text), ["The plan.", "The same as above, doubled."]);
 }

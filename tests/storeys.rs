@@ -1,5 +1,6 @@
 //! The rooms of `src/`, and those of `src/proxy/`, stand in storeys: each imports what is below it, and no more than six files
-//! import each other in a circle. Measured from the code's own `use` declarations and paths.
+//! import each other in a circle. Measured from the code's own `use` declarations and paths. Within a room of `src/` a type's
+//! name stands for one type.
 
 #![allow(
     clippy::unwrap_used,
@@ -69,6 +70,53 @@ fn check(house: &[&str], rooms: &[&str]) {
         }
     }
     assert!(upwards.is_empty(), "{upwards:#?}");
+}
+
+#[test]
+fn no_two_types_of_a_room_share_a_name() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&source, &mut files);
+    let mut found: BTreeMap<(String, String), Vec<PathBuf>> = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let room = module_of(&source, &file).swap_remove(0);
+        for name in types_in(&text) {
+            found.entry((room.clone(), name)).or_default().push(file.clone());
+        }
+    }
+    found.retain(|_, files| files.len() > 1);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The types that a file declares outside of its unit tests. Associated types, which are indented, don't count.
+fn types_in(text: &str) -> Vec<String> {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let mut names = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace().peekable();
+        words.next_if(|word| word.starts_with("pub"));
+        // `pub(in crate::proxy::upstream)` is two words.
+        words.next_if(|word| word.ends_with(')'));
+        let is_type = match words.next() {
+            Some("struct" | "enum" | "trait" | "union") => true,
+            Some("type") => !line.starts_with(' '),
+            _ => false,
+        };
+        if let Some(word) = words.next().filter(|_| is_type) {
+            let end = word.find(|c: char| !c.is_alphanumeric() && c != '_');
+            names.push(word[..end.unwrap_or(word.len())].to_owned());
+        }
+    }
+    names
+}
+
+/// The test of this test: types of all forms are found.
+#[test]
+fn types_are_found() {
+    let text = "pub struct A<T>(T);\npub(in crate::b) enum B {\n    type No = A;\n}\ntype C = A;\nfn f() {\n    struct D;\n}\n\
+                // struct No\n#[cfg(test)]\nmod tests {\n    struct E;\n}";
+    assert_eq!(types_in(text), ["A", "B", "C", "D"]);
 }
 
 /// The test of this test: paths of all forms are found, and circles are.

@@ -158,18 +158,17 @@ impl Checked<'_> {
             Some(host) => host,
             None => None,
         };
-        match host
+        if host
             .iter()
             .chain(self.request.uri().authority())
             .all(|name| is_local(name, bound.ip()))
         {
-            true => Ok(()),
-            false => {
-                let detail = "the Host field does not name this machine: without a token the admin side answers only \
-                    to localhost, loopback addresses and its own listening address (to use another name, set `admin: \
-                    {token: …}` and send the token)";
-                Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, detail))
-            }
+            Ok(())
+        } else {
+            let detail = "the Host field does not name this machine: without a token the admin side answers only \
+                          to localhost, loopback addresses and its own listening address (to use another name, set \
+                          `admin: {token: …}` and send the token)";
+            Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, detail))
         }
     }
 

@@ -65,7 +65,7 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/api/v1/explain", get(explain::query).post(explain::body))
         .fallback(pages::unknown)
         .method_not_allowed_fallback(pages::wrong_method)
-        .layer(from_fn_with_state(context.clone(), guard::guard))
+        .layer(from_fn_with_state(Arc::clone(&context), guard::guard))
         .layer(from_fn(guard::mark))
         .with_state(context)
 }

@@ -69,9 +69,10 @@ fn list() -> String {
 
 fn index_html() -> String {
     let row = |one: &Endpoint| {
-        let name = match one.methods.contains(&"GET") {
-            true => format!("<a href=\"{0}\">{0}</a>", one.path),
-            false => one.path.to_owned(),
+        let name = if one.methods.contains(&"GET") {
+            format!("<a href=\"{0}\">{0}</a>", one.path)
+        } else {
+            one.path.to_owned()
         };
         format!(
             "<tr><td>{}<td>{name}<td>{}\n",

@@ -42,7 +42,7 @@ struct Asked {
 fn admin(more: &str) -> Asked {
     let (folder, server) = server(more);
     Asked {
-        router: router(server.clone()),
+        router: router(Arc::clone(&server)),
         server,
         folder,
     }

@@ -18,20 +18,20 @@ use crate::yaml::tree::to_yaml;
 
 /// Check configuration files and report every problem
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct CheckArgs {
     /// The files; `-` reads one from standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The output format
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    format: CheckFormat,
     /// Print each valid configuration as loaded, with variables and includes resolved
     #[arg(long, conflicts_with = "format")]
     print: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+enum CheckFormat {
     /// For people
     Text,
     /// For programs
@@ -47,7 +47,7 @@ struct Checked {
 }
 
 /// Checks all files, also those after a bad one.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: CheckArgs) -> ExitCode {
     let metrics = match Metrics::new() {
         Ok(metrics) => metrics,
         Err(error) => return fail(INTERNAL, &format!("internal error: {error}")),
@@ -63,13 +63,14 @@ pub fn run(args: Args) -> ExitCode {
         }
     }
     let printed = match args.format {
-        Format::Json => print(&format!("{:#}\n", Value::from_iter(checked.iter().map(Checked::json)))),
-        Format::Github => print(&checked.iter().map(Checked::annotations).collect::<String>()),
-        Format::Text => show(&checked, args.print),
+        CheckFormat::Json => print(&format!("{:#}\n", Value::from_iter(checked.iter().map(Checked::json)))),
+        CheckFormat::Github => print(&checked.iter().map(Checked::annotations).collect::<String>()),
+        CheckFormat::Text => show(&checked, args.print),
     };
-    match checked.iter().all(|one| one.result.is_ok()) {
-        true => printed,
-        false => ExitCode::from(BAD_CONFIGURATION),
+    if checked.iter().all(|one| one.result.is_ok()) {
+        printed
+    } else {
+        ExitCode::from(BAD_CONFIGURATION)
     }
 }
 

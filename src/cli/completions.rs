@@ -13,13 +13,13 @@ use super::output::print;
 #[command(after_help = "Examples:\n  \
     squall completions bash > ~/.local/share/bash-completion/completions/squall\n  \
     squall completions fish > ~/.config/fish/completions/squall.fish")]
-pub struct Args {
+pub struct CompletionsArgs {
     /// The shell
     shell: Shell,
 }
 
-/// Prints the completions.
-pub fn run(args: Args) -> ExitCode {
+/// Prints the completion script of a shell.
+pub fn run(args: CompletionsArgs) -> ExitCode {
     print(&String::from_utf8_lossy(&completions(args.shell)))
 }
 

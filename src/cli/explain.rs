@@ -24,7 +24,7 @@ use crate::yaml::units::Time;
     squall explain -c squall.yaml -X POST -H 'x-user: ada' --ordinal 17 /pay\n  \
     squall explain -c squall.yaml -- curl -d amount=1 http://127.0.0.1:8080/pay\n\n\
     Counters start at zero, as in a new process; the admin API's /api/v1/explain uses the real ones.")]
-pub struct Args {
+pub struct ExplainArgs {
     /// The configuration file. Without it: the embedded demo
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
     config: Option<PathBuf>,
@@ -53,8 +53,8 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER", env = "SQUALL_SEED")]
     seed: Option<u64>,
     /// The output format
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = ExplainFormat::Text)]
+    format: ExplainFormat,
     /// The request as a curl command line, in one argument
     #[arg(long, value_name = "LINE", conflicts_with_all = ["url", "command"])]
     curl: Option<String>,
@@ -67,15 +67,15 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+enum ExplainFormat {
     /// For people
     Text,
     /// For programs
     Json,
 }
 
-/// Prints the explanation.
-pub fn run(args: Args) -> ExitCode {
+/// Prints what would happen to the request.
+pub fn run(args: ExplainArgs) -> ExitCode {
     let mut call = match args.call() {
         Ok(call) => call,
         Err(message) => return fail(USAGE, &format!("error: {message}")),
@@ -104,12 +104,12 @@ pub fn run(args: Args) -> ExitCode {
         Err(message) => return fail(USAGE, &format!("error: {message}")),
     };
     match args.format {
-        Format::Text => print(&explanation.to_text(is_coloured(&io::stdout()))),
-        Format::Json => print(&format!("{:#}\n", explanation.to_json())),
+        ExplainFormat::Text => print(&explanation.to_text(is_coloured(&io::stdout()))),
+        ExplainFormat::Json => print(&format!("{:#}\n", explanation.to_json())),
     }
 }
 
-impl Args {
+impl ExplainArgs {
     fn call(&self) -> Result<Call, String> {
         if let Some(line) = &self.curl {
             return curl::parse(line);
@@ -133,7 +133,7 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Alone {
         #[command(flatten)]
-        args: Args,
+        args: ExplainArgs,
     }
 
     #[test]

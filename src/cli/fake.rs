@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_millis(1500);
 
 /// Run a fake upstream alone
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct FakeArgs {
     /// A built-in fake (echo, fakeresponse, httpbin, llm, sonarqube, test-api), or an upstream of FILE
     name: String,
     /// Take the fake from the upstream NAME of this configuration file
@@ -52,7 +52,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 /// Runs until a signal.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: FakeArgs) -> ExitCode {
     let metrics = match Metrics::new() {
         Ok(metrics) => metrics,
         Err(error) => return fail(INTERNAL, &format!("internal error: {error}")),
@@ -87,7 +87,7 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 /// The fake is built as it is for a proxy: from a configuration, with its checks and its messages.
-fn load(args: &Args, metrics: &Metrics) -> Result<Snapshot, Report> {
+fn load(args: &FakeArgs, metrics: &Metrics) -> Result<Snapshot, Report> {
     let inputs = Inputs {
         seed: args.seed,
         default_seed: 42,

@@ -24,7 +24,7 @@ const MAX_SECONDS: u64 = 3600;
 ///
 /// Sends GET /readyz to the admin side. Exits with 0 if it is ready and with 1 if it is not, or does not answer.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct HealthcheckArgs {
     /// The configuration file whose admin address is checked. Without it, or where it names none: 127.0.0.1:9900
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
     config: Option<PathBuf>,
@@ -36,8 +36,8 @@ pub struct Args {
     timeout: u64,
 }
 
-/// Asks once.
-pub fn run(args: Args) -> ExitCode {
+/// Asks the admin side once whether it is ready.
+pub fn run(args: HealthcheckArgs) -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     let address = args
         .address
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_answer_is_not_waited_for() {
+    fn silent_server_times_out() {
         let address = server(b"HTTP/1.1 2", Duration::from_secs(60));
         let error = ask(&address, Duration::from_millis(300)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);

@@ -41,14 +41,14 @@ If set, output is not coloured.
 
 /// Print the manual page
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ManArgs {
     /// Write one page for each command into this folder instead: squall.1, squall-run.1, …
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
 
 /// Prints the page, or writes the pages.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: ManArgs) -> ExitCode {
     match args.out {
         None => match page() {
             Ok(page) => print(&page),
@@ -139,7 +139,7 @@ mod tests {
     fn pages_go_to_a_folder() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(
-            run(Args {
+            run(ManArgs {
                 out: Some(folder.path().join("man1"))
             }),
             ExitCode::SUCCESS

@@ -33,25 +33,25 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the proxy
-    Run(run::Args),
+    Run(run::RunArgs),
     /// Check configuration files and report every problem
-    Check(check::Args),
+    Check(check::CheckArgs),
     /// Explain what would happen to a request, and why
-    Explain(explain::Args),
+    Explain(explain::ExplainArgs),
     /// Run a fake upstream alone
-    Fake(fake::Args),
+    Fake(fake::FakeArgs),
     /// Ask a running squall whether it is ready
-    Healthcheck(healthcheck::Args),
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the JSON Schema of configuration files
-    Schema(schema::Args),
+    Schema(schema::SchemaArgs),
     /// Print a shell's completions
-    Completions(completions::Args),
+    Completions(completions::CompletionsArgs),
     /// Print the manual page
-    Man(man::Args),
+    Man(man::ManArgs),
 }
 
 impl Cli {
-    /// Runs the command.
+    /// Runs the subcommand that was parsed.
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Run(args) => run::run(args),

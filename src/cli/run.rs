@@ -16,7 +16,7 @@ use crate::{admin, watch};
 
 /// Run the proxy
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct RunArgs {
     /// The configuration file. Without it: the embedded demo
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
     config: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 /// Runs until a signal.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: RunArgs) -> ExitCode {
     let source = args.config.clone().map_or(Source::Demo, Source::File);
     let metrics = match Metrics::new() {
         Ok(metrics) => metrics,
@@ -69,7 +69,7 @@ fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-async fn serve(args: Args, source: Source, metrics: Arc<Metrics>) -> ExitCode {
+async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>) -> ExitCode {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -101,12 +101,12 @@ async fn serve(args: Args, source: Source, metrics: Arc<Metrics>) -> ExitCode {
         );
     }
     let _watcher = match (args.no_watch, server.source()) {
-        (false, Source::File(_)) => watch::start(server.clone())
+        (false, Source::File(_)) => watch::start(Arc::clone(&server))
             .inspect_err(|error| tracing::warn!("not watching the configuration: {error}"))
             .ok(),
         _ => None,
     };
-    tokio::spawn(admin::serve(admin, server.clone()));
+    tokio::spawn(admin::serve(admin, Arc::clone(&server)));
     tracing::info!(
         seed = snapshot.seed.0,
         config_hash = snapshot.hash,

@@ -17,10 +17,10 @@ const ID: &str = "urn:squall:configuration:1";
     after_help = "For editors with the YAML language server, write the output to a file and start the configuration \
         with\n  # yaml-language-server: $schema=squall.schema.json"
 )]
-pub struct Args {}
+pub struct SchemaArgs {}
 
-/// Prints the schema.
-pub fn run(Args {}: Args) -> ExitCode {
+/// Prints the JSON Schema of configuration files.
+pub fn run(SchemaArgs {}: SchemaArgs) -> ExitCode {
     print(&format!("{:#}\n", schema()))
 }
 

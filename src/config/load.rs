@@ -71,7 +71,7 @@ impl Files for Disk {
     }
 }
 
-/// What is loaded.
+/// What a configuration is loaded from.
 #[derive(Clone, Copy, Debug)]
 pub enum Start<'a> {
     /// A file.

@@ -9,9 +9,9 @@ use percent_encoding::percent_decode_str;
 
 /// A request's head. Cheap to make: what costs something is worked out when a rule first asks for it.
 pub struct Head<'a> {
-    /// The method.
+    /// The method of the request.
     pub method: &'a Method,
-    /// The header fields.
+    /// The header fields of the request.
     pub headers: &'a HeaderMap,
     /// The client's address; `None` on a unix socket.
     pub client: Option<IpAddr>,
@@ -64,9 +64,10 @@ impl<'a> Head<'a> {
         self.host.get_or_init(|| {
             let host = without_port(self.authority);
             let host = host.strip_suffix('.').unwrap_or(host);
-            match host.bytes().any(|b| b.is_ascii_uppercase()) {
-                true => Cow::Owned(host.to_ascii_lowercase()),
-                false => Cow::Borrowed(host),
+            if host.bytes().any(|b| b.is_ascii_uppercase()) {
+                Cow::Owned(host.to_ascii_lowercase())
+            } else {
+                Cow::Borrowed(host)
             }
         })
     }

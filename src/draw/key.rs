@@ -81,7 +81,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Prepares a key.
+    /// Prepares a key for hashing requests.
     pub fn new(spec: KeySpec) -> Key {
         Key {
             kind: spec.to_string(),

@@ -7,7 +7,7 @@ use crate::explain::Asked;
 /// A request on its way to squall, not yet at a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// The request.
+    /// The request that is made.
     pub asked: Asked,
     /// Where the connection goes.
     pub place: Place,

@@ -17,7 +17,7 @@ use crate::yaml::units::{ByteSize, Time};
 /// One fault of a rule that hits, and what it would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fault {
-    /// Its name.
+    /// The fault's name in YAML.
     pub fault: &'static str,
     /// What it is, where the effect does not say it all: a delay's distribution.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,10 +54,12 @@ impl Context<'_> {
         Fault {
             fault: fault.name,
             from: fault.fault.describe(),
-            effect: match words.is_empty() {
-                false => words.join("; "),
-                true if unreached => "nothing: the request has ended".to_owned(),
-                true => "nothing: the request does not ask for it".to_owned(),
+            effect: if !words.is_empty() {
+                words.join("; ")
+            } else if unreached {
+                "nothing: the request has ended".to_owned()
+            } else {
+                "nothing: the request does not ask for it".to_owned()
             },
             wait_ms: effects.iter().find_map(|effect| wait_of(effect)).map(milliseconds),
             status: effects.iter().find_map(|effect| status(effect)),
@@ -74,9 +76,10 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
         Effect::Certificate(certificate) => format!("presents {}", certificate.describe()),
         Effect::Fields(fields) => {
             let listed: Vec<String> = fields.iter().map(|(name, value)| describe_field(name, value)).collect();
-            match listed.is_empty() {
-                true => "lets it pass".to_owned(),
-                false => format!("lets it pass and adds to the response {}", listed.join(", ")),
+            if listed.is_empty() {
+                "lets it pass".to_owned()
+            } else {
+                format!("lets it pass and adds to the response {}", listed.join(", "))
             }
         }
         Effect::GoAway => {
@@ -125,9 +128,10 @@ pub(super) fn shown(time: Duration) -> Time {
 }
 
 fn wait(before: Before, mode: Mode, time: Duration, longest_wait: Duration) -> String {
-    let cut = match time > longest_wait {
-        true => format!(", cut to {} by `bounds.delay`", shown(longest_wait)),
-        false => String::new(),
+    let cut = if time > longest_wait {
+        format!(", cut to {} by `bounds.delay`", shown(longest_wait))
+    } else {
+        String::new()
     };
     let time = drawn(time);
     match (mode, before) {

@@ -36,13 +36,13 @@ pub use self::steps::Step;
 /// A request that is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// The method.
+    /// The method of the request.
     pub method: Method,
     /// The path with an optional query, as it would be sent.
     pub target: String,
     /// HTTP/2's `:authority`, or that of an absolute target; `None` to take the Host field.
     pub authority: Option<String>,
-    /// The header fields.
+    /// The header fields of the request.
     pub headers: HeaderMap,
     /// The address that the connection comes from; `None` on a unix socket.
     pub client: Option<IpAddr>,
@@ -75,7 +75,7 @@ pub struct Explanation {
 /// A request as the rules see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Request {
-    /// The method.
+    /// The method of the request.
     pub method: String,
     /// The path with an optional query, as it would be sent.
     pub target: String,
@@ -87,7 +87,7 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The client's address, behind trusted proxies the one that they tell.
     pub client: Option<IpAddr>,
-    /// The listener's name.
+    /// The name of the listener asked about.
     pub listener: String,
     /// The name of the upstream behind it.
     pub upstream: String,
@@ -96,11 +96,11 @@ pub struct Request {
 /// What one rule says to the request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RuleExplained {
-    /// The rule's name.
+    /// The name of the rule.
     pub rule: Arc<str>,
     /// Whether the rule only counts and injects nothing.
     pub shadow: bool,
-    /// What it says.
+    /// What the rule decides for the request.
     #[serde(flatten)]
     pub verdict: Verdict,
 }
@@ -178,7 +178,7 @@ pub struct OutcomeExplained {
     pub number: usize,
     /// How many there are.
     pub of: usize,
-    /// Its weight.
+    /// The outcome's weight among those of its rule.
     pub weight: u32,
     /// The sum of all weights.
     pub weights: u64,
@@ -280,7 +280,7 @@ struct Explaining<'a> {
 impl Explaining<'_> {
     fn rule(&mut self, rule: &Arc<Rule>) -> RuleExplained {
         RuleExplained {
-            rule: rule.name.clone(),
+            rule: Arc::clone(&rule.name),
             shadow: rule.shadow,
             verdict: self.verdict(rule),
         }
@@ -336,12 +336,13 @@ impl Explaining<'_> {
         if rule.stage == Stage::Handshake && !self.tls && !passes() {
             failed.push("a TLS handshake: the listener has no `tls`".to_owned());
         }
-        match failed.is_empty() {
-            false => Verdict::NoMatch { failed },
-            true => Verdict::Connection {
+        if failed.is_empty() {
+            Verdict::Connection {
                 before: rule.stage,
                 faults: rule.faults().map(|fault| fault.name).collect(),
-            },
+            }
+        } else {
+            Verdict::NoMatch { failed }
         }
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::effect::{drawn, shown};
 use crate::fault::reset_code;
-use crate::shape::{Act, After, Clean, Cut, Direction, Dribble, Finish, Flip, Garble, Part, Pick, Scope, Stall};
+use crate::shape::{
+    Act, After, Clean, Corruption, Direction, Dribble, Finish, Malformed, Part, Pick, Scope, Stall, Truncation,
+};
 use crate::yaml::units::{ByteRate, ByteSize, Percentage};
 
 /// What the parts do, in words that follow the name of the fault.
@@ -17,7 +19,7 @@ pub(super) fn words<'a>(parts: impl IntoIterator<Item = &'a Part>, longest_wait:
 /// The wait before a body, where the part is one.
 pub(super) fn hold(part: &Part) -> Option<Duration> {
     match part.act {
-        Act::Hold(time) => Some(time),
+        Act::Delay(time) => Some(time),
         _ => None,
     }
 }
@@ -28,7 +30,7 @@ fn one(part: &Part, longest_wait: Duration) -> String {
         Direction::Request => "the request",
     };
     match &part.act {
-        Act::Pace(pace) => {
+        Act::Bandwidth(pace) => {
             let rate = ByteRate::from_bytes_per_second(pace.rate);
             let scope = match pace.scope {
                 Scope::Request => "",
@@ -38,20 +40,20 @@ fn one(part: &Part, longest_wait: Duration) -> String {
             format!("lets the body of {whose} through at {rate}{scope}")
         }
         Act::Dribble(dribble) => format!("lets the body of {whose} through {}", pieces(*dribble)),
-        Act::Hold(time) => {
+        Act::Delay(time) => {
             let time = (*time).min(longest_wait);
             format!("waits {} before the body of {whose}", drawn(time))
         }
-        Act::HoldMessages(waits) => format!(
+        Act::DelayMessages(waits) => format!(
             "delays each message of {whose}, the first by {}",
             drawn(waits.nth(0).min(longest_wait))
         ),
         Act::Stall(stall) => stalled(stall, whose, longest_wait),
-        Act::Cut(cut) => cut_words(cut, whose),
-        Act::Flip(flip) => flipped(flip, whose),
+        Act::Truncate(cut) => cut_words(cut, whose),
+        Act::Corrupt(flip) => flipped(flip, whose),
         Act::Drop(pick) => format!("drops {} of {whose}", picked(pick)),
-        Act::Repeat(pick) => format!("sends {} of {whose} twice", picked(pick)),
-        Act::Garble(garble) => garbled(*garble, whose),
+        Act::Duplicate(pick) => format!("sends {} of {whose} twice", picked(pick)),
+        Act::Malform(malformed) => malformed_words(*malformed, whose),
     }
 }
 
@@ -83,7 +85,7 @@ fn stalled(stall: &Stall, whose: &str, longest_wait: Duration) -> String {
     format!("{what} {until} {}, then {then}", shown(time))
 }
 
-fn cut_words(cut: &Cut, whose: &str) -> String {
+fn cut_words(cut: &Truncation, whose: &str) -> String {
     let after = place(cut.after);
     match &cut.end {
         Finish::Natural => format!("ends the body of {whose} after {after}"),
@@ -102,9 +104,10 @@ fn details(clean: &Clean) -> String {
         text += &format!("; a gRPC call with the status {} (`{}`)", grpc.code, grpc.message);
     }
     if let Some((code, reason)) = &clean.websocket {
-        text += &match reason.is_empty() {
-            true => format!("; a WebSocket with the close code {code}"),
-            false => format!("; a WebSocket with the close code {code} (`{reason}`)"),
+        text += &if reason.is_empty() {
+            format!("; a WebSocket with the close code {code}")
+        } else {
+            format!("; a WebSocket with the close code {code} (`{reason}`)")
         };
     }
     text
@@ -117,7 +120,7 @@ fn resets(code: u32) -> String {
     )
 }
 
-fn flipped(flip: &Flip, whose: &str) -> String {
+fn flipped(flip: &Corruption, whose: &str) -> String {
     match (&flip.messages, flip.ppm) {
         (None, ppm) => format!("changes {} of the bytes of {whose}", Percentage::from_ppm(ppm)),
         (Some(pick), 0) => format!("changes one byte of {} of {whose}", picked(pick)),
@@ -138,14 +141,14 @@ fn picked(pick: &Pick) -> String {
     }
 }
 
-fn garbled(garble: Garble, whose: &str) -> String {
-    match garble {
-        Garble::Chunk => format!("gives {whose} a chunk whose size is not a number"),
-        Garble::StatusLine => format!("gives {whose} a malformed status line"),
-        Garble::Header => format!("gives {whose} a malformed header field"),
-        Garble::Json => format!("makes the JSON of {whose} invalid"),
-        Garble::Encoding => format!("makes the body of {whose} differ from its Content-Encoding"),
-        Garble::Length(difference) => {
+fn malformed_words(malformed: Malformed, whose: &str) -> String {
+    match malformed {
+        Malformed::Chunk => format!("gives {whose} a chunk whose size is not a number"),
+        Malformed::StatusLine => format!("gives {whose} a malformed status line"),
+        Malformed::Header => format!("gives {whose} a malformed header field"),
+        Malformed::Json => format!("makes the JSON of {whose} invalid"),
+        Malformed::Encoding => format!("makes the body of {whose} differ from its Content-Encoding"),
+        Malformed::Length(difference) => {
             let way = if difference < 0 { "small" } else { "large" };
             let bytes = ByteSize::from_bytes(difference.unsigned_abs());
             format!("makes the Content-Length of {whose} {bytes} too {way}")

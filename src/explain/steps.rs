@@ -143,7 +143,7 @@ impl Steps<'_> {
         let Some(hit) = self.plan.hits.get(action.hit) else {
             return;
         };
-        let rule = hit.rule.name.clone();
+        let rule = Arc::clone(&hit.rule.name);
         let position = action.fault;
         let fault = hit
             .rule
@@ -151,19 +151,20 @@ impl Steps<'_> {
             .find(|fault| fault.position as usize == position)
             .map_or("fault", |fault| fault.name);
         let words = effect::words(effect, self.longest_wait);
-        self.steps.push(match effect.is_terminal() {
-            true => Step::End {
+        self.steps.push(if effect.is_terminal() {
+            Step::End {
                 rule,
                 fault,
                 effect: words,
                 status: effect::status(effect),
-            },
-            false => Step::Fault {
+            }
+        } else {
+            Step::Fault {
                 rule,
                 fault,
                 effect: words,
                 wait_ms: effect::wait_of(effect).map(effect::milliseconds),
-            },
+            }
         });
     }
 }

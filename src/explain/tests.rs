@@ -356,7 +356,7 @@ proptest! {
             prop_assert_eq!(&explanation.plan, &steps, "{}", yaml);
             let ends = steps.iter().filter(|step| matches!(step, Step::End { .. } | Step::Response)).count();
             prop_assert_eq!(ends, 1, "{:?}", steps);
-            under_faults.extend(plan.iter().flat_map(|plan| plan.hits.iter().map(|hit| hit.rule.clone())));
+            under_faults.extend(plan.iter().flat_map(|plan| plan.hits.iter().map(|hit| Arc::clone(&hit.rule))));
             if number % 3 == 0 {
                 under_faults.drain(..).for_each(|rule| rule.state.leave());
             }

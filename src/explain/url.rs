@@ -35,12 +35,11 @@ impl Url {
         if text.is_empty() {
             return Err("the URL is empty".into());
         }
-        let (server, rest) = match text.starts_with('/') && !text.starts_with("//") {
-            true => (None, text),
-            false => {
-                let (server, rest) = Server::parse(text)?;
-                (Some(server), rest)
-            }
+        let (server, rest) = if text.starts_with('/') && !text.starts_with("//") {
+            (None, text)
+        } else {
+            let (server, rest) = Server::parse(text)?;
+            (Some(server), rest)
         };
         let (path, query) = match rest.split_once('?') {
             Some((path, query)) => (path, Some(escaped(query))),

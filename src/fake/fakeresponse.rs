@@ -69,7 +69,7 @@ async fn answer(State(fake): State<Arc<FakeResponse>>, request: Request) -> Resp
 
 impl FakeResponse {
     async fn api(&self, request: &Parts) -> Response {
-        let asked = match Asked::read(request) {
+        let asked = match FakeRequest::read(request) {
             Ok(asked) => asked,
             Err(message) => return refuse(StatusCode::BAD_REQUEST, &message),
         };
@@ -129,7 +129,7 @@ impl FakeResponse {
 }
 
 /// What a request asks for.
-struct Asked {
+struct FakeRequest {
     sleep: f64,
     status: StatusCode,
     data: Value,
@@ -138,7 +138,7 @@ struct Asked {
     key: Option<String>,
 }
 
-impl Asked {
+impl FakeRequest {
     fn read(request: &Parts) -> Result<Self, String> {
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(&request.uri).map(|query| query.0);
         let mut asked = Self {

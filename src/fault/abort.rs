@@ -5,6 +5,7 @@
 //! that is given too; otherwise the fault is counted as one that could not be applied.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::{HeaderValue, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -65,10 +66,10 @@ pub struct AbortLong {
 #[derive(Debug, Clone)]
 pub struct Abort {
     /// For requests that are not gRPC, or for all where `grpc` is absent.
-    pub answer: Option<std::sync::Arc<Answer>>,
-    /// For gRPC requests.
-    pub grpc: Option<std::sync::Arc<GrpcStatus>>,
-    /// When it strikes.
+    pub answer: Option<Arc<Answer>>,
+    /// The status that gRPC requests get.
+    pub grpc: Option<Arc<GrpcStatus>>,
+    /// The moment at which the request is answered.
     pub before: Before,
 }
 
@@ -81,13 +82,10 @@ impl AbortSpec {
         }
         let grpc = long.grpc.map(|code| {
             let message = long.message.as_deref().unwrap_or("fault injected by squall");
-            std::sync::Arc::new(GrpcStatus::new(code, message))
+            Arc::new(GrpcStatus::new(code, message))
         });
         let http_wanted = long.grpc.is_none() || long.status.is_some();
-        let answer = http_wanted
-            .then(|| long.answer(context))
-            .transpose()?
-            .map(std::sync::Arc::new);
+        let answer = http_wanted.then(|| long.answer(context)).transpose()?.map(Arc::new);
         Ok(Abort {
             answer,
             grpc,
@@ -189,8 +187,8 @@ impl Spec for AbortSpec {
 impl Fault for Abort {
     fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
         let ending = match (&self.grpc, &self.answer) {
-            (Some(status), _) if hit.head.is_grpc() => Ending::Grpc(status.clone()),
-            (_, Some(answer)) => Ending::Answer(answer.clone(), None),
+            (Some(status), _) if hit.head.is_grpc() => Ending::Grpc(Arc::clone(status)),
+            (_, Some(answer)) => Ending::Answer(Arc::clone(answer), None),
             (_, None) => return smallvec![Effect::Skip("not a gRPC request")],
         };
         smallvec![self.effect(ending)]

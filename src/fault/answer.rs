@@ -6,11 +6,11 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 /// What squall answers by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The status.
+    /// The status of the answer, 200 to 599.
     pub status: StatusCode,
     /// The header fields; content-length is not among them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body.
+    /// The body of the answer.
     pub body: Bytes,
 }
 

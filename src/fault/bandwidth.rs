@@ -20,7 +20,7 @@ use super::effect::Effect;
 use super::kind::{Effects, Fault, HitRequest, Spec};
 use super::place::Parts;
 use super::requested::Requested;
-use crate::shape::{Act, Bucket, Direction, Pace, Part, Scope};
+use crate::shape::{Act, Bucket, Direction, Part, Rate, Scope};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
 use crate::yaml::units::ByteRate;
 
@@ -60,8 +60,8 @@ pub enum ScopeSpec {
 /// Rates, ready. What a rule's requests share lives as long as this.
 #[derive(Debug, Clone)]
 pub struct Bandwidth {
-    response: Option<Pace>,
-    request: Option<Pace>,
+    response: Option<Rate>,
+    request: Option<Rate>,
 }
 
 impl BandwidthSpec {
@@ -87,7 +87,7 @@ impl BandwidthSpec {
         if response.is_none() && request.is_none() {
             return Err("the rate is missing: give `response`, `request` or both, such as {response: 64KiB/s}".into());
         }
-        let pace = |rate: ByteRate| Pace {
+        let to_rate = |rate: ByteRate| Rate {
             rate: rate.get_nonzero(),
             scope: match scope {
                 ScopeSpec::Request => Scope::Request,
@@ -96,8 +96,8 @@ impl BandwidthSpec {
             },
         };
         Ok(Bandwidth {
-            response: response.map(pace),
-            request: request.map(pace),
+            response: response.map(to_rate),
+            request: request.map(to_rate),
         })
     }
 }
@@ -105,26 +105,26 @@ impl BandwidthSpec {
 impl Bandwidth {
     /// What happens to the bytes.
     pub fn parts(&self) -> Parts {
-        let paces = [
+        let rates = [
             (Direction::Response, &self.response),
             (Direction::Request, &self.request),
         ];
-        paces
+        rates
             .into_iter()
-            .filter_map(|(direction, pace)| {
-                let act = Act::Pace(pace.clone()?);
+            .filter_map(|(direction, rate)| {
+                let act = Act::Bandwidth(rate.clone()?);
                 Some(Part { direction, act })
             })
             .collect()
     }
 
     /// The rate of requests.
-    pub fn request(&self) -> Option<&Pace> {
+    pub fn request(&self) -> Option<&Rate> {
         self.request.as_ref()
     }
 
     /// The rate of responses.
-    pub fn response(&self) -> Option<&Pace> {
+    pub fn response(&self) -> Option<&Rate> {
         self.response.as_ref()
     }
 }
@@ -165,7 +165,7 @@ impl Fault for Bandwidth {
     }
 
     fn check_requested(&self, _: &str) -> Result<(), String> {
-        match self.response().map(|pace| &pace.scope) {
+        match self.response().map(|rate| &rate.scope) {
             Some(Scope::Request) => Ok(()),
             Some(_) => Err(
                 "`requested: true` can't be combined with a shared `scope`: each caller asks for its own rate".into(),
@@ -182,7 +182,7 @@ impl Fault for Bandwidth {
         // The rule's rate is the strongest fault that it allows: nobody is made slower than that.
         let rate = requested.response_rate?.max(self.response()?.rate);
         let scope = Scope::Request;
-        Some(Parts::one(Direction::Response, Act::Pace(Pace { rate, scope })).effect(hit))
+        Some(Parts::one(Direction::Response, Act::Bandwidth(Rate { rate, scope })).effect(hit))
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
 
     fn rates(yaml: &str) -> Result<[Option<u64>; 2], String> {
         let bandwidth = compile(yaml)?;
-        Ok([bandwidth.response(), bandwidth.request()].map(|pace| pace.map(|pace| pace.rate.get())))
+        Ok([bandwidth.response(), bandwidth.request()].map(|rate| rate.map(|rate| rate.rate.get())))
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_rule_has_one_bucket_for_each_direction() {
         let bandwidth = compile("{response: 1KiB/s, request: 1KiB/s, scope: rule}").unwrap();
-        let bucket = |pace: Option<&Pace>| match pace.map(|pace| pace.scope.clone()) {
+        let bucket = |rate: Option<&Rate>| match rate.map(|rate| rate.scope.clone()) {
             Some(Scope::Rule(bucket)) => bucket,
             other => panic!("{other:?}"),
         };

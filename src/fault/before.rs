@@ -28,7 +28,7 @@ pub enum Before {
 }
 
 impl Before {
-    /// All of them.
+    /// Every moment, in the order of a request's life.
     pub const ALL: [Before; 6] = [
         Before::Request,
         Before::Response,
@@ -42,7 +42,7 @@ impl Before {
     pub const ENDINGS: [Before; 4] = [Before::Request, Before::Response, Before::Connection, Before::Handshake];
 
     /// Whether it comes before there is a request.
-    pub fn is_early(self) -> bool {
+    pub fn is_before_request(self) -> bool {
         matches!(self, Before::Connection | Before::Handshake)
     }
 
@@ -101,8 +101,8 @@ impl Mode {
 
 impl<'de> Deserialize<'de> for Before {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl Visitor<'_> for Name {
+        struct BeforeVisitor;
+        impl Visitor<'_> for BeforeVisitor {
             type Value = Before;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,7 +117,7 @@ impl<'de> Deserialize<'de> for Before {
                     .ok_or_else(|| E::unknown_variant(name, &BEFORE_NAMES))
             }
         }
-        deserializer.deserialize_str(Name)
+        deserializer.deserialize_str(BeforeVisitor)
     }
 }
 

@@ -54,9 +54,9 @@ pub struct Station {
     places: Arc<Semaphore>,
     waiting: AtomicU32,
     queue: u32,
-    /// The longest wait.
+    /// The longest time that a request waits for a place.
     pub timeout: Option<std::time::Duration>,
-    /// What it serves.
+    /// The moment at which a place is taken.
     pub before: Before,
     /// What is answered where the queue is full, or the wait too long.
     pub refusal: Arc<Answer>,
@@ -118,14 +118,15 @@ impl ConcurrencySpec {
 impl Station {
     /// Takes a place, or a place in the queue.
     pub fn enter(self: &Arc<Self>) -> Entry {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Entry::Served(place);
         }
+        // Checked and counted in one step: no two requests can take the last place in the queue.
         let joined = self
             .waiting
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < self.queue).then(|| n + 1));
         match joined {
-            Ok(_) => Entry::Queued(Waiting(self.clone())),
+            Ok(_) => Entry::Queued(Waiting(Arc::clone(self))),
             Err(_) => Entry::Refused,
         }
     }
@@ -149,7 +150,7 @@ impl Station {
 impl Waiting {
     /// Waits for a place, in order of arrival. `None` only if the station is gone.
     pub async fn place(self) -> Option<OwnedSemaphorePermit> {
-        self.0.places.clone().acquire_owned().await.ok()
+        Arc::clone(&self.0.places).acquire_owned().await.ok()
     }
 }
 
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_leaves_frees_the_queue() {
+    fn client_disconnect_frees_the_queue() {
         let station = station(1, 1);
         let _place = station.enter();
         drop(station.enter());

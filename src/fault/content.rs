@@ -8,12 +8,12 @@ use super::context::Context;
 /// The largest body file, in bytes.
 const MAX_BODY: usize = 16 << 20;
 
-/// A whole body.
+/// A body with its content type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     /// The content type that goes with it, unless the user names another.
     pub kind: &'static str,
-    /// The bytes.
+    /// The bytes of the body.
     pub bytes: Bytes,
 }
 
@@ -45,9 +45,10 @@ pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 fn read(file: &str, context: &Context<'_>) -> Result<Bytes, String> {
     let path = context.folder.join(file);
     let body = (context.read)(&path).map_err(|error| format!("can't read `{}`: {error}", path.display()))?;
-    match body.len() > MAX_BODY {
-        true => Err(format!("`{}` is larger than 16 MiB", path.display())),
-        false => Ok(Bytes::from(body)),
+    if body.len() > MAX_BODY {
+        Err(format!("`{}` is larger than 16 MiB", path.display()))
+    } else {
+        Ok(Bytes::from(body))
     }
 }
 

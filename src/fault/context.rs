@@ -11,7 +11,7 @@ use crate::yaml::units::Time;
 pub struct Context<'a> {
     /// The folder that relative paths start from: the one of the file that the rule stands in.
     pub folder: &'a Path,
-    /// Reads a file.
+    /// Reads a file that the configuration names.
     pub read: &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>,
     /// Keys that a `quota` may remember.
     pub keys: NonZeroUsize,
@@ -27,13 +27,14 @@ impl Context<'_> {
     /// # Errors
     /// It is longer than any may be.
     pub fn check_wait(&self, what: &str, wait: Duration) -> Result<(), String> {
-        match wait > self.longest_wait {
-            true => Err(format!(
+        if wait > self.longest_wait {
+            Err(format!(
                 "{what} of {} is longer than the longest allowed wait, {}",
                 Time::saturating(wait),
                 Time::saturating(self.longest_wait)
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 }

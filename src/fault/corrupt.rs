@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::kind::{Fault, Spec};
 use super::place::{self, Parts};
-use crate::shape::{Act, Direction, Flip, Garble};
+use crate::shape::{Act, Corruption, Direction, Malformed};
 use crate::yaml::units::Percentage;
 
 /// `corrupt: {bytes: 1%}`, `{messages: 10%}` or `{malformed: chunk}`
@@ -77,7 +77,7 @@ impl CorruptSpec {
                     "`malformed` can't be combined with changed bytes: add a second `corrupt` to the list".into(),
                 );
             }
-            Some(malformed) => Act::Garble(self.garble(malformed)?),
+            Some(malformed) => Act::Malform(self.malformed(malformed)?),
             None if self.difference.is_some() => {
                 return Err("`difference` needs `malformed: content-length`".into());
             }
@@ -87,23 +87,23 @@ impl CorruptSpec {
                         .into(),
                 );
             }
-            None => Act::Flip(self.flip()?),
+            None => Act::Corrupt(self.flip()?),
         };
         Ok(Parts::one(self.direction, act))
     }
 
-    fn flip(&self) -> Result<Flip, String> {
+    fn flip(&self) -> Result<Corruption, String> {
         if self.bytes == Some(Percentage::NONE) {
             return Err("0% of the bytes has no effect: to do nothing, leave out the fault".into());
         }
-        Ok(Flip {
+        Ok(Corruption {
             ppm: self.bytes.map_or(0, Percentage::ppm),
             messages: place::pick(self.messages, self.events, None)?,
             seed: 0,
         })
     }
 
-    fn garble(&self, malformed: Malformation) -> Result<Garble, String> {
+    fn malformed(&self, malformed: Malformation) -> Result<Malformed, String> {
         if self.difference.is_some() && malformed != Malformation::ContentLength {
             return Err("`difference` needs `malformed: content-length`".into());
         }
@@ -113,11 +113,11 @@ impl CorruptSpec {
             );
         }
         Ok(match malformed {
-            Malformation::Chunk => Garble::Chunk,
-            Malformation::StatusLine => Garble::StatusLine,
-            Malformation::Header => Garble::Header,
-            Malformation::Json => Garble::Json,
-            Malformation::Encoding => Garble::Encoding,
+            Malformation::Chunk => Malformed::Chunk,
+            Malformation::StatusLine => Malformed::StatusLine,
+            Malformation::Header => Malformed::Header,
+            Malformation::Json => Malformed::Json,
+            Malformation::Encoding => Malformed::Encoding,
             Malformation::ContentLength => match self.difference.unwrap_or(1) {
                 0 => {
                     return Err(
@@ -126,7 +126,7 @@ impl CorruptSpec {
                             .into(),
                     );
                 }
-                difference => Garble::Length(difference),
+                difference => Malformed::Length(difference),
             },
         })
     }
@@ -150,25 +150,29 @@ mod tests {
             &[
                 (
                     "{bytes: 1%}",
-                    Ok("Response Flip(Flip { ppm: 10000, messages: None, seed: 0 })"),
+                    Ok("Response Corrupt(Corruption { ppm: 10000, messages: None, seed: 0 })"),
                 ),
                 (
                     "{messages: 10%, direction: request}",
-                    Ok("Request Flip(Flip { ppm: 0, messages: Some(Share { ppm: 100000, seed: 0 }), seed: 0 })"),
+                    Ok(
+                        "Request Corrupt(Corruption { ppm: 0, messages: Some(Share { ppm: 100000, seed: 0 }), seed: 0 })",
+                    ),
                 ),
                 (
                     "{bytes: 1, events: 10}",
-                    Ok("Response Flip(Flip { ppm: 10000, messages: Some(Share { ppm: 100000, seed: 0 }), seed: 0 })"),
+                    Ok(
+                        "Response Corrupt(Corruption { ppm: 10000, messages: Some(Share { ppm: 100000, seed: 0 }), seed: 0 })",
+                    ),
                 ),
-                ("{malformed: chunk}", Ok("Response Garble(Chunk)")),
-                ("{malformed: status-line}", Ok("Response Garble(StatusLine)")),
-                ("{malformed: header}", Ok("Response Garble(Header)")),
-                ("{malformed: json, direction: request}", Ok("Request Garble(Json)")),
-                ("{malformed: encoding}", Ok("Response Garble(Encoding)")),
-                ("{malformed: content-length}", Ok("Response Garble(Length(1))")),
+                ("{malformed: chunk}", Ok("Response Malform(Chunk)")),
+                ("{malformed: status-line}", Ok("Response Malform(StatusLine)")),
+                ("{malformed: header}", Ok("Response Malform(Header)")),
+                ("{malformed: json, direction: request}", Ok("Request Malform(Json)")),
+                ("{malformed: encoding}", Ok("Response Malform(Encoding)")),
+                ("{malformed: content-length}", Ok("Response Malform(Length(1))")),
                 (
                     "{malformed: content-length, difference: -5}",
-                    Ok("Response Garble(Length(-5))"),
+                    Ok("Response Malform(Length(-5))"),
                 ),
                 ("{}", Err("the kind of corruption is missing")),
                 ("{direction: request}", Err("the kind of corruption is missing")),

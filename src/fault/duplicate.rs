@@ -55,10 +55,10 @@ pub struct DuplicateLong {
     pub limit: Option<ByteSize>,
 }
 
-/// A duplication, checked.
+/// A `duplicate` fault, compiled.
 #[derive(Debug, Clone)]
 pub enum Duplicate {
-    /// The whole request reaches the upstream twice, if its body has at most so many bytes.
+    /// The whole request reaches the upstream twice, if its body has at most this many bytes.
     Request(usize),
     /// Messages come twice.
     Messages(Parts),
@@ -78,7 +78,7 @@ impl DuplicateSpec {
         match (pick, long.direction) {
             (Some(pick), direction) => Ok(Duplicate::Messages(Parts::one(
                 direction.unwrap_or_default(),
-                Act::Repeat(pick),
+                Act::Duplicate(pick),
             ))),
             (None, None) => Ok(Duplicate::Request(rewrite::limit(long.limit)?)),
             (None, Some(_)) => {
@@ -158,8 +158,11 @@ mod tests {
                 Duplicate::Request(_) => Err("a whole request".into()),
             },
             &[
-                ("{messages: 10%}", Ok("Response Repeat(Share { ppm: 100000, seed: 0 })")),
-                ("{every: 3, direction: request}", Ok("Request Repeat(Every(3))")),
+                (
+                    "{messages: 10%}",
+                    Ok("Response Duplicate(Share { ppm: 100000, seed: 0 })"),
+                ),
+                ("{every: 3, direction: request}", Ok("Request Duplicate(Every(3))")),
                 ("{direction: request}", Err("`direction` needs `messages` or `every`")),
                 ("{limit: 65MiB}", Err("1B to 64MiB")),
                 (

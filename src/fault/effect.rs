@@ -49,7 +49,7 @@ pub enum Effect {
     Shape(SmallVec<[Part; 2]>),
     /// Send the request to the upstream twice.
     Duplicate {
-        /// If its body has at most so many bytes.
+        /// The longest body, in bytes, that is sent twice.
         limit: usize,
     },
     /// The fault can't be applied to this request, for this reason.
@@ -77,7 +77,7 @@ impl Effect {
         matches!(self, Effect::End { .. })
     }
 
-    /// Where it acts.
+    /// The moment at which it acts.
     pub fn before(&self) -> Before {
         match self {
             Effect::Wait { before, .. } | Effect::End { before, .. } => *before,

@@ -85,11 +85,11 @@ pub trait Fault: Debug + Send + Sync {
 /// A request that a rule hits, as one of the rule's faults sees it. The same values give the same effects.
 #[derive(Clone, Copy)]
 pub struct HitRequest<'a, 'h> {
-    /// Its head.
+    /// The head of the request.
     pub head: &'a Head<'h>,
     /// The rule's draw for it.
     pub draw: Draw,
-    /// The rule's seed.
+    /// The seed of the rule that hit.
     pub rule: RuleSeed,
     /// Its number in the rule, from 1.
     pub ordinal: u64,

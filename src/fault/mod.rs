@@ -50,7 +50,7 @@ macro_rules! faults {
                 }
             }
 
-            /// What it says.
+            /// The fault as it was typed.
             pub fn spec(&self) -> &dyn Spec {
                 match self {
                     $(FaultSpec::$variant(spec) => spec,)*

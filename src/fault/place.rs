@@ -12,7 +12,7 @@ use smallvec::{SmallVec, smallvec};
 use super::effect::Effect;
 use super::kind::{Effects, Fault, HitRequest};
 use crate::draw::{Draw, Purpose};
-use crate::shape::{Act, After, Direction, Flip, Part, Pick};
+use crate::shape::{Act, After, Corruption, Direction, Part, Pick};
 use crate::yaml::forms::{self, Scalar, ShortForm};
 use crate::yaml::units::{ByteSize, Percentage};
 
@@ -206,11 +206,11 @@ impl Parts {
         };
         for part in &mut parts {
             match &mut part.act {
-                Act::Flip(Flip { messages, seed, .. }) => {
+                Act::Corrupt(Corruption { messages, seed, .. }) => {
                     *seed = draw.stream(Purpose::Corrupt, position);
                     messages.iter_mut().for_each(picked);
                 }
-                Act::Drop(pick) | Act::Repeat(pick) => picked(pick),
+                Act::Drop(pick) | Act::Duplicate(pick) => picked(pick),
                 _ => {}
             }
         }
@@ -348,14 +348,14 @@ mod tests {
     #[test]
     fn seeds_come_from_the_draw_and_the_position() {
         let pick = Pick::Share { ppm: 1, seed: 0 };
-        let flip = Act::Flip(Flip {
+        let flip = Act::Corrupt(Corruption {
             ppm: 0,
             messages: Some(pick),
             seed: 0,
         });
         let parts = Parts::one(Direction::Response, flip);
         let seeds = |draw: Draw, position| match &parts.drawn(draw, position)[0].act {
-            Act::Flip(Flip {
+            Act::Corrupt(Corruption {
                 messages: Some(Pick::Share { seed: messages, .. }),
                 seed,
                 ..

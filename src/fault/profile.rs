@@ -20,7 +20,7 @@ use super::kind::{Effects, Fault, HitRequest, Spec};
 use crate::yaml::decode::Spanned;
 use crate::yaml::units::{ByteRate, Time};
 
-/// A network.
+/// The figures of one kind of network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     /// Its name in YAML.
@@ -65,12 +65,12 @@ pub const NETWORKS: [Network; 9] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProfileSpec(Network);
 
-/// A network, ready.
+/// A `profile` fault, compiled.
 #[derive(Debug)]
 pub struct Profile {
     /// One round trip before the request goes on.
     pub delay: Arc<Delay>,
-    /// The rates.
+    /// The rates of both directions.
     pub bandwidth: Bandwidth,
 }
 
@@ -110,9 +110,9 @@ impl Fault for Profile {
 
     /// Its figures: `250ms, 93750B/s down, 31250B/s up`.
     fn describe(&self) -> Option<String> {
-        let rate = |pace: Option<&crate::shape::Pace>| {
-            pace.map_or(String::new(), |pace| {
-                ByteRate::from_bytes_per_second(pace.rate).to_string()
+        let rate = |rate: Option<&crate::shape::Rate>| {
+            rate.map_or(String::new(), |rate| {
+                ByteRate::from_bytes_per_second(rate.rate).to_string()
             })
         };
         let (down, up) = (rate(self.bandwidth.response()), rate(self.bandwidth.request()));

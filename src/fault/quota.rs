@@ -100,7 +100,7 @@ pub struct Verdict {
 }
 
 impl QuotaSpec {
-    /// Checks the parts.
+    /// Compiles the quota, and checks its parts.
     pub fn compile(&self, context: &Context<'_>) -> Result<Quota, String> {
         if self.key == Some(KeySpec::Ordinal) {
             return Err("a quota with `key: ordinal` never fills up: each request has its own number".into());
@@ -241,16 +241,18 @@ impl Fault for Quota {
             None => KeyHash::ordinal(0),
             Some(key) => key.hash(hit.head, hit.ordinal),
         };
-        let verdict = match hit.counts {
-            true => self.take(key.value(), hit.since),
-            false => self.peek(key.value(), hit.since),
+        let verdict = if hit.counts {
+            self.take(key.value(), hit.since)
+        } else {
+            self.peek(key.value(), hit.since)
         };
-        smallvec![match verdict.passes {
-            true => Effect::Fields(Arc::new(self.headers(verdict))),
-            false => Effect::End {
+        smallvec![if verdict.passes {
+            Effect::Fields(Arc::new(self.headers(verdict)))
+        } else {
+            Effect::End {
                 ending: Ending::Answer(Arc::new(self.refusal(verdict)), None),
                 before: Before::Request,
-            },
+            }
         }]
     }
 }

@@ -33,7 +33,7 @@ pub struct Requested {
 }
 
 impl Requested {
-    /// Reads the headers.
+    /// Reads what a request's headers ask for.
     pub fn of(head: &Head<'_>) -> Requested {
         let number = |name: &str| -> Option<i64> { head.headers.get(name)?.to_str().ok()?.trim().parse().ok() };
         let ppm = |name: &str| number(name).map(|percent| percent.clamp(0, 100) as u32 * 10_000);

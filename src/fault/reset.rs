@@ -26,17 +26,17 @@ pub struct ResetSpec {
     pub before: Before,
 }
 
-/// A reset, checked.
+/// A `reset` fault, compiled.
 #[derive(Debug, Clone, Copy)]
 pub struct Reset {
     /// The HTTP/2 error code.
     pub code: u32,
-    /// When it strikes.
+    /// The moment at which the connection is reset.
     pub before: Before,
 }
 
 impl ResetSpec {
-    /// Reads the code.
+    /// Compiles the reset, and checks its code.
     pub fn compile(&self) -> Result<Reset, String> {
         let code = match self.code.as_deref() {
             None => reset_code::DEFAULT,
@@ -50,12 +50,13 @@ impl ResetSpec {
 
     fn checked_before(&self) -> Result<Before, String> {
         let before = self.before.one_of("reset", &Before::ENDINGS)?;
-        match self.code.is_some() && before.is_early() {
-            true => Err(format!(
+        if self.code.is_some() && before.is_before_request() {
+            Err(format!(
                 "`code` needs HTTP/2, which has not begun before the {}: leave it out",
                 before.name()
-            )),
-            false => Ok(before),
+            ))
+        } else {
+            Ok(before)
         }
     }
 }

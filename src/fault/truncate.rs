@@ -21,7 +21,7 @@ use super::kind::{Fault, Spec};
 use super::place::{AfterSpec, Parts};
 use super::reset_code;
 use crate::grpc::{GrpcCode, GrpcStatus};
-use crate::shape::{Act, Clean, Cut, Direction, Finish};
+use crate::shape::{Act, Clean, Direction, Finish, Truncation};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
 use crate::yaml::units::Percentage;
 
@@ -94,7 +94,7 @@ impl TruncateSpec {
             ),
         };
         let after = long.after.get();
-        Ok(Parts::one(long.direction, Act::Cut(Cut { after, end })))
+        Ok(Parts::one(long.direction, Act::Truncate(Truncation { after, end })))
     }
 }
 
@@ -207,37 +207,48 @@ mod tests {
         check(
             |yaml| read::<TruncateSpec>(yaml)?.compile(),
             &[
-                ("50%", Ok("Response Cut(Cut { after: Share(500000), end: Close })")),
-                ("1KiB", Ok("Response Cut(Cut { after: Bytes(1024), end: Close })")),
-                ("3 events", Ok("Response Cut(Cut { after: Messages(3), end: Close })")),
+                (
+                    "50%",
+                    Ok("Response Truncate(Truncation { after: Share(500000), end: Close })"),
+                ),
+                (
+                    "1KiB",
+                    Ok("Response Truncate(Truncation { after: Bytes(1024), end: Close })"),
+                ),
+                (
+                    "3 events",
+                    Ok("Response Truncate(Truncation { after: Messages(3), end: Close })"),
+                ),
                 (
                     "{after: {messages: 3}, end: clean, direction: request}",
-                    Ok("Request Cut(Cut { after: Messages(3), end: Clean(Clean { grpc: None, websocket: None }) })"),
+                    Ok(
+                        "Request Truncate(Truncation { after: Messages(3), end: Clean(Clean { grpc: None, websocket: None }) })",
+                    ),
                 ),
                 (
                     "{after: 0, code: CANCEL}",
-                    Ok("Response Cut(Cut { after: Bytes(0), end: Reset(8) })"),
+                    Ok("Response Truncate(Truncation { after: Bytes(0), end: Reset(8) })"),
                 ),
                 (
                     "{after: 1, end: reset}",
-                    Ok("Response Cut(Cut { after: Bytes(1), end: Reset(2) })"),
+                    Ok("Response Truncate(Truncation { after: Bytes(1), end: Reset(2) })"),
                 ),
                 (
                     "{after: 1, reason: \"go\u{e9}\"}",
                     Ok(
-                        "Response Cut(Cut { after: Bytes(1), end: Clean(Clean { grpc: None, websocket: Some((1001, \"go\u{e9}\")) }) })",
+                        "Response Truncate(Truncation { after: Bytes(1), end: Clean(Clean { grpc: None, websocket: Some((1001, \"go\u{e9}\")) }) })",
                     ),
                 ),
                 (
                     "{after: 1, close_code: 4000}",
                     Ok(
-                        "Response Cut(Cut { after: Bytes(1), end: Clean(Clean { grpc: None, websocket: Some((4000, \"\")) }) })",
+                        "Response Truncate(Truncation { after: Bytes(1), end: Clean(Clean { grpc: None, websocket: Some((4000, \"\")) }) })",
                     ),
                 ),
                 (
                     "{after: 1, grpc: UNAVAILABLE, reason: 1%}",
                     Ok(
-                        "Response Cut(Cut { after: Bytes(1), end: Clean(Clean { grpc: Some(GrpcStatus { code: GrpcCode(14), message: \"1%25\" }), websocket: Some((1001, \"1%\")) }) })",
+                        "Response Truncate(Truncation { after: Bytes(1), end: Clean(Clean { grpc: Some(GrpcStatus { code: GrpcCode(14), message: \"1%25\" }), websocket: Some((1001, \"1%\")) }) })",
                     ),
                 ),
                 ("{}", Err("missing key `after`")),

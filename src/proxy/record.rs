@@ -48,13 +48,13 @@ struct Happened {
     /// Actions whose faults a shadow rule has decided.
     shadowed: Vec<usize>,
     /// Actions that shape bytes, as far as they were looked at.
-    shaping: Vec<Shaped>,
+    shaping: Vec<ShapedAction>,
     injected: Duration,
 }
 
 /// An action that shapes bytes, in one direction or in both.
 #[derive(Debug)]
-struct Shaped {
+struct ShapedAction {
     action: usize,
     /// Directions in which it may still take effect.
     open: u32,
@@ -156,7 +156,7 @@ impl Record {
         self.happened.lock().done.clone()
     }
 
-    /// The same, and those that are going to be.
+    /// The actions that have been injected, and those that are going to be.
     pub(crate) fn announced(&self) -> Vec<usize> {
         let happened = self.happened.lock();
         let mut announced = happened.done.clone();
@@ -240,11 +240,11 @@ impl Record {
 }
 
 impl Happened {
-    fn shaping(&mut self, action: usize) -> &mut Shaped {
+    fn shaping(&mut self, action: usize) -> &mut ShapedAction {
         let at = match self.shaping.iter().position(|shaped| shaped.action == action) {
             Some(at) => at,
             None => {
-                self.shaping.push(Shaped {
+                self.shaping.push(ShapedAction {
                     action,
                     open: 0,
                     missed: None,

@@ -37,7 +37,7 @@ pub struct Context<'a> {
     pub tls_listeners: Vec<&'a str>,
     /// Those whose connections were headed elsewhere.
     pub redirected_listeners: Vec<&'a str>,
-    /// The files.
+    /// Files of the configuration, for its diagnostics.
     pub sources: &'a Sources,
     /// What draws come from.
     pub seed: Seed,
@@ -53,7 +53,7 @@ pub struct Context<'a> {
     pub now: Instant,
     /// Where the rules count.
     pub metrics: &'a Metrics,
-    /// Where mistakes go.
+    /// Collects the mistakes that are found.
     pub diagnostics: &'a mut Vec<Diagnostic>,
 }
 

@@ -23,7 +23,7 @@ pub type Candidates = SmallVec<[u32; 16]>;
 /// Keys come from the configuration alone, so the hash needs no defence.
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
-/// See the module.
+/// Finds the rules that a request can match, without trying each.
 #[derive(Debug, Default)]
 pub struct Index {
     always: Vec<u32>,

@@ -11,7 +11,7 @@ use crate::rule::spec::{FieldSpec, GrpcSpec, MatchSpec, TextSpec};
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::report::Span;
 
-/// A condition.
+/// A compiled condition on a request's head.
 #[derive(Debug, Clone)]
 pub enum Condition {
     /// One of these methods.
@@ -41,7 +41,7 @@ pub enum Condition {
 /// A compiled thing with the text that it was written as.
 #[derive(Debug, Clone)]
 pub struct Shown<T> {
-    /// The thing.
+    /// The value that was compiled from the text.
     pub value: T,
     text: Box<str>,
 }
@@ -206,9 +206,10 @@ impl Condition {
 
     fn field_failure<S: AsRef<str>>(&self, values: impl Iterator<Item = S>) -> Vec<String> {
         let values: Vec<String> = values.map(|value| format!("`{}`", value.as_ref())).collect();
-        match values.is_empty() {
-            true => vec![format!("{self}: the request has none")],
-            false => vec![format!("{self}: the request's is {}", values.join(", "))],
+        if values.is_empty() {
+            vec![format!("{self}: the request has none")]
+        } else {
+            vec![format!("{self}: the request's is {}", values.join(", "))]
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Which requests a rule hits, and what then happens to them.
 
 pub mod compile;
+mod connection;
 pub mod decide;
-mod early;
 pub mod index;
 pub mod matcher;
 pub mod plan;

@@ -19,7 +19,7 @@ pub struct Plan {
 /// A rule that hit the request.
 #[derive(Debug, Clone)]
 pub struct Hit {
-    /// The rule.
+    /// The rule that hit the request.
     pub rule: Arc<Rule>,
     /// The request's number in the rule.
     pub ordinal: u64,
@@ -34,12 +34,12 @@ pub struct Action {
     pub hit: usize,
     /// Position of the fault among all faults of its rule.
     pub fault: usize,
-    /// What to do.
+    /// What the proxy is to do.
     pub effect: Effect,
 }
 
 impl Plan {
-    /// Whether nothing happens.
+    /// Whether the plan has no action.
     pub fn is_empty(&self) -> bool {
         self.hits.is_empty()
     }

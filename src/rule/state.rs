@@ -89,6 +89,7 @@ impl RuleState {
 
     fn admit(&self, limits: &Limits, ordinal: u64) -> Result<(), Reason> {
         let below = |limit: Option<u32>| move |n: u32| limit.is_none_or(|limit| n < limit).then(|| n.saturating_add(1));
+        // Checked and counted in one step: no two requests can take the last place.
         self.active
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, below(limits.active))
             .map_err(|_| Reason::LimitActive)?;

@@ -8,7 +8,7 @@ use crate::rule::spec::TextSpec;
 /// The largest compiled regular expression, in bytes.
 const MAX_REGEX: usize = 1 << 20;
 
-/// A compiled pattern.
+/// A compiled pattern that texts are held against.
 #[derive(Debug, Clone)]
 pub enum Text {
     /// The whole text.
@@ -35,7 +35,7 @@ pub enum Place {
 }
 
 impl Text {
-    /// Compiles a pattern.
+    /// Compiles a pattern for where it stands.
     pub fn compile(spec: &TextSpec, place: Place) -> Result<Text, String> {
         let lower = |text: &str| match place {
             Place::Host => text.to_ascii_lowercase(),
@@ -56,7 +56,7 @@ impl Text {
         })
     }
 
-    /// Whether `text` fits.
+    /// Whether `text` matches the pattern.
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Text::Exact(pattern) => text == &**pattern,
@@ -83,11 +83,12 @@ fn check_path(spec: &TextSpec) -> Result<(), String> {
     }
     let protected = text.replace("%2F", "%252F").replace("%2f", "%252F");
     let decoded = percent_encoding::percent_decode_str(&protected).decode_utf8_lossy();
-    match decoded == text {
-        true => Ok(()),
-        false => Err(format!(
+    if decoded == text {
+        Ok(())
+    } else {
+        Err(format!(
             "paths are matched percent-decoded (except %2F): use `{decoded}`"
-        )),
+        ))
     }
 }
 
@@ -196,9 +197,10 @@ pub fn literals(pattern: &str) -> (Option<String>, Vec<String>) {
         let Ok(text) = std::str::from_utf8(&literal.0) else {
             continue;
         };
-        match anchored && at == 1 {
-            true => prefix = Some(text.to_owned()),
-            false => within.push(text.to_owned()),
+        if anchored && at == 1 {
+            prefix = Some(text.to_owned())
+        } else {
+            within.push(text.to_owned())
         }
     }
     (prefix, within)

@@ -19,7 +19,7 @@ pub struct When {
     pub attempts: Option<u32>,
     /// Only every Nth matching request.
     pub every: Option<u64>,
-    /// A time window.
+    /// The time window in which the rule acts.
     pub schedule: Option<Schedule>,
     /// Limits on how much the rule affects.
     pub limits: Limits,
@@ -172,12 +172,13 @@ impl When {
 
     /// The question that needs only the draw.
     pub fn drawn(&self, draw: Draw) -> Result<(), Reason> {
-        match draw.fires(self.ppm) {
-            true => Ok(()),
-            false => Err(Reason::Percentage {
+        if draw.fires(self.ppm) {
+            Ok(())
+        } else {
+            Err(Reason::Percentage {
                 drawn: draw.percentage_ppm(),
                 ppm: self.ppm,
-            }),
+            })
         }
     }
 }

@@ -2,33 +2,33 @@
 
 use crate::draw::PPM_WHOLE;
 
-use super::{Act, After, Carrier, Direction, Dribble, Finish, Framing, Garble, Stream};
+use super::{Act, After, Direction, Dribble, Finish, Framing, Malformed, Protocol, Stream};
 
 impl Stream {
     /// Whether an act can be applied to the stream. A stall or a cut at the end of a known length, or behind it, can't.
     ///
-    /// Whether an HTTP/1.1 body is chunked ([`Garble::Chunk`]) is for the proxy to know.
+    /// Whether an HTTP/1.1 body is chunked ([`Malformed::Chunk`]) is for the proxy to know.
     ///
     /// # Errors
     /// Why not: one of the texts of [`crate::metrics::SKIP_REASONS`].
     pub fn accepts(&self, act: &Act) -> Result<(), &'static str> {
-        if let Act::Garble(garble) = act {
-            return self.accepts_garble(*garble);
+        if let Act::Malform(malformed) = act {
+            return self.accepts_malformed(*malformed);
         }
         self.has_body()?;
         match act {
             Act::Stall(stall) => self.accepts_position(stall.after),
-            Act::Cut(cut) => self.accepts_position(cut.after),
+            Act::Truncate(cut) => self.accepts_position(cut.after),
             Act::Dribble(Dribble::Over { .. }) => self.has_length(),
-            Act::HoldMessages(_) | Act::Drop(_) | Act::Repeat(_) => self.has_messages(),
-            Act::Flip(flip) if flip.messages.is_some() => self.has_messages(),
-            Act::Pace(_) | Act::Dribble(_) | Act::Hold(_) | Act::Flip(_) | Act::Garble(_) => Ok(()),
+            Act::DelayMessages(_) | Act::Drop(_) | Act::Duplicate(_) => self.has_messages(),
+            Act::Corrupt(flip) if flip.messages.is_some() => self.has_messages(),
+            Act::Bandwidth(_) | Act::Dribble(_) | Act::Delay(_) | Act::Corrupt(_) | Act::Malform(_) => Ok(()),
         }
     }
 
     /// How the stream falls into messages, as far as they can be seen: inside a content encoding they can't.
     pub(in crate::shape) fn visible_framing(&self) -> Framing {
-        if self.encoded && self.carrier != Carrier::WebSocket {
+        if self.encoded && self.protocol != Protocol::WebSocket {
             Framing::Opaque
         } else {
             self.framing
@@ -37,24 +37,24 @@ impl Stream {
 
     /// Whether a close frame belongs at a clean end, and whether it goes to a server.
     pub(in crate::shape) fn closes_with_frame(&self, end: &Finish) -> Option<bool> {
-        let websocket = self.carrier == Carrier::WebSocket && self.framing == Framing::WebSocket;
+        let websocket = self.protocol == Protocol::WebSocket && self.framing == Framing::WebSocket;
         (websocket && matches!(end, Finish::Clean(_))).then_some(self.direction == Direction::Request)
     }
 
-    fn accepts_garble(&self, garble: Garble) -> Result<(), &'static str> {
-        match garble {
-            Garble::Chunk | Garble::StatusLine | Garble::Header | Garble::Length(_)
-                if matches!(self.carrier, Carrier::Http2 | Carrier::WebSocket) =>
+    fn accepts_malformed(&self, malformed: Malformed) -> Result<(), &'static str> {
+        match malformed {
+            Malformed::Chunk | Malformed::StatusLine | Malformed::Header | Malformed::Length(_)
+                if matches!(self.protocol, Protocol::Http2 | Protocol::WebSocket) =>
             {
                 Err("not HTTP/1")
             }
-            Garble::StatusLine | Garble::Header => Ok(()),
-            Garble::Length(_) => self.has_length(),
-            Garble::Chunk if self.carrier == Carrier::Http10 => Err("not HTTP/1.1"),
+            Malformed::StatusLine | Malformed::Header => Ok(()),
+            Malformed::Length(_) => self.has_length(),
+            Malformed::Chunk if self.protocol == Protocol::Http10 => Err("not HTTP/1.1"),
             // What follows the handshake is no body, and has no content coding.
-            Garble::Encoding if self.carrier == Carrier::WebSocket => Err("no body"),
-            Garble::Chunk | Garble::Encoding => self.has_body(),
-            Garble::Json => self.has_body().and(match (self.json, self.encoded) {
+            Malformed::Encoding if self.protocol == Protocol::WebSocket => Err("no body"),
+            Malformed::Chunk | Malformed::Encoding => self.has_body(),
+            Malformed::Json => self.has_body().and(match (self.json, self.encoded) {
                 (false, _) => Err("not JSON"),
                 (true, true) => Err("encoded"),
                 (true, false) => Ok(()),
@@ -75,7 +75,7 @@ impl Stream {
     }
 
     fn has_body(&self) -> Result<(), &'static str> {
-        if self.body || self.carrier == Carrier::WebSocket {
+        if self.body || self.protocol == Protocol::WebSocket {
             Ok(())
         } else {
             Err("no body")
@@ -114,13 +114,13 @@ mod tests {
     use std::num::NonZeroU64;
     use std::time::Duration;
 
-    use super::super::{Cut, Finish, Flip, Pick, Stall};
+    use super::super::{Corruption, Finish, Pick, Stall, Truncation};
     use super::*;
     use crate::metrics::SKIP_REASONS;
 
     const STREAM: Stream = Stream {
         direction: Direction::Response,
-        carrier: Carrier::Http11,
+        protocol: Protocol::Http11,
         framing: Framing::Opaque,
         length: None,
         body: true,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn cut(after: After) -> Act {
-        Act::Cut(Cut {
+        Act::Truncate(Truncation {
             after,
             end: Finish::Close,
         })
@@ -147,18 +147,18 @@ mod tests {
     #[test]
     fn bodies_are_needed_except_for_heads_that_lie() {
         let none = Stream { body: false, ..STREAM };
-        check(none, Act::Hold(Duration::ZERO), Err("no body"));
+        check(none, Act::Delay(Duration::ZERO), Err("no body"));
         check(none, cut(After::Bytes(0)), Err("no body"));
-        check(none, Act::Garble(Garble::Encoding), Err("no body"));
-        check(none, Act::Garble(Garble::StatusLine), Ok(()));
-        let carrier = Carrier::WebSocket;
-        check(Stream { carrier, ..none }, cut(After::Bytes(0)), Ok(()));
+        check(none, Act::Malform(Malformed::Encoding), Err("no body"));
+        check(none, Act::Malform(Malformed::StatusLine), Ok(()));
+        let protocol = Protocol::WebSocket;
+        check(Stream { protocol, ..none }, cut(After::Bytes(0)), Ok(()));
     }
 
     #[test]
     fn messages_and_lengths_are_needed_where_they_count() {
         let flip = |messages| {
-            Act::Flip(Flip {
+            Act::Corrupt(Corruption {
                 ppm: 1,
                 messages,
                 seed: 0,
@@ -178,7 +178,7 @@ mod tests {
             cut(After::Messages(1)),
             flip(Some(PICK)),
             Act::Drop(PICK),
-            Act::Repeat(PICK),
+            Act::Duplicate(PICK),
         ] {
             check(STREAM, act.clone(), Err("no messages"));
             check(Stream { framing, ..STREAM }, act.clone(), Ok(()));
@@ -229,37 +229,46 @@ mod tests {
 
     #[test]
     fn lies_need_what_they_lie_about() {
-        for garble in [Garble::Chunk, Garble::StatusLine, Garble::Header, Garble::Length(-1)] {
-            for carrier in [Carrier::Http2, Carrier::WebSocket] {
-                check(Stream { carrier, ..STREAM }, Act::Garble(garble), Err("not HTTP/1"));
+        for malformed in [
+            Malformed::Chunk,
+            Malformed::StatusLine,
+            Malformed::Header,
+            Malformed::Length(-1),
+        ] {
+            for protocol in [Protocol::Http2, Protocol::WebSocket] {
+                check(
+                    Stream { protocol, ..STREAM },
+                    Act::Malform(malformed),
+                    Err("not HTTP/1"),
+                );
             }
             let length = Some(9);
-            check(Stream { length, ..STREAM }, Act::Garble(garble), Ok(()));
+            check(Stream { length, ..STREAM }, Act::Malform(malformed), Ok(()));
         }
-        check(STREAM, Act::Garble(Garble::Length(-1)), Err("length unknown"));
-        let carrier = Carrier::WebSocket;
+        check(STREAM, Act::Malform(Malformed::Length(-1)), Err("length unknown"));
+        let protocol = Protocol::WebSocket;
         check(
-            Stream { carrier, ..STREAM },
-            Act::Garble(Garble::Encoding),
+            Stream { protocol, ..STREAM },
+            Act::Malform(Malformed::Encoding),
             Err("no body"),
         );
-        let carrier = Carrier::Http10;
+        let protocol = Protocol::Http10;
         check(
-            Stream { carrier, ..STREAM },
-            Act::Garble(Garble::Chunk),
+            Stream { protocol, ..STREAM },
+            Act::Malform(Malformed::Chunk),
             Err("not HTTP/1.1"),
         );
         let (json, encoded) = (true, true);
-        check(STREAM, Act::Garble(Garble::Json), Err("not JSON"));
+        check(STREAM, Act::Malform(Malformed::Json), Err("not JSON"));
         check(
             Stream {
                 json,
                 encoded,
                 ..STREAM
             },
-            Act::Garble(Garble::Json),
+            Act::Malform(Malformed::Json),
             Err("encoded"),
         );
-        check(Stream { json, ..STREAM }, Act::Garble(Garble::Json), Ok(()));
+        check(Stream { json, ..STREAM }, Act::Malform(Malformed::Json), Ok(()));
     }
 }

@@ -35,7 +35,7 @@ struct Schedule {
 }
 
 impl Bucket {
-    /// A bucket of so many bytes a second.
+    /// A bucket that lets `rate` bytes a second pass.
     pub fn new(rate: NonZeroU64) -> Bucket {
         Bucket {
             rate,
@@ -56,7 +56,7 @@ impl Bucket {
         start.max(now)
     }
 
-    /// Bytes a second.
+    /// The rate in bytes a second.
     pub fn rate(&self) -> NonZeroU64 {
         self.rate
     }

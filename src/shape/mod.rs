@@ -1,10 +1,10 @@
-//! Bytes in motion: pace, cut, stall, corrupt. Arithmetic on byte counts and instants, without sockets and without a clock.
+//! Bytes in motion: bandwidth, truncate, stall, corrupt. Arithmetic on byte counts and instants, without sockets and without a clock.
 //!
 //! A plan's body faults become [`Part`]s; the proxy gives those of one direction to a [`Shaper`], pushes the natural bytes
 //! in, and carries out the [`Step`]s that come out. Proxied HTTP/1, HTTP/2, gRPC, WebSocket and fakes all go this way.
 //!
 //! ```text
-//! natural bytes ─ split into messages ─ drop, repeat, hold each ─ flip ─ stall, cut ─ dribble, pace ─ Step
+//! natural bytes ─ split into messages ─ drop, duplicate, delay each ─ corrupt ─ stall, truncate ─ dribble, bandwidth ─ Step
 //! ```
 
 mod accepts;
@@ -40,50 +40,50 @@ pub enum Direction {
 /// One thing to do to the bytes of one direction.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Which way.
+    /// The direction whose bytes it changes.
     pub direction: Direction,
-    /// What.
+    /// What is done to the bytes.
     pub act: Act,
 }
 
-/// What is done to bytes. Several of these combine: the tightest rate, the earliest cut.
+/// What is done to bytes. Several of these combine: the tightest rate, the earliest truncation.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Bytes leave at a rate.
-    Pace(Pace),
+    Bandwidth(Rate),
     /// Bytes leave in pieces with gaps between them.
     Dribble(Dribble),
     /// The first byte waits this long.
-    Hold(Duration),
+    Delay(Duration),
     /// Each message waits, one after the other, so that they are at least so far apart.
-    HoldMessages(Arc<dyn Waits>),
+    DelayMessages(Arc<dyn Waits>),
     /// Sending stops for a while, or for good.
     Stall(Stall),
     /// The stream ends early.
-    Cut(Cut),
+    Truncate(Truncation),
     /// Bytes are changed.
-    Flip(Flip),
+    Corrupt(Corruption),
     /// Messages vanish.
     Drop(Pick),
     /// Messages come twice.
-    Repeat(Pick),
+    Duplicate(Pick),
     /// The message as a whole is not what it says it is.
-    Garble(Garble),
+    Malform(Malformed),
 }
 
 /// A rate, and who shares it.
 #[derive(Clone, Debug)]
-pub struct Pace {
-    /// Bytes a second.
+pub struct Rate {
+    /// The rate in bytes a second.
     pub rate: NonZeroU64,
-    /// Who shares it.
+    /// The requests that share the rate.
     pub scope: Scope,
 }
 
 /// Who shares a rate.
 #[derive(Clone, Debug)]
 pub enum Scope {
-    /// Not shared: each request has its own.
+    /// Each request has the rate to itself.
     Request,
     /// The requests of one downstream connection.
     Connection,
@@ -94,7 +94,7 @@ pub enum Scope {
 /// How a body is cut into pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dribble {
-    /// Pieces of so many bytes, so far apart.
+    /// Pieces of a fixed size with a gap between them.
     Chunk {
         /// Bytes of a piece, at least 1.
         bytes: usize,
@@ -113,18 +113,18 @@ pub enum Dribble {
 /// A position in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// After so many bytes of the body.
+    /// After this many bytes of the body.
     Bytes(u64),
     /// After a share of the body, in parts per million, rounded down to whole bytes; needs to know its length.
     Share(u32),
-    /// After so many messages: SSE events, lines of NDJSON, WebSocket or gRPC messages.
+    /// After this many messages: SSE events, lines of NDJSON, WebSocket or gRPC messages.
     Messages(u64),
 }
 
-/// Sending stops.
+/// Sending stops for a while, or for good.
 #[derive(Clone, Debug)]
 pub struct Stall {
-    /// Where.
+    /// The position at which sending stops.
     pub after: After,
     /// For how long. `None`: until the client leaves, or for as long as a wait may be.
     pub limit: Option<Duration>,
@@ -134,10 +134,10 @@ pub struct Stall {
 
 /// The stream ends early.
 #[derive(Clone, Debug)]
-pub struct Cut {
-    /// Where.
+pub struct Truncation {
+    /// The position at which the stream ends.
     pub after: After,
-    /// How.
+    /// How the stream ends there.
     pub end: Finish,
 }
 
@@ -165,7 +165,7 @@ pub struct Clean {
 
 /// Bytes are changed, and never their number.
 #[derive(Clone, Debug)]
-pub struct Flip {
+pub struct Corruption {
     /// The share of payload bytes, in parts per million; 0 with `messages` flips one byte of each picked message.
     pub ppm: u32,
     /// Only in these messages. `None`: anywhere.
@@ -184,13 +184,13 @@ pub enum Pick {
         /// What the draws come from.
         seed: u64,
     },
-    /// Every so-manieth: with 3 the third, the sixth…
+    /// Every nth message: with 3 the third, the sixth…
     Every(NonZeroU64),
 }
 
 /// The message lies about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Garble {
+pub enum Malformed {
     /// A chunk's size is no number (HTTP/1.1).
     Chunk,
     /// The status line can't be read (HTTP/1.x).
@@ -201,7 +201,7 @@ pub enum Garble {
     Json,
     /// The body does not match its `Content-Encoding`.
     Encoding,
-    /// `Content-Length` is so many bytes too large, or, if negative, too small (HTTP/1.x).
+    /// `Content-Length` is this many bytes too large, or, if negative, too small (HTTP/1.x).
     Length(i64),
 }
 
@@ -213,7 +213,7 @@ pub trait Waits: fmt::Debug + Send + Sync {
 
 /// Which protocol carries a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
+pub enum Protocol {
     /// HTTP/1.0.
     Http10,
     /// HTTP/1.1.
@@ -230,7 +230,7 @@ pub struct Stream {
     /// Which way it goes.
     pub direction: Direction,
     /// What carries it downstream.
-    pub carrier: Carrier,
+    pub protocol: Protocol,
     /// How it falls into messages.
     pub framing: Framing,
     /// Its length in bytes, where the head tells.

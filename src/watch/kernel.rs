@@ -31,7 +31,7 @@ impl Kernel {
     /// Wakes whenever something happens. Where inotify can't be had, it says so in the log and never wakes by itself.
     pub(super) fn new(wake: Arc<Notify>) -> Kernel {
         let interest = Arc::new(RwLock::new(Interest::default()));
-        let (shared, waking) = (interest.clone(), wake.clone());
+        let (shared, waking) = (Arc::clone(&interest), Arc::clone(&wake));
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.map_or(true, |event| shared.read().concerns(&event)) {
                 waking.notify_one();

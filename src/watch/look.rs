@@ -146,9 +146,10 @@ impl Files for Noting {
 
 /// Only of regular files: opening a pipe would wait for its writer.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    match path.metadata()?.is_file() {
-        true => Disk.read(path),
-        false => Err(io::ErrorKind::InvalidInput.into()),
+    if path.metadata()?.is_file() {
+        Disk.read(path)
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
     }
 }
 

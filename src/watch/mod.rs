@@ -60,7 +60,11 @@ pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "the demo is not in a file"));
     };
     let wake = Arc::new(Notify::new());
-    let mut eye = Eye::open(main.clone(), server.snapshot().files.clone(), Kernel::new(wake.clone()))?;
+    let mut eye = Eye::open(
+        main.clone(),
+        server.snapshot().files.clone(),
+        Kernel::new(Arc::clone(&wake)),
+    )?;
     let task = async move {
         if loaded_before(&server, eye.files()).await {
             let failed = server.reload().await.err();
@@ -102,7 +106,7 @@ where
     O: Future<Output = Vec<PathBuf>> + Send,
 {
     let wake = Arc::new(Notify::new());
-    let eye = Eye::open(main, others, Kernel::new(wake.clone()))?;
+    let eye = Eye::open(main, others, Kernel::new(Arc::clone(&wake)))?;
     Ok(Watcher {
         task: tokio::spawn(async move { follow(eye, wake, on_change).await }),
     })
@@ -149,7 +153,7 @@ async fn settle(wake: &Notify) {
 
 /// Whether the files changed between loading and watching. They are only read again where one is that new.
 async fn loaded_before(server: &Arc<Server>, files: Vec<PathBuf>) -> bool {
-    let server = server.clone();
+    let server = Arc::clone(server);
     let differs = move || {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)

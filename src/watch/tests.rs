@@ -231,7 +231,7 @@ async fn without_the_kernel_files_are_looked_at() {
     let main = folder.path().join("main.yaml");
     fs::write(&main, "a: 1").unwrap();
     let wake = Arc::new(Notify::new());
-    let eye = Eye::open(main.clone(), Vec::new(), Kernel::deaf(wake.clone())).unwrap();
+    let eye = Eye::open(main.clone(), Vec::new(), Kernel::deaf(Arc::clone(&wake))).unwrap();
     let (changed, mut changes) = unbounded_channel();
     let task = tokio::spawn(follow(eye, wake, move || {
         changed.send(()).unwrap();
@@ -281,7 +281,7 @@ async fn has_seed(server: &Server, seed: u64) {
 async fn a_server_follows_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let (server, main) = server(&folder);
-    let _watcher = start(server.clone()).unwrap();
+    let _watcher = start(Arc::clone(&server)).unwrap();
     tokio::time::sleep(LATEST).await;
     assert_eq!(server.metrics().reloads_ok.get(), 0, "nothing has changed");
     fs::write(&main, configuration(2)).unwrap();
@@ -307,6 +307,6 @@ async fn a_change_before_watching_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let (server, main) = server(&folder);
     fs::write(&main, configuration(2)).unwrap();
-    let _watcher = start(server.clone()).unwrap();
+    let _watcher = start(Arc::clone(&server)).unwrap();
     has_seed(&server, 2).await;
 }

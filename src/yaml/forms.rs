@@ -56,9 +56,10 @@ pub trait ShortForm: Sized {
 
 /// Deserializes either form of `T`.
 pub fn deserialize<'de, D: Deserializer<'de>, T: ShortForm>(deserializer: D) -> Result<T, D::Error> {
-    match T::TEXT {
-        true => deserializer.deserialize_str(FormVisitor(PhantomData)),
-        false => deserializer.deserialize_any(FormVisitor(PhantomData)),
+    if T::TEXT {
+        deserializer.deserialize_str(FormVisitor(PhantomData))
+    } else {
+        deserializer.deserialize_any(FormVisitor(PhantomData))
     }
 }
 

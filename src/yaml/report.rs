@@ -149,7 +149,7 @@ pub enum Severity {
     Warning,
 }
 
-/// One finding.
+/// One finding, with its place in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How bad it is.
@@ -251,7 +251,7 @@ impl Report {
         self.diagnostics.is_empty()
     }
 
-    /// What was found.
+    /// All findings of the report.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }

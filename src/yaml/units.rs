@@ -33,7 +33,7 @@ impl Time {
         Self(Duration::from_millis(milliseconds as u64))
     }
 
-    /// The same time, or [`Self::MAX`] where it is longer.
+    /// The time, or [`Self::MAX`] where it is longer.
     pub fn saturating(duration: Duration) -> Self {
         Self(duration.min(Self::MAX.0))
     }
@@ -147,9 +147,9 @@ impl fmt::Display for Time {
 pub struct Percentage(u32);
 
 impl Percentage {
-    /// 100 %.
+    /// All of them: 100 %.
     pub const ALL: Self = Self(1_000_000);
-    /// 0 %.
+    /// None of them: 0 %.
     pub const NONE: Self = Self(0);
 
     /// So many parts per million; more than 1,000,000 counts as 100 %.
@@ -207,7 +207,7 @@ impl fmt::Display for Percentage {
 pub struct ByteSize(u64);
 
 impl ByteSize {
-    /// So many bytes.
+    /// The size of this many bytes.
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }

@@ -1,5 +1,7 @@
 //! Bodies pass byte for byte, framed as each side needs it, and end as they ended.
 
+use std::sync::Arc;
+
 use super::support::message::{Answer, Body, Ending, Request};
 use super::support::squall::Squall;
 use super::support::upstream::Upstream;
@@ -231,9 +233,9 @@ each!(chunks_without_a_size_are_no_clean_end {
 #[tokio::test]
 async fn pieces_pass_as_soon_as_they_come() {
     let (go_on, wait) = tokio::sync::oneshot::channel::<()>();
-    let wait = std::sync::Arc::new(tokio::sync::Mutex::new(Some(wait)));
+    let wait = Arc::new(tokio::sync::Mutex::new(Some(wait)));
     let upstream = Upstream::h1(move |_, mut wire| {
-        let wait = wait.clone();
+        let wait = Arc::clone(&wait);
         async move {
             wire.head().await;
             wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")

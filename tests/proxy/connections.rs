@@ -219,9 +219,9 @@ struct Counts {
 /// after the whole of its body.
 async fn flaky(read_body: bool) -> (Upstream, Arc<Counts>) {
     let counts = Arc::new(Counts::default());
-    let shared = counts.clone();
+    let shared = Arc::clone(&counts);
     let upstream = Upstream::h1(move |number, mut wire| {
-        let counts = shared.clone();
+        let counts = Arc::clone(&shared);
         async move {
             counts.connections.fetch_add(1, Ordering::SeqCst);
             while let Ok(raw) = wire.reader().head().await {
@@ -271,9 +271,9 @@ each!(post_that_was_read_is_not_sent_again { h1 h2 });
 #[tokio::test]
 async fn fresh_connection_that_dies_is_not_tried_again() {
     let counts = Arc::new(AtomicUsize::new(0));
-    let shared = counts.clone();
+    let shared = Arc::clone(&counts);
     let upstream = Upstream::h1(move |_, mut wire| {
-        let counts = shared.clone();
+        let counts = Arc::clone(&shared);
         async move {
             let _ = wire.reader().head().await;
             counts.fetch_add(1, Ordering::SeqCst);
@@ -335,9 +335,9 @@ async fn connection_in_the_middle_of_an_answer_is_not_reused() {
 
 async fn refused_stream_is_sent_again(down: Protocol) {
     let calls = Arc::new(AtomicUsize::new(0));
-    let shared = calls.clone();
+    let shared = Arc::clone(&calls);
     let upstream = Upstream::h2(move |(_, mut respond)| {
-        let calls = shared.clone();
+        let calls = Arc::clone(&shared);
         async move {
             if calls.fetch_add(1, Ordering::SeqCst) == 0 {
                 respond.send_reset(h2::Reason::REFUSED_STREAM);
@@ -360,9 +360,9 @@ each!(refused_stream_is_sent_again {
 /// An upstream that is told to stop finishes what it has begun; the next request gets a new connection.
 async fn goaway_of_the_upstream_moves_to_a_new_connection(down: Protocol) {
     let connections = Arc::new(AtomicUsize::new(0));
-    let shared = connections.clone();
+    let shared = Arc::clone(&connections);
     let upstream = Upstream::raw_h2(move |_, stream| {
-        let connections = shared.clone();
+        let connections = Arc::clone(&shared);
         async move {
             connections.fetch_add(1, Ordering::SeqCst);
             let mut connection = h2::server::handshake(stream).await.unwrap();

@@ -1,5 +1,7 @@
 //! Interim responses pass between all sides that can have them (RFC 9110, section 15.2).
 
+use std::sync::Arc;
+
 use super::support::message::{Answer, Body, Interim, Request};
 use super::support::squall::Squall;
 use super::support::upstream::Upstream;
@@ -108,9 +110,9 @@ each!(interim_answers_do_not_hurt_the_final_one {
 #[tokio::test]
 async fn interim_answers_do_not_wait_for_the_final_one() {
     let (go_on, wait) = tokio::sync::mpsc::channel::<()>(1);
-    let wait = std::sync::Arc::new(tokio::sync::Mutex::new(wait));
+    let wait = Arc::new(tokio::sync::Mutex::new(wait));
     let upstream = Upstream::h1(move |_, mut wire| {
-        let wait = wait.clone();
+        let wait = Arc::clone(&wait);
         async move {
             wire.head().await;
             wire.write("HTTP/1.1 103 Early Hints\r\nx-hint: a\r\n\r\n").await;

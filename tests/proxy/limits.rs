@@ -1,5 +1,6 @@
 //! `quota` and `concurrency`: the requests that are too many are refused, and queues move on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::support::client::Client;
@@ -42,9 +43,9 @@ async fn patient() -> (
 ) {
     let (report, seen) = tokio::sync::mpsc::unbounded_channel();
     let (go, wait) = tokio::sync::mpsc::unbounded_channel::<()>();
-    let wait = std::sync::Arc::new(tokio::sync::Mutex::new(wait));
+    let wait = Arc::new(tokio::sync::Mutex::new(wait));
     let upstream = Upstream::h1(move |_, mut wire| {
-        let (report, wait) = (report.clone(), wait.clone());
+        let (report, wait) = (report.clone(), Arc::clone(&wait));
         async move {
             while let Ok(head) = wire.reader().head().await {
                 let _ = report.send(head);

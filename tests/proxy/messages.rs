@@ -1,5 +1,6 @@
 //! `drop`, `duplicate`, and what else counts in messages: server-sent events and lines of NDJSON.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::support::message::{Answer, Body, Ending, Request};
@@ -137,9 +138,9 @@ each!(body_without_messages_is_skipped { h1_to_h1 h2_to_h2 });
 #[tokio::test]
 async fn events_are_not_held_back() {
     let (go, wait) = tokio::sync::mpsc::unbounded_channel::<()>();
-    let wait = std::sync::Arc::new(tokio::sync::Mutex::new(wait));
+    let wait = Arc::new(tokio::sync::Mutex::new(wait));
     let upstream = Upstream::h1(move |_, mut wire| {
-        let wait = wait.clone();
+        let wait = Arc::clone(&wait);
         async move {
             wire.head().await;
             wire.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -1,5 +1,6 @@
 //! Reloads and draining with requests under way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -13,9 +14,9 @@ use super::support::{Protocol, each, within};
 async fn in_two_halves() -> (Upstream, UnboundedReceiver<()>, UnboundedSender<()>) {
     let (report, seen) = unbounded_channel();
     let (go, wait) = unbounded_channel::<()>();
-    let wait = std::sync::Arc::new(tokio::sync::Mutex::new(wait));
+    let wait = Arc::new(tokio::sync::Mutex::new(wait));
     let upstream = Upstream::h1(move |_, mut wire| {
-        let (report, wait) = (report.clone(), wait.clone());
+        let (report, wait) = (report.clone(), Arc::clone(&wait));
         async move {
             while wire.reader().head().await.is_ok() {
                 wire.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst").await;
@@ -86,7 +87,7 @@ async fn draining_waits_for_what_is_under_way(down: Protocol) {
     let squall = Squall::before(&upstream);
     let mut client = squall.client(down).await;
     let request = Request::get("/");
-    let server = squall.server.clone();
+    let server = Arc::clone(&squall.server);
     let (begin, begun) = tokio::sync::oneshot::channel::<()>();
     let drained = tokio::spawn(async move {
         begun.await.unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Build, Listener, Targets};
 use crate::proxy::exchange::view::{Target, View};
 use crate::proxy::execute::hold::Bounds;
-use crate::proxy::listen::gate::EarlyView;
+use crate::proxy::listen::gate::ConnectionView;
 use crate::proxy::listen::spec::{ListenerSpec, ListenerTlsSpec, PairSpec, ProtocolSpec};
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tls::{FaultAuthority, Pair, ServerTls};
@@ -72,11 +72,11 @@ impl Build<'_> {
             held: self.spec.bounds.held.get(),
             longest: self.spec.bounds.delay.get(),
         };
-        let early = EarlyView {
-            accepted: of_stage(Stage::Connection),
+        let connection = ConnectionView {
+            on_accept: of_stage(Stage::Connection),
             handshake: of_stage(Stage::Handshake),
             listener: name.value.as_str().into(),
-            authority: authority.clone(),
+            authority: Arc::clone(authority),
             bounds,
             access: self.spec.log.access,
         };
@@ -102,7 +102,7 @@ impl Build<'_> {
             name: name.value.as_str().into(),
             address: spec.address.value.clone(),
             tls: tls.ok()?,
-            early: (!early.is_empty()).then(|| Arc::new(early)),
+            connection: (!connection.is_empty()).then(|| Arc::new(connection)),
             view: Arc::new(view),
         })
     }
@@ -121,7 +121,7 @@ impl Build<'_> {
                 None
             }
             // What is wrong with it has been said where it stands.
-            Some(_) => targets.get(&wanted.value).map(|(_, target)| target.clone()),
+            Some(_) => targets.get(&wanted.value).map(|(_, target)| Arc::clone(target)),
             None => {
                 let names = || self.spec.upstreams.names();
                 let help = match did_you_mean(&wanted.value, names()) {
@@ -202,8 +202,9 @@ fn pairs(tls: &ListenerTlsSpec) -> Result<Vec<(&Path, &Path)>, String> {
 
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
-    match names.is_empty() {
-        true => "none; add it under `upstreams:`".to_owned(),
-        false => names.join(", "),
+    if names.is_empty() {
+        "none; add it under `upstreams:`".to_owned()
+    } else {
+        names.join(", ")
     }
 }

@@ -16,7 +16,7 @@ use crate::draw::Seed;
 use crate::fake::{self, spec::FakeSpec};
 use crate::metrics::Metrics;
 use crate::proxy::exchange::view::{Target, View};
-use crate::proxy::listen::gate::EarlyView;
+use crate::proxy::listen::gate::ConnectionView;
 use crate::proxy::listen::spec::ListenerSpec;
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tls::{FaultAuthority, ServerTls};
@@ -47,7 +47,7 @@ pub struct Snapshot {
     pub hash: String,
     /// What all draws come from.
     pub seed: Seed,
-    /// The side port.
+    /// Where and how the admin side listens.
     pub admin: Admin,
     /// By position in the file.
     pub listeners: Vec<Listener>,
@@ -62,10 +62,10 @@ pub struct Snapshot {
     pub files: Vec<PathBuf>,
 }
 
-/// The side port.
+/// The admin side of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: AddressSpec,
     /// What callers must send.
     pub token: Option<String>,
@@ -74,14 +74,14 @@ pub struct Admin {
 /// A listener with its part of the rules.
 #[derive(Debug)]
 pub struct Listener {
-    /// Its name.
+    /// The listener's name in the configuration.
     pub name: Arc<str>,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: AddressSpec,
-    /// Certificates.
+    /// Its certificates; `None` without TLS.
     pub tls: Option<ServerTls>,
     /// What a new connection needs; `None` where no rule is about connections.
-    pub early: Option<Arc<EarlyView>>,
+    pub connection: Option<Arc<ConnectionView>>,
     /// What a request needs.
     pub view: Arc<View>,
 }
@@ -91,18 +91,18 @@ pub struct Listener {
 pub struct Inputs<'a> {
     /// A seed from the command line or the environment: it wins over the file's.
     pub seed: Option<u64>,
-    /// The seed where nobody gives one.
+    /// The seed of configurations that set none.
     pub default_seed: u64,
     /// The configuration that this one replaces: what did not change keeps its state.
     pub previous: Option<&'a Snapshot>,
     /// The moment of loading.
     pub now: Instant,
-    /// Where it counts.
+    /// The metrics that the configuration's rules and listeners count in.
     pub metrics: &'a Metrics,
 }
 
 impl<'a> Inputs<'a> {
-    /// A first load, with nobody's seed but the file's; without that, 0.
+    /// A first load with the file's seed, or 0 where it sets none.
     pub fn new(metrics: &'a Metrics, now: Instant) -> Self {
         Inputs {
             seed: None,
@@ -332,7 +332,7 @@ impl Build<'_> {
         }
         match same.map(|(_, target)| target) {
             // It goes on as it is, with what it knows of failing endpoints.
-            Some(target) if target.fingerprint() == Some(upstream.fingerprint()) => Some(target.clone()),
+            Some(target) if target.fingerprint() == Some(upstream.fingerprint()) => Some(Arc::clone(target)),
             _ => Some(Arc::new(Target::Real(Arc::new(upstream)))),
         }
     }
@@ -363,7 +363,7 @@ impl Build<'_> {
         if let Some((yaml, target)) = same
             && *yaml == self.identity(spec)
         {
-            return Some(target.clone());
+            return Some(Arc::clone(target));
         }
         let store = match fake.value.store.as_ref().map(|store| store.value.as_str()) {
             None | Some("memory") => fake::Store::Memory,
@@ -404,7 +404,7 @@ impl Build<'_> {
         }
         let previous = self.inputs.previous.map(|previous| &previous.authority);
         if let Some(made) = previous.filter(|previous| previous.is_made()) {
-            return Some(made.clone());
+            return Some(Arc::clone(made));
         }
         let made = FaultAuthority::make().map_err(|message| self.diagnostics.push(Diagnostic::error(None, message)));
         made.ok().map(Arc::new)

@@ -233,13 +233,12 @@ impl Line {
             ));
             return None;
         }
-        let user = match user.contains(':') {
-            true => user,
-            false => {
-                self.notes
-                    .push("the password that curl would prompt for is assumed to be empty".into());
-                format!("{user}:")
-            }
+        let user = if user.contains(':') {
+            user
+        } else {
+            self.notes
+                .push("the password that curl would prompt for is assumed to be empty".into());
+            format!("{user}:")
         };
         Some(format!("Basic {}", base64(user.as_bytes())))
     }

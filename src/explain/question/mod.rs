@@ -29,7 +29,7 @@ pub struct Question {
     pub headers: BTreeMap<String, OneOrMany<String>>,
     /// A curl command line, instead of `url`, `method` and `headers`.
     pub curl: Option<String>,
-    /// The listener's name.
+    /// The name of the listener to ask.
     pub listener: Option<String>,
     /// The address that the connection comes from. Absent: this machine.
     pub client: Option<IpAddr>,

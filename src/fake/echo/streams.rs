@@ -43,7 +43,7 @@ const BYTES_LIMIT: u64 = 4 << 30;
 /// The most lines or events of one answer.
 const COUNT_LIMIT: u64 = 10_000_000;
 
-/// Lines or events without a pause leave in pieces of at least so many bytes.
+/// Lines or events without a pause leave in pieces of at least this many bytes.
 const PIECE: usize = 8 * 1024;
 
 /// A whole number of periods of the bytes that `/bytes` sends.
@@ -70,9 +70,9 @@ struct Options {
     every: Time,
 }
 
-type Asked = Result<Query<Options>, QueryRejection>;
+type OptionsQuery = Result<Query<Options>, QueryRejection>;
 
-async fn bytes(Path(size): Path<String>, options: Asked) -> Response {
+async fn bytes(Path(size): Path<String>, options: OptionsQuery) -> Response {
     let size = match size.parse::<ByteSize>() {
         Ok(size) if size.get() <= BYTES_LIMIT => size.get(),
         Ok(_) => return error(StatusCode::BAD_REQUEST, "at most 4GiB"),
@@ -83,7 +83,7 @@ async fn bytes(Path(size): Path<String>, options: Asked) -> Response {
         Err(problem) => return error(StatusCode::BAD_REQUEST, &problem.body_text()),
     };
     let known = !options.chunked;
-    let mut response = Response::new(Body::new(Pattern { left: size, known }));
+    let mut response = Response::new(Body::new(PatternBody { left: size, known }));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     if known {
@@ -92,17 +92,17 @@ async fn bytes(Path(size): Path<String>, options: Asked) -> Response {
     response
 }
 
-async fn lines(Path(count): Path<String>, options: Asked) -> Response {
+async fn lines(Path(count): Path<String>, options: OptionsQuery) -> Response {
     series(&count, options, "application/x-ndjson", |n| format!("{{\"n\": {n}}}\n"))
 }
 
-async fn events(Path(count): Path<String>, options: Asked) -> Response {
+async fn events(Path(count): Path<String>, options: OptionsQuery) -> Response {
     series(&count, options, "text/event-stream", |n| {
         format!("id: {n}\ndata: {{\"n\": {n}}}\n\n")
     })
 }
 
-fn series(count: &str, options: Asked, content_type: &'static str, write: fn(u64) -> String) -> Response {
+fn series(count: &str, options: OptionsQuery, content_type: &'static str, write: fn(u64) -> String) -> Response {
     let count = match count.parse::<u64>() {
         Ok(count) if count <= COUNT_LIMIT => count,
         _ => return error(StatusCode::BAD_REQUEST, "the count must be from 0 to 10000000"),
@@ -111,14 +111,14 @@ fn series(count: &str, options: Asked, content_type: &'static str, write: fn(u64
         Ok(options) => options.0.every.get(),
         Err(problem) => return error(StatusCode::BAD_REQUEST, &problem.body_text()),
     };
-    let series = Series {
+    let series = Lines {
         next: 0,
         count,
         every,
         due: Instant::now(),
         write,
     };
-    let pieces = futures_util::stream::unfold(series, Series::piece);
+    let pieces = futures_util::stream::unfold(series, Lines::piece);
     let mut response = Response::new(Body::from_stream(pieces));
     let content_type = HeaderValue::from_static(content_type);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -126,7 +126,7 @@ fn series(count: &str, options: Asked, content_type: &'static str, write: fn(u64
 }
 
 /// Lines or events that are still to come.
-struct Series {
+struct Lines {
     next: u64,
     count: u64,
     every: Duration,
@@ -134,7 +134,7 @@ struct Series {
     write: fn(u64) -> String,
 }
 
-impl Series {
+impl Lines {
     /// The next piece, when it is due, and what comes after it.
     async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         if self.next == self.count {
@@ -157,13 +157,13 @@ impl Series {
 }
 
 /// The body of `/bytes`: pieces of one shared block.
-struct Pattern {
+struct PatternBody {
     left: u64,
     /// Whether the length is told.
     known: bool,
 }
 
-impl HttpBody for Pattern {
+impl HttpBody for PatternBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -182,9 +182,10 @@ impl HttpBody for Pattern {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.known {
-            true => SizeHint::with_exact(self.left),
-            false => SizeHint::default(),
+        if self.known {
+            SizeHint::with_exact(self.left)
+        } else {
+            SizeHint::default()
         }
     }
 }

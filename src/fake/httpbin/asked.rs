@@ -35,7 +35,7 @@ const OF_PROXIES: &[&str] = &[
 
 /// A request, with its whole body.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct HttpbinRequest {
     pub(super) method: Method,
     /// The path, decoded, with a single slash at its start.
     pub(super) path: String,
@@ -50,7 +50,7 @@ pub(super) struct Asked {
     url: String,
 }
 
-impl Asked {
+impl HttpbinRequest {
     pub(super) fn new(parts: Parts, body: Bytes) -> Self {
         let raw_path = format!("/{}", parts.uri.path().trim_start_matches('/'));
         let host = parts
@@ -251,9 +251,10 @@ fn readable(raw: &str, special: &[u8]) -> String {
         let hex = bytes.get(i + 1..i + 3).and_then(|hex| std::str::from_utf8(hex).ok());
         match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(quoted) if *byte == b'%' => {
-                match stays(quoted) {
-                    true => decoded.extend(bytes.get(i..i + 3).unwrap_or_default()),
-                    false => decoded.push(quoted),
+                if stays(quoted) {
+                    decoded.extend(bytes.get(i..i + 3).unwrap_or_default())
+                } else {
+                    decoded.push(quoted)
                 }
                 i += 3;
             }

@@ -9,7 +9,7 @@ use md5::{Digest as _, Md5};
 use ring::digest;
 use serde_json::json;
 
-use super::asked::Asked;
+use super::asked::HttpbinRequest;
 use super::replies::{cookie, empty, header, reply};
 use super::status;
 use crate::fake::made_up::dice::Dice;
@@ -18,7 +18,7 @@ use crate::fake::made_up::dice::Dice;
 const REALM: &str = "me@kennethreitz.com";
 
 /// `refusal` is what whoever does not show the right name and password gets.
-pub(super) fn basic(asked: &Asked, user: &str, password: &str, refusal: u16) -> Response {
+pub(super) fn basic(asked: &HttpbinRequest, user: &str, password: &str, refusal: u16) -> Response {
     let shown = asked.header("authorization").and_then(|text| {
         let (scheme, credentials) = text.split_once(' ')?;
         let decoded = BASE64_STANDARD.decode(credentials.trim()).ok()?;
@@ -30,7 +30,7 @@ pub(super) fn basic(asked: &Asked, user: &str, password: &str, refusal: u16) -> 
     status::answer(refusal)
 }
 
-pub(super) fn bearer(asked: &Asked) -> Response {
+pub(super) fn bearer(asked: &HttpbinRequest) -> Response {
     match asked
         .header("authorization")
         .as_deref()
@@ -52,7 +52,7 @@ pub(super) struct Wanted<'a> {
 
 /// A challenge until the answer to it is right. The state (how often a nonce may still be used) is in cookies, as in
 /// httpbin: `stale_after`, `last_nonce` and `fake`.
-pub(super) fn digest_auth(asked: &Asked, wanted: &Wanted<'_>, dice: &mut Dice) -> Response {
+pub(super) fn digest_auth(asked: &HttpbinRequest, wanted: &Wanted<'_>, dice: &mut Dice) -> Response {
     let cookie_wanted = asked
         .parameter("require-cookie")
         .is_some_and(|value| ["1", "t", "true"].contains(&value.to_ascii_lowercase().as_str()));
@@ -155,7 +155,7 @@ impl Credentials {
     }
 
     /// Whether the response is the right one (RFC 7616, section 3.4.1). The realm and the nonce are the client's word.
-    fn answer(&self, asked: &Asked, wanted: &Wanted<'_>) -> bool {
+    fn answer(&self, asked: &HttpbinRequest, wanted: &Wanted<'_>) -> bool {
         let algorithm = self.get("algorithm").unwrap_or("MD5");
         let get = |name| self.get(name).unwrap_or_default();
         let first = hash(

@@ -16,7 +16,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use serde_json::{Value, json};
 
-use super::asked::Asked;
+use super::asked::HttpbinRequest;
 use super::replies::{TEXT, bad, header, typed};
 use super::{python_json, status};
 use crate::fake::made_up::dice::{Dice, Stream};
@@ -36,12 +36,12 @@ pub(super) const DELAY_LIMIT: f64 = 10.0;
 const OCTETS: &str = "application/octet-stream";
 
 /// A piece of a body, and how long it waits after the one before.
-type Piece = (Duration, Bytes);
+type DelayedPiece = (Duration, Bytes);
 
 fn streamed(
     status: StatusCode,
     content_type: &'static str,
-    pieces: impl Iterator<Item = Piece> + Send + 'static,
+    pieces: impl Iterator<Item = DelayedPiece> + Send + 'static,
 ) -> Response {
     let frames = unfold(pieces, |mut pieces| async move {
         let (wait, bytes) = pieces.next()?;
@@ -59,7 +59,7 @@ fn streamed(
 }
 
 /// A parameter as a number of seconds: `1.5`, or with a unit as in `200ms`; 0 to [`DURATION_LIMIT`].
-pub(super) fn seconds(asked: &Asked, name: &str, default: f64) -> Result<f64, Response> {
+pub(super) fn seconds(asked: &HttpbinRequest, name: &str, default: f64) -> Result<f64, Response> {
     let Some(text) = asked.parameter(name) else {
         return Ok(default);
     };
@@ -77,7 +77,7 @@ pub(super) fn seconds(asked: &Asked, name: &str, default: f64) -> Result<f64, Re
     }
 }
 
-fn whole(asked: &Asked, name: &str, default: i64) -> Result<i64, Response> {
+fn whole(asked: &HttpbinRequest, name: &str, default: i64) -> Result<i64, Response> {
     match asked.parameter(name).map(|text| text.trim().parse::<i64>()) {
         None => Ok(default),
         Some(Ok(number)) => Ok(number),
@@ -85,7 +85,7 @@ fn whole(asked: &Asked, name: &str, default: i64) -> Result<i64, Response> {
     }
 }
 
-fn dice_of(asked: &Asked, dice: Dice) -> Result<Dice, Response> {
+fn dice_of(asked: &HttpbinRequest, dice: Dice) -> Result<Dice, Response> {
     match asked.parameter("seed") {
         None => Ok(dice),
         Some(_) => Ok(Dice::new(
@@ -100,13 +100,13 @@ fn random(dice: &mut Dice, count: u64) -> Bytes {
     (0..count).map(|_| dice.throw().to_le_bytes()[0]).collect()
 }
 
-pub(super) fn bytes(asked: &Asked, count: u64, dice: Dice) -> Result<Response, Response> {
+pub(super) fn bytes(asked: &HttpbinRequest, count: u64, dice: Dice) -> Result<Response, Response> {
     let mut dice = dice_of(asked, dice)?;
     Ok(typed(StatusCode::OK, OCTETS, random(&mut dice, count.min(BYTES_LIMIT))))
 }
 
-/// The same bytes as `/bytes` has, in chunks.
-pub(super) fn stream_bytes(asked: &Asked, count: u64, dice: Dice) -> Result<Response, Response> {
+/// Sends the bytes of `/bytes` in chunks.
+pub(super) fn stream_bytes(asked: &HttpbinRequest, count: u64, dice: Dice) -> Result<Response, Response> {
     let mut dice = dice_of(asked, dice)?;
     let chunk = whole(asked, "chunk_size", 10 * 1024)?.max(1).cast_unsigned();
     let mut left = count.min(BYTES_LIMIT);
@@ -119,7 +119,7 @@ pub(super) fn stream_bytes(asked: &Asked, count: u64, dice: Dice) -> Result<Resp
 }
 
 /// The description of the request, up to a hundred times, a line each.
-pub(super) fn stream(asked: &Asked, count: u64) -> Response {
+pub(super) fn stream(asked: &HttpbinRequest, count: u64) -> Response {
     let mut described = asked.describe(&["url", "args", "headers", "origin"]);
     let lines = (0..count.min(100)).map(move |i| {
         described.insert("id".to_owned(), Value::from(i));
@@ -130,7 +130,7 @@ pub(super) fn stream(asked: &Asked, count: u64) -> Response {
 }
 
 /// Stars over a time. Pieces leave at most every 10 ms, so that many bytes take no longer than asked.
-pub(super) fn drip(asked: &Asked) -> Result<Response, Response> {
+pub(super) fn drip(asked: &HttpbinRequest) -> Result<Response, Response> {
     let duration = seconds(asked, "duration", 2.0)?;
     let delay = seconds(asked, "delay", 0.0)?;
     let count = match whole(asked, "numbytes", 10)? {
@@ -163,7 +163,7 @@ pub(super) fn drip(asked: &Asked) -> Result<Response, Response> {
 }
 
 /// The alphabet over and over, of which a client may ask for a part.
-pub(super) fn range(asked: &Asked, size: u64) -> Result<Response, Response> {
+pub(super) fn range(asked: &HttpbinRequest, size: u64) -> Result<Response, Response> {
     let labelled = |response| {
         let response = header(response, ETAG.as_str(), &format!("range{size}"));
         header(response, ACCEPT_RANGES.as_str(), "bytes")
@@ -207,7 +207,7 @@ pub(super) fn range(asked: &Asked, size: u64) -> Result<Response, Response> {
 
 /// The first and the last byte asked for. What is no single range of bytes asks for all, and so does one under an
 /// `If-Range` (RFC 9110, section 13.1.5) that names something else.
-fn wanted_range(asked: &Asked, size: u64) -> (u64, u64) {
+fn wanted_range(asked: &HttpbinRequest, size: u64) -> (u64, u64) {
     let all = (0, size - 1);
     let other = asked
         .header("if-range")
@@ -228,7 +228,7 @@ fn wanted_range(asked: &Asked, size: u64) -> (u64, u64) {
 }
 
 /// Server-Sent Events named `ping`, as go-httpbin has them: `count` of them over `duration`, after `delay`.
-pub(super) fn sse(asked: &Asked) -> Result<Response, Response> {
+pub(super) fn sse(asked: &HttpbinRequest) -> Result<Response, Response> {
     let duration = seconds(asked, "duration", 5.0)?;
     let delay = seconds(asked, "delay", 0.0)?;
     let count = match whole(asked, "count", 10)? {
@@ -250,7 +250,7 @@ pub(super) fn sse(asked: &Asked) -> Result<Response, Response> {
 }
 
 /// The query's parameters as trailer fields (RFC 9110, section 6.5) after a short body.
-pub(super) fn trailers(asked: &Asked) -> Response {
+pub(super) fn trailers(asked: &HttpbinRequest) -> Response {
     let mut fields = HeaderMap::new();
     for (name, value) in &asked.query {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) {
@@ -268,7 +268,7 @@ pub(super) fn trailers(asked: &Asked) -> Response {
 }
 
 /// A 500 for a share of the requests: of its own seed, or of the run's.
-pub(super) fn unstable(asked: &Asked, dice: Dice) -> Result<Response, Response> {
+pub(super) fn unstable(asked: &HttpbinRequest, dice: Dice) -> Result<Response, Response> {
     let rate = asked
         .parameter("failure_rate")
         .map_or(Ok(0.5), |text| text.trim().parse::<f64>());

@@ -5,16 +5,16 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, ETAG, LAST_MODIFIED};
 use serde_json::{Map, Value};
 
-use super::asked::Asked;
+use super::asked::HttpbinRequest;
 use super::replies::{header, reply, typed};
 use super::{GET_KEYS, python_json, status};
 
-fn described(asked: &Asked) -> Response {
+fn described(asked: &HttpbinRequest) -> Response {
     reply(StatusCode::OK, &Value::Object(asked.describe(GET_KEYS)))
 }
 
 /// A 304 to any conditional request.
-pub(super) fn cache(asked: &Asked, tag: &str) -> Response {
+pub(super) fn cache(asked: &HttpbinRequest, tag: &str) -> Response {
     if asked.headers.contains_key("if-modified-since") || asked.headers.contains_key("if-none-match") {
         return status::answer(304);
     }
@@ -29,7 +29,7 @@ pub(super) fn cache(asked: &Asked, tag: &str) -> Response {
     )
 }
 
-pub(super) fn max_age(asked: &Asked, seconds: &str) -> Response {
+pub(super) fn max_age(asked: &HttpbinRequest, seconds: &str) -> Response {
     header(
         described(asked),
         CACHE_CONTROL.as_str(),
@@ -38,7 +38,7 @@ pub(super) fn max_age(asked: &Asked, seconds: &str) -> Response {
 }
 
 /// A resource with this tag: RFC 9110, sections 13.1.1 and 13.1.2, but that the tag has no quotes, as in httpbin.
-pub(super) fn etag(asked: &Asked, etag: &str) -> Response {
+pub(super) fn etag(asked: &HttpbinRequest, etag: &str) -> Response {
     let tags = |name: &str| -> Vec<String> {
         let text = asked.header(name).unwrap_or_default();
         let tags = text
@@ -60,7 +60,7 @@ pub(super) fn etag(asked: &Asked, etag: &str) -> Response {
 
 /// The query's parameters as header fields, and the fields as JSON. The body states its own length, so it is written
 /// until that is right; that settles at once or with the next digit.
-pub(super) fn response_headers(asked: &Asked) -> Response {
+pub(super) fn response_headers(asked: &HttpbinRequest) -> Response {
     let mut length = 0;
     let mut body = String::new();
     for _ in 0..5 {
@@ -80,7 +80,7 @@ pub(super) fn response_headers(asked: &Asked) -> Response {
     response
 }
 
-fn fields(asked: &Asked, length: usize) -> Value {
+fn fields(asked: &HttpbinRequest, length: usize) -> Value {
     let mut all = vec![
         ("Content-Type".to_owned(), "application/json".to_owned()),
         ("Content-Length".to_owned(), length.to_string()),

@@ -9,7 +9,7 @@ use http::StatusCode;
 use http::header::CONTENT_ENCODING;
 use serde_json::{Value, json};
 
-use super::asked::Asked;
+use super::asked::HttpbinRequest;
 use super::replies::{HTML, header, reply, typed};
 use super::{python_json, status};
 
@@ -74,7 +74,7 @@ pub(super) fn image(kind: &str) -> Option<Response> {
     Some(typed(StatusCode::OK, content_type, image))
 }
 
-pub(super) fn negotiated_image(asked: &Asked) -> Response {
+pub(super) fn negotiated_image(asked: &HttpbinRequest) -> Response {
     let Some(accept) = asked.header("accept").map(|accept| accept.to_ascii_lowercase()) else {
         return image("png").unwrap_or_else(|| status::answer(406));
     };
@@ -91,7 +91,7 @@ pub(super) fn negotiated_image(asked: &Asked) -> Response {
 }
 
 /// What came, compressed, whether the client accepts that or not, as in httpbin.
-pub(super) fn encoded(asked: &Asked, name: &str) -> Response {
+pub(super) fn encoded(asked: &HttpbinRequest, name: &str) -> Response {
     let mut described = asked.describe(&["origin", "headers", "method"]);
     let (flag, coding) = match name {
         "gzip" => ("gzipped", "gzip"),

@@ -15,14 +15,14 @@ const PARTS_LIMIT: usize = 1000;
 #[derive(Debug, Default)]
 pub(super) struct Form {
     pub(super) fields: Pairs,
-    pub(super) files: Vec<File>,
+    pub(super) files: Vec<UploadedFile>,
     /// Whether the body was a form, so that it is not shown as data.
     pub(super) is_form: bool,
 }
 
 /// An uploaded file.
 #[derive(Debug)]
-pub(super) struct File {
+pub(super) struct UploadedFile {
     pub(super) name: String,
     pub(super) content_type: String,
     pub(super) content: Bytes,
@@ -126,7 +126,7 @@ fn add_part(form: &mut Form, head: &str, content: Bytes) {
     };
     if parameter(disposition, "filename").is_some() {
         let content_type = field("content-type").unwrap_or("application/octet-stream").to_owned();
-        form.files.push(File {
+        form.files.push(UploadedFile {
             name,
             content_type,
             content,

@@ -10,7 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::asked::Asked;
+use super::asked::HttpbinRequest;
 use super::replies::{header, typed};
 use crate::fake::made_up::dice::Dice;
 
@@ -41,7 +41,7 @@ pub(super) struct Wishes {
 }
 
 impl Wishes {
-    pub(super) fn draw(asked: &Asked, dice: &mut Dice) -> Self {
+    pub(super) fn draw(asked: &HttpbinRequest, dice: &mut Dice) -> Self {
         let route = asked.path.split('/').nth(1).unwrap_or_default();
         let own = OWN
             .iter()

@@ -51,7 +51,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use self::asked::Asked;
+use self::asked::HttpbinRequest;
 use self::fortio::Wishes;
 use self::replies::{HTML, TEXT, bad, cookie, empty, error, header, redirect, reply, typed};
 use super::made_up::dice::{Dice, Stream};
@@ -78,6 +78,7 @@ pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, V
     let seed = spec.seed.as_ref().map_or(context.seed, |seed| seed.value);
     let count = Arc::new(AtomicU64::new(0));
     Ok(Router::new().fallback(move |request: Request| {
+        // Relaxed: numbers only have to differ.
         let dice = Dice::new(seed, Stream::Httpbin, count.fetch_add(1, Ordering::Relaxed));
         answer(request, dice)
     }))
@@ -88,7 +89,7 @@ async fn answer(request: Request, mut dice: Dice) -> Response {
     let cors = Cors::new(&parts.headers, &parts.method);
     let response = match read_body(body, BODY_LIMIT).await {
         Ok(body) => {
-            let asked = Arc::new(Asked::new(parts, body));
+            let asked = Arc::new(HttpbinRequest::new(parts, body));
             let wishes = Wishes::draw(&asked, &mut dice);
             let delay = wishes.delay;
             if !delay.is_zero() {
@@ -193,7 +194,7 @@ fn methods(path: &[&str]) -> Option<&'static [&'static str]> {
     })
 }
 
-async fn dispatch(asked: &Arc<Asked>, dice: Dice) -> Response {
+async fn dispatch(asked: &Arc<HttpbinRequest>, dice: Dice) -> Response {
     let path: Vec<&str> = asked.path.split('/').skip(1).collect();
     let Some(methods) = methods(&path) else {
         return error(
@@ -228,16 +229,16 @@ async fn dispatch(asked: &Arc<Asked>, dice: Dice) -> Response {
     answered.unwrap_or_else(|refused| refused)
 }
 
-async fn describe(asked: &Arc<Asked>, keys: &'static [&'static str]) -> Response {
+async fn describe(asked: &Arc<HttpbinRequest>, keys: &'static [&'static str]) -> Response {
     if asked.body.len() < LARGE_BODY {
         return reply(StatusCode::OK, &Value::Object(asked.describe(keys)));
     }
-    let asked = asked.clone();
+    let asked = Arc::clone(asked);
     let large = tokio::task::spawn_blocking(move || reply(StatusCode::OK, &Value::Object(asked.describe(keys))));
     large.await.unwrap_or_else(|_| status::answer(500))
 }
 
-async fn delay(asked: &Arc<Asked>, seconds: &str) -> Result<Response, Response> {
+async fn delay(asked: &Arc<HttpbinRequest>, seconds: &str) -> Result<Response, Response> {
     match seconds.trim().parse::<f64>() {
         Ok(seconds) if seconds >= 0.0 => {
             tokio::time::sleep(Duration::from_secs_f64(seconds.min(bodies::DELAY_LIMIT))).await;
@@ -248,7 +249,7 @@ async fn delay(asked: &Arc<Asked>, seconds: &str) -> Result<Response, Response> 
 }
 
 /// The routes that neither wait nor read the body.
-fn route(asked: &Asked, path: &[&str], mut dice: Dice) -> Result<Response, Response> {
+fn route(asked: &HttpbinRequest, path: &[&str], mut dice: Dice) -> Result<Response, Response> {
     let ok = |value: &Value| reply(StatusCode::OK, value);
     Ok(match path {
         [""] => page::answer(asked),
@@ -292,7 +293,7 @@ fn route(asked: &Asked, path: &[&str], mut dice: Dice) -> Result<Response, Respo
     })
 }
 
-fn stream(asked: &Asked, path: &[&str], dice: Dice) -> Result<Response, Response> {
+fn stream(asked: &HttpbinRequest, path: &[&str], dice: Dice) -> Result<Response, Response> {
     let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
     match path {
         ["bytes", n] => bodies::bytes(asked, number(n), dice),
@@ -313,7 +314,7 @@ fn uuid(dice: &mut Dice) -> uuid::Uuid {
 }
 
 /// The request as it might have been on the wire.
-fn dump(asked: &Asked) -> Response {
+fn dump(asked: &HttpbinRequest) -> Response {
     let mut text = format!("{} {} HTTP/1.1\r\n", asked.method, asked.target).into_bytes();
     for (name, value) in &asked.headers {
         text.extend_from_slice(format!("{name}: ").as_bytes());
@@ -325,7 +326,7 @@ fn dump(asked: &Asked) -> Response {
     typed(StatusCode::OK, TEXT, text)
 }
 
-fn redirect_to(asked: &Asked) -> Result<Response, Response> {
+fn redirect_to(asked: &HttpbinRequest) -> Result<Response, Response> {
     let Some(url) = asked.parameter("url") else {
         return Err(bad("url is missing"));
     };
@@ -340,7 +341,7 @@ fn redirect_to(asked: &Asked) -> Result<Response, Response> {
     Ok(header(response, LOCATION.as_str(), &location))
 }
 
-fn redirects(asked: &Asked, path: &[&str], n: &str) -> Result<Response, Response> {
+fn redirects(asked: &HttpbinRequest, path: &[&str], n: &str) -> Result<Response, Response> {
     let left = match n.parse::<u64>() {
         Ok(n) if n > 0 => n - 1,
         _ => return Err(bad("the number of redirects must be positive")),
@@ -366,16 +367,17 @@ fn links(n: &str, offset: &str) -> Response {
     let offset = offset.parse::<u64>().unwrap_or(u64::MAX);
     let mut page = String::from("<html><head><title>Links</title></head><body>");
     for i in 0..n {
-        match i == offset {
-            true => page.push_str(&format!("{i} ")),
-            false => page.push_str(&format!("<a href='/links/{n}/{i}'>{i}</a> ")),
+        if i == offset {
+            page.push_str(&format!("{i} "))
+        } else {
+            page.push_str(&format!("<a href='/links/{n}/{i}'>{i}</a> "))
         }
     }
     page.push_str("</body></html>");
     typed(StatusCode::OK, HTML, page)
 }
 
-fn cookies(asked: &Asked, path: &[&str]) -> Response {
+fn cookies(asked: &HttpbinRequest, path: &[&str]) -> Response {
     match path {
         ["cookies", "set", name, value] => cookie(redirect("/cookies"), name, value),
         ["cookies", "set"] => {

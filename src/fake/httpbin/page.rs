@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 
-use super::asked::Asked;
+use super::asked::HttpbinRequest;
 use crate::fake::page::{Row, page};
 
 const INTRODUCTION: &str = "Answers as httpbin and go-httpbin do. On every route, fortio's query parameters work too: \
@@ -177,7 +177,7 @@ const ROWS: &[(&str, &str, &str, &str, &str)] = &[
     ),
 ];
 
-pub(super) fn answer(asked: &Asked) -> Response {
+pub(super) fn answer(asked: &HttpbinRequest) -> Response {
     let rows: Vec<_> = ROWS
         .iter()
         .map(|&(method, path, summary, parameters, example)| Row {

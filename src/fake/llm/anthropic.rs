@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
-use super::ask::{Ask, Choice, End, Reply, Tool, content};
+use super::ask::{Ask, Choice, Reply, StopReason, Tool, content};
 use super::pace::{self, Pieces};
 use super::{Call, HANG, Llm, MODELS, Misbehaviour, REQUESTS_LIMIT, TOKENS_LIMIT, set, text};
 
@@ -88,9 +88,10 @@ fn stream(llm: &Llm, call: &Call, ask: &Ask, said: &Reply, id: &str) -> impl Pie
     ];
     let is_call = said.tool.is_some();
     let tokens = said.tokens().map(move |token| {
-        let delta = match is_call {
-            false => json!({ "type": "text_delta", "text": token }),
-            true => json!({ "type": "input_json_delta", "partial_json": token }),
+        let delta = if is_call {
+            json!({ "type": "input_json_delta", "partial_json": token })
+        } else {
+            json!({ "type": "text_delta", "text": token })
         };
         data(&json!({ "type": "content_block_delta", "index": 0, "delta": delta }))
     });
@@ -118,12 +119,12 @@ fn tool_id(llm: &Llm, call: &Call) -> String {
     text::identifier(llm.pace.seed, call.number, "toolu_01", 22)
 }
 
-fn stop(end: &End) -> (&'static str, Value) {
+fn stop(end: &StopReason) -> (&'static str, Value) {
     match end {
-        End::Natural => ("end_turn", Value::Null),
-        End::Length => ("max_tokens", Value::Null),
-        End::Stopped(stop) => ("stop_sequence", stop.as_str().into()),
-        End::Tool => ("tool_use", Value::Null),
+        StopReason::Natural => ("end_turn", Value::Null),
+        StopReason::Length => ("max_tokens", Value::Null),
+        StopReason::Stopped(stop) => ("stop_sequence", stop.as_str().into()),
+        StopReason::Tool => ("tool_use", Value::Null),
     }
 }
 
@@ -220,9 +221,10 @@ pub(super) fn models(call: &Call) -> Response {
 
 /// `GET /v1/models/{id}`
 pub(super) fn model(call: &Call, id: &str) -> Response {
-    match MODELS.contains(&id) {
-        true => reply(call, StatusCode::OK, &model_object(id)),
-        false => fail(call, StatusCode::NOT_FOUND, &format!("model: {id}")),
+    if MODELS.contains(&id) {
+        reply(call, StatusCode::OK, &model_object(id))
+    } else {
+        fail(call, StatusCode::NOT_FOUND, &format!("model: {id}"))
     }
 }
 

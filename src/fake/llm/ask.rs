@@ -71,12 +71,12 @@ pub(super) struct Reply {
     pub(super) text: String,
     /// The tool that is called.
     pub(super) tool: Option<String>,
-    pub(super) end: End,
+    pub(super) end: StopReason,
 }
 
 /// Why a reply ends.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum StopReason {
     Natural,
     Length,
     Stopped(String),
@@ -127,7 +127,11 @@ impl Ask {
             return Reply {
                 text,
                 tool: Some(tool.name.clone()),
-                end: if end == End::Natural { End::Tool } else { end },
+                end: if end == StopReason::Natural {
+                    StopReason::Tool
+                } else {
+                    end
+                },
             };
         }
         let said = match &self.json {
@@ -150,23 +154,23 @@ impl Ask {
     }
 }
 
-/// Ends a text at the first stop sequence, or after so many tokens.
-fn cut(mut said: String, most: u64, stops: &[String]) -> (String, End) {
+/// Ends a text at the first stop sequence, or after `most` tokens.
+fn cut(mut said: String, most: u64, stops: &[String]) -> (String, StopReason) {
     let stop = stops
         .iter()
         .filter(|stop| !stop.is_empty())
         .filter_map(|stop| said.find(stop.as_str()).map(|at| (at, stop)))
         .min_by_key(|(at, _)| *at);
-    let mut end = End::Natural;
+    let mut end = StopReason::Natural;
     if let Some((at, stop)) = stop {
         said.truncate(at);
-        end = End::Stopped(stop.clone());
+        end = StopReason::Stopped(stop.clone());
     }
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let kept = text::head(&said, most).len();
     if kept < said.len() {
         said.truncate(kept);
-        end = End::Length;
+        end = StopReason::Length;
     }
     (said, end)
 }
@@ -197,21 +201,21 @@ mod tests {
     fn replies_end_where_they_should() {
         let mut ask = Ask::default();
         ask.add("user", "echo: one two three four five");
-        assert_eq!(ask.reply(1, 0).end, End::Natural);
+        assert_eq!(ask.reply(1, 0).end, StopReason::Natural);
         ask.stops = vec!["four".into(), "three".into()];
         let reply = ask.reply(1, 0);
         assert_eq!(
             (reply.text.as_str(), reply.end),
-            ("one two ", End::Stopped("three".into()))
+            ("one two ", StopReason::Stopped("three".into()))
         );
         ask.most = Some(1);
         let reply = ask.reply(1, 0);
         assert_eq!(
             (reply.count(), reply.text.as_str(), reply.end),
-            (1, "one ", End::Length)
+            (1, "one ", StopReason::Length)
         );
         ask.most = Some(2);
-        assert_eq!(ask.reply(1, 0).end, End::Stopped("three".into()), "it just fits");
+        assert_eq!(ask.reply(1, 0).end, StopReason::Stopped("three".into()), "it just fits");
     }
 
     #[test]
@@ -225,7 +229,10 @@ mod tests {
         ask.add_tools(vec![tool("get_weather"), tool("get_time")]);
         ask.add("user", "how warm is it?");
         let reply = ask.reply(1, 0);
-        assert_eq!((reply.tool.as_deref(), &reply.end), (Some("get_weather"), &End::Tool));
+        assert_eq!(
+            (reply.tool.as_deref(), &reply.end),
+            (Some("get_weather"), &StopReason::Tool)
+        );
         assert!(serde_json::from_str::<Value>(&reply.text).unwrap()["city"].is_string());
         ask.add("user", "use get_time");
         assert_eq!(called(&ask).as_deref(), Some("get_time"));

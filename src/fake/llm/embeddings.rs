@@ -79,9 +79,10 @@ pub(super) async fn embed(llm: &Llm, call: &Call, body: &Value) -> Response {
         Embedding {
             object: "embedding",
             index,
-            embedding: match is_coded {
-                true => Vector::Base64(encode(&numbers)),
-                false => Vector::Numbers(numbers),
+            embedding: if is_coded {
+                Vector::Base64(encode(&numbers))
+            } else {
+                Vector::Numbers(numbers)
             },
         }
     };
@@ -110,7 +111,7 @@ fn inputs(input: Option<&Value>) -> Vec<String> {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "numbers from -1 to 1, roughly")]
+#[expect(clippy::cast_possible_truncation, reason = "numbers from -1 to 1, roughly")]
 fn vector(seed: u64, input: &str, dimensions: u64) -> Vec<f32> {
     let mut dice = Dice::new(seed, Stream::Replies, xxhash_rust::xxh3::xxh3_64(input.as_bytes()));
     let raw: Vec<f64> = (0..dimensions).map(|_| 2.0 * dice.unit() - 1.0).collect();

@@ -134,6 +134,7 @@ async fn answer(State(llm): State<Arc<Llm>>, request: Request) -> Response {
     if path.is_empty() {
         return page("A language model", INTRODUCTION, ROWS, parts.headers.get(HOST));
     }
+    // Relaxed: numbers only have to differ.
     let number = llm.calls.fetch_add(1, Ordering::Relaxed);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut call = Call {

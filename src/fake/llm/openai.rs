@@ -10,8 +10,8 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::ask::{Ask, Choice, End, Reply, Tool, content};
-use super::pace::{self, Piece};
+use super::ask::{Ask, Choice, Reply, StopReason, Tool, content};
+use super::pace::{self, TimedPiece};
 use super::text::Tokens;
 use super::{Call, HANG, Llm, MODELS, Misbehaviour, REQUESTS_LIMIT, TOKENS_LIMIT, set, text};
 
@@ -119,7 +119,7 @@ struct Speech {
     /// What the last chunk says, if it is wanted; it is null in all others then.
     usage: Option<Value>,
     due: Box<dyn Iterator<Item = Duration> + Send>,
-    ready: VecDeque<Piece>,
+    ready: VecDeque<TimedPiece>,
 }
 
 /// One choice that is being streamed; its end is taken once it was said.
@@ -175,9 +175,10 @@ impl Speech {
             let (token, is_call) = (choice.tokens.next(), choice.is_call);
             let finish = choice.finish.take_if(|_| choice.tokens.is_empty());
             if let Some(token) = token {
-                let delta = match is_call {
-                    false => json!({ "content": token }),
-                    true => json!({ "tool_calls": [{ "index": 0, "function": { "arguments": token } }] }),
+                let delta = if is_call {
+                    json!({ "tool_calls": [{ "index": 0, "function": { "arguments": token } }] })
+                } else {
+                    json!({ "content": token })
                 };
                 self.say(due, at, &delta, None);
             }
@@ -197,9 +198,9 @@ impl Speech {
 }
 
 impl Iterator for Speech {
-    type Item = Piece;
+    type Item = TimedPiece;
 
-    fn next(&mut self) -> Option<Piece> {
+    fn next(&mut self) -> Option<TimedPiece> {
         if self.ready.is_empty() && !self.choices.is_empty() {
             self.round();
         }
@@ -215,11 +216,11 @@ fn call_id(llm: &Llm, call: &Call, choice: usize) -> String {
     text::identifier(llm.pace.seed.wrapping_add(choice as u64), call.number, "call_", 24)
 }
 
-fn finish(end: &End) -> &'static str {
+fn finish(end: &StopReason) -> &'static str {
     match end {
-        End::Natural | End::Stopped(_) => "stop",
-        End::Length => "length",
-        End::Tool => "tool_calls",
+        StopReason::Natural | StopReason::Stopped(_) => "stop",
+        StopReason::Length => "length",
+        StopReason::Tool => "tool_calls",
     }
 }
 

@@ -43,12 +43,12 @@ impl Pace {
 }
 
 /// A piece of a stream: when it is due, counted from the request's arrival, and what is sent; an error breaks it off.
-pub(super) type Piece = (Duration, io::Result<Bytes>);
+pub(super) type TimedPiece = (Duration, io::Result<Bytes>);
 
 /// What a stream consists of, made as it is sent.
-pub(super) trait Pieces: Iterator<Item = Piece> + Send + 'static {}
+pub(super) trait Pieces: Iterator<Item = TimedPiece> + Send + 'static {}
 
-impl<T: Iterator<Item = Piece> + Send + 'static> Pieces for T {}
+impl<T: Iterator<Item = TimedPiece> + Send + 'static> Pieces for T {}
 
 /// What goes before the tokens, one piece for each token, and what comes after them.
 pub(super) fn pieces(

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::ask::{Ask, Choice, End, Reply, Tool, content};
+use super::ask::{Ask, Choice, Reply, StopReason, Tool, content};
 use super::openai::{SERVER_ERROR, events, hung, invalid, limit, model_name, refusal, reply};
 use super::pace::{self, Pieces};
 use super::{Call, HANG, Llm, Misbehaviour, text};
@@ -64,7 +64,7 @@ impl<'a> Made<'a> {
     fn status(&self, done: bool) -> &'static str {
         match (done, &self.said.end) {
             (false, _) => "in_progress",
-            (true, End::Length) => "incomplete",
+            (true, StopReason::Length) => "incomplete",
             (true, _) => "completed",
         }
     }
@@ -97,7 +97,7 @@ impl<'a> Made<'a> {
             "output_tokens_details": { "reasoning_tokens": 0 },
             "total_tokens": ask.prompt_tokens + output,
         });
-        let is_cut = done && self.said.end == End::Length;
+        let is_cut = done && self.said.end == StopReason::Length;
         json!({
             "id": self.id,
             "object": "response",
@@ -174,9 +174,10 @@ fn stream(
     closing.push(json!({ "type": last, "response": made.response(call, ask, body, true) }));
     let before = opening.len() as u64;
     let tokens = made.said.tokens().zip(before..).map(move |(token, number)| {
-        let delta = match is_call {
-            true => json!({ "type": "response.function_call_arguments.delta", "delta": token }),
-            false => json!({ "type": "response.output_text.delta", "delta": token, "logprobs": [] }),
+        let delta = if is_call {
+            json!({ "type": "response.function_call_arguments.delta", "delta": token })
+        } else {
+            json!({ "type": "response.output_text.delta", "delta": token, "logprobs": [] })
         };
         numbered((joined(delta, &at), number))
     });

@@ -14,7 +14,7 @@ use crate::fake::made_up::{fields, phrases};
 const DEPTH_LIMIT: usize = 16;
 const PARTS_LIMIT: usize = 10_000;
 
-/// A text or a given value counts as one more part for each so many bytes.
+/// A text or a given value counts as one more part for every this many bytes.
 const PIECE: usize = 32;
 
 /// The most items that are made up for one list, and the most characters for one text.
@@ -246,7 +246,7 @@ impl<'a> Maker<'a> {
         text.chars().take(most).collect()
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
     fn integer(&mut self, layers: &[&Value]) -> Value {
         let (least, most) = bounds(layers);
         let above = exclusive(layers, "exclusiveMinimum", "minimum", least);
@@ -275,9 +275,9 @@ impl<'a> Maker<'a> {
             .and_then(Value::as_f64)
             .filter(|step| *step > 0.0)
         {
-            #[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
+            #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
             let (first, last) = ((least / step).ceil() as i64, (most / step).floor() as i64);
-            #[allow(clippy::cast_precision_loss, reason = "a made-up number")]
+            #[expect(clippy::cast_precision_loss, reason = "a made-up number")]
             let value = fields::integer(first, last, &mut self.dice) as f64 * step;
             return Value::from((value * 1e9).round() / 1e9);
         }

@@ -16,7 +16,7 @@ const COMPONENTS: &[&str] = &[
 ];
 
 /// What a component key stands for.
-enum Found {
+enum NamedComponent {
     Project(usize),
     /// The places of files in all projects.
     Folder(Vec<usize>),
@@ -73,17 +73,17 @@ fn by_component(keys: &[&str], world: &World, only: bool) -> Result<Filter, Stri
     };
     for found in keys.iter().filter_map(|key| find(key, world)) {
         kinds.push(match found {
-            Found::Project(at) => {
+            NamedComponent::Project(at) => {
                 want(&mut projects, at);
                 "TRK"
             }
             // Issues are about files: a folder itself has none.
-            Found::Folder(_) if only => "DIR",
-            Found::Folder(inside) => {
+            NamedComponent::Folder(_) if only => "DIR",
+            NamedComponent::Folder(inside) => {
                 inside.into_iter().for_each(|at| want(&mut files, at));
                 "DIR"
             }
-            Found::File(at) => {
+            NamedComponent::File(at) => {
                 want(&mut files, at);
                 "FIL"
             }
@@ -110,18 +110,18 @@ fn by_component(keys: &[&str], world: &World, only: bool) -> Result<Filter, Stri
 }
 
 /// A project, a folder or a file, by its key; a project also by its uuid.
-fn find(key: &str, world: &World) -> Option<Found> {
+fn find(key: &str, world: &World) -> Option<NamedComponent> {
     world.projects.iter().enumerate().find_map(|(at, project)| {
         if key == project.key || key == project.uuid {
-            return Some(Found::Project(at));
+            return Some(NamedComponent::Project(at));
         }
         let path = key.strip_prefix(&project.key)?.strip_prefix(':')?;
         if let Some(file) = project.files.iter().position(|file| file == path) {
-            return Some(Found::File(at * FILES + file));
+            return Some(NamedComponent::File(at * FILES + file));
         }
         let inside = |file: &String| file.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
         let files = project.files.iter().enumerate().filter(|(_, file)| inside(file));
         let files: Vec<_> = files.map(|(file, _)| at * FILES + file).collect();
-        (!files.is_empty()).then_some(Found::Folder(files))
+        (!files.is_empty()).then_some(NamedComponent::Folder(files))
     })
 }

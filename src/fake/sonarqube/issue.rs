@@ -107,7 +107,6 @@ impl<'a> Issue<'a> {
     /// Where it begins and ends in its line.
     pub(super) fn columns(self) -> (u32, u32) {
         let drawn = self.draw(Attribute::Columns);
-        #[allow(clippy::cast_possible_truncation, reason = "small remainders")]
         let (start, length) = ((drawn % 40) as u32, (drawn >> 32) as u32 % 60 + 1);
         (start, start + length)
     }

@@ -9,7 +9,7 @@ use super::issue::Issue;
 use super::parameters::Page;
 use super::query::Query;
 use super::rules::{LANGUAGES, RESOLUTIONS, RULES, SEVERITIES, STATUSES, TAGS, TYPES};
-use super::search::Found;
+use super::search::SearchResult;
 use super::world::{Project, World, file_uuid};
 
 /// SonarQube's working day.
@@ -19,7 +19,7 @@ const MINUTES_OF_A_DAY: u64 = 8 * 60;
 ///
 /// # Errors
 /// Never in practice: nothing here is refused by JSON.
-pub(super) fn search(world: &World, query: &Query, found: &Found) -> serde_json::Result<Vec<u8>> {
+pub(super) fn search(world: &World, query: &Query, found: &SearchResult) -> serde_json::Result<Vec<u8>> {
     let issues: Vec<_> = found
         .page
         .iter()
@@ -197,7 +197,7 @@ pub(super) fn paging(page: Page, total: u64) -> Value {
 }
 
 /// The files of the page's issues, and then their projects, each once.
-fn components(world: &World, found: &Found) -> Vec<Value> {
+fn components(world: &World, found: &SearchResult) -> Vec<Value> {
     let places = found.page.iter().map(|index| {
         let issue = world.issue(*index);
         (issue.project_index(), issue.file())
@@ -253,7 +253,7 @@ pub(super) fn listed_project(project: &Project) -> Value {
     })
 }
 
-fn rules(world: &World, found: &Found) -> Vec<Value> {
+fn rules(world: &World, found: &SearchResult) -> Vec<Value> {
     let mut used: Vec<_> = found
         .page
         .iter()
@@ -276,7 +276,7 @@ fn rules(world: &World, found: &Found) -> Vec<Value> {
         .collect()
 }
 
-fn users(world: &World, found: &Found) -> Vec<Value> {
+fn users(world: &World, found: &SearchResult) -> Vec<Value> {
     let mut used: Vec<_> = found
         .page
         .iter()

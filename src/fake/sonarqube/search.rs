@@ -13,7 +13,7 @@ use super::world::World;
 
 /// What a search found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct SearchResult {
     pub(super) total: u64,
     /// Of all results, in minutes.
     pub(super) effort: u64,
@@ -23,8 +23,8 @@ pub(super) struct Found {
     pub(super) facets: Vec<(Facet, Vec<(String, u64)>)>,
 }
 
-pub(super) fn search(world: &World, query: &Query) -> Found {
-    let mut found = Found::default();
+pub(super) fn search(world: &World, query: &Query) -> SearchResult {
+    let mut found = SearchResult::default();
     let mut sums: Vec<Vec<u64>> = query.facets.iter().map(|facet| vec![0; facet.count(world)]).collect();
     let mut best = Best::new(query);
     let mut look = |index: u32| {

@@ -11,7 +11,7 @@ use time::{Date, Month, OffsetDateTime, Time};
 const MOST_SECONDS: f64 = 2e10;
 
 static DATE_TIME: LazyLock<Regex> = LazyLock::new(|| {
-    #[allow(clippy::expect_used, reason = "the pattern is a constant, and the tests use it")]
+    #[expect(clippy::expect_used, reason = "the pattern is a constant, and the tests use it")]
     Regex::new(concat!(
         r"^([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})[T ]([0-9]{1,2}):([0-9]{1,2})",
         r"(?::([0-9]{1,2})(?:\.[0-9]{1,12})?)?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?$"
@@ -55,7 +55,7 @@ fn date_of_seconds(mut seconds: f64) -> Option<String> {
     while seconds.is_finite() && seconds > MOST_SECONDS {
         seconds /= 1000.0;
     }
-    #[allow(
+    #[expect(
         clippy::cast_possible_truncation,
         reason = "`as` saturates, and such moments have no date"
     )]

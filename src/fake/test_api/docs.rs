@@ -16,7 +16,7 @@ const INTRODUCTION: &str = concat!(
 
 /// A parameter in a query.
 #[derive(Clone, Copy)]
-enum Parameter {
+enum QueryParameter {
     Delay,
     LongDelay,
     Complete,
@@ -29,14 +29,14 @@ enum Parameter {
     Offset,
 }
 
-use Parameter::{Active, Complete, Delay, FewQuantity, LongDelay, Offset, PageQuantity, Quantity};
+use QueryParameter::{Active, Complete, Delay, FewQuantity, LongDelay, Offset, PageQuantity, Quantity};
 
 /// One route as the documentation shows it.
-struct Entry {
+struct DocumentedRoute {
     method: &'static str,
     path: &'static str,
     summary: &'static str,
-    parameters: &'static [Parameter],
+    parameters: &'static [QueryParameter],
     /// What follows the server's address in the curl line to try.
     example: &'static str,
     /// An example body, whose keys that end in `!` must be there.
@@ -46,10 +46,10 @@ struct Entry {
 const fn get(
     path: &'static str,
     summary: &'static str,
-    parameters: &'static [Parameter],
+    parameters: &'static [QueryParameter],
     example: &'static str,
-) -> Entry {
-    Entry {
+) -> DocumentedRoute {
+    DocumentedRoute {
         method: "GET",
         path,
         summary,
@@ -59,11 +59,11 @@ const fn get(
     }
 }
 
-impl Entry {
+impl DocumentedRoute {
     /// Its parameters in a version of the original.
-    fn parameters(&self, version: Version) -> impl Iterator<Item = Parameter> {
+    fn parameters(&self, version: Version) -> impl Iterator<Item = QueryParameter> {
         let paged = version == Version::Later && self.path == "/api/v1/users/list";
-        let more: &[Parameter] = if paged { &[PageQuantity, Offset] } else { &[] };
+        let more: &[QueryParameter] = if paged { &[PageQuantity, Offset] } else { &[] };
         self.parameters.iter().chain(more).copied()
     }
 
@@ -99,7 +99,7 @@ const USER_FIELDS: &[&str] = &[
     "description",
 ];
 
-const ENTRIES: &[Entry] = &[
+const ENTRIES: &[DocumentedRoute] = &[
     get(
         "/api/v1/todo/list",
         "all todos",
@@ -118,7 +118,7 @@ const ENTRIES: &[Entry] = &[
         &[Delay],
         "/api/v1/todo/1",
     ),
-    Entry {
+    DocumentedRoute {
         method: "PUT",
         path: "/api/v1/todo/complete/{todoId}",
         summary: "completes a todo",
@@ -126,7 +126,7 @@ const ENTRIES: &[Entry] = &[
         example: "/api/v1/todo/complete/1",
         body: None,
     },
-    Entry {
+    DocumentedRoute {
         method: "POST",
         path: "/api/v1/todo/create/",
         summary: "creates a todo; mind the slash",
@@ -134,7 +134,7 @@ const ENTRIES: &[Entry] = &[
         example: "/api/v1/todo/create/",
         body: Some((r#"{"title":"wait","dateDue":"2019-06-01T12:00:00"}"#, TODO_FIELDS)),
     },
-    Entry {
+    DocumentedRoute {
         method: "DELETE",
         path: "/api/v1/todo/{todoId}",
         summary: "deletes a todo",
@@ -160,7 +160,7 @@ const ENTRIES: &[Entry] = &[
         &[Delay],
         "/api/v1/users/1",
     ),
-    Entry {
+    DocumentedRoute {
         method: "PUT",
         path: "/api/v1/users/deactivate/{userId}",
         summary: "deactivates a user",
@@ -168,7 +168,7 @@ const ENTRIES: &[Entry] = &[
         example: "/api/v1/users/deactivate/1",
         body: None,
     },
-    Entry {
+    DocumentedRoute {
         method: "POST",
         path: "/api/v1/users/create/",
         summary: "creates a user; mind the slash",
@@ -179,7 +179,7 @@ const ENTRIES: &[Entry] = &[
             USER_FIELDS,
         )),
     },
-    Entry {
+    DocumentedRoute {
         method: "DELETE",
         path: "/api/v1/users/{userId}",
         summary: "deletes a user",
@@ -239,8 +239,8 @@ pub(super) fn open_api(version: Version) -> Response {
     crate::fake::reply::json(StatusCode::OK, &document)
 }
 
-fn operation(entry: &Entry, version: Version) -> Value {
-    let mut parameters: Vec<Value> = entry.parameters(version).map(Parameter::schema).collect();
+fn operation(entry: &DocumentedRoute, version: Version) -> Value {
+    let mut parameters: Vec<Value> = entry.parameters(version).map(QueryParameter::schema).collect();
     if let Some((_, name)) = entry.path.split_once('{') {
         let name = name.trim_end_matches('}');
         parameters.insert(
@@ -303,7 +303,7 @@ fn error_schema() -> Value {
     json!({ "type": "object", "properties": { "detail": { "type": "array", "items": problem } } })
 }
 
-impl Parameter {
+impl QueryParameter {
     fn in_words(self) -> &'static str {
         match self {
             Delay => "delay: wait, 1 to 10 s",
@@ -337,7 +337,7 @@ impl Parameter {
 mod tests {
     use http::Method;
 
-    use super::super::route::{Found, find};
+    use super::super::route::{RouteMatch, find};
     use super::*;
 
     #[test]
@@ -346,7 +346,7 @@ mod tests {
             let method = Method::from_bytes(entry.method.as_bytes()).unwrap();
             let path = entry.example.split('?').next().unwrap();
             assert!(
-                matches!(find(&method, path), Found::Route(_)),
+                matches!(find(&method, path), RouteMatch::Route(_)),
                 "{} {path}",
                 entry.method
             );

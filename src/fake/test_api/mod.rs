@@ -36,9 +36,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::route::{Found, Route};
-use self::store::Database;
-use self::validate::{Parameters, Problems};
+use self::route::{ApiRoute, RouteMatch};
+use self::store::Tables;
+use self::validate::{Problems, QueryParameters};
 use super::spec::FakeSpec;
 use super::store::StoreError;
 use crate::fake::context::{Context, Store};
@@ -66,7 +66,7 @@ const INFORMATION: &str = concat!(
 struct TestApi {
     seed: u64,
     version: Version,
-    database: Arc<Database>,
+    database: Arc<Tables>,
     /// How many people and jokes were made up so far: the next one's number.
     made_up: AtomicU64,
 }
@@ -84,7 +84,7 @@ pub enum Version {
 }
 
 pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, Vec<Diagnostic>> {
-    let database = Database::open(&context.store, context.seed).map_err(|error| {
+    let database = Tables::open(&context.store, context.seed).map_err(|error| {
         let place = match &context.store {
             Store::Memory => "in memory".to_owned(),
             Store::File(path) => path.display().to_string(),
@@ -113,15 +113,15 @@ async fn answer(State(api): State<Arc<TestApi>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy();
     match route::find(&parts.method, &path) {
-        Found::Nothing => not_found(),
-        Found::WrongMethod { allow } => {
+        RouteMatch::Nothing => not_found(),
+        RouteMatch::WrongMethod { allow } => {
             let mut response = detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             response
         }
-        Found::Route(Route::Docs) => docs::page(api.version, parts.headers.get(HOST)),
-        Found::Route(route) => {
-            let reply = answer_route(&api, route, Parameters::of(&parts.uri), body).await;
+        RouteMatch::Route(ApiRoute::Docs) => docs::page(api.version, parts.headers.get(HOST)),
+        RouteMatch::Route(route) => {
+            let reply = answer_route(&api, route, QueryParameters::of(&parts.uri), body).await;
             reply.unwrap_or_else(IntoResponse::into_response)
         }
     }
@@ -129,30 +129,31 @@ async fn answer(State(api): State<Arc<TestApi>>, request: Request) -> Response {
 
 async fn answer_route(
     api: &TestApi,
-    route: Route<'_>,
-    parameters: Parameters,
+    route: ApiRoute<'_>,
+    parameters: QueryParameters,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Rejection> {
     match route {
-        Route::Root => Ok((StatusCode::FOUND, [(LOCATION, HeaderValue::from_static("/docs"))]).into_response()),
-        Route::Information => Ok(json_text(StatusCode::OK, INFORMATION)),
-        Route::Health => Ok(json_text(StatusCode::OK, r#"{"status":"UP"}"#)),
-        Route::Docs => Ok(docs::page(api.version, None)),
-        Route::OpenApi => Ok(docs::open_api(api.version)),
-        Route::Joke => api.jokes(parameters).await,
-        Route::SillyOne => api.silly_one(parameters).await,
-        Route::SillyList => api.silly_list(parameters).await,
-        Route::Todo(action) => rows::answer(api, &api.database.todos, action, parameters, body).await,
-        Route::User(action) => rows::answer(api, &api.database.users, action, parameters, body).await,
+        ApiRoute::Root => Ok((StatusCode::FOUND, [(LOCATION, HeaderValue::from_static("/docs"))]).into_response()),
+        ApiRoute::Information => Ok(json_text(StatusCode::OK, INFORMATION)),
+        ApiRoute::Health => Ok(json_text(StatusCode::OK, r#"{"status":"UP"}"#)),
+        ApiRoute::Docs => Ok(docs::page(api.version, None)),
+        ApiRoute::OpenApi => Ok(docs::open_api(api.version)),
+        ApiRoute::Joke => api.jokes(parameters).await,
+        ApiRoute::SillyOne => api.silly_one(parameters).await,
+        ApiRoute::SillyList => api.silly_list(parameters).await,
+        ApiRoute::Todo(action) => rows::answer(api, &api.database.todos, action, parameters, body).await,
+        ApiRoute::User(action) => rows::answer(api, &api.database.users, action, parameters, body).await,
     }
 }
 
 /// Replies that come from the seed alone.
 impl TestApi {
-    async fn silly_one(&self, mut parameters: Parameters) -> Result<Response, Refusal> {
+    async fn silly_one(&self, mut parameters: QueryParameters) -> Result<Response, Rejection> {
         let delay = parameters.integer("delay", DELAY_SECONDS);
         parameters.finish()?;
         wait(delay).await;
+        // Relaxed: numbers only have to differ.
         let index = self.made_up.fetch_add(1, Ordering::Relaxed);
         Ok(crate::fake::reply::json(
             StatusCode::OK,
@@ -160,7 +161,7 @@ impl TestApi {
         ))
     }
 
-    async fn silly_list(&self, mut parameters: Parameters) -> Result<Response, Refusal> {
+    async fn silly_list(&self, mut parameters: QueryParameters) -> Result<Response, Rejection> {
         let quantity = parameters.required_integer("qty", 1..=1000);
         let delay = parameters.integer("delay", DELAY_SECONDS);
         parameters.finish()?;
@@ -173,7 +174,7 @@ impl TestApi {
         Ok(crate::fake::reply::json(StatusCode::OK, &people))
     }
 
-    async fn jokes(&self, mut parameters: Parameters) -> Result<Response, Refusal> {
+    async fn jokes(&self, mut parameters: QueryParameters) -> Result<Response, Rejection> {
         let quantity = parameters.integer("qty", 1..=10);
         let delay = parameters.integer("delay", JOKE_DELAY_SECONDS);
         parameters.finish()?;
@@ -199,12 +200,12 @@ async fn wait(delay: Option<i64>) {
 }
 
 /// The JSON in a body; `None` for an empty body.
-async fn read_json(body: Body) -> Result<Option<Value>, Refusal> {
+async fn read_json(body: Body) -> Result<Option<Value>, Rejection> {
     let body = read_body(body, BODY_LIMIT).await?;
     if body.is_empty() {
         return Ok(None);
     }
-    serde_json::from_slice(&body).map(Some).map_err(|_| Refusal::NotJson)
+    serde_json::from_slice(&body).map(Some).map_err(|_| Rejection::NotJson)
 }
 
 /// An identifier of now.
@@ -232,32 +233,32 @@ fn detail(status: StatusCode, detail: &str) -> Response {
 
 /// Why a request was not done.
 #[derive(Debug)]
-enum Refusal {
+enum Rejection {
     Invalid(Problems),
     NotJson,
     Body(BodyError),
     Store(StoreError),
 }
 
-impl From<Problems> for Refusal {
+impl From<Problems> for Rejection {
     fn from(problems: Problems) -> Self {
         Self::Invalid(problems)
     }
 }
 
-impl From<BodyError> for Refusal {
+impl From<BodyError> for Rejection {
     fn from(error: BodyError) -> Self {
         Self::Body(error)
     }
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         match self {
             Self::Invalid(problems) => crate::fake::reply::json(StatusCode::UNPROCESSABLE_ENTITY, &problems),

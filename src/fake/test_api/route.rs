@@ -8,7 +8,7 @@ use http::Method;
 
 /// A route, with what its path says.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
-pub(super) enum Route<'a> {
+pub(super) enum ApiRoute<'a> {
     Root,
     Information,
     Docs,
@@ -35,8 +35,8 @@ pub(super) enum Action<'a> {
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
-pub(super) enum Found<'a> {
-    Route(Route<'a>),
+pub(super) enum RouteMatch<'a> {
+    Route(ApiRoute<'a>),
     /// The path exists, for these methods.
     WrongMethod {
         allow: &'static str,
@@ -45,28 +45,28 @@ pub(super) enum Found<'a> {
 }
 
 /// Finds the route of `path`, which is percent-decoded.
-pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
+pub(super) fn find<'a>(method: &Method, path: &'a str) -> RouteMatch<'a> {
     let route = match path {
-        "/" => Route::Root,
-        "/information" => Route::Information,
-        "/docs" | "/redoc" => Route::Docs,
-        "/api/v1/openapi.json" => Route::OpenApi,
-        "/api/health" => Route::Health,
-        "/joke" => Route::Joke,
-        "/api/v1/silly-users/make-one" => Route::SillyOne,
-        "/api/v1/silly-users/list" => Route::SillyList,
+        "/" => ApiRoute::Root,
+        "/information" => ApiRoute::Information,
+        "/docs" | "/redoc" => ApiRoute::Docs,
+        "/api/v1/openapi.json" => ApiRoute::OpenApi,
+        "/api/health" => ApiRoute::Health,
+        "/joke" => ApiRoute::Joke,
+        "/api/v1/silly-users/make-one" => ApiRoute::SillyOne,
+        "/api/v1/silly-users/list" => ApiRoute::SillyList,
         _ => return find_in_collections(method, path),
     };
     only(method, &Method::GET, "GET", route)
 }
 
-fn find_in_collections<'a>(method: &Method, path: &'a str) -> Found<'a> {
+fn find_in_collections<'a>(method: &Method, path: &'a str) -> RouteMatch<'a> {
     if let Some(rest) = path.strip_prefix("/api/v1/todo/") {
-        find_action(method, rest, "complete", Route::Todo)
+        find_action(method, rest, "complete", ApiRoute::Todo)
     } else if let Some(rest) = path.strip_prefix("/api/v1/users/") {
-        find_action(method, rest, "deactivate", Route::User)
+        find_action(method, rest, "deactivate", ApiRoute::User)
     } else {
-        Found::Nothing
+        RouteMatch::Nothing
     }
 }
 
@@ -74,30 +74,30 @@ fn find_action<'a>(
     method: &Method,
     rest: &'a str,
     finish: &str,
-    route: impl FnOnce(Action<'a>) -> Route<'a>,
-) -> Found<'a> {
+    route: impl FnOnce(Action<'a>) -> ApiRoute<'a>,
+) -> RouteMatch<'a> {
     match rest.split_once('/') {
-        None if rest.is_empty() => Found::Nothing,
+        None if rest.is_empty() => RouteMatch::Nothing,
         None => match *method {
-            Method::GET if rest == "list" => Found::Route(route(Action::List)),
-            Method::GET => Found::Route(route(Action::Get(rest))),
-            Method::DELETE => Found::Route(route(Action::Delete(rest))),
-            _ => Found::WrongMethod { allow: "GET, DELETE" },
+            Method::GET if rest == "list" => RouteMatch::Route(route(Action::List)),
+            Method::GET => RouteMatch::Route(route(Action::Get(rest))),
+            Method::DELETE => RouteMatch::Route(route(Action::Delete(rest))),
+            _ => RouteMatch::WrongMethod { allow: "GET, DELETE" },
         },
         Some(("list", "count")) => only(method, &Method::GET, "GET", route(Action::Count)),
         Some(("create", "")) => only(method, &Method::POST, "POST", route(Action::Create)),
         Some((verb, id)) if verb == finish && !id.is_empty() && !id.contains('/') => {
             only(method, &Method::PUT, "PUT", route(Action::Finish(id)))
         }
-        Some(_) => Found::Nothing,
+        Some(_) => RouteMatch::Nothing,
     }
 }
 
-fn only<'a>(method: &Method, allowed: &Method, allow: &'static str, route: Route<'a>) -> Found<'a> {
+fn only<'a>(method: &Method, allowed: &Method, allow: &'static str, route: ApiRoute<'a>) -> RouteMatch<'a> {
     if method == allowed {
-        Found::Route(route)
+        RouteMatch::Route(route)
     } else {
-        Found::WrongMethod { allow }
+        RouteMatch::WrongMethod { allow }
     }
 }
 
@@ -105,7 +105,7 @@ fn only<'a>(method: &Method, allowed: &Method, allow: &'static str, route: Route
 mod tests {
     use super::*;
 
-    fn check(method: &str, path: &str, expected: Found<'_>) {
+    fn check(method: &str, path: &str, expected: RouteMatch<'_>) {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         assert_eq!(find(&method, path), expected, "{method} {path}");
     }
@@ -115,30 +115,38 @@ mod tests {
         check(
             "DELETE",
             "/api/v1/todo/list",
-            Found::Route(Route::Todo(Action::Delete("list"))),
+            RouteMatch::Route(ApiRoute::Todo(Action::Delete("list"))),
         );
         check(
             "GET",
             "/api/v1/todo/create",
-            Found::Route(Route::Todo(Action::Get("create"))),
+            RouteMatch::Route(ApiRoute::Todo(Action::Get("create"))),
         );
         check(
             "POST",
             "/api/v1/todo/create",
-            Found::WrongMethod { allow: "GET, DELETE" },
+            RouteMatch::WrongMethod { allow: "GET, DELETE" },
         );
-        check("GET", "/api/v1/todo/create/", Found::WrongMethod { allow: "POST" });
-        check("HEAD", "/api/v1/todo/list", Found::WrongMethod { allow: "GET, DELETE" });
-        check("HEAD", "/", Found::WrongMethod { allow: "GET" });
-        check("GET", "/api/v1/users/deactivate/x", Found::WrongMethod { allow: "PUT" });
-        check("PUT", "/api/v1/users/complete/x", Found::Nothing);
+        check("GET", "/api/v1/todo/create/", RouteMatch::WrongMethod { allow: "POST" });
+        check(
+            "HEAD",
+            "/api/v1/todo/list",
+            RouteMatch::WrongMethod { allow: "GET, DELETE" },
+        );
+        check("HEAD", "/", RouteMatch::WrongMethod { allow: "GET" });
+        check(
+            "GET",
+            "/api/v1/users/deactivate/x",
+            RouteMatch::WrongMethod { allow: "PUT" },
+        );
+        check("PUT", "/api/v1/users/complete/x", RouteMatch::Nothing);
         for nothing in [
             "/api/v1/todo",
             "/api/v1/todo/",
             "/api/v1/todo/list/count/",
             "/api/v1/todo/complete/",
         ] {
-            check("GET", nothing, Found::Nothing);
+            check("GET", nothing, RouteMatch::Nothing);
         }
         for nothing in [
             "/api/v1/todo/complete/a/b",
@@ -148,7 +156,7 @@ mod tests {
             "/api/v1/todo/list/",
             "/information/",
         ] {
-            check("GET", nothing, Found::Nothing);
+            check("GET", nothing, RouteMatch::Nothing);
         }
     }
 }

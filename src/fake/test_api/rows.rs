@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::route::Action;
 use super::store::{Record, Table};
-use super::validate::{Fields, Parameters};
-use super::{DELAY_SECONDS, Refusal, TestApi, Version, count, detail, new_identifier, read_json, status, wait};
+use super::validate::{Fields, QueryParameters};
+use super::{DELAY_SECONDS, Rejection, TestApi, Version, count, detail, new_identifier, read_json, status, wait};
 use crate::fake::reply::{json, json_text};
 
 /// Users of one page, and how many may be skipped: in later versions.
@@ -20,9 +20,9 @@ pub(super) async fn answer<R: Record>(
     api: &TestApi,
     rows: &Table<R>,
     action: Action<'_>,
-    mut parameters: Parameters,
+    mut parameters: QueryParameters,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Rejection> {
     if action == Action::Create {
         return create(api, rows, parameters, body).await;
     }
@@ -74,9 +74,9 @@ pub(super) async fn answer<R: Record>(
 async fn create<R: Record>(
     api: &TestApi,
     rows: &Table<R>,
-    mut parameters: Parameters,
+    mut parameters: QueryParameters,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Rejection> {
     let body = read_json(body).await?;
     let delay = parameters.integer("delay", DELAY_SECONDS);
     let mut fields = Fields::new(R::BODY, body, parameters.into_problems());

@@ -76,24 +76,24 @@ pub(super) trait Record: Serialize + Send + Sized + 'static {
     fn flag(&self) -> bool;
     /// A new row from the fields of a body.
     fn new(id: String, fields: &mut Fields) -> Self;
-    /// What is answered to whoever asks for a row.
+    /// The answer to a request for a row.
     fn found(id: &str, row: Option<Self>) -> Response;
-    /// What is answered to whoever finishes a row.
+    /// The answer to a request that finishes a row.
     fn finished(id: &str) -> Response;
 }
 
 /// Both tables.
 #[derive(Debug)]
-pub(super) struct Database {
+pub(super) struct Tables {
     pub(super) todos: Table<Todo>,
     pub(super) users: Table<User>,
 }
 
 /// The files that are open in this process. Two routers on the same file, as before and after a reload of the
 /// configuration, must share the counts.
-static OPEN_FILES: LazyLock<Mutex<HashMap<PathBuf, Weak<Database>>>> = LazyLock::new(Mutex::default);
+static OPEN_FILES: LazyLock<Mutex<HashMap<PathBuf, Weak<Tables>>>> = LazyLock::new(Mutex::default);
 
-impl Database {
+impl Tables {
     /// Opens the database and fills an empty one with what `seed` gives.
     pub(super) fn open(store: &Store, seed: u64) -> Result<Arc<Self>, OpenError> {
         let Store::File(path) = store else {
@@ -192,7 +192,7 @@ impl Shared {
 
     fn count(&self, flag: Option<bool>) -> u32 {
         let tally = self.tally.load(Ordering::Acquire);
-        #[allow(clippy::cast_possible_truncation, reason = "the halves of the word")]
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of the word")]
         let (rows, set) = ((tally >> 32) as u32, tally as u32);
         match flag {
             None => rows,
@@ -204,6 +204,7 @@ impl Shared {
     /// Called by the holder of the connection only.
     fn changed(&self, change: impl FnOnce(u64) -> u64) {
         *self.lists.lock() = Lists::default();
+        // A load and a store lose no change, because only the holder of the connection writes.
         self.tally
             .store(change(self.tally.load(Ordering::Acquire)), Ordering::Release);
     }
@@ -364,13 +365,13 @@ mod tests {
         }
     }
 
-    fn counts(database: &Database) -> [u32; 3] {
+    fn counts(database: &Tables) -> [u32; 3] {
         [None, Some(true), Some(false)].map(|flag| database.users.count(flag))
     }
 
     #[tokio::test]
     async fn counts_and_lists_follow_every_write() {
-        let database = Database::open(&Store::Memory, 1).unwrap();
+        let database = Tables::open(&Store::Memory, 1).unwrap();
         let listed = async |flag| {
             let list = database.users.list(flag).await.unwrap();
             u32::try_from(serde_json::from_slice::<Vec<serde_json::Value>>(&list).unwrap().len()).unwrap()
@@ -399,19 +400,19 @@ mod tests {
     async fn a_file_keeps_what_was_written() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::File(directory.path().join("rows.db"));
-        let first = Database::open(&store, 1).unwrap();
+        let first = Tables::open(&store, 1).unwrap();
         first.users.create(user("a")).await.unwrap();
-        let second = Database::open(&store, 2).unwrap();
+        let second = Tables::open(&store, 2).unwrap();
         assert!(Arc::ptr_eq(&first, &second), "one process shares one file");
         drop((first, second));
-        let again = Database::open(&store, 2).unwrap();
+        let again = Tables::open(&store, 2).unwrap();
         assert_eq!(counts(&again), [640, 3, 637]);
         assert_eq!(again.users.find("a").await.unwrap().unwrap().user_id, "a");
     }
 
     #[tokio::test]
     async fn a_full_store_refuses_and_recovers() {
-        let database = Database::open(&Store::Memory, 1).unwrap();
+        let database = Tables::open(&Store::Memory, 1).unwrap();
         let large = |id: String| User {
             description: Some("x".repeat(1 << 20)),
             ..user(&id)
@@ -441,7 +442,7 @@ mod tests {
             .unwrap()
             .execute_batch("CREATE TABLE notes (text)")
             .unwrap();
-        assert!(matches!(Database::open(&Store::File(path), 1), Err(OpenError::Foreign)));
+        assert!(matches!(Tables::open(&Store::File(path), 1), Err(OpenError::Foreign)));
     }
 
     /// What a killed process leaves behind: the file and its log, without a clean close.
@@ -449,7 +450,7 @@ mod tests {
     async fn a_file_survives_a_sudden_end() {
         let directory = tempfile::tempdir().unwrap();
         let (path, copy) = (directory.path().join("rows.db"), directory.path().join("copy.db"));
-        let database = Database::open(&Store::File(path.clone()), 1).unwrap();
+        let database = Tables::open(&Store::File(path.clone()), 1).unwrap();
         database.users.create(user("a")).await.unwrap();
         std::fs::copy(&path, &copy).unwrap();
         std::fs::copy(
@@ -457,7 +458,7 @@ mod tests {
             directory.path().join("copy.db-wal"),
         )
         .unwrap();
-        let copy = Database::open(&Store::File(copy), 1).unwrap();
+        let copy = Tables::open(&Store::File(copy), 1).unwrap();
         assert!(copy.users.find("a").await.unwrap().is_some());
     }
 
@@ -465,7 +466,7 @@ mod tests {
     async fn eight_writers_lose_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::File(directory.path().join("rows.db"));
-        let database = Database::open(&store, 1).unwrap();
+        let database = Tables::open(&store, 1).unwrap();
         let writers = (0..8).map(|writer| {
             let database = Arc::clone(&database);
             tokio::spawn(async move {
@@ -483,6 +484,6 @@ mod tests {
         }
         assert_eq!(counts(&database), [1039, 202, 837]);
         drop(database);
-        assert_eq!(counts(&Database::open(&store, 1).unwrap()), [1039, 202, 837]);
+        assert_eq!(counts(&Tables::open(&store, 1).unwrap()), [1039, 202, 837]);
     }
 }

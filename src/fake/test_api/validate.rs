@@ -15,7 +15,7 @@ use super::dates;
 
 /// One complaint in the `detail` list of a 422.
 #[derive(Debug, Serialize, PartialEq, Eq)]
-struct Problem {
+struct ErrorDetail {
     loc: Vec<&'static str>,
     msg: String,
     r#type: &'static str,
@@ -31,7 +31,7 @@ struct Limit {
 /// All complaints about a request; empty if there is none.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Problems {
-    detail: Vec<Problem>,
+    detail: Vec<ErrorDetail>,
 }
 
 impl Problems {
@@ -41,7 +41,7 @@ impl Problems {
     }
 
     fn add(&mut self, loc: &[&'static str], msg: &str, r#type: &'static str) {
-        self.detail.push(Problem {
+        self.detail.push(ErrorDetail {
             loc: loc.to_vec(),
             msg: msg.to_owned(),
             r#type,
@@ -51,7 +51,7 @@ impl Problems {
 
     fn add_limit(&mut self, loc: &[&'static str], relation: &str, r#type: &'static str, limit_value: i64) {
         let msg = format!("ensure this value is {relation} {limit_value}");
-        self.detail.push(Problem {
+        self.detail.push(ErrorDetail {
             loc: loc.to_vec(),
             msg,
             r#type,
@@ -62,12 +62,12 @@ impl Problems {
 
 /// The query parameters of one request, and what is wrong with them.
 #[derive(Debug, Default)]
-pub(super) struct Parameters {
+pub(super) struct QueryParameters {
     pairs: Vec<(String, String)>,
     problems: Problems,
 }
 
-impl Parameters {
+impl QueryParameters {
     pub(super) fn of(uri: &Uri) -> Self {
         if uri.query().is_none_or(str::is_empty) {
             return Self::default();
@@ -264,7 +264,7 @@ mod tests {
 
     fn delay(query: &str) -> Result<Option<i64>, String> {
         let uri = format!("/?{query}").parse().unwrap();
-        let mut parameters = Parameters::of(&uri);
+        let mut parameters = QueryParameters::of(&uri);
         let delay = parameters.integer("delay", 1..=10);
         parameters
             .finish()
@@ -313,11 +313,11 @@ mod tests {
             ("2", false),
         ] {
             let uri = format!("/?complete={text}").parse().unwrap();
-            assert_eq!(Parameters::of(&uri).boolean("complete"), Some(expected), "{text}");
+            assert_eq!(QueryParameters::of(&uri).boolean("complete"), Some(expected), "{text}");
         }
         let uri = "/?complete".parse().unwrap();
-        assert_eq!(Parameters::of(&uri).boolean("complete"), Some(false));
-        assert_eq!(Parameters::of(&uri).boolean("active"), None);
+        assert_eq!(QueryParameters::of(&uri).boolean("complete"), Some(false));
+        assert_eq!(QueryParameters::of(&uri).boolean("active"), None);
     }
 
     fn fields(body: Option<Value>) -> String {

@@ -140,8 +140,8 @@ impl Delay {
         };
         let time = || self.sample(draw, hit.since).min(longest);
         let act = match self.before {
-            Before::Message => Act::HoldMessages(Arc::new(MessageWaits::new(Arc::clone(self), draw, longest))),
-            Before::Body => Act::Hold(time()),
+            Before::Message => Act::DelayMessages(Arc::new(MessageWaits::new(Arc::clone(self), draw, longest))),
+            Before::Body => Act::Delay(time()),
             before => {
                 return Effect::Wait {
                     before,

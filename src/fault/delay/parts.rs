@@ -186,8 +186,8 @@ impl JsonSchema for PercentilesSpec {
 
 impl<'de> Deserialize<'de> for Percentile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl Visitor<'_> for Name {
+        struct PercentileVisitor;
+        impl Visitor<'_> for PercentileVisitor {
             type Value = Percentile;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -198,7 +198,7 @@ impl<'de> Deserialize<'de> for Percentile {
                 name.parse().map_err(E::custom)
             }
         }
-        deserializer.deserialize_str(Name)
+        deserializer.deserialize_str(PercentileVisitor)
     }
 }
 

@@ -142,9 +142,10 @@ impl Edit {
         let mut document = serde_json::from_slice(new.as_ref().unwrap_or(body)).map_err(|_| "not JSON")?;
         json_patch::patch(&mut document, &self.patch).map_err(|_| "patch failed")?;
         let patched = serde_json::to_vec(&document).map_err(|_| "patch failed")?;
-        match patched.len() > MAX_LIMIT {
-            true => Err("body too large"),
-            false => Ok(Bytes::from(patched)),
+        if patched.len() > MAX_LIMIT {
+            Err("body too large")
+        } else {
+            Ok(Bytes::from(patched))
         }
     }
 
@@ -184,9 +185,10 @@ fn replace(regex: &Regex, with: &str, body: &[u8]) -> Result<Option<Vec<u8>>, &'
         return Ok(None);
     }
     new.extend_from_slice(body.get(copied..).unwrap_or_default());
-    match new.len() > MAX_LIMIT {
-        true => Err("body too large"),
-        false => Ok(Some(new)),
+    if new.len() > MAX_LIMIT {
+        Err("body too large")
+    } else {
+        Ok(Some(new))
     }
 }
 
@@ -362,10 +364,7 @@ mod tests {
             let made = edit(&[(&find, &with)], serde_json::json!([]));
             prop_assume!(made.is_ok());
             let regex = Regex::new(&find).unwrap();
-            let expect = match regex.is_match(&body) {
-                true => Ok(Bytes::from(regex.replace_all(&body, with.as_bytes()).into_owned())),
-                false => Err("no match"),
-            };
+            let expect = if regex.is_match(&body) { Ok(Bytes::from(regex.replace_all(&body, with.as_bytes()).into_owned())) } else { Err("no match") };
             prop_assert_eq!(made.unwrap().apply(&Bytes::from(body)), expect);
         }
     }

@@ -24,7 +24,7 @@ pub struct Rewrite {
 /// Changes to header fields, in this order.
 #[derive(Debug, Default)]
 pub struct HeaderChanges {
-    /// Fields that go.
+    /// Names of the fields to remove.
     pub remove: Vec<HeaderName>,
     /// Fields that get one value.
     pub set: Vec<(HeaderName, HeaderValue)>,

@@ -19,7 +19,7 @@ const FIELDS_OF_OLD_BYTES: [HeaderName; 6] = [
 /// What a message's head tells of its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// The header fields.
+    /// Header fields of the message to rewrite.
     pub headers: &'a HeaderMap,
     /// For a response: its status, after it was rewritten.
     pub status: Option<StatusCode>,

@@ -121,9 +121,10 @@ impl Op {
 }
 
 fn pointer(text: &str) -> Result<PointerBuf, String> {
-    PointerBuf::parse(text).map_err(|_| match text.starts_with('/') {
-        true => format!("`{text}` is not a valid JSON pointer: after `~` use 0 (for `~`) or 1 (for `/`) (RFC 6901)"),
-        false => {
+    PointerBuf::parse(text).map_err(|_| {
+        if text.starts_with('/') {
+            format!("`{text}` is not a valid JSON pointer: after `~` use 0 (for `~`) or 1 (for `/`) (RFC 6901)")
+        } else {
             format!("`{text}` is not a valid JSON pointer: start it with `/`, or leave it empty for the whole document")
         }
     })

@@ -95,12 +95,12 @@ pub struct Connection {
     /// No request is to follow those that have begun.
     leaving: SetOnce<()>,
     task: OnceLock<AbortHandle>,
-    buckets: Mutex<Vec<Shared>>,
+    buckets: Mutex<Vec<SharedRate>>,
 }
 
 /// A rate that the requests of a connection share. A rule that was reloaded is another rule.
 #[derive(Debug)]
-struct Shared {
+struct SharedRate {
     rule: Weak<Rule>,
     /// The fault within the rule, and which way.
     of: (usize, Direction),
@@ -117,10 +117,7 @@ impl Connection {
         tls: bool,
         enters: bool,
     ) -> Arc<Self> {
-        let first = match enters {
-            true => Phase::Handshake,
-            false => Phase::Idle,
-        };
+        let first = if enters { Phase::Handshake } else { Phase::Idle };
         Arc::new(Self {
             listener,
             peer,
@@ -180,9 +177,10 @@ impl Connection {
 
     /// Requests in flight: at most one on HTTP/1, the number of open streams on HTTP/2.
     pub fn requests(&self) -> usize {
-        match self.http2() {
-            true => self.streams.load(Ordering::Relaxed),
-            false => usize::from(self.is(Phase::Busy)),
+        if self.http2() {
+            self.streams.load(Ordering::Relaxed)
+        } else {
+            usize::from(self.is(Phase::Busy))
         }
     }
 
@@ -255,12 +253,12 @@ impl Connection {
         let mut buckets = self.buckets.lock();
         buckets.retain(|shared| shared.rule.strong_count() > 0);
         let rule = Arc::downgrade(rule);
-        let same = |shared: &&Shared| shared.of == of && shared.rule.ptr_eq(&rule);
+        let same = |shared: &&SharedRate| shared.of == of && shared.rule.ptr_eq(&rule);
         if let Some(known) = buckets.iter().find(same) {
             return Arc::clone(&known.bucket);
         }
         let bucket = Arc::new(Bucket::new(rate));
-        buckets.push(Shared {
+        buckets.push(SharedRate {
             rule,
             of,
             bucket: Arc::clone(&bucket),
@@ -336,6 +334,7 @@ impl Connection {
 
     /// Goes from one phase to the next; false if it is in another.
     fn change(&self, from: Phase, to: Phase) -> bool {
+        // One step: of a request that begins and a listener that closes idle connections, one wins.
         self.phase
             .compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst)
             .is_ok()

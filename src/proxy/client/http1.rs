@@ -13,7 +13,7 @@ use pingora::{ErrorSource, Result};
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::connection::Connection;
-use super::spoil::Spoil;
+use super::malformed::MalformedResponse;
 use super::stream::Stream;
 use crate::proxy::body::Part;
 use crate::proxy::http1::head::{self, Fate};
@@ -30,7 +30,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A client's connection, with the request that it is at.
 #[derive(Debug)]
-pub(crate) struct Http1 {
+pub(crate) struct ClientHttp1 {
     wire: Wire<Stream>,
     /// The client's leaving, where it has more to send than is read ahead.
     leaving: Option<ReusableBoxFuture<'static, ()>>,
@@ -42,19 +42,19 @@ pub(crate) struct Http1 {
     waits: bool,
     /// In another protocol by now.
     switched: bool,
-    spoil: Option<Spoil>,
+    malformed: Option<MalformedResponse>,
 }
 
-impl Http1 {
-    pub(crate) fn new(stream: Stream) -> Http1 {
-        Http1 {
+impl ClientHttp1 {
+    pub(crate) fn new(stream: Stream) -> ClientHttp1 {
+        ClientHttp1 {
             wire: Wire::new(stream, ErrorSource::Downstream),
             leaving: None,
             keep_alive: true,
             answered: false,
             waits: false,
             switched: false,
-            spoil: None,
+            malformed: None,
         }
     }
 
@@ -126,7 +126,7 @@ impl Http1 {
         self.keep_alive = head::keeps_alive(head.version, &head.headers);
         self.waits = !self.is_body_done() && head::expects_continue(&head.headers);
         self.answered = false;
-        self.spoil = None;
+        self.malformed = None;
         self.leaving = None;
         Ok(Some(head))
     }
@@ -160,7 +160,7 @@ impl Http1 {
         Poll::Ready(())
     }
 
-    /// Like [`Http1::poll_gone`], for a client that may close its sending side and stay.
+    /// Like [`ClientHttp1::poll_gone`], for a client that may close its sending side and stay.
     pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_leaving(cx, |connection| async move { connection.reset_by_client().await })
     }
@@ -192,8 +192,8 @@ impl Http1 {
         self.wire.is_behind()
     }
 
-    pub(super) fn spoil(&mut self, spoil: Spoil) {
-        self.spoil = Some(spoil);
+    pub(super) fn malform(&mut self, malformed: MalformedResponse) {
+        self.malformed = Some(malformed);
         self.keep_alive = false;
     }
 
@@ -215,13 +215,10 @@ impl Http1 {
         self.answered = true;
         self.wire.encoder = Encoder::new(match framing {
             // A length that lies is not kept to.
-            Framing::Length(1..) if self.spoil.is_some() => Framing::UntilClose,
+            Framing::Length(1..) if self.malformed.is_some() => Framing::UntilClose,
             framing => framing,
         });
-        let connection: &[u8] = match self.keep_alive {
-            true => b"keep-alive",
-            false => b"close",
-        };
+        let connection: &[u8] = if self.keep_alive { b"keep-alive" } else { b"close" };
         let mut fields = ResponseFields::new(head, framing, Some(connection));
         let mut extra = smallvec::SmallVec::<[(&str, &[u8]); 2]>::new();
         if framing == Framing::Chunked && !head::is_chunked(&head.headers) {
@@ -231,15 +228,12 @@ impl Http1 {
         if !self.switched && !fields.nominates && (!self.keep_alive || old) {
             extra.push(("Connection", connection));
         }
-        let (switched, spoil) = (self.switched, self.spoil.as_ref());
-        let fate = |name: &[u8]| match switched {
-            true => Fate::Pass,
-            false => fields.fate(name),
-        };
+        let (switched, malformed) = (self.switched, self.malformed.as_ref());
+        let fate = |name: &[u8]| if switched { Fate::Pass } else { fields.fate(name) };
         self.wire.output.append(|buffer| {
             let write = |buffer: &mut BytesMut| head::write_response(head, buffer, fate, &extra);
-            match spoil {
-                Some(spoil) => spoil.head(buffer, write),
+            match malformed {
+                Some(malformed) => malformed.head(buffer, write),
                 None => write(buffer),
             }
         });
@@ -262,10 +256,10 @@ impl Http1 {
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
         ready!(self.wire.poll_ready(cx))?;
         let piece = std::mem::take(bytes);
-        if let Some(spoil) = &mut self.spoil
-            && spoil.breaks_chunk(self.wire.encoder.framing() == Framing::Chunked)
+        if let Some(malformed) = &mut self.malformed
+            && malformed.breaks_chunk(self.wire.encoder.framing() == Framing::Chunked)
         {
-            spoil.chunk(&mut self.wire.output);
+            malformed.chunk(&mut self.wire.output);
             return Poll::Ready(Ok(false));
         }
         self.wire.data(piece);
@@ -275,16 +269,17 @@ impl Http1 {
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
         let chunked = self.wire.encoder.framing() == Framing::Chunked;
         let broken = self
-            .spoil
+            .malformed
             .as_mut()
-            .is_some_and(|spoil| spoil.end(chunked, &mut self.wire.output));
+            .is_some_and(|malformed| malformed.end(chunked, &mut self.wire.output));
         if !broken {
             // Of less than was promised only the end of the connection can tell.
             self.keep_alive &= self.wire.end(trailers);
         }
-        match self.switched {
-            true => self.wire.poll_shutdown(cx),
-            false => self.wire.poll_flush(cx),
+        if self.switched {
+            self.wire.poll_shutdown(cx)
+        } else {
+            self.wire.poll_flush(cx)
         }
     }
 

@@ -15,7 +15,7 @@ use crate::proxy::http2;
 
 /// A stream that a client has opened, with its request.
 #[derive(Debug)]
-pub(crate) struct Http2 {
+pub(crate) struct ClientHttp2 {
     body: RecvStream,
     respond: SendResponse<Bytes>,
     /// Once the final head was given.
@@ -24,9 +24,9 @@ pub(crate) struct Http2 {
     ended: bool,
 }
 
-impl Http2 {
-    pub(crate) fn new(body: RecvStream, respond: SendResponse<Bytes>) -> Http2 {
-        Http2 {
+impl ClientHttp2 {
+    pub(crate) fn new(body: RecvStream, respond: SendResponse<Bytes>) -> ClientHttp2 {
+        ClientHttp2 {
             read_all: body.is_end_stream(),
             body,
             respond,

@@ -6,7 +6,7 @@
 pub mod connection;
 mod http1;
 mod http2;
-mod spoil;
+mod malformed;
 pub(crate) mod stream;
 
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 pub(crate) use self::connection::Connection;
-pub(crate) use self::http1::Http1;
-pub(crate) use self::http2::Http2;
-pub(crate) use self::spoil::Spoil;
+pub(crate) use self::http1::ClientHttp1;
+pub(crate) use self::http2::ClientHttp2;
+pub(crate) use self::malformed::MalformedResponse;
 use super::body::{Part, Sink, Source};
 use super::http1::head;
 
@@ -33,7 +33,7 @@ const RESPONSE_AHEAD: Duration = Duration::from_millis(25);
 pub struct Client {
     head: RequestHeader,
     connection: Arc<Connection>,
-    side: Side,
+    side: ClientSide,
     /// The status of the final head, once it was given.
     status: Option<StatusCode>,
     /// No request follows on the connection.
@@ -43,31 +43,31 @@ pub struct Client {
 }
 
 #[derive(Debug)]
-enum Side {
-    Http1(Box<Http1>),
-    Http2(Box<Http2>),
+enum ClientSide {
+    Http1(Box<ClientHttp1>),
+    Http2(Box<ClientHttp2>),
 }
 
 /// Calls a method of whichever side it is.
 macro_rules! either {
     ($client:expr, $side:ident => $body:expr) => {
         match &mut $client.side {
-            Side::Http1($side) => $body,
-            Side::Http2($side) => $body,
+            ClientSide::Http1($side) => $body,
+            ClientSide::Http2($side) => $body,
         }
     };
 }
 
 impl Client {
-    pub(crate) fn http1(head: RequestHeader, connection: Arc<Connection>, http1: Box<Http1>) -> Client {
-        Client::new(head, connection, Side::Http1(http1))
+    pub(crate) fn http1(head: RequestHeader, connection: Arc<Connection>, http1: Box<ClientHttp1>) -> Client {
+        Client::new(head, connection, ClientSide::Http1(http1))
     }
 
-    pub(crate) fn http2(head: RequestHeader, connection: Arc<Connection>, http2: Http2) -> Client {
-        Client::new(head, connection, Side::Http2(Box::new(http2)))
+    pub(crate) fn http2(head: RequestHeader, connection: Arc<Connection>, http2: ClientHttp2) -> Client {
+        Client::new(head, connection, ClientSide::Http2(Box::new(http2)))
     }
 
-    fn new(head: RequestHeader, connection: Arc<Connection>, side: Side) -> Client {
+    fn new(head: RequestHeader, connection: Arc<Connection>, side: ClientSide) -> Client {
         Client {
             head,
             connection,
@@ -91,7 +91,7 @@ impl Client {
 
     /// Whether it speaks HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
-        matches!(self.side, Side::Http2(_))
+        matches!(self.side, ClientSide::Http2(_))
     }
 
     /// The status that it was answered with, if it was.
@@ -112,8 +112,8 @@ impl Client {
     /// Whether nothing more of the request's body can come. True from the start for a request without one.
     pub(crate) fn is_body_done(&self) -> bool {
         match &self.side {
-            Side::Http1(http1) => http1.is_body_done(),
-            Side::Http2(http2) => http2.is_body_done(),
+            ClientSide::Http1(http1) => http1.is_body_done(),
+            ClientSide::Http2(http2) => http2.is_body_done(),
         }
     }
 
@@ -135,22 +135,22 @@ impl Client {
     pub(crate) fn has_whole_answer(&self) -> bool {
         self.status.is_some()
             && match &self.side {
-                Side::Http1(http1) => http1.has_sent_all(),
-                Side::Http2(http2) => http2.has_ended(),
+                ClientSide::Http1(http1) => http1.has_sent_all(),
+                ClientSide::Http2(http2) => http2.has_ended(),
             }
     }
 
     /// Resolves when a client that may close its sending side and stay has reset the connection or the stream.
     pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.side {
-            Side::Http1(http1) => http1.poll_reset(cx),
-            Side::Http2(http2) => http2.poll_gone(cx),
+            ClientSide::Http1(http1) => http1.poll_reset(cx),
+            ClientSide::Http2(http2) => http2.poll_gone(cx),
         }
     }
 
-    /// Whether it has yet to read what it was sent. Never over HTTP/2, where nobody can tell of heads.
+    /// Whether it has yet to read what it was sent. Never over HTTP/2, which does not tell of heads.
     pub(crate) fn is_behind(&self) -> bool {
-        matches!(&self.side, Side::Http1(http1) if http1.is_behind())
+        matches!(&self.side, ClientSide::Http1(http1) if http1.is_behind())
     }
 
     /// Whether it can be told of transfer codings besides chunks.
@@ -162,9 +162,9 @@ impl Client {
     pub(crate) fn inform(&mut self, head: &ResponseHeader) {
         match &mut self.side {
             // HTTP/1.0 has none.
-            Side::Http1(_) if self.head.version == Version::HTTP_10 => {}
-            Side::Http1(http1) => http1.inform(head),
-            Side::Http2(http2) => http2.inform(head),
+            ClientSide::Http1(_) if self.head.version == Version::HTTP_10 => {}
+            ClientSide::Http1(http1) => http1.inform(head),
+            ClientSide::Http2(http2) => http2.inform(head),
         }
     }
 
@@ -184,11 +184,11 @@ impl Client {
         self.status = Some(head.status);
         let leaving = self.connection.is_leaving() || self.goes_away;
         match &mut self.side {
-            Side::Http1(http1) => {
+            ClientSide::Http1(http1) => {
                 http1.respond(&self.head, &head, leaving);
                 Ok(())
             }
-            Side::Http2(http2) => http2.respond(head, whole),
+            ClientSide::Http2(http2) => http2.respond(head, whole),
         }
     }
 
@@ -208,16 +208,16 @@ impl Client {
     }
 
     /// The next head is not to be what HTTP says; over HTTP/1 only.
-    pub(crate) fn spoil(&mut self, spoil: Spoil) {
-        if let Side::Http1(http1) = &mut self.side {
-            http1.spoil(spoil);
+    pub(crate) fn malform(&mut self, malformed: MalformedResponse) {
+        if let ClientSide::Http1(http1) = &mut self.side {
+            http1.malform(malformed);
         }
     }
 
     /// From now on the connection speaks another protocol, in both directions until they end. To be called before the 101
     /// is given.
     pub(crate) fn switch_protocols(&mut self) {
-        if let Side::Http1(http1) = &mut self.side {
+        if let ClientSide::Http1(http1) = &mut self.side {
             http1.switch_protocols();
         }
     }
@@ -226,8 +226,8 @@ impl Client {
     /// HTTP/1 connection with a TCP RST.
     pub(crate) fn reset(&mut self, code: u32) {
         match &mut self.side {
-            Side::Http1(_) => self.connection.reset(),
-            Side::Http2(http2) => http2.reset(code),
+            ClientSide::Http1(_) => self.connection.reset(),
+            ClientSide::Http2(http2) => http2.reset(code),
         }
     }
 
@@ -239,17 +239,17 @@ impl Client {
     /// Breaks a response off that has begun, so that its receiver can't take it for a whole one.
     pub(crate) fn break_off(&mut self) {
         match &mut self.side {
-            Side::Http1(http1) if http1.is_broken_by_closing() => self.connection.close(),
-            Side::Http1(_) => self.connection.reset(),
-            Side::Http2(http2) => http2.reset(h2::Reason::INTERNAL_ERROR.into()),
+            ClientSide::Http1(http1) if http1.is_broken_by_closing() => self.connection.close(),
+            ClientSide::Http1(_) => self.connection.reset(),
+            ClientSide::Http2(http2) => http2.reset(h2::Reason::INTERNAL_ERROR.into()),
         }
     }
 
     /// The HTTP/1 side; `None` for HTTP/2.
-    pub(crate) fn into_http1(self) -> Option<Box<Http1>> {
+    pub(crate) fn into_http1(self) -> Option<Box<ClientHttp1>> {
         match self.side {
-            Side::Http1(http1) => Some(http1),
-            Side::Http2(_) => None,
+            ClientSide::Http1(http1) => Some(http1),
+            ClientSide::Http2(_) => None,
         }
     }
 
@@ -281,16 +281,16 @@ impl Sink for Client {
 
     fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
         match &mut self.side {
-            Side::Http1(http1) => http1.poll_end(cx, trailers),
-            Side::Http2(http2) => Poll::Ready(http2.end(trailers)),
+            ClientSide::Http1(http1) => http1.poll_end(cx, trailers),
+            ClientSide::Http2(http2) => Poll::Ready(http2.end(trailers)),
         }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match &mut self.side {
-            Side::Http1(http1) => http1.poll_flush(cx),
+            ClientSide::Http1(http1) => http1.poll_flush(cx),
             // The connection's own task sends.
-            Side::Http2(_) => Poll::Ready(Ok(())),
+            ClientSide::Http2(_) => Poll::Ready(Ok(())),
         }
     }
 }

@@ -46,9 +46,10 @@ impl Stream {
 
     /// Nothing is sent any more once squall has ended the connection.
     fn check_open(&self) -> io::Result<()> {
-        match self.connection.ended() {
-            true => Err(io::ErrorKind::ConnectionReset.into()),
-            false => Ok(()),
+        if self.connection.ended() {
+            Err(io::ErrorKind::ConnectionReset.into())
+        } else {
+            Ok(())
         }
     }
 }

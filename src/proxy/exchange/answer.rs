@@ -53,9 +53,10 @@ pub(super) async fn send(client: &mut Client, mut head: ResponseHeader, body: By
     } else if !bodiless {
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
-    let body = match bodiless || !client.wants_body() {
-        true => Bytes::new(),
-        false => body,
+    let body = if bodiless || !client.wants_body() {
+        Bytes::new()
+    } else {
+        body
     };
     send_framed(client, head, body).await
 }
@@ -66,9 +67,10 @@ pub(super) async fn send(client: &mut Client, mut head: ResponseHeader, body: By
 /// # Errors
 /// The client left.
 pub(super) async fn send_trailers_only(client: &mut Client, head: ResponseHeader) -> Result<()> {
-    match client.is_http2() {
-        true => send_framed(client, head, Bytes::new()).await,
-        false => send(client, head, Bytes::new()).await,
+    if client.is_http2() {
+        send_framed(client, head, Bytes::new()).await
+    } else {
+        send(client, head, Bytes::new()).await
     }
 }
 

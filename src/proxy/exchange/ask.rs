@@ -1,6 +1,7 @@
 //! From a request to the head of its response: pick, connect, send, and send once more where that is safe.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -103,7 +104,7 @@ impl Squall {
         outgoing: &mut Outgoing,
         fresh: bool,
     ) -> Result<Session, Stop> {
-        let view = std::sync::Arc::clone(&request.view);
+        let view = Arc::clone(&request.view);
         let upstream = match view.target.as_ref() {
             Target::Fake(router) => {
                 let origin = Origin::Fake(router, request.address);
@@ -170,9 +171,10 @@ impl Sides<'_> {
                     self.client.inform(&head);
                 }
             }
-            match self.poll_gone(cx) {
-                true => Poll::Ready(Err(Stop::gone())),
-                false => Poll::Pending,
+            if self.poll_gone(cx) {
+                Poll::Ready(Err(Stop::gone()))
+            } else {
+                Poll::Pending
             }
         })
         .await

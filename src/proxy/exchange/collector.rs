@@ -16,7 +16,7 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// Holds at most so many bytes, and the piece that goes beyond.
+    /// Holds at most `limit` bytes, and the piece that goes beyond.
     pub(super) fn new(limit: usize) -> Collector {
         Collector {
             pieces: Vec::new(),

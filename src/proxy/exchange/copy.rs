@@ -24,7 +24,7 @@ pub(super) enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// A session; `fresh`: over a connection that has served nobody.
+    /// A session; `fresh`: over a connection that has served no request.
     pub(super) async fn open(self, fresh: bool) -> Result<Session> {
         match self {
             Origin::Fake(router, client) => Ok(Session::fake(Fake::new(router, client))),
@@ -53,6 +53,7 @@ pub(super) async fn send_all(
             session.ask(head, host.as_ref(), !body.is_empty(), false)?;
             exchange(&mut session, body.clone(), &mut sent).await
         };
+        // Biased: a copy that is done counts, even if the client has just left.
         tokio::select! {
             biased;
             done = tokio::time::timeout(request.view.bounds.longest, exchange) => match done {
@@ -62,9 +63,10 @@ pub(super) async fn send_all(
             },
             () = gone(client) => return Err(Stop::gone()),
         }
-        match sent {
-            true => execution.record().done(at),
-            false => execution.record().skip(at, "not sent"),
+        if sent {
+            execution.record().done(at)
+        } else {
+            execution.record().skip(at, "not sent")
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::proxy::execute::hold::{Bounds, Holder, Place};
+use crate::proxy::execute::hold::{Bounds, HeldPlace, Holder};
 use crate::proxy::record::Record;
 use crate::shape::{Finish, Shaper, Step};
 
@@ -24,7 +24,7 @@ pub(super) struct Rules {
 #[derive(Default)]
 pub(super) struct Lane {
     /// Apart, so that a lane that shapes nothing is small.
-    shaped: Option<Box<Shaped>>,
+    shaped: Option<Box<ShapedLane>>,
     /// Taken in, and not yet given to the shaper.
     pending: Bytes,
     /// The natural end was taken in.
@@ -32,7 +32,7 @@ pub(super) struct Lane {
     over: bool,
 }
 
-struct Shaped {
+struct ShapedLane {
     shaper: Shaper,
     /// The actions at work, for their waits.
     actions: Vec<usize>,
@@ -46,7 +46,7 @@ struct Shaped {
 
 /// Sending has stopped.
 struct Stall {
-    _place: Place<Arc<Holder>>,
+    _place: HeldPlace<Arc<Holder>>,
     /// Where nothing else ends it.
     deadline: Instant,
 }
@@ -70,7 +70,7 @@ impl Lane {
     /// A lane that `shaper` shapes, for these actions of the plan.
     pub(super) fn shaped(shaper: Shaper, actions: Vec<usize>, rules: Rules) -> Lane {
         Lane {
-            shaped: Some(Box::new(Shaped {
+            shaped: Some(Box::new(ShapedLane {
                 shaper,
                 actions,
                 rules,
@@ -158,7 +158,7 @@ impl Lane {
     }
 }
 
-impl Shaped {
+impl ShapedLane {
     fn due(&mut self, pending: &mut Bytes, ended: bool, now: Instant) -> Due {
         loop {
             self.feed(pending, ended);
@@ -193,10 +193,11 @@ impl Shaped {
             left_out = self.shaper.skip_stall();
             step = self.shaper.step(now);
         }
-        while let Some(action) = self.shaper.felt() {
-            match left_out == Some(action) {
-                true => self.rules.record.skip(action, "too many held"),
-                false => self.rules.record.done(action),
+        while let Some(action) = self.shaper.took_effect() {
+            if left_out == Some(action) {
+                self.rules.record.skip(action, "too many held")
+            } else {
+                self.rules.record.done(action)
             }
         }
         if matches!(step, Step::End(_)) {
@@ -244,7 +245,7 @@ impl Shaped {
     }
 }
 
-impl Drop for Shaped {
+impl Drop for ShapedLane {
     fn drop(&mut self) {
         for &action in &self.actions {
             let held = self.shaper.held(action);

@@ -61,7 +61,7 @@ pub struct Squall {
     pub view: Arc<ArcSwap<View>>,
     /// Holds requests in injected waits.
     pub holder: Arc<Holder>,
-    /// Connections to upstreams.
+    /// Opens and keeps connections to upstreams.
     pub connector: Arc<Connector>,
 }
 
@@ -129,9 +129,10 @@ impl Squall {
     fn request(&self, client: &Client) -> Request {
         let view = self.view.load_full();
         let head = client.head();
-        let forwarded = match view.trusted_proxies.is_empty() {
-            true => None,
-            false => joined(head, "x-forwarded-for"),
+        let forwarded = if view.trusted_proxies.is_empty() {
+            None
+        } else {
+            joined(head, "x-forwarded-for")
         };
         let address = view.client(client.connection().client(), forwarded.as_deref());
         let started = Instant::now();
@@ -198,9 +199,10 @@ impl Squall {
                 let text = format!("squall: the request is not valid HTTP: {}\n", reason(&error));
                 request.error = Some(error);
                 request.gone = !malformed;
-                match malformed {
-                    true => request.explain(client, 400, text).await,
-                    false => Ok(()),
+                if malformed {
+                    request.explain(client, 400, text).await
+                } else {
+                    Ok(())
                 }
             }
             Stop::Upstream(error) => {

@@ -12,7 +12,7 @@ use super::ask::Asked;
 use super::collector::Collector;
 use super::lane::Lane;
 use super::pump::{Broken, Pump, Rest, Waits};
-use super::shaping::Shaped;
+use super::shaping::ShapedResponse;
 use super::sides::Sides;
 use super::whole::Collecting;
 use super::{OfRequest, Request, Squall, Stop, reframe, rewrite_response, rewrites_of_both};
@@ -48,9 +48,10 @@ impl Squall {
             return Err(Stop::Upstream(coded.into_up()));
         }
         let drops = self.before_response(client, request, &mut head).await?;
-        let mut download = match drops || session.is_body_done() {
-            true => Pump::whole(Bytes::new(), None),
-            false => Pump::new(Lane::default()),
+        let mut download = if drops || session.is_body_done() {
+            Pump::whole(Bytes::new(), None)
+        } else {
+            Pump::new(Lane::default())
         };
         if let Some(execution) = &request.execution
             && let Some(collecting) = Collecting::begin(client, execution.record(), &mut head).await
@@ -60,7 +61,7 @@ impl Squall {
         }
         let shaped = match request.shaping() {
             Some(shaping) => shaping.response(client, &mut head, !drops, (upgrade, switched)),
-            None => Shaped::default(),
+            None => ShapedResponse::default(),
         };
         request.reveal(&mut head)?;
         if switched {
@@ -72,8 +73,8 @@ impl Squall {
         }
         let whole = download.is_empty();
         download.pass(shaped.download);
-        if let Some(spoil) = shaped.spoil {
-            client.spoil(spoil);
+        if let Some(malformed) = shaped.malformed {
+            client.malform(malformed);
         }
         client.respond(head, whole)?;
         let mut sides = Sides::new(&self.holder, client, &mut session, &mut upload, Some(&download));
@@ -125,29 +126,30 @@ impl Sides<'_> {
         }
         let mut held = Collector::new(collecting.limit());
         let mut trailers = None;
+        // Biased: a body that is complete as its time runs out is taken.
         let end = tokio::select! {
             biased;
             end = self.fill(&mut held, &mut trailers) => end?,
-            () = tokio::time::sleep(collecting.patience()) => End::Not("body too slow"),
+            () = tokio::time::sleep(collecting.patience()) => CollectEnd::Not("body too slow"),
         };
         let old = match &end {
-            End::Natural => Ok(held.whole()),
-            End::Not(reason) => Err(*reason),
-            End::Failed(_) => Err("body broke off"),
+            CollectEnd::Natural => Ok(held.whole()),
+            CollectEnd::Not(reason) => Err(*reason),
+            CollectEnd::Failed(_) => Err("body broke off"),
         };
         if let Some(new) = collecting.settle(head, old).await {
             return Ok(Pump::whole(new, trailers));
         }
         let rest = match end {
-            End::Natural => Rest::End,
-            End::Not(_) => Rest::Source,
-            End::Failed(error) => Rest::Failure(Some(error)),
+            CollectEnd::Natural => Rest::End,
+            CollectEnd::Not(_) => Rest::Source,
+            CollectEnd::Failed(error) => Rest::Failure(Some(error)),
         };
         Ok(Pump::with(Lane::default(), held.into_pieces().into(), rest).with_trailers(trailers))
     }
 
     /// Collects a response's body while the request's goes on.
-    async fn fill(&mut self, held: &mut Collector, trailers: &mut Option<HeaderMap>) -> Result<End, Stop> {
+    async fn fill(&mut self, held: &mut Collector, trailers: &mut Option<HeaderMap>) -> Result<CollectEnd, Stop> {
         std::future::poll_fn(|cx| {
             self.poll_stop(cx);
             self.poll_upload(cx)?;
@@ -159,17 +161,18 @@ impl Sides<'_> {
                 match part {
                     Ok(Some(Part::Data(data))) => {
                         if !held.push(data) {
-                            return Poll::Ready(Ok(End::Not("body too large")));
+                            return Poll::Ready(Ok(CollectEnd::Not("body too large")));
                         }
                     }
                     Ok(Some(Part::Trailers(fields))) => *trailers = Some(fields),
-                    Ok(None) => return Poll::Ready(Ok(End::Natural)),
-                    Err(error) => return Poll::Ready(Ok(End::Failed(error))),
+                    Ok(None) => return Poll::Ready(Ok(CollectEnd::Natural)),
+                    Err(error) => return Poll::Ready(Ok(CollectEnd::Failed(error))),
                 }
             }
-            match self.poll_gone(cx) {
-                true => Poll::Ready(Err(Stop::gone())),
-                false => Poll::Pending,
+            if self.poll_gone(cx) {
+                Poll::Ready(Err(Stop::gone()))
+            } else {
+                Poll::Pending
             }
         })
         .await
@@ -196,13 +199,15 @@ impl Sides<'_> {
             Poll::Ready(Err(Broken::Sink(error))) => return Poll::Ready(Err(error.into())),
             Poll::Pending => {}
         }
-        let gone = match tunnel {
-            true => self.has_left_tunnel(cx, download),
-            false => self.poll_gone(cx),
+        let gone = if tunnel {
+            self.has_left_tunnel(cx, download)
+        } else {
+            self.poll_gone(cx)
         };
-        match gone {
-            true => Poll::Ready(Err(Stop::gone())),
-            false => Poll::Pending,
+        if gone {
+            Poll::Ready(Err(Stop::gone()))
+        } else {
+            Poll::Pending
         }
     }
 
@@ -222,9 +227,10 @@ impl Sides<'_> {
             let before = self.client.bytes_read();
             let to_end = std::future::poll_fn(|cx| {
                 self.poll_upload(cx)?;
-                match self.upload.is_over() {
-                    true => Poll::Ready(Ok(())),
-                    false => Poll::Pending,
+                if self.upload.is_over() {
+                    Poll::Ready(Ok(()))
+                } else {
+                    Poll::Pending
                 }
             });
             match tokio::time::timeout(SILENCE, to_end).await {
@@ -238,7 +244,7 @@ impl Sides<'_> {
 }
 
 /// What ended the collecting of a body.
-enum End {
+enum CollectEnd {
     Natural,
     /// It has not ended: it is given up, for this reason.
     Not(&'static str),

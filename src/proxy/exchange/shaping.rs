@@ -10,10 +10,10 @@ use super::fields::Fields;
 use super::lane::{Lane, Rules};
 use crate::fault::effect::Effect;
 use crate::fault::rewrite::{content_length, is_bodiless, is_encoded, media_type};
-use crate::proxy::client::{Client, Connection, Spoil};
+use crate::proxy::client::{Client, Connection, MalformedResponse};
 use crate::proxy::execute::Execution;
 use crate::proxy::record::Record;
-use crate::shape::{Act, After, Bucket, Carrier, Direction, Framing, Garble, Length, Pace, Scope, Shaper, Stream};
+use crate::shape::{Act, After, Bucket, Direction, Framing, Length, Malformed, Protocol, Rate, Scope, Shaper, Stream};
 
 const EXTENSIONS: &str = "sec-websocket-extensions";
 
@@ -32,10 +32,10 @@ type Acts = Vec<(usize, Act)>;
 
 /// What shapes a response, and the other direction of a connection that it upgrades.
 #[derive(Default)]
-pub(super) struct Shaped {
+pub(super) struct ShapedResponse {
     pub(super) download: Lane,
     pub(super) upload: Lane,
-    pub(super) spoil: Option<Spoil>,
+    pub(super) malformed: Option<MalformedResponse>,
 }
 
 impl Shaping<'_> {
@@ -49,7 +49,7 @@ impl Shaping<'_> {
         if upgrade || !self.has(Direction::Request) {
             return Lane::default();
         }
-        let mut stream = stream(Direction::Request, carrier(client.head().version), &head.headers, true);
+        let mut stream = stream(Direction::Request, protocol(client.head().version), &head.headers, true);
         stream.body &= body;
         let acts = self.acts(&stream);
         if acts.is_empty() {
@@ -68,14 +68,19 @@ impl Shaping<'_> {
         head: &mut ResponseHeader,
         body: bool,
         (asked, upgraded): (bool, bool),
-    ) -> Shaped {
+    ) -> ShapedResponse {
         if !self.has(Direction::Response) && !self.has(Direction::Request) {
-            return Shaped::default();
+            return ShapedResponse::default();
         }
         let body = body && (upgraded || has_body(client, head));
-        let mut response = stream(Direction::Response, carrier(client.head().version), &head.headers, body);
+        let mut response = stream(
+            Direction::Response,
+            protocol(client.head().version),
+            &head.headers,
+            body,
+        );
         if upgraded {
-            response.carrier = Carrier::WebSocket;
+            response.protocol = Protocol::WebSocket;
             response.framing = upgraded_framing(&head.headers);
         }
         let request = Stream {
@@ -89,9 +94,9 @@ impl Shaping<'_> {
             (false, true) => self.acts(&Stream { body: false, ..request }),
             (false, false) => Vec::new(),
         };
-        let garbles = take_garbles(&mut acts, &response);
+        let malformed = take_malformed(&mut acts, &response);
         self.record.settle();
-        let mut shaped = Shaped::default();
+        let mut shaped = ShapedResponse::default();
         if !acts.is_empty() {
             let (lane, length) = self.lane(client.connection(), &response, acts);
             head.set_length(length);
@@ -100,7 +105,7 @@ impl Shaping<'_> {
         if !uploads.is_empty() {
             shaped.upload = self.lane(client.connection(), &request, uploads).0;
         }
-        shaped.spoil = self.spoil(head, garbles);
+        shaped.malformed = self.malform(head, malformed);
         shaped
     }
 
@@ -124,7 +129,7 @@ impl Shaping<'_> {
     fn needs_plain_messages(&self) -> bool {
         self.parts()
             .filter(|(action, _)| !self.record.is_shadow(*action))
-            .any(|(_, part)| matches!(part.act, Act::Drop(_) | Act::Repeat(_) | Act::Flip(_)))
+            .any(|(_, part)| matches!(part.act, Act::Drop(_) | Act::Duplicate(_) | Act::Corrupt(_)))
     }
 
     /// The acts that a stream accepts; the others are noted.
@@ -151,13 +156,13 @@ impl Shaping<'_> {
     fn reaches(&self, stream: &Stream, act: &Act) -> Result<(), &'static str> {
         let after = match act {
             Act::Stall(stall) => stall.after,
-            Act::Cut(cut) => cut.after,
-            Act::Garble(Garble::Length(_)) if stream.length.is_none() => return Err("length unknown"),
-            Act::Garble(Garble::Encoding) if stream.carrier == Carrier::WebSocket => return Err("no body"),
+            Act::Truncate(cut) => cut.after,
+            Act::Malform(Malformed::Length(_)) if stream.length.is_none() => return Err("length unknown"),
+            Act::Malform(Malformed::Encoding) if stream.protocol == Protocol::WebSocket => return Err("no body"),
             _ => return Ok(()),
         };
         let resized = self.parts().any(|(action, part)| {
-            let resizes = matches!(part.act, Act::Drop(_) | Act::Repeat(_));
+            let resizes = matches!(part.act, Act::Drop(_) | Act::Duplicate(_));
             part.direction == stream.direction && resizes && !self.record.is_shadow(action)
         });
         let short = match (after, stream.length) {
@@ -165,16 +170,17 @@ impl Shaping<'_> {
             (After::Share(ppm), Some(_)) => ppm >= 1_000_000,
             _ => false,
         };
-        match short && !resized {
-            true => Err("body too short"),
-            false => Ok(()),
+        if short && !resized {
+            Err("body too short")
+        } else {
+            Ok(())
         }
     }
 
     fn lane(&self, connection: &Arc<Connection>, stream: &Stream, acts: Acts) -> (Lane, Length) {
         let mut actions: Vec<usize> = acts.iter().map(|(action, _)| *action).collect();
         actions.dedup();
-        let bucket = |action: usize, pace: &Pace| self.bucket(connection, stream.direction, action, pace);
+        let bucket = |action: usize, rate: &Rate| self.bucket(connection, stream.direction, action, rate);
         let shaper = Shaper::new(stream, acts, self.buffer, bucket);
         let length = shaper.length();
         let rules = Rules {
@@ -185,68 +191,68 @@ impl Shaping<'_> {
         (Lane::shaped(shaper, actions, rules), length)
     }
 
-    fn bucket(&self, connection: &Arc<Connection>, direction: Direction, action: usize, pace: &Pace) -> Arc<Bucket> {
+    fn bucket(&self, connection: &Arc<Connection>, direction: Direction, action: usize, rate: &Rate) -> Arc<Bucket> {
         let plan = self.record.plan();
-        match &pace.scope {
+        match &rate.scope {
             Scope::Rule(bucket) => Arc::clone(bucket),
             Scope::Connection => {
                 let action = plan.actions.get(action);
                 let hit = action.and_then(|action| plan.hits.get(action.hit));
                 match (action, hit) {
-                    (Some(action), Some(hit)) => connection.bucket(&hit.rule, (action.fault, direction), pace.rate),
-                    _ => Arc::new(Bucket::new(pace.rate)),
+                    (Some(action), Some(hit)) => connection.bucket(&hit.rule, (action.fault, direction), rate.rate),
+                    _ => Arc::new(Bucket::new(rate.rate)),
                 }
             }
-            Scope::Request => Arc::new(Bucket::new(pace.rate)),
+            Scope::Request => Arc::new(Bucket::new(rate.rate)),
         }
     }
 
     /// Changes the head for what makes it lie; `Some` if its framing has to, too.
-    fn spoil(&self, head: &mut ResponseHeader, garbles: Vec<(usize, Garble)>) -> Option<Spoil> {
+    fn malform(&self, head: &mut ResponseHeader, malformed: Vec<(usize, Malformed)>) -> Option<MalformedResponse> {
         let mut acts = Vec::new();
-        for (action, garble) in garbles {
-            match garble {
-                Garble::Encoding => {
+        for (action, malformed) in malformed {
+            match malformed {
+                Malformed::Encoding => {
                     head.set(&CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                     self.record.done(action);
                     continue;
                 }
-                Garble::Chunk => head.set_length(Length::Unknown),
-                Garble::Length(by) => {
+                Malformed::Chunk => head.set_length(Length::Unknown),
+                Malformed::Length(by) => {
                     if let Some(length) = content_length(&head.headers) {
                         head.set(&CONTENT_LENGTH, length.saturating_add_signed(by).into());
                     }
                 }
-                Garble::StatusLine | Garble::Header | Garble::Json => {}
+                Malformed::StatusLine | Malformed::Header | Malformed::Json => {}
             }
-            acts.push((action, garble));
+            acts.push((action, malformed));
         }
-        (!acts.is_empty()).then(|| Spoil::new(Arc::clone(self.record), acts))
+        (!acts.is_empty()).then(|| MalformedResponse::new(Arc::clone(self.record), acts))
     }
 }
 
 /// Takes the acts out that are not for the shaper. A body that is encoded already is broken by its bytes, not by its head.
-fn take_garbles(acts: &mut Acts, stream: &Stream) -> Vec<(usize, Garble)> {
-    let mut garbles = Vec::new();
+fn take_malformed(acts: &mut Acts, stream: &Stream) -> Vec<(usize, Malformed)> {
+    let mut malformed = Vec::new();
     acts.retain(|(action, act)| match act {
-        Act::Garble(Garble::Json) => true,
-        Act::Garble(Garble::Encoding) if stream.encoded => true,
-        Act::Garble(garble) => {
-            garbles.push((*action, *garble));
+        Act::Malform(Malformed::Json) => true,
+        Act::Malform(Malformed::Encoding) if stream.encoded => true,
+        Act::Malform(kind) => {
+            malformed.push((*action, *kind));
             false
         }
         _ => true,
     });
-    garbles
+    malformed
 }
 
-fn stream(direction: Direction, carrier: Carrier, headers: &HeaderMap, body: bool) -> Stream {
+fn stream(direction: Direction, protocol: Protocol, headers: &HeaderMap, body: bool) -> Stream {
     let length = content_length(headers);
     let media_type = media_type(headers);
     let (_, subtype) = media_type.split_once('/').unwrap_or_default();
     Stream {
         direction,
-        carrier,
+        protocol,
         framing: Framing::of(&media_type),
         length,
         body: body && length != Some(0),
@@ -255,20 +261,21 @@ fn stream(direction: Direction, carrier: Carrier, headers: &HeaderMap, body: boo
     }
 }
 
-fn carrier(version: Version) -> Carrier {
+fn protocol(version: Version) -> Protocol {
     match version {
-        Version::HTTP_2 => Carrier::Http2,
-        Version::HTTP_11 => Carrier::Http11,
-        _ => Carrier::Http10,
+        Version::HTTP_2 => Protocol::Http2,
+        Version::HTTP_11 => Protocol::Http11,
+        _ => Protocol::Http10,
     }
 }
 
 /// How the bytes of an upgraded connection fall into messages.
 fn upgraded_framing(headers: &HeaderMap) -> Framing {
     let protocol = headers.get(UPGRADE).map_or(&b""[..], |protocol| protocol.as_bytes());
-    match protocol.eq_ignore_ascii_case(b"websocket") {
-        true => Framing::WebSocket,
-        false => Framing::Opaque,
+    if protocol.eq_ignore_ascii_case(b"websocket") {
+        Framing::WebSocket
+    } else {
+        Framing::Opaque
     }
 }
 

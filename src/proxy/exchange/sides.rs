@@ -80,7 +80,7 @@ impl<'a> Sides<'a> {
         }
     }
 
-    /// Whether nobody waits for the response any more.
+    /// Whether the client has stopped waiting for the response.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
         // Whoever reads the client's body sees it leave.
         self.upload.waits() != Waits::Source && self.client.poll_gone(cx).is_ready()

@@ -15,15 +15,15 @@ use crate::rule::decide::RuleSet;
 /// What a request of one listener needs: its snapshot's view of the world.
 #[derive(Debug)]
 pub struct View {
-    /// The listener's rules.
+    /// The rules that requests of the listener are held against.
     pub rules: RuleSet,
-    /// Where requests go.
+    /// The upstream or fake that answers.
     pub target: Arc<Target>,
-    /// The listener's name.
+    /// The listener's name in the configuration.
     pub name: Arc<str>,
-    /// The target's name.
+    /// The target's name in the configuration.
     pub upstream: Arc<str>,
-    /// The listener's counters.
+    /// Counters that are labelled with the listener.
     pub metrics: ListenerMetrics,
     /// Proxies whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -39,7 +39,7 @@ pub struct View {
     pub sample_ppm: u32,
 }
 
-/// Where requests go.
+/// The upstream or fake that a listener's requests go to.
 #[derive(Debug)]
 pub enum Target {
     /// A server, over the network.
@@ -57,7 +57,7 @@ impl Target {
         }
     }
 
-    /// See [`Upstream::fingerprint`].
+    /// The upstream's [fingerprint](Upstream::fingerprint); `None` for a fake.
     pub fn fingerprint(&self) -> Option<u64> {
         match self {
             Target::Real(upstream) => Some(upstream.fingerprint()),

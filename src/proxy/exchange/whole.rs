@@ -199,7 +199,7 @@ async fn read(client: &mut Client, most: usize) -> Result<(Result<Bytes, &'stati
     Ok((Err(reason), collector.into_pieces()))
 }
 
-/// Reads what nobody wants any more.
+/// Reads the rest of a body that is no longer wanted, and drops it.
 async fn drain(client: &mut Client) -> Result<()> {
     let to_end = async {
         while client.part().await?.is_some() {}
@@ -267,10 +267,10 @@ impl Change {
     /// What a rewrite, which is action `at` of its plan, does to the body of one direction, if anything.
     fn of(rewrite: &Arc<Rewrite>, direction: Direction, at: usize, record: &Arc<Record>) -> Option<Change> {
         let change = Change {
-            rewrite: rewrite.clone(),
+            rewrite: Arc::clone(rewrite),
             direction,
             at,
-            record: record.clone(),
+            record: Arc::clone(record),
         };
         change.body().is_some().then_some(change)
     }
@@ -356,9 +356,9 @@ async fn apply(change: &Change, body: Result<Bytes, &'static str>) -> Result<Byt
         Some(BodyChange::Edit(edit)) => edit.apply(&body),
         _ => Ok(body),
     };
-    match large {
-        // Only a panic or the runtime's end gets in the way.
-        true => tokio::task::spawn_blocking(edit).await.unwrap_or(Err("patch failed")),
-        false => edit(),
+    if large {
+        tokio::task::spawn_blocking(edit).await.unwrap_or(Err("patch failed"))
+    } else {
+        edit()
     }
 }

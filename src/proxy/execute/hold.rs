@@ -43,7 +43,7 @@ pub enum Held<T> {
     Full,
 }
 
-/// Why nobody waits any more.
+/// Why a wait ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     /// The client has left.
@@ -72,14 +72,14 @@ impl Holder {
         self.stopping.send_replace(true);
     }
 
-    /// For whoever holds a request elsewhere: becomes true when all waits are to end.
+    /// Becomes true when all waits are to end; for code that holds a request elsewhere.
     pub fn watch_stop(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
     }
 
     /// A place for a request that is held elsewhere than in a wait of this holder; `None` if too many are held.
-    pub fn place(holder: &Arc<Holder>, bounds: Bounds) -> Option<Place<Arc<Holder>>> {
-        Place::take(Arc::clone(holder), bounds)
+    pub fn place(holder: &Arc<Holder>, bounds: Bounds) -> Option<HeldPlace<Arc<Holder>>> {
+        HeldPlace::take(Arc::clone(holder), bounds)
     }
 
     /// Waits for something, at most for `time` and as long as `bounds` allow, and no longer than until `left`.
@@ -93,7 +93,7 @@ impl Holder {
         if time.is_zero() {
             return Held::Elapsed;
         }
-        let Some(_place) = Place::take(self, bounds) else {
+        let Some(_place) = HeldPlace::take(self, bounds) else {
             return Held::Full;
         };
         let mut stopping = self.stopping.subscribe();
@@ -105,6 +105,7 @@ impl Holder {
                 None => std::future::pending().await,
             }
         };
+        // Biased: what is done by its deadline, or as the client leaves, counts as done.
         tokio::select! {
             biased;
             done = what => Held::Done(done),
@@ -131,10 +132,11 @@ impl Holder {
 
 /// One request's place among those held, given back when it is dropped.
 #[derive(Debug)]
-pub struct Place<H: Deref<Target = Holder>>(H);
+pub struct HeldPlace<H: Deref<Target = Holder>>(H);
 
-impl<H: Deref<Target = Holder>> Place<H> {
-    fn take(holder: H, bounds: Bounds) -> Option<Place<H>> {
+impl<H: Deref<Target = Holder>> HeldPlace<H> {
+    fn take(holder: H, bounds: Bounds) -> Option<HeldPlace<H>> {
+        // Checked and counted in one step: no two requests can take the last place.
         holder
             .held
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
@@ -142,11 +144,11 @@ impl<H: Deref<Target = Holder>> Place<H> {
             })
             .ok()?;
         holder.metrics.held.inc();
-        Some(Place(holder))
+        Some(HeldPlace(holder))
     }
 }
 
-impl<H: Deref<Target = Holder>> Drop for Place<H> {
+impl<H: Deref<Target = Holder>> Drop for HeldPlace<H> {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::AcqRel);
         self.0.metrics.held.dec();

@@ -193,7 +193,7 @@ impl Execution {
     }
 
     async fn queue<S: Subject>(&mut self, at: usize, station: &Arc<Station>, subject: &mut S) -> Option<End> {
-        let refusal = || Ending::Answer(station.refusal.clone(), None);
+        let refusal = || Ending::Answer(Arc::clone(&station.refusal), None);
         match station.enter() {
             Entry::Served(place) => self.places.push(place),
             Entry::Refused => return self.end(at, refusal()),

@@ -33,7 +33,7 @@ impl Malformed {
         Malformed { status: 400, reason }
     }
 
-    /// As an error that blames nobody yet.
+    /// Makes an error whose source, client or upstream, is not set yet.
     pub(crate) fn error(self) -> Box<Error> {
         Error::explain(ErrorType::InvalidHTTPHeader, self.reason)
     }

@@ -119,9 +119,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Ready when more may be written: the peer is not behind.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match self.is_behind() {
-            true => self.poll_flush(cx),
-            false => Poll::Ready(Ok(())),
+        if self.is_behind() {
+            self.poll_flush(cx)
+        } else {
+            Poll::Ready(Ok(()))
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::gate::Gate;
 use super::intercept::Intercepting;
-use super::live::Shared;
+use super::live::ListenerState;
 use super::serve::spawn;
 use crate::proxy::exchange::Squall;
 use crate::proxy::net::address::AddressSpec;
@@ -115,7 +115,7 @@ impl Bound {
             file,
         } = self.opened;
         let acceptor = Arc::new(acceptor);
-        let shared = Shared::new(self.options);
+        let shared = ListenerState::new(self.options);
         tokio::spawn(accept_all(Arc::clone(&acceptor), Arc::clone(&shared), squall));
         Listener {
             shared,
@@ -128,7 +128,7 @@ impl Bound {
 /// A running listener. Dropping it stops it, and lets its connections finish.
 #[derive(Debug)]
 pub struct Listener {
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
     address: AddressSpec,
     /// Until it is stopped.
     open: Mutex<Option<(Arc<Acceptor>, Option<SocketFile>)>>,
@@ -166,6 +166,7 @@ impl Listener {
 
     /// Stops, and drops every connection with whatever is in flight on it.
     pub fn abort(&self) {
+        // Before the list is read: a connection that is enlisted later sees the flag.
         self.shared.aborted.store(true, Ordering::SeqCst);
         self.stop_accepting();
         for connection in self.shared.connections() {
@@ -200,10 +201,11 @@ impl Drop for Listener {
     }
 }
 
-async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<Shared>, squall: Arc<Squall>) {
+async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<ListenerState>, squall: Arc<Squall>) {
     let mut stopped = std::pin::pin!(shared.info.stopped());
     let mut failures = 0_u32;
     loop {
+        // Biased: a listener that was told to stop takes no further connection, even if one is waiting.
         let accepted = tokio::select! {
             biased;
             () = &mut stopped => return,
@@ -231,7 +233,7 @@ async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<Shared>, squall: Arc<Sq
 /// Accepts when there is room for one more connection. Cancel-safe.
 async fn accept_one(
     acceptor: &Acceptor,
-    shared: &Shared,
+    shared: &ListenerState,
 ) -> io::Result<(Socket, Option<SocketAddr>, OwnedSemaphorePermit)> {
     // Never closed, so there is always a permit in the end.
     let permit = Arc::clone(&shared.permits)

@@ -29,12 +29,12 @@ use crate::rule::state::Live;
 
 /// What a connection of one listener needs before it has requests.
 #[derive(Debug)]
-pub struct EarlyView {
+pub struct ConnectionView {
     /// The rules that are decided when it is accepted.
-    pub accepted: RuleSet,
+    pub on_accept: RuleSet,
     /// The rules that are decided in the TLS handshake.
     pub handshake: RuleSet,
-    /// The listener's name.
+    /// The listener's name in the configuration.
     pub listener: Arc<str>,
     /// Who issues faulty certificates.
     pub authority: Arc<FaultAuthority>,
@@ -44,17 +44,17 @@ pub struct EarlyView {
     pub access: bool,
 }
 
-impl EarlyView {
+impl ConnectionView {
     /// Whether no rule is about connections.
     pub fn is_empty(&self) -> bool {
-        self.accepted.rules().is_empty() && self.handshake.rules().is_empty()
+        self.on_accept.rules().is_empty() && self.handshake.rules().is_empty()
     }
 }
 
 /// Carries out the connection rules of one listener.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    view: Arc<EarlyView>,
+    view: Arc<ConnectionView>,
     holder: Arc<Holder>,
 }
 
@@ -103,7 +103,7 @@ impl Subject for Arrival {
 
 impl Gate {
     /// A gate for the connections of one listener.
-    pub fn new(view: Arc<EarlyView>, holder: Arc<Holder>) -> Gate {
+    pub fn new(view: Arc<ConnectionView>, holder: Arc<Holder>) -> Gate {
         Gate { view, holder }
     }
 }
@@ -126,7 +126,7 @@ impl Passage {
     }
 
     /// Decides and carries out what comes before anything is read. Whether the connection goes on.
-    pub(super) async fn accepted(&mut self) -> bool {
+    pub(super) async fn on_accept(&mut self) -> bool {
         self.decide(Before::Connection);
         self.carry(Before::Connection).await
     }
@@ -144,7 +144,7 @@ impl Passage {
         }
     }
 
-    /// Whether the handshake is to begin with [`Passage::greeted`].
+    /// Whether the handshake is to begin with [`Passage::on_client_hello`].
     pub(super) fn minds_handshake(&self) -> bool {
         let in_handshake = |action: &Action| action.effect.before() == Before::Handshake;
         let planned = |execution: &Execution| execution.record().plan().actions.iter().any(in_handshake);
@@ -153,7 +153,7 @@ impl Passage {
 
     /// Decides and carries out what comes before a ClientHello that asks for `name` is answered. Whether the connection
     /// goes on.
-    pub(super) async fn greeted(&mut self, name: Option<String>) -> bool {
+    pub(super) async fn on_client_hello(&mut self, name: Option<String>) -> bool {
         self.asked = name;
         self.decide(Before::Handshake);
         self.carry(Before::Handshake).await
@@ -176,7 +176,7 @@ impl Passage {
     fn decide(&mut self, due: Before) {
         let rules = match due {
             Before::Handshake => &self.gate.view.handshake,
-            _ => &self.gate.view.accepted,
+            _ => &self.gate.view.on_accept,
         };
         if rules.rules().is_empty() {
             return;

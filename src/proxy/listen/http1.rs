@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::proxy::client::{Client, Connection, Http1};
+use crate::proxy::client::{Client, ClientHttp1, Connection};
 use crate::proxy::exchange::Squall;
 
 /// Serves requests until the connection is over.
 ///
 /// `limit` bounds the wait for a request's first byte, and then the time to the end of its head. Pipelined requests are
 /// answered in their order (RFC 9112, section 9.3.2).
-pub(super) async fn serve(squall: &Squall, http1: Http1, connection: &Arc<Connection>, limit: Duration) {
+pub(super) async fn serve(squall: &Squall, http1: ClientHttp1, connection: &Arc<Connection>, limit: Duration) {
     let mut http1 = Box::new(http1);
     loop {
         let head = match http1.request(limit).await {

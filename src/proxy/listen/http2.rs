@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::accept::ListenerOptions;
 use crate::proxy::client::stream::Stream;
-use crate::proxy::client::{Client, Connection, Http2};
+use crate::proxy::client::{Client, ClientHttp2, Connection};
 use crate::proxy::exchange::Squall;
 use crate::proxy::http1::Framing;
 
@@ -150,7 +150,11 @@ fn client(
         let _reset = respond.send_response(response, true);
         return None;
     }
-    Some(Client::http2(head, Arc::clone(connection), Http2::new(body, respond)))
+    Some(Client::http2(
+        head,
+        Arc::clone(connection),
+        ClientHttp2::new(body, respond),
+    ))
 }
 
 /// Bytes that would end a request line early, were the path sent on over HTTP/1 (RFC 9112, section 3.2).

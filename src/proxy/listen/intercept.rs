@@ -31,7 +31,7 @@ pub struct Intercepting {
 
 /// What a client speaks, as far as it can be told from its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(super) enum ClientProtocol {
     /// HTTP/1 or HTTP/2.
     Http,
     /// TLS, with anything in it.
@@ -44,18 +44,18 @@ pub(super) enum Protocol {
 ///
 /// # Errors
 /// The socket's, and an unexpected end if the client leaves without a word.
-pub(super) async fn protocol(socket: &Socket) -> io::Result<Protocol> {
+pub(super) async fn protocol(socket: &Socket) -> io::Result<ClientProtocol> {
     let mut first = [0];
     let mut buf = ReadBuf::new(&mut first);
     std::future::poll_fn(|cx| socket.poll_read(cx, &mut buf)).await?;
     socket.unread(buf.filled());
     match buf.filled().first() {
-        Some(byte) => Ok(Protocol::of(*byte)),
+        Some(byte) => Ok(ClientProtocol::of(*byte)),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
-impl Protocol {
+impl ClientProtocol {
     /// A method begins with a letter, in practice; before it, servers put up with empty lines (RFC 9112, sections 2.2
     /// and 3.1).
     fn of(first: u8) -> Self {
@@ -128,12 +128,12 @@ mod tests {
     #[test]
     fn the_first_byte_tells() {
         for first in [b'G', b'P', b'D', b'm', b'\r'] {
-            assert_eq!(Protocol::of(first), Protocol::Http);
+            assert_eq!(ClientProtocol::of(first), ClientProtocol::Http);
         }
-        assert_eq!(Protocol::of(0x16), Protocol::Tls);
+        assert_eq!(ClientProtocol::of(0x16), ClientProtocol::Tls);
         // Redis, PostgreSQL, MQTT, AMQP of old, and nonsense.
         for first in [b'*', 0, 0x10, b'$', 0xff] {
-            assert_eq!(Protocol::of(first), Protocol::Other);
+            assert_eq!(ClientProtocol::of(first), ClientProtocol::Other);
         }
     }
 
@@ -144,7 +144,7 @@ mod tests {
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = Socket::from(listener.accept().await.unwrap().0);
         client.write_all(b"GET").unwrap();
-        assert_eq!(protocol(&socket).await.unwrap(), Protocol::Http);
+        assert_eq!(protocol(&socket).await.unwrap(), ClientProtocol::Http);
         let mut all = [0; 3];
         let mut buf = ReadBuf::new(&mut all);
         while buf.remaining() > 0 {

@@ -13,7 +13,7 @@ use crate::proxy::client::connection::{Connection, ListenerInfo};
 
 /// The state of one listener, for as long as it or any of its connections lives.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct ListenerState {
     pub(super) info: Arc<ListenerInfo>,
     pub(super) options: ListenerOptions,
     pub(super) entrance: ArcSwap<Entrance>,
@@ -27,7 +27,7 @@ pub(super) struct Shared {
     next_id: AtomicU64,
 }
 
-impl Shared {
+impl ListenerState {
     pub(super) fn new(options: ListenerOptions) -> Arc<Self> {
         let limit = u32::try_from(options.max_connections).unwrap_or(u32::MAX).max(1);
         Arc::new(Self {
@@ -43,10 +43,15 @@ impl Shared {
     }
 
     /// Puts a connection on the list, until the returned value is dropped.
-    pub(super) fn enlist(self: &Arc<Self>, connection: &Arc<Connection>, permit: OwnedSemaphorePermit) -> Place {
+    pub(super) fn enlist(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        permit: OwnedSemaphorePermit,
+    ) -> ConnectionSlot {
+        // Relaxed: numbers only have to differ.
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.alive.lock().insert(id, Arc::clone(connection));
-        Place {
+        ConnectionSlot {
             shared: Arc::clone(self),
             id,
             _permit: permit,
@@ -65,13 +70,13 @@ impl Shared {
 }
 
 /// A connection's place on the list, and its share of the limit.
-pub(super) struct Place {
-    shared: Arc<Shared>,
+pub(super) struct ConnectionSlot {
+    shared: Arc<ListenerState>,
     id: u64,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         // A variable, so that the connection is dropped after the lock.
         let _removed = self.shared.alive.lock().remove(&self.id);

@@ -11,18 +11,18 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::accept::Entrance;
 use super::gate::Passage;
-use super::intercept::{self, Intercepting, Protocol};
-use super::live::{Place, Shared};
+use super::intercept::{self, ClientProtocol, Intercepting};
+use super::live::{ConnectionSlot, ListenerState};
 use super::{http1, http2};
 use crate::proxy::client::stream::Stream;
-use crate::proxy::client::{Connection, Http1};
+use crate::proxy::client::{ClientHttp1, Connection};
 use crate::proxy::exchange::Squall;
 use crate::proxy::net::socket::{Raw, Socket};
 use crate::proxy::tls::{self, ServerTls};
 
 /// Serves a connection in a task of its own, so that a panic ends this connection alone.
 pub(super) fn spawn(
-    shared: &Arc<Shared>,
+    shared: &Arc<ListenerState>,
     squall: &Arc<Squall>,
     socket: Socket,
     peer: Option<SocketAddr>,
@@ -51,8 +51,8 @@ pub(super) fn spawn(
 
 /// Parameters are dropped from the last to the first: the connection leaves the list when its socket is closed.
 async fn run(
-    _place: Place,
-    shared: Arc<Shared>,
+    _place: ConnectionSlot,
+    shared: Arc<ListenerState>,
     squall: Arc<Squall>,
     socket: Arc<Socket>,
     connection: Arc<Connection>,
@@ -89,29 +89,29 @@ enum Way<'a> {
 
 /// Lets a connection in. `None` if it is over.
 async fn enter<'a>(
-    shared: &Shared,
+    shared: &ListenerState,
     socket: &Socket,
     connection: &Connection,
     entrance: &'a Entrance,
     mut passage: Option<&mut Passage>,
 ) -> Option<Way<'a>> {
     if let Some(passage) = &mut passage
-        && !passage.accepted().await
+        && !passage.on_accept().await
     {
         return None;
     }
     let protocol = match (&entrance.tls, &entrance.intercepting) {
-        (Some(_), _) => Protocol::Tls,
-        (None, None) => Protocol::Http,
+        (Some(_), _) => ClientProtocol::Tls,
+        (None, None) => ClientProtocol::Http,
         (None, Some(_)) => before(shared, shared.options.header_timeout, intercept::protocol(socket)).await?,
     };
     let mut name = None;
-    if protocol == Protocol::Tls {
+    if protocol == ClientProtocol::Tls {
         if entrance.tls.is_none() || passage.as_ref().is_some_and(|passage| passage.minds_handshake()) {
             // A client that leaves, or never begins, is not one to decide about.
             name = before(shared, shared.options.handshake_timeout, tls::server_name(socket)).await?;
             if let Some(passage) = &mut passage
-                && !passage.greeted(name.clone()).await
+                && !passage.on_client_hello(name.clone()).await
             {
                 return None;
             }
@@ -127,13 +127,13 @@ async fn enter<'a>(
             Some(passage) => passage.tls(tls),
             None => tls.clone(),
         })),
-        (None, Some(intercepting)) if protocol != Protocol::Http => Some(Way::On(intercepting, name)),
+        (None, Some(intercepting)) if protocol != ClientProtocol::Http => Some(Way::On(intercepting, name)),
         (None, _) => connection.await_request().then_some(Way::Plain),
     }
 }
 
 /// What a client says, within a limit and unless the listener stops.
-async fn before<T, E>(shared: &Shared, limit: Duration, said: impl Future<Output = Result<T, E>>) -> Option<T> {
+async fn before<T, E>(shared: &ListenerState, limit: Duration, said: impl Future<Output = Result<T, E>>) -> Option<T> {
     tokio::select! {
         said = tokio::time::timeout(limit, said) => said.ok()?.ok(),
         () = shared.info.stopped() => None,
@@ -141,7 +141,7 @@ async fn before<T, E>(shared: &Shared, limit: Duration, said: impl Future<Output
 }
 
 async fn serve_tls(
-    shared: &Shared,
+    shared: &ListenerState,
     squall: &Arc<Squall>,
     socket: &Arc<Socket>,
     connection: &Arc<Connection>,
@@ -161,14 +161,14 @@ async fn serve_tls(
     if http2 {
         http2::serve(squall, stream, &shared.options).await;
     } else if connection.await_request() {
-        let http1 = Http1::new(stream);
+        let http1 = ClientHttp1::new(stream);
         http1::serve(squall, http1, connection, shared.options.header_timeout).await;
     }
 }
 
-async fn serve_plain(shared: &Shared, squall: &Arc<Squall>, socket: &Arc<Socket>, connection: &Arc<Connection>) {
+async fn serve_plain(shared: &ListenerState, squall: &Arc<Squall>, socket: &Arc<Socket>, connection: &Arc<Connection>) {
     let raw = Raw::new(Arc::clone(socket));
-    let mut http1 = Http1::new(Stream::plain(raw, Arc::clone(connection)));
+    let mut http1 = ClientHttp1::new(Stream::plain(raw, Arc::clone(connection)));
     let limit = shared.options.header_timeout;
     if !shared.options.h2c {
         return http1::serve(squall, http1, connection, limit).await;

@@ -67,7 +67,7 @@ impl ServerTls {
         }
 
         let provider = crypto_provider();
-        let builder = ServerConfig::builder_with_provider(provider.clone())
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS can't be set up: {error}"))?;
         let builder = match client_ca {

@@ -11,7 +11,7 @@ use pingora::protocols::Stream;
 use pingora::upstreams::peer::{ALPN, HttpPeer, Peer};
 
 use super::pool::{self, Pool};
-use super::session::{Http1, Http2, Session};
+use super::session::{Session, UpstreamHttp1, UpstreamHttp2};
 
 /// Idle HTTP/1 connections that are kept, to all upstreams together.
 const KEPT: usize = 1024;
@@ -35,7 +35,7 @@ impl Default for Connector {
 }
 
 impl Connector {
-    /// A session with `peer`. `fresh`: over a connection that has served nobody.
+    /// A session with `peer`. `fresh`: over a connection that has served no request.
     pub(in crate::proxy) async fn session(&self, peer: &HttpPeer, fresh: bool) -> Result<Session> {
         let key = peer.reuse_hash();
         let mut over_http1 = None;
@@ -47,8 +47,8 @@ impl Connector {
         let idle = options.idle_timeout;
         // Where connections may not be idle at all, none is used twice.
         let fresh = fresh || idle == Some(Duration::ZERO);
-        let http1 = |stream, reused| Session::http1(Http1::new(stream, reused, key, idle), options);
-        let http2 = |slot| Session::http2(Http2::new(slot, peer.is_tls()), options);
+        let http1 = |stream, reused| Session::http1(UpstreamHttp1::new(stream, reused, key, idle), options);
+        let http2 = |slot| Session::http2(UpstreamHttp2::new(slot, peer.is_tls()), options);
         if alpn.get_max_http_version() == 2
             && !fresh
             && let Some(slot) = self.http2.reuse(key).await
@@ -64,9 +64,10 @@ impl Connector {
         // Boxed: what connecting needs, 8 KB with TLS, would otherwise be part of every request's memory.
         let stream = Box::pin(self.transport.new_stream(peer)).await;
         let stream = stream.map_err(|error| error.into_up())?;
-        match speaks_http2(&stream, peer) {
-            true => Box::pin(self.http2.open(stream, peer, key)).await.map(http2),
-            false => Ok(http1(stream, false)),
+        if speaks_http2(&stream, peer) {
+            Box::pin(self.http2.open(stream, peer, key)).await.map(http2)
+        } else {
+            Ok(http1(stream, false))
         }
     }
 

@@ -46,10 +46,13 @@ fn classify(error: &Error) -> (u16, Cow<'static, str>) {
         ErrorType::ReadError | ErrorType::WriteError => broken(error),
         ErrorType::H2Error => h2_reason(error),
         ErrorType::InvalidHTTPHeader => (502, "its response is not valid HTTP".into()),
-        ErrorType::InternalError if let Some(cause) = root_io(error) => match is_squalls_own(error) {
-            true => (500, format!("squall can't connect: {cause}").into()),
-            false => (502, format!("can't connect: {cause}").into()),
-        },
+        ErrorType::InternalError if let Some(cause) = root_io(error) => {
+            if is_squalls_own(error) {
+                (500, format!("squall can't connect: {cause}").into())
+            } else {
+                (502, format!("can't connect: {cause}").into())
+            }
+        }
         ErrorType::InternalError => (500, "squall could not handle the request".into()),
         // Whatever else has the upstream as its source is a failure of the gateway's other side.
         other if error.esource() == &ErrorSource::Upstream => (502, format!("failed: {}", other.as_str()).into()),

@@ -17,7 +17,7 @@ use pingora::utils::tls::CertKey;
 use super::Original;
 use super::certificates::Authorities;
 use super::resolve::Resolver;
-use super::target::{Place, Target};
+use super::target::{HttpTarget, TargetAddress};
 use crate::proxy::upstream::spec::Protocol;
 
 /// What a slow reader of one HTTP/2 stream makes squall hold, in bytes. Pingora's default of 8 MB would hide
@@ -101,19 +101,19 @@ impl Endpoint {
     /// # Errors
     ///
     /// A sentence, if the target and the settings don't fit together.
-    pub(super) fn new(target: &Target, settings: &Settings) -> Result<Self, String> {
+    pub(super) fn new(target: &HttpTarget, settings: &Settings) -> Result<Self, String> {
         let sni = sni(target, settings)?;
         let mut resolver = None;
         let mut template = match &target.place {
-            Place::Ip(address) => HttpPeer::new(*address, target.tls, sni),
-            Place::Name(host, port) => {
+            TargetAddress::Ip(address) => HttpPeer::new(*address, target.tls, sni),
+            TargetAddress::Name(host, port) => {
                 let timeout = settings.timeouts.connect;
                 resolver = Some(Arc::new(Resolver::new(host.clone(), *port, timeout)));
                 HttpPeer::new(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)), target.tls, sni)
             }
-            Place::Unix(path) => unix_peer(path)?,
+            TargetAddress::Unix(path) => unix_peer(path)?,
             // The address comes with each request.
-            Place::Original => HttpPeer::new(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), false, sni),
+            TargetAddress::Original => HttpPeer::new(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), false, sni),
         };
         template.group_key = settings.group_key;
         set_options(&mut template, settings);
@@ -147,7 +147,7 @@ impl Endpoint {
 }
 
 /// The name to verify. It must not be empty with TLS: Pingora would verify nothing then.
-fn sni(target: &Target, settings: &Settings) -> Result<String, String> {
+fn sni(target: &HttpTarget, settings: &Settings) -> Result<String, String> {
     if !target.tls {
         return Ok(String::new());
     }
@@ -193,7 +193,7 @@ fn set_options(peer: &mut HttpPeer, settings: &Settings) {
     peer.client_cert_key = settings.tls.client.clone();
 }
 
-fn host_header(target: &Target, settings: &Settings) -> Result<Option<HeaderValue>, String> {
+fn host_header(target: &HttpTarget, settings: &Settings) -> Result<Option<HeaderValue>, String> {
     match &settings.host {
         HostHeader::Preserve => Ok(None),
         HostHeader::Fixed(value) => Ok(Some(value.clone())),

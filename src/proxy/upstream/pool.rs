@@ -27,7 +27,7 @@ const SEND_BUFFER: usize = 64 << 10;
 /// The connections, by what makes them interchangeable.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pool {
-    connections: Arc<Mutex<HashMap<u64, Vec<Arc<Shared>>>>>,
+    connections: Arc<Mutex<HashMap<u64, Vec<Arc<SharedConnection>>>>>,
 }
 
 /// What a server is known by: its address, and the name that TLS asks for.
@@ -37,7 +37,7 @@ pub(super) fn server(peer: &HttpPeer) -> String {
 
 /// A connection, which many requests share.
 #[derive(Debug)]
-struct Shared {
+struct SharedConnection {
     key: u64,
     server: String,
     send: SendRequest<Bytes>,
@@ -53,7 +53,7 @@ struct Shared {
 /// A place on a connection, for one request.
 #[derive(Debug)]
 pub(super) struct Slot {
-    connection: Arc<Shared>,
+    connection: Arc<SharedConnection>,
     send: SendRequest<Bytes>,
     reused: bool,
 }
@@ -71,7 +71,7 @@ impl Pool {
         }
     }
 
-    fn free(&self, key: u64) -> Option<Arc<Shared>> {
+    fn free(&self, key: u64) -> Option<Arc<SharedConnection>> {
         let connections = self.connections.lock();
         let known = connections.get(&key)?;
         known.iter().find(|connection| connection.has_room()).cloned()
@@ -91,7 +91,7 @@ impl Pool {
             .await
             .or_err(ErrorType::HandshakeError, "HTTP/2 with the upstream")
             .map_err(|error| error.into_up())?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedConnection {
             key,
             server: server(peer),
             send,
@@ -116,7 +116,7 @@ impl Pool {
     async fn drive(
         self,
         connection: h2::client::Connection<Stream, Bytes>,
-        shared: Arc<Shared>,
+        shared: Arc<SharedConnection>,
         idle: Option<Duration>,
     ) {
         let mut connection = std::pin::pin!(connection);
@@ -138,7 +138,7 @@ impl Pool {
         }
     }
 
-    fn forget(&self, connection: &Arc<Shared>) {
+    fn forget(&self, connection: &Arc<SharedConnection>) {
         if let Entry::Occupied(mut known) = self.connections.lock().entry(connection.key) {
             known.get_mut().retain(|other| !Arc::ptr_eq(other, connection));
             if known.get().is_empty() {
@@ -148,8 +148,9 @@ impl Pool {
     }
 }
 
-impl Shared {
+impl SharedConnection {
     fn has_room(&self) -> bool {
+        // Relaxed: only a hint, and the counts guard no other memory.
         let open = self.streams.load(Ordering::Relaxed);
         let retired = self.retired.load(Ordering::Relaxed);
         !retired && open < self.most && open < self.send.current_max_send_streams()
@@ -168,6 +169,7 @@ impl Shared {
         // A limit of zero means that no connection is used twice, which the connector sees to. Its one stream begins first.
         let limit = limit.max(Duration::from_millis(100));
         loop {
+            // Pairs with the release in `Slot`'s drop: a reader that sees no stream also sees since when.
             let idle = match self.streams.load(Ordering::Acquire) {
                 0 => self.idle_since.lock().elapsed(),
                 _ => Duration::ZERO,
@@ -181,7 +183,7 @@ impl Shared {
 }
 
 impl Slot {
-    async fn open(connection: Arc<Shared>, reused: bool) -> Result<Slot> {
+    async fn open(connection: Arc<SharedConnection>, reused: bool) -> Result<Slot> {
         connection.streams.fetch_add(1, Ordering::Relaxed);
         let mut slot = Slot {
             send: connection.send.clone(),

@@ -14,30 +14,30 @@ use crate::fault::kind::{Effects, Fault, HitRequest};
 use crate::fault::requested::Requested;
 use crate::metrics::{CountedRule, RuleMetrics};
 
-/// A rule, compiled.
+/// A rule, compiled, with its state.
 #[derive(Debug)]
 pub struct Rule {
-    /// Its name.
+    /// The rule's name in the configuration.
     pub name: Arc<str>,
     /// What it decides about.
     pub stage: Stage,
     /// The listeners that it belongs to; `None`: all.
     pub listeners: Option<Vec<String>>,
-    /// `false`: never drawn.
+    /// Whether the rule takes part in decisions.
     pub enabled: bool,
     /// `true`: decides and counts, injects nothing.
     pub shadow: bool,
-    /// Which requests.
+    /// The requests that the rule matches.
     pub condition: Condition,
-    /// Which of those.
+    /// Which of the matching requests it hits.
     pub when: When,
     /// One of these is drawn by weight.
     pub outcomes: Vec<Outcome>,
     /// What its draws come from.
     pub seed: RuleSeed,
-    /// What it remembers.
+    /// Counts and limits that outlive a request.
     pub state: Arc<RuleState>,
-    /// Its counters.
+    /// Counters that are labelled with the rule.
     pub metrics: RuleMetrics,
     /// Tells whether a reload changed it: a hash of all that it was made from.
     pub fingerprint: u64,
@@ -55,11 +55,11 @@ pub struct Outcome {
 /// A fault within a rule.
 #[derive(Debug)]
 pub struct RuleFault {
-    /// Its name.
+    /// The fault's name in YAML.
     pub name: &'static str,
     /// Its position among all faults of the rule: part of what its draws depend on.
     pub position: u32,
-    /// What it does.
+    /// The compiled fault, which gives its effects.
     pub fault: Box<dyn Fault>,
 }
 
@@ -75,9 +75,9 @@ pub struct RuleSet {
 pub struct Drawn {
     /// The request's number in the rule.
     pub ordinal: u64,
-    /// Its draw.
+    /// The draw that decides about the request.
     pub draw: Draw,
-    /// The request's key.
+    /// The hash of the request's key.
     pub key: KeyHash,
     /// Which outcome, or why none.
     pub outcome: Result<usize, Reason>,
@@ -147,9 +147,10 @@ impl Rule {
     ) -> Result<usize, Reason> {
         self.when.open(memory.since(self))?;
         self.when.every(ordinal)?;
-        match self.when.requested {
-            true => check_asked(self.faults(), &Requested::of(head), draw, self.when.ppm)?,
-            false => self.when.drawn(draw)?,
+        if self.when.requested {
+            check_asked(self.faults(), &Requested::of(head), draw, self.when.ppm)?
+        } else {
+            self.when.drawn(draw)?
         }
         if let Some(attempts) = self.when.attempts {
             let attempt = memory.attempt(self, key);
@@ -215,7 +216,7 @@ impl Plan {
     ) -> bool {
         let hit = self.hits.len();
         self.hits.push(Hit {
-            rule: rule.clone(),
+            rule: Arc::clone(rule),
             ordinal: drawn.ordinal,
             drawn: drawn.draw.percentage_ppm(),
         });
@@ -277,12 +278,13 @@ fn check_asked<'a>(
         .max()
         .ok_or(Reason::NotRequested)?
         .min(ppm);
-    match draw.fires(ppm) {
-        true => Ok(()),
-        false => Err(Reason::Percentage {
+    if draw.fires(ppm) {
+        Ok(())
+    } else {
+        Err(Reason::Percentage {
             drawn: draw.percentage_ppm(),
             ppm,
-        }),
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::fault::effect::{Effect, Ending};
 use crate::metrics::Metrics;
 use crate::rule::plan::Plan;
 use crate::rule::state::{Live, Peek};
-use crate::shape::{Act, Pace, Scope};
+use crate::shape::{Act, Rate, Scope};
 
 const TOP: &str =
     "seed: 42\nlisteners:\n  web: {address: 127.0.0.1:8080, upstream: e}\nupstreams:\n  e: {fake: echo}\nrules:\n";
@@ -251,11 +251,11 @@ fn body_faults_become_parts() {
         rules,
         &[],
         &[
-            "[Part { direction: Response, act: Cut(Cut { after: Messages(3), end: Close }) }]",
-            "[Part { direction: Request, act: Hold(1s) }]",
+            "[Part { direction: Response, act: Truncate(Truncation { after: Messages(3), end: Close }) }]",
+            "[Part { direction: Request, act: Delay(1s) }]",
             "[Part { direction: Response, act: Drop(Every(3)) }]",
             "duplicate",
-            "[Part { direction: Response, act: Repeat(Every(2)) }]",
+            "[Part { direction: Response, act: Duplicate(Every(2)) }]",
         ],
     );
 }
@@ -270,7 +270,7 @@ fn a_profile_is_one_fault_with_two_effects() {
         effects(Some(&plan))[1..],
         [
             "wait 250ms",
-            "[Part { direction: Response, act: Pace(Pace { rate: 93750, scope: Request }) }, Part { direction: Request, act: Pace(Pace { rate: 31250, scope: Request }) }]",
+            "[Part { direction: Response, act: Bandwidth(Rate { rate: 93750, scope: Request }) }, Part { direction: Request, act: Bandwidth(Rate { rate: 31250, scope: Request }) }]",
         ]
     );
 }
@@ -302,10 +302,10 @@ fn requests_of_a_rule_share_its_bucket_also_over_a_reload() {
             panic!()
         };
         match &parts[0].act {
-            Act::Pace(Pace {
+            Act::Bandwidth(Rate {
                 scope: Scope::Rule(bucket),
                 ..
-            }) => bucket.clone(),
+            }) => Arc::clone(bucket),
             other => panic!("{other:?}"),
         }
     };
@@ -328,8 +328,9 @@ fn requests_of_a_rule_share_its_bucket_also_over_a_reload() {
 #[test]
 fn a_requested_rate_is_never_slower_than_the_rules() {
     let rules = "  - {name: a, when: {requested: true}, faults: [{bandwidth: {response: 10KiB/s, request: 1KiB/s}}, {delay: {fixed: 2s, before: body}}]}\n";
-    let pace =
-        |rate: u64| format!("[Part {{ direction: Response, act: Pace(Pace {{ rate: {rate}, scope: Request }}) }}]");
+    let pace = |rate: u64| {
+        format!("[Part {{ direction: Response, act: Bandwidth(Rate {{ rate: {rate}, scope: Request }}) }}]")
+    };
     let asked = |rate: &'static str| [("x-envoy-fault-throughput-response", rate)];
     check(rules, &[], &[]);
     check(rules, &asked("64"), &[&pace(65536)]);
@@ -344,7 +345,7 @@ fn a_requested_rate_is_never_slower_than_the_rules() {
             ("x-envoy-fault-throughput-response-percentage", "0"),
             ("x-envoy-fault-delay-request", "100"),
         ],
-        &["[Part { direction: Response, act: Hold(100ms) }]"],
+        &["[Part { direction: Response, act: Delay(100ms) }]"],
     );
 }
 

@@ -6,14 +6,14 @@
 use super::{Kind, Span};
 
 #[derive(Debug, Default)]
-pub(in crate::shape) struct Messages {
-    at: At,
+pub(in crate::shape) struct GrpcMessages {
+    at: GrpcAt,
     /// Whether the current frame is a message, and not trailers.
     message: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum At {
+enum GrpcAt {
     #[default]
     Flag,
     Length {
@@ -27,37 +27,37 @@ enum At {
     Broken,
 }
 
-impl Messages {
+impl GrpcMessages {
     pub(in crate::shape) fn next(&mut self, bytes: &[u8]) -> Span {
         let Some(&first) = bytes.first() else {
             return Span::outside(0, Kind::Frame);
         };
         match self.at {
-            At::Flag => self.flag(first, bytes.len()),
-            At::Length { read, value } => {
+            GrpcAt::Flag => self.flag(first, bytes.len()),
+            GrpcAt::Length { read, value } => {
                 let (read, value) = (read + 1, value << 8 | u32::from(first));
                 self.at = match (read, value) {
-                    (4, 0) => At::Flag,
-                    (4, _) => At::Payload {
+                    (4, 0) => GrpcAt::Flag,
+                    (4, _) => GrpcAt::Payload {
                         offset: 0,
                         total: u64::from(value),
                     },
-                    _ => At::Length { read, value },
+                    _ => GrpcAt::Length { read, value },
                 };
                 self.part(1, Kind::Frame)
             }
-            At::Payload { offset, total } => self.payload(bytes.len(), offset, total),
-            At::Broken => Span::opaque(bytes.len()),
+            GrpcAt::Payload { offset, total } => self.payload(bytes.len(), offset, total),
+            GrpcAt::Broken => Span::opaque(bytes.len()),
         }
     }
 
     fn flag(&mut self, flag: u8, available: usize) -> Span {
         self.message = matches!(flag, 0 | 1);
         if !self.message && flag & 0x80 == 0 {
-            self.at = At::Broken;
+            self.at = GrpcAt::Broken;
             return Span::opaque(available);
         }
-        self.at = At::Length { read: 0, value: 0 };
+        self.at = GrpcAt::Length { read: 0, value: 0 };
         Span {
             begins: self.message,
             ..self.part(1, Kind::Frame)
@@ -67,8 +67,8 @@ impl Messages {
     fn payload(&mut self, available: usize, offset: u64, total: u64) -> Span {
         let len = total.saturating_sub(offset).min(available as u64);
         self.at = match offset + len {
-            end if end == total => At::Flag,
-            offset => At::Payload { offset, total },
+            end if end == total => GrpcAt::Flag,
+            offset => GrpcAt::Payload { offset, total },
         };
         let kind = if self.message { Kind::Data } else { Kind::Frame };
         Span {
@@ -82,7 +82,7 @@ impl Messages {
     fn part(&self, len: usize, kind: Kind) -> Span {
         Span {
             message: self.message,
-            ends: self.message && matches!(self.at, At::Flag),
+            ends: self.message && matches!(self.at, GrpcAt::Flag),
             ..Span::outside(len, kind)
         }
     }

@@ -65,7 +65,7 @@ pub(in crate::shape) enum Splitter {
     Events(events::Events),
     Lines(lines::Lines),
     WebSocket(websocket::Frames),
-    Grpc(grpc::Messages),
+    Grpc(grpc::GrpcMessages),
 }
 
 impl Framing {
@@ -114,7 +114,7 @@ impl Span {
         }
     }
 
-    /// The same bytes, as text.
+    /// Marks the bytes of the span as text.
     fn text(self) -> Span {
         Span { text: true, ..self }
     }
@@ -144,7 +144,7 @@ impl Splitter {
             Framing::Events => Splitter::Events(events::Events::default()),
             Framing::Lines => Splitter::Lines(lines::Lines::default()),
             Framing::WebSocket => Splitter::WebSocket(websocket::Frames::default()),
-            Framing::Grpc => Splitter::Grpc(grpc::Messages::default()),
+            Framing::Grpc => Splitter::Grpc(grpc::GrpcMessages::default()),
         }
     }
 

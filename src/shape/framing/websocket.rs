@@ -23,7 +23,7 @@ const MASK: [u8; 4] = [0x73, 0x71, 0x6c, 0x6c];
 
 #[derive(Debug, Default)]
 pub(in crate::shape) struct Frames {
-    at: At,
+    at: WebSocketAt,
     frame: Frame,
     /// The message that has begun and not ended: whether it is text.
     unfinished: Option<bool>,
@@ -39,7 +39,7 @@ struct Frame {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum At {
+enum WebSocketAt {
     #[default]
     First,
     Second,
@@ -61,16 +61,16 @@ impl Frames {
             return Span::outside(0, Kind::Frame);
         };
         let next = match self.at {
-            At::First => return self.first(first, bytes.len()),
-            At::Payload { offset } => return self.payload(bytes.len(), offset),
-            At::Second => self.second(first),
-            At::Length { left } => self.length(first, left),
-            At::Mask { left: 1 } => self.begin_payload(),
-            At::Mask { left } => At::Mask { left: left - 1 },
-            At::Broken => At::Broken,
+            WebSocketAt::First => return self.first(first, bytes.len()),
+            WebSocketAt::Payload { offset } => return self.payload(bytes.len(), offset),
+            WebSocketAt::Second => self.second(first),
+            WebSocketAt::Length { left } => self.length(first, left),
+            WebSocketAt::Mask { left: 1 } => self.begin_payload(),
+            WebSocketAt::Mask { left } => WebSocketAt::Mask { left: left - 1 },
+            WebSocketAt::Broken => WebSocketAt::Broken,
         };
         self.at = next;
-        if matches!(next, At::Broken) {
+        if matches!(next, WebSocketAt::Broken) {
             return Span::opaque(bytes.len());
         }
         self.part(1, Kind::Frame)
@@ -86,7 +86,7 @@ impl Frames {
             _ => false,
         };
         if !allowed {
-            self.at = At::Broken;
+            self.at = WebSocketAt::Broken;
             return Span::opaque(available);
         }
         self.frame = Frame {
@@ -94,7 +94,7 @@ impl Frames {
             control,
             ..Frame::default()
         };
-        self.at = At::Second;
+        self.at = WebSocketAt::Second;
         let begins = matches!(opcode, TEXT | BINARY);
         if begins {
             self.unfinished = Some(opcode == TEXT);
@@ -105,12 +105,12 @@ impl Frames {
         }
     }
 
-    fn second(&mut self, second: u8) -> At {
+    fn second(&mut self, second: u8) -> WebSocketAt {
         self.frame.masked = second & MASKED != 0;
         match second & !MASKED {
-            126 | 127 if self.frame.control => At::Broken,
-            126 => At::Length { left: 2 },
-            127 => At::Length { left: 8 },
+            126 | 127 if self.frame.control => WebSocketAt::Broken,
+            126 => WebSocketAt::Length { left: 2 },
+            127 => WebSocketAt::Length { left: 8 },
             length => {
                 self.frame.total = u64::from(length);
                 self.behind_length()
@@ -118,28 +118,28 @@ impl Frames {
         }
     }
 
-    fn length(&mut self, byte: u8, left: u8) -> At {
+    fn length(&mut self, byte: u8, left: u8) -> WebSocketAt {
         self.frame.total = self.frame.total << 8 | u64::from(byte);
         match left - 1 {
-            0 if self.frame.total >> 63 == 1 => At::Broken,
+            0 if self.frame.total >> 63 == 1 => WebSocketAt::Broken,
             0 => self.behind_length(),
-            left => At::Length { left },
+            left => WebSocketAt::Length { left },
         }
     }
 
-    fn behind_length(&self) -> At {
+    fn behind_length(&self) -> WebSocketAt {
         if self.frame.masked {
-            At::Mask { left: 4 }
+            WebSocketAt::Mask { left: 4 }
         } else {
             self.begin_payload()
         }
     }
 
-    fn begin_payload(&self) -> At {
+    fn begin_payload(&self) -> WebSocketAt {
         if self.frame.total == 0 {
-            At::First
+            WebSocketAt::First
         } else {
-            At::Payload { offset: 0 }
+            WebSocketAt::Payload { offset: 0 }
         }
     }
 
@@ -147,8 +147,8 @@ impl Frames {
         let total = self.frame.total;
         let len = total.saturating_sub(offset).min(available as u64);
         self.at = match offset + len {
-            end if end == total => At::First,
-            offset => At::Payload { offset },
+            end if end == total => WebSocketAt::First,
+            offset => WebSocketAt::Payload { offset },
         };
         let text = self.unfinished == Some(true);
         let kind = if self.frame.control { Kind::Frame } else { Kind::Data };
@@ -162,7 +162,7 @@ impl Frames {
     }
 
     fn part(&mut self, len: usize, kind: Kind) -> Span {
-        let (message, frame_ends) = (!self.frame.control, matches!(self.at, At::First));
+        let (message, frame_ends) = (!self.frame.control, matches!(self.at, WebSocketAt::First));
         let ends = message && frame_ends && self.frame.fin;
         if ends {
             self.unfinished = None;

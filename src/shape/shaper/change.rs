@@ -2,10 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::flips::{Flips, flip};
+use super::corruptions::{Corruptions, flip};
 use super::notes::Notes;
 use crate::shape::framing::Span;
-use crate::shape::{Act, Garble, Stream};
+use crate::shape::{Act, Malformed, Stream};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -18,9 +18,9 @@ const NOT_ENCODED: u8 = 0x11;
 
 #[derive(Debug, Default)]
 pub(super) struct Change {
-    flips: Flips,
+    flips: Corruptions,
     json: Option<Json>,
-    /// The action that garbles the first two bytes.
+    /// The action that corrupts the first two bytes.
     encoding: Option<usize>,
     /// Bytes that have been looked at.
     seen: u64,
@@ -51,14 +51,14 @@ impl Change {
         let mut change = Change::default();
         for (action, act) in acts {
             match act {
-                Act::Flip(flip) => change.flips.add(*action, flip),
-                Act::Garble(Garble::Json) => {
+                Act::Corrupt(flip) => change.flips.add(*action, flip),
+                Act::Malform(Malformed::Json) => {
                     change.json = Some(Json {
                         action: *action,
                         done: false,
                     });
                 }
-                Act::Garble(Garble::Encoding) if stream.encoded => change.encoding = Some(*action),
+                Act::Malform(Malformed::Encoding) if stream.encoded => change.encoding = Some(*action),
                 _ => {}
             }
         }
@@ -82,7 +82,7 @@ impl Change {
                 let here = (index as u64).checked_sub(self.seen).map(|skip| skip as usize);
                 if let Some(skip) = here.filter(|skip| *skip < bytes.len()) {
                     self.marks.push((at + skip, mark));
-                    notes.feel(action);
+                    notes.take_effect(action);
                 }
             }
         }
@@ -94,7 +94,7 @@ impl Change {
             if let Some(first) = first {
                 json.done = true;
                 self.marks.push((at + first, Mark::Is(NOT_JSON)));
-                notes.feel(json.action);
+                notes.take_effect(json.action);
             }
         }
         self.seen = self.seen.saturating_add(bytes.len() as u64);

@@ -19,7 +19,7 @@ pub(super) struct Flow {
     pub(super) gates: Gates,
     pub(super) out: Out,
     /// The waits before the message that comes next.
-    pub(super) holds: Vec<(usize, Duration)>,
+    pub(super) delays: Vec<(usize, Duration)>,
 }
 
 impl Flow {
@@ -33,9 +33,9 @@ impl Flow {
                 if run > 0 && self.messages.matter() {
                     break;
                 }
-                self.holds = self.messages.enter(self.source.copies(), released, notes);
+                self.delays = self.messages.enter(self.source.copies(), released, notes);
                 self.change.begin(self.messages.number());
-                if !self.holds.is_empty() {
+                if !self.delays.is_empty() {
                     break;
                 }
             }
@@ -94,7 +94,7 @@ impl Flow {
     }
 
     fn may_go_on(&self) -> bool {
-        !self.source.is_empty() && self.holds.is_empty() && !self.gates.due(&self.out)
+        !self.source.is_empty() && self.delays.is_empty() && !self.gates.due(&self.out)
     }
 
     fn discard(&mut self, len: usize, notes: &mut Notes) {

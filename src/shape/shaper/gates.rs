@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::notes::Notes;
-use crate::shape::{Act, After, Cut, Finish, Length, Stall, Stream};
+use crate::shape::{Act, After, Finish, Length, Stall, Stream, Truncation};
 
 #[derive(Debug, Default)]
 pub(super) struct Gates {
@@ -36,7 +36,7 @@ enum Position {
 #[derive(Clone, Debug)]
 pub(super) enum Stop {
     Stall { limit: Option<Duration>, then: Finish },
-    Cut(Finish),
+    Truncate(Finish),
 }
 
 /// What has left.
@@ -56,7 +56,7 @@ impl Gates {
             .filter_map(|(action, act)| Gate::new(*action, act, stream))
             .collect();
         // What stalls and is cut at the same position stalls first.
-        gates.sort_by_key(|gate| matches!(gate.stop, Stop::Cut(_)));
+        gates.sort_by_key(|gate| matches!(gate.stop, Stop::Truncate(_)));
         Gates {
             gates,
             length: stream.length.filter(|_| sized),
@@ -116,10 +116,10 @@ impl Gate {
     fn new(action: usize, act: &Act, stream: &Stream) -> Option<Gate> {
         let (after, stop) = match act.clone() {
             Act::Stall(Stall { after, limit, then }) => (after, Stop::Stall { limit, then }),
-            Act::Cut(Cut { after, end }) => (after, Stop::Cut(end)),
+            Act::Truncate(Truncation { after, end }) => (after, Stop::Truncate(end)),
             _ => return None,
         };
-        let (Stop::Stall { then: end, .. } | Stop::Cut(end)) = &stop;
+        let (Stop::Stall { then: end, .. } | Stop::Truncate(end)) = &stop;
         Some(Gate {
             action,
             at: Position::new(after, stream.length)?,
@@ -150,7 +150,7 @@ pub(super) fn length(stream: &Stream, acts: &[(usize, Act)], sized: bool) -> Len
         Stop::Stall {
             then: Finish::Natural, ..
         } => None,
-        Stop::Stall { then: end, .. } | Stop::Cut(end) => Some((gate.at, matches!(end, Finish::Clean(_)))),
+        Stop::Stall { then: end, .. } | Stop::Truncate(end) => Some((gate.at, matches!(end, Finish::Clean(_)))),
     });
     let ends: Vec<_> = ends.collect();
     let any_clean = ends.iter().any(|(_, clean)| *clean);

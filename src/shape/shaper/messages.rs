@@ -15,8 +15,8 @@ use crate::shape::{Act, Pick, Waits};
 #[derive(Debug)]
 pub(super) struct Messages {
     drops: Vec<(usize, Pick)>,
-    repeats: Vec<(usize, Pick)>,
-    holds: Vec<(usize, Arc<dyn Waits>)>,
+    duplicates: Vec<(usize, Pick)>,
+    delays: Vec<(usize, Arc<dyn Waits>)>,
     /// Bytes of a message that can be kept.
     buffer: usize,
     /// Messages that have begun, vanished ones included and copies not.
@@ -41,8 +41,8 @@ impl Messages {
     pub(super) fn new(acts: &[(usize, Act)], buffer: usize) -> Messages {
         let mut messages = Messages {
             drops: Vec::new(),
-            repeats: Vec::new(),
-            holds: Vec::new(),
+            duplicates: Vec::new(),
+            delays: Vec::new(),
             buffer,
             begun: 0,
             let_go: 0,
@@ -53,8 +53,8 @@ impl Messages {
         for (action, act) in acts {
             match act {
                 Act::Drop(pick) => messages.drops.push((*action, *pick)),
-                Act::Repeat(pick) => messages.repeats.push((*action, *pick)),
-                Act::HoldMessages(waits) => messages.holds.push((*action, waits.clone())),
+                Act::Duplicate(pick) => messages.duplicates.push((*action, *pick)),
+                Act::DelayMessages(waits) => messages.delays.push((*action, Arc::clone(waits))),
                 _ => {}
             }
         }
@@ -63,7 +63,7 @@ impl Messages {
 
     /// Whether anything is decided where messages begin.
     pub(super) fn matter(&self) -> bool {
-        !(self.drops.is_empty() && self.repeats.is_empty() && self.holds.is_empty())
+        !(self.drops.is_empty() && self.duplicates.is_empty() && self.delays.is_empty())
     }
 
     pub(super) fn entered(&self) -> bool {
@@ -84,7 +84,7 @@ impl Messages {
         if released {
             return Vec::new();
         }
-        self.holds
+        self.delays
             .iter()
             .map(|(action, waits)| (*action, waits.nth(number)))
             .collect()
@@ -123,7 +123,7 @@ impl Messages {
         };
         let mut copies = Vec::new();
         for action in kept.actions {
-            notes.feel(action);
+            notes.take_effect(action);
             if !end.is_empty() {
                 copies.push((Bytes::from_static(end), Span::outside(end.len(), Kind::Frame)));
             }
@@ -137,8 +137,8 @@ impl Messages {
         if self.begun > 0 {
             return;
         }
-        let picks = self.drops.iter().chain(&self.repeats).map(|(action, _)| *action);
-        for action in picks.chain(self.holds.iter().map(|(action, _)| *action)) {
+        let picks = self.drops.iter().chain(&self.duplicates).map(|(action, _)| *action);
+        for action in picks.chain(self.delays.iter().map(|(action, _)| *action)) {
             notes.miss(action, "no messages");
         }
     }
@@ -150,9 +150,9 @@ impl Messages {
         let dropped: Vec<usize> = picked(&self.drops, number).collect();
         self.dropping = !dropped.is_empty();
         for action in dropped {
-            notes.feel(action);
+            notes.take_effect(action);
         }
-        let actions: Vec<usize> = picked(&self.repeats, number).collect();
+        let actions: Vec<usize> = picked(&self.duplicates, number).collect();
         if !self.dropping && !actions.is_empty() {
             self.kept = Some(Kept {
                 spans: Vec::new(),

@@ -5,7 +5,7 @@
 //! twice; positions count what leaves. At one position a stall comes before a cut.
 
 mod change;
-mod flips;
+mod corruptions;
 mod flow;
 mod gates;
 mod messages;
@@ -30,12 +30,12 @@ use self::pauses::Pauses;
 use self::pieces::Pieces;
 use self::source::Source;
 use super::framing::websocket::close_frame;
-use super::{Act, After, Bucket, Finish, Framing, Pace, Stream};
+use super::{Act, After, Bucket, Finish, Framing, Rate, Stream};
 
 /// The code of a WebSocket's close frame where none is given: going away (RFC 6455, section 7.4.1).
 const GOING_AWAY: u16 = 1001;
 
-/// What comes next.
+/// What a shaper wants done next.
 #[derive(Debug)]
 pub enum Step {
     /// These bytes leave now.
@@ -62,11 +62,11 @@ pub struct Missed {
 /// How long a body will be on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// The same as it came in, known or not.
+    /// The natural length, known or not.
     Same,
     /// So many bytes.
     Exactly(u64),
-    /// Nobody knows, although the natural length may be known.
+    /// Not known in advance, although the natural length may be.
     Unknown,
 }
 
@@ -84,7 +84,7 @@ pub struct Shaper {
     pauses: Pauses,
     notes: Notes,
     /// The waits before the first byte; `None` when they have begun.
-    holds: Option<Vec<(usize, Duration)>>,
+    delays: Option<Vec<(usize, Duration)>>,
     /// A piece whose time has been reserved.
     piece: Option<(Bytes, Instant)>,
     length: Length,
@@ -106,15 +106,17 @@ impl Shaper {
         stream: &Stream,
         acts: Vec<(usize, Act)>,
         buffer: usize,
-        bucket: impl FnMut(usize, &Pace) -> Arc<Bucket>,
+        bucket: impl FnMut(usize, &Rate) -> Arc<Bucket>,
     ) -> Shaper {
         let buffer = buffer.max(1);
-        let sized = !acts.iter().any(|(_, act)| matches!(act, Act::Drop(_) | Act::Repeat(_)));
-        let holds = acts.iter().filter_map(|(action, act)| match act {
-            Act::Hold(time) => Some((*action, *time)),
+        let sized = !acts
+            .iter()
+            .any(|(_, act)| matches!(act, Act::Drop(_) | Act::Duplicate(_)));
+        let delays = acts.iter().filter_map(|(action, act)| match act {
+            Act::Delay(time) => Some((*action, *time)),
             _ => None,
         });
-        let holds = Some(holds.collect());
+        let delays = Some(delays.collect());
         Shaper {
             flow: Flow {
                 source: Source::new(framing(stream, &acts)),
@@ -126,12 +128,12 @@ impl Shaper {
                     messages: 0,
                     between_frames: true,
                 },
-                holds: Vec::new(),
+                delays: Vec::new(),
             },
             pieces: Pieces::new(&acts, stream.length, bucket),
             pauses: Pauses::default(),
             notes: Notes::default(),
-            holds,
+            delays,
             piece: None,
             length: gates::length(stream, &acts, sized),
             buffer,
@@ -190,24 +192,24 @@ impl Shaper {
     }
 
     /// Leaves out the stall that the last step has told of, because there is no place for it; whose it is. The stream goes
-    /// on. To be called before [`Shaper::felt`], whose next answers may still name it.
+    /// on. To be called before [`Shaper::took_effect`], whose next answers may still name it.
     pub fn skip_stall(&mut self) -> Option<usize> {
         self.pauses.skip_stall()
     }
 
-    /// The next action that has taken effect since the last call; each is told once. The lies of [`super::Garble`] that
+    /// The next action that has taken effect since the last call; each is told once. The lies of [`super::Malformed`] that
     /// the proxy writes (chunk, status line, header, length, an encoding that is none) are never told.
-    pub fn felt(&mut self) -> Option<usize> {
+    pub fn took_effect(&mut self) -> Option<usize> {
         self.notes.tell()
     }
 
-    /// After the end: the actions that had nothing to act on. After a cut nobody knows. An action that draws its messages
+    /// After the end: the actions that had nothing to act on. After a truncation that can't be known. An action that draws its messages
     /// or bytes and drew none is not among them.
     pub fn missed(&self) -> Vec<Missed> {
         self.notes.missed().to_vec()
     }
 
-    /// All the time that [`Act::Hold`], [`Act::HoldMessages`] and [`Act::Stall`] of an action have added so far, up to the
+    /// All the time that [`Act::Delay`], [`Act::DelayMessages`] and [`Act::Stall`] of an action have added so far, up to the
     /// last step.
     pub fn held(&self, action: usize) -> Duration {
         let current = self.now.map_or(Duration::ZERO, |now| self.pauses.held(action, now));
@@ -232,7 +234,7 @@ impl Shaper {
         }
         let due = self.flow.gates.due(&self.flow.out);
         let bytes = !self.flow.source.is_empty();
-        if (due || bytes || self.ended) && self.hold() {
+        if (due || bytes || self.ended) && self.delay() {
             return None;
         }
         if due {
@@ -261,12 +263,12 @@ impl Shaper {
     }
 
     /// Begins the waits before the first byte. Whether there are any.
-    fn hold(&mut self) -> bool {
-        let holds = self.holds.take().filter(|_| !self.released);
-        for (action, time) in holds.iter().flatten() {
+    fn delay(&mut self) -> bool {
+        let delays = self.delays.take().filter(|_| !self.released);
+        for (action, time) in delays.iter().flatten() {
             self.pauses.wait(*action, *time);
         }
-        holds.is_some_and(|holds| !holds.is_empty())
+        delays.is_some_and(|delays| !delays.is_empty())
     }
 
     /// A gate has been reached.
@@ -280,8 +282,8 @@ impl Shaper {
                 },
             ))
             | None => {}
-            Some((action, Stop::Stall { then: end, .. } | Stop::Cut(end))) => {
-                self.notes.feel(action);
+            Some((action, Stop::Stall { then: end, .. } | Stop::Truncate(end))) => {
+                self.notes.take_effect(action);
                 self.finish(end, now);
             }
         }
@@ -303,13 +305,14 @@ impl Shaper {
             }
         };
         if !piece.is_empty() {
-            let at = match self.released {
-                true => now,
-                false => self.pieces.reserve(piece.len(), now, &mut self.notes),
+            let at = if self.released {
+                now
+            } else {
+                self.pieces.reserve(piece.len(), now, &mut self.notes)
             };
             self.piece = Some((piece, at));
         }
-        for (action, time) in self.flow.holds.drain(..) {
+        for (action, time) in self.flow.delays.drain(..) {
             self.pauses.wait(action, time);
         }
         None
@@ -343,12 +346,12 @@ impl Shaper {
 /// How the stream falls into messages, if the acts need to know.
 fn framing(stream: &Stream, acts: &[(usize, Act)]) -> Framing {
     let needed = acts.iter().any(|(_, act)| match act {
-        Act::HoldMessages(_) | Act::Drop(_) | Act::Repeat(_) | Act::Flip(_) => true,
+        Act::DelayMessages(_) | Act::Drop(_) | Act::Duplicate(_) | Act::Corrupt(_) => true,
         Act::Stall(stall) => {
             matches!(stall.after, After::Messages(_)) || stream.closes_with_frame(&stall.then).is_some()
         }
-        Act::Cut(cut) => matches!(cut.after, After::Messages(_)) || stream.closes_with_frame(&cut.end).is_some(),
-        Act::Pace(_) | Act::Dribble(_) | Act::Hold(_) | Act::Garble(_) => false,
+        Act::Truncate(cut) => matches!(cut.after, After::Messages(_)) || stream.closes_with_frame(&cut.end).is_some(),
+        Act::Bandwidth(_) | Act::Dribble(_) | Act::Delay(_) | Act::Malform(_) => false,
     });
     if needed {
         stream.visible_framing()

@@ -6,7 +6,7 @@ use super::Missed;
 
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    felt: Vec<usize>,
+    took_effect: Vec<usize>,
     /// How many of `felt` have been told.
     told: usize,
     held: Vec<(usize, Duration)>,
@@ -15,15 +15,15 @@ pub(super) struct Notes {
 
 impl Notes {
     /// An action takes effect.
-    pub(super) fn feel(&mut self, action: usize) {
-        if !self.felt.contains(&action) {
-            self.felt.push(action);
+    pub(super) fn take_effect(&mut self, action: usize) {
+        if !self.took_effect.contains(&action) {
+            self.took_effect.push(action);
         }
     }
 
     /// The next action to be told.
     pub(super) fn tell(&mut self) -> Option<usize> {
-        let next = self.felt.get(self.told).copied();
+        let next = self.took_effect.get(self.told).copied();
         self.told += usize::from(next.is_some());
         next
     }
@@ -43,7 +43,7 @@ impl Notes {
 
     /// An act had nothing to act on. Of an action of several acts, one that took effect is enough.
     pub(super) fn miss(&mut self, action: usize, reason: &'static str) {
-        let known = self.felt.contains(&action) || self.missed.iter().any(|missed| missed.action == action);
+        let known = self.took_effect.contains(&action) || self.missed.iter().any(|missed| missed.action == action);
         if !known {
             self.missed.push(Missed { action, reason });
         }

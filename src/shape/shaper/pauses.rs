@@ -55,7 +55,7 @@ impl Pauses {
             let since = self.ended.take().unwrap_or(now);
             (since, pause.time.map(|time| later(since, time)))
         });
-        notes.feel(pause.action);
+        notes.take_effect(pause.action);
         let over = released || until.is_some_and(|until| until <= now);
         if !over {
             return Some(Ok(match (&pause.stall, until) {

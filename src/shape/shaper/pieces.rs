@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::notes::Notes;
 use crate::shape::bucket::later;
-use crate::shape::{Act, Bucket, Dribble, Pace};
+use crate::shape::{Act, Bucket, Dribble, Rate};
 
 /// A piece is a fortieth of what a rate sends in a second: what it sends in 25 ms.
 const PIECES_A_SECOND: u64 = 40;
@@ -15,7 +15,7 @@ const CATCH_UP: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
-    paces: Vec<(usize, Arc<Bucket>)>,
+    rates: Vec<(usize, Arc<Bucket>)>,
     dribbles: Vec<Dribbling>,
 }
 
@@ -36,12 +36,12 @@ impl Pieces {
     pub(super) fn new(
         acts: &[(usize, Act)],
         length: Option<u64>,
-        mut bucket: impl FnMut(usize, &Pace) -> Arc<Bucket>,
+        mut bucket: impl FnMut(usize, &Rate) -> Arc<Bucket>,
     ) -> Pieces {
         let mut pieces = Pieces::default();
         for (action, act) in acts {
             match act {
-                Act::Pace(pace) => pieces.paces.push((*action, bucket(*action, pace))),
+                Act::Bandwidth(rate) => pieces.rates.push((*action, bucket(*action, rate))),
                 Act::Dribble(dribble) => pieces.dribbles.extend(Dribbling::new(*action, dribble, length)),
                 _ => {}
             }
@@ -56,7 +56,7 @@ impl Pieces {
 
     /// Bytes of the next piece, at most; at least 1.
     pub(super) fn size(&self) -> usize {
-        let paced = self.paces.iter().map(|(_, bucket)| {
+        let paced = self.rates.iter().map(|(_, bucket)| {
             let bytes = bucket.rate().get() / PIECES_A_SECOND;
             usize::try_from(bytes).unwrap_or(usize::MAX).max(1)
         });
@@ -72,13 +72,13 @@ impl Pieces {
     /// A piece has been formed: when it may leave.
     pub(super) fn reserve(&mut self, len: usize, now: Instant, notes: &mut Notes) -> Instant {
         let mut at = now;
-        for (action, bucket) in &self.paces {
+        for (action, bucket) in &self.rates {
             at = at.max(bucket.take(len, now));
-            notes.feel(*action);
+            notes.take_effect(*action);
         }
         for dribble in &mut self.dribbles {
             dribble.leaves(len, at);
-            notes.feel(dribble.action);
+            notes.take_effect(dribble.action);
         }
         at
     }
@@ -86,14 +86,14 @@ impl Pieces {
     /// The stream has come to its natural end; what took no effect had no bytes.
     pub(super) fn missed(&self, notes: &mut Notes) {
         let dribbles = self.dribbles.iter().map(|dribble| dribble.action);
-        for action in self.paces.iter().map(|(action, _)| *action).chain(dribbles) {
+        for action in self.rates.iter().map(|(action, _)| *action).chain(dribbles) {
             notes.miss(action, "no body");
         }
     }
 }
 
 impl Dribbling {
-    /// `None`: so many pieces of an unknown length.
+    /// `None` if the number of pieces is given and the length is unknown.
     fn new(action: usize, dribble: &Dribble, length: Option<u64>) -> Option<Dribbling> {
         let (size, gap) = match *dribble {
             Dribble::Chunk { bytes, gap } => (bytes.max(1), gap),

@@ -220,11 +220,13 @@ impl<'a> VariantAccess<'a> for Variant<'a> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, DecodeError> {
-        seed.deserialize(self.content)
-            .map_err(|error| match error.is_missing() {
-                true => error.at(self.key.span),
-                false => self.place(error),
-            })
+        seed.deserialize(self.content).map_err(|error| {
+            if error.is_missing() {
+                error.at(self.key.span)
+            } else {
+                self.place(error)
+            }
+        })
     }
 
     fn tuple_variant<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, DecodeError> {
@@ -237,9 +239,10 @@ impl<'a> VariantAccess<'a> for Variant<'a> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         serde::Deserializer::deserialize_struct(self.content, "", fields, visitor).map_err(|error| {
-            match error.is_missing() {
-                true => error.at(self.key.span),
-                false => self.place(error),
+            if error.is_missing() {
+                error.at(self.key.span)
+            } else {
+                self.place(error)
             }
         })
     }
@@ -278,15 +281,16 @@ pub(super) fn two_variants(
 pub(super) fn one_key_too_many(entries: &[Entry], extra: &Node, what: &str, in_list: bool) -> DecodeError {
     let name = extra.text().unwrap_or_default();
     let what = super::error::spaced(what);
-    let (message, help) = match in_list {
-        true => (
+    let (message, help) = if in_list {
+        (
             format!("one {what} per list item"),
             format!("start a new `- ` item for `{name}`"),
-        ),
-        false => (
+        )
+    } else {
+        (
             format!("only one {what} is allowed here"),
             format!("remove `{name}` or the one before it"),
-        ),
+        )
     };
     let error = DecodeError::from(Kind::Custom(message)).at(extra.span).with_help(help);
     match entries.first() {

@@ -20,7 +20,7 @@ pub(super) const NAME: &str = "squall::config::Spanned";
 /// Its place is [`Span::NOWHERE`] when it was read from anything but a [`Node`](crate::yaml::tree::Node), JSON for one.
 #[derive(Clone, Copy, Default)]
 pub struct Spanned<T> {
-    /// The value.
+    /// The value without its position.
     pub value: T,
     /// Where it was written.
     pub span: Span,
@@ -188,7 +188,7 @@ impl<T> Named<T> {
         self.entry(name).is_some()
     }
 
-    /// All, in order.
+    /// All entries, in the order in which they were typed.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Spanned<String>, &T)> + ExactSizeIterator {
         self.0.iter().map(|(name, value)| (name, value))
     }

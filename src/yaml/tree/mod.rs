@@ -25,7 +25,7 @@ pub const MAX_NODES: usize = 2_000_000;
 pub struct Node {
     /// Where it was written. What an alias repeats stands where the anchor is; an absent value stands at its key.
     pub span: Span,
-    /// What it is.
+    /// The value that was read there.
     pub value: Value,
     /// The text of an unquoted scalar before it became a number or so, variables replaced.
     plain: Option<Arc<str>>,
@@ -48,7 +48,7 @@ pub enum Value {
     Seq(Vec<Node>),
     /// A map in the order of the file, with the keys of merged maps last. Every key is a scalar and stands once.
     Map(Vec<(Node, Node)>),
-    /// What could not be read. A diagnostic says why, so nobody else needs to complain about it.
+    /// What could not be read. A diagnostic says why, so no other code reports it.
     Unusable,
 }
 

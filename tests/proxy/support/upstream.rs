@@ -41,16 +41,16 @@ impl Upstream {
         let address = match protocol {
             Protocol::H1 => {
                 accept(move |number, stream| {
-                    let (choose, report) = (choose.clone(), report.clone());
+                    let (choose, report) = (Arc::clone(&choose), report.clone());
                     async move { answer_h1(number, Wire::new(stream), &*choose, &report).await }
                 })
                 .await
             }
             Protocol::H2 => {
                 accept(move |number, stream| {
-                    let (choose, report) = (choose.clone(), report.clone());
+                    let (choose, report) = (Arc::clone(&choose), report.clone());
                     serve_h2(stream, move |call| {
-                        let (choose, report) = (choose.clone(), report.clone());
+                        let (choose, report) = (Arc::clone(&choose), report.clone());
                         async move { answer_h2(number, call, &*choose, &report).await }
                     })
                 })

@@ -252,9 +252,10 @@ impl Reader {
                 continue;
             }
             let bodiless = method == "HEAD" || matches!(status, 101 | 204 | 304);
-            let (body, trailers, ending) = match bodiless {
-                true => (Vec::new(), Fields::default(), Ending::Whole),
-                false => self.body(&fields, true).await,
+            let (body, trailers, ending) = if bodiless {
+                (Vec::new(), Fields::default(), Ending::Whole)
+            } else {
+                self.body(&fields, true).await
             };
             return Response {
                 interim,

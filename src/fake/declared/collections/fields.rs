@@ -17,12 +17,12 @@ const NAME_LIMIT: usize = 64;
 
 /// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Problem {
+pub(super) struct RowProblem {
     pub(super) field: String,
     pub(super) message: String,
 }
 
-impl Problem {
+impl RowProblem {
     pub(super) fn new(field: &str, message: impl Into<String>) -> Self {
         Self {
             field: field.to_owned(),
@@ -310,7 +310,7 @@ fn pattern(long: &FieldLong, mistakes: &mut Vec<Diagnostic>) -> Option<Regex> {
 /// 1 and 1.0 are the same number in JSON.
 fn same(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
-        #[allow(clippy::float_cmp, reason = "the same number as written, not a result")]
+        #[expect(clippy::float_cmp, reason = "the same number as written, not a result")]
         (Some(a), Some(b)) => a == b,
         _ => a == b,
     }
@@ -320,7 +320,7 @@ fn is_whole(value: &Value) -> bool {
     value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
 fn whole(number: f64) -> i64 {
     number as i64
 }

@@ -18,7 +18,7 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
 use serde_json::{Map, Value, json};
 
-use super::fields::{Problem, is_name};
+use super::fields::{RowProblem, is_name};
 use super::spec::FieldKind;
 use super::{Collection, SEGMENT};
 use crate::fake::declared::query::pairs;
@@ -49,7 +49,7 @@ pub(super) struct Listing {
 }
 
 /// The rows of one page.
-pub(super) struct Page {
+pub(super) struct RowPage {
     pub(super) total: u64,
     /// As a JSON array. `None` if that would be too long.
     pub(super) rows: Option<String>,
@@ -57,7 +57,7 @@ pub(super) struct Page {
 
 /// What stands in a query, sorted by meaning.
 #[derive(Default)]
-struct Asked {
+struct ListQuery {
     /// By path and operator, in order; several equal ones are alternatives.
     filters: Vec<(String, &'static str, Vec<String>)>,
     page: Option<u64>,
@@ -74,9 +74,9 @@ impl Listing {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub(super) fn read(collection: &Collection, query: &str) -> Result<Self, Vec<Problem>> {
+    pub(super) fn read(collection: &Collection, query: &str) -> Result<Self, Vec<RowProblem>> {
         let mut problems = Vec::new();
-        let mut asked = Asked::default();
+        let mut asked = ListQuery::default();
         let mut rest = Vec::new();
         for (name, value) in pairs(query) {
             if asked.take(collection, &name, &value, &mut problems) {
@@ -86,7 +86,7 @@ impl Listing {
         if asked.filters.iter().map(|(_, _, values)| values.len()).sum::<usize>() + asked.search.len()
             > CONDITIONS_LIMIT
         {
-            problems.push(Problem::new("", "has more than 100 conditions"));
+            problems.push(RowProblem::new("", "has more than 100 conditions"));
         }
         if !problems.is_empty() {
             problems.truncate(CONDITIONS_LIMIT);
@@ -123,7 +123,7 @@ impl Listing {
         listing.fields = asked.fields.map(|fields| {
             let names: Vec<_> = fields.split(',').map(|name| name.trim().to_owned()).collect();
             let unknown = names.iter().filter(|name| !known(collection, name));
-            problems.extend(unknown.map(|name| Problem::new("fields", format!("there is no field `{name}`"))));
+            problems.extend(unknown.map(|name| RowProblem::new("fields", format!("there is no field `{name}`"))));
             names
         });
         if problems.is_empty() {
@@ -139,7 +139,7 @@ impl Listing {
         path: &str,
         operator: &str,
         values: &[String],
-        problems: &mut Vec<Problem>,
+        problems: &mut Vec<RowProblem>,
     ) {
         let kind = kind_of(collection, path);
         let values: Vec<&str> = match operator {
@@ -153,7 +153,7 @@ impl Listing {
                 _ => match candidates(kind, value) {
                     Ok(candidates) => candidates,
                     Err(problem) => {
-                        problems.push(Problem::new(path, problem));
+                        problems.push(RowProblem::new(path, problem));
                         continue;
                     }
                 },
@@ -172,7 +172,7 @@ impl Listing {
         }
     }
 
-    fn sort(&mut self, collection: &Collection, asked: &Asked, problems: &mut Vec<Problem>) {
+    fn sort(&mut self, collection: &Collection, asked: &ListQuery, problems: &mut Vec<RowProblem>) {
         let orders: Vec<_> = asked.order.as_deref().unwrap_or("").split(',').collect();
         let keys = asked
             .sort
@@ -189,7 +189,7 @@ impl Listing {
                     .get(index)
                     .is_some_and(|order| order.eq_ignore_ascii_case("desc"));
             if !known(collection, name) {
-                problems.push(Problem::new("sort", format!("there is no field `{name}`")));
+                problems.push(RowProblem::new("sort", format!("there is no field `{name}`")));
                 continue;
             }
             self.order
@@ -199,10 +199,11 @@ impl Listing {
     }
 
     /// Reads the page.
-    pub(super) fn run(&self, connection: &Connection, collection: &Collection) -> Result<Page, StoreError> {
-        let wanted = match self.conditions.is_empty() {
-            true => String::new(),
-            false => format!(" WHERE {}", self.conditions.join(" AND ")),
+    pub(super) fn run(&self, connection: &Connection, collection: &Collection) -> Result<RowPage, StoreError> {
+        let wanted = if self.conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", self.conditions.join(" AND "))
         };
         let table = &collection.name;
         let sql = format!("SELECT count(*) FROM \"{table}\"{wanted}");
@@ -221,7 +222,7 @@ impl Listing {
         while let Some(row) = found.next()? {
             let text = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
             if rows.len() + text.len() > PAGE_BYTES {
-                return Ok(Page {
+                return Ok(RowPage {
                     total: total.unsigned_abs(),
                     rows: None,
                 });
@@ -235,7 +236,7 @@ impl Listing {
             }
         }
         rows.push(']');
-        Ok(Page {
+        Ok(RowPage {
             total: total.unsigned_abs(),
             rows: Some(rows),
         })
@@ -277,16 +278,16 @@ impl Listing {
     }
 }
 
-impl Asked {
+impl ListQuery {
     /// Takes one parameter. Whether it also belongs into the links to other pages.
-    fn take(&mut self, collection: &Collection, name: &str, value: &str, problems: &mut Vec<Problem>) -> bool {
-        let number = |least: u64, problems: &mut Vec<Problem>| {
+    fn take(&mut self, collection: &Collection, name: &str, value: &str, problems: &mut Vec<RowProblem>) -> bool {
+        let number = |least: u64, problems: &mut Vec<RowProblem>| {
             let number = value
                 .parse::<u64>()
                 .ok()
                 .filter(|number| (least..1 << 40).contains(number));
             if number.is_none() {
-                problems.push(Problem::new(name, format!("must be a number, at least {least}")));
+                problems.push(RowProblem::new(name, format!("must be a number, at least {least}")));
             }
             number
         };
@@ -310,7 +311,7 @@ impl Asked {
                     }
                 }
                 None if name.starts_with('_') => {}
-                None => problems.push(Problem::new(name, "is not a field of this collection")),
+                None => problems.push(RowProblem::new(name, "is not a field of this collection")),
             },
         }
         !matches!(

@@ -32,7 +32,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 pub(super) use self::fields::is_url;
-use self::fields::{Field, Problem, is_name};
+use self::fields::{Field, RowProblem, is_name};
 use self::listing::Listing;
 use self::rows::{Change, Done, PrepareError};
 use self::spec::{CollectionSpec, IdKind};
@@ -180,9 +180,9 @@ fn read(name: &Spanned<String>, spec: &CollectionSpec, mistakes: &mut Vec<Diagno
                 problems.extend(given.and_then(|id| collection.id_problem(&id)));
                 problems
             }
-            None => vec![Problem::new("", "a row must be a map")],
+            None => vec![RowProblem::new("", "a row must be a map")],
         };
-        let message = |problem: Problem| match problem.field.as_str() {
+        let message = |problem: RowProblem| match problem.field.as_str() {
             "" => problem.message,
             field => format!("`{field}` {}", problem.message),
         };
@@ -218,7 +218,7 @@ fn page(spec: &CollectionSpec, mistakes: &mut Vec<Diagnostic>) -> (u32, u32) {
 
 impl Collection {
     /// Adds defaults to a row without its `id`, and says what is wrong with it then.
-    fn complete(&self, row: &mut Map<String, Value>) -> Vec<Problem> {
+    fn complete(&self, row: &mut Map<String, Value>) -> Vec<RowProblem> {
         for field in &self.fields {
             if let Some(default) = field.default.as_ref().filter(|_| !row.contains_key(&field.name)) {
                 row.insert(field.name.clone(), default.clone());
@@ -228,13 +228,15 @@ impl Collection {
     }
 
     /// What is wrong with a row without its `id`.
-    fn problems(&self, row: &Map<String, Value>) -> Vec<Problem> {
+    fn problems(&self, row: &Map<String, Value>) -> Vec<RowProblem> {
         let declared = self.fields.iter().filter_map(|field| match row.get(&field.name) {
-            Some(value) => field.problem(value).map(|problem| Problem::new(&field.name, problem)),
-            None => field.required.then(|| Problem::new(&field.name, "is missing")),
+            Some(value) => field
+                .problem(value)
+                .map(|problem| RowProblem::new(&field.name, problem)),
+            None => field.required.then(|| RowProblem::new(&field.name, "is missing")),
         });
         let unknown = row.keys().filter(|key| !self.additional && self.field(key).is_none());
-        let unknown = unknown.map(|key| Problem::new(key, "is not a field of this collection"));
+        let unknown = unknown.map(|key| RowProblem::new(key, "is not a field of this collection"));
         declared.chain(unknown).take(100).collect()
     }
 
@@ -242,7 +244,7 @@ impl Collection {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    fn id_problem(&self, id: &Value) -> Option<Problem> {
+    fn id_problem(&self, id: &Value) -> Option<RowProblem> {
         let fits = match self.id {
             IdKind::Integer => id.as_i64().is_some_and(|id| (1..1 << 53).contains(&id)),
             IdKind::Uuid => id.as_str().is_some_and(|id| uuid::Uuid::try_parse(id).is_ok()),
@@ -253,7 +255,7 @@ impl Collection {
             IdKind::Uuid => "must be a UUID",
             IdKind::String => "must be a string of 1 to 200 bytes",
         };
-        (!fits).then(|| Problem::new("id", wanted))
+        (!fits).then(|| RowProblem::new("id", wanted))
     }
 
     /// The `id` that a path names, if it could be one.
@@ -278,7 +280,7 @@ struct Collections {
 }
 
 /// What a path names.
-enum Place {
+enum PathTarget {
     List,
     One(String),
 }
@@ -295,8 +297,8 @@ impl Source for Collections {
             return Outcome::Passed(request, Vec::new());
         };
         let allowed: &[Method] = match place {
-            Place::List => &[Method::GET, Method::HEAD, Method::POST, Method::OPTIONS],
-            Place::One(_) => &[
+            PathTarget::List => &[Method::GET, Method::HEAD, Method::POST, Method::OPTIONS],
+            PathTarget::One(_) => &[
                 Method::GET,
                 Method::HEAD,
                 Method::PUT,
@@ -321,24 +323,24 @@ impl Source for Collections {
     }
 }
 
-fn place(of: &str, path: &str) -> Option<Place> {
+fn place(of: &str, path: &str) -> Option<PathTarget> {
     match path.strip_prefix(of)? {
-        "" | "/" => Some(Place::List),
+        "" | "/" => Some(PathTarget::List),
         rest => {
             let segment = rest.strip_prefix('/')?;
             let segment = segment.strip_suffix('/').unwrap_or(segment);
-            (!segment.contains('/')).then(|| Place::One(segment.to_owned()))
+            (!segment.contains('/')).then(|| PathTarget::One(segment.to_owned()))
         }
     }
 }
 
-fn options(allowed: &[Method], place: &Place) -> Response {
+fn options(allowed: &[Method], place: &PathTarget) -> Response {
     let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
     let mut response = StatusCode::NO_CONTENT.into_response();
     if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
         response.headers_mut().insert(ALLOW, names);
     }
-    if matches!(place, Place::One(_)) {
+    if matches!(place, PathTarget::One(_)) {
         response.headers_mut().insert(
             ACCEPT_PATCH,
             HeaderValue::from_static("application/merge-patch+json, application/json"),
@@ -359,7 +361,7 @@ fn failure(status: StatusCode, message: &str) -> Response {
     json_reply(status, &json!({ "error": message }))
 }
 
-fn refused(status: StatusCode, message: &str, problems: &[Problem]) -> Response {
+fn refused(status: StatusCode, message: &str, problems: &[RowProblem]) -> Response {
     json_reply(status, &json!({ "error": message, "problems": problems }))
 }
 
@@ -367,14 +369,14 @@ impl Collections {
     async fn respond(
         &self,
         collection: Arc<Collection>,
-        place: Place,
+        place: PathTarget,
         head: Parts,
         body: axum::body::Body,
     ) -> Result<Response, StoreError> {
         let id = match place {
-            Place::List if head.method == Method::POST => None,
-            Place::List => return self.list(collection, head.uri.query().unwrap_or("")).await,
-            Place::One(segment) => match collection.id_of(&segment) {
+            PathTarget::List if head.method == Method::POST => None,
+            PathTarget::List => return self.list(collection, head.uri.query().unwrap_or("")).await,
+            PathTarget::One(segment) => match collection.id_of(&segment) {
                 Some(id) => Some(id),
                 None => return Ok(answer(&collection, Done::Missing)),
             },
@@ -476,7 +478,7 @@ async fn row(headers: &HeaderMap, body: axum::body::Body, patch: bool) -> Result
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(row)) => Ok(row),
         Ok(_) => {
-            let problem = Problem::new("", "must be an object");
+            let problem = RowProblem::new("", "must be an object");
             Err(refused(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "the row is not valid",

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::spec::IdKind;
-use super::{Collection, Problem};
+use super::{Collection, RowProblem};
 use crate::fake::made_up::dice::{Dice, Stream};
 use crate::fake::made_up::fields;
 use crate::fake::store::StoreError;
@@ -48,9 +48,9 @@ pub(super) enum Done {
     Missing,
     /// It is not in the version that the client names.
     Other,
-    Unfit(Vec<Problem>),
+    Unfit(Vec<RowProblem>),
     /// The identifier or a unique field is taken.
-    Taken(Vec<Problem>),
+    Taken(Vec<RowProblem>),
 }
 
 /// Makes the table and its first rows, all or nothing, unless they were made before.
@@ -215,7 +215,7 @@ fn create(
     let mut problems = collection.complete(&mut row);
     problems.extend(given.as_ref().and_then(|id| collection.id_problem(id)));
     if given.is_none() && collection.id == IdKind::String {
-        problems.push(Problem::new("id", "is missing"));
+        problems.push(RowProblem::new("id", "is missing"));
     }
     if !problems.is_empty() {
         return Ok(Done::Unfit(problems));
@@ -240,7 +240,7 @@ fn create(
     }
     let mut taken = taken(transaction, collection, &id, &row)?;
     if find(transaction, collection, &id)?.is_some() {
-        taken.insert(0, Problem::new("id", "is taken"));
+        taken.insert(0, RowProblem::new("id", "is taken"));
     }
     if !taken.is_empty() {
         return Ok(Done::Taken(taken));
@@ -274,7 +274,7 @@ fn replace(
         Err(Done::Missing) if wanted.is_some() => Ok(Done::Other),
         Err(Done::Missing) if collection.id == IdKind::String => {
             if row.get("id").is_some_and(|given| *given != id) {
-                return Ok(Done::Unfit(vec![Problem::new("id", "differs from the path")]));
+                return Ok(Done::Unfit(vec![RowProblem::new("id", "differs from the path")]));
             }
             row.insert("id".to_owned(), id);
             create(transaction, collection, row)
@@ -297,7 +297,7 @@ fn update(
     };
     let mut problems = collection.problems(&row);
     if !same {
-        problems.push(Problem::new("id", "can't be changed"));
+        problems.push(RowProblem::new("id", "can't be changed"));
     }
     if !problems.is_empty() {
         return Ok(Done::Unfit(problems));
@@ -320,7 +320,7 @@ fn taken(
     collection: &Collection,
     id: &Value,
     row: &Map<String, Value>,
-) -> Result<Vec<Problem>, StoreError> {
+) -> Result<Vec<RowProblem>, StoreError> {
     let mut problems = Vec::new();
     for field in collection.fields.iter().filter(|field| field.unique) {
         let Some(value) = row.get(&field.name).filter(|value| !value.is_null()) else {
@@ -332,7 +332,7 @@ fn taken(
         );
         let mut statement = transaction.prepare_cached(&sql)?;
         if statement.exists(params![sql_value(value), sql_value(id)])? {
-            problems.push(Problem::new(&field.name, "is taken"));
+            problems.push(RowProblem::new(&field.name, "is taken"));
         }
     }
     Ok(problems)

@@ -31,7 +31,7 @@ pub struct CollectionSpec {
     pub generate: Option<Spanned<u32>>,
     /// How lists are divided into pages. Default: all rows, up to 1,000.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub page: Option<Spanned<PageSpec>>,
+    pub page: Option<Spanned<CollectionPageSpec>>,
     /// The key of a list in a response object with `total`, `page`, `size` and `pages`. Default: none, a list is an
     /// array.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,8 @@ pub enum IdKind {
 /// Pages of a list.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PageSpec {
+#[schemars(rename = "PageSpec")]
+pub struct CollectionPageSpec {
     /// The number of rows on a page, unless the client sets it. Default: 20.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Spanned<u32>>,

@@ -30,7 +30,7 @@ const LEFT_OUT: &[&str] = &[
 /// An exchange that can be served back.
 #[derive(Debug)]
 pub(super) struct Recorded {
-    pub(super) request: Asked,
+    pub(super) request: ComparableRequest,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -42,7 +42,7 @@ pub(super) struct Recorded {
 
 /// A request as far as it can be compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct ComparableRequest {
     pub(super) method: String,
     /// Decoded.
     pub(super) path: String,
@@ -51,7 +51,7 @@ pub(super) struct Asked {
     pub(super) body: Bytes,
 }
 
-impl Asked {
+impl ComparableRequest {
     pub(super) fn new(method: &str, path: &str, query: &str, body: Bytes) -> Self {
         let mut query = pairs(query);
         query.sort();
@@ -71,7 +71,7 @@ impl Asked {
 pub(super) fn load(bytes: &[u8], host: Option<&str>) -> Result<Vec<Recorded>, String> {
     // Some recorders begin the file with a byte order mark.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let file: HarFile = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let mut recorded = Vec::new();
     for (index, entry) in file.log.entries.into_iter().enumerate() {
         // 0 is what browsers note where no answer came; an upgraded connection has no answer that could be repeated.
@@ -89,7 +89,7 @@ pub(super) fn load(bytes: &[u8], host: Option<&str>) -> Result<Vec<Recorded>, St
     Ok(recorded)
 }
 
-fn exchange(entry: &Entry, url: &Url<'_>) -> Result<Recorded, String> {
+fn exchange(entry: &HarEntry, url: &Url<'_>) -> Result<Recorded, String> {
     let response = &entry.response;
     let status = StatusCode::from_u16(response.status)
         .ok()
@@ -100,7 +100,7 @@ fn exchange(entry: &Entry, url: &Url<'_>) -> Result<Recorded, String> {
     let timings = &entry.timings;
     let without = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
     Ok(Recorded {
-        request: Asked::new(
+        request: ComparableRequest::new(
             &entry.request.method.to_ascii_uppercase(),
             url.path,
             url.query,
@@ -119,7 +119,7 @@ fn milliseconds(time: f64) -> Duration {
     Duration::try_from_secs_f64(time.max(0.0) / 1000.0).unwrap_or_default()
 }
 
-fn body(content: &Content) -> Result<Bytes, String> {
+fn body(content: &HarContent) -> Result<Bytes, String> {
     match content.encoding.as_deref() {
         None | Some("") => Ok(Bytes::copy_from_slice(content.text.as_bytes())),
         Some("base64") => {
@@ -137,7 +137,7 @@ fn body(content: &Content) -> Result<Bytes, String> {
 
 fn headers(response: &ResponseEntry) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for Field { name, value } in &response.headers {
+    for HarField { name, value } in &response.headers {
         // HTTP/2's pseudo fields, which some recorders list, are no names and fall out here.
         let Ok(name) = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()) else {
             continue;
@@ -211,17 +211,17 @@ impl<'a> Url<'a> {
 }
 
 #[derive(Deserialize)]
-struct File {
+struct HarFile {
     log: Log,
 }
 
 #[derive(Deserialize)]
 struct Log {
-    entries: Vec<Entry>,
+    entries: Vec<HarEntry>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct HarEntry {
     request: RequestEntry,
     response: ResponseEntry,
     #[serde(default)]
@@ -246,20 +246,20 @@ struct PostData {
 struct ResponseEntry {
     status: u16,
     #[serde(default)]
-    headers: Vec<Field>,
+    headers: Vec<HarField>,
     #[serde(default)]
-    content: Content,
+    content: HarContent,
 }
 
 #[derive(Deserialize)]
-struct Field {
+struct HarField {
     name: String,
     #[serde(default)]
     value: String,
 }
 
 #[derive(Default, Deserialize)]
-struct Content {
+struct HarContent {
     #[serde(default, rename = "mimeType")]
     mime_type: String,
     #[serde(default)]
@@ -313,7 +313,10 @@ mod tests {
             &response,
         )]));
         let [one] = <[Recorded; 1]>::try_from(load(&bytes, Some("A.example:8443")).unwrap()).unwrap();
-        assert_eq!(one.request, Asked::new("GET", "/x y", "a=1&b=2", Bytes::new()));
+        assert_eq!(
+            one.request,
+            ComparableRequest::new("GET", "/x y", "a=1&b=2", Bytes::new())
+        );
         assert_eq!(
             (one.body.as_ref(), one.wait),
             ("h\u{e9}llo".as_bytes(), Duration::from_millis(21))

@@ -22,7 +22,7 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 use tokio::time::Instant;
 
-use self::load::{Asked, Recorded};
+use self::load::{ComparableRequest, Recorded};
 use self::spec::{HarLong, HarPart, HarRepeat};
 use super::super::spec::FakeSpec;
 use super::query::without_body;
@@ -102,7 +102,7 @@ fn read(
 
 /// A recording.
 struct Har {
-    series: HashMap<String, Series>,
+    series: HashMap<String, AnswerSeries>,
     parts: Vec<HarPart>,
     repeat: HarRepeat,
     /// By what recorded times are divided; `None` for no waiting.
@@ -113,12 +113,12 @@ struct Har {
 
 /// All answers to one request.
 #[derive(Default)]
-struct Series {
+struct AnswerSeries {
     answers: Vec<Arc<Recorded>>,
     given: AtomicUsize,
 }
 
-impl Series {
+impl AnswerSeries {
     fn next(&self, repeat: HarRepeat) -> Option<&Arc<Recorded>> {
         let given = self.given.fetch_add(1, Ordering::Relaxed);
         let index = match repeat {
@@ -136,7 +136,7 @@ impl Har {
             None => vec![HarPart::Method, HarPart::Path, HarPart::Query],
         };
         let speed = long.speed.as_ref().map_or(1.0, |speed| speed.value);
-        let mut series: HashMap<String, Series> = HashMap::new();
+        let mut series: HashMap<String, AnswerSeries> = HashMap::new();
         for one in recorded {
             let key = key(&one.request, &parts);
             series.entry(key).or_default().answers.push(Arc::new(one));
@@ -151,10 +151,10 @@ impl Har {
     }
 
     /// The answer to HEAD is that to GET without a body, unless HEAD itself was recorded.
-    fn find(&self, asked: &Asked) -> Option<&Arc<Recorded>> {
+    fn find(&self, asked: &ComparableRequest) -> Option<&Arc<Recorded>> {
         let found = self.series.get(&key(asked, &self.parts));
         let found = found.or_else(|| {
-            let get = Asked {
+            let get = ComparableRequest {
                 method: "GET".to_owned(),
                 ..asked.clone()
             };
@@ -163,7 +163,7 @@ impl Har {
         found?.next(self.repeat)
     }
 
-    fn missing(&self, asked: &Asked) -> Response {
+    fn missing(&self, asked: &ComparableRequest) -> Response {
         let mut near: Vec<_> = self
             .series
             .values()
@@ -203,7 +203,7 @@ impl Source for Har {
         } else {
             return self.reply_or_pass(Request::from_parts(head, body)).await;
         };
-        let asked = Asked::new(
+        let asked = ComparableRequest::new(
             head.method.as_str(),
             head.uri.path(),
             head.uri.query().unwrap_or(""),
@@ -220,7 +220,7 @@ impl Source for Har {
 impl Har {
     async fn reply_or_pass(&self, request: Request) -> Outcome {
         let uri = request.uri();
-        let asked = Asked::new(
+        let asked = ComparableRequest::new(
             request.method().as_str(),
             uri.path(),
             uri.query().unwrap_or(""),
@@ -278,7 +278,7 @@ fn paced(body: Bytes, receive: Duration) -> Body {
 }
 
 /// What requests are told apart by. The parts are separated by a character that a request line can't hold.
-fn key(asked: &Asked, parts: &[HarPart]) -> String {
+fn key(asked: &ComparableRequest, parts: &[HarPart]) -> String {
     let mut key = String::new();
     for part in [HarPart::Method, HarPart::Path, HarPart::Query, HarPart::Body] {
         if !parts.contains(&part) {
@@ -299,15 +299,15 @@ fn key(asked: &Asked, parts: &[HarPart]) -> String {
     key
 }
 
-/// The same path comes first, then the same method, then what looks alike.
-fn distance(asked: &Asked, recorded: &Asked) -> (bool, bool, usize) {
+/// Orders recorded requests by likeness: an equal path comes first, then an equal method, then what looks alike.
+fn distance(asked: &ComparableRequest, recorded: &ComparableRequest) -> (bool, bool, usize) {
     let short = |path: &str| path.chars().take(100).collect::<String>();
     let query = asked.query.iter().filter(|pair| !recorded.query.contains(pair)).count();
     let unlike = strsim::levenshtein(&short(&asked.path), &short(&recorded.path)) * 10 + query;
     (asked.path != recorded.path, asked.method != recorded.method, unlike)
 }
 
-fn show(asked: &Asked) -> String {
+fn show(asked: &ComparableRequest) -> String {
     let query: Vec<_> = asked
         .query
         .iter()

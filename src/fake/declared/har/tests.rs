@@ -6,7 +6,7 @@ use super::*;
 fn recorded(method: &str, target: &str, body: &'static str) -> Recorded {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     Recorded {
-        request: Asked::new(method, path, query, Bytes::new()),
+        request: ComparableRequest::new(method, path, query, Bytes::new()),
         status: StatusCode::OK,
         headers: http::HeaderMap::new(),
         body: Bytes::from_static(body.as_bytes()),

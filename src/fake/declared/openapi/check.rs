@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::super::query::{decode_path, pairs};
 use super::document::Document;
-use super::operations::{Body, Operation, Parameter, Place};
-use super::validate::{PROBLEMS_LIMIT, Problem, Validator};
+use super::operations::{Operation, Parameter, ParameterLocation, RequestBody};
+use super::validate::{PROBLEMS_LIMIT, RequestProblem, Validator};
 use crate::fake::schema::kind;
 
 /// Why a request is refused.
@@ -20,7 +20,7 @@ pub(super) enum Refusal {
     MediaType(Vec<String>),
     /// The body can't be read as what it says it is.
     Malformed(String),
-    Problems(Vec<Problem>),
+    Problems(Vec<RequestProblem>),
 }
 
 /// Checks the parameters and the body.
@@ -38,7 +38,7 @@ pub(super) fn check(
         let texts = texts(parameter, path, &query, head);
         if texts.is_empty() {
             if parameter.required {
-                problems.push(Problem {
+                problems.push(RequestProblem {
                     part: parameter.place.name(),
                     field: parameter.name.clone(),
                     message: "is missing".to_owned(),
@@ -77,8 +77,8 @@ fn texts(
             .filter_map(|value| value.to_str().ok())
     };
     match parameter.place {
-        Place::Path => path.get(name).cloned().into_iter().collect(),
-        Place::Query => {
+        ParameterLocation::Path => path.get(name).cloned().into_iter().collect(),
+        ParameterLocation::Query => {
             // `tags[]` is how some clients name a list, and `filter[a]` how deep objects are written.
             let deep = format!("{name}[");
             let mine = query
@@ -86,8 +86,8 @@ fn texts(
                 .filter(|(key, _)| key == name || (parameter.opaque && key.starts_with(&deep)));
             mine.map(|(_, value)| value.clone()).collect()
         }
-        Place::Header => headers(name).map(str::to_owned).collect(),
-        Place::Cookie => headers(COOKIE.as_str())
+        ParameterLocation::Header => headers(name).map(str::to_owned).collect(),
+        ParameterLocation::Cookie => headers(COOKIE.as_str())
             .flat_map(|line| line.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
             .filter(|(key, _)| key == name)
@@ -148,11 +148,11 @@ fn scalar(document: &Document, schema: &Value, text: &str) -> Value {
 fn check_body(
     document: &Document,
     validator: &Validator,
-    described: &Body,
+    described: &RequestBody,
     head: &Parts,
     body: &Bytes,
-) -> Result<Vec<Problem>, Refusal> {
-    let missing = Problem {
+) -> Result<Vec<RequestProblem>, Refusal> {
+    let missing = RequestProblem {
         part: "body",
         field: String::new(),
         message: "is missing".to_owned(),

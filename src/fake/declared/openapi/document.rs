@@ -188,7 +188,7 @@ mod tests {
         assert!(error("{\"openapi\": \"3.0.0\",, }").contains("line 1"));
         assert_eq!(
             error("openapi: 3.0.0\na: {? [b] : 1}"),
-            "line 2, column 7: a key must be a simple text"
+            "line 2, column 7: a key must be a plain string"
         );
     }
 

@@ -110,7 +110,7 @@ struct OpenApi {
 }
 
 /// What a request asks for.
-enum Found<'a> {
+enum OperationMatch<'a> {
     Operation(&'a Operation, HashMap<String, String>),
     /// The path is known, but only with these methods.
     Methods(Vec<Method>),
@@ -120,8 +120,8 @@ enum Found<'a> {
 impl Source for OpenApi {
     async fn answer(&self, request: Request) -> Outcome {
         let (operation, values) = match self.find(request.method(), request.uri().path()) {
-            Found::Operation(operation, values) => (operation, values),
-            Found::Methods(methods) => return Outcome::Passed(request, methods),
+            OperationMatch::Operation(operation, values) => (operation, values),
+            OperationMatch::Methods(methods) => return Outcome::Passed(request, methods),
         };
         let (head, body) = request.into_parts();
         if let Some(validator) = &self.validator {
@@ -144,10 +144,10 @@ impl Source for OpenApi {
 
 impl OpenApi {
     /// HEAD is answered wherever GET is.
-    fn find(&self, method: &Method, path: &str) -> Found<'_> {
+    fn find(&self, method: &Method, path: &str) -> OperationMatch<'_> {
         let mut methods = Vec::new();
         let Some(path) = path.strip_prefix(self.prefix.as_str()) else {
-            return Found::Methods(methods);
+            return OperationMatch::Methods(methods);
         };
         for one in &self.paths {
             let Some(values) = one.template.matches(path) else {
@@ -156,14 +156,14 @@ impl OpenApi {
             let of = |method: &Method| one.operations.iter().find(|operation| operation.method == *method);
             let get = || (method == Method::HEAD).then(|| of(&Method::GET)).flatten();
             if let Some(operation) = of(method).or_else(get) {
-                return Found::Operation(operation, values);
+                return OperationMatch::Operation(operation, values);
             }
             methods.extend(one.operations.iter().map(|operation| operation.method.clone()));
         }
         if methods.contains(&Method::GET) && !methods.contains(&Method::HEAD) {
             methods.push(Method::HEAD);
         }
-        Found::Methods(methods)
+        OperationMatch::Methods(methods)
     }
 }
 

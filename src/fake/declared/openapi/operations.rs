@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::document::{Document, escape};
 use super::schemas::{Schema, Schemas};
-use super::template::Template;
+use super::template::PathTemplate;
 
 const METHODS: &[(&str, Method)] = &[
     ("get", Method::GET),
@@ -21,7 +21,7 @@ const METHODS: &[(&str, Method)] = &[
 /// One path of the document.
 #[derive(Debug)]
 pub(super) struct Path {
-    pub(super) template: Template,
+    pub(super) template: PathTemplate,
     pub(super) operations: Vec<Operation>,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Operation {
     pub(super) method: Method,
     /// Resolved, those of the path that the operation does not have itself included.
     pub(super) parameters: Vec<Parameter>,
-    pub(super) body: Option<Body>,
+    pub(super) body: Option<RequestBody>,
     pub(super) responses: Responses,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Operation {
 #[derive(Debug)]
 pub(super) struct Parameter {
     pub(super) name: String,
-    pub(super) place: Place,
+    pub(super) place: ParameterLocation,
     pub(super) required: bool,
     pub(super) schema: Schema,
     /// The character that parts the items of a list; `None` where each has its own `name=`.
@@ -50,7 +50,7 @@ pub(super) struct Parameter {
 
 /// The body of a request.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct RequestBody {
     pub(super) required: bool,
     /// By media type, or range of media types.
     pub(super) content: Vec<(String, Option<Schema>)>,
@@ -58,14 +58,14 @@ pub(super) struct Body {
 
 /// Where a parameter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ParameterLocation {
     Path,
     Query,
     Header,
     Cookie,
 }
 
-impl Place {
+impl ParameterLocation {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Path => "path",
@@ -147,7 +147,7 @@ pub(super) fn read(schemas: &mut Schemas<'_>) -> Result<Vec<Path>, Vec<String>> 
     let mut read = Vec::new();
     for (name, item) in paths.iter().filter(|(name, _)| !name.starts_with("x-")) {
         let at = format!("/paths/{}", escape(name));
-        let template = match Template::read(name) {
+        let template = match PathTemplate::read(name) {
             Ok(template) => template,
             Err(problem) => {
                 mistakes.push(format!("{at}: {problem}"));
@@ -220,34 +220,35 @@ fn read_parameter<'a>(schemas: &mut Schemas<'a>, parameter: &'a Value, at: &str)
     let text = |key| parameter.get(key).and_then(Value::as_str);
     let name = text("name").ok_or("`name` is missing")?;
     let place = match text("in") {
-        Some("path") => Place::Path,
-        Some("query") => Place::Query,
-        Some("header") => Place::Header,
-        Some("cookie") => Place::Cookie,
+        Some("path") => ParameterLocation::Path,
+        Some("query") => ParameterLocation::Query,
+        Some("header") => ParameterLocation::Header,
+        Some("cookie") => ParameterLocation::Cookie,
         Some(other) => return Err(format!("`in: {other}` is not path, query, header or cookie")),
         None => return Err("`in` is missing".to_owned()),
     };
     let style = text("style");
-    let by_default = matches!(place, Place::Query | Place::Cookie) && style.is_none_or(|style| style == "form");
+    let by_default = matches!(place, ParameterLocation::Query | ParameterLocation::Cookie)
+        && style.is_none_or(|style| style == "form");
     let explode = parameter.get("explode").and_then(Value::as_bool).unwrap_or(by_default);
     let separator = match style {
         Some("spaceDelimited") => Some(' '),
         Some("pipeDelimited") => Some('|'),
-        _ if explode && place == Place::Query => None,
+        _ if explode && place == ParameterLocation::Query => None,
         _ => Some(','),
     };
     let schema = parameter.get("schema").unwrap_or(&Value::Bool(true));
     Ok(Parameter {
         name: name.to_owned(),
         place,
-        required: place == Place::Path || parameter.get("required") == Some(&Value::Bool(true)),
+        required: place == ParameterLocation::Path || parameter.get("required") == Some(&Value::Bool(true)),
         schema: schemas.read(schema, format!("{at}/schema")),
         separator,
         opaque: parameter.get("content").is_some() || matches!(style, Some("deepObject" | "label" | "matrix")),
     })
 }
 
-fn read_body<'a>(schemas: &mut Schemas<'a>, body: &'a Value, at: &str) -> Body {
+fn read_body<'a>(schemas: &mut Schemas<'a>, body: &'a Value, at: &str) -> RequestBody {
     let document = schemas.document;
     let content = body.get("content").and_then(Value::as_object).into_iter().flatten();
     let content = content.map(|(name, media)| {
@@ -255,7 +256,7 @@ fn read_body<'a>(schemas: &mut Schemas<'a>, body: &'a Value, at: &str) -> Body {
         let schema = document.resolve(media).get("schema");
         (name.clone(), schema.map(|schema| schemas.read(schema, at)))
     });
-    Body {
+    RequestBody {
         required: body.get("required") == Some(&Value::Bool(true)),
         content: content.collect(),
     }

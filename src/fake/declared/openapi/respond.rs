@@ -124,7 +124,7 @@ fn example<'a>(document: &'a Document, holder: &'a Value, name: Option<&str>) ->
     }
 }
 
-type Content = Option<(HeaderValue, Vec<u8>)>;
+type EncodedBody = Option<(HeaderValue, Vec<u8>)>;
 
 fn body<'a>(
     document: &'a Document,
@@ -132,7 +132,7 @@ fn body<'a>(
     headers: &HeaderMap,
     preference: &Preference,
     maker: &mut Maker<'a>,
-) -> Result<Content, Box<Response>> {
+) -> Result<EncodedBody, Box<Response>> {
     let content = response
         .get("content")
         .and_then(Value::as_object)
@@ -216,9 +216,10 @@ fn root_name(document: &Document, schema: &Value) -> Option<String> {
 /// Elements only. A list stands as one element for each of its items.
 fn write_xml(text: &mut String, name: &str, value: &Value) {
     let letters = |character: char| character.is_alphanumeric() || "_-.".contains(character);
-    let name = match name.starts_with(char::is_alphabetic) && name.chars().all(letters) {
-        true => name,
-        false => "item",
+    let name = if name.starts_with(char::is_alphabetic) && name.chars().all(letters) {
+        name
+    } else {
+        "item"
     };
     text.push_str(&format!("<{name}>"));
     match value {

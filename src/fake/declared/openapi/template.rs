@@ -8,19 +8,19 @@ use super::super::query::decode_path;
 
 /// A path with parameters.
 #[derive(Debug)]
-pub(super) struct Template {
-    segments: Vec<Segment>,
+pub(super) struct PathTemplate {
+    segments: Vec<TemplateSegment>,
 }
 
 #[derive(Debug)]
-enum Segment {
+enum TemplateSegment {
     Literal(String),
     /// Text and parameters, or several parameters.
     Mixed(Regex, Vec<String>),
     Parameter(String),
 }
 
-impl Template {
+impl PathTemplate {
     /// # Errors
     /// What is wrong with the braces.
     pub(super) fn read(path: &str) -> Result<Self, String> {
@@ -39,18 +39,18 @@ impl Template {
         for (segment, text) in self.segments.iter().zip(given) {
             let text = decode_path(text);
             match segment {
-                Segment::Literal(literal) if *literal == text => {}
-                Segment::Parameter(name) if !text.is_empty() => {
+                TemplateSegment::Literal(literal) if *literal == text => {}
+                TemplateSegment::Parameter(name) if !text.is_empty() => {
                     values.insert(name.clone(), text);
                 }
-                Segment::Mixed(regex, names) => {
+                TemplateSegment::Mixed(regex, names) => {
                     let found = regex.captures(&text)?;
                     for (index, name) in names.iter().enumerate() {
                         let value = found.get(index + 1).map_or("", |value| value.as_str());
                         values.insert(name.clone(), value.to_owned());
                     }
                 }
-                Segment::Literal(_) | Segment::Parameter(_) => return None,
+                TemplateSegment::Literal(_) | TemplateSegment::Parameter(_) => return None,
             }
         }
         Some(values)
@@ -58,16 +58,16 @@ impl Template {
 
     /// Templates in this order: what is concrete comes before what is not, as OpenAPI wants it.
     pub(super) fn rank(&self) -> Vec<u8> {
-        let rank = |segment: &Segment| match segment {
-            Segment::Literal(_) => 0,
-            Segment::Mixed(..) => 1,
-            Segment::Parameter(_) => 2,
+        let rank = |segment: &TemplateSegment| match segment {
+            TemplateSegment::Literal(_) => 0,
+            TemplateSegment::Mixed(..) => 1,
+            TemplateSegment::Parameter(_) => 2,
         };
         self.segments.iter().map(rank).collect()
     }
 }
 
-fn segment(text: &str) -> Result<Segment, String> {
+fn segment(text: &str) -> Result<TemplateSegment, String> {
     let mut pattern = String::from("^");
     let mut names = Vec::new();
     let mut rest = text;
@@ -87,11 +87,11 @@ fn segment(text: &str) -> Result<Segment, String> {
     pattern.push_str(&regex::escape(&decode_path(rest)));
     pattern.push('$');
     match names.as_slice() {
-        [] => Ok(Segment::Literal(decode_path(text))),
-        [name] if text.len() == name.len() + 2 => Ok(Segment::Parameter(name.clone())),
+        [] => Ok(TemplateSegment::Literal(decode_path(text))),
+        [name] if text.len() == name.len() + 2 => Ok(TemplateSegment::Parameter(name.clone())),
         _ => {
             let regex = Regex::new(&pattern).map_err(|error| error.to_string())?;
-            Ok(Segment::Mixed(regex, names))
+            Ok(TemplateSegment::Mixed(regex, names))
         }
     }
 }
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn paths_and_their_parameters() {
         let values = |template: &str, path: &str| -> Option<Vec<String>> {
-            let values = Template::read(template).unwrap().matches(path)?;
+            let values = PathTemplate::read(template).unwrap().matches(path)?;
             let mut shown: Vec<_> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
             shown.sort();
             Some(shown)
@@ -118,7 +118,7 @@ mod tests {
         );
         assert_eq!(values("/", "/"), Some(vec![]));
         for wrong in ["pets", "/{", "/}", "/{}", "/{a{b}}"] {
-            assert!(Template::read(wrong).is_err(), "{wrong}");
+            assert!(PathTemplate::read(wrong).is_err(), "{wrong}");
         }
     }
 }

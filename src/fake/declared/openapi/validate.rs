@@ -30,7 +30,7 @@ pub(super) const STEP: &str = "squall-step";
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Problem {
+pub(super) struct RequestProblem {
     /// `path`, `query`, `header`, `cookie` or `body`.
     #[serde(rename = "in")]
     pub(super) part: &'static str,
@@ -58,18 +58,18 @@ pub(super) fn options() -> ValidationOptions<'static> {
         .should_validate_formats(true)
         .with_format("url", is_url)
         .with_pattern_options(patterns)
-        .with_keyword(STEP, |_, _, _| Ok(Box::new(Step)))
+        .with_keyword(STEP, |_, _, _| Ok(Box::new(StepCounter)))
 }
 
 impl Validator {
     /// What is wrong with a value that is to fit a schema; its place is `field`.
-    pub(super) fn check(&self, schema: usize, part: &'static str, field: &str, value: Value) -> Vec<Problem> {
+    pub(super) fn check(&self, schema: usize, part: &'static str, field: &str, value: Value) -> Vec<RequestProblem> {
         let property = Value::Object(Map::from_iter([(schema.to_string(), value)]));
-        Step::begin();
+        StepCounter::begin();
         let errors = self.compiled.iter_errors(&property);
         let mut problems = Vec::new();
         for (field, message) in errors.flat_map(|error| self.problems(field, &error)) {
-            let problem = Problem { part, field, message };
+            let problem = RequestProblem { part, field, message };
             // Two parts of a schema may say the same.
             if !problems.contains(&problem) {
                 problems.push(problem);
@@ -198,19 +198,20 @@ thread_local! {
 
 /// Counts the schemas that a value is held against. A document can ask for more than there is time or stack for, and the
 /// crate bounds neither.
-struct Step;
+struct StepCounter;
 
-impl Step {
+impl StepCounter {
     fn begin() {
         LEFT.set((STEPS_LIMIT, stack()));
     }
 }
 
-impl<'i> Keyword<'i> for Step {
+impl<'i> Keyword<'i> for StepCounter {
     fn validate(&self, value: &'i Value) -> Result<(), ValidationError<'i>> {
-        match self.is_valid(value) {
-            true => Ok(()),
-            false => Err(ValidationError::custom("a limit is reached")),
+        if self.is_valid(value) {
+            Ok(())
+        } else {
+            Err(ValidationError::custom("a limit is reached"))
         }
     }
 

@@ -13,7 +13,7 @@ use minijinja::Environment;
 use serde_json::{Value, json};
 
 use super::facts::{Facts, Luck};
-use super::page::{Answered, Page};
+use super::page::{Answered, PagedList};
 use super::spec::{AnswerSpec, FileSpec, StatusSpec};
 use super::stream::{Script, bytes};
 use super::template::{Compiler, Failure, Scope, Template};
@@ -26,7 +26,7 @@ use crate::yaml::report::{Diagnostic, Span};
 const MAX_FILE: usize = 16 << 20;
 
 /// What an answer is compiled with.
-pub(super) struct Place<'a> {
+pub(super) struct AnswerContext<'a> {
     /// Where relative paths start.
     pub(super) folder: &'a Path,
     pub(super) seed: u64,
@@ -41,7 +41,7 @@ pub(super) struct Place<'a> {
 pub(super) struct Answer {
     status: Status,
     headers: Vec<(HeaderName, Template)>,
-    content: Content,
+    content: AnswerBody,
     /// How long until it begins.
     pub(super) delay: Duration,
 }
@@ -53,12 +53,12 @@ enum Status {
 }
 
 #[derive(Debug)]
-enum Content {
+enum AnswerBody {
     Empty,
     Text(&'static str, Template),
     Json(Node),
     Bytes(&'static str, Bytes),
-    Page(Box<Page>),
+    Page(Box<PagedList>),
     Stream(Arc<Script>),
 }
 
@@ -90,7 +90,11 @@ pub(super) fn status(number: i64) -> Result<StatusCode, String> {
 
 impl Answer {
     /// Compiles an answer.
-    pub(super) fn compile(spec: AnswerSpec<'_>, place: &Place<'_>, compiler: &mut Compiler<'_>) -> Option<Self> {
+    pub(super) fn compile(
+        spec: AnswerSpec<'_>,
+        place: &AnswerContext<'_>,
+        compiler: &mut Compiler<'_>,
+    ) -> Option<Self> {
         let content = content(spec, place, compiler);
         let status = match spec.status {
             None => Status::Fixed(StatusCode::OK),
@@ -107,7 +111,7 @@ impl Answer {
         };
         if let (Status::Fixed(status @ (StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)), Some(written)) =
             (&status, spec.status)
-            && !matches!(content, None | Some(Content::Empty))
+            && !matches!(content, None | Some(AnswerBody::Empty))
         {
             // RFC 9110, sections 15.3.5 and 15.4.5.
             let message = format!("a response with status {} can't have a body", status.as_u16());
@@ -126,7 +130,7 @@ impl Answer {
         Self {
             status: Status::Fixed(status),
             headers: Vec::new(),
-            content: Content::Json(Node::Fixed(json!({ "error": message }))),
+            content: AnswerBody::Json(Node::Fixed(json!({ "error": message }))),
             delay: Duration::ZERO,
         }
     }
@@ -134,13 +138,13 @@ impl Answer {
     /// What it is, in a few words.
     pub(super) fn summary(&self) -> &'static str {
         match &self.content {
-            Content::Empty => "no body",
-            Content::Text(..) => "text",
-            Content::Json(_) => "JSON",
-            Content::Bytes(..) => "a file",
-            Content::Page(_) => "a list in pages",
-            Content::Stream(script) if script.kind == "text/event-stream" => "server-sent events",
-            Content::Stream(_) => "a body in pieces",
+            AnswerBody::Empty => "no body",
+            AnswerBody::Text(..) => "text",
+            AnswerBody::Json(_) => "JSON",
+            AnswerBody::Bytes(..) => "a file",
+            AnswerBody::Page(_) => "a list in pages",
+            AnswerBody::Stream(script) if script.kind == "text/event-stream" => "server-sent events",
+            AnswerBody::Stream(_) => "a body in pieces",
         }
     }
 
@@ -155,12 +159,12 @@ impl Answer {
         let mut status = self.status(&scope)?;
         let mut response = Response::new(Body::empty());
         let (kind, body) = match &self.content {
-            Content::Empty => (None, Body::empty()),
-            Content::Text(kind, template) => (Some(*kind), Body::from(scope.text(template)?)),
-            Content::Json(node) => (Some("application/json"), Body::from(node.value(&scope)?.to_string())),
-            Content::Bytes(kind, bytes) => (Some(*kind), Body::from(bytes.clone())),
-            Content::Stream(script) => (Some(script.kind), script.body(env, facts, luck)),
-            Content::Page(page) => match page.answer(&scope)? {
+            AnswerBody::Empty => (None, Body::empty()),
+            AnswerBody::Text(kind, template) => (Some(*kind), Body::from(scope.text(template)?)),
+            AnswerBody::Json(node) => (Some("application/json"), Body::from(node.value(&scope)?.to_string())),
+            AnswerBody::Bytes(kind, bytes) => (Some(*kind), Body::from(bytes.clone())),
+            AnswerBody::Stream(script) => (Some(script.kind), script.body(env, facts, luck)),
+            AnswerBody::Page(page) => match page.answer(&scope)? {
                 Answered::Page(body, fields) => {
                     for (name, value) in fields {
                         response.headers_mut().insert(name, field_value(&value)?);
@@ -212,9 +216,10 @@ impl Answer {
         let mut previous: Option<&HeaderName> = None;
         for (name, template) in &self.headers {
             let value = field_value(&scope.text(template)?)?;
-            match previous == Some(name) {
-                true => drop(response.headers_mut().append(name, value)),
-                false => drop(response.headers_mut().insert(name, value)),
+            if previous == Some(name) {
+                response.headers_mut().append(name, value);
+            } else {
+                response.headers_mut().insert(name, value);
             }
             previous = Some(name);
         }
@@ -277,7 +282,7 @@ fn header(tree: &Tree, span: Span, compiler: &mut Compiler<'_>) -> Option<Templa
 }
 
 /// The one body that is given; `None` if it is wrong.
-fn content(spec: AnswerSpec<'_>, place: &Place<'_>, compiler: &mut Compiler<'_>) -> Option<Content> {
+fn content(spec: AnswerSpec<'_>, place: &AnswerContext<'_>, compiler: &mut Compiler<'_>) -> Option<AnswerBody> {
     let mut given = [
         ("body", spec.body.map(|body| body.span)),
         ("json", spec.json.map(|json| json.span)),
@@ -298,34 +303,34 @@ fn content(spec: AnswerSpec<'_>, place: &Place<'_>, compiler: &mut Compiler<'_>)
         return None;
     }
     if let Some(body) = spec.body {
-        return Some(Content::Text(
+        return Some(AnswerBody::Text(
             "text/plain; charset=utf-8",
             compiler.text(&body.value, body.span),
         ));
     }
     if let Some(tree) = spec.json {
-        return Some(Content::Json(Node::compile(&tree.value, tree.span, compiler)));
+        return Some(AnswerBody::Json(Node::compile(&tree.value, tree.span, compiler)));
     }
     if let Some(text) = spec.base64 {
-        return Some(Content::Bytes("application/octet-stream", bytes(text, compiler)?));
+        return Some(AnswerBody::Bytes("application/octet-stream", bytes(text, compiler)?));
     }
     if let Some(file) = spec.file {
         return self::file(file, place, compiler);
     }
     if let Some(page) = spec.page {
-        let page = Page::compile(page, compiler, place.folder, place.seed, place.route)?;
-        return Some(Content::Page(Box::new(page)));
+        let page = PagedList::compile(page, compiler, place.folder, place.seed, place.route)?;
+        return Some(AnswerBody::Page(Box::new(page)));
     }
     if let Some(events) = spec.events {
-        return Some(Content::Stream(Arc::new(Script::events(events, compiler))));
+        return Some(AnswerBody::Stream(Arc::new(Script::events(events, compiler))));
     }
     if let Some(chunks) = spec.chunks {
-        return Some(Content::Stream(Arc::new(Script::chunks(chunks, compiler))));
+        return Some(AnswerBody::Stream(Arc::new(Script::chunks(chunks, compiler))));
     }
-    Some(Content::Empty)
+    Some(AnswerBody::Empty)
 }
 
-fn file(spec: &Spanned<FileSpec>, place: &Place<'_>, compiler: &mut Compiler<'_>) -> Option<Content> {
+fn file(spec: &Spanned<FileSpec>, place: &AnswerContext<'_>, compiler: &mut Compiler<'_>) -> Option<AnswerBody> {
     let file = &spec.value.0;
     let kind = type_of(&file.path);
     let bytes = match read_file(place.folder, &file.path) {
@@ -336,10 +341,10 @@ fn file(spec: &Spanned<FileSpec>, place: &Place<'_>, compiler: &mut Compiler<'_>
         }
     };
     if !file.template {
-        return Some(Content::Bytes(kind, bytes.into()));
+        return Some(AnswerBody::Bytes(kind, bytes.into()));
     }
     match String::from_utf8(bytes) {
-        Ok(text) => Some(Content::Text(kind, compiler.text(&text, spec.span))),
+        Ok(text) => Some(AnswerBody::Text(kind, compiler.text(&text, spec.span))),
         Err(_) => {
             let message = format!("`{}` is not valid UTF-8, so it can't be a template", file.path);
             compiler.mistakes.push(Diagnostic::error(spec.span, message));

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 
 use super::super::super::spec::FakeSpec;
 use super::super::Built;
-use super::answer::{self, Answer, Place};
+use super::answer::{self, Answer, AnswerContext};
 use super::condition::Condition;
 use super::path::Pattern;
 use super::sequence::{End, Places, States};
@@ -100,7 +100,7 @@ fn route(
     let ordinal = names.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
     let luck = format!("{name} {ordinal}");
     compiler.begin(pattern.as_ref().map(Pattern::names).unwrap_or_default());
-    let place = Place {
+    let place = AnswerContext {
         folder: context.folder,
         seed: context.seed,
         route: &luck,
@@ -147,7 +147,7 @@ fn state_use(spec: &StateSpec, states: &HashMap<String, Arc<States>>, compiler: 
     })
 }
 
-fn answers(spec: &RouteSpec, place: &Place<'_>, compiler: &mut Compiler<'_>) -> Option<Answers> {
+fn answers(spec: &RouteSpec, place: &AnswerContext<'_>, compiler: &mut Compiler<'_>) -> Option<Answers> {
     let own = spec.answer();
     let Some(sequence) = &spec.sequence else {
         for (key, span) in [
@@ -182,7 +182,7 @@ fn answers(spec: &RouteSpec, place: &Place<'_>, compiler: &mut Compiler<'_>) -> 
 fn steps(
     spec: &RouteSpec,
     sequence: &Spanned<Vec<Spanned<StepSpec>>>,
-    place: &Place<'_>,
+    place: &AnswerContext<'_>,
     compiler: &mut Compiler<'_>,
 ) -> Option<Answers> {
     let count = sequence.value.len();
@@ -194,7 +194,7 @@ fn steps(
     let mut times = Vec::new();
     let mut steps = Vec::new();
     for step in &sequence.value {
-        let place = Place {
+        let place = AnswerContext {
             span: step.span,
             ..*place
         };

@@ -20,8 +20,8 @@ pub(super) struct Condition {
     head: matcher::Condition,
     body: Option<Text>,
     json: Option<Value>,
-    paths: Vec<(Vec<Step>, Field)>,
-    form: Vec<(String, Field)>,
+    paths: Vec<(Vec<Step>, FieldTest)>,
+    form: Vec<(String, FieldTest)>,
     any: Option<Vec<Condition>>,
     not: Option<Box<Condition>>,
 }
@@ -38,20 +38,20 @@ enum Step {
 }
 
 #[derive(Debug)]
-enum Field {
+enum FieldTest {
     Present,
     Absent,
     Value(Text),
 }
 
 /// A body, and what was found in it.
-pub(super) struct Body<'a> {
+pub(super) struct ParsedBody<'a> {
     bytes: &'a [u8],
     json: OnceCell<Option<Value>>,
     form: OnceCell<Vec<(String, String)>>,
 }
 
-impl<'a> Body<'a> {
+impl<'a> ParsedBody<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
@@ -137,7 +137,7 @@ impl Condition {
     }
 
     /// Whether a request fits.
-    pub(super) fn holds(&self, head: &Head<'_>, body: &Body<'_>) -> bool {
+    pub(super) fn holds(&self, head: &Head<'_>, body: &ParsedBody<'_>) -> bool {
         self.head.matches(head)
             && self
                 .body
@@ -163,12 +163,12 @@ impl Condition {
     }
 }
 
-impl Field {
+impl FieldTest {
     fn fits(&self, mut values: impl Iterator<Item = String>) -> bool {
         match self {
-            Field::Present => values.next().is_some(),
-            Field::Absent => values.next().is_none(),
-            Field::Value(text) => values.any(|value| text.matches(&value)),
+            FieldTest::Present => values.next().is_some(),
+            FieldTest::Absent => values.next().is_none(),
+            FieldTest::Value(text) => values.any(|value| text.matches(&value)),
         }
     }
 }
@@ -180,14 +180,14 @@ fn empty(span: Span) -> Diagnostic {
     )
 }
 
-fn fields(given: Option<&Named<Spanned<FieldSpec>>>, mistakes: &mut Vec<Diagnostic>) -> Vec<(String, Field)> {
+fn fields(given: Option<&Named<Spanned<FieldSpec>>>, mistakes: &mut Vec<Diagnostic>) -> Vec<(String, FieldTest)> {
     let mut fields = Vec::new();
     for (name, spec) in given.into_iter().flat_map(Named::iter) {
         let field = match &spec.value {
-            FieldSpec::Present => Field::Present,
-            FieldSpec::Absent => Field::Absent,
+            FieldSpec::Present => FieldTest::Present,
+            FieldSpec::Absent => FieldTest::Absent,
             FieldSpec::Value(value) => match Text::compile(value, Place::Value) {
-                Ok(text) => Field::Value(text),
+                Ok(text) => FieldTest::Value(text),
                 Err(message) => {
                     mistakes.push(Diagnostic::error(spec.span, message));
                     continue;
@@ -199,7 +199,7 @@ fn fields(given: Option<&Named<Spanned<FieldSpec>>>, mistakes: &mut Vec<Diagnost
     fields
 }
 
-fn paths(given: Option<&Named<Spanned<FieldSpec>>>, mistakes: &mut Vec<Diagnostic>) -> Vec<(Vec<Step>, Field)> {
+fn paths(given: Option<&Named<Spanned<FieldSpec>>>, mistakes: &mut Vec<Diagnostic>) -> Vec<(Vec<Step>, FieldTest)> {
     for name in given.into_iter().flat_map(Named::iter).map(|(name, _)| name) {
         if parse_path(&name.value).is_none() {
             let message = format!("`{}` is not a valid JSON path", name.value);
@@ -310,7 +310,7 @@ mod tests {
         let mut headers = http::HeaderMap::new();
         headers.insert("x-a", "1".parse().unwrap());
         let head = Head::new(&http::Method::POST, "/p?q=1", None, &headers, None);
-        compile(yaml).unwrap().holds(&head, &Body::new(body.as_bytes()))
+        compile(yaml).unwrap().holds(&head, &ParsedBody::new(body.as_bytes()))
     }
 
     #[test]

@@ -64,7 +64,7 @@ const MAX_DIGITS: usize = 1024;
 /// The most sentences of `paragraph`.
 const MAX_SENTENCES: usize = 1000;
 
-type Outcome = Result<Value, Error>;
+type FunctionResult = Result<Value, Error>;
 
 /// Makes one thing up.
 type Make = fn(&mut Dice) -> Value;
@@ -72,21 +72,24 @@ type Make = fn(&mut Dice) -> Value;
 /// Adds all of them.
 pub(super) fn add(env: &mut Environment<'static>) {
     env.add_function("now", now);
-    env.add_function("counter", |state: &State<'_, '_>, name: String| -> Outcome {
+    env.add_function("counter", |state: &State<'_, '_>, name: String| -> FunctionResult {
         Ok(Value::from(root(state)?.facts.counters.next(&name)))
     });
     env.add_function("random", random);
     env.add_function("choice", choice);
     env.add_function("date", date);
-    env.add_function("hex", |state: &State<'_, '_>, digits: Option<usize>| -> Outcome {
-        let mut dice = dice(state)?;
-        let digits = 0..digits.unwrap_or(8).min(MAX_DIGITS);
-        let digit = |_| char::from_digit(u32::try_from(dice.below(16)).unwrap_or_default(), 16);
-        Ok(Value::from(digits.filter_map(digit).collect::<String>()))
-    });
+    env.add_function(
+        "hex",
+        |state: &State<'_, '_>, digits: Option<usize>| -> FunctionResult {
+            let mut dice = dice(state)?;
+            let digits = 0..digits.unwrap_or(8).min(MAX_DIGITS);
+            let digit = |_| char::from_digit(u32::try_from(dice.below(16)).unwrap_or_default(), 16);
+            Ok(Value::from(digits.filter_map(digit).collect::<String>()))
+        },
+    );
     env.add_function(
         "paragraph",
-        |state: &State<'_, '_>, sentences: Option<usize>| -> Outcome {
+        |state: &State<'_, '_>, sentences: Option<usize>| -> FunctionResult {
             let sentences = sentences.unwrap_or(3).min(MAX_SENTENCES);
             Ok(Value::from(phrases::paragraph(&mut dice(state)?, sentences)))
         },
@@ -123,7 +126,7 @@ pub(super) fn add(env: &mut Environment<'static>) {
         ("sentence", |dice| Value::from(phrases::sentence(dice))),
     ];
     for (name, make) in simple {
-        env.add_function(*name, move |state: &State<'_, '_>| -> Outcome {
+        env.add_function(*name, move |state: &State<'_, '_>| -> FunctionResult {
             Ok(make(&mut dice(state)?))
         });
     }
@@ -170,7 +173,7 @@ fn uuid(dice: &mut Dice) -> Value {
     )
 }
 
-fn random(state: &State<'_, '_>, first: Value, last: Value) -> Outcome {
+fn random(state: &State<'_, '_>, first: Value, last: Value) -> FunctionResult {
     let mut dice = dice(state)?;
     if first.is_integer()
         && last.is_integer()
@@ -191,7 +194,7 @@ fn random(state: &State<'_, '_>, first: Value, last: Value) -> Outcome {
     Ok(Value::from(first + (last - first) * dice.unit()))
 }
 
-fn choice(state: &State<'_, '_>, list: Value) -> Outcome {
+fn choice(state: &State<'_, '_>, list: Value) -> FunctionResult {
     let items: Vec<Value> = list.try_iter()?.collect();
     let chosen = dice(state)?.below(items.len());
     items
@@ -200,7 +203,7 @@ fn choice(state: &State<'_, '_>, list: Value) -> Outcome {
         .ok_or_else(|| wrong("choice of an empty list"))
 }
 
-fn date(state: &State<'_, '_>, first: String, last: String) -> Outcome {
+fn date(state: &State<'_, '_>, first: String, last: String) -> FunctionResult {
     let (first, last) = (parse_day(&first)?, parse_day(&last)?);
     let days = (last - first).whole_days();
     let Ok(width) = usize::try_from(days + 1) else {
@@ -217,7 +220,7 @@ fn parse_day(text: &str) -> Result<Date, Error> {
         .map_err(|_| wrong(format!("`{text}` is not a valid date: use a form such as 2024-12-31")))
 }
 
-fn now(format: Option<String>, options: Kwargs) -> Outcome {
+fn now(format: Option<String>, options: Kwargs) -> FunctionResult {
     let named: Option<String> = options.get("format")?;
     let offset: Option<String> = options.get("offset")?;
     options.assert_all_used()?;
@@ -236,14 +239,15 @@ fn shifted(now: OffsetDateTime, offset: &str) -> Result<OffsetDateTime, Error> {
         None => (false, offset.strip_prefix('+').unwrap_or(offset)),
     };
     let length: Time = length.trim().parse().map_err(|error| wrong(format!("{error}")))?;
-    let moved = match back {
-        true => now.checked_sub(Duration::try_from(length.get()).unwrap_or_default()),
-        false => now.checked_add(Duration::try_from(length.get()).unwrap_or_default()),
+    let moved = if back {
+        now.checked_sub(Duration::try_from(length.get()).unwrap_or_default())
+    } else {
+        now.checked_add(Duration::try_from(length.get()).unwrap_or_default())
     };
     moved.ok_or_else(|| wrong("no such time"))
 }
 
-fn written(at: OffsetDateTime, format: &str) -> Outcome {
+fn written(at: OffsetDateTime, format: &str) -> FunctionResult {
     Ok(match format {
         "unix" => Value::from(at.unix_timestamp()),
         "unix_ms" => Value::from(i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default()),

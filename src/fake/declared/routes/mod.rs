@@ -181,7 +181,7 @@ impl Routes {
             let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
             let authority = head.uri.authority().map(|authority| authority.as_str());
             let view = Head::new(&head.method, target, authority, &head.headers, client);
-            if !condition.holds(&view, &condition::Body::new(&body)) {
+            if !condition.holds(&view, &condition::ParsedBody::new(&body)) {
                 return Ok(None);
             }
         }

@@ -23,8 +23,8 @@ const MAX_SIZE: u64 = 10_000;
 
 /// A compiled list.
 #[derive(Debug)]
-pub(super) struct Page {
-    source: Source,
+pub(super) struct PagedList {
+    source: ItemSource,
     style: Style,
     size: u64,
     max: u64,
@@ -37,7 +37,7 @@ pub(super) struct Page {
 }
 
 #[derive(Debug)]
-enum Source {
+enum ItemSource {
     Items(Vec<Node>),
     Made { count: u64, item: Node },
 }
@@ -58,7 +58,7 @@ pub(super) enum Answered {
     Refused(String),
 }
 
-impl Page {
+impl PagedList {
     /// Compiles a list. `name` is that of its route.
     pub(super) fn compile(
         spec: &Spanned<PageSpec>,
@@ -180,8 +180,8 @@ impl Page {
 
     fn total(&self) -> u64 {
         match &self.source {
-            Source::Items(items) => items.len() as u64,
-            Source::Made { count, .. } => *count,
+            ItemSource::Items(items) => items.len() as u64,
+            ItemSource::Made { count, .. } => *count,
         }
     }
 
@@ -193,11 +193,11 @@ impl Page {
     fn items(&self, scope: &Scope<'_>, slice: &Slice) -> Result<Vec<Value>, Failure> {
         let end = slice.offset.saturating_add(slice.size).min(self.total());
         let item = |index: u64| match &self.source {
-            Source::Items(items) => match items.get(usize::try_from(index).unwrap_or(usize::MAX)) {
+            ItemSource::Items(items) => match items.get(usize::try_from(index).unwrap_or(usize::MAX)) {
                 Some(item) => item.value(scope),
                 None => Ok(Value::Null),
             },
-            Source::Made { item, .. } => {
+            ItemSource::Made { item, .. } => {
                 let luck = Luck::new(self.seed, &self.luck, index);
                 item.value(&scope.with_luck(luck, vec![("index", index.into()), ("number", (index + 1).into())]))
             }
@@ -359,7 +359,7 @@ fn names(spec: &Spanned<PageSpec>, style: Style, compiler: &mut Compiler<'_>) ->
     }
 }
 
-fn source(spec: &Spanned<PageSpec>, compiler: &mut Compiler<'_>, folder: &Path) -> Option<Source> {
+fn source(spec: &Spanned<PageSpec>, compiler: &mut Compiler<'_>, folder: &Path) -> Option<ItemSource> {
     let given = &spec.value;
     let wrong = |compiler: &mut Compiler<'_>, span: Span, message: &str| {
         let help = "give one of `items`, `file` and `count`, and `item` with `count`";
@@ -372,7 +372,7 @@ fn source(spec: &Spanned<PageSpec>, compiler: &mut Compiler<'_>, folder: &Path) 
                 .value
                 .iter()
                 .map(|item| Node::compile(&item.value, item.span, compiler));
-            Some(Source::Items(nodes.collect()))
+            Some(ItemSource::Items(nodes.collect()))
         }
         (None, Some(file), None, None) => {
             let bytes = match read_file(folder, &file.value) {
@@ -383,7 +383,7 @@ fn source(spec: &Spanned<PageSpec>, compiler: &mut Compiler<'_>, folder: &Path) 
                 }
             };
             match serde_json::from_slice::<Vec<Value>>(&bytes) {
-                Ok(items) => Some(Source::Items(items.into_iter().map(Node::Fixed).collect())),
+                Ok(items) => Some(ItemSource::Items(items.into_iter().map(Node::Fixed).collect())),
                 Err(error) => {
                     let message = format!("`{}` is not a JSON array: {error}", file.value);
                     compiler.mistakes.push(Diagnostic::error(file.span, message));
@@ -396,7 +396,7 @@ fn source(spec: &Spanned<PageSpec>, compiler: &mut Compiler<'_>, folder: &Path) 
             let item = compiler.with(&["number", "index"], |compiler| {
                 Node::compile(&item.value, item.span, compiler)
             });
-            Some(Source::Made { count, item })
+            Some(ItemSource::Made { count, item })
         }
         (None, None, Some(count), None) => wrong(compiler, count.span, "`item` is missing"),
         (None, None, None, Some(item)) => wrong(compiler, item.span, "`count` is missing"),

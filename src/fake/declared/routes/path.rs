@@ -147,9 +147,10 @@ fn decoded(text: &str) -> String {
 
 fn segment(part: &str) -> Result<Segment, String> {
     let Some((before, rest)) = part.split_once('{') else {
-        return match part.contains('}') {
-            true => Err(format!("`{part}` has a `}}` without a `{{`")),
-            false => Ok(Segment::Text(decoded(part))),
+        return if part.contains('}') {
+            Err(format!("`{part}` has a `}}` without a `{{`"))
+        } else {
+            Ok(Segment::Text(decoded(part)))
         };
     };
     let Some((name, after)) = rest.split_once('}') else {
@@ -168,11 +169,12 @@ fn segment(part: &str) -> Result<Segment, String> {
 fn checked_name(name: &str) -> Result<String, String> {
     let good = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    match good {
-        true => Ok(name.to_owned()),
-        false => Err(format!(
+    if good {
+        Ok(name.to_owned())
+    } else {
+        Err(format!(
             "`{{{name}}}` is not a valid parameter: use letters, digits and `_`, as in `{{user_id}}`"
-        )),
+        ))
     }
 }
 

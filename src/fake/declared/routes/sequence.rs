@@ -62,7 +62,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// For steps that are given so many times.
+    /// A sequence whose steps are each given a number of times.
     pub(super) fn new(times: impl IntoIterator<Item = u64>, end: End) -> Self {
         let ends = times.into_iter().scan(0_u64, |sum, times| {
             *sum = sum.saturating_add(times);

@@ -33,13 +33,13 @@ const MAX_ENTRIES: usize = 10_000;
 /// A compiled script.
 #[derive(Debug)]
 pub(super) struct Script {
-    entries: Vec<Entry>,
+    entries: Vec<StreamEntry>,
     /// The content type that goes with it.
     pub(super) kind: &'static str,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct StreamEntry {
     piece: Piece,
     after: Duration,
     every: Duration,
@@ -90,7 +90,7 @@ impl Script {
                     .push(mistake.help("give `data`, `event`, `id`, `retry` or `comment`"));
             }
             let timing = (given.after.as_ref(), given.repeat.as_ref(), given.every.as_ref());
-            Entry::new(Piece::Event(Box::new(event)), timing, compiler)
+            StreamEntry::new(Piece::Event(Box::new(event)), timing, compiler)
         });
         Self {
             entries: entries.collect(),
@@ -180,7 +180,7 @@ type Timing<'a> = (
     Option<&'a Spanned<Time>>,
 );
 
-impl Entry {
+impl StreamEntry {
     fn new(piece: Piece, (after, repeat, every): Timing<'_>, compiler: &mut Compiler<'_>) -> Self {
         if let (Some(every), None) = (every, repeat) {
             let mistake = Diagnostic::error(every.span, "`every` needs `repeat`");
@@ -198,7 +198,7 @@ impl Entry {
     }
 }
 
-fn chunk(spec: &Spanned<ChunkSpec>, compiler: &mut Compiler<'_>) -> Option<Entry> {
+fn chunk(spec: &Spanned<ChunkSpec>, compiler: &mut Compiler<'_>) -> Option<StreamEntry> {
     let given = &spec.value;
     let piece = match (&given.text, &given.json, &given.base64) {
         (Some(text), None, None) => {
@@ -224,7 +224,7 @@ fn chunk(spec: &Spanned<ChunkSpec>, compiler: &mut Compiler<'_>) -> Option<Entry
         }
     };
     let timing = (given.after.as_ref(), given.repeat.as_ref(), given.every.as_ref());
-    Some(Entry::new(piece, timing, compiler))
+    Some(StreamEntry::new(piece, timing, compiler))
 }
 
 /// Bytes that are written in base64.

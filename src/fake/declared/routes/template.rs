@@ -54,10 +54,12 @@ impl<'a> Compiler<'a> {
         if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
             env.set_syntax(syntax);
         }
-        env.set_formatter(|out, state, value| match value.is_none() {
-            // As in JSON, where most nothings come from.
-            true => out.write_str("null").map_err(Error::from),
-            false => escape_formatter(out, state, value),
+        env.set_formatter(|out, state, value| {
+            if value.is_none() {
+                out.write_str("null").map_err(Error::from)
+            } else {
+                escape_formatter(out, state, value)
+            }
         });
         functions::add(&mut env);
         Self {
@@ -96,9 +98,10 @@ impl<'a> Compiler<'a> {
 
     /// Compiles a text.
     pub(super) fn text(&mut self, text: &str, span: Span) -> Template {
-        match is_template(text) {
-            true => self.add(text.to_owned(), span),
-            false => Template::Fixed(text.into()),
+        if is_template(text) {
+            self.add(text.to_owned(), span)
+        } else {
+            Template::Fixed(text.into())
         }
     }
 
@@ -179,9 +182,10 @@ impl<'a> Compiler<'a> {
         };
         let mistake = Diagnostic::error(span, format!("the path has no `{{{name}}}`"));
         let known: Vec<_> = self.parameters.iter().map(|name| format!("`{name}`")).collect();
-        self.mistakes.push(match known.is_empty() {
-            true => mistake.help("it has no parameters"),
-            false => mistake.help(format!("it has {}", known.join(", "))),
+        self.mistakes.push(if known.is_empty() {
+            mistake.help("it has no parameters")
+        } else {
+            mistake.help(format!("it has {}", known.join(", ")))
         });
     }
 
@@ -297,12 +301,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The same with more variables.
+    /// Makes a scope with more variables.
     pub(super) fn with(&self, extra: Vec<(&'static str, Value)>) -> Self {
         Self::made(self.env, &self.facts, &self.luck, extra)
     }
 
-    /// The same with more variables, and random data of its own.
+    /// Makes a scope with more variables, and random data of its own.
     pub(super) fn with_luck(&self, luck: Luck, extra: Vec<(&'static str, Value)>) -> Self {
         Self::made(self.env, &self.facts, &Arc::new(luck), extra)
     }
@@ -385,12 +389,13 @@ mod tests {
         compiler.begin(vec!["id".to_owned()]);
         let node = compiler.value(text, Span::NOWHERE);
         let env = compiler.finish();
-        match mistakes.is_empty() {
-            true => Ok((env, node)),
-            false => Err(mistakes
+        if mistakes.is_empty() {
+            Ok((env, node))
+        } else {
+            Err(mistakes
                 .iter()
                 .map(|mistake| format!("{} {:?}", mistake.message, mistake.help))
-                .collect()),
+                .collect())
         }
     }
 

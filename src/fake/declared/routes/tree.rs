@@ -91,7 +91,7 @@ impl Node {
         }
     }
 
-    /// The same, as one value if there is no template in it.
+    /// Makes one value of a node that has no template in it.
     fn settled(self) -> Node {
         fn fixed(node: &Node) -> Option<Value> {
             match node {

@@ -273,10 +273,7 @@ impl Pump {
                 Poll::Pending => break,
             }
         }
-        match all.is_empty() {
-            true => first,
-            false => all.freeze(),
-        }
+        if all.is_empty() { first } else { all.freeze() }
     }
 
     fn send(&mut self, bytes: Bytes) {

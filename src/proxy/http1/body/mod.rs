@@ -38,10 +38,12 @@ impl Framing {
         if fields.contains_key(TRANSFER_ENCODING) {
             let chunks =
                 head::tokens(fields, &TRANSFER_ENCODING).filter(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-            return match head::is_chunked(fields) {
-                true if chunks.count() > 1 => Err(Malformed::bad("chunked is applied more than once")),
-                true => Ok(Framing::Chunked),
-                false => Err(Malformed::bad("the last transfer coding is not chunked")),
+            return if !head::is_chunked(fields) {
+                Err(Malformed::bad("the last transfer coding is not chunked"))
+            } else if chunks.count() > 1 {
+                Err(Malformed::bad("chunked is applied more than once"))
+            } else {
+                Ok(Framing::Chunked)
             };
         }
         Ok(Framing::Length(length(fields)?.unwrap_or(0)))
@@ -56,9 +58,10 @@ impl Framing {
             return Ok(Framing::NONE);
         }
         if fields.contains_key(TRANSFER_ENCODING) {
-            return Ok(match head::is_chunked(fields) {
-                true => Framing::Chunked,
-                false => Framing::UntilClose,
+            return Ok(if head::is_chunked(fields) {
+                Framing::Chunked
+            } else {
+                Framing::UntilClose
             });
         }
         Ok(length(fields)?.map_or(Framing::UntilClose, Framing::Length))
@@ -98,11 +101,11 @@ fn digits(text: &[u8]) -> Result<u64, Malformed> {
 /// Takes a body out of the bytes of a connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    state: State,
+    state: BodyState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum BodyState {
     /// This many bytes are left.
     Length(u64),
     UntilClose,
@@ -121,24 +124,24 @@ impl Decoder {
     /// A decoder for a body that has not begun.
     pub(crate) fn new(framing: Framing) -> Decoder {
         let state = match framing {
-            Framing::Length(0) => State::Done,
-            Framing::Length(length) => State::Length(length),
-            Framing::Chunked => State::Size,
-            Framing::UntilClose => State::UntilClose,
+            Framing::Length(0) => BodyState::Done,
+            Framing::Length(length) => BodyState::Length(length),
+            Framing::Chunked => BodyState::Size,
+            Framing::UntilClose => BodyState::UntilClose,
         };
         Decoder { state }
     }
 
     /// Whether the body has come to its end.
     pub(crate) fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == BodyState::Done
     }
 
     /// How many bytes are left, where the framing tells.
     pub(crate) fn left(&self) -> Option<u64> {
         match self.state {
-            State::Length(left) => Some(left),
-            State::Done => Some(0),
+            BodyState::Length(left) => Some(left),
+            BodyState::Done => Some(0),
             _ => None,
         }
     }
@@ -150,35 +153,35 @@ impl Decoder {
     pub(crate) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Part>, Malformed> {
         loop {
             match &mut self.state {
-                State::Done => return Ok(None),
-                State::UntilClose => return Ok(take(input, &mut { u64::MAX })),
-                State::Length(left) | State::Chunk(left) => {
+                BodyState::Done => return Ok(None),
+                BodyState::UntilClose => return Ok(take(input, &mut { u64::MAX })),
+                BodyState::Length(left) | BodyState::Chunk(left) => {
                     let data = take(input, left);
                     self.state = match self.state {
-                        State::Length(0) => State::Done,
-                        State::Chunk(0) => State::ChunkEnd,
+                        BodyState::Length(0) => BodyState::Done,
+                        BodyState::Chunk(0) => BodyState::ChunkEnd,
                         more => more,
                     };
                     return Ok(data);
                 }
-                State::ChunkEnd => match input.get(..2) {
+                BodyState::ChunkEnd => match input.get(..2) {
                     Some(b"\r\n") => {
                         input.advance(2);
-                        self.state = State::Size;
+                        self.state = BodyState::Size;
                     }
                     Some(_) => return Err(Malformed::bad("a chunk is longer than its size")),
                     None => return Ok(None),
                 },
-                State::Size => match chunk_size(input)? {
-                    Some(0) => self.state = State::Trailers,
-                    Some(size) => self.state = State::Chunk(size),
+                BodyState::Size => match chunk_size(input)? {
+                    Some(0) => self.state = BodyState::Trailers,
+                    Some(size) => self.state = BodyState::Chunk(size),
                     None => return Ok(None),
                 },
-                State::Trailers => {
+                BodyState::Trailers => {
                     let Some(fields) = trailers(input)? else {
                         return Ok(None);
                     };
-                    self.state = State::Done;
+                    self.state = BodyState::Done;
                     return Ok((!fields.is_empty()).then_some(Part::Trailers(fields)));
                 }
             }
@@ -187,8 +190,8 @@ impl Decoder {
 
     /// The connection has ended. True if that is the body's end, false if the body is cut.
     pub(crate) fn end_of_input(&mut self) -> bool {
-        if self.state == State::UntilClose {
-            self.state = State::Done;
+        if self.state == BodyState::UntilClose {
+            self.state = BodyState::Done;
         }
         self.is_done()
     }
@@ -204,9 +207,10 @@ fn take(input: &mut BytesMut, left: &mut u64) -> Option<Part> {
 /// Reads a size line: 1*HEXDIG, then extensions, which mean nothing here (RFC 9112, section 7.1).
 fn chunk_size(input: &mut BytesMut) -> Result<Option<u64>, Malformed> {
     let Some(end) = input.iter().take(MAX_SIZE_LINE).position(|byte| *byte == b'\n') else {
-        return match input.len() < MAX_SIZE_LINE {
-            true => Ok(None),
-            false => Err(Malformed::bad("a chunk's size line is too long")),
+        return if input.len() < MAX_SIZE_LINE {
+            Ok(None)
+        } else {
+            Err(Malformed::bad("a chunk's size line is too long"))
         };
     };
     let line = input.split_to(end + 1);

@@ -104,9 +104,10 @@ pub(crate) fn parse_response(input: &mut BytesMut) -> Result<Option<ResponseHead
 fn repeated_length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
     let first = lengths.next();
-    match lengths.next().is_some() || first.is_some_and(|length| length.as_bytes().contains(&b',')) {
-        true => super::body::length(fields),
-        false => Ok(None),
+    if lengths.next().is_some() || first.is_some_and(|length| length.as_bytes().contains(&b',')) {
+        super::body::length(fields)
+    } else {
+        Ok(None)
     }
 }
 
@@ -128,10 +129,7 @@ fn incomplete<T>(input: &[u8], request: bool) -> Result<Option<T>, Malformed> {
     if input.len() <= MAX_HEAD {
         return Ok(None);
     }
-    let status = match request && !input.contains(&b'\n') {
-        true => 414,
-        false => 431,
-    };
+    let status = if request && !input.contains(&b'\n') { 414 } else { 431 };
     let reason = "the head is too large";
     Err(Malformed { status, reason })
 }
@@ -232,9 +230,10 @@ pub(crate) fn keeps_alive(version: Version, fields: &HeaderMap) -> bool {
     if !fields.contains_key(CONNECTION) {
         return version == Version::HTTP_11;
     }
-    match has_token(fields, &CONNECTION, "close") {
-        true => false,
-        false => version == Version::HTTP_11 || has_token(fields, &CONNECTION, "keep-alive"),
+    if has_token(fields, &CONNECTION, "close") {
+        false
+    } else {
+        version == Version::HTTP_11 || has_token(fields, &CONNECTION, "keep-alive")
     }
 }
 

@@ -26,13 +26,13 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Balancer {
     kind: Balance,
-    endpoints: Box<[State]>,
+    endpoints: Box<[BalanceState]>,
     turn: AtomicUsize,
     ejection: Option<Ejection>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BalanceState {
     /// Requests under way; counted for `least-requests` only.
     in_flight: AtomicUsize,
     /// Failures since the last success.
@@ -54,7 +54,7 @@ impl Balancer {
     pub(super) fn new(kind: Balance, len: usize, limits: Option<Limits>, now: Instant) -> Self {
         Self {
             kind,
-            endpoints: (0..len.max(1)).map(|_| State::default()).collect(),
+            endpoints: (0..len.max(1)).map(|_| BalanceState::default()).collect(),
             turn: AtomicUsize::new(0),
             ejection: limits.map(|limits| Ejection {
                 limits,
@@ -105,6 +105,7 @@ impl Balancer {
             return;
         };
         let now = ejection.at(now);
+        // Relaxed: the count stands alone; ejecting is decided under the lock.
         let in_a_row = state.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if in_a_row < ejection.limits.failures {
             return;
@@ -129,7 +130,7 @@ impl Balancer {
 
     /// One of the `available` endpoints that `usable` accepts. Another thread may eject one meanwhile, so a choice that
     /// is no longer there falls back to the first.
-    fn choose(&self, available: usize, usable: impl Fn(&State) -> bool) -> usize {
+    fn choose(&self, available: usize, usable: impl Fn(&BalanceState) -> bool) -> usize {
         let turn = match self.kind {
             Balance::Random => random_below(available),
             Balance::RoundRobin | Balance::LeastRequests => self.turn.fetch_add(1, Ordering::Relaxed) % available,
@@ -139,7 +140,7 @@ impl Balancer {
             return usable.map(|(index, _)| index).nth(turn).unwrap_or(0);
         }
         // Ties go to the one whose turn it is, so that idle endpoints share the work.
-        let rank = |place: usize, state: &State| {
+        let rank = |place: usize, state: &BalanceState| {
             let distance = (place + available - turn) % available;
             (state.in_flight.load(Ordering::Relaxed), distance)
         };
@@ -159,7 +160,7 @@ impl Balancer {
     }
 }
 
-impl State {
+impl BalanceState {
     fn is_out(&self, now: u64) -> bool {
         self.back_at.load(Ordering::Relaxed) > now
     }

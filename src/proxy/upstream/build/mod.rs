@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::balance::Balancer;
 use super::peer::{Endpoint, HostHeader, Settings, Timeouts};
-use super::target::{Place, Target, parse_address};
+use super::target::{HttpTarget, TargetAddress, parse_address};
 use super::{Http, Upstream};
 use crate::proxy::upstream::spec::{Protocol, UpstreamSpec};
 use crate::yaml::decode::Spanned;
@@ -174,15 +174,15 @@ impl Builder<'_> {
     }
 
     /// The endpoints, each with the place where it is written; never empty.
-    fn targets(&mut self) -> Option<Vec<(Span, Target)>> {
+    fn targets(&mut self) -> Option<Vec<(Span, HttpTarget)>> {
         let spec = self.spec;
         if let Some(original) = &spec.original_destination {
             self.several_only("an original destination");
             if !original.value {
                 return self.fail(original.span, "`original_destination` must be `true`, or left out");
             }
-            let target = Target {
-                place: Place::Original,
+            let target = HttpTarget {
+                place: TargetAddress::Original,
                 tls: false,
             };
             return Some(vec![(original.span, target)]);
@@ -202,9 +202,9 @@ impl Builder<'_> {
             (None, Some(urls)) => urls.value.as_slice(),
             (None, None) => return None,
         };
-        let mut targets: Vec<(Span, Target)> = Vec::with_capacity(urls.len());
+        let mut targets: Vec<(Span, HttpTarget)> = Vec::with_capacity(urls.len());
         for url in urls {
-            match Target::parse(&url.value, self.base_dir) {
+            match HttpTarget::parse(&url.value, self.base_dir) {
                 Ok(target) => targets.push((url.span, target)),
                 Err(message) => self.fail(url.span, message),
             }

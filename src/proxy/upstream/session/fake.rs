@@ -52,10 +52,7 @@ impl Fake {
     }
 
     pub(super) fn ask(&mut self, head: &RequestHeader, body: bool) {
-        let body = match body {
-            true => self.upload(),
-            false => Body::empty(),
-        };
+        let body = if body { self.upload() } else { Body::empty() };
         let mut request = http::Request::new(body);
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = head.uri.clone();

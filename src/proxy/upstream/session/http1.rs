@@ -20,7 +20,7 @@ use crate::proxy::http1::{Decoder, Encoder, Framing, Wire};
 
 /// A connection to a server, for one request.
 #[derive(Debug)]
-pub(in crate::proxy::upstream) struct Http1 {
+pub(in crate::proxy::upstream) struct UpstreamHttp1 {
     wire: Wire<Stream>,
     method: Method,
     /// The server means to go on with the connection.
@@ -36,12 +36,17 @@ pub(in crate::proxy::upstream) struct Http1 {
     idle: Option<Duration>,
 }
 
-impl Http1 {
-    pub(in crate::proxy::upstream) fn new(stream: Stream, reused: bool, key: u64, idle: Option<Duration>) -> Http1 {
+impl UpstreamHttp1 {
+    pub(in crate::proxy::upstream) fn new(
+        stream: Stream,
+        reused: bool,
+        key: u64,
+        idle: Option<Duration>,
+    ) -> UpstreamHttp1 {
         let mut wire = Wire::new(stream, ErrorSource::Upstream);
         // Until a head tells.
         wire.decoder = Decoder::new(Framing::UntilClose);
-        Http1 {
+        UpstreamHttp1 {
             wire,
             method: Method::GET,
             keep_alive: false,
@@ -95,9 +100,10 @@ impl Http1 {
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
         // Of less than was promised the server has to wait for the rest, or to learn that there is none.
         self.closes |= !self.wire.end(trailers);
-        match self.closes {
-            true => self.wire.poll_shutdown(cx),
-            false => self.wire.poll_flush(cx),
+        if self.closes {
+            self.wire.poll_shutdown(cx)
+        } else {
+            self.wire.poll_flush(cx)
         }
     }
 
@@ -111,9 +117,10 @@ impl Http1 {
             if let Some(head) = parsed.map_err(|malformed| self.wire.blame(malformed.error()))? {
                 return Poll::Ready(self.take_head(head));
             }
-            match ready!(self.wire.poll_fill(cx))? {
-                true => self.heard = true,
-                false => return Poll::Ready(Err(self.wire.closed())),
+            if ready!(self.wire.poll_fill(cx))? {
+                self.heard = true
+            } else {
+                return Poll::Ready(Err(self.wire.closed()));
             }
         }
     }
@@ -193,10 +200,13 @@ impl<'a> RequestFields<'a> {
         match name.len() {
             2 if is(&TE) => Fate::Drop,
             4 if is(&HOST) => self.host.map_or(Fate::Pass, |host| Fate::Become("Host", host)),
-            6 if is(&COOKIE) && self.cookies.is_some() => match std::mem::replace(&mut self.cookie_written, true) {
-                false => Fate::Become("Cookie", self.cookies.unwrap_or_default()),
-                true => Fate::Drop,
-            },
+            6 if is(&COOKIE) && self.cookies.is_some() => {
+                if !std::mem::replace(&mut self.cookie_written, true) {
+                    Fate::Become("Cookie", self.cookies.unwrap_or_default())
+                } else {
+                    Fate::Drop
+                }
+            }
             7 if is(&UPGRADE) => passes_if(self.upgrade),
             10 if is(&CONNECTION) => passes_if(self.upgrade),
             10 if name.eq_ignore_ascii_case(b"keep-alive") => Fate::Drop,

@@ -22,7 +22,7 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// One request, on a stream of its own.
 #[derive(Debug)]
-pub(in crate::proxy::upstream) struct Http2 {
+pub(in crate::proxy::upstream) struct UpstreamHttp2 {
     slot: Slot,
     secure: bool,
     response: Option<ResponseFuture>,
@@ -32,9 +32,9 @@ pub(in crate::proxy::upstream) struct Http2 {
     read_all: bool,
 }
 
-impl Http2 {
-    pub(in crate::proxy::upstream) fn new(slot: Slot, secure: bool) -> Http2 {
-        Http2 {
+impl UpstreamHttp2 {
+    pub(in crate::proxy::upstream) fn new(slot: Slot, secure: bool) -> UpstreamHttp2 {
+        UpstreamHttp2 {
             slot,
             secure,
             response: None,

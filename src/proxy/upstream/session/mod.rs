@@ -18,8 +18,8 @@ use pingora::upstreams::peer::PeerOptions;
 use pingora::{Error, ErrorType, Result};
 
 pub(in crate::proxy) use self::fake::Fake;
-pub(super) use self::http1::Http1;
-pub(super) use self::http2::Http2;
+pub(super) use self::http1::UpstreamHttp1;
+pub(super) use self::http2::UpstreamHttp2;
 use self::patience::Patience;
 use super::connect::Connector;
 use crate::proxy::body::{Part, Sink, Source};
@@ -27,7 +27,7 @@ use crate::proxy::body::{Part, Sink, Source};
 /// An upstream that is asked something.
 #[derive(Debug)]
 pub(in crate::proxy) struct Session {
-    side: Side,
+    side: UpstreamSide,
     /// Between two pieces of an answer, and before the first, once the request was sent whole.
     read: Patience,
     /// For a piece of the request to be taken.
@@ -39,9 +39,9 @@ pub(in crate::proxy) struct Session {
 }
 
 #[derive(Debug)]
-enum Side {
-    Http1(Box<Http1>),
-    Http2(Box<Http2>),
+enum UpstreamSide {
+    Http1(Box<UpstreamHttp1>),
+    Http2(Box<UpstreamHttp2>),
     Fake(Box<Fake>),
 }
 
@@ -49,25 +49,25 @@ enum Side {
 macro_rules! either {
     ($session:expr, $side:ident => $body:expr) => {
         match &mut $session.side {
-            Side::Http1($side) => $body,
-            Side::Http2($side) => $body,
-            Side::Fake($side) => $body,
+            UpstreamSide::Http1($side) => $body,
+            UpstreamSide::Http2($side) => $body,
+            UpstreamSide::Fake($side) => $body,
         }
     };
 }
 
 impl Session {
-    pub(super) fn http1(http1: Http1, options: &PeerOptions) -> Session {
+    pub(super) fn http1(http1: UpstreamHttp1, options: &PeerOptions) -> Session {
         Session::new(
-            Side::Http1(Box::new(http1)),
+            UpstreamSide::Http1(Box::new(http1)),
             options.read_timeout,
             options.write_timeout,
         )
     }
 
-    pub(super) fn http2(http2: Http2, options: &PeerOptions) -> Session {
+    pub(super) fn http2(http2: UpstreamHttp2, options: &PeerOptions) -> Session {
         Session::new(
-            Side::Http2(Box::new(http2)),
+            UpstreamSide::Http2(Box::new(http2)),
             options.read_timeout,
             options.write_timeout,
         )
@@ -75,10 +75,10 @@ impl Session {
 
     /// A fake, which takes as long as it takes.
     pub(in crate::proxy) fn fake(fake: Fake) -> Session {
-        Session::new(Side::Fake(Box::new(fake)), None, None)
+        Session::new(UpstreamSide::Fake(Box::new(fake)), None, None)
     }
 
-    fn new(side: Side, read: Option<Duration>, write: Option<Duration>) -> Session {
+    fn new(side: UpstreamSide, read: Option<Duration>, write: Option<Duration>) -> Session {
         Session {
             side,
             read: Patience::new(read),
@@ -90,7 +90,7 @@ impl Session {
 
     /// Whether it speaks HTTP/1 over a connection, and so takes requests for upgrades and tells clients to continue.
     pub(in crate::proxy) fn is_http1(&self) -> bool {
-        matches!(self.side, Side::Http1(_))
+        matches!(self.side, UpstreamSide::Http1(_))
     }
 
     /// Gives the head of the request. `body`: one follows, and has to be [ended](Session::poll_end). `host` replaces the
@@ -107,9 +107,9 @@ impl Session {
     ) -> Result<()> {
         self.asks_upgrade = upgrade;
         match &mut self.side {
-            Side::Http1(http1) => http1.ask(head, host, body, upgrade),
-            Side::Http2(http2) => http2.ask(head, host, body)?,
-            Side::Fake(fake) => fake.ask(head, body),
+            UpstreamSide::Http1(http1) => http1.ask(head, host, body, upgrade),
+            UpstreamSide::Http2(http2) => http2.ask(head, host, body)?,
+            UpstreamSide::Fake(fake) => fake.ask(head, body),
         }
         Ok(())
     }
@@ -135,15 +135,15 @@ impl Session {
     /// Whether the answer has come to its end.
     pub(in crate::proxy) fn is_body_done(&self) -> bool {
         match &self.side {
-            Side::Http1(http1) => http1.is_body_done(),
-            Side::Http2(http2) => http2.is_body_done(),
-            Side::Fake(fake) => fake.is_body_done(),
+            UpstreamSide::Http1(http1) => http1.is_body_done(),
+            UpstreamSide::Http2(http2) => http2.is_body_done(),
+            UpstreamSide::Fake(fake) => fake.is_body_done(),
         }
     }
 
     /// The upstream has answered with 101: the connection speaks another protocol, for as long as its ends like.
     pub(in crate::proxy) fn switch_protocols(&mut self) {
-        if let Side::Http1(http1) = &mut self.side {
+        if let UpstreamSide::Http1(http1) = &mut self.side {
             http1.switch_protocols();
         }
         // Tunnels may be silent for as long as they like.
@@ -155,20 +155,20 @@ impl Session {
     /// worked on it (RFC 9113, section 8.7), or working on it twice does no harm (RFC 9110, section 9.2.2).
     pub(in crate::proxy) fn may_ask_again(&self, error: &Error, idempotent: bool, connector: &Connector) -> bool {
         match &self.side {
-            Side::Http1(http1) => idempotent && http1.was_stale(error),
-            Side::Http2(http2) => {
+            UpstreamSide::Http1(http1) => idempotent && http1.was_stale(error),
+            UpstreamSide::Http2(http2) => {
                 let over_http1 = http2.wants_http1(error);
                 over_http1.is_some_and(|server| connector.avoid_http2(server))
                     || http2.was_not_processed(error)
                     || idempotent && http2.was_stale(error)
             }
-            Side::Fake(_) => false,
+            UpstreamSide::Fake(_) => false,
         }
     }
 
     /// Gives the connection back, for the next request if it is good for one.
     pub(in crate::proxy) fn release(self, connector: &Connector) {
-        if let Side::Http1(http1) = self.side {
+        if let UpstreamSide::Http1(http1) = self.side {
             http1.release(connector);
         }
     }
@@ -201,7 +201,7 @@ impl Session {
     }
 
     fn give_up<T>(&mut self, kind: ErrorType, why: &'static str) -> Poll<Result<T>> {
-        if let Side::Http2(http2) = &mut self.side {
+        if let UpstreamSide::Http2(http2) = &mut self.side {
             // A connection that was silent for too long may be dead: nobody else is to wait for that to show.
             http2.retire();
         }
@@ -232,9 +232,9 @@ impl Sink for Session {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let flushed = match &mut self.side {
-            Side::Http1(http1) => http1.poll_flush(cx),
+            UpstreamSide::Http1(http1) => http1.poll_flush(cx),
             // The connection's own task sends, or nothing is sent.
-            Side::Http2(_) | Side::Fake(_) => Poll::Ready(Ok(())),
+            UpstreamSide::Http2(_) | UpstreamSide::Fake(_) => Poll::Ready(Ok(())),
         };
         self.poll_write(cx, flushed)
     }

@@ -10,7 +10,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 103;
 
 /// Where to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum TargetAddress {
     /// An address that needs no look-up.
     Ip(SocketAddr),
     /// A name that DNS or the hosts file knows, and a port.
@@ -21,7 +21,7 @@ pub(super) enum Place {
     Original,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for TargetAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => write!(f, "{address}"),
@@ -34,14 +34,14 @@ impl fmt::Display for Place {
 
 /// One HTTP endpoint: the place, and whether TLS is spoken there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct HttpTarget {
     /// The server, without the scheme.
-    pub(super) place: Place,
+    pub(super) place: TargetAddress,
     /// Whether the scheme is `https`.
     pub(super) tls: bool,
 }
 
-impl Target {
+impl HttpTarget {
     /// Reads `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:PATH`. A relative socket path starts at `base_dir`.
     ///
     /// # Errors
@@ -72,9 +72,9 @@ impl Target {
     /// `None` for a Unix socket and for an original destination.
     pub(super) fn host(&self) -> Option<String> {
         match &self.place {
-            Place::Ip(address) => Some(address.ip().to_string()),
-            Place::Name(host, _) => Some(host.trim_end_matches('.').to_owned()),
-            Place::Unix(_) | Place::Original => None,
+            TargetAddress::Ip(address) => Some(address.ip().to_string()),
+            TargetAddress::Name(host, _) => Some(host.trim_end_matches('.').to_owned()),
+            TargetAddress::Unix(_) | TargetAddress::Original => None,
         }
     }
 
@@ -82,9 +82,9 @@ impl Target {
     /// (RFC 9110 section 7.2). `None` for a Unix socket and for an original destination without a name.
     pub(super) fn authority(&self, name: Option<&str>) -> Option<String> {
         let port = match &self.place {
-            Place::Ip(address) => address.port(),
-            Place::Name(_, port) => *port,
-            Place::Unix(_) | Place::Original => return name.map(str::to_owned),
+            TargetAddress::Ip(address) => address.port(),
+            TargetAddress::Name(_, port) => *port,
+            TargetAddress::Unix(_) | TargetAddress::Original => return name.map(str::to_owned),
         };
         let with_port = name.map_or_else(|| self.place.to_string(), |name| format!("{name}:{port}"));
         let default = if self.tls { ":443" } else { ":80" };
@@ -97,7 +97,7 @@ impl Target {
 /// # Errors
 ///
 /// A sentence that says what is wrong and what would be valid.
-pub(super) fn parse_address(address: &str, base_dir: &Path) -> Result<Place, String> {
+pub(super) fn parse_address(address: &str, base_dir: &Path) -> Result<TargetAddress, String> {
     if let Some(path) = address.strip_prefix("unix:") {
         return unix(path, base_dir);
     }
@@ -109,7 +109,7 @@ pub(super) fn parse_address(address: &str, base_dir: &Path) -> Result<Place, Str
     host_and_port(address, None)
 }
 
-fn unix(path: &str, base_dir: &Path) -> Result<Place, String> {
+fn unix(path: &str, base_dir: &Path) -> Result<TargetAddress, String> {
     // `unix:///run/app.sock` is written by those who think in URLs; more slashes mean the same file.
     let path = path
         .strip_prefix("//")
@@ -125,7 +125,7 @@ fn unix(path: &str, base_dir: &Path) -> Result<Place, String> {
             path.display()
         ));
     }
-    Ok(Place::Unix(path))
+    Ok(TargetAddress::Unix(path))
 }
 
 fn unknown_scheme(scheme: &str, rest: &str) -> String {
@@ -161,7 +161,7 @@ fn only_authority(rest: &str) -> Result<&str, String> {
     Ok(authority)
 }
 
-fn host_and_port(authority: &str, default_port: Option<u16>) -> Result<Place, String> {
+fn host_and_port(authority: &str, default_port: Option<u16>) -> Result<TargetAddress, String> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, port) = rest
             .split_once(']')
@@ -173,7 +173,7 @@ fn host_and_port(authority: &str, default_port: Option<u16>) -> Result<Place, St
             .parse()
             .map_err(|_| format!("`{host}` is not a valid IPv6 address"))?;
         let port = read_port(port, default_port, authority)?;
-        return Ok(Place::Ip((address, port).into()));
+        return Ok(TargetAddress::Ip((address, port).into()));
     }
     let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
     if port.matches(':').count() > 1 {
@@ -186,10 +186,10 @@ fn host_and_port(authority: &str, default_port: Option<u16>) -> Result<Place, St
     }
     let port = read_port(port, default_port, authority)?;
     if let Ok(address) = host.parse::<Ipv4Addr>() {
-        return Ok(Place::Ip((address, port).into()));
+        return Ok(TargetAddress::Ip((address, port).into()));
     }
     check_name(host)?;
-    Ok(Place::Name(host.to_owned(), port))
+    Ok(TargetAddress::Name(host.to_owned(), port))
 }
 
 /// Reads a port behind its colon; nothing is `default`.

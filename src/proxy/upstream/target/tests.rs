@@ -1,7 +1,7 @@
 use super::*;
 
-fn parse(url: &str) -> Result<Target, String> {
-    Target::parse(url, Path::new("/etc/squall"))
+fn parse(url: &str) -> Result<HttpTarget, String> {
+    HttpTarget::parse(url, Path::new("/etc/squall"))
 }
 
 #[track_caller]
@@ -93,7 +93,7 @@ fn mistakes_in_urls() {
 fn addresses() {
     let parse = |text| parse_address(text, Path::new("/etc/squall"));
     assert_eq!(parse("127.0.0.1:5432").unwrap().to_string(), "127.0.0.1:5432");
-    assert_eq!(parse("db:5432").unwrap(), Place::Name("db".to_owned(), 5432));
+    assert_eq!(parse("db:5432").unwrap(), TargetAddress::Name("db".to_owned(), 5432));
     assert_eq!(parse("[::1]:1").unwrap().to_string(), "[::1]:1");
     assert_eq!(parse("unix:/run/pg").unwrap().to_string(), "unix:/run/pg");
     assert!(parse("db").unwrap_err().contains("needs a port"));

@@ -13,7 +13,7 @@ fn events() -> Stream {
 fn websocket() -> Stream {
     Stream {
         framing: Framing::WebSocket,
-        carrier: Carrier::WebSocket,
+        protocol: Protocol::WebSocket,
         ..STREAM
     }
 }
@@ -30,7 +30,7 @@ fn run(stream: Stream, acts: Vec<Act>, body: &[u8]) -> Ran {
 }
 
 fn flip(ppm: u32, messages: Option<Pick>) -> Act {
-    Act::Flip(Flip { ppm, messages, seed: 7 })
+    Act::Corrupt(Corruption { ppm, messages, seed: 7 })
 }
 
 /// What differs between a body and what came out, as position and mask.
@@ -77,10 +77,10 @@ fn a_body_is_spread_over_a_time() {
 
 #[test]
 fn a_hold_comes_before_the_first_byte_or_the_end() {
-    let acts = vec![Act::Hold(Duration::from_millis(100))];
+    let acts = vec![Act::Delay(Duration::from_millis(100))];
     let ran = run(STREAM, acts.clone(), b"ab");
     assert_eq!(
-        (ran.millis(), ran.felt, ran.held.as_millis()),
+        (ran.millis(), ran.took_effect, ran.held.as_millis()),
         (vec![(100, 2)], vec![0], 100)
     );
     let ran = run(STREAM, acts.clone(), b"");
@@ -92,14 +92,14 @@ fn a_hold_comes_before_the_first_byte_or_the_end() {
 
 #[test]
 fn messages_wait_one_after_the_other() {
-    let ran = run(events(), vec![Act::HoldMessages(Arc::new(Rising(100)))], EVENTS);
+    let ran = run(events(), vec![Act::DelayMessages(Arc::new(Rising(100)))], EVENTS);
     // The comment is no message, and leaves with the one before it.
     assert_eq!(ran.millis(), [(100, 18), (300, 9), (600, 9)]);
     assert_eq!(ran.held.as_millis(), 600);
     let late = Duration::from_secs(3);
     let mut shaper = Shaper::new(
         &events(),
-        vec![(0, Act::HoldMessages(Arc::new(Rising(100))))],
+        vec![(0, Act::DelayMessages(Arc::new(Rising(100))))],
         99,
         |_, pace| Arc::new(Bucket::new(pace.rate)),
     );
@@ -118,7 +118,7 @@ fn control_frames_wait_behind_messages() {
     ];
     let ran = run(
         websocket(),
-        vec![Act::HoldMessages(Arc::new(Rising(10)))],
+        vec![Act::DelayMessages(Arc::new(Rising(10)))],
         &body.concat(),
     );
     assert_eq!(ran.millis(), [(10, 7), (30, 5)]);
@@ -129,7 +129,7 @@ fn stalls_end_as_they_say() {
     let resume = stall(After::Bytes(2), Some(500), Finish::Natural);
     let ran = run(STREAM, vec![resume.clone()], b"abcd");
     assert_eq!(ran.millis(), [(0, 2), (500, 2)]);
-    assert_eq!((ran.held.as_millis(), ran.felt), (500, vec![0]));
+    assert_eq!((ran.held.as_millis(), ran.took_effect), (500, vec![0]));
     let close = stall(After::Share(500_000), Some(500), Finish::Close);
     let ran = run(long(4), vec![close], b"abcd");
     assert_eq!(ran.millis(), [(0, 2)]);
@@ -143,11 +143,11 @@ fn stalls_end_as_they_say() {
     let acts = vec![(0, stall(After::Bytes(0), Some(500), Finish::Natural))];
     let mut shaper = Shaper::new(&STREAM, acts, 9, |_, pace| Arc::new(Bucket::new(pace.rate)));
     assert!(matches!(shaper.step(Instant::now()), Step::Stalled(Some(_))));
-    assert_eq!((shaper.felt(), shaper.felt()), (Some(0), None));
+    assert_eq!((shaper.took_effect(), shaper.took_effect()), (Some(0), None));
     // One after the other, and a stall before a cut.
     let acts = vec![cut(After::Bytes(2), Finish::Close), resume.clone(), resume];
     let ran = run(STREAM, acts, b"abcd");
-    assert_eq!((ran.ended.as_millis(), ran.felt), (1000, vec![1, 2, 0]));
+    assert_eq!((ran.ended.as_millis(), ran.took_effect), (1000, vec![1, 2, 0]));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn the_earliest_cut_wins() {
     let ran = run(STREAM, acts, b"abcdef");
     assert_eq!(ran.bytes(), b"abc");
     assert!(matches!(ran.end, Finish::Reset(8)));
-    assert_eq!((ran.felt, ran.missed), (vec![1], vec![]));
+    assert_eq!((ran.took_effect, ran.missed), (vec![1], vec![]));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_cut_needs_more_to_come_where_the_length_is_known() {
         let body = &b"abcd"[..length.unwrap_or(4) as usize];
         let stream = Stream { length, ..STREAM };
         let ran = run(stream, vec![cut(After::Bytes(at), Finish::Close)], body);
-        assert_eq!(ran.felt.len() == 1, cuts, "{length:?} {at}");
+        assert_eq!(ran.took_effect.len() == 1, cuts, "{length:?} {at}");
         assert_eq!(ran.missed, if cuts { vec![] } else { vec![(0, "body too short")] });
     }
     // Nothing waits for the byte behind the position.
@@ -273,7 +273,7 @@ fn lengths_are_told_before_the_body() {
 fn messages_vanish() {
     let ran = run(events(), vec![Act::Drop(every(2))], EVENTS);
     assert_eq!(ran.bytes(), b"data: a\n\n: hello\n\ndata: c\n\n");
-    assert_eq!(ran.felt, [0]);
+    assert_eq!(ran.took_effect, [0]);
     // What vanishes is not counted by a cut.
     let acts = vec![Act::Drop(every(2)), cut(After::Messages(2), Finish::Close)];
     let ran = run(events(), acts, &EVENTS.repeat(2));
@@ -290,26 +290,26 @@ fn messages_vanish() {
 
 #[test]
 fn messages_come_twice() {
-    let ran = run(events(), vec![Act::Repeat(every(2))], EVENTS);
+    let ran = run(events(), vec![Act::Duplicate(every(2))], EVENTS);
     assert_eq!(ran.bytes(), b"data: a\n\n: hello\n\ndata: b\n\ndata: b\n\ndata: c\n\n");
     let parts = [
         websocket_frame(0x02, b"one"),
         websocket_frame(0x89, b"ping"),
         websocket_frame(0x80, b"two"),
     ];
-    let ran = run(websocket(), vec![Act::Repeat(every(1))], &parts.concat());
+    let ran = run(websocket(), vec![Act::Duplicate(every(1))], &parts.concat());
     assert_eq!(
         ran.bytes(),
         [parts.concat(), parts[0].clone(), parts[2].clone()].concat()
     );
     // A last line has no end, but it is a message.
     let framing = Framing::Lines;
-    let ran = run(Stream { framing, ..STREAM }, vec![Act::Repeat(every(2))], b"{}\n[1]");
+    let ran = run(Stream { framing, ..STREAM }, vec![Act::Duplicate(every(2))], b"{}\n[1]");
     assert_eq!(ran.bytes(), b"{}\n[1]\n[1]");
     // Copies are waited for, and counted.
     let acts = vec![
-        Act::Repeat(every(1)),
-        Act::HoldMessages(Arc::new(Rising(10))),
+        Act::Duplicate(every(1)),
+        Act::DelayMessages(Arc::new(Rising(10))),
         cut(After::Messages(3), Finish::Close),
     ];
     let ran = run(events(), acts, EVENTS);
@@ -322,11 +322,11 @@ fn messages_come_twice() {
 fn a_message_that_is_too_large_comes_once() {
     let setting = Setting {
         buffer: 8,
-        ..Setting::new(events(), vec![Act::Repeat(every(1))])
+        ..Setting::new(events(), vec![Act::Duplicate(every(1))])
     };
     let ran = setting.run(&EVENTS.chunks(3).collect::<Vec<_>>());
     assert_eq!(ran.bytes(), EVENTS);
-    assert_eq!((ran.felt, ran.missed), (vec![], vec![(0, "message too large")]));
+    assert_eq!((ran.took_effect, ran.missed), (vec![], vec![(0, "message too large")]));
 }
 
 #[test]
@@ -391,29 +391,32 @@ fn a_share_within_picked_messages_is_flipped() {
 #[test]
 fn bodies_are_not_what_they_say() {
     let json = Stream { json: true, ..STREAM };
-    let acts = || vec![Act::Garble(Garble::Json)];
+    let acts = || vec![Act::Malform(Malformed::Json)];
     for (body, expect) in [
         (&b" \n{\"a\":1}"[..], &b" \n#\"a\":1}"[..]),
         (b"\xef\xbb\xbf [1]", b"\xef\xbb\xbf #1]"),
         (b"1", b"#"),
     ] {
         let ran = Setting::new(json, acts()).run(&body.chunks(1).collect::<Vec<_>>());
-        assert_eq!((ran.bytes(), ran.felt), (expect.to_vec(), vec![0]));
+        assert_eq!((ran.bytes(), ran.took_effect), (expect.to_vec(), vec![0]));
     }
     assert_eq!(run(json, acts(), b" \n").missed, [(0, "not JSON")]);
     let encoded = Stream {
         encoded: true,
         ..STREAM
     };
-    let ran = Setting::new(encoded, vec![Act::Garble(Garble::Encoding)]).run(&[b"\x1f", b"\x8b\x08"]);
-    assert_eq!((ran.bytes(), ran.felt), (b"\x11\x74\x08".to_vec(), vec![0]));
+    let ran = Setting::new(encoded, vec![Act::Malform(Malformed::Encoding)]).run(&[b"\x1f", b"\x8b\x08"]);
+    assert_eq!((ran.bytes(), ran.took_effect), (b"\x11\x74\x08".to_vec(), vec![0]));
     // The head lies, and that is not the shaper's.
     let ran = run(
         STREAM,
-        vec![Act::Garble(Garble::Encoding), Act::Garble(Garble::Chunk)],
+        vec![Act::Malform(Malformed::Encoding), Act::Malform(Malformed::Chunk)],
         b"ab",
     );
-    assert_eq!((ran.bytes(), ran.felt, ran.missed), (b"ab".to_vec(), vec![], vec![]));
+    assert_eq!(
+        (ran.bytes(), ran.took_effect, ran.missed),
+        (b"ab".to_vec(), vec![], vec![])
+    );
 }
 
 #[test]
@@ -441,7 +444,7 @@ fn what_had_nothing_to_act_on_is_told() {
 #[test]
 fn what_breaks_its_framing_passes() {
     let body = [websocket_frame(0x82, b"one"), vec![0x83, 1, 2, 3], vec![0x82; 99]].concat();
-    let acts = vec![Act::Drop(every(1)), Act::HoldMessages(Arc::new(Rising(1)))];
+    let acts = vec![Act::Drop(every(1)), Act::DelayMessages(Arc::new(Rising(1)))];
     let ran = run(websocket(), acts, &body);
     assert_eq!(ran.bytes(), &body[5..]);
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::shape::{Carrier, Clean, Cut, Direction, Dribble, Flip, Garble, Pick, Scope, Stall, Waits};
+use crate::shape::{Clean, Corruption, Direction, Dribble, Malformed, Pick, Protocol, Scope, Stall, Truncation, Waits};
 
 mod acts;
 mod properties;
@@ -12,7 +12,7 @@ mod rates;
 
 const STREAM: Stream = Stream {
     direction: Direction::Response,
-    carrier: Carrier::Http11,
+    protocol: Protocol::Http11,
     framing: Framing::Opaque,
     length: None,
     body: true,
@@ -27,7 +27,7 @@ struct Ran {
     sent: Vec<(Duration, Bytes)>,
     end: Finish,
     ended: Duration,
-    felt: Vec<usize>,
+    took_effect: Vec<usize>,
     missed: Vec<(usize, &'static str)>,
     held: Duration,
     /// Whether it stalled for ever; it was released then.
@@ -81,7 +81,7 @@ impl Setting {
         let largest = chunks.iter().map(Bytes::len).max().unwrap_or_default();
         let (mut chunks, mut late) = (chunks.into_iter(), self.late.iter().cycle());
         let begin = Instant::now();
-        let (mut now, mut sent, mut felt, mut stalled) = (begin, Vec::new(), Vec::new(), false);
+        let (mut now, mut sent, mut took_effect, mut stalled) = (begin, Vec::new(), Vec::new(), false);
         // A byte may need a wait of its own, and a message some.
         for _ in 0..20 * (total + 10) {
             while shaper.room() > 0 {
@@ -111,14 +111,14 @@ impl Setting {
                 Step::More => assert!(shaper.room() > 0 && !shaper.ended, "asks for more than there is"),
                 Step::End(end) => {
                     assert!(matches!(shaper.step(now), Step::End(_)));
-                    felt.extend(std::iter::from_fn(|| shaper.felt()));
+                    took_effect.extend(std::iter::from_fn(|| shaper.took_effect()));
                     let missed = shaper.missed();
-                    assert!(missed.iter().all(|missed| !felt.contains(&missed.action)));
+                    assert!(missed.iter().all(|missed| !took_effect.contains(&missed.action)));
                     return Ran {
                         sent,
                         end,
                         ended: now - begin,
-                        felt,
+                        took_effect,
                         missed: missed
                             .into_iter()
                             .map(|missed| (missed.action, missed.reason))
@@ -134,14 +134,14 @@ impl Setting {
 }
 
 fn pace(rate: u64) -> Act {
-    Act::Pace(Pace {
+    Act::Bandwidth(Rate {
         rate: NonZeroU64::new(rate).unwrap(),
         scope: Scope::Request,
     })
 }
 
 fn cut(after: After, end: Finish) -> Act {
-    Act::Cut(Cut { after, end })
+    Act::Truncate(Truncation { after, end })
 }
 
 fn stall(after: After, limit: Option<u64>, then: Finish) -> Act {

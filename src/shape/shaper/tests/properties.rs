@@ -67,7 +67,7 @@ prop_compose! {
         let websocket = framing == Framing::WebSocket;
         let stream = Stream {
             framing,
-            carrier: if websocket { Carrier::WebSocket } else { Carrier::Http11 },
+            protocol: if websocket { Protocol::WebSocket } else { Protocol::Http11 },
             length: (known && !websocket).then_some(body.len() as u64),
             ..STREAM
         };
@@ -100,8 +100,8 @@ fn gentle() -> impl Strategy<Value = Act> {
         prop::sample::select(vec![1, 7, 1024, 20_480, 1 << 30, u64::MAX]).prop_map(pace),
         (1_usize..300, millis(0..500)).prop_map(|(bytes, gap)| Act::Dribble(Dribble::Chunk { bytes, gap })),
         (1_u64..20, millis(0..9000)).prop_map(|(chunks, time)| Act::Dribble(Dribble::Over { chunks, time })),
-        millis(0..9000).prop_map(Act::Hold),
-        (0_u64..100).prop_map(|step| Act::HoldMessages(Arc::new(Rising(step)))),
+        millis(0..9000).prop_map(Act::Delay),
+        (0_u64..100).prop_map(|step| Act::DelayMessages(Arc::new(Rising(step)))),
         (positions(), 0_u64..9000).prop_map(|(after, limit)| stall(after, Some(limit), Finish::Natural)),
     ]
 }
@@ -109,7 +109,7 @@ fn gentle() -> impl Strategy<Value = Act> {
 fn flips() -> impl Strategy<Value = Act> {
     let ppm = prop_oneof![Just(0_u32), 0_u32..1_000_001];
     (ppm, prop::option::of(picks()), any::<u64>())
-        .prop_map(|(ppm, messages, seed)| Act::Flip(Flip { ppm, messages, seed }))
+        .prop_map(|(ppm, messages, seed)| Act::Corrupt(Corruption { ppm, messages, seed }))
 }
 
 /// The prefix that a cut leaves, by the rule of [`Shaper`]; `None`: all.
@@ -160,7 +160,7 @@ proptest! {
         let expect = prefix(&coming, after);
         prop_assert_eq!(&ran.bytes()[..], &coming.body[..expect.unwrap_or(coming.body.len())]);
         prop_assert_eq!(matches!(ran.end, Finish::Close), expect.is_some());
-        prop_assert_eq!(ran.felt.contains(&0), expect.is_some());
+        prop_assert_eq!(ran.took_effect.contains(&0), expect.is_some());
         prop_assert_eq!(ran.missed.contains(&(0, "body too short")), expect.is_none());
     }
 
@@ -188,7 +188,7 @@ proptest! {
             .iter()
             .map(|(len, ping)| websocket_frame(if *ping { 0x89 } else { 0x82 }, &vec![7; (*len).min(125)]))
             .collect();
-        let stream = Stream { framing: Framing::WebSocket, carrier: Carrier::WebSocket, ..STREAM };
+        let stream = Stream { framing: Framing::WebSocket, protocol: Protocol::WebSocket, ..STREAM };
         let coming = Coming { body: frames.concat(), stream, sizes, buffer: 99, late: vec![0] };
         let out = coming.run(vec![cut(After::Bytes(at), Finish::Clean(Clean::default()))]).bytes();
         let ends = frames.iter().scan(0, |end, frame| {
@@ -264,7 +264,7 @@ proptest! {
             expect.extend(end);
             expect.append(&mut message);
         }
-        let acts = drop.map(Act::Drop).into_iter().chain(repeat.map(Act::Repeat)).chain(acts);
+        let acts = drop.map(Act::Drop).into_iter().chain(repeat.map(Act::Duplicate)).chain(acts);
         let acts: Vec<Act> = acts.filter(|act| coming.stream.accepts(act).is_ok()).collect();
         prop_assert_eq!(coming.run(acts).bytes(), expect);
     }

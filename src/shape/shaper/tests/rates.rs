@@ -26,7 +26,7 @@ fn the_rate_over_five_seconds_is_the_stated_one() {
             let seconds = ran.sent.last().unwrap().0.as_secs_f64();
             let measured = ran.bytes().len() as f64 / seconds / rate as f64;
             assert!((0.99..1.01).contains(&measured), "{rate} in {chunk}: {measured}");
-            assert_eq!(ran.felt, [0]);
+            assert_eq!(ran.took_effect, [0]);
         }
     }
 }
@@ -57,13 +57,13 @@ fn unlimited_is_a_rate() {
 fn the_tightest_rate_counts() {
     let ran = Setting::new(STREAM, vec![pace(1000), pace(10_000), pace(2000)]).run(&[&[0; 3000]]);
     assert_eq!(ran.sent.last().unwrap().0, Duration::from_millis(2975));
-    assert_eq!(ran.felt, [0, 1, 2]);
+    assert_eq!(ran.took_effect, [0, 1, 2]);
 }
 
 #[test]
 fn streams_share_a_bucket_in_turn() {
     let bucket = Arc::new(Bucket::new(NonZeroU64::new(1000).unwrap()));
-    let shaper = || Shaper::new(&STREAM, vec![(0, pace(1000))], 65536, |_, _| bucket.clone());
+    let shaper = || Shaper::new(&STREAM, vec![(0, pace(1000))], 65536, |_, _| Arc::clone(&bucket));
     let (mut both, mut left) = ([shaper(), shaper()], [0; 2]);
     let begin = Instant::now();
     for one in &mut both {
@@ -83,7 +83,7 @@ fn streams_share_a_bucket_in_turn() {
 fn a_released_stream_waits_no_more() {
     let acts = vec![
         pace(1),
-        Act::Hold(Duration::from_secs(9)),
+        Act::Delay(Duration::from_secs(9)),
         cut(After::Bytes(3), Finish::Close),
     ];
     let mut shaper = Shaper::new(&STREAM, acts.into_iter().enumerate().collect(), 9, |_, pace| {

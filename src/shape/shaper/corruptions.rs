@@ -16,10 +16,10 @@ use super::change::Mark;
 use super::notes::Notes;
 use crate::draw::{PPM_WHOLE, below, unit_open};
 use crate::shape::framing::{Kind, Span};
-use crate::shape::{Flip, Pick};
+use crate::shape::{Corruption, Pick};
 
 #[derive(Debug, Default)]
-pub(super) struct Flips(Vec<One>);
+pub(super) struct Corruptions(Vec<One>);
 
 #[derive(Debug)]
 struct One {
@@ -54,8 +54,8 @@ struct Share {
 #[derive(Debug)]
 struct SplitMix64(u64);
 
-impl Flips {
-    pub(super) fn add(&mut self, action: usize, flip: &Flip) {
+impl Corruptions {
+    pub(super) fn add(&mut self, action: usize, flip: &Corruption) {
         let how = match flip.messages {
             Some(_) if flip.ppm == 0 => How::Single {
                 seed: flip.seed,
@@ -111,7 +111,7 @@ impl Flips {
                         random,
                     },
                 ));
-                notes.feel(one.action);
+                notes.take_effect(one.action);
             };
             match &mut one.how {
                 How::Share(share) => share.look(len, flip),

@@ -20,18 +20,18 @@ impl Context<'_> {
         }
         let is_request = |fault: &&&Spanned<FaultSpec>| stage_of(fault) == Stage::Request;
         if let Some(request) = faults.iter().find(is_request)
-            && let Some(early) = faults.iter().find(|fault| !is_request(fault))
+            && let Some(connection) = faults.iter().find(|fault| !is_request(fault))
         {
             let message = format!(
                 "`{}` acts on requests, but the rule has faults that act on connections",
                 request.value.name()
             );
-            let diagnostic = Diagnostic::error(request.span, message).also(early.span, "such as this one");
+            let diagnostic = Diagnostic::error(request.span, message).also(connection.span, "such as this one");
             self.diagnostics.push(diagnostic.help("split it into two rules"));
             return stage;
         }
-        self.check_early_match(spec, stage);
-        self.check_early_when(spec);
+        self.check_connection_match(spec, stage);
+        self.check_connection_when(spec);
         let mut of_handshake = faults
             .iter()
             .filter(|fault| fault.value.spec().moment() == Before::Handshake);
@@ -45,7 +45,7 @@ impl Context<'_> {
         stage
     }
 
-    fn check_early_match(&mut self, spec: &RuleSpec, stage: Stage) {
+    fn check_connection_match(&mut self, spec: &RuleSpec, stage: Stage) {
         let mut foreign = Vec::new();
         if let Some(matches) = &spec.matches {
             of_requests(matches, stage, &mut foreign);
@@ -67,7 +67,7 @@ impl Context<'_> {
         }
     }
 
-    fn check_early_when(&mut self, spec: &RuleSpec) {
+    fn check_connection_when(&mut self, spec: &RuleSpec) {
         let Some(when) = &spec.when else { return };
         if let Some(key) = &when.value.key
             && !matches!(key.value, KeySpec::Ordinal | KeySpec::Client)
