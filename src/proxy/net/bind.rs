@@ -3,10 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use rustix::net::{Shutdown, listen, shutdown};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, listen, shutdown};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::socket::Socket;
@@ -100,8 +100,11 @@ fn remove_if_stale(path: &Path) -> io::Result<()> {
         let what = format!("{} exists and is not a socket", path.display());
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+    // Without blocking: a process that listens and does not accept would hold up whoever asks, and a reload with it.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED) => std::fs::remove_file(path),
         _ => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
@@ -165,5 +168,30 @@ mod tests {
         let error = Opened::open(&address).unwrap_err();
         assert!(error.to_string().contains("is not a socket"), "{error}");
         assert!(path.exists());
+    }
+
+    /// A process that listens and never accepts: once its backlog is full, a blocking connect would not return.
+    #[tokio::test]
+    async fn a_socket_whose_owner_does_not_accept_is_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s.sock");
+        let owner = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        listen(&owner, 0).unwrap();
+        let mut waiting = Vec::new();
+        let full = loop {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+            match rustix::net::connect(&socket, &SocketAddrUnix::new(&path).unwrap()) {
+                Ok(()) => waiting.push(socket),
+                Err(error) => break error,
+            }
+            assert!(waiting.len() < 100, "the backlog is never full");
+        };
+        assert_eq!(full, Errno::AGAIN);
+        let error = remove_if_stale(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(owner);
+        remove_if_stale(&path).unwrap();
+        assert!(!path.exists());
     }
 }
