@@ -5,7 +5,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
@@ -91,6 +91,10 @@ pub struct Connection {
     phase: AtomicU8,
     ending: OnceLock<Ending>,
     streams: AtomicUsize,
+    /// Writes that the client's side has taken.
+    writes: AtomicUsize,
+    /// The last write was not taken: the client has yet to read what came before it.
+    blocked: AtomicBool,
     over: SetOnce<()>,
     /// No request is to follow those that have begun.
     leaving: SetOnce<()>,
@@ -127,6 +131,8 @@ impl Connection {
             phase: AtomicU8::new(first as u8),
             ending: OnceLock::new(),
             streams: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
+            blocked: AtomicBool::new(false),
             over: SetOnce::new(),
             leaving: SetOnce::new(),
             task: OnceLock::new(),
@@ -283,6 +289,23 @@ impl Connection {
 
     pub(crate) fn set_http2(&self) {
         self.phase.store(Phase::Http2 as u8, Ordering::SeqCst);
+    }
+
+    /// Notes that bytes were handed to the socket, or that it had no room for them.
+    pub(crate) fn note_write(&self, taken: bool) {
+        // Relaxed: only the connection's own task writes, and it alone asks.
+        self.blocked.store(!taken, Ordering::Relaxed);
+        if taken {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many writes were taken, and whether one waits for room.
+    pub(crate) fn writes(&self) -> (usize, bool) {
+        (
+            self.writes.load(Ordering::Relaxed),
+            self.blocked.load(Ordering::Relaxed),
+        )
     }
 
     /// Notes how many streams are open on an HTTP/2 connection.

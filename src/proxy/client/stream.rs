@@ -82,7 +82,9 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check_open()?;
-        forward!(self.bytes, poll_write(cx, bytes))
+        let written = forward!(self.bytes, poll_write(cx, bytes));
+        self.connection.note_write(written.is_ready());
+        written
     }
 
     fn poll_write_vectored(
@@ -91,7 +93,9 @@ impl AsyncWrite for Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_open()?;
-        forward!(self.bytes, poll_write_vectored(cx, slices))
+        let written = forward!(self.bytes, poll_write_vectored(cx, slices));
+        self.connection.note_write(written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,7 +1,7 @@
 //! HTTP/2 on one connection: a task for each stream, idleness, and a graceful end by GOAWAY.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -86,6 +86,7 @@ async fn serve_streams(
     let mut leaving = false;
     let mut malformed = 0;
     let mut touched = false;
+    let mut unsent = Unsent::default();
     let mut pause = std::pin::pin!(tokio::time::sleep(idle));
     loop {
         tokio::select! {
@@ -116,7 +117,7 @@ async fn serve_streams(
             }
             () = &mut pause => {
                 // Idle only if nothing began or ended since the last look.
-                if tasks.is_empty() && !std::mem::take(&mut touched) {
+                if tasks.is_empty() && !std::mem::take(&mut touched) && !unsent.is_waited_for(connection, idle) {
                     if leaving {
                         return;
                     }
@@ -126,6 +127,26 @@ async fn serve_streams(
                 pause.as_mut().reset(tokio::time::Instant::now() + if leaving { GOODBYE } else { idle });
             }
         }
+    }
+}
+
+/// The end of the last responses, which h2 holds when their streams' tasks have ended.
+#[derive(Default)]
+struct Unsent {
+    /// Writes that were taken when that was last looked at.
+    writes: usize,
+    /// Since when none was.
+    since: Option<Instant>,
+}
+
+impl Unsent {
+    /// Whether something waits for the client to read, and the client has read within `limit`.
+    fn is_waited_for(&mut self, connection: &Connection, limit: Duration) -> bool {
+        let (writes, blocked) = connection.writes();
+        if !blocked || writes != self.writes {
+            (self.writes, self.since) = (writes, None);
+        }
+        blocked && self.since.get_or_insert_with(Instant::now).elapsed() < limit
     }
 }
 
