@@ -211,9 +211,11 @@ impl Squall {
                 request.explain(client, failure.status, failure.text).await
             }
         };
-        if let Err(error) = ended {
-            // Another stream's fault may have closed the connection meanwhile.
-            request.gone = !client.connection().ended();
+        // Where another stream's fault has closed the connection meanwhile, nobody has left either.
+        if let Err(error) = ended
+            && !client.connection().ended()
+        {
+            request.gone = true;
             request.error.get_or_insert(error);
         }
         if request.gone && client.status().is_some() {
