@@ -8,12 +8,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use smallvec::smallvec;
 
 use super::before::Before;
 use super::context::Context;
-use super::effect::{Effect, Ending};
-use super::kind::{Effects, Fault, HitRequest, Spec};
+use super::effect::Ending;
+use super::kind::{AlwaysEnds, Fault, Spec};
 
 /// `close: {}`
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
@@ -46,19 +45,10 @@ impl Spec for CloseSpec {
     }
 
     fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile()?))
-    }
-}
-
-impl Fault for CloseSpec {
-    fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
-        smallvec![Effect::End {
+        let checked = self.compile()?;
+        Ok(Box::new(AlwaysEnds {
             ending: Ending::Close,
-            before: self.before,
-        }]
-    }
-
-    fn ends(&self) -> Option<Before> {
-        Some(self.before)
+            before: checked.before,
+        }))
     }
 }

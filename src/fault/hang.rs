@@ -6,12 +6,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use smallvec::smallvec;
 
 use super::before::Before;
 use super::context::Context;
-use super::effect::{Effect, Ending};
-use super::kind::{Effects, Fault, HitRequest, Spec};
+use super::effect::Ending;
+use super::kind::{AlwaysEnds, Fault, Spec};
 use crate::yaml::units::Time;
 
 /// `hang: {}` or `hang: {limit: 5m}`
@@ -49,19 +48,10 @@ impl Spec for HangSpec {
     }
 
     fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile()?))
-    }
-}
-
-impl Fault for HangSpec {
-    fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
-        smallvec![Effect::End {
+        let checked = self.compile()?;
+        Ok(Box::new(AlwaysEnds {
             ending: Ending::Hang(self.limit.map(Time::get)),
-            before: self.before,
-        }]
-    }
-
-    fn ends(&self) -> Option<Before> {
-        Some(self.before)
+            before: checked.before,
+        }))
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::before::Before;
 use super::context::Context;
-use super::effect::Effect;
+use super::effect::{Effect, Ending};
 use super::requested::Requested;
 use crate::draw::head::Head;
 use crate::draw::{Draw, RuleSeed};
@@ -79,6 +79,28 @@ pub trait Fault: Debug + Send + Sync {
     /// What a request gets that asks for it, never more than the rule allows.
     fn requested(&self, _hit: &HitRequest<'_, '_>, _requested: &Requested) -> Option<Effect> {
         None
+    }
+}
+
+/// A fault that ends every request that it meets, and always alike.
+#[derive(Debug)]
+pub struct AlwaysEnds {
+    /// How it ends each of them.
+    pub ending: Ending,
+    /// When in their life it strikes.
+    pub before: Before,
+}
+
+impl Fault for AlwaysEnds {
+    fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
+        smallvec![Effect::End {
+            ending: self.ending.clone(),
+            before: self.before,
+        }]
+    }
+
+    fn ends(&self) -> Option<Before> {
+        Some(self.before)
     }
 }
 

@@ -5,12 +5,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use smallvec::smallvec;
 
 use super::before::Before;
 use super::context::Context;
-use super::effect::{Effect, Ending};
-use super::kind::{Effects, Fault, HitRequest, Spec};
+use super::effect::Ending;
+use super::kind::{AlwaysEnds, Fault, Spec};
 use super::reset_code;
 
 /// `reset: {}` or `reset: {code: REFUSED_STREAM}`
@@ -71,20 +70,11 @@ impl Spec for ResetSpec {
     }
 
     fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile()?))
-    }
-}
-
-impl Fault for Reset {
-    fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
-        smallvec![Effect::End {
-            ending: Ending::Reset(self.code),
-            before: self.before,
-        }]
-    }
-
-    fn ends(&self) -> Option<Before> {
-        Some(self.before)
+        let reset = self.compile()?;
+        Ok(Box::new(AlwaysEnds {
+            ending: Ending::Reset(reset.code),
+            before: reset.before,
+        }))
     }
 }
 
