@@ -1,6 +1,6 @@
 //! The rooms of `src/`, and those of `src/proxy/`, stand in storeys: each imports what is below it, and no more than six files
 //! import each other in a circle. Measured from the code's own `use` declarations and paths. Within a room of `src/` a type's
-//! name stands for one type.
+//! name stands for one type. Long files have their unit tests beside them.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 /// Files that may import each other in a circle.
 const MOST_IN_A_CIRCLE: usize = 6;
+
+/// Lines of a file that has its unit tests within.
+const MOST_LINES_WITH_TESTS: usize = 300;
 
 /// The rooms of the crate, the highest first, as `src/lib.rs` draws them.
 const ROOMS: [&str; 15] = [
@@ -87,6 +90,21 @@ fn no_two_types_of_a_room_share_a_name() {
     }
     found.retain(|_, files| files.len() > 1);
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Unit tests stand in the file that they test only while the file is short.
+#[test]
+fn no_file_with_unit_tests_is_long() {
+    let mut files = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    files.retain(|file| {
+        let text = fs::read_to_string(file).unwrap();
+        text.contains("#[cfg(test)]\nmod tests {") && text.lines().count() > MOST_LINES_WITH_TESTS
+    });
+    assert!(
+        files.is_empty(),
+        "move the tests of these into a tests.rs beside them: {files:#?}"
+    );
 }
 
 /// The types that a file declares outside of its unit tests. Associated types, which are indented, don't count.
@@ -165,10 +183,15 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && path.file_stem().unwrap() != "tests" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !is_of_tests(&path) {
             files.push(path);
         }
     }
+}
+
+fn is_of_tests(file: &Path) -> bool {
+    file.file_stem()
+        .is_some_and(|stem| stem == "tests" || stem == "testing")
 }
 
 fn module_of(source: &Path, file: &Path) -> Module {

@@ -1,0 +1,245 @@
+//! Who may use the side port.
+//!
+//! With a token every path but `/healthz` and `/readyz` asks for it as `Authorization: Bearer TOKEN` (RFC 6750).
+//! `/metrics` does too, since rule names tell what is being tested, and Prometheus can send it (`authorization:` in its
+//! scrape configuration).
+//!
+//! Without a token the port is on loopback or a unix socket, and any program of this machine may use it. Browsers are
+//! the exception, as they run the programs of strangers: a page that has its own name resolve to 127.0.0.1 (DNS
+//! rebinding) still sends that name as `Host`, and is answered 421. A page that posts to us sends its `Origin`; what may
+//! change something is refused with 403 unless that is our own, with a token too.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+
+use super::problem::{Accept, Problem};
+use super::{Context, Shared};
+use crate::proxy::net::address::AddressSpec;
+
+/// What a browser does not have to do with our answers.
+const MARKS: [(HeaderName, &str); 4] = [
+    (CACHE_CONTROL, "no-store"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    ),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Marks every answer, refusals too.
+pub(super) async fn mark(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in MARKS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Lets a request pass, or says why not.
+pub(super) async fn guard(State(context): Shared, request: Request, next: Next) -> Response {
+    match check_request(&context, &request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => {
+            let mut response = refusal.problem.answer(Accept::of(request.headers()));
+            if let Some(challenge) = refusal.challenge {
+                response
+                    .headers_mut()
+                    .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+            response
+        }
+    }
+}
+
+fn check_request(context: &Arc<Context>, request: &Request) -> Result<(), Refusal> {
+    let snapshot = context.server.snapshot();
+    Checked {
+        token: snapshot.admin.token.as_deref(),
+        bound: &context.address,
+        request,
+    }
+    .check()
+}
+
+#[derive(Debug)]
+struct Refusal {
+    problem: Problem,
+    challenge: Option<&'static str>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, detail: &str) -> Refusal {
+        Refusal {
+            problem: Problem::new(status, detail),
+            challenge: None,
+        }
+    }
+}
+
+/// A request, and what it is checked against.
+struct Checked<'a> {
+    token: Option<&'a str>,
+    bound: &'a AddressSpec,
+    request: &'a Request,
+}
+
+impl Checked<'_> {
+    fn check(&self) -> Result<(), Refusal> {
+        if matches!(self.request.uri().path(), "/healthz" | "/readyz") {
+            return Ok(());
+        }
+        match self.token {
+            Some(token) => self.token_is(token)?,
+            None if is_private(self.bound) => self.host_is_ours()?,
+            // The file has no token any more, and an address on loopback that only takes effect at the next start.
+            None => {
+                let detail = "the admin side is reachable from other machines until squall restarts, and its \
+                    configuration no longer has a token";
+                return Err(Refusal::new(StatusCode::FORBIDDEN, detail));
+            }
+        }
+        self.origin_is_ours()
+    }
+
+    fn token_is(&self, token: &str) -> Result<(), Refusal> {
+        let refusal = |detail, challenge| {
+            Err(Refusal {
+                challenge: Some(challenge),
+                ..Refusal::new(StatusCode::UNAUTHORIZED, detail)
+            })
+        };
+        match bearer(self.request.headers()) {
+            None => refusal(
+                "a token is needed: send `Authorization: Bearer TOKEN`",
+                "Bearer realm=\"squall\"",
+            ),
+            Some(given) if same(given.as_bytes(), token.as_bytes()) => Ok(()),
+            Some(_) => refusal(
+                "the token does not match the configuration",
+                "Bearer realm=\"squall\", error=\"invalid_token\"",
+            ),
+        }
+    }
+
+    /// RFC 9112, section 3.2: exactly one Host field from HTTP/1.1 on, and an absolute target stands above it. Here both
+    /// have to be ours.
+    fn host_is_ours(&self) -> Result<(), Refusal> {
+        let AddressSpec::Tcp(bound) = self.bound else {
+            // No browser reaches a unix socket, and every client makes up its own host for it.
+            return Ok(());
+        };
+        let mut hosts = self.request.headers().get_all(HOST).iter();
+        let host = hosts.next();
+        let missing =
+            host.is_none() && self.request.version() > Version::HTTP_10 && self.request.uri().host().is_none();
+        if missing || hosts.next().is_some() {
+            return Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "there must be exactly one Host field",
+            ));
+        }
+        let host = match host.map(authority) {
+            Some(None) => {
+                return Err(Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    "the Host field is not a valid host",
+                ));
+            }
+            Some(host) => host,
+            None => None,
+        };
+        if host
+            .iter()
+            .chain(self.request.uri().authority())
+            .all(|name| is_local(name, bound.ip()))
+        {
+            Ok(())
+        } else {
+            let detail = "the Host field does not name this machine: without a token the admin side answers only \
+                          to localhost, loopback addresses and its own listening address (to use another name, set \
+                          `admin: {token: …}` and send the token)";
+            Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, detail))
+        }
+    }
+
+    fn origin_is_ours(&self) -> Result<(), Refusal> {
+        let headers = self.request.headers();
+        if matches!(*self.request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+            return Ok(());
+        }
+        let host = headers
+            .get(HOST)
+            .and_then(authority)
+            .or_else(|| self.request.uri().authority().cloned());
+        let ours = |origin: &HeaderValue| {
+            let origin = origin
+                .to_str()
+                .ok()
+                .and_then(|origin| origin.split_once("://")?.1.parse::<Authority>().ok());
+            origin.is_some() && origin == host
+        };
+        let same_site = |site: &HeaderValue| site == "same-origin" || site == "none";
+        if headers.get_all(ORIGIN).iter().all(ours) && headers.get_all("sec-fetch-site").iter().all(same_site) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "requests from another origin can't change anything",
+        ))
+    }
+}
+
+/// Whether only programs of this machine can reach an address.
+fn is_private(address: &AddressSpec) -> bool {
+    match address {
+        AddressSpec::Tcp(address) => address.ip().to_canonical().is_loopback(),
+        AddressSpec::Unix(_) => true,
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (scheme, token) = values.next()?.to_str().ok()?.trim().split_once(' ')?;
+    // Two of them are no answer to the question who asks.
+    (values.next().is_none() && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
+}
+
+/// Takes the same time wherever two texts of one length differ.
+fn same(given: &[u8], token: &[u8]) -> bool {
+    let differences = given
+        .iter()
+        .zip(token)
+        .fold(0, |differences, (a, b)| std::hint::black_box(differences | (a ^ b)));
+    given.len() == token.len() && differences == 0
+}
+
+fn authority(value: &HeaderValue) -> Option<Authority> {
+    value.to_str().ok()?.parse().ok()
+}
+
+/// `localhost` and the names below it (RFC 6761, section 6.3), loopback addresses, and the one that we listen on.
+fn is_local(name: &Authority, bound: IpAddr) -> bool {
+    let name = name.host().to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    let literal = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    match literal.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(address) => address.is_loopback() || address == bound.to_canonical(),
+        Err(_) => name == "localhost" || name.ends_with(".localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,338 @@
+//! Files to documents: one file and all that it includes.
+//!
+//! `include:` names files and globs, relative to the file that it stands in. What they hold comes after that file, in the
+//! order of the list, the matches of one glob by name, and each file before what it includes itself.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use crate::yaml::env::Lookup;
+use crate::yaml::report::{Diagnostic, Sources, Span};
+use crate::yaml::tree::{self, Node, Value};
+
+/// How deep includes may nest.
+pub const MAX_INCLUDE_DEPTH: usize = 8;
+/// How many files one configuration may have.
+pub const MAX_FILES: usize = 1000;
+/// How many folders deep `**` looks.
+const MAX_FOLDERS: usize = 16;
+/// How many names one glob may look at.
+const MAX_NAMES: usize = 100_000;
+
+/// Where files come from.
+pub trait Files {
+    /// A file's bytes.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The names in a folder, in any order, each with whether it is a folder itself. A link to a folder counts as a file.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn list(&self, folder: &Path) -> io::Result<Vec<(String, bool)>>;
+}
+
+/// The real file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk;
+
+impl Files for Disk {
+    /// Reads one byte more than a file may have, so that the rest is never in memory.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        use std::io::Read;
+        let mut bytes = Vec::new();
+        let bound = u64::try_from(tree::MAX_FILE_BYTES)
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        std::fs::File::open(path)?.take(bound).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<(String, bool)>> {
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder)?.take(MAX_NAMES) {
+            let entry = entry?;
+            // A name that is not UTF-8 can't be matched by a pattern that is.
+            if let Ok(name) = entry.file_name().into_string() {
+                names.push((name, entry.file_type()?.is_dir()));
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// What a configuration is loaded from.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a> {
+    /// A file.
+    Path(&'a Path),
+    /// A text that is in no file; what it includes is relative to the working directory.
+    Text {
+        /// The name that diagnostics show.
+        name: &'a str,
+        /// The YAML.
+        text: &'a str,
+    },
+}
+
+/// A configuration as read, not yet understood.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// The texts that the spans in it point into.
+    pub sources: Sources,
+    /// The main document and then the included ones, all without their `include`. Empty if the main one can't be read.
+    pub documents: Vec<Node>,
+    /// The files that were opened, also those that turned out to be bad.
+    pub files: Vec<PathBuf>,
+    /// What is wrong so far.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a configuration and all that it includes, with `${VAR}` replaced by what `environment` says.
+pub fn load_tree(start: Start<'_>, files: &dyn Files, environment: &Lookup<'_>) -> Tree {
+    let mut loader = Loader {
+        files,
+        environment,
+        tree: Tree::default(),
+        open: Vec::new(),
+        seen: HashSet::new(),
+    };
+    match start {
+        Start::Path(path) => loader.file(path, None),
+        Start::Text { name, text } => loader.bytes(name, text.into(), PathBuf::new()),
+    }
+    loader.tree
+}
+
+struct Loader<'a> {
+    files: &'a dyn Files,
+    environment: &'a Lookup<'a>,
+    tree: Tree,
+    /// The files that are being read, the outermost first.
+    open: Vec<PathBuf>,
+    /// The files that have been read or are being read.
+    seen: HashSet<PathBuf>,
+}
+
+impl Loader<'_> {
+    /// Reads a file that was asked for at `asked`.
+    fn file(&mut self, path: &Path, asked: Option<Span>) {
+        let bytes = match self.files.read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let message = format!("can't read {}: {}", path.display(), in_words(&error));
+                return self.tree.diagnostics.push(Diagnostic::error(asked, message));
+            }
+        };
+        let identity = tidy(path);
+        self.tree.files.push(path.to_owned());
+        self.seen.insert(identity.clone());
+        self.open.push(identity);
+        self.bytes(
+            &path.display().to_string(),
+            bytes,
+            path.parent().unwrap_or(Path::new("")).to_owned(),
+        );
+        self.open.pop();
+    }
+
+    fn bytes(&mut self, name: &str, bytes: Vec<u8>, folder: PathBuf) {
+        let Tree {
+            sources, diagnostics, ..
+        } = &mut self.tree;
+        let Some(source) = tree::add_source(sources, name, bytes, &folder, diagnostics) else {
+            return;
+        };
+        let Some(mut document) = tree::parse(sources, source, Some(self.environment), diagnostics) else {
+            return;
+        };
+        let include = document.remove("include");
+        self.tree.documents.push(document);
+        if let Some((_, include)) = include {
+            self.includes(&include, &folder);
+        }
+    }
+
+    fn includes(&mut self, include: &Node, folder: &Path) {
+        let one = std::slice::from_ref(include);
+        let items = match &include.value {
+            Value::Null => &[],
+            Value::Seq(items) => items.as_slice(),
+            _ => one,
+        };
+        for item in items {
+            match (&item.value, item.text()) {
+                (Value::Unusable, _) => {}
+                (Value::String(_), Some(pattern)) if !pattern.is_empty() => self.include(pattern, item.span, folder),
+                _ => {
+                    let message = "`include` must be the path of a file, or a list of paths and globs";
+                    self.tree.diagnostics.push(Diagnostic::error(item.span, message));
+                }
+            }
+        }
+    }
+
+    /// One line of an `include`.
+    fn include(&mut self, pattern: &str, span: Span, folder: &Path) {
+        if self.open.len() > MAX_INCLUDE_DEPTH {
+            let message = format!("includes are nested more than {MAX_INCLUDE_DEPTH} deep");
+            return self.tree.diagnostics.push(Diagnostic::error(span, message));
+        }
+        if !is_glob(pattern) {
+            return self.named(&folder.join(pattern), span);
+        }
+        let matches = match glob(self.files, folder, pattern) {
+            Ok(matches) => matches,
+            Err(message) => return self.tree.diagnostics.push(Diagnostic::error(span, message)),
+        };
+        if matches.is_empty() {
+            let message = format!("no file matches {}", folder.join(pattern).display());
+            self.tree.diagnostics.push(Diagnostic::warning(span, message));
+        }
+        for path in matches {
+            // A glob may well match the file that it stands in, or one that has a line of its own.
+            if !self.seen.contains(&tidy(&path)) && self.has_room(span) {
+                self.file(&path, Some(span));
+            }
+        }
+    }
+
+    /// A file that is included by its name.
+    fn named(&mut self, path: &Path, span: Span) {
+        let identity = tidy(path);
+        let diagnostic = if let Some(place) = self.open.iter().position(|open| *open == identity) {
+            let circle = self.open.iter().skip(place).chain([&identity]);
+            let circle: Vec<_> = circle.map(|file| file.display().to_string()).collect();
+            Diagnostic::error(span, "this file includes itself").help(circle.join(" includes "))
+        } else if self.seen.contains(&identity) {
+            Diagnostic::warning(
+                span,
+                format!("{} is already included; it is not read again", path.display()),
+            )
+        } else if self.has_room(span) {
+            return self.file(path, Some(span));
+        } else {
+            return;
+        };
+        self.tree.diagnostics.push(diagnostic);
+    }
+
+    fn has_room(&mut self, span: Span) -> bool {
+        let room = self.seen.len() < MAX_FILES;
+        if !room {
+            let message = format!("a configuration can have at most {MAX_FILES} files");
+            self.tree.diagnostics.push(Diagnostic::error(span, message));
+        }
+        room
+    }
+}
+
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::IsADirectory => "it is a folder: to include all its files, use `folder/*.yaml`".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn is_glob(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '[', '{'])
+}
+
+/// The path without `.` and `..`, as the name of a file. Links are not followed: a file that is reached by two names
+/// counts as two.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match (part, tidy.components().next_back()) {
+            (Component::CurDir, _) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                tidy.pop();
+            }
+            _ => tidy.push(part),
+        }
+    }
+    tidy
+}
+
+/// The files that match a pattern, by name. A part that starts with a dot is matched only by one that says so, which
+/// leaves out the hidden folders of a mounted Kubernetes ConfigMap.
+fn glob(files: &dyn Files, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let parts: Vec<&str> = pattern.split('/').collect();
+    let fixed = parts.iter().take_while(|part| !is_glob(part)).count();
+    let start = match parts.get(..fixed).unwrap_or_default() {
+        [] => folder.to_owned(),
+        [""] => PathBuf::from("/"),
+        fixed => folder.join(fixed.join("/")),
+    };
+    let rest = parts.get(fixed..).unwrap_or_default();
+    let compiled = GlobBuilder::new(&rest.join("/")).literal_separator(true).build();
+    let matcher = compiled
+        .map_err(|error| format!("`{pattern}` is not a valid glob: {}", error.kind()))?
+        .compile_matcher();
+    let depth = if rest.contains(&"**") { MAX_FOLDERS } else { rest.len() };
+    let hidden = rest.iter().any(|part| part.starts_with('.'));
+    let mut search = Search {
+        files,
+        matcher,
+        hidden,
+        names_left: MAX_NAMES,
+        found: Vec::new(),
+    };
+    search.folder(&start, "", depth)?;
+    search.found.sort();
+    Ok(search.found)
+}
+
+struct Search<'a> {
+    files: &'a dyn Files,
+    matcher: GlobMatcher,
+    hidden: bool,
+    names_left: usize,
+    found: Vec<PathBuf>,
+}
+
+impl Search<'_> {
+    /// Looks through a folder; `below` is what the pattern has to match of its path, with a slash at the end.
+    fn folder(&mut self, folder: &Path, below: &str, depth: usize) -> Result<(), String> {
+        let names = match self.files.list(folder) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                return Err(format!(
+                    "can't read the folder {}: {}",
+                    folder.display(),
+                    in_words(&error)
+                ));
+            }
+        };
+        let hidden = self.hidden;
+        for (name, is_folder) in names.into_iter().filter(|(name, _)| hidden || !name.starts_with('.')) {
+            self.names_left = self
+                .names_left
+                .checked_sub(1)
+                .ok_or("this glob searches too many files")?;
+            let relative = format!("{below}{name}");
+            if is_folder && depth > 1 {
+                self.folder(&folder.join(&name), &format!("{relative}/"), depth - 1)?;
+            } else if !is_folder && self.matcher.is_match(&relative) {
+                self.found.push(folder.join(&name));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

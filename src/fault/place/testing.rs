@@ -1,0 +1,53 @@
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Parts;
+use crate::fault::context::Context;
+
+fn unreadable(_: &Path) -> io::Result<Vec<u8>> {
+    Err(io::ErrorKind::NotFound.into())
+}
+
+/// No files, and single waits of at most an hour.
+pub fn context() -> Context<'static> {
+    Context {
+        folder: Path::new("."),
+        read: &unreadable,
+        keys: std::num::NonZeroUsize::MIN,
+        longest_wait: Duration::from_secs(3600),
+        rule: "r",
+    }
+}
+
+/// Reads a fault's YAML, and checks that what is written reads back.
+pub fn read<T: DeserializeOwned + Serialize + PartialEq + Debug>(yaml: &str) -> Result<T, String> {
+    let spec: T = crate::yaml::testing::read(yaml)?;
+    let written = serde_json::to_value(&spec).unwrap();
+    assert_eq!(serde_json::from_value::<T>(written).unwrap(), spec, "{yaml}");
+    Ok(spec)
+}
+
+/// The only part, such as `Response Drop(Every(3))`.
+pub fn shown(parts: Parts) -> String {
+    let [part] = parts.0.as_slice() else {
+        panic!("not one part: {parts:?}")
+    };
+    format!("{:?} {:?}", part.direction, part.act)
+}
+
+/// What `compile` makes of each YAML: the part, or a piece of the error.
+#[track_caller]
+pub fn check(compile: impl Fn(&str) -> Result<Parts, String>, cases: &[(&str, Result<&str, &str>)]) {
+    for (yaml, expect) in cases {
+        match (compile(yaml).map(shown), expect) {
+            (Ok(part), Ok(expect)) => assert_eq!(part, *expect, "{yaml}"),
+            (Err(error), Err(expect)) => assert!(error.contains(expect), "{yaml}: {error}"),
+            (found, _) => panic!("{yaml}: {found:?} instead of {expect:?}"),
+        }
+    }
+}

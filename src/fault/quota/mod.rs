@@ -1,0 +1,261 @@
+//! `quota: {requests: 100, per: 1m}`: a rate limit, as a public API has it.
+//!
+//! A window opens with a key's first request and lasts `per`; the first `requests` in it pass, the others get 429 with
+//! `Retry-After`. Each response tells the state of the limit in the fields of the IETF draft "RateLimit header fields for
+//! HTTP" (`RateLimit-Policy: "name";q=100;w=60` and `RateLimit: "name";r=99;t=42`) and in the older
+//! `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds).
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
+
+use super::answer::{self, Answer};
+use super::before::Before;
+use super::context::Context;
+use super::effect::{Effect, Ending};
+use super::kind::{Effects, Fault, HitRequest, Spec};
+use crate::draw::KeyHash;
+use crate::draw::key::{Key, KeySpec};
+use crate::draw::remembered::Remembered;
+use crate::yaml::units::Time;
+
+/// However often a client is punished, its window never gets longer than this many times `per`.
+const MAX_PUNISHMENT: u32 = 10;
+
+/// `quota: {requests: 100, per: 1m, key: client}`
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaSpec {
+    /// How many requests pass in a window.
+    pub requests: NonZeroU32,
+    /// How long a window is.
+    pub per: Time,
+    /// Whose requests are counted together: `client`, `path`, `header:NAME`, `cookie:NAME`, `query:NAME`. Absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeySpec>,
+    /// Each refused request extends the window by this much: clients that don't wait are refused for longer. Never
+    /// beyond ten times `per`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub punish: Option<Time>,
+    /// The status of a refusal. Default: 429.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 200, max = 599))]
+    pub status: Option<u16>,
+    /// Which header fields report the state of the limit. Default: `both`.
+    #[serde(default)]
+    pub fields: Fields,
+}
+
+/// Which header fields report the state of the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Fields {
+    /// The IETF draft's and the legacy ones.
+    #[default]
+    Both,
+    /// `RateLimit-Policy` and `RateLimit`.
+    Ietf,
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining`, `X-RateLimit-Reset`.
+    Legacy,
+    /// None; refusals still have `Retry-After`.
+    None,
+}
+
+/// A rate limit with what it remembers.
+#[derive(Debug)]
+pub struct Quota {
+    /// Whose requests are counted together; `None`: all.
+    pub key: Option<Key>,
+    requests: u32,
+    per: Duration,
+    punish: Option<Duration>,
+    status: http::StatusCode,
+    fields: Fields,
+    policy: String,
+    windows: Remembered<Window>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    opened: Duration,
+    ends: Duration,
+    used: u32,
+}
+
+/// What a quota says to one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the request passes.
+    pub passes: bool,
+    /// How many more pass in this window.
+    pub remaining: u32,
+    /// How long until the window ends.
+    pub reset: Duration,
+}
+
+impl QuotaSpec {
+    /// Compiles the quota, and checks its parts.
+    pub fn compile(&self, context: &Context<'_>) -> Result<Quota, String> {
+        if self.key == Some(KeySpec::Ordinal) {
+            return Err("a quota with `key: ordinal` never fills up: each request has its own number".into());
+        }
+        if self.per.get().is_zero() {
+            return Err("`per` must be longer than 0s".into());
+        }
+        let status = answer::parse_status(i64::from(self.status.unwrap_or(429)))?;
+        let keys = if self.key.is_some() {
+            context.keys
+        } else {
+            NonZeroUsize::MIN
+        };
+        Ok(Quota {
+            key: self.key.clone().map(Key::new),
+            requests: self.requests.get(),
+            per: self.per.get(),
+            punish: self.punish.map(Time::get),
+            status,
+            fields: self.fields,
+            policy: quoted(context.rule),
+            windows: Remembered::new(keys),
+        })
+    }
+}
+
+impl Quota {
+    /// Counts a request of `key` at `now`, a time since any fixed moment.
+    pub fn take(&self, key: u64, now: Duration) -> Verdict {
+        self.windows
+            .change(key, || self.opened(now), |window| self.count(window, now))
+    }
+
+    /// What [`Quota::take`] would say, without counting.
+    pub fn peek(&self, key: u64, now: Duration) -> Verdict {
+        let mut window = self
+            .windows
+            .peek(key, |window| window.copied())
+            .unwrap_or_else(|| self.opened(now));
+        self.count(&mut window, now)
+    }
+
+    fn opened(&self, now: Duration) -> Window {
+        Window {
+            opened: now,
+            ends: now.saturating_add(self.per),
+            used: 0,
+        }
+    }
+
+    fn count(&self, window: &mut Window, now: Duration) -> Verdict {
+        if now >= window.ends {
+            *window = self.opened(now);
+        }
+        let passes = window.used < self.requests;
+        if passes {
+            window.used += 1;
+        } else if let Some(punish) = self.punish {
+            let latest = window.opened.saturating_add(self.per.saturating_mul(MAX_PUNISHMENT));
+            window.ends = window.ends.saturating_add(punish).min(latest.max(window.ends));
+        }
+        Verdict {
+            passes,
+            remaining: self.requests - window.used,
+            reset: window.ends.saturating_sub(now),
+        }
+    }
+
+    /// The answer to a request that does not pass.
+    pub fn refusal(&self, verdict: Verdict) -> Answer {
+        let mut headers = self.headers(verdict);
+        headers.push((header::RETRY_AFTER, answer::seconds_up(verdict.reset).into()));
+        headers.push((
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        ));
+        Answer {
+            status: self.status,
+            headers,
+            body: Bytes::from_static(b"rate limit exceeded (injected by squall)\n"),
+        }
+    }
+
+    /// The fields that tell the state of the limit.
+    pub fn headers(&self, verdict: Verdict) -> Vec<(HeaderName, HeaderValue)> {
+        let reset = answer::seconds_up(verdict.reset);
+        let mut headers = Vec::with_capacity(5);
+        let mut push = |name: &'static str, value: String| {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.push((HeaderName::from_static(name), value));
+            }
+        };
+        if matches!(self.fields, Fields::Both | Fields::Ietf) {
+            let window = answer::seconds_up(self.per);
+            push(
+                "ratelimit-policy",
+                format!("{};q={};w={window}", self.policy, self.requests),
+            );
+            push(
+                "ratelimit",
+                format!("{};r={};t={reset}", self.policy, verdict.remaining),
+            );
+        }
+        if matches!(self.fields, Fields::Both | Fields::Legacy) {
+            push("x-ratelimit-limit", self.requests.to_string());
+            push("x-ratelimit-remaining", verdict.remaining.to_string());
+            push("x-ratelimit-reset", reset.to_string());
+        }
+        headers
+    }
+}
+
+/// A structured-field string (RFC 9651, section 3.3.3): quotes and backslashes escaped, anything but printable ASCII
+/// replaced.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            ' '..='~' => quoted.push(c),
+            _ => quoted.push('?'),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+impl Spec for QuotaSpec {
+    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+        Ok(Box::new(self.compile(context)?))
+    }
+}
+
+impl Fault for Quota {
+    fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
+        let key = match &self.key {
+            None => KeyHash::ordinal(0),
+            Some(key) => key.hash(hit.head, hit.ordinal),
+        };
+        let verdict = if hit.counts {
+            self.take(key.value(), hit.since)
+        } else {
+            self.peek(key.value(), hit.since)
+        };
+        smallvec![if verdict.passes {
+            Effect::Fields(Arc::new(self.headers(verdict)))
+        } else {
+            Effect::End {
+                ending: Ending::Answer(Arc::new(self.refusal(verdict)), None),
+                before: Before::Request,
+            }
+        }]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn edit(replace: &[(&str, &str)], patch: serde_json::Value) -> Result<Edit, String> {
+    let replace: Vec<ReplaceSpec> = replace
+        .iter()
+        .map(|(find, with)| ReplaceSpec {
+            find: (*find).to_owned(),
+            with: (*with).to_owned(),
+        })
+        .collect();
+    let patch: Vec<OperationSpec> = serde_json::from_value(patch).unwrap();
+    let spec = BodySpec {
+        body: None,
+        json: None,
+        file: None,
+        replace: &replace,
+        json_patch: &patch,
+    };
+    let context = Context {
+        folder: std::path::Path::new("."),
+        read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        keys: std::num::NonZeroUsize::MIN,
+        longest_wait: std::time::Duration::from_secs(1),
+        rule: "r",
+    };
+    match spec.compile(&context)? {
+        Some(BodyChange::Edit(edit)) => Ok(edit),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+#[track_caller]
+fn check(replace: &[(&str, &str)], patch: serde_json::Value, body: &str, expect: Result<&str, &'static str>) {
+    let changed = edit(replace, patch).unwrap().apply(&Bytes::from(body.to_owned()));
+    assert_eq!(changed.as_deref(), expect.map(str::as_bytes).as_deref());
+}
+
+#[test]
+fn replaces() {
+    let none = serde_json::json!([]);
+    check(&[("a+", "b")], none.clone(), "caat a", Ok("cbt b"));
+    check(
+        &[(r"(\d+)-(?<to>\d+)", "$to-$1")],
+        none.clone(),
+        "1-2,3-4",
+        Ok("2-1,4-3"),
+    );
+    check(&[("x", "${0}y$$")], none.clone(), "axb", Ok("axy$b"));
+    check(&[("a", "b"), ("b", "c")], none.clone(), "ab", Ok("cc"));
+    check(&[("^", "> ")], none.clone(), "a", Ok("> a"));
+    check(&[("(?m)^", "> ")], none.clone(), "a\nb", Ok("> a\n> b"));
+    check(&[("q*", "-")], none.clone(), "ab", Ok("-a-b-"));
+    check(&[("a", "")], none.clone(), "aaa", Ok(""));
+    check(&[("z", "y")], none.clone(), "abc", Err("no match"));
+    check(&[("z", "y"), ("a", "x")], none, "abc", Ok("xbc"));
+}
+
+#[test]
+fn bytes_that_are_no_text_are_found_too() {
+    let edit = edit(&[(r"(?-u)\xff\x00", "x")], serde_json::json!([])).unwrap();
+    let changed = edit.apply(&Bytes::from_static(b"a\xff\x00b")).unwrap();
+    assert_eq!(&changed[..], b"axb");
+}
+
+#[test]
+fn patches() {
+    let json = |patch| serde_json::from_str(patch).unwrap();
+    let all = r#"[{"op":"test","path":"/a","value":1},{"op":"add","path":"/l/-","value":null},
+            {"op":"replace","path":"/a","value":{"b":2}},{"op":"move","from":"/z","path":"/y"},{"op":"copy","from":"/l","path":"/m"},
+            {"op":"remove","path":"/gone"}]"#;
+    let body = r#"{"z": 9, "a": 1, "l": [0], "gone": true}"#;
+    check(
+        &[],
+        json(all),
+        body,
+        Ok(r#"{"m":[0,null],"a":{"b":2},"l":[0,null],"y":9}"#),
+    );
+    check(
+        &[("9", "8")],
+        json(r#"[{"op":"remove","path":"/a"}]"#),
+        r#"{"a":1,"z":9}"#,
+        Ok(r#"{"z":8}"#),
+    );
+    check(
+        &[("q", "r")],
+        json(r#"[{"op":"remove","path":"/a"}]"#),
+        r#"{"a":1}"#,
+        Ok("{}"),
+    );
+    let failing = json(r#"[{"op":"remove","path":"/a"},{"op":"test","path":"/b","value":2}]"#);
+    check(&[], failing, r#"{"a":1,"b":1}"#, Err("patch failed"));
+    check(&[], json(r#"[{"op":"remove","path":"/a"}]"#), "[", Err("not JSON"));
+    check(&[], json(r#"[{"op":"replace","path":"","value":[]}]"#), "7", Ok("[]"));
+}
+
+#[test]
+fn the_order_of_members_stays_but_for_the_last() {
+    let patch = serde_json::json!([{"op": "remove", "path": "/c"}]);
+    check(&[], patch, r#"{"d":1,"c":2,"b":3,"a":4}"#, Ok(r#"{"d":1,"a":4,"b":3}"#));
+}
+
+#[test]
+fn what_grows_beyond_all_bounds_is_refused() {
+    let edit = edit(&[("a", &"b".repeat(70_000))], serde_json::json!([])).unwrap();
+    assert_eq!(edit.apply(&Bytes::from("a".repeat(1000))), Err("body too large"));
+}
+
+#[test]
+fn groups_are_read_as_the_regex_crate_reads_them() {
+    assert_eq!(groups("a$1b $x_1-${y z}$$3 $ ${"), ["1b", "x_1", "y z"]);
+    assert!(
+        edit(&[("(a)", "$1x")], serde_json::json!([]))
+            .unwrap_err()
+            .contains("`1x`")
+    );
+    assert!(edit(&[("(a)", "${1}x")], serde_json::json!([])).is_ok());
+    assert!(edit(&[("(a)", "$2")], serde_json::json!([])).is_err());
+    assert!(edit(&[("(a)", "$$2")], serde_json::json!([])).is_ok());
+}
+
+#[test]
+fn limits() {
+    let size = |text: &str| Some(text.parse().unwrap());
+    assert_eq!(limit(None), Ok(1 << 20));
+    assert_eq!(limit(size("1B")), Ok(1));
+    assert_eq!(limit(size("64MiB")), Ok(64 << 20));
+    assert!(limit(size("0")).is_err());
+    assert!(limit(size("65MiB")).is_err());
+}
+
+proptest! {
+    #[test]
+    fn as_the_regex_crate_replaces(body: Vec<u8>, find in "[ab(|)*+?.]{1,6}", with in "[a$01{}]{0,6}") {
+        let made = edit(&[(&find, &with)], serde_json::json!([]));
+        prop_assume!(made.is_ok());
+        let regex = Regex::new(&find).unwrap();
+        let expect = if regex.is_match(&body) { Ok(Bytes::from(regex.replace_all(&body, with.as_bytes()).into_owned())) } else { Err("no match") };
+        prop_assert_eq!(made.unwrap().apply(&Bytes::from(body)), expect);
+    }
+}

@@ -1,0 +1,266 @@
+//! Which of the matching requests are hit: what [`WhenSpec`] becomes at load, and the order of its questions.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::draw::Draw;
+use crate::draw::key::Key;
+use crate::rule::spec::{LimitsSpec, ScheduleSpec, WhenSpec};
+use crate::yaml::units::{Percentage, Time};
+
+/// The conditions of a rule that are not about the request's head.
+#[derive(Debug, Clone, Default)]
+pub struct When {
+    /// The share that is hit, in parts per million.
+    pub ppm: u32,
+    /// What a draw depends on.
+    pub key: Key,
+    /// Only the first N requests of each key.
+    pub attempts: Option<u32>,
+    /// Only every Nth matching request.
+    pub every: Option<u64>,
+    /// The time window in which the rule acts.
+    pub schedule: Option<Schedule>,
+    /// Limits on how much the rule affects.
+    pub limits: Limits,
+    /// Only where the request asks for it.
+    pub requested: bool,
+}
+
+/// A time window since the rule was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    start: Duration,
+    duration: Option<Duration>,
+    repeat: Option<Duration>,
+}
+
+/// Limits on how much the rule affects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests under the rule's faults at the same time.
+    pub active: Option<u32>,
+    /// Requests hit in all.
+    pub total: Option<u64>,
+    /// Share of the matching requests, in parts per million.
+    pub share: Option<u32>,
+    /// How long after it was loaded the rule stops.
+    pub expires: Option<Duration>,
+}
+
+/// Why a matching request is not hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The rule is `enabled: false`.
+    Disabled,
+    /// An earlier rule ended the request.
+    Ended,
+    /// The request does not ask for it.
+    NotRequested,
+    /// `limits.expires` has passed.
+    Expired,
+    /// Outside the schedule's window.
+    OutOfSchedule {
+        /// Time since the rule was loaded.
+        at: Duration,
+    },
+    /// Not an Nth request.
+    Every {
+        /// The request's number.
+        ordinal: u64,
+        /// The rule's `every`.
+        every: u64,
+    },
+    /// The draw is not below the percentage.
+    Percentage {
+        /// The draw, in parts per million.
+        drawn: u32,
+        /// The percentage, in parts per million.
+        ppm: u32,
+    },
+    /// The key has had its attempts.
+    Attempts {
+        /// Which attempt of its key it is, from 1.
+        attempt: u32,
+        /// The rule's `attempts`.
+        attempts: u32,
+    },
+    /// The outcome of `choose` that was drawn has no faults.
+    Untouched,
+    /// `limits.active` requests are under the rule's faults.
+    LimitActive,
+    /// `limits.total` requests have been hit.
+    LimitTotal,
+    /// One more would be more than `limits.share`.
+    LimitShare,
+}
+
+impl When {
+    /// Checks a `when`. Errors name what can never fire.
+    pub fn compile(spec: Option<&WhenSpec>) -> Result<When, String> {
+        let Some(spec) = spec else {
+            return Ok(When {
+                ppm: Percentage::ALL.ppm(),
+                ..When::default()
+            });
+        };
+        let limits = spec
+            .limits
+            .as_ref()
+            .map(|limits| Limits::from(&limits.value))
+            .unwrap_or_default();
+        let schedule = spec
+            .schedule
+            .as_ref()
+            .map(|schedule| Schedule::compile(&schedule.value))
+            .transpose()?;
+        if let (Some(schedule), Some(expires)) = (&schedule, limits.expires)
+            && schedule.start >= expires
+        {
+            return Err("the rule can never fire: it expires before its schedule starts".into());
+        }
+        if limits.expires.is_some_and(|expires| expires.is_zero()) {
+            return Err("the rule can never fire: it expires at once".into());
+        }
+        let key = Key::new(spec.key.as_ref().map(|key| key.value.clone()).unwrap_or_default());
+        if spec.attempts.is_some() && key.is_ordinal() {
+            return Err(
+                "`attempts` counts the requests of each key, but by default every request has its own key: add `key: \
+                header:NAME`, `key: client`, …, or use `limits: {total: N}` to hit the first N requests"
+                    .into(),
+            );
+        }
+        Ok(When {
+            ppm: spec.percentage.unwrap_or(Percentage::ALL).ppm(),
+            key,
+            attempts: spec.attempts.as_ref().map(|attempts| attempts.value.get()),
+            every: spec.every.map(std::num::NonZeroU64::get),
+            schedule,
+            limits,
+            requested: spec.requested,
+        })
+    }
+
+    /// Whether every matching request is hit, for ever.
+    pub fn is_always(&self) -> bool {
+        self.ppm == Percentage::ALL.ppm()
+            && self.attempts.is_none()
+            && self.every.is_none()
+            && self.schedule.is_none()
+            && self.limits == Limits::default()
+            && !self.requested
+    }
+
+    /// The questions that need only the clock.
+    pub fn open(&self, since: Duration) -> Result<(), Reason> {
+        if self.limits.expires.is_some_and(|expires| since >= expires) {
+            return Err(Reason::Expired);
+        }
+        match self.schedule {
+            Some(schedule) if !schedule.is_open(since) => Err(Reason::OutOfSchedule { at: since }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The question that needs only the request's number.
+    pub fn every(&self, ordinal: u64) -> Result<(), Reason> {
+        match self.every {
+            Some(every) if !ordinal.is_multiple_of(every) => Err(Reason::Every { ordinal, every }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The question that needs only the draw.
+    pub fn drawn(&self, draw: Draw) -> Result<(), Reason> {
+        if draw.fires(self.ppm) {
+            Ok(())
+        } else {
+            Err(Reason::Percentage {
+                drawn: draw.percentage_ppm(),
+                ppm: self.ppm,
+            })
+        }
+    }
+}
+
+impl Schedule {
+    fn compile(spec: &ScheduleSpec) -> Result<Schedule, String> {
+        let schedule = Schedule {
+            start: spec.start.map(Time::get).unwrap_or_default(),
+            duration: spec.duration.map(Time::get),
+            repeat: spec.repeat.map(Time::get),
+        };
+        if schedule.duration.is_some_and(|duration| duration.is_zero()) {
+            return Err("the schedule can never be open: its `duration` is 0s".into());
+        }
+        match (schedule.duration, schedule.repeat) {
+            (None, Some(_)) => Err("`repeat` needs `duration`, the time that each window stays open".into()),
+            (Some(duration), Some(repeat)) if repeat < duration => Err(format!(
+                "the windows overlap: `repeat` ({}) is shorter than `duration` ({})",
+                Time::saturating(repeat),
+                Time::saturating(duration)
+            )),
+            _ => Ok(schedule),
+        }
+    }
+
+    /// Whether the window is open at a time since the rule was loaded.
+    pub fn is_open(&self, since: Duration) -> bool {
+        let Some(inside) = since.checked_sub(self.start) else {
+            return false;
+        };
+        let Some(duration) = self.duration else { return true };
+        let inside = match self.repeat {
+            Some(repeat) => Duration::from_nanos_u128(inside.as_nanos() % repeat.as_nanos().max(1)),
+            None => inside,
+        };
+        inside < duration
+    }
+}
+
+impl From<&LimitsSpec> for Limits {
+    fn from(spec: &LimitsSpec) -> Self {
+        Limits {
+            active: spec.active.map(std::num::NonZeroU32::get),
+            total: spec.total.map(std::num::NonZeroU64::get),
+            share: spec.share.map(Percentage::ppm),
+            expires: spec.expires.map(Time::get),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Disabled => f.write_str("the rule is disabled"),
+            Reason::Ended => f.write_str("an earlier rule ends the request"),
+            Reason::NotRequested => f.write_str("requested: the request has none of the x-envoy-fault headers"),
+            Reason::Expired => f.write_str("limits.expires: the rule has expired"),
+            Reason::OutOfSchedule { at } => write!(f, "schedule: closed at {}", Time::saturating(*at)),
+            Reason::Every { ordinal, every } => write!(f, "every {every}: this is request {ordinal}"),
+            Reason::Percentage { drawn, ppm } => {
+                write!(f, "percentage {}: drew {}", Percentage::from_ppm(*ppm), percent(*drawn))
+            }
+            Reason::Attempts { attempt, attempts } => {
+                write!(f, "attempts {attempts}: this is attempt {attempt} of its key")
+            }
+            Reason::Untouched => f.write_str("the outcome that was drawn has no faults"),
+            Reason::LimitActive => f.write_str("limits.active is reached"),
+            Reason::LimitTotal => f.write_str("limits.total is reached"),
+            Reason::LimitShare => f.write_str("limits.share would be exceeded"),
+        }
+    }
+}
+
+/// Parts per million as a percentage, with four decimals.
+pub fn percent(ppm: u32) -> String {
+    format!("{}.{:04}%", ppm / 10_000, ppm % 10_000)
+}
+
+/// Parts per million as a fraction of one, with six decimals.
+pub fn percent_fraction(ppm: u32) -> String {
+    format!("{}.{:06}", ppm / 1_000_000, ppm % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests;

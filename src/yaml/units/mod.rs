@@ -1,0 +1,576 @@
+//! The quantities that the YAML names: durations, percentages, sizes and rates.
+//!
+//! Each is read from text by exact decimal arithmetic: `0.1%` is 1,000 parts per million and `1.1ms` is 1,100,000 ns,
+//! never a neighbour of it. What a unit can't hold exactly is an error and is not rounded. `Display` writes the canonical
+//! form, which reads back as the same value.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+/// A length of time, from 0 to 365 days, in whole nanoseconds: `200ms`, `1.5s`, `1m30s`, `0`.
+///
+/// Units are `ns`, `us` (or `µs`), `ms`, `s`, `m`, `h` and `d`, the larger ones first. A bare number other than 0 is an
+/// error, since nobody can tell which unit was meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(Duration);
+
+impl Time {
+    /// No time at all.
+    pub const ZERO: Self = Self(Duration::ZERO);
+    /// The longest time that may be asked for: 365 days.
+    pub const MAX: Self = Self(Duration::from_secs(365 * 24 * 60 * 60));
+
+    /// A time of whole milliseconds; the widest argument is 50 days, so this can't fail.
+    pub const fn from_millis(milliseconds: u32) -> Self {
+        Self(Duration::from_millis(milliseconds as u64))
+    }
+
+    /// The time, or [`Self::MAX`] where it is longer.
+    pub fn saturating(duration: Duration) -> Self {
+        Self(duration.min(Self::MAX.0))
+    }
+
+    /// The standard library's form.
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl TryFrom<Duration> for Time {
+    type Error = UnitError;
+
+    /// Fails above [`Time::MAX`].
+    fn try_from(duration: Duration) -> Result<Self, UnitError> {
+        if duration > Self::MAX.0 {
+            Err(UnitError::new("a duration can be at most 365d"))
+        } else {
+            Ok(Self(duration))
+        }
+    }
+}
+
+/// The units of time with their nanoseconds, the largest first.
+const TIME_UNITS: [(&str, u128); 9] = [
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
+    ("ns", 1),
+];
+
+impl FromStr for Time {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let text = text.trim();
+        refuse_negative(text, "a duration")?;
+        let (mut rest, mut total, mut smallest) = (text, 0_u128, u128::MAX);
+        loop {
+            let Some((number, after)) = Decimal::split(rest) else {
+                return Err(UnitError::new(format!(
+                    "{} is not a valid duration: use a number and a unit: 200ms, 1.5s, 1m30s",
+                    quoted(text)
+                )));
+            };
+            let (unit, after) = split_unit(after);
+            if unit.is_empty() {
+                if number.is_zero() && rest == text && after.is_empty() {
+                    return Ok(Self::ZERO);
+                }
+                let message = format!("the duration {} needs a unit: 200ms, 2s, 1m", quoted(text));
+                return Err(UnitError::new(message));
+            }
+            let nanoseconds = find_unit(&TIME_UNITS, unit).ok_or_else(|| {
+                UnitError::new(format!(
+                    "{} is not a valid unit of time: use ns, us, ms, s, m, h or d",
+                    quoted(unit)
+                ))
+            })?;
+            if nanoseconds >= smallest {
+                let message = format!("the units in {} must go from large to small: 1h30m", quoted(text));
+                return Err(UnitError::new(message));
+            }
+            smallest = nanoseconds;
+            let part = number.times(nanoseconds).map_err(|problem| match problem {
+                Inexact::Fraction => UnitError::new(format!("{} is finer than a nanosecond", quoted(text))),
+                Inexact::Overflow => UnitError::new("a duration can be at most 365d"),
+            })?;
+            total = total.saturating_add(part);
+            if after.is_empty() {
+                break;
+            }
+            rest = after;
+        }
+        let total = u64::try_from(total).map_err(|_| UnitError::new("a duration can be at most 365d"))?;
+        Self::try_from(Duration::from_nanos(total))
+    }
+}
+
+impl fmt::Display for Time {
+    /// Days, hours and minutes as whole numbers, then the rest in its largest unit: `1m30s`, `1.5s`, `200ms`, `0s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut nanoseconds = self.0.as_nanos();
+        if nanoseconds == 0 {
+            return f.write_str("0s");
+        }
+        for (unit, size) in TIME_UNITS.iter().filter(|(unit, _)| unit.is_ascii()) {
+            if nanoseconds < *size {
+                continue;
+            }
+            if matches!(*unit, "d" | "h" | "m") {
+                write!(f, "{}{unit}", nanoseconds / size)?;
+                nanoseconds %= size;
+            } else {
+                return write!(f, "{}{unit}", Ratio(nanoseconds, *size));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A share from 0 to 100 %, in steps of 0.0001 % (one part in a million).
+///
+/// Written `12.5`, `"12.5%"` or `"12.5"`. It is always per hundred: `0.5` means half a percent, not a half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Percentage(u32);
+
+impl Percentage {
+    /// All of them: 100 %.
+    pub const ALL: Self = Self(1_000_000);
+    /// None of them: 0 %.
+    pub const NONE: Self = Self(0);
+
+    /// So many parts per million; more than 1,000,000 counts as 100 %.
+    pub const fn from_ppm(ppm: u32) -> Self {
+        if ppm > Self::ALL.0 { Self::ALL } else { Self(ppm) }
+    }
+
+    /// Parts per million, 0 to 1,000,000.
+    pub const fn ppm(self) -> u32 {
+        self.0
+    }
+}
+
+impl FromStr for Percentage {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let text = text.trim();
+        refuse_negative(text, "a percentage must be from 0 to 100: it")?;
+        let digits = text.strip_suffix('%').unwrap_or(text).trim_end();
+        let out_of_range = || UnitError::new(format!("a percentage must be from 0 to 100, not {}", quoted(text)));
+        let Some((number, "")) = Decimal::split(digits) else {
+            let message = format!(
+                "{} is not a valid percentage: use 0 to 100, such as 12.5%",
+                quoted(text)
+            );
+            return Err(UnitError::new(message));
+        };
+        let ppm = number.times(10_000).map_err(|problem| match problem {
+            Inexact::Fraction => UnitError::new(format!(
+                "a percentage must be from 0 to 100 in steps of 0.0001, not {}",
+                quoted(text)
+            )),
+            Inexact::Overflow => out_of_range(),
+        })?;
+        u32::try_from(ppm)
+            .ok()
+            .filter(|ppm| *ppm <= Self::ALL.0)
+            .map(Self)
+            .ok_or_else(out_of_range)
+    }
+}
+
+impl fmt::Display for Percentage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", Ratio(u128::from(self.0), 10_000))
+    }
+}
+
+/// A number of bytes: `64B`, `1KiB` (1,024), `1kB` or `1KB` (1,000), `10MiB`; a bare integer is bytes.
+///
+/// Fractions are fine where they make whole bytes (`1.5KiB`). The units are `B`, `kB`, `MB`, `GB`, `TB` and `KiB`, `MiB`,
+/// `GiB`, `TiB`; the range is that of 64 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(u64);
+
+impl ByteSize {
+    /// The size of this many bytes.
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// The number of bytes.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The units of data with their bytes, in the order in which `Display` tries them.
+const SIZE_UNITS: [(&str, u128); 11] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("kiB", 1 << 10),
+    ("B", 1),
+];
+
+impl FromStr for ByteSize {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let text = text.trim();
+        refuse_negative(text, "a size")?;
+        let Some((number, rest)) = Decimal::split(text) else {
+            let message = format!(
+                "{} is not a valid size: use bytes, or a number and a unit: 64KiB",
+                quoted(text)
+            );
+            return Err(UnitError::new(message));
+        };
+        let unit = rest.trim_start();
+        let bytes = if unit.is_empty() {
+            Some(1)
+        } else {
+            find_unit(&SIZE_UNITS, unit)
+        };
+        let bytes = bytes.ok_or_else(|| {
+            UnitError::new(format!(
+                "{} is not a valid unit of size: use B, KiB, MiB, GiB, TiB (1024) or kB, MB, GB, TB (1000)",
+                quoted(unit)
+            ))
+        })?;
+        number
+            .times(bytes)
+            .and_then(|bytes| u64::try_from(bytes).map_err(|_| Inexact::Overflow))
+            .map(Self)
+            .map_err(|problem| match problem {
+                Inexact::Fraction => UnitError::new(format!("{} is not a whole number of bytes", quoted(text))),
+                Inexact::Overflow => UnitError::new(format!("the size {} is out of range", quoted(text))),
+            })
+    }
+}
+
+impl fmt::Display for ByteSize {
+    /// The largest unit of which it is a multiple, of those of 1,024 first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = u128::from(self.0);
+        let divides = |size: u128| bytes != 0 && bytes % size == 0;
+        let (unit, size) = SIZE_UNITS.iter().find(|(_, size)| divides(*size)).unwrap_or(&("B", 1));
+        write!(f, "{}{unit}", bytes / size)
+    }
+}
+
+/// A speed in whole bytes a second, at least 1: `64KiB/s`, `500kbit/s`, `10Mbit/s`.
+///
+/// Units are those of [`ByteSize`] and `bit`, `kbit`, `Mbit`, `Gbit`, `Tbit` (1,000) and `Kibit`, `Mibit`, `Gibit`, `Tibit`
+/// (1,024), each followed by `/s`. A bare number is an error, since bits and bytes differ by eight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteRate(NonZeroU64);
+
+impl ByteRate {
+    /// So many bytes a second.
+    pub const fn from_bytes_per_second(bytes: NonZeroU64) -> Self {
+        Self(bytes)
+    }
+
+    /// Bytes a second, at least 1.
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Bytes a second, of which the compiler knows that they are at least 1.
+    pub const fn get_nonzero(self) -> NonZeroU64 {
+        self.0
+    }
+}
+
+/// The units that count bits, with their bits.
+const BIT_UNITS: [(&str, u128); 10] = [
+    ("bit", 1),
+    ("kbit", 1_000),
+    ("Kbit", 1_000),
+    ("Mbit", 1_000_000),
+    ("Gbit", 1_000_000_000),
+    ("Tbit", 1_000_000_000_000),
+    ("Kibit", 1 << 10),
+    ("Mibit", 1 << 20),
+    ("Gibit", 1 << 30),
+    ("Tibit", 1 << 40),
+];
+
+impl FromStr for ByteRate {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let text = text.trim();
+        refuse_negative(text, "a rate")?;
+        let Some((number, rest)) = Decimal::split(text) else {
+            let message = format!(
+                "{} is not a valid rate: use a number and a unit: 64KiB/s, 10Mbit/s",
+                quoted(text)
+            );
+            return Err(UnitError::new(message));
+        };
+        let Some(unit) = rest
+            .trim()
+            .strip_suffix("/s")
+            .map(str::trim_end)
+            .filter(|unit| !unit.is_empty())
+        else {
+            let message = format!("the rate {} needs a unit: 64KiB/s, 500kbit/s", quoted(text));
+            return Err(UnitError::new(message));
+        };
+        let of_bits = find_unit(&BIT_UNITS, unit);
+        let bits = of_bits
+            .or_else(|| find_unit(&SIZE_UNITS, unit).map(|bytes| bytes * 8))
+            .ok_or_else(|| {
+                UnitError::new(format!(
+                    "{} is not a valid unit of data: use B/s, KiB/s, kB/s, kbit/s, Mbit/s…",
+                    quoted(unit)
+                ))
+            })?;
+        let too_fast = |_| Inexact::Overflow;
+        let bytes = number.times(bits).and_then(|bits| match bits % 8 {
+            0 => u64::try_from(bits / 8).map_err(too_fast),
+            _ => Err(Inexact::Fraction),
+        });
+        let bytes = bytes.map_err(|problem| match problem {
+            Inexact::Fraction => UnitError::new(format!("{} is not a whole number of bytes a second", quoted(text))),
+            Inexact::Overflow => UnitError::new(format!("the rate {} is out of range", quoted(text))),
+        })?;
+        NonZeroU64::new(bytes)
+            .map(Self)
+            .ok_or_else(|| UnitError::new("a rate must be at least 1B/s: to stop, use `stall`"))
+    }
+}
+
+impl fmt::Display for ByteRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", ByteSize(self.0.get()))
+    }
+}
+
+/// Why a text is not the quantity that was wanted; a sentence for the one who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UnitError(String);
+
+impl UnitError {
+    fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+/// A decimal number, held exactly: `digits / 10^scale`.
+struct Decimal {
+    digits: u128,
+    scale: u32,
+}
+
+/// Why an exact multiple can't be had.
+enum Inexact {
+    Fraction,
+    Overflow,
+}
+
+impl Decimal {
+    /// The unsigned number at the start of `text` (`12`, `12.5`), and what follows it. `None` also above 30 digits.
+    fn split(text: &str) -> Option<(Self, &str)> {
+        let digits_from = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+        let (whole, rest) = text.split_at_checked(digits_from(text))?;
+        let (fraction, rest) = match rest.strip_prefix('.') {
+            Some(after) => after
+                .split_at_checked(digits_from(after))
+                .filter(|(fraction, _)| !fraction.is_empty())?,
+            None => ("", rest),
+        };
+        let fraction = fraction.trim_end_matches('0');
+        if whole.is_empty() || whole.len() + fraction.len() > 30 {
+            return None;
+        }
+        let mut digits = 0_u128;
+        for digit in whole.bytes().chain(fraction.bytes()) {
+            digits = digits
+                .checked_mul(10)?
+                .checked_add(u128::from(digit.wrapping_sub(b'0')))?;
+        }
+        Some((
+            Self {
+                digits,
+                scale: u32::try_from(fraction.len()).ok()?,
+            },
+            rest,
+        ))
+    }
+
+    fn is_zero(&self) -> bool {
+        self.digits == 0
+    }
+
+    fn times(&self, factor: u128) -> Result<u128, Inexact> {
+        let product = self.digits.checked_mul(factor).ok_or(Inexact::Overflow)?;
+        let divisor = 10_u128.checked_pow(self.scale).ok_or(Inexact::Overflow)?;
+        if product % divisor == 0 {
+            Ok(product / divisor)
+        } else {
+            Err(Inexact::Fraction)
+        }
+    }
+}
+
+/// `.0 / .1` written as a decimal; `.1` is a power of ten.
+struct Ratio(u128, u128);
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, fraction) = (self.0 / self.1, self.0 % self.1);
+        if fraction == 0 {
+            return write!(f, "{whole}");
+        }
+        // With the leading 1 of the divisor the zeros after the point are kept: 1.005 is 1 and `1005` less its first digit.
+        let padded = (self.1 + fraction).to_string();
+        write!(
+            f,
+            "{whole}.{}",
+            padded.get(1..).unwrap_or_default().trim_end_matches('0')
+        )
+    }
+}
+
+/// The word before the next digit or space, and what follows it.
+fn split_unit(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    let end = text
+        .find(|c: char| c.is_ascii_digit() || c.is_whitespace())
+        .unwrap_or(text.len());
+    let (unit, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+    (unit, rest.trim_start())
+}
+
+fn find_unit(units: &[(&str, u128)], wanted: &str) -> Option<u128> {
+    units.iter().find(|(unit, _)| *unit == wanted).map(|(_, size)| *size)
+}
+
+fn refuse_negative(text: &str, what: &str) -> Result<(), UnitError> {
+    match text.strip_prefix('-') {
+        Some(rest) if Decimal::split(rest).is_some() => Err(UnitError::new(format!("{what} can't be negative"))),
+        _ => Ok(()),
+    }
+}
+
+/// The text in backquotes, shortened so that a message stays a line.
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("`{}…`", text.get(..end).unwrap_or_default()),
+        None => format!("`{text}`"),
+    }
+}
+
+/// Reads a quantity from a string, or from a number's decimal text: a YAML `12.5` is the text `12.5`.
+struct FromText<T> {
+    expecting: &'static str,
+    result: PhantomData<T>,
+}
+
+impl<T: FromStr<Err = UnitError>> Visitor<'_> for FromText<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expecting)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        // `Display` writes the shortest digits that mean this number, so 0.1 is the text `0.1` again.
+        self.visit_str(&number.to_string())
+    }
+}
+
+macro_rules! written_as_text {
+    ($type:ident, $expecting:literal, $schema:tt) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(FromText {
+                    expecting: $expecting,
+                    result: PhantomData,
+                })
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+// Every pattern also admits a text with `${`, since what a variable stands for is known only when the file is loaded.
+written_as_text!(Time, "a duration such as 200ms", {
+    "description": "A duration: 200ms, 1.5s, 1m30s, 0",
+    "type": ["string", "number"],
+    "pattern": "^(0|([0-9]+(\\.[0-9]+)? ?(ns|us|\u{b5}s|\u{3bc}s|ms|s|m|h|d) ?)+)$|\\$\\{",
+    "minimum": 0,
+    "maximum": 0,
+});
+written_as_text!(Percentage, "a percentage such as 12.5%", {
+    "description": "A percentage from 0 to 100: 12.5 or 12.5%",
+    "type": ["string", "number"],
+    "pattern": "^[0-9]+(\\.[0-9]+)? ?%?$|\\$\\{",
+    "minimum": 0,
+    "maximum": 100,
+});
+written_as_text!(ByteSize, "a size such as 64KiB", {
+    "description": "A size: 64B, 1KiB (1024), 1kB (1000), 10MiB; a bare integer is bytes",
+    "type": ["string", "integer"],
+    "pattern": "^[0-9]+(\\.[0-9]+)? ?(B|[kKMGT]B|[kKMGT]iB)?$|\\$\\{",
+    "minimum": 0,
+});
+written_as_text!(ByteRate, "a rate such as 64KiB/s", {
+    "description": "A rate: 64KiB/s, 500kbit/s, 10Mbit/s",
+    "type": "string",
+    "pattern": "^[0-9]+(\\.[0-9]+)? ?([kKMGT]?i?B|[kKMGT]?i?bit) ?/s$|\\$\\{",
+});
+
+#[cfg(test)]
+mod tests;
