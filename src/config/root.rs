@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use crate::proxy::listen::spec::{ListenerSpec, PairSpec};
 use crate::proxy::net::address::AddressSpec;
@@ -15,22 +16,19 @@ use crate::yaml::forms::OneOrMany;
 use crate::yaml::units::{ByteSize, Percentage, Time};
 
 /// A whole configuration: one file and what it includes.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "squall configuration")]
 pub struct ConfigSpec {
     /// More files with `listeners`, `upstreams` and `rules`: paths or globs, relative to this file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub include: Option<OneOrMany<String>>,
     /// The seed of all random draws: the same seed gives the same faults. Absent: drawn at start, logged, and exported
     /// as a metric.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// The number of worker threads. Absent: one for each processor.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<Spanned<NonZeroUsize>>,
     /// The side port: metrics, health, API.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminSpec>,
     /// The log on standard error.
     #[serde(default)]
@@ -46,7 +44,6 @@ pub struct ConfigSpec {
     pub bounds: BoundsSpec,
     /// The authority that issues the certificates of the fault `certificate`. Absent: one is made at each start, and the
     /// admin side gives its certificate at `/api/v1/ca.pem`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault_ca: Option<Spanned<PairSpec>>,
     /// The addresses that squall listens on, by name.
     #[serde(default)]

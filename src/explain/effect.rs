@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_with::skip_serializing_none;
 
 use super::shape;
 use crate::fault::answer::describe_field;
@@ -15,20 +16,18 @@ use crate::rule::plan::Action;
 use crate::yaml::units::{ByteSize, Time};
 
 /// One fault of a rule that hits, and what it would do.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fault {
     /// The fault's name in YAML.
     pub fault: &'static str,
     /// What it is, where the effect does not say it all: a delay's distribution.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// What it would do, in words; or why nothing.
     pub effect: String,
     /// For a wait: how long, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<f64>,
     /// For an answer of squall's own: its status.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
 }
 

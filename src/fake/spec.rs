@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::declared::spec::{CollectionSpec, HarSpec, OpenApiSpec, RouteSpec};
 use super::test_api::Version;
@@ -15,60 +16,46 @@ use crate::yaml::report::{Diagnostic, Span, did_you_mean};
 use crate::yaml::units::{Percentage, Time};
 
 /// A server that is built into squall, or declared here. [`FakeSpec::check`] says which keys belong together.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, DeriveDeserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "FakeSettings")]
 pub struct FakeSettings {
     /// A built-in fake: `echo`, `fakeresponse`, `httpbin`, `llm`, `sonarqube` or `test-api`. Absent: the fake is
     /// declared with `routes`, `collections`, `openapi` and `har`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Spanned<String>>,
     /// Where its rows are stored: `memory`, or `file:PATH` to keep them. Default: memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<Spanned<String>>,
     /// The seed of its generated data. Default: the configuration's seed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<Spanned<u64>>,
 
     /// test-api: `2019` answers as the original did, `later` as its later versions do (404s). Default: 2019.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<Spanned<Version>>,
 
     /// fakeresponse: true refuses calls without a key within 2 s of the caller's last one. Default: false.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<Spanned<bool>>,
 
     /// sonarqube: how many projects there are, 1 to 1,000. Default: 12.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub projects: Option<Spanned<u32>>,
     /// sonarqube: how many issues there are in all, 0 to 10,000,000. Default: 25,000.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub issues: Option<Spanned<u32>>,
     /// sonarqube, llm: the token that callers must send. Default: none is required, and any is accepted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Spanned<String>>,
 
     /// llm: the time until the first token of a reply. Default: 300ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_token: Option<Spanned<Time>>,
     /// llm: tokens a second after the first, 0.1 to 100,000. Default: 50.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<Spanned<f64>>,
     /// llm: how far the time until each token may deviate from the mean, either way. Default: 20%.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Spanned<Percentage>>,
 
     /// Declared routes, tried in order.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub routes: Option<Spanned<Vec<Spanned<RouteSpec>>>>,
     /// Declared collections of rows, by name: create, read, update, delete, filter and page, on SQLite.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub collections: Option<Spanned<Named<Spanned<CollectionSpec>>>>,
     /// An OpenAPI 3 document whose operations are answered with their examples.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub openapi: Option<Spanned<OpenApiSpec>>,
     /// A recorded HAR file whose responses are served back.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub har: Option<Spanned<HarSpec>>,
 }
 

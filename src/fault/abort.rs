@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::{HeaderValue, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 
 use super::answer::{self, Answer, parse_status};
@@ -29,33 +30,26 @@ use crate::yaml::units::Time;
 pub struct AbortSpec(AbortLong);
 
 /// The long form of an abort.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AbortLong {
     /// The status, 200 to 599. Default: 503.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 200, max = 599))]
     status: Option<u16>,
     /// Header fields of the answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     headers: Option<Named<String>>,
     /// The body, as text. At most one of `body`, `json` and `file`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     body: Option<String>,
     /// The body, as JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     json: Option<serde_json::Value>,
     /// The body, from a file, read when the configuration is loaded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<String>,
     /// `Retry-After`, in seconds, rounded up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_after: Option<Time>,
     /// A gRPC status, by name (`UNAVAILABLE`) or number, for gRPC requests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     grpc: Option<GrpcCode>,
     /// The gRPC status's message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     /// `request` (default): the upstream never sees the request. `response`: it has answered, and its answer is replaced.
     #[serde(default)]

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 
 use super::context::Context;
@@ -29,14 +30,13 @@ use crate::yaml::units::ByteRate;
 pub struct BandwidthSpec(BandwidthLong);
 
 /// The long form of a bandwidth. At least one of `response` and `request` is given; the other is not limited.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BandwidthLong {
     /// The rate of the response's body, from 1B/s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     response: Option<ByteRate>,
     /// The rate of the request's body, from 1B/s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     request: Option<ByteRate>,
     /// Who shares the rate: no one, so that each request has its own (default), the requests of one downstream
     /// connection, or all requests of the rule.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -25,6 +26,7 @@ use super::kind::{Effects, Fault, HitRequest, Spec};
 use crate::yaml::units::Time;
 
 /// `concurrency: {limit: 8, queue: 100}`
+#[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConcurrencySpec {
@@ -34,14 +36,11 @@ pub struct ConcurrencySpec {
     #[serde(default)]
     pub queue: u32,
     /// The longest wait, after which the request is refused. Absent: only `bounds.delay` ends it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Time>,
     /// The status of a refusal. Default: 503.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
     /// `Retry-After` of a refusal, in seconds, rounded up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Time>,
     /// `request` (default): places are for requests. `connection`: for connections; refusing one is closing it.
     #[serde(default)]

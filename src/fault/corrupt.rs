@@ -14,6 +14,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::context::Context;
 use super::kind::{Fault, Spec};
@@ -22,24 +23,20 @@ use crate::shape::{Act, Corruption, Direction, Malformed};
 use crate::yaml::units::Percentage;
 
 /// `corrupt: {bytes: 1%}`, `{messages: 10%}` or `{malformed: chunk}`
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CorruptSpec {
     /// The share of payload bytes that are changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Percentage>,
     /// The share of messages that are hit. Without `bytes` one byte of each of them is changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<Percentage>,
     /// Another word for `messages`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Percentage>,
     /// What is malformed. Can't be combined with the shares.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub malformed: Option<Malformation>,
     /// For `malformed: content-length`: by how many bytes the field exceeds the body; negative where it falls short.
     /// Default: 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difference: Option<i64>,
     /// The body of the response (default) or of the request.
     #[serde(default)]

@@ -12,6 +12,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::context::Context;
 use super::kind::{Fault, Spec};
@@ -20,21 +21,18 @@ use crate::shape::{Act, Direction, Dribble};
 use crate::yaml::units::{ByteSize, Time};
 
 /// `dribble: {chunk: 64B, gap: 100ms}` or `dribble: {chunks: 10, over: 5s}`
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DribbleSpec {
     /// Bytes in each piece, at least 1. Needs `gap`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk: Option<ByteSize>,
     /// The time from one piece to the next. Needs `chunk`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<Time>,
     /// The number of pieces of equal size, at least 2. Needs `over`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2))]
     pub chunks: Option<u64>,
     /// The time from the first piece to the last. Needs `chunks`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<Time>,
     /// The body of the response (default) or of the request.
     #[serde(default)]

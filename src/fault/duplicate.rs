@@ -18,6 +18,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 
 use super::context::Context;
@@ -34,24 +35,20 @@ use crate::yaml::units::{ByteSize, Percentage};
 pub struct DuplicateSpec(DuplicateLong);
 
 /// The whole request, or which messages of which direction.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DuplicateLong {
     /// A share of the messages, each drawn by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<Percentage>,
     /// Another word for `messages`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Percentage>,
     /// Every nth message: with 3 the third, the sixth…
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub every: Option<u64>,
     /// The stream to the client (`response`, default) or to the upstream (`request`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
     /// For whole requests: one with a larger body is sent only once. 1B to 64MiB; default: 1MiB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<ByteSize>,
 }
 

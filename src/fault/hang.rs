@@ -6,6 +6,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::before::Before;
 use super::context::Context;
@@ -14,11 +15,11 @@ use super::kind::{AlwaysEnds, Fault, Spec};
 use crate::yaml::units::Time;
 
 /// `hang: {}` or `hang: {limit: 5m}`
+#[skip_serializing_none]
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HangSpec {
     /// After this time the connection is closed. Absent: only `bounds.delay` ends it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Time>,
     /// `request` (default): when its head arrives. `connection`: as soon as it is accepted. `handshake`: when TLS
     /// begins.

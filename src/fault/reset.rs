@@ -5,6 +5,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::before::Before;
 use super::context::Context;
@@ -13,11 +14,11 @@ use super::kind::{AlwaysEnds, Fault, Spec};
 use super::reset_code;
 
 /// `reset: {}` or `reset: {code: REFUSED_STREAM}`
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResetSpec {
     /// The HTTP/2 error code, by name or number (RFC 9113, section 7). Default: INTERNAL_ERROR. HTTP/1 has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// `request` (default): the upstream never sees the request. `response`: it has answered, and the answer is lost.
     /// `connection`: as soon as it is accepted. `handshake`: in place of the TLS handshake.

@@ -13,6 +13,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::context::Context;
 use super::kind::{Fault, Spec};
@@ -27,17 +28,15 @@ use crate::yaml::units::Time;
 pub struct StallSpec(StallLong);
 
 /// The long form of a stall.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StallLong {
     /// Where: bytes (`1KiB`), a share (`50%`) or messages (`3 events`). Default: before the first byte of the body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<AfterSpec>,
     /// For how long. Absent: until the client disconnects, or for as long as `bounds.delay` allows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     limit: Option<Time>,
     /// What happens after `limit`. Default: `resume` with a limit, `close` without.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<StallEnd>,
     /// The body of the response (default) or of the request.
     #[serde(default)]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::context::Context;
 use super::kind::{Fault, Spec};
@@ -36,26 +37,22 @@ const LONGEST_REASON: usize = 123;
 pub struct TruncateSpec(TruncateLong);
 
 /// The long form of a truncation.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TruncateLong {
     /// Where: bytes (`1KiB`), a share (`50%`) or messages (`3 events`).
     after: AfterSpec,
     /// How the body ends. Default: the end that the other options need, otherwise `close`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<TruncateEnd>,
     /// The HTTP/2 error code of `end: reset`, by name or number (RFC 9113, section 7). Default: INTERNAL_ERROR.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<String>,
     /// The status of a gRPC call with `end: clean`, by name (`UNAVAILABLE`) or number. Absent: no trailers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     grpc: Option<GrpcCode>,
     /// The code of a WebSocket's close frame with `end: clean`, 1000 to 4999. Default: 1001, going away.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1000, max = 4999))]
     close_code: Option<u16>,
     /// The text that goes with `grpc` and with `close_code`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// The body of the response (default) or of the request.
     #[serde(default)]

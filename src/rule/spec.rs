@@ -7,6 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_with::skip_serializing_none;
 
 use crate::draw::key::KeySpec;
 use crate::fault::FaultSpec;
@@ -15,13 +16,13 @@ use crate::yaml::forms::{self, OneOrMany, Scalar, ShortForm, string_form};
 use crate::yaml::units::{Percentage, Time};
 
 /// Which requests, which of those, and what then happens to them.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSpec {
     /// The rule's name: unique, and used in metrics, headers and logs. Draws depend on it.
     pub name: Spanned<String>,
     /// The listener, or listeners, that the rule applies to. Absent: every listener.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Spanned<OneOrMany<String>>>,
     /// `false`: loaded, checked and shown, never drawn.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
@@ -30,16 +31,13 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "is_false")]
     pub shadow: bool,
     /// The requests that the rule matches. Absent: all of them.
-    #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "match")]
     pub matches: Option<MatchSpec>,
     /// Which of the matching requests are hit. Absent: all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Spanned<WhenSpec>>,
     /// What happens, in this order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<Spanned<Vec<Spanned<FaultSpec>>>>,
     /// Instead of `faults`: one of several outcomes, drawn by weight.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choose: Option<Spanned<Vec<Spanned<OutcomeSpec>>>>,
 }
 
@@ -55,54 +53,43 @@ pub struct OutcomeSpec {
 }
 
 /// Conditions on a request's head. All that are given must hold.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MatchSpec {
     /// One method, or several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Spanned<OneOrMany<MethodSpec>>>,
     /// The host of the request, without the port. A plain string is a glob; `*` crosses dots.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Spanned<TextSpec>>,
     /// The path, percent-decoded and normalised. A plain string is a glob: `*` stays within a segment, `**` does not,
     /// and a final `/**` also matches the folder itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Spanned<TextSpec>>,
     /// Header fields by name. A plain string is an exact value; `present` and `absent` ask for the name only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<Named<Spanned<FieldSpec>>>,
     /// Query parameters by name, percent-decoded; as for `headers`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<Named<Spanned<FieldSpec>>>,
     /// Cookies by name; as for `headers`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookies: Option<Named<Spanned<FieldSpec>>>,
     /// The client's address: an address or a network in CIDR form, or several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Spanned<OneOrMany<NetworkSpec>>>,
     /// A gRPC call (a request whose content type is `application/grpc`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grpc: Option<Spanned<GrpcSpec>>,
     /// At least one of these must hold too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any: Option<Spanned<Vec<MatchSpec>>>,
     /// All of these must hold too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<Spanned<Vec<MatchSpec>>>,
     /// This must not hold.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not: Option<Box<MatchSpec>>,
 }
 
 /// A gRPC call's names, as in its path `/service/method`.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrpcSpec {
     /// The full name of the service, package included: `shop.Cart`. Absent: any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// The method: `Add`. Absent: any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
 }
 
@@ -126,27 +113,22 @@ pub enum TextSpec {
 }
 
 /// The long form of [`TextSpec`]: exactly one key.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct TextLong {
     /// The whole text.
-    #[serde(skip_serializing_if = "Option::is_none")]
     exact: Option<String>,
     /// How the text begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<String>,
     /// How the text ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
     suffix: Option<String>,
     /// A part of the text.
-    #[serde(skip_serializing_if = "Option::is_none")]
     contains: Option<String>,
     /// A glob over the whole text.
-    #[serde(skip_serializing_if = "Option::is_none")]
     glob: Option<String>,
     /// A regular expression, found anywhere in the text unless it is anchored.
-    #[serde(skip_serializing_if = "Option::is_none")]
     regex: Option<String>,
 }
 
@@ -295,27 +277,22 @@ impl JsonSchema for FieldSpec {
 
 /// Which of the matching requests are hit. All given conditions must hold, and are checked in this order: `requested`,
 /// `schedule`, `every`, `percentage`, `attempts`, `limits`.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WhenSpec {
     /// The percentage that is hit. Absent: 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percentage: Option<Percentage>,
     /// What a draw depends on: `ordinal` (the request's number in this rule, the default), `client`, `path`,
     /// `header:NAME`, `cookie:NAME` or `query:NAME`. The same key gets the same draw.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Spanned<KeySpec>>,
     /// Only the first N requests of each key are hit: "fails twice, then works".
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Spanned<NonZeroU32>>,
     /// Only every Nth matching request is hit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<NonZeroU64>,
     /// A time window, counted from the moment the rule was loaded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Spanned<ScheduleSpec>>,
     /// Limits on how much the rule affects.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Spanned<LimitsSpec>>,
     /// `true`: only where the request asks for the fault with Envoy's headers (`x-envoy-fault-delay-request`,
     /// `x-envoy-fault-abort-request`, `x-envoy-fault-abort-grpc-request`, `x-envoy-fault-throughput-response`), and
@@ -325,35 +302,30 @@ pub struct WhenSpec {
 }
 
 /// A time window.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleSpec {
     /// When the window opens. Absent: at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Time>,
     /// How long it stays open. Absent: forever.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Time>,
     /// From one opening to the next. Absent: it opens once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Time>,
 }
 
 /// Limits on how much a rule affects.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsSpec {
     /// How many requests may be under the rule's faults at the same time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<NonZeroU32>,
     /// How many requests the rule may hit in all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<NonZeroU64>,
     /// The largest share of the rule's matching requests that may be hit, counted from the start.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<Percentage>,
     /// How long after it was loaded the rule stops for good.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Time>,
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use serde_with::skip_serializing_none;
 
 use super::ORGANIZATION;
 use super::dates::date_time;
@@ -48,6 +49,7 @@ pub(super) fn search(world: &World, query: &Query, found: &SearchResult) -> serd
     })
 }
 
+#[skip_serializing_none]
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SearchAnswer<'a> {
@@ -59,15 +61,13 @@ struct SearchAnswer<'a> {
     debt_total: u64,
     issues: Vec<IssueAnswer<'a>>,
     components: Vec<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     rules: Option<Vec<Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     users: Option<Vec<Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     languages: Option<Vec<Value>>,
     facets: Vec<Value>,
 }
 
+#[skip_serializing_none]
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct IssueAnswer<'a> {
@@ -76,34 +76,23 @@ struct IssueAnswer<'a> {
     severity: &'static str,
     component: String,
     project: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     text_range: Option<TextRange>,
     flows: Vec<Value>,
     status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<&'static str>,
     message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     effort: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     debt: Option<String>,
     author: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     assignee: Option<&'a str>,
     tags: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     transitions: Option<[&'static str; 0]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     actions: Option<[&'static str; 0]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     comments: Option<[&'static str; 0]>,
     creation_date: String,
     update_date: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     close_date: Option<String>,
     #[serde(rename = "type")]
     kind: &'static str,

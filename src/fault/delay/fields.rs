@@ -11,6 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_with::skip_serializing_none;
 
 use super::parts::WaveList;
 use super::spec::{
@@ -21,6 +22,7 @@ use crate::shape::Direction;
 use crate::yaml::units::{Percentage, Time};
 
 /// The long form: exactly one distribution, with options.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("oneOf" = [
@@ -30,39 +32,25 @@ use crate::yaml::units::{Percentage, Time};
 ]))]
 pub(super) struct DelayFields {
     /// The same delay every time.
-    #[serde(skip_serializing_if = "Option::is_none")]
     fixed: Option<Time>,
     /// Every delay between the two is equally likely.
-    #[serde(skip_serializing_if = "Option::is_none")]
     uniform: Option<[Time; 2]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     normal: Option<NormalSpec>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     lognormal: Option<LognormalSpec>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     exponential: Option<ExponentialSpec>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pareto: Option<ParetoSpec>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     percentiles: Option<PercentilesSpec>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     samples: Option<SamplesSpec>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     wave: Option<WaveList>,
     /// Longer delays are cut to this.
-    #[serde(skip_serializing_if = "Option::is_none")]
     max: Option<Time>,
     /// How much each delay resembles the one before it, 0 to 95 %: bursts. Only with the default key.
-    #[serde(skip_serializing_if = "Option::is_none")]
     correlation: Option<Percentage>,
     /// What the delay holds up; the request by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<Before>,
     /// Whose body or messages wait, with `before: body` and `before: message`; the response's by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<Direction>,
     /// How the delay combines with the natural time.
-    #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<Mode>,
 }
 

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
+use serde_with::skip_serializing_none;
 
 use super::fields::ShortOrLong;
 use super::spec::{PercentilesSpec, SamplesSpec, WaveSpec};
@@ -16,19 +17,18 @@ use crate::fault::distribution::samples::{Column, SampleUnit};
 use crate::yaml::units::Time;
 
 /// The long form of samples.
+#[skip_serializing_none]
 #[derive(Serialize, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SamplesFields {
     /// The file, relative to the configuration file: plain text with one value per line, or CSV.
     file: String,
     /// The column that holds the delays, by its name or its number from 1; optional if there is only one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     column: Option<Column>,
     /// The unit of bare numbers.
     #[serde(default)]
     unit: SampleUnit,
     /// The column that holds how often each delay was seen, by its name or its number from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     weights: Option<Column>,
 }
 

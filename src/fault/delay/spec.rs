@@ -4,6 +4,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::fields::DelayFields;
 use crate::fault::before::{Before, Mode};
@@ -65,6 +66,7 @@ pub struct NormalSpec {
 }
 
 /// A lognormal distribution: what most services' latencies look like. Exactly one of `p99` and `sigma` is given.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{"required": ["p99"]}, {"required": ["sigma"]}]))]
@@ -72,10 +74,8 @@ pub struct LognormalSpec {
     /// Half of all delays are shorter.
     pub median: Time,
     /// 99 % of all delays are shorter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p99: Option<Time>,
     /// The standard deviation of the delay's logarithm; above 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub sigma: Option<f64>,
 }

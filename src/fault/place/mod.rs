@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_with::skip_serializing_none;
 use smallvec::{SmallVec, smallvec};
 
 use super::effect::Effect;
@@ -28,14 +29,13 @@ pub enum AfterSpec {
 }
 
 /// `{events: 3}` or `{messages: 3}`, which mean the same.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AfterLong {
     /// The number of events in an SSE stream.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     events: Option<u64>,
     /// The number of messages: SSE events, lines of NDJSON, WebSocket or gRPC messages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     messages: Option<u64>,
 }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 
 use super::answer::{self, Answer};
@@ -29,6 +30,7 @@ use crate::yaml::units::Time;
 const MAX_PUNISHMENT: u32 = 10;
 
 /// `quota: {requests: 100, per: 1m, key: client}`
+#[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuotaSpec {
@@ -37,14 +39,11 @@ pub struct QuotaSpec {
     /// How long a window is.
     pub per: Time,
     /// Whose requests are counted together: `client`, `path`, `header:NAME`, `cookie:NAME`, `query:NAME`. Absent: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeySpec>,
     /// Each refused request extends the window by this much: clients that don't wait are refused for longer. Never
     /// beyond ten times `per`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub punish: Option<Time>,
     /// The status of a refusal. Default: 429.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
     /// Which header fields report the state of the limit. Default: `both`.

@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 
 use self::body::BodySpec;
@@ -56,75 +57,62 @@ use crate::yaml::forms::OneOrMany;
 use crate::yaml::units::ByteSize;
 
 /// `rewrite: {status: 200, headers: {remove: etag}, replace: [{find: '"price":\d+', with: '"price":0'}]}`
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RewriteSpec {
     /// The response's new status, 200 to 599.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
     /// Changes to the response's header fields.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<HeadersSpec>,
     /// The response's whole new body, as text. At most one of `body`, `json`, `file`, and `replace` with `json_patch`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// The response's whole new body, as JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present")]
     pub json: Option<serde_json::Value>,
     /// The response's whole new body, from a file, read when the configuration is loaded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// What is replaced in the response's body, in this order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace: Option<OneOrMany<ReplaceSpec>>,
     /// A JSON patch (RFC 6902) for the response's body, after `replace`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_patch: Option<Vec<OperationSpec>>,
     /// Larger bodies pass untouched. 1B to 64MiB; default: 1MiB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<ByteSize>,
     /// Changes to the request, before the upstream sees it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestSpec>,
 }
 
 /// Changes to the request.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestSpec {
     /// Changes to the request's header fields.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<HeadersSpec>,
     /// The request's whole new body, as text. At most one of `body`, `json`, `file`, and `replace` with `json_patch`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// The request's whole new body, as JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present")]
     pub json: Option<serde_json::Value>,
     /// The request's whole new body, from a file, read when the configuration is loaded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// What is replaced in the request's body, in this order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace: Option<OneOrMany<ReplaceSpec>>,
     /// A JSON patch (RFC 6902) for the request's body, after `replace`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_patch: Option<Vec<OperationSpec>>,
 }
 
 /// Changes to header fields: first `remove`, then `set`, then `add`.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeadersSpec {
     /// Sets a field to this one value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<Named<String>>,
     /// Adds a value beside those that are there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add: Option<Named<String>>,
     /// Removes fields.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remove: Option<OneOrMany<String>>,
 }
 

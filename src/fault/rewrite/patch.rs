@@ -7,10 +7,12 @@ use json_patch::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_with::skip_serializing_none;
 
 use crate::fault::content::present;
 
 /// One operation: `{op: replace, path: /items/0/price, value: -1}`.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OperationSpec {
@@ -19,10 +21,9 @@ pub struct OperationSpec {
     /// Where: a JSON pointer (RFC 6901), such as `/items/0/price`; `-` stands for the place after an array's last item.
     pub path: String,
     /// Where from, for `move` and `copy`: a JSON pointer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// The value, for `add`, `replace` and `test`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present")]
     pub value: Option<Value>,
 }
 

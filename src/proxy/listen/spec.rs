@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use crate::proxy::net::address::AddressSpec;
 use crate::rule::spec::NetworkSpec;
@@ -11,21 +12,19 @@ use crate::yaml::decode::Spanned;
 use crate::yaml::forms::OneOrMany;
 
 /// An address that squall listens on.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSpec {
     /// Where it listens: 127.0.0.1:8080, or unix:/run/squall.sock.
     pub address: Spanned<AddressSpec>,
     /// `http`: HTTP/1.1 and HTTP/2, by ALPN over TLS and by prior knowledge without.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Spanned<ProtocolSpec>>,
     /// The name of the upstream that requests go to.
     pub upstream: Spanned<String>,
     /// Certificates, for HTTPS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Spanned<ListenerTlsSpec>>,
     /// Proxies in front of squall whose `X-Forwarded-For` is trusted, as addresses or networks. Absent: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_proxies: Option<OneOrMany<NetworkSpec>>,
 }
 
@@ -40,21 +39,18 @@ pub enum ProtocolSpec {
 }
 
 /// A listener's certificates: PEM files, relative to the configuration file. They are read again when they change.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerTlsSpec {
     /// The certificate chain.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Spanned<PathBuf>>,
     /// The private key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Spanned<PathBuf>>,
     /// Several certificates, instead of `certificate` and `key`. A client gets the one for the name that it asks for
     /// (SNI), or the first if there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates: Option<Spanned<Vec<PairSpec>>>,
     /// The authority that must have issued clients' certificates: mutual TLS. Absent: clients need no certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<Spanned<PathBuf>>,
 }
 

@@ -2,51 +2,42 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use crate::fake::spec::FakeSpec;
 use crate::yaml::decode::Spanned;
 use crate::yaml::units::{Percentage, Time};
 
 /// A named target of requests. It has exactly one of `url`, `endpoints`, `original_destination`, `fake` and `address`.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamSpec {
     /// One HTTP server: http://HOST:PORT, https://HOST:PORT or unix:PATH. Without a path: requests keep their own.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<Spanned<String>>,
     /// Several equivalent HTTP servers, all with TLS or all without: a list of URLs as in `url`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Spanned<Vec<Spanned<String>>>>,
     /// true: the destination of the client's connection before it was redirected to squall (iptables REDIRECT, Linux
     /// only). Traffic that is not HTTP, such as TLS, passes through unread.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub original_destination: Option<Spanned<bool>>,
     /// A server built into squall, by its name or with its settings, or one declared here.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub fake: Option<Spanned<FakeSpec>>,
     /// A TCP server for a listener with `protocol: tcp`: HOST:PORT or unix:PATH.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Spanned<String>>,
     /// How requests are shared between the endpoints. Default: round-robin.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<Spanned<Balance>>,
     /// When to stop using endpoints that fail. Absent: never.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ejection: Option<Spanned<EjectionSpec>>,
     /// The version of HTTP to use with the upstream. Default: http1; for `original_destination` the client's own, http1
     /// or h2c.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Spanned<Protocol>>,
     /// The Host header to send: `preserve` sends the client's, `upstream` the name in the URL (or in `tls.sni`),
     /// anything else is sent as given. Default: preserve for http:// and unix:, upstream for https://, where Host and
     /// the TLS name must agree.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Spanned<String>>,
     /// Timeouts for the upstream.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Spanned<TimeoutsSpec>>,
     /// TLS settings for an https:// upstream.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Spanned<UpstreamTlsSpec>>,
 }
 
@@ -80,17 +71,15 @@ pub enum Protocol {
 
 /// When an endpoint is ejected. A failure is a connection that can't be made, breaks or times out, or a response with
 /// one of `statuses`. Injected faults never count. If all endpoints are ejected, all are used.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EjectionSpec {
     /// The number of consecutive failures that eject an endpoint. Default: 5.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failures: Option<Spanned<u32>>,
     /// How long it stays ejected. Default: 30s.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Spanned<Time>>,
     /// The largest share of endpoints that can be ejected at once. Default: 50%.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<Spanned<Percentage>>,
     /// Answers with these statuses count as failures too. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -98,42 +87,35 @@ pub struct EjectionSpec {
 }
 
 /// Timeouts for an upstream.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeoutsSpec {
     /// For a new connection, the TLS handshake included; also for looking up its name. Default: 5s.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Spanned<Time>>,
     /// For the first byte of a response, and between two pieces of it, once the whole request has been sent; 0 means
     /// unlimited. Upgraded connections (WebSocket) are not limited. Default: 60s.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<Time>,
     /// For the upstream to accept a piece of a request; 0 means unlimited. Default: 60s.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub write: Option<Time>,
     /// How long an unused connection is kept for the next request; 0 makes a new connection for each. The default of 4s
     /// is below the 5s after which many servers close: a request sent just as the server closes would fail.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<Time>,
 }
 
 /// TLS settings for an upstream. File names are relative to the configuration's folder.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamTlsSpec {
     /// A PEM file with the certificate authorities to trust, instead of the system's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<Spanned<String>>,
     /// The name to send (SNI) and to verify in the certificate. Default: the URL's host.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<Spanned<String>>,
     /// A PEM file with the client certificate and its chain, for upstreams that ask for one (mutual TLS).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Spanned<String>>,
     /// A PEM file with the private key of `certificate`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Spanned<String>>,
     /// false accepts every certificate of the upstream, for any name. Default: true.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<bool>,
 }

@@ -3,38 +3,33 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_with::skip_serializing_none;
 
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
 
 /// A collection of rows.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CollectionSpec {
     /// Its path. Default: / and its name.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Spanned<String>>,
     /// The type of `id`: an integer that counts up, a uuid, or a string set by the client. Default: integer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Spanned<IdKind>>,
     /// What a row contains besides its `id`. Absent: anything.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub fields: Option<Named<Spanned<FieldSpec>>>,
     /// Whether a row may contain more than its `fields`. Default: false if there are `fields`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub additional: Option<Spanned<bool>>,
     /// The initial rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<Spanned<Value>>,
     /// The number of generated initial rows, 0 to 100,000. Default: 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub generate: Option<Spanned<u32>>,
     /// How lists are divided into pages. Default: all rows, up to 1,000.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<Spanned<CollectionPageSpec>>,
     /// The key of a list in a response object with `total`, `page`, `size` and `pages`. Default: none, a list is an
     /// array.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub envelope: Option<Spanned<String>>,
 }
 
@@ -52,15 +47,14 @@ pub enum IdKind {
 }
 
 /// Pages of a list.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "PageSpec")]
 pub struct CollectionPageSpec {
     /// The number of rows on a page, unless the client sets it. Default: 20.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Spanned<u32>>,
     /// The largest page that a client gets, 1 to 10,000. Default: 100.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<Spanned<u32>>,
 }
 
@@ -69,38 +63,31 @@ pub struct CollectionPageSpec {
 pub struct FieldSpec(pub FieldLong);
 
 /// What a field may contain.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FieldLong {
     /// The type. Default: any; string, if there is an `enum` of strings.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "type")]
     pub kind: Option<FieldKind>,
     /// Whether a row must have it. Default: false.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
     /// Whether values must be unique among rows. Default: false.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub unique: Option<bool>,
     /// The value in a new row without it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Spanned<Value>>,
     /// The allowed values.
-    #[serde(rename = "enum", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "enum")]
     pub options: Option<Spanned<Vec<Value>>>,
     /// The smallest number.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub minimum: Option<Spanned<f64>>,
     /// The largest number.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub maximum: Option<Spanned<f64>>,
     /// The fewest characters of a string, or items of a list.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_length: Option<Spanned<u32>>,
     /// The most characters of a string, or items of a list.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<Spanned<u32>>,
     /// A regular expression that a string must match, anywhere unless anchored.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<Spanned<String>>,
 }
 

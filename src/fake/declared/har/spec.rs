@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use crate::yaml::decode::Spanned;
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
@@ -11,6 +12,7 @@ use crate::yaml::forms::{Scalar, ShortForm, short_form};
 pub struct HarSpec(pub HarLong);
 
 /// A recording with its options.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HarLong {
@@ -18,20 +20,16 @@ pub struct HarLong {
     pub file: Spanned<String>,
     /// Whether answers take as long as when they were recorded: `wait` until the head, `receive` for the body. Default:
     /// true.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub timing: Option<bool>,
     /// How many times faster than recorded, 0.01 to 1000. Default: 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub speed: Option<Spanned<f64>>,
     /// The parts of a request that must match the recording. Default: method, path and query.
-    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "match")]
     pub parts: Option<Spanned<Vec<HarPart>>>,
     /// What follows once all responses to a request have been sent: the `last` again, or the first, in a `cycle`.
     /// Default: last.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<HarRepeat>,
     /// Only recordings of this host, with its port if it has one: `api.example.com`. Default: all hosts.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Spanned<String>>,
 }
 

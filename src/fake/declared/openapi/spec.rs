@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use crate::yaml::decode::Spanned;
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
@@ -11,16 +12,15 @@ use crate::yaml::forms::{Scalar, ShortForm, short_form};
 pub struct OpenApiSpec(pub OpenApiLong);
 
 /// An OpenAPI document with its options.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenApiLong {
     /// The OpenAPI 3.0 or 3.1 document, YAML or JSON, relative to this file: at most 16 MiB.
     pub file: Spanned<String>,
     /// A prefix for all paths of the document, such as `/v1`. Default: none; `servers` in the document is ignored.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<Spanned<String>>,
     /// Whether requests must match the document; others get a 422 that lists what is wrong. Default: false.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub validate: Option<bool>,
 }
 

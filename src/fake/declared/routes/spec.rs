@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::tree::Tree;
 use crate::rule::spec::{FieldSpec, MethodSpec, NetworkSpec, TextSpec};
@@ -15,42 +16,34 @@ use crate::yaml::units::Time;
 macro_rules! with_answer {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
+        #[skip_serializing_none]
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
             $($(#[$field_meta])* pub $field: $type,)*
             /// The status, 200 to 599, or a template that gives one. Default: 200.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
             pub status: Option<Spanned<StatusSpec>>,
             /// Header fields: a template each, or a list of them for a field that is sent several times.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
             pub headers: Option<Named<Spanned<Tree>>>,
             /// The body as text: a template. `body`, `json`, `base64`, `file`, `page`, `events` and `chunks` can't be
             /// combined.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
             pub body: Option<Spanned<String>>,
             /// The body as JSON: any YAML. Strings in it are templates; one that is a single `{{ expression }}` keeps the
             /// expression's type.
-            #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+            #[serde(default, deserialize_with = "present")]
             pub json: Option<Spanned<Tree>>,
             /// The body as bytes, in base64.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
             pub base64: Option<Spanned<String>>,
             /// The body from a file, relative to the configuration's folder, read when the configuration is loaded, at most
             /// 16 MiB. Its ending gives the content type.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
             pub file: Option<Spanned<FileSpec>>,
             /// A list, in pages.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
             pub page: Option<Spanned<PageSpec>>,
             /// Server-sent events.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
             pub events: Option<Spanned<Vec<Spanned<EventSpec>>>>,
             /// Pieces of a body, each sent at its time.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
             pub chunks: Option<Spanned<Vec<Spanned<ChunkSpec>>>>,
             /// The time until the response begins. Default: 0.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
             pub delay: Option<Spanned<Time>>,
         }
 
@@ -81,23 +74,18 @@ with_answer! {
         /// first; among equals, the route that is listed first.
         pub path: Spanned<String>,
         /// The method or the methods, or `ANY`. Default: GET. HEAD is answered as GET is.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         pub method: Option<Spanned<OneOrMany<MethodSpec>>>,
         /// Further conditions on the request.
-        #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
+        #[serde(rename = "match")]
         pub matches: Option<Spanned<RouteMatchSpec>>,
         /// Several responses, one after the other, instead of one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         pub sequence: Option<Spanned<Vec<Spanned<StepSpec>>>>,
         /// With `sequence`: a template; each value that it renders has its own sequence: `"{{ path.id }}"`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         pub key: Option<Spanned<String>>,
         /// With `sequence`: what follows the last response: `repeat-last` (default), `cycle`, or the status of an
         /// error.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         pub end: Option<Spanned<EndSpec>>,
         /// A state that several routes share.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         pub state: Option<Spanned<StateSpec>>,
     }
 }
@@ -106,7 +94,6 @@ with_answer! {
     /// One response of a sequence.
     pub struct StepSpec {
         /// How many times this response is sent, 1 to 1,000,000. Default: 1.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         pub times: Option<Spanned<u32>>,
     }
 }
@@ -127,41 +114,32 @@ pub(super) struct AnswerSpec<'a> {
 }
 
 /// Conditions on a request. All that are given must hold.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteMatchSpec {
     /// The host of the request, without the port. A plain string is a glob.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Spanned<TextSpec>>,
     /// Header fields by name. A plain string is an exact value; `present` and `absent` ask for the name only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<Named<Spanned<FieldSpec>>>,
     /// Query parameters by name, percent-decoded; as for `headers`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<Named<Spanned<FieldSpec>>>,
     /// Cookies by name; as for `headers`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookies: Option<Named<Spanned<FieldSpec>>>,
     /// The client's address: an address or a network in CIDR form, or several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Spanned<OneOrMany<NetworkSpec>>>,
     /// The body as text. A plain string must equal all of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Spanned<TextSpec>>,
     /// What the JSON body must contain: a map must have these keys with these values; anything else must be equal.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     pub json: Option<Spanned<Tree>>,
     /// Values in the JSON body by their path, `$.items[0].id` or `$.items[*].id`; as for `headers`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_path: Option<Named<Spanned<FieldSpec>>>,
     /// The fields of a form (`application/x-www-form-urlencoded`) by name; as for `headers`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<Named<Spanned<FieldSpec>>>,
     /// At least one of these must hold too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any: Option<Spanned<Vec<Spanned<RouteMatchSpec>>>>,
     /// This must not hold.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not: Option<Box<Spanned<RouteMatchSpec>>>,
 }
 
@@ -173,60 +151,50 @@ impl PartialEq for RouteMatchSpec {
 }
 
 /// A state that several routes share: for example whether an order is created, paid or sent.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateSpec {
     /// The state's name: routes with the same name share it.
     pub name: Spanned<String>,
     /// The state, or states, in which the route matches. Default: any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is: Option<Spanned<OneOrMany<String>>>,
     /// The state after the request. Default: unchanged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub becomes: Option<Spanned<String>>,
     /// The initial state. Default: the `is` of the first route that has one, or else `started`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<Spanned<String>>,
     /// A template; each value that it renders has its own state: `"{{ path.id }}"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Spanned<String>>,
 }
 
 /// A list in pages.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PageSpec {
     /// The list itself. `items`, `file` and `count` can't be combined.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Spanned<Vec<Spanned<Tree>>>>,
     /// A file with a JSON array: the list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<Spanned<String>>,
     /// How many items there are, 0 to 10,000,000, each made from `item`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<Spanned<u64>>,
     /// With `count`: the template of an item, in which `number` (from 1) and `index` (from 0) identify it; its random
     /// data depends only on these and on the seed.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     pub item: Option<Spanned<Tree>>,
     /// How clients request a page. Default: page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub style: Option<Spanned<Style>>,
     /// The number of items on a page, 1 to 10,000, unless the client sets it. Default: 20.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Spanned<u64>>,
     /// The most items that a client can request, 1 to 10,000; more is a 400. Default: 100, or `size` if that is larger.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Spanned<u64>>,
     /// The number of the first page, 0 or 1. Default: 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<Spanned<u64>>,
     /// Other names for the query's parameters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Spanned<ParametersSpec>>,
     /// The body, instead of the usual one. Its templates can also use `items`, `total`, `size`, `page`, `pages`,
     /// `offset`, `next`, `previous` (each a page, an offset or a cursor, or none), `next_url` and `previous_url`.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     pub envelope: Option<Spanned<Tree>>,
 }
 
@@ -246,75 +214,62 @@ pub enum Style {
 }
 
 /// The names of a query's parameters.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParametersSpec {
     /// The number of the page, from `first`. Default: `page`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<String>,
     /// How many items a page has. Default: `size` with pages, `per_page` with links, `limit` otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
     /// How many items are left out before the page. Default: `offset`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<String>,
     /// The cursor. Default: `cursor`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
 
 /// A server-sent event (WHATWG HTML, "Server-sent events").
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventSpec {
     /// Its data: a string, or any YAML, which is sent as JSON. Templates can use `n`, the number of the repetition, from
     /// 0.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     pub data: Option<Spanned<Tree>>,
     /// Its type: a template.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Spanned<String>>,
     /// Its identifier: a template.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Spanned<String>>,
     /// How long the client should wait before it reconnects.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Spanned<Time>>,
     /// A comment, which clients ignore: a template.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Spanned<String>>,
     /// The time after the previous one. Default: 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Spanned<Time>>,
     /// How many times it is sent, 1 to 10,000,000. Default: 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Spanned<u64>>,
     /// The time between repetitions. Default: `after`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Spanned<Time>>,
 }
 
 /// A piece of a body.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChunkSpec {
     /// Text: a template, which can use `n`, the number of the repetition, from 0. One of `text`, `json` and `base64`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Spanned<String>>,
     /// Any YAML, sent as a line of JSON.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     pub json: Option<Spanned<Tree>>,
     /// Bytes, in base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base64: Option<Spanned<String>>,
     /// The time after the previous one. Default: 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Spanned<Time>>,
     /// How many times it is sent, 1 to 10,000,000. Default: 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Spanned<u64>>,
     /// The time between repetitions. Default: `after`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Spanned<Time>>,
 }
 

@@ -10,16 +10,17 @@ use axum::extract::Query;
 use http::Uri;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use serde_with::skip_serializing_none;
 
 use super::dates;
 
 /// One complaint in the `detail` list of a 422.
+#[skip_serializing_none]
 #[derive(Debug, Serialize, PartialEq, Eq)]
 struct ErrorDetail {
     loc: Vec<&'static str>,
     msg: String,
     r#type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     ctx: Option<Limit>,
 }
 
