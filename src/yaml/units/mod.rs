@@ -50,10 +50,9 @@ impl TryFrom<Duration> for Time {
     /// Fails above [`Time::MAX`].
     fn try_from(duration: Duration) -> Result<Self, UnitError> {
         if duration > Self::MAX.0 {
-            Err(UnitError::new("a duration can be at most 365d"))
-        } else {
-            Ok(Self(duration))
+            return fail("a duration can be at most 365d");
         }
+        Ok(Self(duration))
     }
 }
 
@@ -75,46 +74,36 @@ impl FromStr for Time {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let text = text.trim();
-        refuse_negative(text, "a duration")?;
         let (mut rest, mut total, mut smallest) = (text, 0_u128, u128::MAX);
         loop {
-            let Some((number, after)) = Decimal::split(rest) else {
-                return Err(UnitError::new(format!(
-                    "{} is not a valid duration: use a number and a unit: 200ms, 1.5s, 1m30s",
-                    quoted(text)
-                )));
-            };
+            let help = "use a number and a unit: 200ms, 1.5s, 1m30s";
+            let (number, after) = Decimal::read(rest, text, "duration", help)?;
             let (unit, after) = split_unit(after);
             if unit.is_empty() {
-                if number.is_zero() && rest == text && after.is_empty() {
-                    return Ok(Self::ZERO);
-                }
-                let message = format!("the duration {} needs a unit: 200ms, 2s, 1m", quoted(text));
-                return Err(UnitError::new(message));
+                return match number.digits {
+                    0 if rest == text && after.is_empty() => Ok(Self::ZERO),
+                    _ => fail(format!("the duration {} needs a unit: 200ms, 2s, 1m", quoted(text))),
+                };
             }
-            let nanoseconds = find_unit(&TIME_UNITS, unit).ok_or_else(|| {
-                UnitError::new(format!(
-                    "{} is not a valid unit of time: use ns, us, ms, s, m, h or d",
-                    quoted(unit)
-                ))
-            })?;
+            let nanoseconds = find_unit(&TIME_UNITS, unit)
+                .ok_or_else(|| invalid(unit, "unit of time", "use ns, us, ms, s, m, h or d"))?;
             if nanoseconds >= smallest {
-                let message = format!("the units in {} must go from large to small: 1h30m", quoted(text));
-                return Err(UnitError::new(message));
+                return fail(format!(
+                    "the units in {} must go from large to small: 1h30m",
+                    quoted(text)
+                ));
             }
-            smallest = nanoseconds;
-            let part = number.times(nanoseconds).map_err(|problem| match problem {
-                Inexact::Fraction => UnitError::new(format!("{} is finer than a nanosecond", quoted(text))),
-                Inexact::Overflow => UnitError::new("a duration can be at most 365d"),
-            })?;
+            let part = match number.times(nanoseconds) {
+                Err(Inexact::Fraction) => return fail(format!("{} is finer than a nanosecond", quoted(text))),
+                Err(Inexact::Overflow) => u128::MAX,
+                Ok(part) => part,
+            };
             total = total.saturating_add(part);
             if after.is_empty() {
-                break;
+                return Self::try_from(Duration::from_nanos(u64::try_from(total).unwrap_or(u64::MAX)));
             }
-            rest = after;
+            (rest, smallest) = (after, nanoseconds);
         }
-        let total = u64::try_from(total).map_err(|_| UnitError::new("a duration can be at most 365d"))?;
-        Self::try_from(Duration::from_nanos(total))
     }
 }
 
@@ -152,7 +141,7 @@ impl Percentage {
     /// None of them: 0 %.
     pub const NONE: Self = Self(0);
 
-    /// So many parts per million; more than 1,000,000 counts as 100 %.
+    /// The share of this many parts per million; more than 1,000,000 counts as 100 %.
     pub const fn from_ppm(ppm: u32) -> Self {
         if ppm > Self::ALL.0 { Self::ALL } else { Self(ppm) }
     }
@@ -168,28 +157,23 @@ impl FromStr for Percentage {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let text = text.trim();
-        refuse_negative(text, "a percentage must be from 0 to 100: it")?;
-        let digits = text.strip_suffix('%').unwrap_or(text).trim_end();
-        let out_of_range = || UnitError::new(format!("a percentage must be from 0 to 100, not {}", quoted(text)));
-        let Some((number, "")) = Decimal::split(digits) else {
-            let message = format!(
-                "{} is not a valid percentage: use 0 to 100, such as 12.5%",
-                quoted(text)
-            );
-            return Err(UnitError::new(message));
-        };
-        let ppm = number.times(10_000).map_err(|problem| match problem {
-            Inexact::Fraction => UnitError::new(format!(
+        let out_of_range = || fail(format!("a percentage must be from 0 to 100, not {}", quoted(text)));
+        if text.starts_with('-') {
+            return out_of_range();
+        }
+        let help = "use 0 to 100, such as 12.5%";
+        let (number, after) = Decimal::read(text, text, "percentage", help)?;
+        if !matches!(after.trim_start(), "" | "%") {
+            return Err(invalid(text, "percentage", help));
+        }
+        match number.times(10_000).map(u32::try_from) {
+            Ok(Ok(ppm)) if ppm <= Self::ALL.0 => Ok(Self(ppm)),
+            Err(Inexact::Fraction) => fail(format!(
                 "a percentage must be from 0 to 100 in steps of 0.0001, not {}",
                 quoted(text)
             )),
-            Inexact::Overflow => out_of_range(),
-        })?;
-        u32::try_from(ppm)
-            .ok()
-            .filter(|ppm| *ppm <= Self::ALL.0)
-            .map(Self)
-            .ok_or_else(out_of_range)
+            _ => out_of_range(),
+        }
     }
 }
 
@@ -238,34 +222,19 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let text = text.trim();
-        refuse_negative(text, "a size")?;
-        let Some((number, rest)) = Decimal::split(text) else {
-            let message = format!(
-                "{} is not a valid size: use bytes, or a number and a unit: 64KiB",
-                quoted(text)
-            );
-            return Err(UnitError::new(message));
+        let (number, unit) = Decimal::read(text, text, "size", "use bytes, or a number and a unit: 64KiB")?;
+        let bytes = match unit.trim_start() {
+            "" => 1,
+            unit => find_unit(&SIZE_UNITS, unit).ok_or_else(|| {
+                let help = "use B, KiB, MiB, GiB, TiB (1024) or kB, MB, GB, TB (1000)";
+                invalid(unit, "unit of size", help)
+            })?,
         };
-        let unit = rest.trim_start();
-        let bytes = if unit.is_empty() {
-            Some(1)
-        } else {
-            find_unit(&SIZE_UNITS, unit)
-        };
-        let bytes = bytes.ok_or_else(|| {
-            UnitError::new(format!(
-                "{} is not a valid unit of size: use B, KiB, MiB, GiB, TiB (1024) or kB, MB, GB, TB (1000)",
-                quoted(unit)
-            ))
-        })?;
-        number
-            .times(bytes)
-            .and_then(|bytes| u64::try_from(bytes).map_err(|_| Inexact::Overflow))
-            .map(Self)
-            .map_err(|problem| match problem {
-                Inexact::Fraction => UnitError::new(format!("{} is not a whole number of bytes", quoted(text))),
-                Inexact::Overflow => UnitError::new(format!("the size {} is out of range", quoted(text))),
-            })
+        match number.times(bytes).map(u64::try_from) {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Err(Inexact::Fraction) => fail(format!("{} is not a whole number of bytes", quoted(text))),
+            _ => fail(format!("the size {} is out of range", quoted(text))),
+        }
     }
 }
 
@@ -287,7 +256,7 @@ impl fmt::Display for ByteSize {
 pub struct ByteRate(NonZeroU64);
 
 impl ByteRate {
-    /// So many bytes a second.
+    /// The rate of this many bytes a second.
     pub const fn from_bytes_per_second(bytes: NonZeroU64) -> Self {
         Self(bytes)
     }
@@ -322,44 +291,27 @@ impl FromStr for ByteRate {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let text = text.trim();
-        refuse_negative(text, "a rate")?;
-        let Some((number, rest)) = Decimal::split(text) else {
-            let message = format!(
-                "{} is not a valid rate: use a number and a unit: 64KiB/s, 10Mbit/s",
-                quoted(text)
-            );
-            return Err(UnitError::new(message));
-        };
-        let Some(unit) = rest
-            .trim()
-            .strip_suffix("/s")
-            .map(str::trim_end)
-            .filter(|unit| !unit.is_empty())
-        else {
-            let message = format!("the rate {} needs a unit: 64KiB/s, 500kbit/s", quoted(text));
-            return Err(UnitError::new(message));
-        };
-        let of_bits = find_unit(&BIT_UNITS, unit);
-        let bits = of_bits
+        let help = "use a number and a unit: 64KiB/s, 10Mbit/s";
+        let (number, unit) = Decimal::read(text, text, "rate", help)?;
+        let unit = unit.trim().strip_suffix("/s").unwrap_or_default().trim_end();
+        if unit.is_empty() {
+            return fail(format!("the rate {} needs a unit: 64KiB/s, 500kbit/s", quoted(text)));
+        }
+        let bits = find_unit(&BIT_UNITS, unit)
             .or_else(|| find_unit(&SIZE_UNITS, unit).map(|bytes| bytes * 8))
-            .ok_or_else(|| {
-                UnitError::new(format!(
-                    "{} is not a valid unit of data: use B/s, KiB/s, kB/s, kbit/s, Mbit/s…",
-                    quoted(unit)
-                ))
-            })?;
-        let too_fast = |_| Inexact::Overflow;
-        let bytes = number.times(bits).and_then(|bits| match bits % 8 {
-            0 => u64::try_from(bits / 8).map_err(too_fast),
-            _ => Err(Inexact::Fraction),
-        });
-        let bytes = bytes.map_err(|problem| match problem {
-            Inexact::Fraction => UnitError::new(format!("{} is not a whole number of bytes a second", quoted(text))),
-            Inexact::Overflow => UnitError::new(format!("the rate {} is out of range", quoted(text))),
-        })?;
-        NonZeroU64::new(bytes)
-            .map(Self)
-            .ok_or_else(|| UnitError::new("a rate must be at least 1B/s: to stop, use `stall`"))
+            .ok_or_else(|| invalid(unit, "unit of data", "use B/s, KiB/s, kB/s, kbit/s, Mbit/s…"))?;
+        let bytes = match number.times(bits) {
+            Ok(bits) if bits % 8 == 0 => u64::try_from(bits / 8).ok(),
+            Ok(_) | Err(Inexact::Fraction) => {
+                return fail(format!("{} is not a whole number of bytes a second", quoted(text)));
+            }
+            Err(Inexact::Overflow) => None,
+        };
+        match bytes.map(NonZeroU64::new) {
+            Some(Some(rate)) => Ok(Self(rate)),
+            Some(None) => fail("a rate must be at least 1B/s: to stop, use `stall`"),
+            None => fail(format!("the rate {} is out of range", quoted(text))),
+        }
     }
 }
 
@@ -374,10 +326,12 @@ impl fmt::Display for ByteRate {
 #[error("{0}")]
 pub struct UnitError(String);
 
-impl UnitError {
-    fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
+fn fail<T>(message: impl Into<String>) -> Result<T, UnitError> {
+    Err(UnitError(message.into()))
+}
+
+fn invalid(text: &str, what: &str, help: &str) -> UnitError {
+    UnitError(format!("{} is not a valid {what}: {help}", quoted(text)))
 }
 
 /// A decimal number, held exactly: `digits / 10^scale`.
@@ -393,6 +347,14 @@ enum Inexact {
 }
 
 impl Decimal {
+    /// The number at the start of `rest`, which is in `text`, a `what`, and what follows it.
+    fn read<'a>(rest: &'a str, text: &str, what: &str, help: &str) -> Result<(Self, &'a str), UnitError> {
+        if rest.strip_prefix('-').is_some_and(|rest| Self::split(rest).is_some()) {
+            return fail(format!("a {what} can't be negative"));
+        }
+        Self::split(rest).ok_or_else(|| invalid(text, what, help))
+    }
+
     /// The unsigned number at the start of `text` (`12`, `12.5`), and what follows it. `None` also above 30 digits.
     fn split(text: &str) -> Option<(Self, &str)> {
         let digits_from = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
@@ -420,10 +382,6 @@ impl Decimal {
             },
             rest,
         ))
-    }
-
-    fn is_zero(&self) -> bool {
-        self.digits == 0
     }
 
     fn times(&self, factor: u128) -> Result<u128, Inexact> {
@@ -468,13 +426,6 @@ fn split_unit(text: &str) -> (&str, &str) {
 
 fn find_unit(units: &[(&str, u128)], wanted: &str) -> Option<u128> {
     units.iter().find(|(unit, _)| *unit == wanted).map(|(_, size)| *size)
-}
-
-fn refuse_negative(text: &str, what: &str) -> Result<(), UnitError> {
-    match text.strip_prefix('-') {
-        Some(rest) if Decimal::split(rest).is_some() => Err(UnitError::new(format!("{what} can't be negative"))),
-        _ => Ok(()),
-    }
 }
 
 /// The text in backquotes, shortened so that a message stays a line.
