@@ -4,12 +4,11 @@
 //! in the head, and the end of the stream (gRPC over HTTP/2, "Responses"). A request that is not gRPC gets `status` if
 //! that is given too; otherwise the fault is counted as one that could not be applied.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderValue, header};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 
@@ -22,7 +21,7 @@ use super::kind::{Effects, Fault, HitRequest, Spec};
 use super::requested::Requested;
 use crate::grpc::{GrpcCode, GrpcStatus};
 use crate::yaml::decode::Named;
-use crate::yaml::forms::{self, Scalar, ShortForm};
+use crate::yaml::forms::{Scalar, ShortForm, short_form};
 use crate::yaml::units::Time;
 
 /// `abort: 503`, or the long form.
@@ -67,9 +66,16 @@ pub struct Abort {
     pub before: Before,
 }
 
-impl AbortSpec {
+impl Spec for AbortSpec {
+    type Fault = Abort;
+
+    fn is_terminal(&self) -> bool {
+        // A request that is not gRPC may escape one that has a gRPC status alone.
+        self.0.grpc.is_none() || self.0.status.is_some()
+    }
+
     /// Checks the parts, and reads the file.
-    pub fn compile(&self, context: &Context<'_>) -> Result<Abort, String> {
+    fn compile(&self, context: &Context<'_>) -> Result<Abort, String> {
         let long = &self.0;
         if long.message.is_some() && long.grpc.is_none() {
             return Err("`message` needs `grpc`: for the text of an HTTP response use `body`".into());
@@ -140,43 +146,13 @@ impl ShortForm for AbortSpec {
     }
 }
 
-impl<'de> Deserialize<'de> for AbortSpec {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        forms::deserialize(deserializer)
-    }
-}
-
-impl Serialize for AbortSpec {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl JsonSchema for AbortSpec {
-    fn schema_name() -> Cow<'static, str> {
-        "Abort".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let status = json_schema!({"anyOf": [
-            {"type": "integer", "minimum": 200, "maximum": 599},
-            {"type": "string", "pattern": "\\$\\{"},
-            {"type": "null"},
-        ]});
-        forms::either_schema::<AbortLong>(generator, status)
-    }
-}
-
-impl Spec for AbortSpec {
-    fn is_terminal(&self) -> bool {
-        // A request that is not gRPC may escape one that has a gRPC status alone.
-        self.0.grpc.is_none() || self.0.status.is_some()
-    }
-
-    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile(context)?))
-    }
-}
+short_form!(AbortSpec, AbortLong, "Abort", {
+    "anyOf": [
+        {"type": "integer", "minimum": 200, "maximum": 599},
+        {"type": "string", "pattern": "\\$\\{"},
+        {"type": "null"},
+    ],
+});
 
 impl Fault for Abort {
     fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {

@@ -73,12 +73,16 @@ impl BandwidthSpec {
             scope: ScopeSpec::Request,
         })
     }
+}
+
+impl Spec for BandwidthSpec {
+    type Fault = Bandwidth;
 
     /// Checks the parts, and makes the buckets of the rule.
     ///
     /// # Errors
     /// No rate is given.
-    pub fn compile(&self) -> Result<Bandwidth, String> {
+    fn compile(&self, _: &Context<'_>) -> Result<Bandwidth, String> {
         let BandwidthLong {
             response,
             request,
@@ -149,12 +153,6 @@ short_form!(BandwidthSpec, BandwidthLong, "Bandwidth", {
     "pattern": "^[0-9]+(\\.[0-9]+)? ?([kKMGT]?i?B|[kKMGT]?i?bit) ?/s$|\\$\\{",
 });
 
-impl Spec for BandwidthSpec {
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile()?))
-    }
-}
-
 impl Fault for Bandwidth {
     fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
         smallvec![self.parts().effect(hit)]
@@ -189,10 +187,10 @@ impl Fault for Bandwidth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::place::testing::read;
+    use crate::fault::place::testing::{context, read};
 
     fn compile(yaml: &str) -> Result<Bandwidth, String> {
-        read::<BandwidthSpec>(yaml)?.compile()
+        read::<BandwidthSpec>(yaml)?.compile(&context())
     }
 
     fn rates(yaml: &str) -> Result<[Option<u64>; 2], String> {

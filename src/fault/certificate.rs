@@ -49,12 +49,14 @@ impl CertificateSpec {
 }
 
 impl Spec for CertificateSpec {
+    type Fault = CertificateSpec;
+
     fn moment(&self) -> Before {
         Before::Handshake
     }
 
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(*self))
+    fn compile(&self, _: &Context<'_>) -> Result<CertificateSpec, String> {
+        Ok(*self)
     }
 }
 

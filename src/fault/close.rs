@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::before::Before;
 use super::context::Context;
 use super::effect::Ending;
-use super::kind::{AlwaysEnds, Fault, Spec};
+use super::kind::{AlwaysEnds, Spec};
 
 /// `close: {}`
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
@@ -24,18 +24,9 @@ pub struct CloseSpec {
     pub before: Before,
 }
 
-impl CloseSpec {
-    /// Checks when it strikes.
-    ///
-    /// # Errors
-    /// It can't strike there.
-    pub fn compile(&self) -> Result<CloseSpec, String> {
-        self.before.one_of("close", &Before::ENDINGS)?;
-        Ok(*self)
-    }
-}
-
 impl Spec for CloseSpec {
+    type Fault = AlwaysEnds;
+
     fn moment(&self) -> Before {
         self.before
     }
@@ -44,11 +35,10 @@ impl Spec for CloseSpec {
         true
     }
 
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        let checked = self.compile()?;
-        Ok(Box::new(AlwaysEnds {
+    fn compile(&self, _: &Context<'_>) -> Result<AlwaysEnds, String> {
+        Ok(AlwaysEnds {
             ending: Ending::Close,
-            before: checked.before,
-        }))
+            before: self.before.one_of("close", &Before::ENDINGS)?,
+        })
     }
 }

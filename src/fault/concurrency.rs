@@ -76,12 +76,18 @@ pub enum Entry {
 #[derive(Debug)]
 pub struct Waiting(Arc<Station>);
 
-impl ConcurrencySpec {
+impl Spec for ConcurrencySpec {
+    type Fault = Arc<Station>;
+
+    fn moment(&self) -> Before {
+        self.before
+    }
+
     /// Builds the station.
     ///
     /// # Errors
-    /// The status is none, or is given where nothing can be answered.
-    pub fn compile(&self) -> Result<Station, String> {
+    /// The status is not valid, or is given where nothing can be answered.
+    fn compile(&self, _: &Context<'_>) -> Result<Arc<Station>, String> {
         let before = self
             .before
             .one_of("concurrency", &[Before::Request, Before::Connection])?;
@@ -103,14 +109,14 @@ impl ConcurrencySpec {
         let places = usize::try_from(self.limit.get())
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);
-        Ok(Station {
+        Ok(Arc::new(Station {
             places: Arc::new(Semaphore::new(places)),
             waiting: AtomicU32::new(0),
             queue: self.queue,
             timeout: self.timeout.map(Time::get),
             before,
             refusal: Arc::new(Answer { status, headers, body }),
-        })
+        }))
     }
 }
 
@@ -159,16 +165,6 @@ impl Drop for Waiting {
     }
 }
 
-impl Spec for ConcurrencySpec {
-    fn moment(&self) -> Before {
-        self.before
-    }
-
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(Arc::new(self.compile()?)))
-    }
-}
-
 impl Fault for Arc<Station> {
     fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
         smallvec![Effect::Queue(Arc::clone(self))]
@@ -178,6 +174,7 @@ impl Fault for Arc<Station> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::place::testing::context;
 
     fn station(limit: u32, queue: u32) -> Arc<Station> {
         let spec = ConcurrencySpec {
@@ -188,7 +185,7 @@ mod tests {
             retry_after: None,
             before: Before::Request,
         };
-        Arc::new(spec.compile().unwrap())
+        spec.compile(&context()).unwrap()
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use super::context::Context;
-use super::kind::{Fault, Spec};
+use super::kind::Spec;
 use super::place::{self, Parts};
 use crate::shape::{Act, Corruption, Direction, Malformed};
 use crate::yaml::units::Percentage;
@@ -61,12 +61,14 @@ pub enum Malformation {
     ContentLength,
 }
 
-impl CorruptSpec {
+impl Spec for CorruptSpec {
+    type Fault = Parts;
+
     /// Checks the parts.
     ///
     /// # Errors
     /// Nothing is to be corrupted, a share is 0 %, or the options contradict each other.
-    pub fn compile(&self) -> Result<Parts, String> {
+    fn compile(&self, _: &Context<'_>) -> Result<Parts, String> {
         let shares = self.bytes.is_some() || self.messages.is_some() || self.events.is_some();
         let act = match self.malformed {
             Some(_) if shares => {
@@ -88,7 +90,9 @@ impl CorruptSpec {
         };
         Ok(Parts::one(self.direction, act))
     }
+}
 
+impl CorruptSpec {
     fn flip(&self) -> Result<Corruption, String> {
         if self.bytes == Some(Percentage::NONE) {
             return Err("0% of the bytes has no effect: to do nothing, leave out the fault".into());
@@ -129,21 +133,15 @@ impl CorruptSpec {
     }
 }
 
-impl Spec for CorruptSpec {
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile()?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::place::testing::{check, read};
+    use crate::fault::place::testing::{check, context, read};
 
     #[test]
     fn forms_and_mistakes() {
         check(
-            |yaml| read::<CorruptSpec>(yaml)?.compile(),
+            |yaml| read::<CorruptSpec>(yaml)?.compile(&context()),
             &[
                 (
                     "{bytes: 1%}",

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use super::context::Context;
-use super::kind::{Fault, Spec};
+use super::kind::Spec;
 use super::place::Parts;
 use crate::shape::{Act, Direction, Dribble};
 use crate::yaml::units::{ByteSize, Time};
@@ -39,13 +39,15 @@ pub struct DribbleSpec {
     pub direction: Direction,
 }
 
-impl DribbleSpec {
+impl Spec for DribbleSpec {
+    type Fault = Parts;
+
     /// Checks the parts.
     ///
     /// # Errors
     /// Neither form is complete, both are mixed, a number is too small to divide anything, or a gap is longer than a
     /// single wait may be.
-    pub fn compile(&self, context: &Context<'_>) -> Result<Parts, String> {
+    fn compile(&self, context: &Context<'_>) -> Result<Parts, String> {
         let dribble = match (self.chunk, self.gap, self.chunks, self.over) {
             (Some(chunk), Some(gap), None, None) => pieces(chunk, gap)?,
             (None, None, Some(chunks), Some(over)) => spread(chunks, over)?,
@@ -92,12 +94,6 @@ fn spread(chunks: u64, over: Time) -> Result<Dribble, String> {
             chunks,
             time: over.get(),
         }),
-    }
-}
-
-impl Spec for DribbleSpec {
-    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile(context)?))
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use super::context::Context;
-use super::kind::{Fault, Spec};
+use super::kind::Spec;
 use super::place::{self, Parts};
 use crate::shape::{Act, Direction};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
@@ -38,12 +38,14 @@ pub struct MessagesLong {
     pub direction: Option<Direction>,
 }
 
-impl DropSpec {
+impl Spec for DropSpec {
+    type Fault = Parts;
+
     /// Checks the parts.
     ///
     /// # Errors
     /// It says no messages, or two things at once, or a share or a number of 0.
-    pub fn compile(&self) -> Result<Parts, String> {
+    fn compile(&self, _: &Context<'_>) -> Result<Parts, String> {
         let long = &self.0;
         let picked = place::pick(long.messages, long.events, long.every)?
             .ok_or("the messages are missing: give `messages` or `every`, such as {messages: 10%} or {every: 3}")?;
@@ -78,21 +80,15 @@ short_form!(DropSpec, MessagesLong, "Drop", {
     "maximum": 100,
 });
 
-impl Spec for DropSpec {
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile()?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::place::testing::{check, read};
+    use crate::fault::place::testing::{check, context, read};
 
     #[test]
     fn forms_and_mistakes() {
         check(
-            |yaml| read::<DropSpec>(yaml)?.compile(),
+            |yaml| read::<DropSpec>(yaml)?.compile(&context()),
             &[
                 ("10%", Ok("Response Drop(Share { ppm: 100000, seed: 0 })")),
                 ("12.5", Ok("Response Drop(Share { ppm: 125000, seed: 0 })")),

@@ -61,12 +61,14 @@ pub enum Duplicate {
     Messages(Parts),
 }
 
-impl DuplicateSpec {
+impl Spec for DuplicateSpec {
+    type Fault = Duplicate;
+
     /// Checks the parts.
     ///
     /// # Errors
     /// A direction without messages, two things at once, a share or a number of 0, a limit out of its range.
-    pub fn compile(&self) -> Result<Duplicate, String> {
+    fn compile(&self, _: &Context<'_>) -> Result<Duplicate, String> {
         let long = &self.0;
         let pick = place::pick(long.messages, long.events, long.every)?;
         if long.limit.is_some() && pick.is_some() {
@@ -109,12 +111,6 @@ impl ShortForm for DuplicateSpec {
 
 short_form!(DuplicateSpec, DuplicateLong, "Duplicate", {"type": "null"});
 
-impl Spec for DuplicateSpec {
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile()?))
-    }
-}
-
 impl Fault for Duplicate {
     fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
         match self {
@@ -134,10 +130,10 @@ impl Fault for Duplicate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::place::testing::{check, read};
+    use crate::fault::place::testing::{check, context, read};
 
     fn compile(yaml: &str) -> Result<Duplicate, String> {
-        read::<DuplicateSpec>(yaml)?.compile()
+        read::<DuplicateSpec>(yaml)?.compile(&context())
     }
 
     #[test]

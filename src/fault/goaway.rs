@@ -25,8 +25,10 @@ use super::kind::{Effects, Fault, HitRequest, Spec};
 pub struct GoAwaySpec {}
 
 impl Spec for GoAwaySpec {
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(*self))
+    type Fault = GoAwaySpec;
+
+    fn compile(&self, _: &Context<'_>) -> Result<GoAwaySpec, String> {
+        Ok(*self)
     }
 }
 

@@ -11,7 +11,7 @@ use serde_with::skip_serializing_none;
 use super::before::Before;
 use super::context::Context;
 use super::effect::Ending;
-use super::kind::{AlwaysEnds, Fault, Spec};
+use super::kind::{AlwaysEnds, Spec};
 use crate::yaml::units::Time;
 
 /// `hang: {}` or `hang: {limit: 5m}`
@@ -27,19 +27,9 @@ pub struct HangSpec {
     pub before: Before,
 }
 
-impl HangSpec {
-    /// Checks when it strikes.
-    ///
-    /// # Errors
-    /// It can't strike there.
-    pub fn compile(&self) -> Result<HangSpec, String> {
-        let valid = [Before::Request, Before::Connection, Before::Handshake];
-        self.before.one_of("hang", &valid)?;
-        Ok(*self)
-    }
-}
-
 impl Spec for HangSpec {
+    type Fault = AlwaysEnds;
+
     fn moment(&self) -> Before {
         self.before
     }
@@ -48,11 +38,11 @@ impl Spec for HangSpec {
         true
     }
 
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        let checked = self.compile()?;
-        Ok(Box::new(AlwaysEnds {
+    fn compile(&self, _: &Context<'_>) -> Result<AlwaysEnds, String> {
+        let valid = [Before::Request, Before::Connection, Before::Handshake];
+        Ok(AlwaysEnds {
             ending: Ending::Hang(self.limit.map(Time::get)),
-            before: checked.before,
-        }))
+            before: self.before.one_of("hang", &valid)?,
+        })
     }
 }

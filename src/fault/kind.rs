@@ -18,6 +18,9 @@ pub type Effects = SmallVec<[Effect; 2]>;
 
 /// A fault as it is typed.
 pub trait Spec {
+    /// What it compiles to.
+    type Fault: Fault + 'static;
+
     /// When it acts, as far as that decides what its rule is about: a request, a connection or a handshake.
     fn moment(&self) -> Before {
         Before::Request
@@ -32,7 +35,7 @@ pub trait Spec {
     ///
     /// # Errors
     /// A sentence that says what is wrong, and what would be valid.
-    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String>;
+    fn compile(&self, context: &Context<'_>) -> Result<Self::Fault, String>;
 }
 
 /// A fault, checked and ready.

@@ -32,7 +32,9 @@ pub mod truncate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::kind::Spec;
+use self::before::Before;
+use self::context::Context;
+use self::kind::{Fault, Spec};
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:literal $variant:ident($spec:ty),)*) => {
@@ -50,11 +52,28 @@ macro_rules! faults {
                 }
             }
 
-            /// The fault as it was typed.
-            pub fn spec(&self) -> &dyn Spec {
+            /// When it acts: [`Spec::moment`] of this fault.
+            pub fn moment(&self) -> Before {
                 match self {
-                    $(FaultSpec::$variant(spec) => spec,)*
+                    $(FaultSpec::$variant(spec) => spec.moment(),)*
                 }
+            }
+
+            /// Whether it ends every request that it hits: [`Spec::is_terminal`] of this fault.
+            pub fn is_terminal(&self) -> bool {
+                match self {
+                    $(FaultSpec::$variant(spec) => spec.is_terminal(),)*
+                }
+            }
+
+            /// Makes it ready: [`Spec::compile`] of this fault.
+            ///
+            /// # Errors
+            /// A sentence that says what is wrong, and what would be valid.
+            pub fn compile(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
+                Ok(match self {
+                    $(FaultSpec::$variant(spec) => Box::new(spec.compile(context)?),)*
+                })
             }
         }
     };

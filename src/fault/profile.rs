@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroU64;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use smallvec::smallvec;
 use super::bandwidth::{Bandwidth, BandwidthSpec};
 use super::context::Context;
 use super::delay::{Delay, DelaySpec, DistributionSpec};
+use super::distribution::DEFAULT_BOUND;
 use super::kind::{Effects, Fault, HitRequest, Spec};
 use crate::yaml::decode::Spanned;
 use crate::yaml::units::{ByteRate, Time};
@@ -74,29 +74,29 @@ pub struct Profile {
     pub bandwidth: Bandwidth,
 }
 
-impl ProfileSpec {
+impl Spec for ProfileSpec {
+    type Fault = Profile;
+
     /// What it stands for.
     ///
     /// # Errors
     /// None in practice: the table has valid delays and rates.
-    pub fn compile(&self) -> Result<Profile, String> {
+    fn compile(&self, context: &Context<'_>) -> Result<Profile, String> {
         let ProfileSpec(network) = self;
-        let delay = DelaySpec::from(DistributionSpec::Fixed(Time::from_millis(network.latency)))
-            .compile(Path::new("."), &|_| Err(std::io::ErrorKind::NotFound.into()))?;
+        // The round trip is the network's, whatever `bounds.delay` says: that caps the wait when it comes.
+        let context = Context {
+            longest_wait: DEFAULT_BOUND,
+            ..*context
+        };
+        let delay = DelaySpec::from(DistributionSpec::Fixed(Time::from_millis(network.latency))).compile(&context)?;
         let rate = |kbit: u64| {
             let bytes = NonZeroU64::new(kbit * 1_000 / 8).ok_or("a network without a rate");
             bytes.map(ByteRate::from_bytes_per_second)
         };
         Ok(Profile {
-            delay: Arc::new(delay),
-            bandwidth: BandwidthSpec::new(rate(network.down)?, rate(network.up)?).compile()?,
+            delay,
+            bandwidth: BandwidthSpec::new(rate(network.down)?, rate(network.up)?).compile(&context)?,
         })
-    }
-}
-
-impl Spec for ProfileSpec {
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile()?))
     }
 }
 
@@ -168,11 +168,17 @@ impl JsonSchema for ProfileSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::place::testing::context;
 
     #[test]
     fn every_network_compiles() {
         for network in NETWORKS {
-            let profile = network.name.parse::<ProfileSpec>().unwrap().compile().unwrap();
+            let profile = network
+                .name
+                .parse::<ProfileSpec>()
+                .unwrap()
+                .compile(&context())
+                .unwrap();
             assert_eq!(
                 profile.bandwidth.response().unwrap().rate.get() * 8,
                 network.down * 1000
@@ -181,7 +187,7 @@ mod tests {
         }
         let train: ProfileSpec = "3g".parse().unwrap();
         assert_eq!(
-            train.compile().unwrap().describe().unwrap(),
+            train.compile(&context()).unwrap().describe().unwrap(),
             "250ms, 93750B/s down, 31250B/s up"
         );
         assert!("6g".parse::<ProfileSpec>().unwrap_err().contains("satellite-geo"));

@@ -10,7 +10,7 @@ use serde_with::skip_serializing_none;
 use super::before::Before;
 use super::context::Context;
 use super::effect::Ending;
-use super::kind::{AlwaysEnds, Fault, Spec};
+use super::kind::{AlwaysEnds, Spec};
 use super::reset_code;
 
 /// `reset: {}` or `reset: {code: REFUSED_STREAM}`
@@ -26,28 +26,7 @@ pub struct ResetSpec {
     pub before: Before,
 }
 
-/// A `reset` fault, compiled.
-#[derive(Debug, Clone, Copy)]
-pub struct Reset {
-    /// The HTTP/2 error code.
-    pub code: u32,
-    /// The moment at which the connection is reset.
-    pub before: Before,
-}
-
 impl ResetSpec {
-    /// Compiles the reset, and checks its code.
-    pub fn compile(&self) -> Result<Reset, String> {
-        let code = match self.code.as_deref() {
-            None => reset_code::DEFAULT,
-            Some(text) => reset_code::parse(text)?,
-        };
-        Ok(Reset {
-            code,
-            before: self.checked_before()?,
-        })
-    }
-
     fn checked_before(&self) -> Result<Before, String> {
         let before = self.before.one_of("reset", &Before::ENDINGS)?;
         if self.code.is_some() && before.is_before_request() {
@@ -62,6 +41,8 @@ impl ResetSpec {
 }
 
 impl Spec for ResetSpec {
+    type Fault = AlwaysEnds;
+
     fn moment(&self) -> Before {
         self.before
     }
@@ -70,33 +51,39 @@ impl Spec for ResetSpec {
         true
     }
 
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        let reset = self.compile()?;
-        Ok(Box::new(AlwaysEnds {
-            ending: Ending::Reset(reset.code),
-            before: reset.before,
-        }))
+    fn compile(&self, _: &Context<'_>) -> Result<AlwaysEnds, String> {
+        let code = self
+            .code
+            .as_deref()
+            .map_or(Ok(reset_code::DEFAULT), reset_code::parse)?;
+        Ok(AlwaysEnds {
+            ending: Ending::Reset(code),
+            before: self.checked_before()?,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::place::testing::context;
 
     #[test]
     fn codes_go_by_name_or_number() {
-        let code = |text: &str| {
-            ResetSpec {
-                code: Some(text.into()),
+        let code = |text: Option<&str>| {
+            let spec = ResetSpec {
+                code: text.map(str::to_owned),
                 ..ResetSpec::default()
+            };
+            match spec.compile(&context())?.ending {
+                Ending::Reset(code) => Ok(code),
+                other => Err(format!("{other:?}")),
             }
-            .compile()
-            .map(|r| r.code)
         };
-        assert_eq!(code("CANCEL"), Ok(8));
-        assert_eq!(code("refused_stream"), Ok(7));
-        assert_eq!(code("11"), Ok(11));
-        assert!(code("NOPE").unwrap_err().contains("ENHANCE_YOUR_CALM"));
-        assert_eq!(ResetSpec::default().compile().unwrap().code, 2);
+        assert_eq!(code(Some("CANCEL")), Ok(8));
+        assert_eq!(code(Some("refused_stream")), Ok(7));
+        assert_eq!(code(Some("11")), Ok(11));
+        assert!(code(Some("NOPE")).unwrap_err().contains("ENHANCE_YOUR_CALM"));
+        assert_eq!(code(None), Ok(2));
     }
 }

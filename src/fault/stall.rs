@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use super::context::Context;
-use super::kind::{Fault, Spec};
+use super::kind::Spec;
 use super::place::{AfterSpec, Parts};
 use super::reset_code;
 use crate::shape::{Act, After, Direction, Finish, Stall};
@@ -55,12 +55,14 @@ pub enum StallEnd {
     Reset,
 }
 
-impl StallSpec {
+impl Spec for StallSpec {
+    type Fault = Parts;
+
     /// Checks the parts.
     ///
     /// # Errors
     /// It would resume without a limit, or the limit is 0 or longer than a single wait may be.
-    pub fn compile(&self, context: &Context<'_>) -> Result<Parts, String> {
+    fn compile(&self, context: &Context<'_>) -> Result<Parts, String> {
         let long = &self.0;
         let then = match (long.end, long.limit) {
             (Some(StallEnd::Resume), None) => {
@@ -108,12 +110,6 @@ short_form!(StallSpec, StallLong, "Stall", {
     "pattern": "^[0-9]+(\\.[0-9]+)? ?(%|B|[kKMGT]B|[kKMGT]iB|events?|messages?)?$|\\$\\{",
     "minimum": 0,
 });
-
-impl Spec for StallSpec {
-    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile(context)?))
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use super::context::Context;
-use super::kind::{Fault, Spec};
+use super::kind::Spec;
 use super::place::{AfterSpec, Parts};
 use super::reset_code;
 use crate::grpc::{GrpcCode, GrpcStatus};
@@ -71,12 +71,14 @@ pub enum TruncateEnd {
     Reset,
 }
 
-impl TruncateSpec {
+impl Spec for TruncateSpec {
+    type Fault = Parts;
+
     /// Checks the parts.
     ///
     /// # Errors
     /// Options contradict `end` or each other, a code is none, or the place is the end of the body.
-    pub fn compile(&self) -> Result<Parts, String> {
+    fn compile(&self, _: &Context<'_>) -> Result<Parts, String> {
         let long = &self.0;
         if long.after == AfterSpec::Share(Percentage::ALL) {
             return Err("100% of the body cuts nothing: use a smaller share".into());
@@ -188,21 +190,15 @@ short_form!(TruncateSpec, TruncateLong, "Truncate", {
     "minimum": 0,
 });
 
-impl Spec for TruncateSpec {
-    fn build(&self, _: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile()?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::place::testing::{check, read};
+    use crate::fault::place::testing::{check, context, read};
 
     #[test]
     fn forms_and_mistakes() {
         check(
-            |yaml| read::<TruncateSpec>(yaml)?.compile(),
+            |yaml| read::<TruncateSpec>(yaml)?.compile(&context()),
             &[
                 (
                     "50%",
@@ -280,8 +276,9 @@ mod tests {
 
     #[test]
     fn a_reason_fits_a_close_frame() {
-        let compile =
-            |bytes: usize| read::<TruncateSpec>(&format!("{{after: 1, reason: {}}}", "x".repeat(bytes)))?.compile();
+        let compile = |bytes: usize| {
+            read::<TruncateSpec>(&format!("{{after: 1, reason: {}}}", "x".repeat(bytes)))?.compile(&context())
+        };
         assert!(compile(123).is_ok());
         assert!(compile(124).unwrap_err().contains("the reason has 124 bytes"));
     }

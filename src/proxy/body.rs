@@ -1,4 +1,4 @@
-//! Bodies on their way: what they consist of, where they come from, and where they go.
+//! The parts of bodies, and the traits of what they are read from and written to.
 
 use std::task::{Context, Poll};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pingora::Result;
 
-/// A part of a body. The end is told apart from these.
+/// A part of a body. The end of the body is not a part.
 #[derive(Debug)]
 pub(crate) enum Part {
     /// Bytes, at least one.

@@ -1,4 +1,4 @@
-//! HTTP/2 streams (RFC 9113), whichever side opened them: bodies with their windows, and what heads may not hold.
+//! HTTP/2 streams (RFC 9113) of clients and upstreams alike: bodies under flow control, and fields that heads must not have.
 
 use std::task::{Context, Poll, ready};
 
@@ -9,7 +9,7 @@ use http::header::{CONNECTION, HeaderName, TRANSFER_ENCODING, UPGRADE};
 
 use super::body::Part;
 
-/// Bytes handed to the connection at once; what it can't send yet is memory.
+/// The most bytes given to h2 at once, which buffers what it can't send yet.
 const PIECE: usize = 64 << 10;
 
 /// Fields of an HTTP/1 connection, which must not be sent (RFC 9113, section 8.2.2).

@@ -257,11 +257,11 @@ impl Context<'_> {
                 Err(message) => self.error(spec.span, message),
             }
             *position += 1;
-            if spec.value.spec().is_terminal()
+            if spec.value.is_terminal()
                 && !when.requested
                 && let Some(next) = specs.get(at + 1)
             {
-                let subject = Stage::of(spec.value.spec().moment()).subject();
+                let subject = Stage::of(spec.value.moment()).subject();
                 let message = format!("never reached: the earlier `{name}` ends the {subject}");
                 self.diagnostics.push(Diagnostic::warning(next.span, message));
                 *position += u32::try_from(specs.len() - at - 1).unwrap_or(0);
@@ -306,7 +306,7 @@ impl Context<'_> {
             longest_wait: self.longest_wait,
             rule: &rule.name.value,
         };
-        let fault = spec.value.spec().build(&context)?;
+        let fault = spec.value.compile(&context)?;
         if fault.needs_order() && !when.key.is_ordinal() {
             return Err(format!(
                 "`correlation` needs an order, but the key `{}` has none: leave out `key`",

@@ -13,7 +13,7 @@ impl Context<'_> {
     /// What the rule decides about: the earliest that one of its faults needs.
     pub(super) fn stage(&mut self, spec: &RuleSpec) -> Stage {
         let faults: Vec<&Spanned<FaultSpec>> = faults_of(spec).collect();
-        let stage_of = |fault: &Spanned<FaultSpec>| Stage::of(fault.value.spec().moment());
+        let stage_of = |fault: &Spanned<FaultSpec>| Stage::of(fault.value.moment());
         let stage = faults.iter().map(|fault| stage_of(fault)).min().unwrap_or_default();
         if stage == Stage::Request {
             return stage;
@@ -32,9 +32,7 @@ impl Context<'_> {
         }
         self.check_connection_match(spec, stage);
         self.check_connection_when(spec);
-        let mut of_handshake = faults
-            .iter()
-            .filter(|fault| fault.value.spec().moment() == Before::Handshake);
+        let mut of_handshake = faults.iter().filter(|fault| fault.value.moment() == Before::Handshake);
         if let Some(fault) = of_handshake
             .clone()
             .find(|fault| fault.value.name() == certificate::NAME)

@@ -1,41 +1,36 @@
 //! From the delay as it is typed to the delay that can be drawn from.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::spec::{DelaySpec, DistributionSpec, LognormalSpec, SamplesSpec, WaveSpec};
 use super::{Delay, Source};
 use crate::fault::before::{Before, Mode};
+use crate::fault::context::Context;
+use crate::fault::distribution::Distribution;
 use crate::fault::distribution::correlation::Correlation;
 use crate::fault::distribution::percentiles::PercentileTable;
 use crate::fault::distribution::samples::{SampleFormat, Samples, read_samples};
 use crate::fault::distribution::wave::Wave;
-use crate::fault::distribution::{DEFAULT_BOUND, Distribution};
+use crate::fault::kind::Spec;
 use crate::yaml::units::Time;
 
-/// Reads a file that the configuration names.
-pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+impl Spec for DelaySpec {
+    type Fault = Arc<Delay>;
 
-impl DelaySpec {
-    /// Checks the delay and reads its samples file, if it names one, relative to `base_dir`. No delay will be longer than
-    /// [`DEFAULT_BOUND`].
-    ///
-    /// # Errors
-    /// As [`Self::compile_within`].
-    pub fn compile(&self, base_dir: &Path, read: ReadFile<'_>) -> Result<Delay, String> {
-        self.compile_within(base_dir, read, DEFAULT_BOUND)
+    fn moment(&self) -> Before {
+        self.before.unwrap_or_default()
     }
 
-    /// As [`Self::compile`], with the bound on all delays.
+    /// Checks the delay, and reads the samples file that it names. No delay will be longer than the longest allowed wait.
     ///
     /// # Errors
     /// A distribution's parameters are impossible (each constructor of [`Distribution`] says which), a time is beyond the
     /// bound, the samples file can't be read or is wrong, the options contradict each other. The text says what would be
     /// valid.
-    pub fn compile_within(&self, base_dir: &Path, read: ReadFile<'_>, bound: Duration) -> Result<Delay, String> {
+    fn compile(&self, context: &Context<'_>) -> Result<Arc<Delay>, String> {
         let before = self.phase()?;
+        let bound = context.longest_wait;
         self.check_bound(bound)?;
         let longest = self.max.map_or(bound, Time::get);
         let source = match &self.distribution {
@@ -45,21 +40,23 @@ impl DelaySpec {
             DistributionSpec::Samples(samples) => {
                 // Where `max` caps what is drawn, an outlier in the file does no harm.
                 let accepted = if self.max.is_some() { Time::MAX.get() } else { bound };
-                let samples = compile_samples(samples, base_dir, read, accepted)?;
+                let samples = compile_samples(samples, context, accepted)?;
                 Source::Drawn(Distribution::samples(Arc::new(samples)).capped(longest))
             }
             parametric => Source::Drawn(compile_parametric(parametric)?.capped(longest)),
         };
-        Ok(Delay {
+        Ok(Arc::new(Delay {
             source: self.correlate(source)?,
             longest,
             before,
             direction: self.direction.unwrap_or_default(),
             mode: self.mode,
             description: self.describe(),
-        })
+        }))
     }
+}
 
+impl DelaySpec {
     /// Every time that is written down is one that may come out.
     fn check_bound(&self, bound: Duration) -> Result<(), String> {
         let bound = Time::try_from(bound).unwrap_or(Time::MAX);
@@ -162,14 +159,10 @@ fn compile_wave(spec: &WaveSpec) -> Result<Wave, String> {
     Wave::new(spec.shape, period, min, max, phase)
 }
 
-fn compile_samples(
-    spec: &SamplesSpec,
-    base_dir: &Path,
-    read: ReadFile<'_>,
-    longest: Duration,
-) -> Result<Samples, String> {
+fn compile_samples(spec: &SamplesSpec, context: &Context<'_>, longest: Duration) -> Result<Samples, String> {
     let file = spec.file.as_str();
-    let bytes = read(&base_dir.join(file)).map_err(|error| format!("can't read the samples file {file}: {error}"))?;
+    let bytes = (context.read)(&context.folder.join(file))
+        .map_err(|error| format!("can't read the samples file {file}: {error}"))?;
     let format = SampleFormat {
         column: spec.column.clone(),
         weights: spec.weights.clone(),

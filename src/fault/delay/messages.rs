@@ -40,15 +40,15 @@ impl Waits for MessageWaits {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::fault::delay::DelaySpec;
     use crate::fault::distribution::normal::standard_normal_quantile;
+    use crate::fault::kind::Spec;
+    use crate::fault::place::testing::context;
 
     fn waits(yaml: &str, ordinal: u64, index: u32) -> MessageWaits {
         let spec: DelaySpec = crate::yaml::testing::read(yaml).unwrap();
-        let delay = spec.compile(Path::new("."), &|_| Ok(Vec::new())).unwrap();
+        let delay = spec.compile(&context()).unwrap();
         let rule = Seed(42).rule("slow");
         let draw = DelayDraw {
             draw: rule.draw(KeyHash::ordinal(ordinal)),
@@ -56,7 +56,7 @@ mod tests {
             ordinal,
             index,
         };
-        MessageWaits::new(Arc::new(delay), draw, Duration::MAX)
+        MessageWaits::new(delay, draw, Duration::MAX)
     }
 
     const UNIFORM: &str = "{uniform: [50ms, 150ms], before: message}";

@@ -29,7 +29,6 @@ use std::time::Duration;
 
 use smallvec::smallvec;
 
-pub use compile::ReadFile;
 pub use messages::MessageWaits;
 pub use spec::{
     DelaySpec, DistributionSpec, ExponentialSpec, LognormalSpec, NormalSpec, ParetoSpec, PercentilesSpec, SamplesSpec,
@@ -37,9 +36,8 @@ pub use spec::{
 };
 
 use super::before::{Before, Mode};
-use super::context::Context;
 use super::effect::Effect;
-use super::kind::{Effects, Fault, HitRequest, Spec};
+use super::kind::{Effects, Fault, HitRequest};
 use super::place::Parts;
 use super::requested::Requested;
 use crate::draw::{Draw, Purpose, RuleSeed};
@@ -151,17 +149,6 @@ impl Delay {
             }
         };
         Parts::one(self.direction, act).effect(hit)
-    }
-}
-
-impl Spec for DelaySpec {
-    fn moment(&self) -> Before {
-        self.before.unwrap_or_default()
-    }
-
-    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        let delay = self.compile_within(context.folder, context.read, context.longest_wait)?;
-        Ok(Box::new(Arc::new(delay)))
     }
 }
 

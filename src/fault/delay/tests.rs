@@ -6,13 +6,16 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::draw::{KeyHash, Seed};
+use crate::fault::context::Context;
+use crate::fault::kind::Spec;
+use crate::fault::place::testing::context;
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// The value of `delay:` in YAML, with the files that it may name.
-fn compile(yaml: &str) -> Result<Delay, String> {
+fn compile(yaml: &str) -> Result<Arc<Delay>, String> {
     let files = HashMap::from([
         ("/etc/squall/times.txt", "10\n30\n20\n"),
         ("/etc/squall/times.csv", "when,seconds\n1,0.5\n2,7200\n"),
@@ -30,7 +33,11 @@ fn compile(yaml: &str) -> Result<Delay, String> {
         spec,
         "what is written reads back"
     );
-    spec.compile(Path::new("/etc/squall"), &read)
+    spec.compile(&Context {
+        folder: Path::new("/etc/squall"),
+        read: &read,
+        ..context()
+    })
 }
 
 /// Every text between spaces must be in the error.
@@ -313,15 +320,18 @@ fn waves_follow_the_clock_add_up_and_are_capped() {
 #[test]
 fn a_bound_of_the_caller_replaces_the_default() {
     let spec: DelaySpec = crate::yaml::testing::read("2h").unwrap();
-    let within =
-        |hours: u64| spec.compile_within(Path::new(""), &|_| Ok(Vec::new()), Duration::from_secs(hours * 3600));
-    assert_eq!(sample(&within(3).unwrap(), 0), Duration::from_secs(7200));
-    assert!(within(1).is_err());
+    let within = |longest_wait| Context {
+        longest_wait,
+        ..context()
+    };
+    let long = spec.compile(&within(Duration::from_secs(3 * 3600)));
+    assert_eq!(sample(&long.unwrap(), 0), Duration::from_secs(7200));
+    assert!(spec.compile(&within(Duration::from_secs(3600))).is_err());
     let heavy = DelaySpec::from(DistributionSpec::Pareto(ParetoSpec {
         scale: spec_time("1ms"),
         shape: 0.01,
     }));
-    let heavy = heavy.compile_within(Path::new(""), &|_| Ok(Vec::new()), ms(5)).unwrap();
+    let heavy = heavy.compile(&within(ms(5))).unwrap();
     assert!((0..1000).all(|ordinal| sample(&heavy, ordinal) <= ms(5)));
 }
 

@@ -98,9 +98,11 @@ pub struct Verdict {
     pub reset: Duration,
 }
 
-impl QuotaSpec {
+impl Spec for QuotaSpec {
+    type Fault = Quota;
+
     /// Compiles the quota, and checks its parts.
-    pub fn compile(&self, context: &Context<'_>) -> Result<Quota, String> {
+    fn compile(&self, context: &Context<'_>) -> Result<Quota, String> {
         if self.key == Some(KeySpec::Ordinal) {
             return Err("a quota with `key: ordinal` never fills up: each request has its own number".into());
         }
@@ -226,12 +228,6 @@ pub fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-impl Spec for QuotaSpec {
-    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(self.compile(context)?))
-    }
 }
 
 impl Fault for Quota {

@@ -127,21 +127,17 @@ pub fn is_bodiless(status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::fault::context::Context;
+    use crate::fault::kind::Spec;
+    use crate::fault::place::testing::context;
     use crate::fault::rewrite::RewriteSpec;
     use crate::fault::rewrite::change::Rewrite;
 
     fn rewrite(json: serde_json::Value) -> Rewrite {
         let spec: RewriteSpec = serde_json::from_value(json).unwrap();
-        let context = Context {
-            folder: std::path::Path::new("."),
-            read: &|_| Err(std::io::ErrorKind::NotFound.into()),
-            keys: std::num::NonZeroUsize::MIN,
-            longest_wait: std::time::Duration::from_secs(1),
-            rule: "r",
-        };
-        spec.compile(&context).unwrap()
+        Arc::into_inner(spec.compile(&context()).unwrap()).unwrap()
     }
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -116,12 +116,14 @@ pub struct HeadersSpec {
     pub remove: Option<OneOrMany<String>>,
 }
 
-impl RewriteSpec {
+impl Spec for RewriteSpec {
+    type Fault = Arc<Rewrite>;
+
     /// Checks names, values, the status and the bodies' changes, and reads the files.
     ///
     /// # Errors
     /// A sentence that says which part is wrong, or that nothing is asked for.
-    pub fn compile(&self, context: &Context<'_>) -> Result<Rewrite, String> {
+    fn compile(&self, context: &Context<'_>) -> Result<Arc<Rewrite>, String> {
         let request = self.request.as_ref();
         let rewrite = Rewrite {
             status: self
@@ -153,9 +155,11 @@ impl RewriteSpec {
         ) {
             return Err(format!("a response with status {} can't have a body", status.as_u16()));
         }
-        Ok(rewrite)
+        Ok(Arc::new(rewrite))
     }
+}
 
+impl RewriteSpec {
     fn body_spec(&self) -> BodySpec<'_> {
         BodySpec {
             body: self.body.as_deref(),
@@ -208,12 +212,6 @@ impl HeadersSpec {
             set: pairs(&self.set)?,
             add: pairs(&self.add)?,
         })
-    }
-}
-
-impl Spec for Box<RewriteSpec> {
-    fn build(&self, context: &Context<'_>) -> Result<Box<dyn Fault>, String> {
-        Ok(Box::new(Arc::new(self.compile(context)?)))
     }
 }
 

@@ -1,11 +1,11 @@
-//! HTTP/1 on the wire (RFC 9112): heads, body framing, and the buffers of a connection. No rules and no upstreams here.
+//! HTTP/1 on the wire (RFC 9112): heads, body framing, and the buffers of a connection.
 //!
 //! ```text
 //! bytes ─ Wire::input ─ head::parse_… ─ Decoder ─ Part      Part ─ Encoder ─ Wire::output ─ bytes
 //! ```
 //!
-//! Both sides of squall use it, so heads keep their order and case, trailers and interim responses pass, and what is
-//! refused is refused on either side for the same reason.
+//! Clients and upstreams use this one implementation, so heads keep their order and case, trailers and interim responses
+//! pass, and both sides apply the same checks.
 
 mod body;
 pub(super) mod head;
@@ -21,19 +21,19 @@ pub(super) use self::wire::Wire;
 /// A message that breaks the grammar of RFC 9112.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed {
-    /// What a client is answered for it.
+    /// The status of the error response.
     pub(crate) status: u16,
-    /// What is wrong, for the answer and the log.
+    /// What is wrong, for the error response and the log.
     pub(crate) reason: &'static str,
 }
 
 impl Malformed {
-    /// A message that a client is answered with 400 for.
+    /// A malformed message that gets a 400.
     pub(crate) const fn bad(reason: &'static str) -> Malformed {
         Malformed { status: 400, reason }
     }
 
-    /// Makes an error whose source, client or upstream, is not set yet.
+    /// Converts this to an error. Its source, client or upstream, must still be set.
     pub(crate) fn error(self) -> Box<Error> {
         Error::explain(ErrorType::InvalidHTTPHeader, self.reason)
     }

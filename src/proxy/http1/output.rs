@@ -1,4 +1,4 @@
-//! Bytes that were written and not yet sent.
+//! The output buffer of a connection: bytes that were written and not yet sent.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -8,25 +8,25 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-/// Pieces up to this many bytes are copied together, so that a head and a small body leave in one send.
+/// Pieces up to this many bytes are copied together, so that a head and a small body are sent in one system call.
 const SMALL: usize = 2048;
 
-/// Slices handed on in one vectored write.
+/// The most slices of one vectored write.
 const SLICES: usize = 16;
 
 /// A queue of bytes. Large pieces are queued as they are, small ones are copied together.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     queue: VecDeque<Bytes>,
-    /// Behind everything in `queue`.
+    /// Bytes that follow those in `queue`.
     tail: BytesMut,
     queued: usize,
-    /// Handed to the stream since it was last flushed.
+    /// Whether bytes were written to the stream since it was last flushed.
     unflushed: bool,
 }
 
 impl Output {
-    /// Bytes that are queued.
+    /// The number of queued bytes.
     pub(crate) fn len(&self) -> usize {
         self.queued
     }
@@ -37,7 +37,7 @@ impl Output {
         self.queued += bytes.len();
     }
 
-    /// Queues `bytes`, without a copy where they are many.
+    /// Queues `bytes`, without a copy if they are more than [`SMALL`].
     pub(crate) fn push(&mut self, bytes: Bytes) {
         if bytes.len() <= SMALL {
             return self.put(&bytes);
@@ -47,14 +47,14 @@ impl Output {
         self.queue.push_back(bytes);
     }
 
-    /// Writes a head through `write`, which appends to the buffer that it is given.
+    /// Lets `write` append to the queue directly.
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut BytesMut)) {
         let before = self.tail.len();
         write(&mut self.tail);
         self.queued += self.tail.len() - before;
     }
 
-    /// Sends everything, as far as the stream takes it now.
+    /// Sends queued bytes and flushes the stream. Ready when everything was sent.
     pub(crate) fn poll_flush<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Unpin,

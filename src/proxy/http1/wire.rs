@@ -1,4 +1,4 @@
-//! An HTTP/1 connection: its stream with two buffers, and the bodies that are read and written through them.
+//! An HTTP/1 connection: a stream with two buffers, and the bodies that are read and written through them.
 
 use std::future::Future;
 use std::io;
@@ -13,36 +13,36 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::{Decoder, Encoder, Framing, Output};
 use crate::proxy::body::Part;
 
-/// Bytes read at once: at first, which is what an idle connection pays, and for a body that fills it.
+/// Bytes read at once: `ROOM` at first, which an idle connection costs, up to `MOST_ROOM` while a large body is read.
 const ROOM: usize = 4 * 1024;
 const MOST_ROOM: usize = 64 * 1024;
 
-/// Bytes read at once from a peer that is not expected to say anything.
+/// Bytes read at once while only watching for the peer's disconnect.
 const LISTEN: usize = 512;
 
-/// Bytes that wait for the peer to read them before more is asked for.
+/// Bytes that may wait for the peer to read them before no more are accepted.
 const BACKLOG: usize = 16 << 10;
 
-/// A connection's stream with what was read ahead of its parser and what was written behind its encoder.
+/// A connection's stream with its input and output buffers, and the decoder and encoder of bodies.
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     stream: S,
-    /// Who is to blame for its errors.
+    /// The source that errors are attributed to.
     peer: ErrorSource,
-    /// Read, and not parsed yet.
+    /// Bytes read and not parsed yet.
     pub(crate) input: BytesMut,
-    /// Written, and not sent yet.
+    /// Bytes written and not sent yet.
     pub(crate) output: Output,
-    /// The body that is read.
+    /// The body being read.
     pub(crate) decoder: Decoder,
-    /// The body that is written.
+    /// The body being written.
     pub(crate) encoder: Encoder,
     room: usize,
     ended: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// A wire over a stream to this peer. There are no bodies yet.
+    /// Creates a wire over a stream to `peer`, without bodies.
     pub(crate) fn new(stream: S, peer: ErrorSource) -> Self {
         Self {
             stream,
@@ -56,12 +56,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Reads what has come; false at the peer's end. Cancel-safe.
+    /// Reads available bytes into `input`. Returns false at the peer's end. Cancel-safe.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         if self.ended {
             return Poll::Ready(Ok(false));
         }
-        // Half of it is enough to read on: a head that comes in two pieces needs no second allocation.
+        // Half the room suffices to read on, so a head that arrives in two pieces needs no second allocation.
         if self.input.capacity() - self.input.len() < self.room / 2 {
             self.input.reserve(self.room);
         }
@@ -71,14 +71,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if read == 0 {
             self.ended = true;
         } else if read == free {
-            // There is more than fits: a large body is coming.
+            // The buffer was filled, so a large body is arriving: read more at once.
             self.room = (self.room * 4).min(MOST_ROOM);
         }
         Poll::Ready(Ok(read > 0))
     }
 
-    /// Looks whether the peer has left, and keeps what it says meanwhile; false at its end. Like [`Wire::poll_fill`], but
-    /// without any memory where the peer says nothing, which is the rule. Cancel-safe.
+    /// Watches for the peer's disconnect, and keeps the bytes that it sends. Returns false at the peer's end. Unlike
+    /// [`Wire::poll_fill`], allocates nothing as long as the peer is silent, which is the common case. Cancel-safe.
     pub(crate) fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.ended {
             return Poll::Ready(Ok(false));
@@ -91,10 +91,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(!self.ended))
     }
 
-    /// The next part of the body; `None` at its end. Cancel-safe.
+    /// Polls for the next part of the body; `None` at its end. Cancel-safe.
     ///
     /// # Errors
-    /// The peer has left, or broken the framing.
+    /// The peer disconnected, or broke the framing.
     pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
         loop {
             match self.decoder.decode(&mut self.input) {
@@ -112,12 +112,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.ended
     }
 
-    /// Whether the peer has yet to read what was written so far.
+    /// Whether too many bytes wait for the peer to read them.
     pub(crate) fn is_behind(&self) -> bool {
         self.output.len() >= BACKLOG
     }
 
-    /// Ready when more may be written: the peer is not behind.
+    /// Ready when more may be written, because the peer [is not behind](Wire::is_behind).
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.is_behind() {
             self.poll_flush(cx)
@@ -136,24 +136,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.encoder.end(trailers, &mut self.output)
     }
 
-    /// Sends what is queued.
+    /// Sends the queued bytes.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let flushed = self.output.poll_flush(&mut self.stream, cx);
         flushed.map_err(|error| self.broken(error))
     }
 
-    /// Ends the sending side, once everything was sent.
+    /// Sends the queued bytes, then closes the sending side.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         ready!(self.poll_flush(cx))?;
         let shut = pin!(self.stream.shutdown()).poll(cx);
         shut.map_err(|error| self.broken(error))
     }
 
-    /// Forgets how large the last body was. To be called between two messages.
+    /// Shrinks the buffers between two messages.
     pub(crate) fn rest(&mut self) {
         self.room = ROOM;
         if self.input.is_empty() && self.input.capacity() > 2 * ROOM {
-            // The memory goes too: an idle connection needs no room for a body.
+            // Free the memory: an idle connection needs no room for a body.
             self.input = BytesMut::new();
         }
     }
@@ -163,18 +163,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         &self.stream
     }
 
-    /// The stream, with what was read of it; what is still to be sent is lost.
+    /// Returns the stream and the unparsed input. Unsent output is lost.
     pub(crate) fn into_parts(self) -> (S, BytesMut) {
         (self.stream, self.input)
     }
 
-    /// Blames the peer for an error.
+    /// Sets the peer as the source of an error.
     pub(crate) fn blame(&self, mut error: Box<Error>) -> Box<Error> {
         error.esource = self.peer.clone();
         error
     }
 
-    /// The error of a connection that closed too early.
+    /// The error of a connection that was closed too early.
     pub(crate) fn closed(&self) -> Box<Error> {
         self.blame(Error::explain(
             ErrorType::ConnectionClosed,

@@ -1,4 +1,4 @@
-//! HTTP/1.x on one connection: request after request, until either side has enough.
+//! Serves HTTP/1.x on one connection, request after request, until either side closes it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::proxy::client::{Client, ClientHttp1, Connection};
 use crate::proxy::exchange::Squall;
 
-/// Serves requests until the connection is over.
+/// Serves requests until the connection ends.
 ///
 /// `limit` bounds the wait for a request's first byte, and then the time to the end of its head. Pipelined requests are
 /// answered in their order (RFC 9112, section 9.3.2).

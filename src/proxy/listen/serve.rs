@@ -1,4 +1,4 @@
-//! One connection from its accept to its end, in a task of its own.
+//! Serves one connection from its accept to its end, in a task of its own.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,7 +20,8 @@ use crate::proxy::exchange::Squall;
 use crate::proxy::net::socket::{Raw, Socket};
 use crate::proxy::tls::{self, ServerTls};
 
-/// Serves a connection in a task of its own, so that a panic ends this connection alone.
+/// Serves a connection in a task of its own, so that a panic ends only this connection. The task ends with the connection,
+/// or is aborted through [`Connection::abort`].
 pub(super) fn spawn(
     shared: &Arc<ListenerState>,
     squall: &Arc<Squall>,

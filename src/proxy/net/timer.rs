@@ -1,7 +1,7 @@
-//! Waiting until an instant: never less, and little more.
+//! Precise sleeps: never early, and late only by microseconds.
 //!
-//! tokio's timers and its poll both round up to whole milliseconds, together about two too many. So the last stretch of a
-//! wait is left to a timer of the kernel (timerfd_create(2)), which is exact to some microseconds.
+//! tokio's timers and its poll both round up to whole milliseconds, which makes a sleep about two milliseconds late. So
+//! the last stretch of a sleep uses a kernel timer (timerfd_create(2)).
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use rustix::time::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// More than tokio is late by.
+/// The stretch left to the kernel timer, longer than tokio is late by.
 const STRETCH: Duration = Duration::from_millis(3);
 
 /// Waits until `deadline`.

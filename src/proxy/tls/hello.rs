@@ -1,4 +1,4 @@
-//! Reading a ClientHello without taking it away from the handshake.
+//! Reads the server name out of a ClientHello, and puts the bytes back for the handshake.
 
 use std::io;
 
@@ -7,16 +7,16 @@ use tokio::io::ReadBuf;
 
 use crate::proxy::net::socket::Socket;
 
-/// A ClientHello beyond this is left to the handshake, which refuses it.
+/// The most bytes of a ClientHello. Longer ones are left to the handshake, which refuses them.
 const MAX_BYTES: usize = 64 << 10;
 
-/// Waits for the client to begin the handshake; the name that it asks for, if any (SNI, RFC 6066, section 3), in lower
-/// case. All that was read is read again by whoever reads next. Without a time limit.
+/// Waits for the ClientHello and returns its server name, if any (SNI, RFC 6066, section 3), in lower case. The bytes read
+/// are put back. Has no time limit.
 ///
-/// What is no ClientHello counts as one without a name: the handshake then says what is wrong.
+/// Anything but a ClientHello counts as one without a name; the handshake then reports what is wrong.
 ///
 /// # Errors
-/// The socket's, and an unexpected end if the client leaves before it has said all.
+/// The socket's, or `UnexpectedEof` if the client disconnects before the ClientHello is complete.
 pub(crate) async fn server_name(socket: &Socket) -> io::Result<Option<String>> {
     let mut acceptor = Acceptor::default();
     let mut all = Vec::new();
@@ -40,7 +40,7 @@ pub(crate) async fn server_name(socket: &Socket) -> io::Result<Option<String>> {
     Ok(name)
 }
 
-/// Gives the acceptor some bytes; `None` if it needs more.
+/// Feeds bytes to the acceptor. Returns `None` if it needs more.
 fn feed(acceptor: &mut Acceptor, mut bytes: &[u8]) -> Option<Option<String>> {
     while !bytes.is_empty() {
         if acceptor.read_tls(&mut bytes).is_err() {

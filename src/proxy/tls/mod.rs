@@ -1,5 +1,5 @@
-//! TLS towards clients: certificates from PEM files, chosen by the name that a client asks for; HTTP/2 and HTTP/1.1 by
-//! ALPN; mutual TLS if a client CA is given; and certificates that a client must not accept.
+//! TLS towards clients: certificates from PEM files, chosen by server name (SNI); HTTP/2 and HTTP/1.1 by ALPN; mutual TLS
+//! with a client CA; and faulty certificates.
 
 mod forge;
 mod hello;
@@ -24,33 +24,33 @@ pub(super) use self::hello::server_name;
 use self::names::{ByName, Name, names_of};
 use crate::fault::certificate::CertificateSpec;
 
-/// The protocols that are offered (RFC 7301), the best first.
+/// The offered protocols (RFC 7301), in order of preference.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// A certificate with its private key, as PEM files; one file may hold both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The file of the chain, the server's own certificate first.
+    /// The file of the chain, leaf certificate first.
     pub certificate: PathBuf,
     /// The file of the key: PKCS#8, PKCS#1 or SEC1.
     pub key: PathBuf,
 }
 
-/// A server's side of TLS, ready for handshakes. Cheap to clone.
+/// The server side of TLS, ready for handshakes. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     acceptor: Arc<Acceptor>,
-    /// What its certificates are for.
+    /// The names in its certificates.
     names: Arc<[Name]>,
 }
 
 impl ServerTls {
-    /// Loads certificates with their keys. A client gets the one with the name that it asks for (SNI), exact names before
-    /// wildcards; who asks for none of them, or for nothing, gets the first. With `client_ca`, only clients that show a
-    /// certificate issued by one of the authorities in that file are let in.
+    /// Loads certificates with their keys. A client gets the certificate for its server name (SNI), exact names before
+    /// wildcards, or else the first one. With `client_ca`, only clients with a certificate issued by one of the authorities in
+    /// that file are accepted.
     ///
-    /// TLS 1.2 and 1.3. A certificate that is not valid at present is logged, not refused: that may be the test.
+    /// Speaks TLS 1.2 and 1.3. A certificate that is not valid now is only logged, since that may be the test.
     ///
     /// # Errors
     /// A sentence that names the file and what is wrong with it.
@@ -94,11 +94,11 @@ impl ServerTls {
         }
     }
 
-    /// For one handshake, the same server with a certificate that the client must not accept. It is made for the names of
-    /// the real ones, and for `asked`, the one that the client asks for. No session is resumed, so the client gets to see it.
+    /// Returns a copy for one handshake whose certificate is faulty as `what` says. It is issued for the names of the real
+    /// certificates and for `asked`, the client's server name. No session is resumed, so the client sees the certificate.
     ///
     /// # Errors
-    /// A sentence; nothing in a configuration or in traffic leads to one.
+    /// The certificate can't be created; no configuration or traffic leads to that.
     pub(super) fn faulty(
         &self,
         what: CertificateSpec,
@@ -119,10 +119,10 @@ impl ServerTls {
         Ok(Self::new(config, Arc::clone(&self.names)))
     }
 
-    /// Shakes hands with a client. There is no time limit here.
+    /// Performs the handshake with a client. Has no time limit.
     ///
     /// # Errors
-    /// Whatever the client or rustls found wrong; the client has been told by an alert.
+    /// The handshake failed; rustls has sent the client an alert if it could.
     pub(super) async fn accept<S: IO + 'static>(&self, stream: S) -> Result<TlsStream<S>, Box<pingora::Error>> {
         self.acceptor.tls_handshake(stream).await
     }
@@ -134,7 +134,7 @@ impl fmt::Debug for ServerTls {
     }
 }
 
-/// The process's cryptography, installed by whoever asks first; the same that Pingora uses (ring).
+/// The process-wide cryptography provider, which Pingora uses too (ring). Installed on first use.
 pub fn crypto_provider() -> Arc<CryptoProvider> {
     pingora::tls::install_default_crypto_provider();
     CryptoProvider::get_default()

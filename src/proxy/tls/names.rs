@@ -1,4 +1,4 @@
-//! The names of certificates, and choosing a certificate by the name that a client asks for.
+//! The names in certificates, and the choice of a certificate by server name (SNI).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A name that a certificate is for.
+/// A name in a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
     /// A host, in lower case; the first label may be `*` (RFC 6125, section 6.4.3).
@@ -21,7 +21,7 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    /// Whether a certificate of this name is one of `host`, which is in lower case.
+    /// Whether a certificate with this name is valid for `host`, which is in lower case.
     pub(crate) fn covers(&self, host: &str) -> bool {
         match self {
             Name::Dns(name) => **name == *host || wildcard(host).is_some_and(|wildcard| **name == *wildcard),
@@ -30,7 +30,7 @@ impl Name {
     }
 }
 
-/// The name with its first label replaced by a star; `None` where that would cover a top-level domain.
+/// The name with its first label replaced by a star; `None` if `host` has a single label.
 fn wildcard(host: &str) -> Option<String> {
     let (_, rest) = host
         .split_once('.')
@@ -38,8 +38,8 @@ fn wildcard(host: &str) -> Option<String> {
     Some(format!("*.{rest}"))
 }
 
-/// The names in a certificate: its alternative names, or, as old certificates have none, its common name (RFC 2818,
-/// section 3.1). None if it can't be parsed.
+/// The names in a certificate: its alternative names, or the common name if it has none, as in old certificates (RFC 2818,
+/// section 3.1). Empty if it can't be parsed.
 pub(super) fn names_of(certificate: &CertificateDer<'_>) -> Vec<Name> {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
         return Vec::new();
@@ -69,16 +69,16 @@ fn name(name: &GeneralName<'_>) -> Option<Name> {
     }
 }
 
-/// Several certificates, of which each client gets the one with the name that it asks for (SNI, RFC 6066, section 3).
+/// Certificates, chosen by the client's server name (SNI, RFC 6066, section 3).
 #[derive(Debug, Default)]
 pub(super) struct ByName {
     certificates: Vec<Arc<CertifiedKey>>,
-    /// Positions by name, in the order of the list.
+    /// Indices into `certificates` by name, in order.
     places: HashMap<Box<str>, SmallVec<[usize; 1]>>,
 }
 
 impl ByName {
-    /// Adds a certificate behind those that are there.
+    /// Appends a certificate.
     pub(super) fn add(&mut self, certificate: CertifiedKey, names: &[Name]) {
         for name in names {
             if let Name::Dns(name) = name {
@@ -91,7 +91,7 @@ impl ByName {
         self.certificates.push(Arc::new(certificate));
     }
 
-    /// Those for a name, the best first: exact names, then wildcards, then the first of the list.
+    /// The certificates for a name, best first: exact names, then wildcards, then the first certificate.
     fn candidates(&self, host: Option<&str>) -> impl Iterator<Item = &Arc<CertifiedKey>> {
         let host = host.map(str::to_ascii_lowercase);
         let places = |name: Option<&str>| {
@@ -107,7 +107,7 @@ impl ByName {
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // Of two certificates of one name, such as ECDSA and RSA, the client may be able to verify one only.
+        // Of two certificates for one name, such as ECDSA and RSA, the client may support only one.
         let usable = |one: &&Arc<CertifiedKey>| one.key.choose_scheme(hello.signature_schemes()).is_some();
         let host = hello.server_name();
         let found = self

@@ -1,4 +1,4 @@
-//! Certificates and private keys out of PEM files. Errors are sentences that name the file and what is wrong with it.
+//! Reads certificates and private keys from PEM files. Errors are sentences that name the file and what is wrong with it.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 
 use super::crypto_provider;
 
-/// All certificates of a file, at least one.
+/// Reads all certificates of a file, at least one.
 pub(in crate::proxy) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match found {
@@ -19,12 +19,12 @@ pub(in crate::proxy) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'
     }
 }
 
-/// The first private key of a file: PKCS#8, PKCS#1 or SEC1.
+/// Reads the first private key of a file: PKCS#8, PKCS#1 or SEC1.
 pub(in crate::proxy) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| in_words(path, "unencrypted private key", &error))
 }
 
-/// Certificates of authorities, which came from `path`.
+/// Makes a root store of the authorities' certificates that were read from `path`.
 pub(in crate::proxy) fn roots(path: &Path, certificates: Vec<CertificateDer<'_>>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
@@ -38,7 +38,7 @@ pub(in crate::proxy) fn roots(path: &Path, certificates: Vec<CertificateDer<'_>>
     Ok(roots)
 }
 
-/// A chain with its private key, which came from the files `certificate` and `key`.
+/// Joins a chain with its private key, which were read from the files `certificate` and `key`.
 pub(in crate::proxy) fn certified_key(
     chain: Vec<CertificateDer<'static>>,
     private_key: PrivateKeyDer<'static>,
@@ -55,7 +55,7 @@ pub(in crate::proxy) fn certified_key(
     })
 }
 
-/// The error of a key that is another certificate's.
+/// The error for a key that does not belong to the certificate.
 pub(in crate::proxy) fn mismatch(certificate: &Path, key: &Path) -> String {
     let (certificate, key) = (certificate.display(), key.display());
     format!("{key}: this private key does not belong to the first certificate in {certificate}")

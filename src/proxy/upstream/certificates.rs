@@ -1,7 +1,7 @@
-//! The certificates that an `https` upstream names, read and checked when the configuration is loaded.
+//! Reads and checks the certificates of `https` upstreams when the configuration is loaded.
 //!
-//! Pingora takes DER that it trusts to be sound, and panics later on what is not: so every certificate and key is parsed
-//! here first. Errors are sentences that name the file.
+//! Pingora accepts DER unchecked and panics later if it is invalid, so every certificate and key is parsed here first.
+//! Errors are sentences that name the file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::proxy::tls::pem;
 /// Certificate authorities to trust.
 pub(super) type Authorities = Arc<[WrappedX509]>;
 
-/// A self-signed certificate whose key was thrown away. Where `verify: false` accepts every certificate, rustls asks for
-/// a root nevertheless, and a small container image may have none.
+/// A self-signed certificate whose key was discarded. Even with `verify: false` rustls needs a root, and a small container
+/// image may have none.
 const PLACEHOLDER: &[u8] = include_bytes!("placeholder.pem");
 
-/// Reads one or more certificates of authorities.
+/// Reads one or more certificates of authorities from a PEM file.
 pub(super) fn authorities(path: &Path) -> Result<Authorities, String> {
     let certificates = pem::certificates(path)?;
     let wrapped = certificates
@@ -31,12 +31,12 @@ pub(super) fn authorities(path: &Path) -> Result<Authorities, String> {
     Ok(wrapped)
 }
 
-/// Whether the authorities that the system trusts (or `SSL_CERT_FILE` and `SSL_CERT_DIR`) can be read. Pingora's
-/// connector reads them when it is made, and panics if it can't. That there are none at all is fine.
+/// Checks that the system's certificate authorities (or `SSL_CERT_FILE` and `SSL_CERT_DIR`) can be read. Pingora's
+/// connector reads them when it is created, and panics on an error. An empty set is fine.
 ///
 /// # Errors
 ///
-/// What the system says about the files.
+/// The operating system's error about the files.
 pub fn check_system_authorities() -> Result<(), String> {
     let mut roots = pingora::tls::RootCertStore::empty();
     pingora::tls::load_platform_certs_incl_env_into_store(&mut roots).map_err(|error| {
@@ -45,7 +45,7 @@ pub fn check_system_authorities() -> Result<(), String> {
     })
 }
 
-/// Something to give as a root where nothing is verified.
+/// A root for upstreams whose certificates are not verified.
 pub(super) fn placeholder() -> Option<Authorities> {
     let certificate = CertificateDer::from_pem_slice(PLACEHOLDER).ok()?;
     let wrapped = wrap(Path::new("placeholder.pem"), &certificate).ok()?;
@@ -61,10 +61,10 @@ pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String>
     Ok(chain)
 }
 
-/// Joins a client certificate with its private key, which is read from `key`; the chain came from `certificate`.
+/// Joins a client certificate, read from `certificate`, with its private key, which is read from `key`.
 pub(super) fn pair(chain: Vec<CertificateDer<'static>>, certificate: &Path, key: &Path) -> Result<CertKey, String> {
     let der = pem::private_key(key)?.secret_der().to_vec();
-    // Pingora tells PKCS#1, PKCS#8 and SEC1 apart by the DER alone.
+    // Pingora takes the DER without its kind, and detects PKCS#1, PKCS#8 and SEC1 as `try_from` does.
     let typed = PrivateKeyDer::try_from(der.clone()).map_err(|error| format!("{}: {error}", key.display()))?;
     pem::certified_key(chain.clone(), typed, certificate, key)?;
     let chain = chain.iter().map(|one| one.to_vec()).collect();

@@ -1,4 +1,4 @@
-//! Connections to upstreams: kept-alive ones first, then new ones.
+//! Opens sessions with upstreams, over pooled connections or new ones.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,14 +13,14 @@ use pingora::upstreams::peer::{ALPN, HttpPeer, Peer};
 use super::pool::{self, Pool};
 use super::session::{Session, UpstreamHttp1, UpstreamHttp2};
 
-/// Idle HTTP/1 connections that are kept, to all upstreams together.
+/// The most idle HTTP/1 connections, to all upstreams together.
 const KEPT: usize = 1024;
 
-/// Opens sessions, and keeps what they leave.
+/// Opens sessions with upstreams, and pools their connections.
 pub struct Connector {
     transport: TransportConnector,
     http2: Pool,
-    /// Servers that speak HTTP/2 and want HTTP/1.1 nonetheless.
+    /// Servers that negotiate HTTP/2 but answered HTTP_1_1_REQUIRED. Locked for one look-up at a time, never across an await.
     http1_only: Mutex<HashSet<String>>,
 }
 
@@ -35,7 +35,7 @@ impl Default for Connector {
 }
 
 impl Connector {
-    /// A session with `peer`. `fresh`: over a connection that has served no request.
+    /// Opens a session with `peer`. `fresh`: over a connection that has served no request.
     pub(in crate::proxy) async fn session(&self, peer: &HttpPeer, fresh: bool) -> Result<Session> {
         let key = peer.reuse_hash();
         let mut over_http1 = None;
@@ -45,7 +45,7 @@ impl Connector {
         let peer = over_http1.as_ref().unwrap_or(peer);
         let (options, alpn) = (&peer.options, &peer.options.alpn);
         let idle = options.idle_timeout;
-        // Where connections may not be idle at all, none is used twice.
+        // Without idle time no connection is used twice.
         let fresh = fresh || idle == Some(Duration::ZERO);
         let http1 = |stream, reused| Session::http1(UpstreamHttp1::new(stream, reused, key, idle), options);
         let http2 = |slot| Session::http2(UpstreamHttp2::new(slot, peer.is_tls()), options);
@@ -61,7 +61,7 @@ impl Connector {
         {
             return Ok(http1(stream, true));
         }
-        // Boxed: what connecting needs, 8 KB with TLS, would otherwise be part of every request's memory.
+        // Boxed: the state of connecting, 8 KB with TLS, would otherwise be part of every request's future.
         let stream = Box::pin(self.transport.new_stream(peer)).await;
         let stream = stream.map_err(|error| error.into_up())?;
         if speaks_http2(&stream, peer) {
@@ -71,7 +71,7 @@ impl Connector {
         }
     }
 
-    /// From now on HTTP/1.1 is spoken where the configuration leaves the choice. True if that is news.
+    /// Uses HTTP/1.1 with `server` from now on, if the configuration leaves the choice. Returns false if that was known.
     pub(super) fn avoid_http2(&self, server: &str) -> bool {
         let mut known = self.http1_only.lock();
         known.len() < KEPT && known.insert(server.to_owned())
@@ -79,11 +79,11 @@ impl Connector {
 
     fn avoids_http2(&self, peer: &HttpPeer) -> bool {
         let known = self.http1_only.lock();
-        // Hardly any server does this.
+        // The common case first: hardly any server requires HTTP/1.1, and the key costs an allocation.
         !known.is_empty() && known.contains(&pool::server(peer))
     }
 
-    /// Keeps a connection for the next request with the same key, unless it may be idle for no time at all.
+    /// Pools a connection for the next request with the same key, unless its idle time is zero.
     pub(super) fn release(&self, stream: Stream, key: u64, idle: Option<Duration>) {
         if idle != Some(Duration::ZERO) {
             self.transport.release_stream(stream, key, idle);
@@ -91,7 +91,7 @@ impl Connector {
     }
 }
 
-/// What was agreed on by ALPN; in the clear what the configuration says (RFC 9113, section 3.3).
+/// Whether a connection speaks HTTP/2: by ALPN over TLS, else by configuration (RFC 9113, section 3.3).
 fn speaks_http2(stream: &Stream, peer: &HttpPeer) -> bool {
     match stream.selected_alpn_proto() {
         Some(ALPN::H2) => true,

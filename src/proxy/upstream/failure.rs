@@ -1,7 +1,7 @@
-//! What the client is told when an upstream fails by itself.
+//! The error response to the client when an upstream fails by itself.
 //!
-//! Such an answer is natural: it carries no `Squall-Fault` header, and its body names squall, the upstream and the cause,
-//! so that nobody takes it for an injected fault or for an answer of the upstream.
+//! The response is natural: it has no `Squall-Fault` header, and its body names squall, the upstream and the cause, so that
+//! it can't be taken for an injected fault or for a response of the upstream.
 
 use std::borrow::Cow;
 use std::io;
@@ -10,16 +10,16 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::resolve::RESOLVE_FAILED;
 
-/// A natural failure of an upstream, in the form that a client needs.
+/// A natural failure of an upstream, as an error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The status to answer with: 502 or 504 (RFC 9110 sections 15.6.3 and 15.6.5), 500 if squall itself is at fault.
+    /// The status: 502 or 504 (RFC 9110, sections 15.6.3 and 15.6.5), 500 if squall itself failed.
     pub status: u16,
-    /// The answer's body, a line of plain text: `squall: upstream shop: connection refused (127.0.0.1:1)`.
+    /// The body, a line of plain text: `squall: upstream shop: connection refused (127.0.0.1:1)`.
     pub text: String,
 }
 
-/// Tells what went wrong at `endpoint`, if one was chosen, of the upstream called `upstream`.
+/// Describes what went wrong at the upstream called `upstream`, and at `endpoint` if one was chosen.
 pub fn describe_error(error: &Error, upstream: &str, endpoint: Option<&str>) -> Failure {
     let (status, cause) = classify(error);
     let endpoint = endpoint.map(|endpoint| format!(" ({endpoint})")).unwrap_or_default();
@@ -34,7 +34,7 @@ fn classify(error: &Error) -> (u16, Cow<'static, str>) {
         ErrorType::ReadTimedout => (504, "no response in time".into()),
         ErrorType::WriteTimedout => (504, "it did not accept the request in time".into()),
         ErrorType::ConnectNoRoute => (502, "no route to it".into()),
-        // For a Unix socket: no such file, permission denied; for an address: what the system says.
+        // The system's own error, such as "no such file" or "permission denied" for a unix socket.
         ErrorType::ConnectError | ErrorType::BindError | ErrorType::SocketError => {
             (502, format!("can't connect: {}", error.root_cause()).into())
         }
@@ -54,14 +54,14 @@ fn classify(error: &Error) -> (u16, Cow<'static, str>) {
             }
         }
         ErrorType::InternalError => (500, "squall could not handle the request".into()),
-        // Whatever else has the upstream as its source is a failure of the gateway's other side.
+        // Any other error with the upstream as its source.
         other if error.esource() == &ErrorSource::Upstream => (502, format!("failed: {}", other.as_str()).into()),
         _ => (500, "squall could not handle the request".into()),
     }
 }
 
-/// Whether squall itself failed, chiefly for a lack of file descriptors or local ports. Pingora says the same of connections that
-/// the system forbids, as a firewall makes it: those fail on the way to the upstream.
+/// Whether squall itself failed, usually for lack of file descriptors or local ports. Pingora reports connections that the
+/// system forbids (a firewall) in the same way, but these count as failures of the upstream.
 pub(super) fn is_squalls_own(error: &Error) -> bool {
     let forbidden = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
     *error.etype() == ErrorType::InternalError && !root_io(error).is_some_and(forbidden)
@@ -69,11 +69,12 @@ pub(super) fn is_squalls_own(error: &Error) -> bool {
 
 fn root_io(error: &Error) -> Option<&io::Error> {
     let cause = error.root_cause();
-    // Pingora wraps it in one that knows the local address.
+    // Pingora may wrap it in an error with the local address.
     cause.downcast_ref().or_else(|| cause.source()?.downcast_ref())
 }
 
-/// The connection broke, or TLS ended it: with TLS 1.3 a server refuses a client certificate only after the handshake.
+/// Classifies a broken connection. TLS errors end up here too: with TLS 1.3, a server refuses a client certificate only
+/// after the handshake.
 fn broken(error: &Error) -> (u16, Cow<'static, str>) {
     let h2 = error.root_cause().downcast_ref::<h2::Error>();
     let Some(io_error) = h2.and_then(h2::Error::get_io).or_else(|| root_io(error)) else {
@@ -109,7 +110,8 @@ fn h2_reason(error: &Error) -> (u16, Cow<'static, str>) {
     (502, text.into())
 }
 
-/// What rustls said, out of the text that Pingora makes of it: "invalid peer certificate: UnknownIssuer".
+/// Extracts rustls's message from Pingora's text, since Pingora drops the typed error: "invalid peer certificate:
+/// UnknownIssuer".
 fn tls_reason(error: &Error) -> String {
     let text = error.to_string();
     let end = text.rfind(", SNI: ").unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! Upstreams in their usable form: which endpoint serves a request, and how Pingora connects to it.
+//! Upstreams, ready for requests: choose an endpoint, connect to it, and exchange a request with it.
 //!
 //! ```text
 //! config::upstream::UpstreamSpec ── build ──> Upstream ── select ──> Picked ── peer ──> HttpPeer
@@ -7,10 +7,9 @@
 //!                                   Endpoint (a template) <──────────┘
 //! ```
 //!
-//! - [`build`](Upstream::build) reads certificates and checks everything, so that requests only meet the network's
-//!   troubles.
-//! - `resolve` looks up names, for each connection anew after some seconds.
-//! - [`describe_error`] turns a natural failure into an answer.
+//! - [`build`](Upstream::build) reads certificates and checks everything, so that requests can only fail by the network.
+//! - `resolve` looks up names and caches their addresses for some seconds.
+//! - [`describe_error`] turns a natural failure into an error response.
 
 mod balance;
 mod build;
@@ -46,7 +45,7 @@ pub(super) use self::session::{Fake, Session};
 #[derive(Debug)]
 pub struct Upstream {
     fingerprint: u64,
-    /// `None` for a fake, which is not asked over the network, and for a TCP server.
+    /// `None` for a fake, which is called in process, and for a TCP server.
     http: Option<Arc<Http>>,
 }
 
@@ -54,22 +53,22 @@ pub struct Upstream {
 struct Http {
     /// At least one, in the order of the configuration.
     endpoints: Box<[Endpoint]>,
-    /// The limit of connecting, where requests go on to where their connections were headed.
+    /// The connect timeout, if requests go to the original destination of their redirected connections.
     original: Option<Duration>,
     balancer: Balancer,
-    /// Answers that count as failures.
+    /// Statuses that count as failures.
     failing_statuses: Box<[u16]>,
 }
 
 impl Upstream {
-    /// Equal for two upstreams that were built from the same text and the same certificates. A reload can go on with the
-    /// old one then, and so keep what it knows of failing endpoints and of names.
+    /// Equal for two upstreams built from the same configuration and certificates. A reload then keeps the old one, with its
+    /// state of failing endpoints and looked-up names.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 
-    /// The endpoint for the next request; `None` for a fake and for a TCP server. `now` is the monotonic time, and is
-    /// looked at only if failing endpoints are ejected.
+    /// Chooses the endpoint for the next request; `None` for a fake and for a TCP server. `now` is the monotonic time, used
+    /// only if failing endpoints are ejected.
     pub fn select(&self, now: Instant) -> Option<Picked> {
         let http = Arc::clone(self.http.as_ref()?);
         Some(Picked {
@@ -80,20 +79,20 @@ impl Upstream {
         })
     }
 
-    /// For an upstream that is wherever a connection was headed before it was redirected: the limit of connecting.
+    /// The connect timeout, if requests go to the original destination of their redirected connections.
     pub fn original_destination(&self) -> Option<Duration> {
         self.http.as_ref()?.original
     }
 }
 
-/// The endpoint that one request goes to. Dropping it says that the request is over.
+/// The endpoint chosen for one request. Dropping it marks the request as finished.
 #[derive(Debug)]
 pub struct Picked {
     http: Arc<Http>,
     index: usize,
-    /// Where its connection was headed, which is what a message then names.
+    /// The original destination of a redirected connection, which also replaces the label.
     original: Option<Original>,
-    /// Whether it was counted as failed.
+    /// Whether the request was counted as failed.
     failed: bool,
 }
 
@@ -105,7 +104,8 @@ struct Original {
 }
 
 impl Picked {
-    /// For an upstream with [`Upstream::original_destination`]: where the request goes, and whether it came over HTTP/2.
+    /// Sets the original destination, and whether the request came over HTTP/2. For upstreams with
+    /// [`Upstream::original_destination`].
     pub fn aim(&mut self, destination: SocketAddr, http2: bool) {
         self.original = Some(Original {
             destination,
@@ -114,7 +114,7 @@ impl Picked {
         });
     }
 
-    /// What Pingora connects to. It may be called again for a second try.
+    /// The peer for Pingora to connect to. May be called again for a retry.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl Picked {
         self.endpoint()?.host.as_ref()
     }
 
-    /// The endpoint as the configuration writes it, without the scheme: `10.0.0.1:80`. For logs and messages.
+    /// The endpoint as written in the configuration, without the scheme: `10.0.0.1:80`. For logs and messages.
     pub fn label(&self) -> &str {
         match &self.original {
             Some(original) => &original.label,
@@ -139,7 +139,7 @@ impl Picked {
         }
     }
 
-    /// The endpoint has begun to answer with this status, which may count as a failure.
+    /// Notes the status of the response, which may count as a failure.
     pub fn answered(&mut self, status: u16, now: Instant) {
         if self.http.failing_statuses.contains(&status) {
             self.count_failure(now);
@@ -148,15 +148,15 @@ impl Picked {
         }
     }
 
-    /// The request failed by itself, never by a fault. That counts if the endpoint is to blame: it could not be reached,
-    /// broke the connection, or took too long. It does not if the client left, or squall itself failed.
+    /// Notes a natural failure of the request. It counts if the endpoint could not be reached, broke the connection, or took
+    /// too long, but not if the client disconnected or squall itself failed.
     pub fn failed(&mut self, error: &Error, now: Instant) {
         if error.esource() == &ErrorSource::Upstream && !failure::is_squalls_own(error) {
             self.count_failure(now);
         }
     }
 
-    /// An endpoint fails a request once at most, however often that shows.
+    /// Counts a failure at most once per request.
     fn count_failure(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.failed, true) {
             self.http.balancer.failed(self.index, now);

@@ -1,7 +1,7 @@
-//! One endpoint as Pingora's connector needs it.
+//! Endpoints as peers for Pingora's connector.
 //!
-//! What can be prepared is prepared when the configuration is loaded: a request clones a template, which for a plain
-//! endpoint with an IP address is one allocation, without a lock or a look-up.
+//! Most of a peer is prepared when the configuration is loaded. A request clones this template, which for a plain endpoint
+//! with an IP address is one allocation, without a lock or a look-up.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -20,38 +20,38 @@ use super::resolve::Resolver;
 use super::target::{HttpTarget, TargetAddress};
 use crate::proxy::upstream::spec::Protocol;
 
-/// What a slow reader of one HTTP/2 stream makes squall hold, in bytes. Pingora's default of 8 MB would hide
-/// back-pressure.
+/// The receive window of an HTTP/2 stream, in bytes, which squall buffers for a slow client. Pingora's default of 8 MB
+/// would hide back-pressure.
 const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// Streams on one HTTP/2 connection before another is opened; the server may allow fewer.
+/// The most streams on one HTTP/2 connection before another is opened; the server may allow fewer.
 const H2_STREAMS_MAX: u32 = 100;
-/// Wide enough for every stream's window, so that stalled streams never stop the others.
+/// The receive window of an HTTP/2 connection: the sum of its streams' windows, so that stalled ones never block others.
 const H2_CONNECTION_WINDOW_BYTES: u32 = H2_STREAM_WINDOW_BYTES * H2_STREAMS_MAX;
 
-/// Everything but the place that the endpoints of an upstream have in common.
+/// The settings that all endpoints of an upstream share.
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// Keeps connections of different upstreams and of different versions of the configuration apart. Pingora leaves
-    /// much of a peer's settings out when it decides whether a connection fits.
+    /// Separates the pooled connections of different upstreams and configurations. Pingora ignores many of a peer's settings
+    /// when it looks for a reusable connection.
     pub(super) group_key: u64,
-    /// Which HTTP to speak; `None`: the client's.
+    /// The version of HTTP to use; `None`: the client's.
     pub(super) protocol: Option<Protocol>,
-    /// How TLS is spoken to `https` endpoints.
+    /// TLS settings for `https` endpoints.
     pub(super) tls: Tls,
     /// What to do with the `Host` header.
     pub(super) host: HostHeader,
-    /// The limits of waiting.
+    /// The time limits.
     pub(super) timeouts: Timeouts,
 }
 
 /// The usable form of an upstream's `tls`.
 #[derive(Debug, Default)]
 pub(super) struct Tls {
-    /// The name to ask for and to verify, instead of the URL's host.
+    /// The server name to send and to verify, instead of the URL's host.
     pub(super) name: Option<String>,
     /// Trusted instead of the system's authorities.
     pub(super) authorities: Option<Authorities>,
-    /// Shown to servers that ask for one.
+    /// The client certificate, for servers that request one.
     pub(super) client: Option<Arc<CertKey>>,
     /// False accepts every certificate.
     pub(super) verify: bool,
@@ -65,42 +65,42 @@ pub(super) enum HostHeader {
     Preserve,
     /// The name in `tls.sni` or the URL.
     Upstream,
-    /// The name that the configuration gives.
+    /// A name given in the configuration.
     Fixed(HeaderValue),
 }
 
-/// The limits of waiting; `None` is no limit.
+/// Time limits; `None` means unlimited.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timeouts {
-    /// For the connection with all of TLS, and for the look-up of a name.
+    /// For connecting, including the TLS handshake, and for the look-up of a name.
     pub(super) connect: Duration,
-    /// Between two pieces of an answer, and before the first.
+    /// Between two pieces of a response, and before the first.
     pub(super) read: Option<Duration>,
-    /// For a piece of a request.
+    /// For the upstream to accept a piece of a request.
     pub(super) write: Option<Duration>,
-    /// How long an idle connection is kept; zero never uses one twice.
+    /// How long an idle connection is kept; with zero none is used twice.
     pub(super) idle: Duration,
 }
 
 /// One place that serves requests.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    /// The place as the configuration writes it, without the scheme: `10.0.0.1:80`, `unix:/run/app.sock`.
+    /// The endpoint as written in the configuration, without the scheme: `10.0.0.1:80`, `unix:/run/app.sock`.
     pub(super) label: String,
     /// The `Host` header to send, or `None` to send the client's.
     pub(super) host: Option<HeaderValue>,
     template: HttpPeer,
     resolver: Option<Arc<Resolver>>,
-    /// Speaks the HTTP that the client speaks.
+    /// Whether to use the client's version of HTTP.
     follows_client: bool,
 }
 
 impl Endpoint {
-    /// Prepares what requests will need.
+    /// Prepares an endpoint for requests.
     ///
     /// # Errors
     ///
-    /// A sentence, if the target and the settings don't fit together.
+    /// A sentence that says why the target and the settings don't fit together.
     pub(super) fn new(target: &HttpTarget, settings: &Settings) -> Result<Self, String> {
         let sni = sni(target, settings)?;
         let mut resolver = None;
@@ -127,7 +127,7 @@ impl Endpoint {
         })
     }
 
-    /// What to connect to, now. `original` is where the request was on its way to, for an endpoint that has no place.
+    /// The peer to connect to. `original` is the original destination, for an endpoint without an address.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl Endpoint {
     }
 }
 
-/// The name to verify. It must not be empty with TLS: Pingora would verify nothing then.
+/// The name to verify. With TLS it must not be empty, since Pingora would then verify nothing.
 fn sni(target: &HttpTarget, settings: &Settings) -> Result<String, String> {
     if !target.tls {
         return Ok(String::new());

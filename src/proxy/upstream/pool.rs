@@ -1,7 +1,7 @@
-//! HTTP/2 connections to upstreams, each shared by many requests.
+//! The pool of HTTP/2 connections to upstreams, each shared by many requests.
 //!
-//! Pingora's own pool hides the stream's response behind a session that reads no interim responses; the connections
-//! themselves, with their TLS and ALPN, are Pingora's.
+//! It replaces Pingora's pool, whose sessions can't read interim responses. The connections themselves, with TLS and ALPN,
+//! are opened by Pingora.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,39 +18,40 @@ use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr, Result};
 
-/// Frames that the server may send at once, in bytes.
+/// The largest frame that the server may send, in bytes.
 const FRAME: u32 = 64 << 10;
 
-/// Bytes of one request's body that wait for the connection to send them.
+/// The most bytes of one request body that are buffered for sending.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// The connections, by what makes them interchangeable.
+/// The open connections, by the reuse hash of their peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pool {
+/// Held for single map operations, never across an await.
     connections: Arc<Mutex<HashMap<u64, Vec<Arc<SharedConnection>>>>>,
 }
 
-/// What a server is known by: its address, and the name that TLS asks for.
+/// The identity of a server: its address and TLS server name.
 pub(super) fn server(peer: &HttpPeer) -> String {
     format!("{} {}", peer._address, peer.sni)
 }
 
-/// A connection, which many requests share.
+/// A connection shared by many requests.
 #[derive(Debug)]
 struct SharedConnection {
     key: u64,
     server: String,
     send: SendRequest<Bytes>,
-    /// Streams that are open now, and how many may be.
+    /// The number of open streams, and below it their limit.
     streams: AtomicUsize,
     most: usize,
-    /// It takes no further requests.
+    /// Whether the connection takes no further requests.
     retired: AtomicBool,
-    /// When its last stream ended.
+    /// When the last stream ended. Locked for one read or write, never across an await.
     idle_since: Mutex<Instant>,
 }
 
-/// A place on a connection, for one request.
+/// One request's place on a connection, freed on drop.
 #[derive(Debug)]
 pub(super) struct Slot {
     connection: Arc<SharedConnection>,
@@ -59,13 +60,13 @@ pub(super) struct Slot {
 }
 
 impl Pool {
-    /// A place on a connection that is open already.
+    /// Takes a place on an open connection; `None` if there is none with room.
     pub(super) async fn reuse(&self, key: u64) -> Option<Slot> {
         loop {
             let connection = self.free(key)?;
             match Slot::open(connection, true).await {
                 Ok(slot) => return Some(slot),
-                // It is over, or about to be; perhaps another is not.
+                // `Slot::open` has retired this connection, so the next turn finds another one or none.
                 Err(_) => continue,
             }
         }
@@ -108,11 +109,12 @@ impl Pool {
         let drive = self
             .clone()
             .drive(connection, Arc::clone(&shared), options.idle_timeout);
+        // Ends with the connection, or when it has been idle for too long.
         tokio::spawn(drive);
         Slot::open(shared, false).await
     }
 
-    /// Moves a connection's frames until it is over, or idle for too long.
+    /// Drives a connection until it ends or has been idle for too long.
     async fn drive(
         self,
         connection: h2::client::Connection<Stream, Bytes>,
@@ -120,6 +122,7 @@ impl Pool {
         idle: Option<Duration>,
     ) {
         let mut connection = std::pin::pin!(connection);
+        // Not biased: if both happen at once, the connection is closed either way.
         let over = tokio::select! {
             ended = &mut connection => {
                 if let Err(error) = ended {
@@ -133,7 +136,7 @@ impl Pool {
         self.forget(&shared);
         drop(shared);
         if !over {
-            // Without anybody who could ask, it says goodbye by itself; whoever took a place just now is served first.
+            // The last `SendRequest` is dropped, so h2 closes the connection by itself, after any request that took a place just now.
             let _ended = connection.await;
         }
     }
@@ -150,26 +153,26 @@ impl Pool {
 
 impl SharedConnection {
     fn has_room(&self) -> bool {
-        // Relaxed: only a hint, and the counts guard no other memory.
+        // Relaxed: only a hint, since h2 itself enforces the limit. The values guard no other memory.
         let open = self.streams.load(Ordering::Relaxed);
         let retired = self.retired.load(Ordering::Relaxed);
         !retired && open < self.most && open < self.send.current_max_send_streams()
     }
 
-    /// Keeps further requests off the connection; those that are on it go on.
     fn retire(&self) {
+    /// Takes the connection out of use for further requests; those in flight go on.
         self.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Resolves when it has had no stream for so long; never without a limit.
+    /// Resolves when the connection has had no stream for `limit`; never without a limit.
     async fn idle_for(&self, limit: Option<Duration>) {
         let Some(limit) = limit else {
             return std::future::pending().await;
         };
-        // A limit of zero means that no connection is used twice, which the connector sees to. Its one stream begins first.
+        // With a limit of zero the connector uses no connection twice. The minimum lets its one stream begin first.
         let limit = limit.max(Duration::from_millis(100));
         loop {
-            // Pairs with the release in `Slot`'s drop: a reader that sees no stream also sees since when.
+            // Pairs with the release in `Slot`'s drop: where no stream is seen, `idle_since` is that of the last one.
             let idle = match self.streams.load(Ordering::Acquire) {
                 0 => self.idle_since.lock().elapsed(),
                 _ => Duration::ZERO,
@@ -184,6 +187,7 @@ impl SharedConnection {
 
 impl Slot {
     async fn open(connection: Arc<SharedConnection>, reused: bool) -> Result<Slot> {
+    // Counted before the await, so that concurrent requests see the place as taken.
         connection.streams.fetch_add(1, Ordering::Relaxed);
         let mut slot = Slot {
             send: connection.send.clone(),
@@ -199,7 +203,7 @@ impl Slot {
         }
     }
 
-    /// Sends the head of the request, which opens the stream. `whole`: no body follows.
+    /// Sends the request head, which opens the stream. `whole`: no body follows.
     pub(super) fn send_request(
         &mut self,
         request: Request<()>,
@@ -208,17 +212,17 @@ impl Slot {
         self.send.send_request(request, whole)
     }
 
-    /// The server, whichever of its connections this is.
+    /// The identity of the server; see [`server`].
     pub(super) fn server(&self) -> &str {
         &self.connection.server
     }
 
-    /// Keeps further requests off the connection; those that are on it go on.
     pub(super) fn retire(&self) {
+    /// Takes the connection out of use for further requests; those in flight go on.
         self.connection.retire();
     }
 
-    /// Whether the connection was open before.
+    /// Whether the connection was open before this request.
     pub(super) fn is_reused(&self) -> bool {
         self.reused
     }
@@ -226,7 +230,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // First the time: whoever sees no stream has to see since when.
+        // The time first: `idle_for` must see it once it sees the stream gone.
         *self.connection.idle_since.lock() = Instant::now();
         self.connection.streams.fetch_sub(1, Ordering::Release);
     }

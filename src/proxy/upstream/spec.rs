@@ -1,4 +1,4 @@
-//! `upstreams:` as it is typed. [`crate::proxy::upstream`] makes the usable form of it.
+//! The configuration of upstreams, as typed. [`crate::proxy::upstream`] makes the usable form of it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fault::place::testing::context;
 
 fn edit(replace: &[(&str, &str)], patch: serde_json::Value) -> Result<Edit, String> {
     let replace: Vec<ReplaceSpec> = replace
@@ -18,14 +19,7 @@ fn edit(replace: &[(&str, &str)], patch: serde_json::Value) -> Result<Edit, Stri
         replace: &replace,
         json_patch: &patch,
     };
-    let context = Context {
-        folder: std::path::Path::new("."),
-        read: &|_| Err(std::io::ErrorKind::NotFound.into()),
-        keys: std::num::NonZeroUsize::MIN,
-        longest_wait: std::time::Duration::from_secs(1),
-        rule: "r",
-    };
-    match spec.compile(&context)? {
+    match spec.compile(&context())? {
         Some(BodyChange::Edit(edit)) => Ok(edit),
         other => Err(format!("{other:?}")),
     }

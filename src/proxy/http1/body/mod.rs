@@ -1,4 +1,4 @@
-//! Where a body ends, and how it is written (RFC 9112, sections 6 and 7).
+//! Body framing of HTTP/1: where a body ends when read, and how it is written (RFC 9112, sections 6 and 7).
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -8,19 +8,19 @@ use super::head;
 use super::{Malformed, Output};
 use crate::proxy::body::Part;
 
-/// Bytes of one chunk's size line, its extensions included, and of a trailer section.
+/// The most bytes of a chunk's size line with its extensions, and of a trailer section.
 const MAX_SIZE_LINE: usize = 4 * 1024;
 const MAX_TRAILERS: usize = 64 * 1024;
 
-/// Fields of a trailer section.
+/// The most fields of a trailer section.
 const MAX_TRAILER_FIELDS: usize = 64;
 
-/// How a body's end is told.
+/// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// By this many bytes.
+    /// By a length in bytes.
     Length(u64),
-    /// By a last chunk.
+    /// By a final chunk.
     Chunked,
     /// By the end of the connection.
     UntilClose,
@@ -30,7 +30,7 @@ impl Framing {
     /// The framing of a message without a body.
     pub(crate) const NONE: Framing = Framing::Length(0);
 
-    /// How a request's body ends (RFC 9112, section 6.3).
+    /// The framing of a request body (RFC 9112, section 6.3).
     ///
     /// # Errors
     /// The fields contradict each other, or name a coding that is not `chunked` last.
@@ -49,7 +49,7 @@ impl Framing {
         Ok(Framing::Length(length(fields)?.unwrap_or(0)))
     }
 
-    /// How the body of a response to a request with this method ends.
+    /// The framing of the body of a response to a request with `method` (RFC 9112, section 6.3).
     ///
     /// # Errors
     /// Lengths that contradict each other.
@@ -73,7 +73,7 @@ fn has_no_content(status: StatusCode) -> bool {
     status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
 }
 
-/// The one length that all `Content-Length` fields agree on (RFC 9110, section 8.6).
+/// The length that all `Content-Length` values agree on (RFC 9110, section 8.6).
 ///
 /// # Errors
 /// The fields contradict each other, or one is not a number.
@@ -91,14 +91,14 @@ pub(super) fn length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
     Ok(known)
 }
 
-/// 1*DIGIT: neither a sign nor blanks, which `parse` would take.
+/// Parses 1*DIGIT; `parse` alone would accept a plus sign.
 fn digits(text: &[u8]) -> Result<u64, Malformed> {
     let number = text.iter().all(u8::is_ascii_digit).then_some(text);
     let number = number.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
     number.ok_or(Malformed::bad("Content-Length is not a number"))
 }
 
-/// Takes a body out of the bytes of a connection.
+/// Decodes a body from the bytes of a connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     state: BodyState,
@@ -132,12 +132,12 @@ impl Decoder {
         Decoder { state }
     }
 
-    /// Whether the body has come to its end.
+    /// Whether the body has ended.
     pub(crate) fn is_done(&self) -> bool {
         self.state == BodyState::Done
     }
 
-    /// How many bytes are left, where the framing tells.
+    /// The number of bytes left, if the framing tells.
     pub(crate) fn left(&self) -> Option<u64> {
         match self.state {
             BodyState::Length(left) => Some(left),
@@ -146,10 +146,10 @@ impl Decoder {
         }
     }
 
-    /// The next part; `None` if more bytes are needed, or if the body [is done](Decoder::is_done).
+    /// Decodes the next part; `None` if more bytes are needed, or if the body [is done](Decoder::is_done).
     ///
     /// # Errors
-    /// The framing is broken: nothing that follows can be trusted.
+    /// The framing is broken, so nothing that follows can be interpreted.
     pub(crate) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Part>, Malformed> {
         loop {
             match &mut self.state {
@@ -188,7 +188,7 @@ impl Decoder {
         }
     }
 
-    /// The connection has ended. True if that is the body's end, false if the body is cut.
+    /// Notes the end of the connection. Returns true if it ends the body, false if it truncates it.
     pub(crate) fn end_of_input(&mut self) -> bool {
         if self.state == BodyState::UntilClose {
             self.state = BodyState::Done;
@@ -197,14 +197,14 @@ impl Decoder {
     }
 }
 
-/// Takes what has come of the bytes that are left.
+/// Takes the available bytes, at most `left`.
 fn take(input: &mut BytesMut, left: &mut u64) -> Option<Part> {
     let count = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
     *left -= count as u64;
     (count > 0).then(|| Part::Data(input.split_to(count).freeze()))
 }
 
-/// Reads a size line: 1*HEXDIG, then extensions, which mean nothing here (RFC 9112, section 7.1).
+/// Reads a size line: 1*HEXDIG, then extensions, which are ignored (RFC 9112, section 7.1).
 fn chunk_size(input: &mut BytesMut) -> Result<Option<u64>, Malformed> {
     let Some(end) = input.iter().take(MAX_SIZE_LINE).position(|byte| *byte == b'\n') else {
         return if input.len() < MAX_SIZE_LINE {
@@ -219,7 +219,7 @@ fn chunk_size(input: &mut BytesMut) -> Result<Option<u64>, Malformed> {
     };
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, extensions) = line.split_at(digits);
-    // Blanks before a semicolon are "bad whitespace", which recipients have to parse (section 7.1.1).
+    // Recipients have to accept "bad whitespace" before a semicolon (RFC 9112, section 7.1.1).
     let extensions = extensions.trim_ascii();
     let is_text = |byte: &u8| *byte == b'\t' || (b' '..=b'~').contains(byte) || *byte >= 0x80;
     if !(extensions.is_empty() || extensions.starts_with(b";")) || !extensions.iter().all(is_text) {
@@ -257,7 +257,7 @@ fn trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
     Ok(Some(map))
 }
 
-/// Writes a body into the bytes of a connection.
+/// Encodes a body into the bytes of a connection.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     framing: Framing,
@@ -270,17 +270,17 @@ impl Encoder {
         Encoder { framing, ended: false }
     }
 
-    /// How the body's end is told.
+    /// How the end of the body is marked.
     pub(crate) fn framing(&self) -> Framing {
         self.framing
     }
 
-    /// Whether nothing more is to be written.
+    /// Whether the body is complete.
     pub(crate) fn is_done(&self) -> bool {
         self.ended || self.framing == Framing::NONE
     }
 
-    /// Writes a piece. What goes beyond the stated length is left out.
+    /// Writes a piece. Bytes beyond the stated length are dropped.
     pub(crate) fn data(&mut self, mut bytes: Bytes, output: &mut Output) {
         if bytes.is_empty() {
             return;
@@ -305,8 +305,8 @@ impl Encoder {
         }
     }
 
-    /// Ends the body, with trailers where the framing has room for them; may be called more than once. False if less was
-    /// written than stated: then only the end of the connection can tell that something is missing.
+    /// Ends the body, with trailers if it is chunked. May be called more than once. Returns false if fewer bytes were written
+    /// than stated: only closing the connection can then show that the body is incomplete.
     pub(crate) fn end(&mut self, trailers: Option<&HeaderMap>, output: &mut Output) -> bool {
         let ended = std::mem::replace(&mut self.ended, true);
         match self.framing {

@@ -1,7 +1,7 @@
-//! Heads of messages: read strictly, written as they came.
+//! Heads of HTTP/1 messages: parsed strictly, and written as they were received.
 //!
-//! Fields keep their order and the case of their names. Fields of one name stay together behind the first of them: that is
-//! how a header map keeps them, and the meaning is the same (RFC 9110, section 5.3).
+//! Fields keep their order and the case of their names. Repeated fields are grouped behind the first of them, as a header
+//! map keeps them, which does not change the meaning (RFC 9110, section 5.3).
 
 use std::mem::MaybeUninit;
 
@@ -14,19 +14,19 @@ use smallvec::SmallVec;
 
 use super::Malformed;
 
-/// Bytes of a head; longer ones are refused.
+/// The most bytes of a head.
 const MAX_HEAD: usize = 1 << 20;
 
-/// Fields of a head.
+/// The most fields of a head.
 const MAX_FIELDS: usize = 256;
 
 /// A field's name and value in the buffer, as ranges.
 type Ranges = SmallVec<[(std::ops::Range<usize>, std::ops::Range<usize>); 32]>;
 
-/// Takes a request's head out of `input`; `None` if it is not complete.
+/// Parses a request head and removes it from `input`; `None` if it is incomplete.
 ///
 /// # Errors
-/// The head is malformed, or ambiguous to whoever reads it next.
+/// The head is malformed, too large, or could be read in another way by the upstream.
 pub(crate) fn parse_request(input: &mut BytesMut) -> Result<Option<RequestHeader>, Malformed> {
     if !has_end(input) {
         return incomplete(input, true);
@@ -72,7 +72,7 @@ pub(crate) fn parse_response(input: &mut BytesMut) -> Result<Option<ResponseHead
     }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
-    // Old servers send both of these, and every client puts up with them (RFC 9112, sections 5.1 and 5.2).
+    // Old servers send these, and clients accept them (RFC 9112, sections 5.1 and 5.2).
     let parsed = httparse::ParserConfig::default()
         .allow_spaces_after_header_name_in_responses(true)
         .allow_obsolete_multiline_headers_in_responses(true)
@@ -100,7 +100,7 @@ pub(crate) fn parse_response(input: &mut BytesMut) -> Result<Option<ResponseHead
     Ok(Some(head))
 }
 
-/// The length, if it is said more than once, which the next reader may not put up with (RFC 9110, section 8.6).
+/// The length, if it is stated more than once: it is then sent on only once (RFC 9110, section 8.6).
 fn repeated_length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
     let first = lengths.next();
@@ -113,7 +113,7 @@ fn repeated_length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
 
 const FIELD: Malformed = Malformed::bad("a header field is malformed");
 
-/// Whether the empty line is there. A head that comes in a hundred pieces is parsed once all the same.
+/// Whether the empty line that ends a head was received. httparse starts from scratch each time, so it is called only then.
 fn has_end(input: &[u8]) -> bool {
     let mut rest = input;
     while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
@@ -168,11 +168,11 @@ fn ranges(input: &[u8], fields: &[httparse::Header<'_>]) -> Ranges {
         .collect()
 }
 
-/// What makes a request mean one thing to one reader and another to the next.
+/// Refuses requests that two recipients could read in two ways.
 fn check_request(head: &RequestHeader) -> Result<(), Malformed> {
     let target = head.raw_path();
     let origin = target.starts_with(b"/") || target == b"*" && head.method == Method::OPTIONS;
-    // An asterisk with another method is odd, but SSDP asks so.
+    // SSDP uses an asterisk with other methods.
     let is_url = |scheme: &[u8]| {
         target
             .get(..scheme.len())
@@ -188,25 +188,25 @@ fn check_request(head: &RequestHeader) -> Result<(), Malformed> {
         return Err(Malformed::bad("the Host field is missing"));
     }
     if head.headers.contains_key(TRANSFER_ENCODING) && head.version == Version::HTTP_10 {
-        // RFC 9112, section 6.1: such a message has faulty framing.
+        // Its framing must be treated as faulty (RFC 9112, section 6.1).
         return Err(Malformed::bad("HTTP/1.0 can't have a Transfer-Encoding"));
     }
     Ok(())
 }
 
-/// Whether chunks are the last transfer coding, so that they tell where the body ends (RFC 9112, section 6.3).
+/// Whether chunked is the last transfer coding, so that it marks the end of the body (RFC 9112, section 6.3).
 pub(crate) fn is_chunked(fields: &HeaderMap) -> bool {
     let last = fields.get_all(TRANSFER_ENCODING).iter().next_back();
     let coding = last.and_then(|value| value.as_bytes().rsplit(|byte| *byte == b',').next());
     coding.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
-/// Whether a body has a transfer coding besides chunks. Only HTTP/1.1 can carry it on.
+/// Whether a body has a transfer coding other than chunked. Only HTTP/1.1 can carry it.
 pub(crate) fn is_transfer_coded(fields: &HeaderMap) -> bool {
     tokens(fields, &TRANSFER_ENCODING).any(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
 }
 
-/// Whether a field that is a list has a token, in any case.
+/// Whether a list field contains a token, ignoring case.
 pub(crate) fn has_token(fields: &HeaderMap, name: &HeaderName, token: impl AsRef<[u8]>) -> bool {
     tokens(fields, name).any(|other| other.eq_ignore_ascii_case(token.as_ref()))
 }
@@ -217,16 +217,16 @@ pub(crate) fn expects_continue(fields: &HeaderMap) -> bool {
     expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// The tokens of a field that is a list (RFC 9110, section 5.6.1).
+/// The tokens of a list field (RFC 9110, section 5.6.1).
 pub(crate) fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     let values = fields.get_all(name).into_iter();
     let tokens = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     tokens.map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }
 
-/// Whether the sender of a head means to go on with its connection (RFC 9112, section 9.3).
+/// Whether the connection persists after this message (RFC 9112, section 9.3).
 pub(crate) fn keeps_alive(version: Version, fields: &HeaderMap) -> bool {
-    // Most heads have no such field.
+    // The common case first: most heads have no `Connection`.
     if !fields.contains_key(CONNECTION) {
         return version == Version::HTTP_11;
     }
@@ -237,18 +237,18 @@ pub(crate) fn keeps_alive(version: Version, fields: &HeaderMap) -> bool {
     }
 }
 
-/// What becomes of a field on its way to the other side.
+/// What happens to a field when a head is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate<'a> {
-    /// It is written as it is.
+    /// Write it unchanged.
     Pass,
-    /// It is left out.
+    /// Leave it out.
     Drop,
-    /// It is written with another name and value.
+    /// Write it with another name and value.
     Become(&'a str, &'a [u8]),
 }
 
-/// Writes a request's head. `fate` is asked for each field, `extra` follows them.
+/// Writes a request head. `fate` decides about each field; the fields in `extra` follow.
 pub(crate) fn write_request<'a>(
     head: &RequestHeader,
     buffer: &mut BytesMut,
@@ -265,7 +265,7 @@ pub(crate) fn write_request<'a>(
     end(buffer, extra);
 }
 
-/// A target that names its host, which only proxies are sent (RFC 9112, section 3.2.2), becomes a path.
+/// Reduces the absolute form of a target, which only proxies receive (RFC 9112, section 3.2.2), to a path.
 fn origin_form(head: &RequestHeader) -> &[u8] {
     let target = head.raw_path();
     if target.starts_with(b"/") || head.method == Method::CONNECT || target == b"*" {
@@ -277,7 +277,7 @@ fn origin_form(head: &RequestHeader) -> &[u8] {
     }
 }
 
-/// Writes a response's head; see [`write_request`].
+/// Writes a response head. `fate` decides about each field; the fields in `extra` follow.
 pub(crate) fn write_response<'a>(
     head: &ResponseHeader,
     buffer: &mut BytesMut,
@@ -285,7 +285,7 @@ pub(crate) fn write_response<'a>(
     extra: &[(&str, &[u8])],
 ) {
     buffer.reserve(1024);
-    // squall's own version, whatever the upstream's (RFC 9110, section 2.5).
+    // A proxy sends its own version, not the upstream's (RFC 9110, section 2.5).
     buffer.put_slice(b"HTTP/1.1 ");
     buffer.put_slice(head.status.as_str().as_bytes());
     buffer.put_u8(b' ');

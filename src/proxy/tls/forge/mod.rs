@@ -1,4 +1,4 @@
-//! Certificates that a client must not accept, and the authority that issues them.
+//! Faulty certificates, which a client must not accept, and the authority that issues them.
 
 use std::fmt;
 use std::path::Path;
@@ -20,7 +20,7 @@ use super::names::Name;
 use super::{crypto_provider, pem};
 use crate::fault::certificate::CertificateSpec;
 
-/// Whose certificate `wrong-host` is. RFC 2606 keeps `.invalid` from being anybody's.
+/// The name in `wrong-host` certificates. `.invalid` is reserved (RFC 2606, section 2), so no real host has it.
 const WRONG_HOST: &str = "wrong-host.squall.invalid";
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -28,22 +28,22 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The authority that issues faulty certificates.
 pub struct FaultAuthority {
     issuer: Issuer<'static, KeyPair>,
-    /// Its certificate, and those of the authorities above it.
+    /// The authority's certificate and those of its issuers, in PEM.
     pem: String,
-    /// What a server sends behind its own certificate: the authority, unless clients know it as a root.
+    /// What a server sends after its own certificate: the authority's chain, or nothing if the authority is a root.
     chain: Vec<CertificateDer<'static>>,
     /// The key of all faulty certificates.
     key: KeyPair,
-    /// Whether its certificate says how its key is called (RFC 5280, section 4.2.1.2).
+    /// Whether the authority's certificate has a subject key identifier (RFC 5280, section 4.2.1.2).
     identified: bool,
     made: bool,
 }
 
 impl FaultAuthority {
-    /// A new authority with a new key.
+    /// Creates an authority with a new key.
     ///
     /// # Errors
-    /// The system has no random numbers.
+    /// The system's random number generator fails.
     pub fn make() -> Result<FaultAuthority, String> {
         let broken = |error: rcgen::Error| format!("can't create the authority of faulty certificates: {error}");
         let signing = KeyPair::generate().map_err(broken)?;
@@ -62,7 +62,7 @@ impl FaultAuthority {
         })
     }
 
-    /// An authority of the user's own: PEM files, the key in PKCS#8.
+    /// Loads the user's own authority from PEM files, with the key in PKCS#8.
     ///
     /// # Errors
     /// A sentence that names the file and what is wrong with it.
@@ -77,7 +77,7 @@ impl FaultAuthority {
         if !parsed.is_ca() {
             return Err(unusable("the first certificate is not a certificate authority (CA)"));
         }
-        // Compared here, since rustls refuses certificates with critical extensions that it doesn't know.
+        // Compared here and not by rustls, which refuses certificates with critical extensions that it doesn't know.
         if *parsed.public_key().subject_public_key.data != *signing.der_bytes() {
             return Err(pem::mismatch(certificate, key));
         }
@@ -99,20 +99,20 @@ impl FaultAuthority {
         })
     }
 
-    /// Its certificate, in PEM.
+    /// The authority's certificate, in PEM.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// Whether squall has made it, so that it may go on through reloads.
+    /// Whether squall created the authority, so that reloads can keep it.
     pub fn is_made(&self) -> bool {
         self.made
     }
 
-    /// Makes a certificate for these names, with what is to be wrong with it.
+    /// Issues a certificate for `names` that is faulty as `what` says.
     ///
     /// # Errors
-    /// A sentence; nothing in a configuration or in traffic leads to one.
+    /// The certificate can't be created; no configuration or traffic leads to that.
     pub(super) fn issue(&self, what: CertificateSpec, names: &[Name]) -> Result<CertifiedKey, String> {
         let broken = |error: rcgen::Error| format!("can't create a faulty certificate: {error}");
         let params = self.params(what, names);
@@ -143,7 +143,7 @@ impl FaultAuthority {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        // Strict clients ask for it (RFC 5280, section 4.2.1.1).
+        // Required of issued certificates, and strict clients check it (RFC 5280, section 4.2.1.1).
         params.use_authority_key_identifier_extension = what != CertificateSpec::SelfSigned && self.identified;
         params
     }
@@ -157,7 +157,7 @@ impl fmt::Debug for FaultAuthority {
     }
 }
 
-/// A certificate with this common name, valid for a time.
+/// Parameters of a certificate with this common name and validity.
 fn named(name: &str, from: SystemTime, to: SystemTime) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -181,7 +181,7 @@ fn signing_key(path: &Path) -> Result<KeyPair, String> {
     })
 }
 
-/// The name as it stands: who verifies a chain compares it byte by byte. `None` if it can't be written again like that.
+/// Copies a name exactly, since verifiers compare it byte by byte. `None` if rcgen can't reproduce it.
 fn distinguished_name(name: &X509Name<'_>) -> Option<DistinguishedName> {
     let mut copy = DistinguishedName::new();
     for part in name.iter() {
@@ -206,7 +206,7 @@ fn distinguished_name(name: &X509Name<'_>) -> Option<DistinguishedName> {
     Some(copy)
 }
 
-/// What the certificate calls its key (RFC 5280, section 4.2.1.2).
+/// The certificate's subject key identifier (RFC 5280, section 4.2.1.2).
 fn key_identifier(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
     certificate
         .iter_extensions()
@@ -216,7 +216,7 @@ fn key_identifier(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
         })
 }
 
-/// A file may hold the private key too, and that is nobody's business.
+/// Keeps only the certificates of a PEM file, which may contain the private key too.
 fn certificates_only(pem: &str) -> String {
     let mut inside = false;
     let mut only = String::new();
@@ -238,15 +238,15 @@ fn alternative(name: &Name) -> Option<SanType> {
     }
 }
 
-/// `None` for what no certificate can hold: no client asks for such a name.
+/// `None` for a name that a certificate can't contain.
 fn dns_name(name: &str) -> Option<SanType> {
     Ia5String::try_from(name).ok().map(SanType::DnsName)
 }
 
-/// A number that no other certificate has (RFC 5280, section 4.1.2.2): clients complain of two with the same.
+/// A unique serial number (RFC 5280, section 4.1.2.2): some clients refuse two certificates with the same one.
 fn serial() -> SerialNumber {
     let mut bytes = *uuid::Uuid::new_v4().as_bytes();
-    // Positive, and without a leading zero.
+    // Positive in DER, and without a leading zero byte.
     if let Some(first) = bytes.first_mut() {
         *first = *first & 0x7f | 0x40;
     }

@@ -1,7 +1,8 @@
-//! Which of several endpoints serves a request, and which are left out for a while.
+//! Load balancing: which of several endpoints serves a request, and which are ejected for a while.
 //!
-//! This is not a fault, so it needs no seed: `random` draws from the system's randomness. Everything on the way of a request
-//! is an atomic; the only lock is taken when an endpoint has failed often enough to be ejected.
+//! This is not a fault, so it needs no seed: `random` uses the system's randomness. A request only touches atomics; the
+//! one lock is taken when an endpoint has failed often enough to be ejected. All accesses are `Relaxed`: each value stands
+//! alone, guards no other memory, and a slightly stale one only makes a choice less even.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -11,18 +12,18 @@ use parking_lot::Mutex;
 
 use crate::proxy::upstream::spec::Balance;
 
-/// When to leave an endpoint out.
+/// When to eject an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// So many failures one after the other eject an endpoint; at least 1.
+    /// The number of consecutive failures that eject an endpoint, at least 1.
     pub(super) failures: u32,
-    /// How long an ejected endpoint is left out.
+    /// How long an endpoint stays ejected.
     pub(super) duration: Duration,
-    /// So many endpoints may be out at once; at least 1.
+    /// The most endpoints that are ejected at once, at least 1.
     pub(super) ejected_max: usize,
 }
 
-/// Chooses endpoints by their index, 0 to `len - 1`.
+/// Chooses endpoints by index, 0 to `len - 1`.
 #[derive(Debug)]
 pub(super) struct Balancer {
     kind: Balance,
@@ -33,11 +34,11 @@ pub(super) struct Balancer {
 
 #[derive(Debug, Default)]
 struct BalanceState {
-    /// Requests under way; counted for `least-requests` only.
+    /// Requests in flight; counted for `least-requests` only.
     in_flight: AtomicUsize,
     /// Failures since the last success.
     failures: AtomicU32,
-    /// Nanoseconds after the balancer's start at which the endpoint comes back; 0 if it never left.
+    /// When the ejection ends, in nanoseconds after the balancer's start; 0 if the endpoint was never ejected.
     back_at: AtomicU64,
 }
 
@@ -45,12 +46,12 @@ struct BalanceState {
 struct Ejection {
     limits: Limits,
     start: Instant,
-    /// Held while an endpoint is ejected, so that two at once can't exceed `ejected_max`.
+    /// Held while an endpoint is ejected, so that two threads together can't exceed `ejected_max`. Never across an await.
     ejecting: Mutex<()>,
 }
 
 impl Balancer {
-    /// For `len` endpoints; 0 counts as 1. `now` is the time before which nothing is asked.
+    /// Creates a balancer of `len` endpoints; 0 counts as 1. Times before `now` count as `now`.
     pub(super) fn new(kind: Balance, len: usize, limits: Option<Limits>, now: Instant) -> Self {
         Self {
             kind,
@@ -64,7 +65,7 @@ impl Balancer {
         }
     }
 
-    /// The endpoint of the next request. Each call must be followed by one [`Self::release`].
+    /// Chooses the endpoint of the next request. Each call must be followed by one [`Self::release`].
     pub(super) fn select(&self, now: Instant) -> usize {
         let len = self.endpoints.len();
         if len == 1 {
@@ -80,7 +81,7 @@ impl Balancer {
         }
     }
 
-    /// The request that [`Self::select`] gave `index` to is over.
+    /// Notes the end of a request for which [`Self::select`] chose `index`.
     pub(super) fn release(&self, index: usize) {
         if self.counts()
             && let Some(state) = self.endpoints.get(index)
@@ -89,7 +90,7 @@ impl Balancer {
         }
     }
 
-    /// The endpoint did what it should: its failures no longer count.
+    /// Notes a success, which resets the endpoint's failures.
     pub(super) fn succeeded(&self, index: usize) {
         if self.ejection.is_some()
             && let Some(state) = self.endpoints.get(index)
@@ -99,19 +100,19 @@ impl Balancer {
         }
     }
 
-    /// The endpoint failed, which may eject it.
+    /// Notes a failure, which may eject the endpoint.
     pub(super) fn failed(&self, index: usize, now: Instant) {
         let (Some(ejection), Some(state)) = (&self.ejection, self.endpoints.get(index)) else {
             return;
         };
         let now = ejection.at(now);
-        // Relaxed: the count stands alone; ejecting is decided under the lock.
+        // Only the count; the ejection is decided under the lock.
         let in_a_row = state.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if in_a_row < ejection.limits.failures {
             return;
         }
         let _guard = ejection.ejecting.lock();
-        // What fails while the endpoint is out was sent before it left, or while all were out: that is no news.
+        // A request that fails while its endpoint is ejected was sent before, or while all were ejected: it changes nothing.
         let ejects = !state.is_out(now);
         if ejects && self.ejected(now) >= ejection.limits.ejected_max {
             return;
@@ -123,13 +124,13 @@ impl Balancer {
         }
     }
 
-    /// How many endpoints are left out.
+    /// The number of ejected endpoints.
     fn ejected(&self, now: u64) -> usize {
         self.endpoints.iter().filter(|state| state.is_out(now)).count()
     }
 
-    /// One of the `available` endpoints that `usable` accepts. Another thread may eject one meanwhile, so a choice that
-    /// is no longer there falls back to the first.
+    /// Chooses one of the `available` endpoints that `usable` accepts. Falls back to the first endpoint if another thread
+    /// ejects one in the meantime, so that there are fewer than `available`.
     fn choose(&self, available: usize, usable: impl Fn(&BalanceState) -> bool) -> usize {
         let turn = match self.kind {
             Balance::Random => random_below(available),
@@ -139,7 +140,7 @@ impl Balancer {
         if !self.counts() {
             return usable.map(|(index, _)| index).nth(turn).unwrap_or(0);
         }
-        // Ties go to the one whose turn it is, so that idle endpoints share the work.
+        // Ties go round-robin, so that idle endpoints share the work.
         let rank = |place: usize, state: &BalanceState| {
             let distance = (place + available - turn) % available;
             (state.in_flight.load(Ordering::Relaxed), distance)
@@ -154,7 +155,7 @@ impl Balancer {
         best
     }
 
-    /// Whether requests under way are counted.
+    /// Whether requests in flight are counted.
     fn counts(&self) -> bool {
         self.kind == Balance::LeastRequests && self.endpoints.len() > 1
     }
@@ -167,7 +168,7 @@ impl BalanceState {
 }
 
 impl Ejection {
-    /// Nanoseconds since the start.
+    /// Nanoseconds since the balancer's start.
     fn at(&self, now: Instant) -> u64 {
         nanoseconds(now.saturating_duration_since(self.start))
     }
@@ -177,10 +178,10 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A number from 0 to `limit - 1`: each new `RandomState` has a key of its own.
+/// A random number from 0 to `limit - 1`. Its source is the key of a new `RandomState`, which saves a dependency.
 fn random_below(limit: usize) -> usize {
     let word = RandomState::new().hash_one(());
-    // The upper half of a product spreads evenly.
+    // Lemire's multiplication: the high half of the product is uniform enough, without a division.
     let product = u128::from(word) * (limit as u128);
     usize::try_from(product >> 64).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! When an endpoint is left out.
+//! Checks `ejection` of an upstream and computes its limits.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From what is typed to what is usable. Everything that can be wrong is found here, all of it at once.
+//! Builds an [`Upstream`] from its configuration, and reports everything that is wrong at once.
 
 mod ejection;
 mod tls;
@@ -20,16 +20,16 @@ use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Span};
 use crate::yaml::units::Time;
 
-/// More endpoints than this are taken for a mistake, and would make each choice slow.
+/// The most endpoints of an upstream: more would make each choice slow, and are probably a mistake.
 const ENDPOINTS_MAX: usize = 1_000;
 
 impl Upstream {
-    /// Checks `spec` and reads the files that it names; relative names start at `base_dir`. `span` is where the upstream
-    /// is declared, for errors that concern no single key. `now` is the monotonic time.
+    /// Checks `spec` and reads the files that it names, relative to `base_dir`. `span` is where the upstream is declared, for
+    /// errors that concern no single key. `now` is the monotonic time.
     ///
     /// # Errors
     ///
-    /// All that is wrong.
+    /// Everything that is wrong.
     pub fn build(
         name: &str,
         span: Span,
@@ -58,12 +58,12 @@ struct Builder<'a> {
     spec: &'a UpstreamSpec,
     base_dir: &'a Path,
     problems: Vec<Diagnostic>,
-    /// Of everything that makes this upstream what it is.
+    /// Hash of the whole configuration of the upstream, including its certificates.
     hash: Xxh3,
 }
 
 impl Builder<'_> {
-    /// `None` for a fake and for a TCP server, and where something is wrong.
+    /// Builds the HTTP target; `None` for a fake, for a TCP server, and on errors.
     fn target(&mut self, name: &str, span: Span, now: Instant) -> Option<Http> {
         self.hash.update(name.as_bytes());
         self.hash.update(self.base_dir.as_os_str().as_encoded_bytes());
@@ -87,7 +87,7 @@ impl Builder<'_> {
         self.http(now)
     }
 
-    /// Adds an error. What the failed part yields instead is never used.
+    /// Adds an error. The returned default is never used, since errors fail the build.
     fn fail<T: Default>(&mut self, span: Span, message: impl Into<String>) -> T {
         self.problems.push(Diagnostic::error(span, message));
         T::default()
@@ -118,7 +118,7 @@ impl Builder<'_> {
         self.problems.is_empty().then_some(())
     }
 
-    /// Keys that mean something for HTTP over a network only.
+    /// Refuses keys that only have an effect on HTTP over the network.
     fn refuse_http_keys(&mut self, because: &str) {
         let spec = self.spec;
         let keys = given([
@@ -140,7 +140,7 @@ impl Builder<'_> {
     fn http(&mut self, now: Instant) -> Option<Http> {
         let spec = self.spec;
         let targets = self.targets();
-        // Without a target it is open whether `tls` fits, so the rest is checked for itself.
+        // Without a valid target it is unknown whether `tls` fits, but the rest can still be checked.
         let first = targets.as_ref().and_then(|targets| targets.first());
         let tls = first.map(|(_, target)| target.tls);
         let limits = self.limits(targets.as_ref().map_or(0, Vec::len));
@@ -149,7 +149,7 @@ impl Builder<'_> {
             tls: self.tls(tls),
             host: self.host(tls),
             timeouts: self.timeouts(),
-            // With the certificates that `tls` has read.
+            // After `self.tls`, so that the hash includes the certificates.
             group_key: self.hash.digest(),
         };
         if !self.problems.is_empty() {
@@ -173,7 +173,7 @@ impl Builder<'_> {
         })
     }
 
-    /// The endpoints, each with the place where it is written; never empty.
+    /// The endpoints, each with its position; never empty.
     fn targets(&mut self) -> Option<Vec<(Span, HttpTarget)>> {
         let spec = self.spec;
         if let Some(original) = &spec.original_destination {
@@ -230,7 +230,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Which HTTP to speak; `None`: the client's.
+    /// The version of HTTP to use; `None`: the client's.
     fn protocol(&mut self, tls: Option<bool>) -> Option<Protocol> {
         let Some(protocol) = &self.spec.protocol else {
             let fixed = self.spec.original_destination.is_none();
@@ -289,12 +289,12 @@ impl Builder<'_> {
     }
 }
 
-/// Where a key is written, if it is.
+/// The position of a key, if it is given.
 fn span_of<T>(key: &Option<Spanned<T>>) -> Option<Span> {
     key.as_ref().map(|key| key.span)
 }
 
-/// The keys that are written.
+/// The keys that are given, with their positions.
 fn given<const N: usize>(keys: [(&str, Option<Span>); N]) -> impl Iterator<Item = (&str, Span)> {
     keys.into_iter().filter_map(|(key, span)| Some((key, span?)))
 }

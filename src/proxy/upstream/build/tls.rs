@@ -1,4 +1,4 @@
-//! The `tls` of an upstream: its names and its files.
+//! Checks `tls` of an upstream and reads its certificates and keys.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Builder<'_> {
         Some(Arc::new(pair))
     }
 
-    /// What `read` makes of a file.
+    /// Reads a file with `read`, and reports its error at the file's name.
     fn read<T>(&mut self, file: &Spanned<String>, read: impl FnOnce(&Path) -> Result<T, String>) -> Option<T> {
         match read(&self.base_dir.join(&file.value)) {
             Ok(read) => Some(read),

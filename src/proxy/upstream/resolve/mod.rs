@@ -1,13 +1,13 @@
-//! Names become addresses: looked up when a request needs them, remembered for some seconds.
+//! Resolves names to addresses on demand, and caches them for some seconds.
 //!
-//! A name is looked up again after [`TTL`], since a container that starts anew has another address. One request looks up
-//! while the others go on with the previous answer. A failed look-up keeps the previous answer for [`STALE`], so a short
-//! trouble of the name server doesn't look like one of the upstream; without an earlier answer the failure is remembered
-//! for [`FAILURE_TTL`], so that requests don't queue behind look-ups that fail slowly.
+//! A name is looked up again after [`TTL`], since a restarted container has another address. One request does the look-up
+//! while the others go on with the cached answer. If a look-up fails, the cached answer is kept for [`STALE`], so that a
+//! short failure of the name server doesn't look like one of the upstream. Without a cached answer the failure is cached
+//! for [`FAILURE_TTL`], so that requests don't queue behind slow failures.
 //!
-//! A name may have several addresses, and not all of them must answer: `localhost` is `::1` and `127.0.0.1`, and many
-//! servers listen on one of the two. Connecting tries them in order, each 250 ms after the one before or as soon as that
-//! one failed, and remembers the one that worked (RFC 8305, "Happy Eyeballs", sections 5 and 8).
+//! A name may have several addresses of which only some accept connections: `localhost` is `::1` and `127.0.0.1`, and many
+//! servers listen on one of them. Connecting tries them in order, each 250 ms after the previous attempt or as soon as
+//! that failed, and remembers the address that worked (RFC 8305, "Happy Eyeballs", sections 5 and 8).
 
 use std::fmt;
 use std::io;
@@ -28,23 +28,23 @@ use pingora::{Error, ErrorType};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// How long an answer counts as fresh.
+/// How long an answer is fresh.
 pub(super) const TTL: Duration = Duration::from_secs(5);
-/// How long an answer may be used while newer look-ups fail.
+/// How long an answer is used while newer look-ups fail.
 pub(super) const STALE: Duration = Duration::from_secs(60);
-/// How long a failed look-up is not repeated.
+/// How long a failed look-up is cached.
 pub(super) const FAILURE_TTL: Duration = Duration::from_secs(1);
-/// The pause before the next address is tried beside one that has not answered yet (RFC 8305 section 5).
+/// The pause before the next address is tried in parallel (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// So many addresses of one name are remembered; the rest are ignored.
+/// The most addresses of one name; the rest are ignored.
 const ADDRESSES_MAX: usize = 16;
 
 const NO_ADDRESS: &str = "the name has no address";
 
-/// The type of the error when a name has no address.
+/// The error type for a name that can't be resolved.
 pub(super) const RESOLVE_FAILED: ErrorType = ErrorType::new("ResolveFailed");
 
-/// The error where `what` leads to no address. Its root cause is what the client is told.
+/// The error when `what` leads to no address. Its root cause is the text for the client.
 pub(in crate::proxy) fn unresolved(what: &str, reason: impl fmt::Display) -> Box<Error> {
     let cause = format!("can't resolve {what}: {reason}");
     Error::because(RESOLVE_FAILED, "no address", cause).into_up()
@@ -52,30 +52,31 @@ pub(in crate::proxy) fn unresolved(what: &str, reason: impl fmt::Display) -> Box
 
 type Lookup = dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
 
-/// One name and what is known about it.
+/// One name and its cached answer.
 pub(super) struct Resolver {
     host: String,
     port: u16,
     timeout: Duration,
     lookup: Box<Lookup>,
     answer: ArcSwapOption<Answer>,
-    /// The address that answered where the first one did not. It is tried first, for as long as the name has it.
+    /// The address that accepted a connection when the first one did not. Tried first as long as the name has it.
     preferred: ArcSwapOption<SocketAddr>,
+    /// Held during a look-up, across its await, so that one request looks up at a time. Hence tokio's lock.
     busy: tokio::sync::Mutex<()>,
 }
 
 struct Answer {
     /// At least one, or why there is none.
     addresses: Result<Vec<SocketAddr>, String>,
-    /// When the addresses were learnt.
+    /// When the addresses were looked up.
     since: Instant,
-    /// When to ask again.
+    /// When to look up again.
     due: Instant,
 }
 
 impl Resolver {
-    /// Resolves with the operating system, as `getaddrinfo` does: the hosts file, DNS and what else is set up there.
-    /// One look-up takes at most `timeout`.
+    /// Resolves by the operating system's `getaddrinfo`, which reads the hosts file and asks DNS. A look-up takes at most
+    /// `timeout`.
     pub(super) fn new(host: String, port: u16, timeout: Duration) -> Self {
         let lookup = |host: String, port| -> BoxFuture<'static, _> {
             Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
@@ -95,7 +96,7 @@ impl Resolver {
         }
     }
 
-    /// The address to connect to first. With a fresh answer this takes no lock and makes no allocation.
+    /// The address to try first. With a fresh answer this takes no lock and does not allocate.
     ///
     /// # Errors
     ///
@@ -110,7 +111,7 @@ impl Resolver {
         self.pick(&answer)
     }
 
-    /// The address `first`, then the others.
+    /// All addresses, beginning with `first`.
     fn all(&self, first: SocketAddr) -> Vec<SocketAddr> {
         let mut addresses = vec![first];
         if let Some(answer) = &*self.answer.load()
@@ -142,7 +143,7 @@ impl Resolver {
             (Err(_), Some(answer)) => return Arc::clone(answer),
             (Err(_), None) => self.busy.lock().await,
         };
-        // Someone else may have finished between the look at the cache and the lock.
+        // Another request may have finished its look-up before this one got the lock.
         if let Some(answer) = self.answer.load_full()
             && Instant::now() < answer.due
         {
@@ -191,7 +192,7 @@ fn lookup_reason(error: &io::Error) -> String {
     error.to_string().replace("failed to lookup address information: ", "")
 }
 
-/// Connects to the addresses of a name, for Pingora's connector, which limits the time of all attempts together.
+/// Connects to the addresses of a name. Pingora's connector bounds the time of all attempts together.
 #[async_trait]
 impl L4Connect for Resolver {
     async fn connect(&self, address: &PeerAddress) -> pingora::Result<L4Stream> {
@@ -206,7 +207,7 @@ impl L4Connect for Resolver {
     }
 }
 
-/// The first connection that stands. If none does, the error of the attempt that failed last.
+/// Returns the first connection to succeed, or the error of the attempt that failed last.
 async fn race(addresses: Vec<SocketAddr>) -> pingora::Result<(SocketAddr, TcpStream)> {
     let attempt = |address| async move { Ok((address, connect(&address, None).await?)) };
     let mut waiting = addresses.into_iter();
@@ -215,6 +216,7 @@ async fn race(addresses: Vec<SocketAddr>) -> pingora::Result<(SocketAddr, TcpStr
     let mut last_error = Error::new(RESOLVE_FAILED);
     loop {
         let more = waiting.len() > 0;
+        // The sleep begins anew in each turn, so it counts from the last attempt or failure. Losing attempts are dropped.
         tokio::select! {
             result = running.next() => match result {
                 Some(Ok(connected)) => return Ok(connected),

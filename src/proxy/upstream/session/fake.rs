@@ -1,4 +1,4 @@
-//! A fake upstream: the request goes to an axum router in process, and its response comes back as a server's would.
+//! The upstream's side of an exchange with a fake: passes the request to an axum router in process.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -24,7 +24,7 @@ use tower::ServiceExt;
 use crate::fake::Client;
 use crate::proxy::body::Part;
 
-/// Parts of a request's body that may wait for the fake to read them.
+/// The most parts of a request body that wait for the fake to read them.
 const PARTS: usize = 4;
 
 type Asking = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
@@ -40,7 +40,7 @@ pub(in crate::proxy) struct Fake {
 }
 
 impl Fake {
-    /// A fake that knows the client by this address.
+    /// Begins a request from a client with this address.
     pub(in crate::proxy) fn new(router: &Router, client: Option<IpAddr>) -> Fake {
         Fake {
             router: router.clone(),
@@ -75,13 +75,13 @@ impl Fake {
         let upload = ready!(self.poll_give(cx));
         let data = std::mem::take(bytes);
         if let Some(upload) = upload {
-            // A fake that reads no further needs no more.
+            // Fails only if the fake has stopped reading.
             let _unread = upload.send_item(Ok(Frame::data(data)));
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Where the next part goes; `None` if nobody wants it.
+    /// Polls for room for the next part; `None` if the fake has stopped reading.
     fn poll_give(&mut self, cx: &mut Context<'_>) -> Poll<Option<&mut PollSender<Upload>>> {
         let Some(upload) = &mut self.upload else {
             return Poll::Ready(None);
@@ -95,7 +95,7 @@ impl Fake {
         {
             let _unread = upload.send_item(Ok(Frame::trailers(trailers.clone())));
         }
-        // Dropping it is the end.
+        // Dropping the sender ends the body.
         self.upload = None;
         Poll::Ready(Ok(()))
     }
@@ -147,7 +147,7 @@ impl Fake {
 }
 
 impl Drop for Fake {
-    /// A body that was not sent to its end must not be taken for a whole one.
+    /// Fails an incomplete body, so that the fake can't take it for a complete one.
     fn drop(&mut self) {
         if let Some(sender) = self.upload.take().and_then(|upload| upload.get_ref().cloned()) {
             let _unread = sender.try_send(Err(std::io::Error::other("the client's body ended early")));
@@ -168,7 +168,7 @@ fn head(parts: &http::response::Parts) -> Result<ResponseHeader> {
     for (name, value) in &parts.headers {
         head.append_header(name.clone(), value.clone())?;
     }
-    // An origin with a clock says when it answered (RFC 9110, section 6.6.1).
+    // An origin server with a clock must send Date (RFC 9110, section 6.6.1).
     if !head.headers.contains_key(DATE) {
         head.insert_header(DATE, get_cached_date())?;
     }

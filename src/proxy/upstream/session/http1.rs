@@ -1,4 +1,4 @@
-//! A server over HTTP/1.
+//! The upstream's side of an exchange over HTTP/1 (RFC 9112).
 
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,20 +18,21 @@ use crate::proxy::body::Part;
 use crate::proxy::http1::head::{self, Fate};
 use crate::proxy::http1::{Decoder, Encoder, Framing, Wire};
 
-/// A connection to a server, for one request.
+/// A connection to a server, used for one request.
 #[derive(Debug)]
 pub(in crate::proxy::upstream) struct UpstreamHttp1 {
     wire: Wire<Stream>,
     method: Method,
-    /// The server means to go on with the connection.
+    /// Whether the server keeps the connection open.
     keep_alive: bool,
-    /// The connection has served a request before.
+    /// Whether the connection has served a request before.
     reused: bool,
-    /// A byte of the answer has come.
+    /// Whether a byte of the response was received.
     heard: bool,
-    /// The sending side is closed at the request's end: it switches protocols, or is shorter than it said.
+    /// Whether the sending side is closed at the end of the request: after a switch of protocols, or if the body is shorter
+    /// than its Content-Length.
     closes: bool,
-    /// Where the connection goes back to, and for how long.
+    /// The key in the connection pool, and below it the idle time.
     key: u64,
     idle: Option<Duration>,
 }
@@ -44,7 +45,7 @@ impl UpstreamHttp1 {
         idle: Option<Duration>,
     ) -> UpstreamHttp1 {
         let mut wire = Wire::new(stream, ErrorSource::Upstream);
-        // Until a head tells.
+        // Until the response head tells the framing.
         wire.decoder = Decoder::new(Framing::UntilClose);
         UpstreamHttp1 {
             wire,
@@ -60,7 +61,7 @@ impl UpstreamHttp1 {
 
     pub(super) fn ask(&mut self, head: &RequestHeader, host: Option<&HeaderValue>, body: bool, upgrade: bool) {
         self.method = head.method.clone();
-        // What a client says was checked when it was read.
+        // The client's framing was validated when its head was read.
         let framing = match Framing::of_request(&head.headers).unwrap_or(Framing::NONE) {
             Framing::Length(0) if body => Framing::Chunked,
             framing => framing,
@@ -78,7 +79,7 @@ impl UpstreamHttp1 {
             nominates: head.headers.contains_key(CONNECTION),
         };
         let mut extra = smallvec::SmallVec::<[(&str, &[u8]); 2]>::new();
-        // HTTP/2 says it elsewhere.
+        // An HTTP/2 client sends :authority in place of Host.
         let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
         if let Some(host) = host.or(authority).filter(|_| !head.headers.contains_key(HOST)) {
             extra.push(("Host", host));
@@ -98,7 +99,7 @@ impl UpstreamHttp1 {
     }
 
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>> {
-        // Of less than was promised the server has to wait for the rest, or to learn that there is none.
+        // Closing tells the server that a body shorter than its Content-Length has ended.
         self.closes |= !self.wire.end(trailers);
         if self.closes {
             self.wire.poll_shutdown(cx)
@@ -150,7 +151,7 @@ impl UpstreamHttp1 {
         self.wire.decoder = Decoder::new(Framing::UntilClose);
     }
 
-    /// Whether the server had closed a kept-alive connection before the request came (RFC 9112, section 9.3.1).
+    /// Whether an error means that the server had closed the idle connection before this request (RFC 9112, section 9.3.1).
     pub(super) fn was_stale(&self, error: &Error) -> bool {
         let over = matches!(
             error.etype(),
@@ -162,7 +163,7 @@ impl UpstreamHttp1 {
     pub(super) fn release(mut self, connector: &Connector) {
         let wire = &self.wire;
         let whole = wire.encoder.is_done() && wire.decoder.is_done() && wire.output.len() == 0;
-        // Bytes behind an answer are nobody's.
+        // Bytes after the response would be read as part of the next one.
         let clean = wire.input.is_empty() && !wire.has_ended();
         if self.keep_alive && whole && clean && !self.closes {
             self.wire.rest();
@@ -172,7 +173,7 @@ impl UpstreamHttp1 {
     }
 }
 
-/// Cookies may come as one field each over HTTP/2 alone (RFC 9113, section 8.2.3).
+/// Joins the cookies of an HTTP/2 request, which may be in separate fields only there (RFC 9113, section 8.2.3).
 fn joined_cookies(head: &RequestHeader) -> Option<Vec<u8>> {
     if head.version != Version::HTTP_2 || head.headers.get_all(COOKIE).iter().nth(1).is_none() {
         return None;
@@ -181,7 +182,7 @@ fn joined_cookies(head: &RequestHeader) -> Option<Vec<u8>> {
     Some(cookies.join(&b"; "[..]))
 }
 
-/// Which fields of a request leave, and as what.
+/// Decides which fields of a request are sent, and with which values.
 struct RequestFields<'a> {
     head: &'a RequestHeader,
     host: Option<&'a [u8]>,
@@ -189,7 +190,7 @@ struct RequestFields<'a> {
     cookie_written: bool,
     framing: Framing,
     upgrade: bool,
-    /// It has a `Connection`, whose tokens are fields for squall alone (RFC 9110, section 7.6.1).
+    /// Whether there is a `Connection` field, whose options name hop-by-hop fields (RFC 9110, section 7.6.1).
     nominates: bool,
 }
 

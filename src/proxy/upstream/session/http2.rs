@@ -1,4 +1,4 @@
-//! A server over HTTP/2: one stream of a shared connection.
+//! The upstream's side of an exchange over HTTP/2: one stream of a shared connection (RFC 9113).
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -20,13 +20,13 @@ use crate::proxy::http2;
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// One request, on a stream of its own.
+/// One request on a stream of its own.
 #[derive(Debug)]
 pub(in crate::proxy::upstream) struct UpstreamHttp2 {
     slot: Slot,
     secure: bool,
     response: Option<ResponseFuture>,
-    /// Until the request's body has ended.
+    /// `None` once the request body has ended.
     send: Option<SendStream<Bytes>>,
     body: Option<RecvStream>,
     read_all: bool,
@@ -100,18 +100,18 @@ impl UpstreamHttp2 {
         let Some(response) = &mut self.response else {
             return Poll::Ready(Err(Error::explain(ErrorType::InternalError, "no request was sent")));
         };
-        // The response itself is polled only when it is next: it would throw away an interim one in front of it.
+        // Interim responses first: polling h2's final response would discard those before it.
         if let Some(interim) = ready!(response.poll_informational(cx)) {
             let (parts, ()) = interim.map_err(broken)?.into_parts();
             return Poll::Ready(Ok(parts.into()));
         }
         let (parts, body) = ready!(Pin::new(response).poll(cx)).map_err(broken)?.into_parts();
         let head = ResponseHeader::from(parts);
-        // Lengths that contradict each other would mean one thing here and another behind an HTTP/1 client.
+        // h2 accepts contradictory lengths, but an HTTP/1 client would read them in its own way.
         let method = http::Method::GET;
         Framing::of_response(&method, head.status, &head.headers).map_err(|malformed| malformed.error().into_up())?;
         self.response = None;
-        // Only what has END_STREAM on its head is whole with it (gRPC over HTTP/2, "Trailers-Only").
+        // A head with END_STREAM is the whole response (gRPC over HTTP/2, "Trailers-Only").
         self.read_all = body.is_end_stream();
         self.body = Some(body);
         Poll::Ready(Ok(head))
@@ -130,11 +130,11 @@ impl UpstreamHttp2 {
         self.read_all
     }
 
-    /// Whether the server says that it has not looked at the request: REFUSED_STREAM, or a GOAWAY that leaves it out (RFC
-    /// 9113, sections 6.8 and 8.7).
+    /// Whether the server did not process the request: it sent REFUSED_STREAM, or a GOAWAY that excludes the stream (RFC 9113,
+    /// sections 6.8 and 8.7).
     pub(super) fn was_not_processed(&self, error: &Error) -> bool {
         if self.response.is_none() && self.body.is_none() {
-            // The connection ended before the request could be sent at all.
+            // The connection ended before the request could be sent.
             return self.slot.is_reused();
         }
         let Some(error) = error.root_cause().downcast_ref::<h2::Error>() else {
@@ -145,19 +145,19 @@ impl UpstreamHttp2 {
         error.is_remote() && (refused || left_out)
     }
 
-    /// Keeps further requests off the connection.
+    /// Takes the connection out of use for further requests.
     pub(super) fn retire(&mut self) {
         self.slot.retire();
     }
 
-    /// Whether the server wants the request over HTTP/1.1 (RFC 9113, section 7). What it is known by, then.
+    /// The identity of the server, if it requires HTTP/1.1 for the request (HTTP_1_1_REQUIRED, RFC 9113, section 7).
     pub(super) fn wants_http1(&self, error: &Error) -> Option<&str> {
         let error = error.root_cause().downcast_ref::<h2::Error>()?;
         let wants = error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED);
         wants.then(|| self.slot.server())
     }
 
-    /// Whether a connection that was open already turned out to be dead.
+    /// Whether an error means that a reused connection was dead.
     pub(super) fn was_stale(&self, error: &Error) -> bool {
         let error = error.root_cause().downcast_ref::<h2::Error>();
         let kind = error.and_then(h2::Error::get_io).map(std::io::Error::kind);
@@ -171,7 +171,7 @@ impl UpstreamHttp2 {
     }
 }
 
-/// The fields of a request that may be sent over HTTP/2 (RFC 9113, section 8.2.2), in their order.
+/// The fields of a request that may be sent over HTTP/2 (RFC 9113, section 8.2.2), in order.
 fn request_fields(head: &RequestHeader) -> HeaderMap {
     let fields = http2::end_to_end(head.headers.clone());
     let trailers = fields.get(TE).is_some_and(|te| te.as_bytes() == b"trailers");

@@ -1,7 +1,7 @@
 //! The upstream's side of an exchange: one request to a server over HTTP/1 or HTTP/2, or to a fake.
 //!
-//! It has the shape of [`Client`](crate::proxy::client::Client), the other way round: a head goes out and a body is sent,
-//! heads come in and a body is read, and everything is polled.
+//! [`Session`] mirrors [`Client`](crate::proxy::client::Client): it sends a head and a body, receives heads and a body,
+//! and everything is polled.
 
 mod fake;
 mod http1;
@@ -24,17 +24,17 @@ use self::patience::Patience;
 use super::connect::Connector;
 use crate::proxy::body::{Part, Sink, Source};
 
-/// An upstream that is asked something.
+/// One request to an upstream.
 #[derive(Debug)]
 pub(in crate::proxy) struct Session {
     side: UpstreamSide,
-    /// Between two pieces of an answer, and before the first, once the request was sent whole.
+    /// The time limit between two pieces of the response, and before the first, once the whole request was sent.
     read: Patience,
-    /// For a piece of the request to be taken.
+    /// The time limit for the upstream to accept a piece of the request.
     write: Patience,
-    /// The request was sent whole, or the upstream takes no more of it: now it is the upstream's turn.
+    /// Whether the whole request was sent, or the upstream accepts no more of it. `read` counts from then on.
     asked: bool,
-    /// The request asks for another protocol.
+    /// Whether the request asks for another protocol.
     asks_upgrade: bool,
 }
 
@@ -45,7 +45,7 @@ enum UpstreamSide {
     Fake(Box<Fake>),
 }
 
-/// Calls a method of whichever side it is.
+/// Calls the same method on any variant.
 macro_rules! either {
     ($session:expr, $side:ident => $body:expr) => {
         match &mut $session.side {
@@ -73,7 +73,7 @@ impl Session {
         )
     }
 
-    /// A fake, which takes as long as it takes.
+    /// A session with a fake, without time limits.
     pub(in crate::proxy) fn fake(fake: Fake) -> Session {
         Session::new(UpstreamSide::Fake(Box::new(fake)), None, None)
     }
@@ -88,16 +88,16 @@ impl Session {
         }
     }
 
-    /// Whether it speaks HTTP/1 over a connection, and so takes requests for upgrades and tells clients to continue.
+    /// Whether this is a server over HTTP/1, which can upgrade and sends 100 (Continue).
     pub(in crate::proxy) fn is_http1(&self) -> bool {
         matches!(self.side, UpstreamSide::Http1(_))
     }
 
-    /// Gives the head of the request. `body`: one follows, and has to be [ended](Session::poll_end). `host` replaces the
-    /// request's own.
+    /// Sends the request head. `body`: a body follows, which must be [ended](Session::poll_end). `host` replaces the request's
+    /// own. `upgrade`: the request's `Upgrade` is passed on.
     ///
     /// # Errors
-    /// The head can't be sent this way, or the connection is over.
+    /// The head can't be sent over this protocol, or the connection has ended.
     pub(in crate::proxy) fn ask(
         &mut self,
         head: &RequestHeader,
@@ -114,14 +114,14 @@ impl Session {
         Ok(())
     }
 
-    /// The next head of the answer: any number of interim ones, then the final one.
+    /// Polls for the next response head: any number of interim ones, then the final one.
     ///
     /// # Errors
-    /// There is none, it is not valid HTTP, or it takes too long.
+    /// The connection ended, the head is not valid HTTP, or the time limit is exceeded.
     pub(in crate::proxy) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHeader>> {
         match either!(self, side => side.poll_head(cx)) {
             Poll::Ready(Ok(head)) if head.status == StatusCode::SWITCHING_PROTOCOLS && !self.asks_upgrade => {
-                // RFC 9110, section 15.2.2: only for those who asked.
+                // Allowed only if the client asked for it (RFC 9110, section 15.2.2).
                 let unasked = Error::explain(
                     ErrorType::InvalidHTTPHeader,
                     "it switched protocols without being asked",
@@ -132,7 +132,7 @@ impl Session {
         }
     }
 
-    /// Whether the answer has come to its end.
+    /// Whether the response was read to its end.
     pub(in crate::proxy) fn is_body_done(&self) -> bool {
         match &self.side {
             UpstreamSide::Http1(http1) => http1.is_body_done(),
@@ -141,18 +141,18 @@ impl Session {
         }
     }
 
-    /// The upstream has answered with 101: the connection speaks another protocol, for as long as its ends like.
+    /// Switches the connection to another protocol, after a 101.
     pub(in crate::proxy) fn switch_protocols(&mut self) {
         if let UpstreamSide::Http1(http1) = &mut self.side {
             http1.switch_protocols();
         }
-        // Tunnels may be silent for as long as they like.
+        // Tunnels may be silent for any time.
         self.read = Patience::new(None);
         self.write = Patience::new(None);
     }
 
-    /// Whether a request that failed like this may be sent once more, over another connection: the upstream can't have
-    /// worked on it (RFC 9113, section 8.7), or working on it twice does no harm (RFC 9110, section 9.2.2).
+    /// Whether a failed request may be retried over another connection: the upstream can't have processed it (RFC 9113,
+    /// section 8.7), or the method is idempotent (RFC 9110, section 9.2.2).
     pub(in crate::proxy) fn may_ask_again(&self, error: &Error, idempotent: bool, connector: &Connector) -> bool {
         match &self.side {
             UpstreamSide::Http1(http1) => idempotent && http1.was_stale(error),
@@ -166,32 +166,32 @@ impl Session {
         }
     }
 
-    /// Gives the connection back, for the next request if it is good for one.
+    /// Returns the connection to the pool, if it can be reused.
     pub(in crate::proxy) fn release(self, connector: &Connector) {
         if let UpstreamSide::Http1(http1) = self.side {
             http1.release(connector);
         }
     }
 
-    /// Holds whatever is read of the answer to the limit.
+    /// Applies the read limit to a poll of the response.
     fn poll_read<T>(&mut self, cx: &mut Context<'_>, read: Poll<Result<T>>) -> Poll<Result<T>> {
         if read.is_ready() {
             self.read.rest();
             return read;
         }
         if !self.asked {
-            // A client that pauses in the middle of its request makes the upstream wait, not the other way round.
+            // The limit does not run yet: the upstream may be waiting for a client that is slow to send its request.
             return Poll::Pending;
         }
         ready!(self.read.poll_over(cx));
         self.give_up(ErrorType::ReadTimedout, "no response in time")
     }
 
-    /// Holds whatever is written of the request to the limit.
+    /// Applies the write limit to a poll of the request.
     fn poll_write<T>(&mut self, cx: &mut Context<'_>, written: Poll<Result<T>>) -> Poll<Result<T>> {
         if let Poll::Ready(written) = written {
             self.write.rest();
-            // An upstream that takes no more has heard all that it will.
+            // After an error nothing more is sent, so the read limit begins.
             self.asked |= written.is_err();
             return Poll::Ready(written);
         }
@@ -202,14 +202,14 @@ impl Session {
 
     fn give_up<T>(&mut self, kind: ErrorType, why: &'static str) -> Poll<Result<T>> {
         if let UpstreamSide::Http2(http2) = &mut self.side {
-            // A connection that was silent for too long may be dead: nobody else is to wait for that to show.
+            // The connection may be dead, and other requests should not have to find that out.
             http2.retire();
         }
         Poll::Ready(Err(Error::explain(kind, why).into_up()))
     }
 }
 
-/// The body of the answer.
+/// The response body.
 impl Source for Session {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
         let part = either!(self, side => side.poll_part(cx));
@@ -217,7 +217,7 @@ impl Source for Session {
     }
 }
 
-/// The body of the request.
+/// The request body.
 impl Sink for Session {
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
         let sent = either!(self, side => side.poll_send(cx, bytes));
@@ -233,7 +233,7 @@ impl Sink for Session {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let flushed = match &mut self.side {
             UpstreamSide::Http1(http1) => http1.poll_flush(cx),
-            // The connection's own task sends, or nothing is sent.
+            // h2 sends from the connection's own task, and a fake has no connection.
             UpstreamSide::Http2(_) | UpstreamSide::Fake(_) => Poll::Ready(Ok(())),
         };
         self.poll_write(cx, flushed)

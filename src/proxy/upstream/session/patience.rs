@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 pub(super) struct Patience {
     limit: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Since when nothing has come; `None`: it is not waited for.
+    /// When the current wait began; `None` if there is none.
     since: Option<Instant>,
 }
 
@@ -25,12 +25,12 @@ impl Patience {
         }
     }
 
-    /// Something has come, so the next wait begins anew.
+    /// Ends the current wait, because a piece arrived.
     pub(super) fn rest(&mut self) {
         self.since = None;
     }
 
-    /// Ready when nothing has come for too long.
+    /// Ready when the limit is exceeded. The first call after [`Patience::rest`] begins a wait.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(limit) = self.limit else { return Poll::Pending };
         let since = *self.since.get_or_insert_with(Instant::now);
@@ -42,7 +42,7 @@ impl Patience {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         ready!(timer.as_mut().poll(cx));
         while timer.deadline() < deadline {
-            // The timer was set for a wait before this one. To set it anew only now spares that for each piece.
+            // The timer was set for an earlier wait. Resetting it only here is cheaper than resetting it for each piece.
             timer.as_mut().reset(deadline);
             ready!(timer.as_mut().poll(cx));
         }

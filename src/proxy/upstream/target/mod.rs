@@ -1,4 +1,5 @@
-//! Where an endpoint is: `http://10.0.0.1:80`, `https://shop.internal`, `unix:/run/app.sock`, `127.0.0.1:5432`.
+//! Parses the address of an endpoint: `http://10.0.0.1:80`, `https://shop.internal`, `unix:/run/app.sock`,
+//! `127.0.0.1:5432`.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,7 +18,7 @@ pub(super) enum TargetAddress {
     Name(String, u16),
     /// A Unix domain socket.
     Unix(PathBuf),
-    /// Wherever a connection was headed before it was redirected to squall.
+    /// The original destination of a redirected connection.
     Original,
 }
 
@@ -32,7 +33,7 @@ impl fmt::Display for TargetAddress {
     }
 }
 
-/// One HTTP endpoint: the place, and whether TLS is spoken there.
+/// The address of an HTTP endpoint, and whether it uses TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HttpTarget {
     /// The server, without the scheme.
@@ -78,8 +79,8 @@ impl HttpTarget {
         }
     }
 
-    /// `name`, or else the URL's own host, as a `Host` header: with the port where it is not the scheme's own
-    /// (RFC 9110 section 7.2). `None` for a Unix socket and for an original destination without a name.
+    /// `name`, or else the URL's own host, as a `Host` header, with the port unless it is the scheme's default (RFC 9110,
+    /// section 7.2). `None` for a Unix socket and for an original destination without a name.
     pub(super) fn authority(&self, name: Option<&str>) -> Option<String> {
         let port = match &self.place {
             TargetAddress::Ip(address) => address.port(),
@@ -110,7 +111,7 @@ pub(super) fn parse_address(address: &str, base_dir: &Path) -> Result<TargetAddr
 }
 
 fn unix(path: &str, base_dir: &Path) -> Result<TargetAddress, String> {
-    // `unix:///run/app.sock` is written by those who think in URLs; more slashes mean the same file.
+    // Also accept the URL style `unix:///run/app.sock`.
     let path = path
         .strip_prefix("//")
         .filter(|path| path.starts_with('/'))
@@ -140,7 +141,7 @@ fn unknown_scheme(scheme: &str, rest: &str) -> String {
     format!("`{scheme}` is not a valid scheme of an upstream: {hint}")
 }
 
-/// What stands between `://` and the end, after making sure that nothing but a lone `/` follows.
+/// The authority of a URL without its scheme. Nothing may follow it but a single `/`.
 fn only_authority(rest: &str) -> Result<&str, String> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, after) = rest.split_at(end);
@@ -192,7 +193,7 @@ fn host_and_port(authority: &str, default_port: Option<u16>) -> Result<TargetAdd
     Ok(TargetAddress::Name(host.to_owned(), port))
 }
 
-/// Reads a port behind its colon; nothing is `default`.
+/// Reads a port after its colon; `default` if there is none.
 fn read_port(port: &str, default: Option<u16>, whole: &str) -> Result<u16, String> {
     let Some(text) = port.strip_prefix(':') else {
         return default.ok_or_else(|| format!("`{whole}` needs a port: use HOST:PORT"));
@@ -220,7 +221,7 @@ fn check_name(host: &str) -> Result<(), String> {
     if host.len() > 253 || !labels.split('.').all(valid) {
         return Err(format!("`{host}` is not a valid host name or IP address"));
     }
-    // A name whose last label is a number is a mistyped IPv4 address: no such name can exist (WHATWG URL, "ends in a
+    // A name whose last label is a number is a mistyped IPv4 address: no such name exists (WHATWG URL, "ends in a
     // number").
     let last = labels.rsplit('.').next().unwrap_or(labels);
     if last.bytes().all(|byte| byte.is_ascii_digit()) {
