@@ -103,7 +103,9 @@ impl Context<'_> {
                 When::default()
             }
         };
-        let fingerprint = Cell::new(xxh3_64_with_seed(identity(spec).as_bytes(), self.seed.0));
+        // The bounds that are compiled into a rule are part of what it is.
+        let identity = format!("{} {} {:?}", identity(spec), self.keys, self.longest_wait);
+        let fingerprint = Cell::new(xxh3_64_with_seed(identity.as_bytes(), self.seed.0));
         let outcomes = self.outcomes(spec, &when, &fingerprint);
         if self
             .diagnostics

@@ -4,6 +4,9 @@ use crate::draw::PPM_WHOLE;
 
 use super::{Act, After, Direction, Dribble, Finish, Framing, Malformed, Protocol, Stream};
 
+/// Why a stall or a cut that lies at the end of a body, or behind it, can't be applied.
+pub const TOO_SHORT: &str = "body too short";
+
 impl Stream {
     /// Whether an act can be applied to the stream. A stall or a cut at the end of a known length, or behind it, can't.
     ///
@@ -69,7 +72,7 @@ impl Stream {
             After::Messages(_) => self.has_messages()?,
         }
         match (after.bytes(self.length), self.length) {
-            (Some(at), Some(length)) if at >= length => Err("body too short"),
+            (Some(at), Some(length)) if at >= length => Err(TOO_SHORT),
             _ => Ok(()),
         }
     }

@@ -20,6 +20,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use accepts::TOO_SHORT;
 pub use bucket::Bucket;
 pub use framing::Framing;
 pub use shaper::{Length, Missed, Shaper, Step};

@@ -159,6 +159,28 @@ def test_a_request_under_way_keeps_its_rules(squall):
     assert answer.elapsed.total_seconds() >= 2
 
 
+def test_a_changed_bound_changes_the_rules_that_it_bounds(squall):
+    # Of nearly all draws the bound is what is left: the scale is 1 ms, and the tail endless.
+    def bounded(delay):
+        slow = "  - name: slow\n    match: {path: /slow}\n    faults: [{delay: {pareto: {scale: 1ms, shape: 0.001}}}]\n"
+        return good(0, slow) + f"bounds: {{delay: {delay}}}\n"
+
+    server = squall(bounded("50ms"), args=["--no-watch"])
+    took = [requests.get(server.url("/slow"), timeout=30).elapsed.total_seconds() for _ in range(3)]
+    server.save(bounded("800ms"))
+    assert server.admin_call("/api/v1/reload", "POST")[0] == 200
+    longer = [requests.get(server.url("/slow"), timeout=30).elapsed.total_seconds() for _ in range(3)]
+    assert min(took) < 0.8 <= max(longer)
+
+
+def test_what_needs_a_restart_is_a_warning(squall):
+    server = squall(good(0), args=["--no-watch"])
+    server.save(good(1) + "bounds: {connections: 3}\nthreads: 1\n")
+    assert server.admin_call("/api/v1/reload", "POST")[0] == 200
+    for key in ("threads", "bounds.connections"):
+        server.wait_for_message(f"a change of `{key}` takes effect at the next start", 5)
+
+
 def test_listeners_come_and_go(squall):
     server = squall(good(0), args=["--no-watch"])
     added = good(1).replace("listeners: {web:", "listeners: {more: {address: 127.0.0.1:0, upstream: echo}, web:")

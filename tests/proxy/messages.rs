@@ -92,6 +92,18 @@ async fn duplicated_events_come_twice(pair: Pair) {
 }
 each!(duplicated_events_come_twice);
 
+/// The place lies beyond the length that the head gives, but not beyond what the client gets.
+async fn truncation_of_a_resized_body(pair: Pair) {
+    let body = events(1..=3);
+    let answer = Answer::ok(Body::sized(&body)).field("content-type", "text/event-stream");
+    let faults = format!(
+        "{{duplicate: {{every: 1}}}}, {{truncate: {{after: {}, end: clean}}}}",
+        body.len() + 9
+    );
+    becomes(pair, "truncate", &faults, answer, events([1, 1, 2, 2])).await;
+}
+each!(truncation_of_a_resized_body);
+
 async fn truncation_after_events(pair: Pair) {
     let fault = "{truncate: {after: 3 events, end: clean}}";
     becomes(pair, "truncate", fault, stream(&events(1..=7)), events(1..=3)).await;

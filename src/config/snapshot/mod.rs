@@ -170,10 +170,15 @@ impl Snapshot {
         let threads = self.spec.threads != next.spec.threads;
         let level = (self.spec.log.format, self.spec.log.level) != (next.spec.log.format, next.spec.log.level);
         let admin = self.admin.address != next.admin.address;
-        [(threads, "threads"), (level, "log"), (admin, "admin.address")]
-            .into_iter()
-            .filter_map(|(changed, what)| changed.then_some(what))
-            .collect()
+        let connections = self.spec.bounds.connections != next.spec.bounds.connections;
+        let all = [
+            (threads, "threads"),
+            (level, "log"),
+            (admin, "admin.address"),
+            (connections, "bounds.connections"),
+        ];
+        let changed = all.into_iter().filter(|(changed, _)| *changed);
+        changed.map(|(_, what)| what).collect()
     }
 
     /// A listener by name.

@@ -13,7 +13,9 @@ use crate::fault::rewrite::{content_length, is_bodiless, is_encoded, media_type}
 use crate::proxy::client::{Client, Connection, MalformedResponse};
 use crate::proxy::execute::Execution;
 use crate::proxy::record::Record;
-use crate::shape::{Act, After, Bucket, Direction, Framing, Length, Malformed, Protocol, Rate, Scope, Shaper, Stream};
+use crate::shape::{
+    Act, Bucket, Direction, Framing, Length, Malformed, Protocol, Rate, Scope, Shaper, Stream, TOO_SHORT,
+};
 
 const EXTENSIONS: &str = "sec-websocket-extensions";
 
@@ -126,6 +128,16 @@ impl Shaping<'_> {
         })
     }
 
+    /// Whether messages of a stream vanish, or come twice.
+    fn resizes(&self, stream: &Stream) -> bool {
+        self.parts().any(|(action, part)| {
+            part.direction == stream.direction
+                && matches!(part.act, Act::Drop(_) | Act::Duplicate(_))
+                && !self.record.is_shadow(action)
+                && stream.accepts(&part.act).is_ok()
+        })
+    }
+
     fn needs_plain_messages(&self) -> bool {
         self.parts()
             .filter(|(action, _)| !self.record.is_shadow(*action))
@@ -134,47 +146,23 @@ impl Shaping<'_> {
 
     /// The acts that a stream accepts; the others are noted.
     fn acts(&self, stream: &Stream) -> Acts {
+        let resized = self.resizes(stream);
         let mut acts = Vec::new();
         for (action, part) in self.parts().filter(|(_, part)| part.direction == stream.direction) {
             if self.record.is_shadow(action) {
                 self.record.shadow(action);
                 continue;
             }
-            match stream.accepts(&part.act).and_then(|()| self.reaches(stream, &part.act)) {
-                Ok(()) => {
+            match stream.accepts(&part.act) {
+                // The length in the head is not the one that leaves: the shaper finds out whether the place comes.
+                Err(reason) if !(resized && reason == TOO_SHORT) => self.record.refuse(action, reason),
+                _ => {
                     self.record.accept(action);
                     acts.push((action, part.act.clone()));
                 }
-                Err(reason) => self.record.refuse(action, reason),
             }
         }
         acts
-    }
-
-    /// Whether an act finds what it needs, beyond what a stream's kind tells. A body of a known length has to be long
-    /// enough for a stall or a cut to come before its end; where messages vanish or come twice, nobody knows how long.
-    fn reaches(&self, stream: &Stream, act: &Act) -> Result<(), &'static str> {
-        let after = match act {
-            Act::Stall(stall) => stall.after,
-            Act::Truncate(cut) => cut.after,
-            Act::Malform(Malformed::Length(_)) if stream.length.is_none() => return Err("length unknown"),
-            Act::Malform(Malformed::Encoding) if stream.protocol == Protocol::WebSocket => return Err("no body"),
-            _ => return Ok(()),
-        };
-        let resized = self.parts().any(|(action, part)| {
-            let resizes = matches!(part.act, Act::Drop(_) | Act::Duplicate(_));
-            part.direction == stream.direction && resizes && !self.record.is_shadow(action)
-        });
-        let short = match (after, stream.length) {
-            (After::Bytes(bytes), Some(length)) => bytes >= length,
-            (After::Share(ppm), Some(_)) => ppm >= 1_000_000,
-            _ => false,
-        };
-        if short && !resized {
-            Err("body too short")
-        } else {
-            Ok(())
-        }
     }
 
     fn lane(&self, connection: &Arc<Connection>, stream: &Stream, acts: Acts) -> (Lane, Length) {

@@ -27,7 +27,7 @@ const SEND_BUFFER: usize = 64 << 10;
 /// The open connections, by the reuse hash of their peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pool {
-/// Held for single map operations, never across an await.
+    /// Held for single map operations, never across an await.
     connections: Arc<Mutex<HashMap<u64, Vec<Arc<SharedConnection>>>>>,
 }
 
@@ -159,8 +159,8 @@ impl SharedConnection {
         !retired && open < self.most && open < self.send.current_max_send_streams()
     }
 
-    fn retire(&self) {
     /// Takes the connection out of use for further requests; those in flight go on.
+    fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
     }
 
@@ -187,7 +187,7 @@ impl SharedConnection {
 
 impl Slot {
     async fn open(connection: Arc<SharedConnection>, reused: bool) -> Result<Slot> {
-    // Counted before the await, so that concurrent requests see the place as taken.
+        // Counted before the await, so that concurrent requests see the place as taken.
         connection.streams.fetch_add(1, Ordering::Relaxed);
         let mut slot = Slot {
             send: connection.send.clone(),
@@ -218,7 +218,6 @@ impl Slot {
     }
 
     pub(super) fn retire(&self) {
-    /// Takes the connection out of use for further requests; those in flight go on.
         self.connection.retire();
     }
 

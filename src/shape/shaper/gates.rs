@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::notes::Notes;
-use crate::shape::{Act, After, Finish, Length, Stall, Stream, Truncation};
+use crate::shape::{Act, After, Finish, Length, Stall, Stream, TOO_SHORT, Truncation};
 
 #[derive(Debug, Default)]
 pub(super) struct Gates {
@@ -94,7 +94,7 @@ impl Gates {
     /// The stream has come to its natural end.
     pub(super) fn missed(&self, notes: &mut Notes) {
         for gate in self.waiting() {
-            notes.miss(gate.action, "body too short");
+            notes.miss(gate.action, TOO_SHORT);
         }
     }
 
