@@ -46,14 +46,17 @@ use crate::yaml::report::Diagnostic;
 /// All that is wrong with the settings, each at its place; that the store can't be used.
 pub fn build(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, Vec<Diagnostic>> {
     spec.check(context.place)?;
-    match spec.name.as_ref().map(|name| name.value.as_str()) {
-        None => declared::router(spec, context),
-        Some("echo") => Ok(echo::router()),
-        Some("fakeresponse") => fakeresponse::router(spec, context),
-        Some("httpbin") => httpbin::router(spec, context),
-        Some("llm") => llm::router(spec, context),
-        Some("sonarqube") => sonarqube::router(spec, context),
-        Some(_) => test_api::router(spec, context),
+    let Some(name) = &spec.name else {
+        return declared::router(spec, context);
+    };
+    match name.value.as_str() {
+        "echo" => Ok(echo::router()),
+        "fakeresponse" => fakeresponse::router(spec, context),
+        "httpbin" => httpbin::router(spec, context),
+        "llm" => llm::router(spec, context),
+        "sonarqube" => sonarqube::router(spec, context),
+        "test-api" => test_api::router(spec, context),
+        _ => Err(vec![spec::unknown(name, context.place)]),
     }
 }
 

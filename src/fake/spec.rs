@@ -177,7 +177,8 @@ impl FakeSpec {
     }
 }
 
-fn unknown(name: &Spanned<String>, place: Span) -> Diagnostic {
+/// The error for a name that no built-in fake has.
+pub(super) fn unknown(name: &Spanned<String>, place: Span) -> Diagnostic {
     let span = if name.span.is_nowhere() { place } else { name.span };
     let names: Vec<_> = names().collect();
     let mistake = Diagnostic::error(

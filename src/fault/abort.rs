@@ -69,11 +69,6 @@ pub struct Abort {
 impl Spec for AbortSpec {
     type Fault = Abort;
 
-    fn is_terminal(&self) -> bool {
-        // A request that is not gRPC may escape one that has a gRPC status alone.
-        self.0.grpc.is_none() || self.0.status.is_some()
-    }
-
     /// Checks the parts, and reads the file.
     fn compile(&self, context: &Context<'_>) -> Result<Abort, String> {
         let long = &self.0;
@@ -165,6 +160,7 @@ impl Fault for Abort {
     }
 
     fn ends(&self) -> Option<Before> {
+        // A request that is not gRPC escapes one that has a gRPC status alone.
         self.answer.is_some().then_some(self.before)
     }
 

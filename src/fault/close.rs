@@ -31,10 +31,6 @@ impl Spec for CloseSpec {
         self.before
     }
 
-    fn is_terminal(&self) -> bool {
-        true
-    }
-
     fn compile(&self, _: &Context<'_>) -> Result<AlwaysEnds, String> {
         Ok(AlwaysEnds {
             ending: Ending::Close,

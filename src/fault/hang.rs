@@ -34,10 +34,6 @@ impl Spec for HangSpec {
         self.before
     }
 
-    fn is_terminal(&self) -> bool {
-        true
-    }
-
     fn compile(&self, _: &Context<'_>) -> Result<AlwaysEnds, String> {
         let valid = [Before::Request, Before::Connection, Before::Handshake];
         Ok(AlwaysEnds {

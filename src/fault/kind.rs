@@ -26,11 +26,6 @@ pub trait Spec {
         Before::Request
     }
 
-    /// Whether it ends every request or connection that it hits, so that nothing after it in a list can happen.
-    fn is_terminal(&self) -> bool {
-        false
-    }
-
     /// Checks what a single fault can know of itself, and reads the files that it names.
     ///
     /// # Errors
@@ -48,7 +43,7 @@ pub trait Fault: Debug + Send + Sync {
         None
     }
 
-    /// When it ends every request that it meets; `None`: some go on.
+    /// When it ends every request or connection that it hits, so that nothing after it in a list can happen; `None`: some go on.
     fn ends(&self) -> Option<Before> {
         None
     }

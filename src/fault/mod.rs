@@ -59,13 +59,6 @@ macro_rules! faults {
                 }
             }
 
-            /// Whether it ends every request that it hits: [`Spec::is_terminal`] of this fault.
-            pub fn is_terminal(&self) -> bool {
-                match self {
-                    $(FaultSpec::$variant(spec) => spec.is_terminal(),)*
-                }
-            }
-
             /// Makes it ready: [`Spec::compile`] of this fault.
             ///
             /// # Errors

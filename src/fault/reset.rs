@@ -47,10 +47,6 @@ impl Spec for ResetSpec {
         self.before
     }
 
-    fn is_terminal(&self) -> bool {
-        true
-    }
-
     fn compile(&self, _: &Context<'_>) -> Result<AlwaysEnds, String> {
         let code = self
             .code

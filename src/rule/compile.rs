@@ -244,25 +244,26 @@ impl Context<'_> {
         let mut spans = Vec::new();
         for (at, spec) in specs.iter().enumerate() {
             let name = spec.value.name();
-            match self.fault(rule, spec, when, fingerprint) {
-                Ok(fault) => {
-                    if !when.requested {
-                        self.warn_overtaken(&faults, &spans, name, &*fault);
-                    }
-                    spans.push(spec.span);
-                    faults.push(RuleFault {
-                        name,
-                        position: *position,
-                        fault,
-                    });
+            let fault = match self.fault(rule, spec, when, fingerprint) {
+                Ok(fault) => fault,
+                Err(message) => {
+                    self.error(spec.span, message);
+                    *position += 1;
+                    continue;
                 }
-                Err(message) => self.error(spec.span, message),
+            };
+            if !when.requested {
+                self.warn_overtaken(&faults, &spans, name, &*fault);
             }
+            let ends = !when.requested && fault.ends().is_some();
+            spans.push(spec.span);
+            faults.push(RuleFault {
+                name,
+                position: *position,
+                fault,
+            });
             *position += 1;
-            if spec.value.is_terminal()
-                && !when.requested
-                && let Some(next) = specs.get(at + 1)
-            {
+            if ends && let Some(next) = specs.get(at + 1) {
                 let subject = Stage::of(spec.value.moment()).subject();
                 let message = format!("never reached: the earlier `{name}` ends the {subject}");
                 self.diagnostics.push(Diagnostic::warning(next.span, message));
