@@ -206,6 +206,7 @@ fn every_mistake_is_explained() {
         ("delay_correlation_with_key", rule("when: {key: client}\nfaults: [delay: {exponential: {mean: 1s}, correlation: 50%}]\n")),
         ("delay_too_long", fault("delay: 2h")),
         ("abort_bad_status", fault("abort: 99")),
+        ("abort_bad_status_in_map", fault("abort: {status: 5003, body: text}")),
         ("abort_two_bodies", fault("abort: {status: 500, body: a, json: {}}")),
         ("abort_file_missing", fault("abort: {status: 500, file: no-such-file.html}")),
         ("abort_bad_grpc", fault("abort: {grpc: UNAVAILBLE}")),

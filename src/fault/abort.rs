@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 
-use super::answer::{self, Answer, parse_status};
+use super::answer::{self, Answer, ResponseStatus};
 use super::before::Before;
 use super::content;
 use super::context::Context;
@@ -34,8 +34,7 @@ pub struct AbortSpec(AbortLong);
 #[serde(deny_unknown_fields)]
 pub struct AbortLong {
     /// The status, 200 to 599. Default: 503.
-    #[schemars(range(min = 200, max = 599))]
-    status: Option<u16>,
+    status: Option<ResponseStatus>,
     /// Header fields of the answer.
     headers: Option<Named<String>>,
     /// The body, as text. At most one of `body`, `json` and `file`.
@@ -91,7 +90,7 @@ impl Spec for AbortSpec {
 
 impl AbortLong {
     fn answer(&self, context: &Context<'_>) -> Result<Answer, String> {
-        let status = parse_status(i64::from(self.status.unwrap_or(503)))?;
+        let status = self.status.map_or(StatusCode::SERVICE_UNAVAILABLE, ResponseStatus::get);
         let content = content::given(self.body.as_deref(), self.json.as_ref(), self.file.as_deref(), context)?;
         let mut headers = Vec::new();
         if let Some(content) = &content {
@@ -117,26 +116,23 @@ impl ShortForm for AbortSpec {
 
     fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
         let status = match scalar {
-            Scalar::Int(number) => parse_status(number),
+            Scalar::Int(number) => ResponseStatus::try_from(number),
             Scalar::Str(text) => text
-                .parse()
+                .parse::<i64>()
                 .map_err(|_| format!("`{text}` is not a valid status: use {}", Self::EXPECTING))
-                .and_then(parse_status),
+                .and_then(ResponseStatus::try_from),
             Scalar::Null => return Some(Ok(AbortSpec::default())),
             _ => return None,
         };
         Some(status.map(|status| {
             AbortSpec(AbortLong {
-                status: Some(status.as_u16()),
+                status: Some(status),
                 ..AbortLong::default()
             })
         }))
     }
 
     fn from_long(long: AbortLong) -> Result<Self, String> {
-        if let Some(status) = long.status {
-            parse_status(i64::from(status))?;
-        }
         Ok(AbortSpec(long))
     }
 }

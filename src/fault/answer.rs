@@ -1,7 +1,11 @@
 //! What squall answers by itself, and what such an answer may have.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 
 /// What squall answers by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +38,49 @@ pub fn describe_field(name: &HeaderName, value: &HeaderValue) -> String {
     format!("`{name}: {}`", String::from_utf8_lossy(value.as_bytes()))
 }
 
-/// A status that an answer may have: 200 to 599.
-pub fn parse_status(number: i64) -> Result<StatusCode, String> {
-    u16::try_from(number)
-        .ok()
-        .filter(|status| (200..=599).contains(status))
-        .and_then(|status| StatusCode::from_u16(status).ok())
-        .ok_or_else(|| format!("{number} is not a valid response status: use 200 to 599"))
+/// The status of a final response (RFC 9110, section 15): 200 to 599.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "u16")]
+pub struct ResponseStatus(StatusCode);
+
+impl ResponseStatus {
+    /// The `http` crate's form.
+    pub fn get(self) -> StatusCode {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for ResponseStatus {
+    type Error = String;
+
+    fn try_from(number: i64) -> Result<Self, String> {
+        u16::try_from(number)
+            .ok()
+            .filter(|status| (200..=599).contains(status))
+            .and_then(|status| StatusCode::from_u16(status).ok())
+            .map(Self)
+            .ok_or_else(|| format!("{number} is not a valid response status: use 200 to 599"))
+    }
+}
+
+impl From<ResponseStatus> for u16 {
+    fn from(status: ResponseStatus) -> u16 {
+        status.0.as_u16()
+    }
+}
+
+impl JsonSchema for ResponseStatus {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ResponseStatus".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 200, "maximum": 599})
+    }
 }
 
 /// A header field's name, for configuration.

@@ -18,7 +18,7 @@ use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::answer::{self, Answer};
+use super::answer::{self, Answer, ResponseStatus};
 use super::before::Before;
 use super::context::Context;
 use super::effect::Effect;
@@ -38,8 +38,7 @@ pub struct ConcurrencySpec {
     /// The longest wait, after which the request is refused. Absent: only `bounds.delay` ends it.
     pub timeout: Option<Time>,
     /// The status of a refusal. Default: 503.
-    #[schemars(range(min = 200, max = 599))]
-    pub status: Option<u16>,
+    pub status: Option<ResponseStatus>,
     /// `Retry-After` of a refusal, in seconds, rounded up.
     pub retry_after: Option<Time>,
     /// `request` (default): places are for requests. `connection`: for connections; refusing one is closing it.
@@ -86,7 +85,7 @@ impl Spec for ConcurrencySpec {
     /// Builds the station.
     ///
     /// # Errors
-    /// The status is not valid, or is given where nothing can be answered.
+    /// A status is given where there is no response.
     fn compile(&self, _: &Context<'_>) -> Result<Arc<Station>, String> {
         let before = self
             .before
@@ -97,7 +96,9 @@ impl Spec for ConcurrencySpec {
                     .into(),
             );
         }
-        let status = answer::parse_status(i64::from(self.status.unwrap_or(503)))?;
+        let status = self
+            .status
+            .map_or(http::StatusCode::SERVICE_UNAVAILABLE, ResponseStatus::get);
         let mut headers = vec![(
             http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("text/plain; charset=utf-8"),

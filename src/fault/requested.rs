@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::answer::parse_status;
+use super::answer::ResponseStatus;
 use crate::draw::PPM_WHOLE;
 use crate::draw::head::Head;
 use crate::grpc::GrpcCode;
@@ -43,7 +43,9 @@ impl Requested {
         Requested {
             delay: millis.map(Duration::from_millis),
             delay_ppm: ppm("x-envoy-fault-delay-request-percentage"),
-            abort: number("x-envoy-fault-abort-request").and_then(|status| parse_status(status).ok()),
+            abort: number("x-envoy-fault-abort-request")
+                .and_then(|status| ResponseStatus::try_from(status).ok())
+                .map(ResponseStatus::get),
             abort_grpc: grpc.and_then(|code| GrpcCode::from_number(code).ok()),
             abort_ppm: ppm("x-envoy-fault-abort-request-percentage"),
             response_rate: kibibytes

@@ -293,8 +293,10 @@ impl Build<'_> {
             .iter()
             .map(|(_, listener)| listener.upstream.value.as_str())
             .collect();
+        // A listener without its upstream is an error by itself, and tells what should be mended.
+        let all_known = !used.is_empty() && used.iter().all(|name| spec.upstreams.get(name).is_some());
         for (name, upstream) in spec.upstreams.iter() {
-            if !used.contains(&name.value.as_str()) && upstream.value.address.is_none() {
+            if all_known && !used.contains(&name.value.as_str()) && upstream.value.address.is_none() {
                 let message = format!("no listener uses the upstream `{}`", name.value);
                 self.diagnostics.push(Diagnostic::warning(name.span, message));
             }

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 
-use super::answer::{self, Answer};
+use super::answer::{self, Answer, ResponseStatus};
 use super::before::Before;
 use super::context::Context;
 use super::effect::{Effect, Ending};
@@ -44,8 +44,7 @@ pub struct QuotaSpec {
     /// beyond ten times `per`.
     pub punish: Option<Time>,
     /// The status of a refusal. Default: 429.
-    #[schemars(range(min = 200, max = 599))]
-    pub status: Option<u16>,
+    pub status: Option<ResponseStatus>,
     /// Which header fields report the state of the limit. Default: `both`.
     #[serde(default)]
     pub fields: Fields,
@@ -109,7 +108,7 @@ impl Spec for QuotaSpec {
         if self.per.get().is_zero() {
             return Err("`per` must be longer than 0s".into());
         }
-        let status = answer::parse_status(i64::from(self.status.unwrap_or(429)))?;
+        let status = self.status.map_or(StatusCode::TOO_MANY_REQUESTS, ResponseStatus::get);
         let keys = if self.key.is_some() {
             context.keys
         } else {

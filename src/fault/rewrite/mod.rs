@@ -47,7 +47,7 @@ pub use self::body::{BodyChange, DEFAULT_LIMIT, Edit, MAX_LIMIT, ReplaceSpec};
 use self::change::{HeaderChanges, Rewrite};
 pub use self::fit::{Message, content_length, fields_of_new_body, is_bodiless, is_encoded, media_type};
 pub use self::patch::{Op, OperationSpec};
-use super::answer;
+use super::answer::{self, ResponseStatus};
 use super::content::present;
 use super::context::Context;
 use super::effect::Effect;
@@ -62,8 +62,7 @@ use crate::yaml::units::ByteSize;
 #[serde(deny_unknown_fields)]
 pub struct RewriteSpec {
     /// The response's new status, 200 to 599.
-    #[schemars(range(min = 200, max = 599))]
-    pub status: Option<u16>,
+    pub status: Option<ResponseStatus>,
     /// Changes to the response's header fields.
     pub headers: Option<HeadersSpec>,
     /// The response's whole new body, as text. At most one of `body`, `json`, `file`, and `replace` with `json_patch`.
@@ -126,10 +125,7 @@ impl Spec for RewriteSpec {
     fn compile(&self, context: &Context<'_>) -> Result<Arc<Rewrite>, String> {
         let request = self.request.as_ref();
         let rewrite = Rewrite {
-            status: self
-                .status
-                .map(|status| answer::parse_status(i64::from(status)))
-                .transpose()?,
+            status: self.status.map(ResponseStatus::get),
             response: header_changes(self.headers.as_ref())?,
             response_body: self.body_spec().compile(context)?,
             request: header_changes(request.and_then(|request| request.headers.as_ref()))?,

@@ -18,6 +18,7 @@ use super::spec::{AnswerSpec, FileSpec, StatusSpec};
 use super::stream::{Script, bytes};
 use super::template::{Compiler, Failure, Scope, Template};
 use super::tree::{Node, Tree};
+use crate::fault::answer::ResponseStatus;
 use crate::fault::content::type_of;
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::report::{Diagnostic, Span};
@@ -81,11 +82,7 @@ pub(super) fn read_file(folder: &Path, file: &str) -> Result<Vec<u8>, String> {
 
 /// A status that an answer may have.
 pub(super) fn status(number: i64) -> Result<StatusCode, String> {
-    u16::try_from(number)
-        .ok()
-        .filter(|status| (200..=599).contains(status))
-        .and_then(|status| StatusCode::from_u16(status).ok())
-        .ok_or_else(|| format!("{number} is not a valid response status: use 200 to 599"))
+    ResponseStatus::try_from(number).map(ResponseStatus::get)
 }
 
 impl Answer {
