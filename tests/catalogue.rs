@@ -1,4 +1,5 @@
 //! Walks the list of faults: each has a file, an example that passes, a section in the reference, and a row on the front page.
+//! Walks the keys of the configuration: the reference has each.
 //! Walks the program's texts, which are plain English, and the documentation of public items, where each comment stands alone.
 
 #![allow(
@@ -8,9 +9,11 @@
     reason = "a failing test may panic"
 )]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use squall::config::root::ConfigSpec;
 use squall::config::snapshot::Inputs;
 use squall::config::{self, Source};
 use squall::fault::FaultSpec;
@@ -58,6 +61,30 @@ fn each_fault_has_a_file_an_example_and_its_documentation() {
             readme.contains(&format!("| [`{fault}`](config/README.md#{fault}) |")),
             "the README has no row for {fault}"
         );
+    }
+}
+
+/// Every key that the JSON Schema has is at least named in the reference.
+#[test]
+fn each_key_is_documented() {
+    let schema = serde_json::to_value(schemars::schema_for!(ConfigSpec)).unwrap();
+    let reference = std::fs::read_to_string(root().join("config/README.md")).unwrap();
+    let is_of_a_key = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-');
+    let words: BTreeSet<&str> = reference.split(|letter| !is_of_a_key(letter)).collect();
+    let mut keys = BTreeSet::new();
+    keys_in(&schema, &mut keys);
+    assert!(keys.len() > 200, "{keys:?}");
+    keys.retain(|key| !words.contains(key));
+    assert!(keys.is_empty(), "config/README.md does not have {keys:?}");
+}
+
+fn keys_in<'a>(schema: &'a serde_json::Value, keys: &mut BTreeSet<&'a str>) {
+    let own = schema.get("properties").and_then(serde_json::Value::as_object);
+    keys.extend(own.into_iter().flatten().map(|(key, _)| key.as_str()));
+    match schema {
+        serde_json::Value::Object(map) => map.values().for_each(|inner| keys_in(inner, keys)),
+        serde_json::Value::Array(list) => list.iter().for_each(|inner| keys_in(inner, keys)),
+        _ => {}
     }
 }
 
