@@ -1,40 +1,6 @@
 //! squall: a reverse proxy that injects latency and faults, exactly as asked.
 //!
-//! # The life of a request
-//!
-//! ```text
-//! proxy::listen      accepts; connection rules, TLS; reads a request's head off the connection
-//!   proxy::exchange  takes one view of the configuration in force
-//!     rule::decide   match, draw, limits: a Plan, pure data
-//!     proxy::execute waits (racing the client's leaving) and endings; each fault is counted once
-//!     proxy::upstream or fake    asked over the network, or in process
-//!     pumps          request and response move at the same time, through a shape::Shaper where the plan has one
-//!   settle           counted, measured, logged
-//! ```
-//!
-//! # Where things are
-//!
-//! The rooms stand in storeys, the highest first: each imports only those below it, and a test holds that.
-//!
-//! | room | what |
-//! |---|---|
-//! | [`cli`] | one file for each subcommand |
-//! | [`admin`] | the side port |
-//! | [`watch`] | reloads when files change |
-//! | [`server`] | starts, reloads, drains |
-//! | [`explain`] | what would happen to a request, and why |
-//! | [`config`] | a file and what it includes, assembled into the [`config::snapshot`] in force |
-//! | [`proxy`] | sockets, connections, the loop between clients and upstreams; listeners and upstreams as they are typed |
-//! | [`fake`] | fake upstreams, answered in process |
-//! | [`rule`] | rules as they are typed; which requests, which of those, and the plan; no socket, no clock, no random source |
-//! | [`fault`] | one file for each fault: docs, YAML, what it becomes at load, what it does to a request |
-//! | [`shape`] | bytes in motion: bandwidth, truncate, stall, corrupt; no socket, no clock |
-//! | [`metrics`] | every metric and label |
-//! | [`draw`] | every random decision, a function of seed, rule and key; the keys of requests |
-//! | [`grpc`] | gRPC's statuses |
-//! | [`yaml`] | reading YAML: positions, decoding, diagnostics, variables, units; no word of squall |
-//!
-//! `src/README.md` says how to find one's way, and how to add a fault step by step.
+//! `src/README.md` has the map of the rooms, the life of a request, and how to add a fault step by step.
 //!
 //! # Invariants
 //!

@@ -1,4 +1,5 @@
-//! The documentation: every relative link leads to a file, and every anchor to a heading.
+//! The documentation: every relative link leads to a file, and every anchor to a heading. What the guide to the source names is
+//! in the source.
 
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 
@@ -23,6 +24,36 @@ fn every_link_leads_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
+/// Each word of each path in `src/README.md`, such as `Record::done`, is a word of some source file or of its name.
+#[test]
+fn the_guide_names_what_there_is() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&source, "rs", &mut files);
+    let text: String = files
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap() + &file.to_string_lossy())
+        .collect();
+    let known: BTreeSet<&str> = words(&text).collect();
+    let guide = fs::read_to_string(source.join("README.md")).unwrap();
+    let named: Vec<&str> = prose(&guide)
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .filter(|code| words(code).collect::<Vec<_>>().join("::") == *code)
+        .collect();
+    assert!(named.len() > 20, "{named:?}");
+    let missing: BTreeSet<&str> = named
+        .into_iter()
+        .flat_map(words)
+        .filter(|word| !known.contains(word))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
+        .filter(|word| !word.is_empty())
+}
+
 #[test]
 fn links_and_headings_are_found() {
     let text = "# A `b`, c!\n[x](y.md#z) `[no](link)`\n```sh\n# no heading\n[no](link)\n```\n## Twice\n## Twice\n";
@@ -34,18 +65,18 @@ fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = vec![root.join("README.md")];
     for folder in FOLDERS {
-        collect(&root.join(folder), &mut found);
+        collect(&root.join(folder), "md", &mut found);
     }
     found
 }
 
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+fn collect(folder: &Path, kind: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
         if entry.file_type().unwrap().is_dir() && !hidden {
-            collect(&entry.path(), found);
-        } else if entry.path().extension().is_some_and(|extension| extension == "md") {
+            collect(&entry.path(), kind, found);
+        } else if entry.path().extension().is_some_and(|extension| extension == kind) {
             found.push(entry.path());
         }
     }

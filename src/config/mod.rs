@@ -1,4 +1,4 @@
-//! What the YAML may say: loading, units, validation, errors with positions.
+//! The configuration: its top level, the files that it includes, and the snapshot that they are assembled into.
 
 pub mod load;
 pub mod root;
