@@ -4,6 +4,7 @@
 //! mistake is an error: a key given twice, a second document, a tag outside the core schema. Every size is bounded.
 
 mod build;
+mod places;
 mod scalar;
 
 use std::sync::Arc;

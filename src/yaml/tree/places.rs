@@ -1,0 +1,181 @@
+//! From the parser's character counts to spans of the file, and to diagnostics at them.
+
+use std::ops::Range;
+
+use saphyr_parser::{ScalarStyle, ScanError};
+
+use crate::yaml::env;
+use crate::yaml::report::{Diagnostic, SourceId, Span};
+
+/// Where things are in the file.
+pub(super) struct Places<'a> {
+    source: SourceId,
+    text: &'a str,
+    /// The bytes before what the parser saw: a byte order mark.
+    offset: usize,
+    /// The byte at which each character starts; empty if all are of one byte.
+    starts: Vec<u32>,
+}
+
+impl<'a> Places<'a> {
+    /// Those of a file, and the text that the parser is to see: all but a byte order mark.
+    pub(super) fn new(source: SourceId, text: &'a str) -> (Self, &'a str) {
+        let body = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let places = Places {
+            source,
+            text,
+            offset: text.len() - body.len(),
+            starts: char_starts(body),
+        };
+        (places, body)
+    }
+
+    /// The span between two of the parser's character counts.
+    pub(super) fn span(&self, start: usize, end: usize) -> Span {
+        let (start, end) = (self.byte(start), self.byte(end));
+        Span {
+            source: self.source,
+            start,
+            end: end.max(start),
+        }
+    }
+
+    fn byte(&self, character: usize) -> usize {
+        let byte = match self.starts.get(character) {
+            Some(start) => usize::try_from(*start).unwrap_or(usize::MAX),
+            None if self.starts.is_empty() => character,
+            None => usize::MAX,
+        };
+        byte.saturating_add(self.offset).min(self.text.len())
+    }
+
+    fn slice(&self, range: Range<usize>) -> &str {
+        self.text.get(range).unwrap_or_default()
+    }
+
+    /// The span of a scalar's text without its anchor and tag before it, and without line ends and comments after it.
+    pub(super) fn scalar(&self, span: Span, style: ScalarStyle) -> Span {
+        let mut span = match style {
+            ScalarStyle::Literal | ScalarStyle::Folded => span,
+            _ => self.without_properties(span),
+        };
+        let text = self.slice(span.start..span.end);
+        span.end = span.start
+            + match style {
+                ScalarStyle::SingleQuoted => quoted_len(text, '\'', '\''),
+                ScalarStyle::DoubleQuoted => quoted_len(text, '"', '\\'),
+                _ => text.trim_end().len(),
+            };
+        span
+    }
+
+    /// The span without an anchor and a tag at its start.
+    pub(super) fn without_properties(&self, mut span: Span) -> Span {
+        while self.slice(span.start..span.end).starts_with(['&', '!']) {
+            let text = self.slice(span.start..span.end);
+            let after = text
+                .find(char::is_whitespace)
+                .map_or("", |end| text.get(end..).unwrap_or_default());
+            span.start = span.end - after.trim_start().len();
+        }
+        span
+    }
+
+    /// The diagnostics for what can't be expanded in a scalar, each at its `${…}` in the file.
+    pub(super) fn problems(&self, text: &str, span: Span, problems: Vec<env::Problem>) -> Vec<Diagnostic> {
+        let (value, written) = (env::references(text), env::references(self.slice(span.start..span.end)));
+        let locate = |range: &Range<usize>| {
+            // Quotes and folds move the text about, but the references keep their order.
+            let place = value
+                .iter()
+                .position(|one| one == range)
+                .filter(|_| value.len() == written.len());
+            let part = place.and_then(|place| written.get(place));
+            part.map_or(span, |part| Span {
+                start: span.start + part.start,
+                end: span.start + part.end,
+                ..span
+            })
+        };
+        let diagnostic =
+            |problem: env::Problem| Diagnostic::error(locate(&problem.range), problem.message).help(problem.help);
+        problems.into_iter().map(diagnostic).collect()
+    }
+
+    /// What is wrong at the place where the parser gave up, with help where the cause is likely.
+    pub(super) fn syntax_error(&self, error: &ScanError) -> Diagnostic {
+        let start = self.byte(error.marker().index());
+        let rest = self.slice(start..self.text.len());
+        let end = start
+            + rest
+                .chars()
+                .next()
+                .filter(|next| !next.is_control())
+                .map_or(0, char::len_utf8);
+        let span = Span {
+            source: self.source,
+            start,
+            end,
+        };
+        let line_start = self.slice(0..start).rfind('\n').map_or(0, |newline| newline + 1);
+        let line = self
+            .slice(line_start..self.text.len())
+            .lines()
+            .next()
+            .unwrap_or_default();
+        let info = error.info();
+        let mut diagnostic = Diagnostic::error(span, format!("not valid YAML: {info}"));
+        for (applies, help) in [
+            (info.contains("tab"), "indent with spaces"),
+            (
+                info.contains("unknown anchor"),
+                "a string that starts with `*` must be quoted",
+            ),
+            (
+                line.contains("${"),
+                "within `{…}` or `[…]` a string with `${` must be quoted: \"${NAME}\"",
+            ),
+            (
+                info.contains("mapping values are not allowed"),
+                "a string that contains `: ` must be quoted",
+            ),
+            (
+                rest.starts_with(['@', '`', '%']),
+                "a string that starts with this character must be quoted",
+            ),
+            (
+                info.contains("while parsing a block") || info.contains("simple key"),
+                "all lines of one map or list must start in the same column",
+            ),
+        ] {
+            if applies {
+                diagnostic = diagnostic.help(help);
+            }
+        }
+        diagnostic
+    }
+}
+
+/// The length of the quoted text at the start of `text`. In it `escape` takes away the meaning of the letter after it; in
+/// single quotes a quote escapes a quote.
+fn quoted_len(text: &str, quote: char, escape: char) -> usize {
+    let mut letters = text.char_indices().skip(1).peekable();
+    while let Some((at, letter)) = letters.next() {
+        let next_is_quote = letters.peek().is_some_and(|(_, next)| *next == quote);
+        if letter == escape && (escape != quote || next_is_quote) {
+            letters.next();
+        } else if letter == quote {
+            return at + 1;
+        }
+    }
+    text.len()
+}
+
+fn char_starts(text: &str) -> Vec<u32> {
+    if text.is_ascii() {
+        return Vec::new();
+    }
+    text.char_indices()
+        .map(|(start, _)| u32::try_from(start).unwrap_or(u32::MAX))
+        .collect()
+}
