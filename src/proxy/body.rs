@@ -11,41 +11,41 @@ use pingora::Result;
 pub(crate) enum Part {
     /// Bytes, at least one.
     Data(Bytes),
-    /// Fields behind the body (RFC 9110, section 6.5); nothing follows them but the end.
+    /// Trailer fields (RFC 9110, section 6.5). Only the end follows them.
     Trailers(HeaderMap),
 }
 
-/// Where a body comes from: a client, for the request; an upstream, for the response.
+/// Where a body is read from: the client for a request, the upstream for a response.
 pub(crate) trait Source: Send {
-    /// The next part; `None` at the end. Loses nothing when it is dropped in between.
+    /// Polls for the next part; `None` at the end. Cancel-safe.
     ///
     /// # Errors
-    /// Whoever sends it has left, broken the framing, or taken too long.
+    /// The sender disconnected, broke the framing, or exceeded its time limit.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>>;
 
-    /// [`Source::poll_part`], to be waited for. Cancel-safe.
+    /// Waits for the next part; see [`Source::poll_part`]. Cancel-safe.
     fn part(&mut self) -> impl Future<Output = Result<Option<Part>>> + Send {
         std::future::poll_fn(|cx| self.poll_part(cx))
     }
 }
 
-/// Where a body goes.
+/// Where a body is written to.
 pub(crate) trait Sink: Send {
-    /// Hands bytes on; ready when all of them are. They may still have to be flushed. False where nothing may follow them.
+    /// Writes bytes. Ready when all of them are written, though perhaps not flushed; false if nothing may follow them.
     ///
     /// # Errors
-    /// Whoever receives it takes no more.
+    /// The receiver accepts no more.
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>>;
 
-    /// Ends the body, with trailers, and sends everything.
+    /// Ends the body, with trailers if given, and flushes it.
     ///
     /// # Errors
-    /// Whoever receives it takes no more.
+    /// The receiver accepts no more.
     fn poll_end(&mut self, cx: &mut Context<'_>, trailers: Option<&HeaderMap>) -> Poll<Result<()>>;
 
-    /// Sends what was handed on.
+    /// Flushes the bytes written so far.
     ///
     /// # Errors
-    /// Whoever receives it takes no more.
+    /// The receiver accepts no more.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
 }

@@ -12,7 +12,7 @@ use super::body::Part;
 /// The most bytes given to h2 at once, which buffers what it can't send yet.
 const PIECE: usize = 64 << 10;
 
-/// Fields of an HTTP/1 connection, which must not be sent (RFC 9113, section 8.2.2).
+/// Connection-specific fields, which must not be sent over HTTP/2 (RFC 9113, section 8.2.2).
 const OF_THE_CONNECTION: [HeaderName; 5] = [
     TRANSFER_ENCODING,
     CONNECTION,
@@ -21,7 +21,7 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// The fields without those of a connection. The others keep their order, which removing them would not.
+/// Removes connection-specific fields. Builds a new map, since `HeaderMap::remove` would reorder the other fields.
 pub(super) fn end_to_end(fields: HeaderMap) -> HeaderMap {
     if !OF_THE_CONNECTION.iter().any(|name| fields.contains_key(name)) {
         return fields;
@@ -36,11 +36,11 @@ pub(super) fn end_to_end(fields: HeaderMap) -> HeaderMap {
     kept
 }
 
-/// The next part of a body; `None` at its end. What was taken is what the peer may send anew.
+/// Polls for the next part of a body; `None` at its end. Gives the peer new window for what was read.
 pub(super) fn poll_part(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Result<Option<Part>, h2::Error>> {
     while let Some(data) = ready!(body.poll_data(cx)) {
         let data = data?;
-        // Fails only when the stream is over, where nothing more may be sent anyway.
+        // Fails only if the stream has ended, when the window no longer matters.
         let _over = body.flow_control().release_capacity(data.len());
         if !data.is_empty() {
             return Poll::Ready(Ok(Some(Part::Data(data))));
@@ -48,13 +48,14 @@ pub(super) fn poll_part(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Res
     }
     match ready!(body.poll_trailers(cx)) {
         Ok(trailers) => Poll::Ready(Ok(trailers.map(Part::Trailers))),
-        // All of the body has come. Whoever wants no more of the request says so behind it (RFC 9113, section 8.1).
+        // The whole body was received. A server that needs no more of the request resets the stream with NO_ERROR after its
+        // response (RFC 9113, section 8.1).
         Err(error) if error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR) => Poll::Ready(Ok(None)),
         Err(error) => Poll::Ready(Err(error)),
     }
 }
 
-/// Hands bytes to the connection as far as the peer's window and a small buffer allow; ready when all of them are.
+/// Gives bytes to h2 as far as the peer's window and a small buffer allow. Ready when all of them are given.
 pub(super) fn poll_send(
     stream: &mut SendStream<Bytes>,
     cx: &mut Context<'_>,
@@ -66,7 +67,7 @@ pub(super) fn poll_send(
             match ready!(stream.poll_capacity(cx)) {
                 Some(capacity) => drop(capacity?),
                 None => {
-                    // The stream is over, and how is the better reason.
+                    // The stream has ended; its reset says why.
                     let reason = ready!(stream.poll_reset(cx));
                     return Poll::Ready(Err(reason.map_or_else(|error| error, h2::Error::from)));
                 }
@@ -79,7 +80,7 @@ pub(super) fn poll_send(
     Poll::Ready(Ok(()))
 }
 
-/// Ends a body, with trailers where there are some.
+/// Ends a body, with trailers if given.
 pub(super) fn end(stream: &mut SendStream<Bytes>, trailers: Option<&HeaderMap>) -> Result<(), h2::Error> {
     match trailers {
         Some(trailers) => stream.send_trailers(end_to_end(trailers.clone())),

@@ -1,16 +1,16 @@
-//! Listeners, connections, requests.
+//! The proxy: listeners, connections, and requests on their way to upstreams and back.
 //!
-//! In storeys; each imports what stands below it, never above:
+//! The modules are ordered; each imports only those below it in this list:
 //!
 //! ```text
 //! listen      accept, TLS handshake, connection rules, requests off a connection
-//! exchange    the loop: ask the upstream, move both directions, answer
+//! exchange    one request: send it upstream, move both directions, respond
 //! execute     plans: waits, queues, endings, each fault counted once
-//! client      a request's own side: HTTP/1, HTTP/2
-//! upstream    the other side: endpoints, connections, HTTP/1, HTTP/2, fakes
+//! client      the client's side: HTTP/1, HTTP/2
+//! upstream    the upstream's side: endpoints, connections, HTTP/1, HTTP/2, fakes
 //! tls         certificates, ClientHello
 //! http1 http2 messages on the wire
-//! body        what bodies consist of, where they come from and go to
+//! body        parts of bodies, their sources and sinks
 //! record      what was injected into one request
 //! net         sockets, addresses, timers
 //! ```

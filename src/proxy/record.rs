@@ -1,4 +1,4 @@
-//! What was injected into one request: counted, each fault once, when it happens, wherever it happens.
+//! The record of what was injected into one request or connection, which counts each fault once, when it takes effect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,20 +34,21 @@ impl Default for RevealSpec {
     }
 }
 
-/// A plan, and what has become of it. Shared by whatever carries its parts out.
+/// A plan and what has happened of it, shared by everything that carries it out.
 #[derive(Debug)]
 pub(crate) struct Record {
     plan: Arc<Plan>,
+    /// Metrics are counted under this lock, so that two parts of one fault can't both count it. Never held across an await.
     happened: Mutex<Happened>,
 }
 
 #[derive(Debug, Default)]
 struct Happened {
-    /// Actions whose faults were injected, in order; the first of each fault.
+    /// Actions whose faults were injected, in order; only the first action of each fault.
     done: Vec<usize>,
-    /// Actions whose faults a shadow rule has decided.
+    /// Actions of shadow rules whose faults would have been injected.
     shadowed: Vec<usize>,
-    /// Actions that shape bytes, as far as they were looked at.
+    /// Actions that shape bytes, as far as they were examined.
     shaping: Vec<ShapedAction>,
     injected: Duration,
 }
@@ -56,14 +57,14 @@ struct Happened {
 #[derive(Debug)]
 struct ShapedAction {
     action: usize,
-    /// Directions in which it may still take effect.
+    /// The number of directions in which it may still take effect.
     open: u32,
-    /// Why it did not, where it last did not.
+    /// Why it did not take effect, in the direction examined last.
     missed: Option<&'static str>,
 }
 
 impl Record {
-    /// The record of a plan of which nothing has happened yet.
+    /// Creates the record of a plan that has not begun.
     pub(crate) fn new(plan: Arc<Plan>) -> Arc<Record> {
         Arc::new(Record {
             plan,
@@ -76,7 +77,7 @@ impl Record {
         &self.plan
     }
 
-    /// An action has taken effect. The fault is counted unless another action of it was.
+    /// Notes that an action took effect. Counts its fault, unless another action of that fault was counted.
     pub(crate) fn done(&self, action: usize) {
         let Some((hit, fault)) = self.fault(action) else {
             return;
@@ -88,7 +89,7 @@ impl Record {
         }
     }
 
-    /// An action has made the request wait.
+    /// Notes that an action made the request wait for `time`.
     pub(crate) fn waited(&self, action: usize, time: Duration) {
         if let Some((hit, _)) = self.fault(action) {
             hit.rule.metrics.delayed(time);
@@ -96,14 +97,14 @@ impl Record {
         }
     }
 
-    /// An action can't be applied.
+    /// Counts an action that can't be applied.
     pub(crate) fn skip(&self, action: usize, reason: &'static str) {
         if let Some((hit, fault)) = self.fault(action) {
             hit.rule.metrics.skipped(fault, reason);
         }
     }
 
-    /// An action would have taken effect if its rule were no shadow rule.
+    /// Notes that an action of a shadow rule would have taken effect.
     pub(crate) fn shadow(&self, action: usize) {
         let Some((hit, fault)) = self.fault(action) else {
             return;
@@ -115,17 +116,17 @@ impl Record {
         }
     }
 
-    /// A part of an action is going to shape one direction.
+    /// Notes that a part of an action is going to shape one direction.
     pub(crate) fn accept(&self, action: usize) {
         self.happened.lock().shaping(action).open += 1;
     }
 
-    /// A part of an action can't shape its direction; the action itself is [skipped](Record::settle) if no other can.
+    /// Notes that a part of an action can't shape its direction. If no other part can, [`Record::settle`] counts it as skipped.
     pub(crate) fn refuse(&self, action: usize, reason: &'static str) {
         self.happened.lock().shaping(action).missed = Some(reason);
     }
 
-    /// A part of an action that was [accepted](Record::accept) has found nothing to act on.
+    /// Notes that an [accepted](Record::accept) part of an action found nothing to act on.
     pub(crate) fn miss(&self, action: usize, reason: &'static str) {
         let mut happened = self.happened.lock();
         let shaped = happened.shaping(action);
@@ -135,7 +136,7 @@ impl Record {
         self.settle();
     }
 
-    /// Counts as skipped what can't take effect any more, and did not. To be called when all parts have been looked at.
+    /// Counts actions as skipped that did not take effect and no longer can. Call it once all parts were examined.
     pub(crate) fn settle(&self) {
         let mut happened = self.happened.lock();
         let settled: Vec<(usize, &'static str)> = happened
@@ -151,12 +152,12 @@ impl Record {
         }
     }
 
-    /// The actions whose faults were injected, the first of each fault, in order.
+    /// The actions whose faults were injected, in order; only the first action of each fault.
     pub(crate) fn injected(&self) -> Vec<usize> {
         self.happened.lock().done.clone()
     }
 
-    /// The actions that have been injected, and those that are going to be.
+    /// The actions that were injected, and those that are going to be.
     pub(crate) fn announced(&self) -> Vec<usize> {
         let happened = self.happened.lock();
         let mut announced = happened.done.clone();
@@ -168,23 +169,23 @@ impl Record {
         announced
     }
 
-    /// All waits so far together.
+    /// The total time of all waits so far.
     pub(crate) fn time(&self) -> Duration {
         self.happened.lock().injected
     }
 
-    /// Whether an action's rule only says what it would do.
+    /// Whether an action belongs to a shadow rule.
     pub(crate) fn is_shadow(&self, action: usize) -> bool {
         self.fault(action).is_some_and(|(hit, _)| hit.rule.shadow)
     }
 
-    /// The actions of rules in force.
+    /// The actions of rules other than shadow rules, each with its index.
     pub(crate) fn in_force(&self) -> impl Iterator<Item = (usize, &Action)> {
         let actions = self.plan.actions.iter().enumerate();
         actions.filter(|(at, _)| !self.is_shadow(*at))
     }
 
-    /// Rule and fault of each injected fault, in order.
+    /// The rule and the fault's name for each injected fault, in order.
     pub(crate) fn faults(&self) -> Vec<(&str, &'static str)> {
         let name = |at: usize| {
             let (hit, fault) = self.fault(at)?;
@@ -193,22 +194,22 @@ impl Record {
         self.injected().into_iter().filter_map(name).collect()
     }
 
-    /// What a fault is called in `Squall-Fault`: rule, fault, draw, and the delay that was drawn.
+    /// The value of `Squall-Fault` for an action: rule, fault, draw, and the drawn delay.
     fn announcement(&self, at: usize) -> Option<String> {
         let (hit, fault) = self.fault(at)?;
         let (rule, fault) = (quoted(&hit.rule.name), hit.rule.metrics.fault_name(fault));
         let mut field = format!("rule={rule}, fault={fault}, draw={}", percent_fraction(hit.drawn));
         if let Some(Effect::Wait { time, .. }) = self.plan.actions.get(at).map(|action| &action.effect) {
-            // What was drawn, not what the clock made of it: the same seed shows the same text.
+            // The drawn delay, not the measured one: with the same seed the text must be the same.
             field.push_str(&format!(", delay={:.3}ms", millis(*time)));
         }
         Some(field)
     }
 
-    /// Shows on a response what was injected: a `Squall-Fault` field for each fault, and the waits as `Server-Timing`.
+    /// Adds a `Squall-Fault` field for each injected fault to a response head, and the waits as `Server-Timing`.
     ///
     /// # Errors
-    /// A field that can't be added, of which there is none.
+    /// A field can't be added, which does not happen with valid values.
     pub(crate) fn reveal(&self, reveal: RevealSpec, head: &mut ResponseHeader) -> Result<()> {
         if reveal.header {
             for at in self.announced() {

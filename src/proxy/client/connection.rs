@@ -1,6 +1,6 @@
-//! The handle of one downstream connection: who it is, and the ways to end it.
+//! The handle of one downstream connection: its addresses, its state, and the ways to end it.
 //!
-//! Its stream, the requests on it and its listener share it: whoever ends the connection ends it for all of them.
+//! The connection's stream, its requests and its listener share one [`Connection`], so ending it ends it for all of them.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ use crate::proxy::net::socket::Socket;
 use crate::rule::decide::Rule;
 use crate::shape::{Bucket, Direction};
 
-/// What requests may know about the listener that accepted their connection.
+/// What a connection and its requests know about their listener.
 #[derive(Debug)]
 pub struct ListenerInfo {
     name: Arc<str>,
@@ -36,7 +36,7 @@ impl ListenerInfo {
         &self.name
     }
 
-    /// Whether the listener has been told to stop: connections end after the response they are at.
+    /// Whether the listener was told to stop. Connections then end after the current response.
     pub fn stopping(&self) -> bool {
         self.stop.initialized()
     }
@@ -46,7 +46,7 @@ impl ListenerInfo {
         self.stop.wait().await;
     }
 
-    /// Marks the listener as stopping; false if it was already.
+    /// Marks the listener as stopping. Returns false if it was stopping already.
     pub(crate) fn stop(&self) -> bool {
         let first = self.stop.set(()).is_ok();
         // Pairs with the fence of `Connection::await_request`.
@@ -55,19 +55,19 @@ impl ListenerInfo {
     }
 }
 
-/// Where a connection stands; decides whether it may be closed when its listener stops.
+/// The state of a connection, which decides whether it may be closed when its listener stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Phase {
-    /// No byte of a (next) HTTP/1 request has come.
+    /// HTTP/1, and no byte of the next request has been received.
     Idle,
-    /// In a TLS handshake, or held before it has any request.
+    /// In a TLS handshake, or held by a connection rule before the first request.
     Handshake,
-    /// From a request's first byte to its response's last.
+    /// From the first byte of a request to the last byte of its response.
     Busy,
-    /// Closed while idle: a byte that comes now is not a request any more.
+    /// Closed while idle: bytes received from now on are not read as a request.
     Leaving,
-    /// HTTP/2, which says goodbye by itself (GOAWAY).
+    /// HTTP/2, which ends gracefully by GOAWAY instead (RFC 9113, section 6.8).
     Http2,
 }
 
@@ -80,7 +80,7 @@ enum Ending {
     Reset,
 }
 
-/// A connection from a client, as its requests, its stream and its listener know it.
+/// A connection from a client, shared by its stream, its requests and its listener.
 #[derive(Debug)]
 pub struct Connection {
     listener: Arc<ListenerInfo>,
@@ -91,29 +91,30 @@ pub struct Connection {
     phase: AtomicU8,
     ending: OnceLock<Ending>,
     streams: AtomicUsize,
-    /// Writes that the client's side has taken.
+    /// Number of writes that the socket has accepted.
     writes: AtomicUsize,
-    /// The last write was not taken: the client has yet to read what came before it.
+    /// Whether the last write found the socket's buffer full, because the client has not read enough yet.
     blocked: AtomicBool,
     over: SetOnce<()>,
-    /// No request is to follow those that have begun.
+    /// Set when no further request is accepted.
     leaving: SetOnce<()>,
     task: OnceLock<AbortHandle>,
+    /// Held only while the list is searched, never across an await.
     buckets: Mutex<Vec<SharedRate>>,
 }
 
-/// A rate that the requests of a connection share. A rule that was reloaded is another rule.
+/// A rate shared by the requests of a connection. Weak, so a rule that a reload replaced frees its rates.
 #[derive(Debug)]
 struct SharedRate {
     rule: Weak<Rule>,
-    /// The fault within the rule, and which way.
+    /// The fault's index within the rule, and the direction.
     of: (usize, Direction),
     bucket: Arc<Bucket>,
 }
 
 impl Connection {
-    /// A connection that was just accepted. `enters` is whether something comes before its first request: TLS, rules, or a
-    /// look at what it speaks.
+    /// Creates the handle of a connection that was just accepted. `enters` says whether something precedes the first request:
+    /// TLS, connection rules, or the detection of the protocol.
     pub(crate) fn new(
         listener: Arc<ListenerInfo>,
         peer: Option<SocketAddr>,
@@ -162,16 +163,16 @@ impl Connection {
             .get_or_init(|| self.socket.upgrade().and_then(|socket| socket.local_addr()))
     }
 
-    /// Where the client wanted to go, if the connection was redirected to squall on its way.
+    /// The destination that the client connected to before the connection was redirected to squall (`SO_ORIGINAL_DST`).
     ///
     /// # Errors
-    /// It was not redirected, or the system can't say.
+    /// The connection was not redirected, is closed, or the system can't tell.
     pub fn original_destination(&self) -> io::Result<SocketAddr> {
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
         self.socket.upgrade().ok_or_else(gone)?.original_destination()
     }
 
-    /// Whether the connection is over TLS, which squall ends.
+    /// Whether squall terminates TLS on this connection.
     pub fn tls(&self) -> bool {
         self.tls
     }
@@ -184,6 +185,7 @@ impl Connection {
     /// Requests in flight: at most one on HTTP/1, the number of open streams on HTTP/2.
     pub fn requests(&self) -> usize {
         if self.http2() {
+            // Relaxed: the number is only reported, and guards no other memory.
             self.streams.load(Ordering::Relaxed)
         } else {
             usize::from(self.is(Phase::Busy))
@@ -202,40 +204,42 @@ impl Connection {
         self.end(Ending::Close);
     }
 
-    /// Ends the connection gracefully: requests that have begun are answered, and no other follows. With HTTP/2 the client is
-    /// told by GOAWAY (RFC 9113, section 6.8); with HTTP/1 the response has to tell it, so that is to be called before.
+    /// Ends the connection gracefully: requests in flight are finished, and no further one is accepted. HTTP/2 sends GOAWAY
+    /// (RFC 9113, section 6.8). HTTP/1 announces it in the response head, so call this before the head is written.
     pub fn go_away(&self) {
         let _set_already = self.leaving.set(());
     }
 
-    /// Whether no request is to follow those that have begun: squall has said so, or the listener is stopping.
+    /// Whether no further request is accepted: after [`Connection::go_away`], or because the listener is stopping.
     pub fn is_leaving(&self) -> bool {
         self.leaving.initialized() || self.listener.stopping()
     }
 
-    /// Resolves when no request is to follow those that have begun.
+    /// Resolves when no further request is accepted.
     pub(crate) async fn left(&self) {
+        // Either suffices, so the order of polling does not matter.
         tokio::select! {
             () = self.listener.stopped() => {}
             _ = self.leaving.wait() => {}
         }
     }
 
-    /// Whether [`Connection::reset`] or [`Connection::close`] was called: nothing can be sent any more.
+    /// Whether [`Connection::reset`] or [`Connection::close`] was called, after which nothing can be sent.
     pub fn ended(&self) -> bool {
         self.ending.get().is_some()
     }
 
-    /// Resolves when the client has closed its side of the connection or has reset it, and when squall has ended it.
+    /// Resolves when the client has closed its sending side or reset the connection, or when squall has ended it.
     ///
-    /// May be dropped at any time. Unread bytes (a body, a pipelined request) don't hide the end unless there are more of
-    /// them than 256 KiB, which are read ahead and kept, and what the kernel's receive buffer takes besides: then the
-    /// client itself can't tell us of its end. A client that closes only its sending side counts as gone.
+    /// Cancel-safe. Unread bytes (a body, a pipelined request) hide the end only if they exceed the 256 KiB that are read ahead
+    /// plus the kernel's receive buffer: the FIN then has not arrived yet. A client that closes only its sending side counts
+    /// as gone.
     pub async fn gone(&self) {
         if self.http2() {
             return self.over().await;
         }
         if let Some(socket) = self.socket.upgrade() {
+            // Either suffices: in both cases no response can be delivered.
             tokio::select! {
                 () = socket.peer_closed() => {}
                 () = self.over() => {}
@@ -243,7 +247,7 @@ impl Connection {
         }
     }
 
-    /// Resolves when the client has reset the connection, or squall has ended it; not when the client has only closed its
+    /// Resolves when the client has reset the connection or squall has ended it, but not when the client has only closed its
     /// sending side.
     pub async fn reset_by_client(&self) {
         if let Some(socket) = self.socket.upgrade() {
@@ -254,7 +258,7 @@ impl Connection {
         }
     }
 
-    /// The schedule of a rate that the requests of this connection share.
+    /// Returns the bucket of a rate, in bytes per second, that the requests of this connection share; creates it on first use.
     pub(crate) fn bucket(&self, rule: &Arc<Rule>, of: (usize, Direction), rate: NonZeroU64) -> Arc<Bucket> {
         let mut buckets = self.buckets.lock();
         buckets.retain(|shared| shared.rule.strong_count() > 0);
@@ -272,14 +276,14 @@ impl Connection {
         bucket
     }
 
-    /// Resolves when squall has ended the connection, or when its HTTP/2 loop is over.
+    /// Resolves when squall has ended the connection, or when its task is done with it.
     pub(crate) async fn over(&self) {
         self.over.wait().await;
     }
 
-    /// Tells everybody who waits that the connection is over.
+    /// Wakes everything that waits for the end of the connection.
     pub(crate) fn set_over(&self) {
-        // Whoever comes second says the same.
+        // Setting it twice is harmless.
         let _set_already = self.over.set(());
     }
 
@@ -291,16 +295,16 @@ impl Connection {
         self.phase.store(Phase::Http2 as u8, Ordering::SeqCst);
     }
 
-    /// Notes that bytes were handed to the socket, or that it had no room for them.
+    /// Notes that the socket accepted bytes, or that its buffer was full.
     pub(crate) fn note_write(&self, taken: bool) {
-        // Relaxed: only the connection's own task writes, and it alone asks.
+        // Relaxed: only the connection's own task writes these, and it alone reads them.
         self.blocked.store(!taken, Ordering::Relaxed);
         if taken {
             self.writes.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How many writes were taken, and whether one waits for room.
+    /// The number of accepted writes, and whether a write waits for room in the socket's buffer.
     pub(crate) fn writes(&self) -> (usize, bool) {
         (
             self.writes.load(Ordering::Relaxed),
@@ -310,15 +314,16 @@ impl Connection {
 
     /// Notes how many streams are open on an HTTP/2 connection.
     pub(crate) fn set_streams(&self, open: usize) {
+    // Relaxed: one task writes it; other tasks only report it.
         self.streams.store(open, Ordering::Relaxed);
     }
 
-    /// A request's first bytes have come. False if the connection was closed for idleness before that.
+    /// Notes the first bytes of a request. Returns false if the connection was closed while idle before they were received.
     pub(crate) fn begin_request(&self) -> bool {
         self.is(Phase::Idle) && self.change(Phase::Idle, Phase::Busy) || !self.is(Phase::Leaving)
     }
 
-    /// A response is finished, or a handshake is. False if no further request may follow.
+    /// Notes that a response or a handshake is finished. Returns false if no further request is accepted.
     pub(crate) fn await_request(&self) -> bool {
         // Either `leave_if_idle` sees the connection idle, or this sees the listener stopping: both sides first write, then look.
         self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
@@ -326,16 +331,17 @@ impl Connection {
         !self.listener.stopping() && !self.ended()
     }
 
-    /// Closes the connection if it is idle: its reader sees the end. Called when the listener stops.
+    /// Closes the connection if it is idle, when its listener stops.
     pub(crate) fn leave_if_idle(&self) {
         if self.change(Phase::Idle, Phase::Leaving)
             && let Some(socket) = self.socket.upgrade()
         {
+            // Only the receiving side: the connection's task reads the end and closes the rest in its own order.
             socket.shutdown(rustix::net::Shutdown::Read);
         }
     }
 
-    /// Whether a handshake or a request was under way, so that the client may still be sending.
+    /// Whether a handshake or a request was in progress, so that the client may still be sending.
     pub(crate) fn was_busy(&self) -> bool {
         !self.is(Phase::Idle) && !self.is(Phase::Leaving)
     }
@@ -344,7 +350,7 @@ impl Connection {
         let _set_once = self.task.set(task);
     }
 
-    /// Drops everything of this connection at its next await.
+    /// Aborts the connection's task, which drops everything that the connection holds at its next await.
     pub(crate) fn abort(&self) {
         if let Some(task) = self.task.get() {
             task.abort();
@@ -352,18 +358,20 @@ impl Connection {
     }
 
     fn is(&self, phase: Phase) -> bool {
+    // Relaxed: where a stale phase would matter, `change` or the fence of `await_request` follows.
         self.phase.load(Ordering::Relaxed) == phase as u8
     }
 
-    /// Goes from one phase to the next; false if it is in another.
+    /// Changes the phase from `from` to `to`. Returns false if the phase is not `from`.
     fn change(&self, from: Phase, to: Phase) -> bool {
-        // One step: of a request that begins and a listener that closes idle connections, one wins.
+        // A compare-exchange, so that exactly one of a beginning request and a stopping listener wins.
         self.phase
             .compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst)
             .is_ok()
     }
 
     fn end(&self, ending: Ending) {
+        // Set before the socket is touched: a stream that sees the socket fail must know that squall ended it.
         if self.ending.set(ending).is_err() {
             return;
         }

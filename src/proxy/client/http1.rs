@@ -1,4 +1,4 @@
-//! A client over HTTP/1: its connection, request after request.
+//! The client's side of an exchange over HTTP/1: parses requests and writes responses on one connection (RFC 9112).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,28 +19,27 @@ use crate::proxy::body::Part;
 use crate::proxy::http1::head::{self, Fate};
 use crate::proxy::http1::{Decoder, Encoder, Framing, Malformed, Wire};
 
-/// Unread bytes that are read while a request is held, so that the client's end can arrive behind them. Beyond that the
-/// socket reads on, see [`Connection::gone`](super::Connection::gone).
+/// Bytes read ahead while a request is held, so that a FIN behind them is noticed. Beyond that the socket reads ahead, see
+/// [`Connection::gone`](super::Connection::gone).
 const AHEAD: usize = 16 << 10;
 
-/// What is read of a body that nobody wants any more, so that the connection can be used again: up to this many bytes,
-/// for this long.
+/// How many bytes of an unwanted request body are read, and for how long, to keep the connection usable.
 const DRAIN: u64 = 64 << 10;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// A client's connection, with the request that it is at.
+/// A client's HTTP/1 connection and the state of its current request.
 #[derive(Debug)]
 pub(crate) struct ClientHttp1 {
     wire: Wire<Stream>,
-    /// The client's leaving, where it has more to send than is read ahead.
+    /// Watches for the client's disconnect once the read-ahead is full.
     leaving: Option<ReusableBoxFuture<'static, ()>>,
-    /// Another request may follow this one.
+    /// Whether another request may follow this one.
     keep_alive: bool,
-    /// The final head was given.
+    /// Whether the final response head was written.
     answered: bool,
-    /// The client waits for a 100 that it has not got.
+    /// Whether the client still waits for a 100 (Continue).
     waits: bool,
-    /// In another protocol by now.
+    /// Whether the connection has switched protocols.
     switched: bool,
     malformed: Option<MalformedResponse>,
 }
@@ -58,18 +57,18 @@ impl ClientHttp1 {
         }
     }
 
-    /// Whether the next request has begun to come.
+    /// Whether bytes of the next request are buffered.
     pub(crate) fn has_begun(&self) -> bool {
         !self.wire.input.is_empty()
     }
 
-    /// Waits for the client's first byte; false if it leaves without one.
+    /// Waits for the client's first byte. Returns false if the connection ends without one.
     pub(crate) async fn first_byte(&mut self) -> bool {
         self.has_begun() || self.fill().await.unwrap_or(false)
     }
 
-    /// Whether the client begins with the HTTP/2 preface (RFC 9113, section 3.4). Reads no further than to the first
-    /// difference, so any HTTP/1 request is answered, however short.
+    /// Whether the client begins with the HTTP/2 preface (RFC 9113, section 3.4). Reads only up to the first difference, so
+    /// that an HTTP/1 request shorter than the preface is answered.
     pub(crate) async fn begins_with_http2(&mut self) -> Result<bool> {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         loop {
@@ -84,16 +83,16 @@ impl ClientHttp1 {
         }
     }
 
-    /// The stream, and what was read of it.
+    /// Returns the stream and the bytes that were read from it but not parsed.
     pub(crate) fn into_parts(self) -> (Stream, BytesMut) {
         self.wire.into_parts()
     }
 
-    /// Reads the next request's head; `None` if the connection is over, or said nothing for too long. `limit` bounds the
-    /// wait for its first byte, and then the time from there to its end.
+    /// Reads the next request head; `None` if the connection is closed or a limit is exceeded. `limit` bounds the wait for the
+    /// first byte, and then the time from the first byte to the end of the head.
     ///
     /// # Errors
-    /// What came is not a request.
+    /// The bytes are not a valid request.
     pub(crate) async fn request(&mut self, limit: Duration) -> Result<Option<RequestHeader>, Malformed> {
         // A pipelined request that was read with the one before needs no wait, and no timer.
         if !self.has_begun() && !tokio::time::timeout(limit, self.first_byte()).await.unwrap_or(false) {
@@ -160,7 +159,7 @@ impl ClientHttp1 {
         Poll::Ready(())
     }
 
-    /// Like [`ClientHttp1::poll_gone`], for a client that may close its sending side and stay.
+    /// Ready when the client has reset the connection; a closed sending side does not count.
     pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_leaving(cx, |connection| async move { connection.reset_by_client().await })
     }
@@ -187,7 +186,7 @@ impl ClientHttp1 {
             .append(|buffer| head::write_response(head, buffer, |name| fields.fate(name), &[]));
     }
 
-    /// Whether the client has yet to read what was given so far.
+    /// Whether bytes written so far still wait for the client to read.
     pub(super) fn is_behind(&self) -> bool {
         self.wire.is_behind()
     }
@@ -204,8 +203,8 @@ impl ClientHttp1 {
     }
 
     pub(super) fn respond(&mut self, request: &RequestHeader, head: &ResponseHeader, leaving: bool) {
-        // What is left of the body is read and thrown away, if that is little. A client that waits for its 100 sends it all
-        // the same, or closes: the head says that squall goes on reading (RFC 9110, section 10.1.1).
+        // A short rest of the body is read and discarded. A client that waits for a 100 may send its body nevertheless or
+        // close: keep-alive in the head tells it that squall goes on reading (RFC 9110, section 10.1.1).
         let much = self.wire.decoder.left().map_or(self.waits, |left| left > DRAIN);
         let refuses = head.status.is_client_error() || head.status.is_server_error();
         let unread = much && (self.waits || refuses);
@@ -214,7 +213,7 @@ impl ClientHttp1 {
         self.keep_alive &= !(leaving || unread || framing == Framing::UntilClose);
         self.answered = true;
         self.wire.encoder = Encoder::new(match framing {
-            // A length that lies is not kept to.
+            // A Content-Length that lies on purpose must not cut the body.
             Framing::Length(1..) if self.malformed.is_some() => Framing::UntilClose,
             framing => framing,
         });
@@ -224,7 +223,7 @@ impl ClientHttp1 {
         if framing == Framing::Chunked && !head::is_chunked(&head.headers) {
             extra.push(("Transfer-Encoding", b"chunked"));
         }
-        // What goes without saying is not said (RFC 9112, section 9.3).
+        // Persistence is the default of HTTP/1.1 and needs no field (RFC 9112, section 9.3).
         if !self.switched && !fields.nominates && (!self.keep_alive || old) {
             extra.push(("Connection", connection));
         }
@@ -243,10 +242,10 @@ impl ClientHttp1 {
         if self.switched {
             return Framing::UntilClose;
         }
-        // What an upstream says was checked when it was read, and squall's own answers are right.
+        // An upstream's framing was validated when its head was read, and squall's own responses are framed correctly.
         let framing = Framing::of_response(method, head.status, &head.headers).unwrap_or(Framing::UntilClose);
         match framing {
-            // RFC 9112, section 6.1: HTTP/1.0 knows no chunks.
+            // HTTP/1.0 has no transfer codings (RFC 9112, section 6.1).
             Framing::Chunked if old => Framing::UntilClose,
             Framing::UntilClose if !old => Framing::Chunked,
             framing => framing,
@@ -273,7 +272,7 @@ impl ClientHttp1 {
             .as_mut()
             .is_some_and(|malformed| malformed.end(chunked, &mut self.wire.output));
         if !broken {
-            // Of less than was promised only the end of the connection can tell.
+            // A body shorter than its Content-Length can only be ended by closing the connection.
             self.keep_alive &= self.wire.end(trailers);
         }
         if self.switched {
@@ -291,14 +290,14 @@ impl ClientHttp1 {
         self.wire.encoder.is_done() && self.wire.output.len() == 0
     }
 
-    /// Whether a FIN shows that the response is not whole.
+    /// Whether a FIN marks the response as incomplete. It does not where the end of the connection ends the body.
     pub(super) fn is_broken_by_closing(&self) -> bool {
         self.wire.encoder.framing() != Framing::UntilClose
     }
 
-    /// Gets the connection ready for its next request. False if there can't be one.
+    /// Prepares the connection for its next request. Returns false if it can't have one.
     pub(crate) async fn finish(&mut self) -> bool {
-        // A response that has not come to its end must not be followed by another.
+        // A response after an incomplete one would be read as part of its body.
         let whole = self.answered && self.wire.encoder.is_done();
         let flushed = std::future::poll_fn(|cx| self.poll_flush(cx)).await;
         if flushed.is_err() || !self.keep_alive || !whole || self.wire.has_ended() || !self.drain().await {
@@ -308,7 +307,7 @@ impl ClientHttp1 {
         true
     }
 
-    /// Reads what is left of the request's body, if that is little.
+    /// Reads and discards the rest of the request body, within [`DRAIN`] and [`DRAIN_TIME`]. Returns whether it has ended.
     async fn drain(&mut self) -> bool {
         if self.is_body_done() {
             return true;
@@ -330,7 +329,7 @@ impl ClientHttp1 {
         tokio::time::timeout(DRAIN_TIME, rest).await.unwrap_or(false)
     }
 
-    /// Refuses what is not a request.
+    /// Answers a malformed request with an error, and closes the connection.
     pub(crate) async fn refuse(&mut self, malformed: Malformed) {
         self.keep_alive = false;
         let status = StatusCode::from_u16(malformed.status).unwrap_or(StatusCode::BAD_REQUEST);
@@ -346,13 +345,13 @@ impl ClientHttp1 {
     }
 }
 
-/// Which fields of a response leave, and as what.
+/// Decides which fields of a response are sent, and with which values.
 struct ResponseFields<'a> {
     head: &'a ResponseHeader,
     framing: Framing,
-    /// What its first `Connection` becomes; the others are dropped.
+    /// What the first `Connection` field becomes; further ones are dropped.
     connection: Option<&'static [u8]>,
-    /// It has a `Connection`, whose tokens are fields for squall alone (RFC 9110, section 7.6.1).
+    /// Whether there is a `Connection` field, whose options name hop-by-hop fields (RFC 9110, section 7.6.1).
     nominates: bool,
 }
 
@@ -374,7 +373,7 @@ impl<'a> ResponseFields<'a> {
                 let connection = self.connection.take();
                 connection.map_or(Fate::Drop, |value| Fate::Become("Connection", value))
             }
-            // What tells where the body ends passes whatever `Connection` says.
+            // Framing fields are decided before `Connection` options, which must not remove them.
             14 if is(&CONTENT_LENGTH) => passes_if(!self.has_no_length()),
             17 if is(&TRANSFER_ENCODING) => passes_if(self.framing == Framing::Chunked),
             7 if is(&UPGRADE) => Fate::Pass,
@@ -384,7 +383,8 @@ impl<'a> ResponseFields<'a> {
         }
     }
 
-    /// RFC 9110, section 8.6: neither an interim response nor a 204 has a length.
+    /// Whether the response must not have a Content-Length: interim, 204 (RFC 9110, section 8.6), or chunked (RFC 9112,
+    /// section 6.2).
     fn has_no_length(&self) -> bool {
         let status = self.head.status;
         status.is_informational() || status == StatusCode::NO_CONTENT || self.framing == Framing::Chunked

@@ -1,4 +1,4 @@
-//! A client over HTTP/2: one stream of its connection.
+//! The client's side of an exchange over HTTP/2: one stream of a connection (RFC 9113).
 
 use std::task::{Context, Poll, ready};
 
@@ -13,12 +13,12 @@ use pingora::{Error, ErrorType, Result};
 use crate::proxy::body::Part;
 use crate::proxy::http2;
 
-/// A stream that a client has opened, with its request.
+/// One stream opened by a client.
 #[derive(Debug)]
 pub(crate) struct ClientHttp2 {
     body: RecvStream,
     respond: SendResponse<Bytes>,
-    /// Once the final head was given.
+    /// Set when the final response head is sent.
     send: Option<SendStream<Bytes>>,
     read_all: bool,
     ended: bool,
@@ -53,7 +53,7 @@ impl ClientHttp2 {
             Some(send) => send.poll_reset(cx),
             None => self.respond.poll_reset(cx),
         };
-        // An error means that the connection is over.
+        // An error means that the connection has ended, and the client with it.
         reset.map(drop)
     }
 
@@ -61,7 +61,7 @@ impl ClientHttp2 {
         let mut response = Response::new(());
         *response.status_mut() = head.status;
         *response.headers_mut() = http2::end_to_end(head.headers.clone());
-        // Only a stream that is over refuses it, which shows at the next write.
+        // Fails only if the stream has ended, which the next write reports.
         let _over = self.respond.send_informational(response);
     }
 
@@ -71,7 +71,7 @@ impl ClientHttp2 {
         *response.status_mut() = parts.status;
         *response.headers_mut() = http2::end_to_end(parts.headers);
         if parts.status == StatusCode::NO_CONTENT {
-            // RFC 9110, section 8.6; clients take it for a body that is missing.
+            // A 204 must not have one (RFC 9110, section 8.6): clients would wait for the body.
             response.headers_mut().remove(CONTENT_LENGTH);
         }
         let send = self.respond.send_response(response, whole).map_err(left)?;

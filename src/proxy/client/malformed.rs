@@ -1,4 +1,4 @@
-//! Deliberately malformed HTTP/1: a response whose head or framing is broken on purpose.
+//! Deliberately malformed HTTP/1 responses: a broken status line, header or chunk.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use crate::proxy::http1::Output;
 use crate::proxy::record::Record;
 use crate::shape::Malformed;
 
-/// How a response is broken, where changing its head or its body can't do it.
+/// How the writer of a response breaks its head or its framing.
 #[derive(Debug)]
 pub(crate) struct MalformedResponse {
     record: Arc<Record>,
-    /// The actions of the plan with what each does.
+    /// Each action of the plan, by index, and what it breaks.
     acts: Vec<(usize, Malformed)>,
-    /// Chunks written so far; the one after the first is the broken one.
+    /// Number of chunks written so far; the second one is broken.
     chunks: u64,
     broken: bool,
 }
 
 impl MalformedResponse {
-    /// Breaks a response as these actions of a plan say.
+    /// Breaks a response in the ways that `acts` lists.
     pub(crate) fn new(record: Arc<Record>, acts: Vec<(usize, Malformed)>) -> MalformedResponse {
         MalformedResponse {
             record,
@@ -30,8 +30,9 @@ impl MalformedResponse {
         }
     }
 
-    /// Writes the head with `write`, and breaks it.
+    /// Writes the head with `write`, then breaks what was written.
     pub(super) fn head(&self, buffer: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+        // Counted before it is written: a client that sees the fault must find it in the metrics.
         self.count(false);
         let mut whole = BytesMut::new();
         write(&mut whole);
@@ -43,13 +44,13 @@ impl MalformedResponse {
             buffer.put_slice(&whole)
         }
         if self.has(Malformed::Header) {
-            // A name with a space in it and no colon after it (RFC 9112, section 5.1). First, so that none is missed.
+            // A line without a colon (RFC 9112, section 5.1). First, so that a lenient client still reads the other fields.
             buffer.put_slice(b"no field at all\x00\r\n");
         }
         buffer.put_slice(&fields);
     }
 
-    /// Whether the next chunk is the broken one, which is the last.
+    /// Whether the next chunk is to be broken. A broken chunk is the last one.
     pub(super) fn breaks_chunk(&mut self, chunked: bool) -> bool {
         let breaks = chunked && self.chunks == 1 && self.has(Malformed::Chunk);
         self.chunks += 1;
@@ -64,7 +65,7 @@ impl MalformedResponse {
         }
     }
 
-    /// Ends the body in its own way; false if it ends as any other.
+    /// Ends a body that is to have a broken chunk. Returns false if the body ends normally.
     pub(super) fn end(&mut self, chunked: bool, output: &mut Output) -> bool {
         let breaks = chunked && self.has(Malformed::Chunk);
         if breaks {
@@ -77,7 +78,7 @@ impl MalformedResponse {
         self.acts.iter().any(|(_, act)| *act == malformed)
     }
 
-    /// Counts what is about to show: in the head or in the body.
+    /// Counts the actions that show in the body, or else those that show in the head.
     fn count(&self, in_body: bool) {
         for (action, act) in &self.acts {
             if (*act == Malformed::Chunk) == in_body {

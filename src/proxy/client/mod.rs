@@ -1,7 +1,7 @@
-//! The client's side of an exchange: one request, over HTTP/1 or HTTP/2, and the ways to answer it or to end it.
+//! The client's side of an exchange: one request over HTTP/1 or HTTP/2, and the ways to respond to it or to end it.
 //!
-//! Everything is polled and nothing is held in between, so that the loop can read from a client and write to it in turn,
-//! and neither direction ever waits for the other.
+//! Everything is polled and nothing is locked, so that one task can read from a client and write to it in turn, and
+//! neither direction waits for the other.
 
 pub mod connection;
 mod http1;
@@ -25,18 +25,18 @@ pub(crate) use self::malformed::MalformedResponse;
 use super::body::{Part, Sink, Source};
 use super::http1::head;
 
-/// How long a response over HTTP/2 has to arrive before GOAWAY follows it.
+/// The head start of an HTTP/2 response before GOAWAY follows it.
 const RESPONSE_AHEAD: Duration = Duration::from_millis(25);
 
-/// A client that has asked for something.
+/// A client with one request.
 #[derive(Debug)]
 pub struct Client {
     head: RequestHeader,
     connection: Arc<Connection>,
     side: ClientSide,
-    /// The status of the final head, once it was given.
+    /// The status of the final response head, once it was sent.
     status: Option<StatusCode>,
-    /// No request follows on the connection.
+    /// Whether the connection takes no further request after this one.
     goes_away: bool,
     read: u64,
     sent: u64,
@@ -48,7 +48,7 @@ enum ClientSide {
     Http2(Box<ClientHttp2>),
 }
 
-/// Calls a method of whichever side it is.
+/// Calls the same method on either variant.
 macro_rules! either {
     ($client:expr, $side:ident => $body:expr) => {
         match &mut $client.side {
@@ -79,37 +79,37 @@ impl Client {
         }
     }
 
-    /// What it asks for.
+    /// The request head.
     pub(crate) fn head(&self) -> &RequestHeader {
         &self.head
     }
 
-    /// The connection it came on.
+    /// The connection that the request was received on.
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
-    /// Whether it speaks HTTP/2.
+    /// Whether the request was received over HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
         matches!(self.side, ClientSide::Http2(_))
     }
 
-    /// The status that it was answered with, if it was.
+    /// The status of the response, once its head was sent.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         self.status
     }
 
-    /// Bytes of the request's body that were read.
+    /// Bytes read of the request body.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.read
     }
 
-    /// Bytes of the response's body that were written.
+    /// Bytes written of the response body.
     pub(crate) fn bytes_sent(&self) -> u64 {
         self.sent
     }
 
-    /// Whether nothing more of the request's body can come. True from the start for a request without one.
+    /// Whether the request body was read to its end. True from the start for a request without one.
     pub(crate) fn is_body_done(&self) -> bool {
         match &self.side {
             ClientSide::Http1(http1) => http1.is_body_done(),
@@ -117,22 +117,22 @@ impl Client {
         }
     }
 
-    /// Whether it waits for a 100 before it sends its body (RFC 9110, section 10.1.1).
+    /// Whether the client waits for a 100 before it sends its body (RFC 9110, section 10.1.1).
     pub(crate) fn expects_continue(&self) -> bool {
         self.head.version == Version::HTTP_11 && !self.is_body_done() && head::expects_continue(&self.head.headers)
     }
 
-    /// Resolves when the client is no longer there to hear the answer. Reads ahead a little, and loses nothing.
+    /// Ready when the client can no longer receive the response. Reads ahead, and keeps what it has read.
     ///
-    /// A client that closes its sending side of an HTTP/1 connection counts as gone: nobody can tell it from one that closed
-    /// both. On HTTP/2 END_STREAM says no such thing, and a reset of the stream or the end of the connection does.
+    /// A client that closes its sending side of an HTTP/1 connection counts as gone: it can't be told from one that closed
+    /// both. On HTTP/2, END_STREAM does not mean that; a reset of the stream or the end of the connection does.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         either!(self, side => side.poll_gone(cx))
     }
 
-    /// Whether all of the answer was sent, so that leaving now is no loss to anybody. Over HTTP/1 a stated length tells before the
-    /// upstream's end does.
-    pub(crate) fn has_whole_answer(&self) -> bool {
+    /// Whether the whole response was sent, so that a disconnect now loses nothing. Over HTTP/1 a Content-Length can tell
+    /// before the upstream's end is read.
+    pub(crate) fn has_whole_response(&self) -> bool {
         self.status.is_some()
             && match &self.side {
                 ClientSide::Http1(http1) => http1.has_sent_all(),
@@ -140,7 +140,7 @@ impl Client {
             }
     }
 
-    /// Resolves when a client that may close its sending side and stay has reset the connection or the stream.
+    /// Ready when the client has reset the connection or the stream; a closed sending side does not count.
     pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.side {
             ClientSide::Http1(http1) => http1.poll_reset(cx),
@@ -148,38 +148,39 @@ impl Client {
         }
     }
 
-    /// Whether it has yet to read what it was sent. Never over HTTP/2, which does not tell of heads.
+    /// Whether bytes sent so far still wait for the client to read. Always false over HTTP/2, where h2 does not report it for
+    /// heads.
     pub(crate) fn is_behind(&self) -> bool {
         matches!(&self.side, ClientSide::Http1(http1) if http1.is_behind())
     }
 
-    /// Whether it can be told of transfer codings besides chunks.
+    /// Whether the client can receive transfer codings other than chunked: only HTTP/1.1 has them.
     pub(crate) fn takes_transfer_codings(&self) -> bool {
         self.head.version == Version::HTTP_11
     }
 
-    /// Sends an interim response, to clients that know them (RFC 9110, section 15.2).
+    /// Sends an interim response (RFC 9110, section 15.2), except to HTTP/1.0 clients.
     pub(crate) fn inform(&mut self, head: &ResponseHeader) {
         match &mut self.side {
-            // HTTP/1.0 has none.
+            // HTTP/1.0 has no interim responses.
             ClientSide::Http1(_) if self.head.version == Version::HTTP_10 => {}
             ClientSide::Http1(http1) => http1.inform(head),
             ClientSide::Http2(http2) => http2.inform(head),
         }
     }
 
-    /// Tells a client that waits for it to go on and send its body.
+    /// Sends 100 (Continue), which tells the client to send its body.
     pub(crate) fn tell_to_continue(&mut self) {
         if let Ok(head) = ResponseHeader::build(StatusCode::CONTINUE, Some(0)) {
             self.inform(&head);
         }
     }
 
-    /// Gives the final head; sent with the first bytes of the body, or when it is flushed. A body follows, and has to be
-    /// [ended](Client::poll_end), unless `whole`: then the head is all.
+    /// Writes the final response head, which is sent with the first bytes of the body or when flushed. With `whole` the head
+    /// is the complete response; otherwise a body follows, which must be [ended](Client::poll_end).
     ///
     /// # Errors
-    /// The client has left.
+    /// The client has disconnected or reset the stream.
     pub(crate) fn respond(&mut self, head: ResponseHeader, whole: bool) -> Result<()> {
         self.status = Some(head.status);
         let leaving = self.connection.is_leaving() || self.goes_away;
@@ -192,38 +193,37 @@ impl Client {
         }
     }
 
-    /// No request is to follow this one on its connection. The client is told with the response: over HTTP/1 by its head
-    /// (RFC 9112, section 9.6), over HTTP/2 by GOAWAY after it. To be called before the final head is given.
+    /// Makes this the last request of its connection. HTTP/1 announces it in the response head (RFC 9112, section 9.6),
+    /// HTTP/2 by GOAWAY after the response. Call it before [`Client::respond`].
     pub(crate) fn go_away(&mut self) {
         self.goes_away = true;
     }
 
-    /// What comes after the response.
+    /// Sends what follows the response: a GOAWAY, after [`Client::go_away`].
     pub(crate) async fn finish(&self) {
         if self.goes_away && self.is_http2() {
-            // Some clients take nothing more once they know of a GOAWAY, not even what came with it (Python's h2).
+            // Some clients read nothing after a GOAWAY, not even frames received together with it (Python's h2).
             tokio::time::sleep(RESPONSE_AHEAD).await;
             self.connection.go_away();
         }
     }
 
-    /// The next head is not to be what HTTP says; over HTTP/1 only.
+    /// Breaks the next response as `malformed` says; over HTTP/1 only.
     pub(crate) fn malform(&mut self, malformed: MalformedResponse) {
         if let ClientSide::Http1(http1) = &mut self.side {
             http1.malform(malformed);
         }
     }
 
-    /// From now on the connection speaks another protocol, in both directions until they end. To be called before the 101
-    /// is given.
+    /// Switches the connection to another protocol, in both directions until they end. Call it before the 101 is written.
     pub(crate) fn switch_protocols(&mut self) {
         if let ClientSide::Http1(http1) = &mut self.side {
             http1.switch_protocols();
         }
     }
 
-    /// Resets what carries the request: the HTTP/2 stream with RST_STREAM and `code`, so that its siblings live on, or the
-    /// HTTP/1 connection with a TCP RST.
+    /// Resets the HTTP/2 stream with RST_STREAM and `code`, which leaves the connection's other streams alone, or the HTTP/1
+    /// connection with a TCP RST.
     pub(crate) fn reset(&mut self, code: u32) {
         match &mut self.side {
             ClientSide::Http1(_) => self.connection.reset(),
@@ -231,12 +231,12 @@ impl Client {
         }
     }
 
-    /// Closes the connection without another word: a FIN on HTTP/1 and on HTTP/2, where it ends the other streams too.
+    /// Closes the connection with a FIN and no response. On HTTP/2 that ends the other streams too.
     pub(crate) fn close(&mut self) {
         self.connection.close();
     }
 
-    /// Breaks a response off that has begun, so that its receiver can't take it for a whole one.
+    /// Breaks off a response that has begun, so that the client can't take it for a complete one.
     pub(crate) fn break_off(&mut self) {
         match &mut self.side {
             ClientSide::Http1(http1) if http1.is_broken_by_closing() => self.connection.close(),
@@ -245,7 +245,7 @@ impl Client {
         }
     }
 
-    /// The HTTP/1 side; `None` for HTTP/2.
+    /// Returns the HTTP/1 side; `None` for HTTP/2.
     pub(crate) fn into_http1(self) -> Option<Box<ClientHttp1>> {
         match self.side {
             ClientSide::Http1(http1) => Some(http1),
@@ -253,13 +253,13 @@ impl Client {
         }
     }
 
-    /// Whether the request's method lets its response have a body.
+    /// Whether the request's method allows a response body.
     pub(crate) fn wants_body(&self) -> bool {
         self.head.method != Method::HEAD
     }
 }
 
-/// The body of its request.
+/// The request body.
 impl Source for Client {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
         let part = either!(self, side => side.poll_part(cx));
@@ -270,7 +270,7 @@ impl Source for Client {
     }
 }
 
-/// The body of its response.
+/// The response body.
 impl Sink for Client {
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
         let before = bytes.len();
@@ -289,7 +289,7 @@ impl Sink for Client {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match &mut self.side {
             ClientSide::Http1(http1) => http1.poll_flush(cx),
-            // The connection's own task sends.
+            // h2 sends from the connection's own task.
             ClientSide::Http2(_) => Poll::Ready(Ok(())),
         }
     }

@@ -1,4 +1,4 @@
-//! A client's connection as a stream of bytes: plain or under TLS, until squall ends it.
+//! A client's connection as a byte stream, plain or TLS, which fails once squall has ended the connection.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::Connection;
 use crate::proxy::net::socket::Raw;
 
-/// The stream of one connection.
+/// The byte stream of one downstream connection.
 #[derive(Debug)]
 pub(crate) struct Stream {
     bytes: Bytestream,
@@ -25,12 +25,12 @@ enum Bytestream {
 }
 
 impl Stream {
-    /// A connection in the clear.
+    /// A plaintext connection.
     pub(crate) fn plain(raw: Raw, connection: Arc<Connection>) -> Self {
         Self::new(Bytestream::Plain(raw), connection)
     }
 
-    /// A connection in TLS.
+    /// A connection over TLS.
     pub(crate) fn tls(tls: TlsStream<Raw>, connection: Arc<Connection>) -> Self {
         Self::new(Bytestream::Tls(Box::new(tls)), connection)
     }
@@ -39,12 +39,12 @@ impl Stream {
         Self { bytes, connection }
     }
 
-    /// The handle of the connection whose bytes these are.
+    /// The handle of the connection.
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
-    /// Nothing is sent any more once squall has ended the connection.
+    /// Fails once squall has ended the connection: no byte may be sent after an injected close or reset.
     fn check_open(&self) -> io::Result<()> {
         if self.connection.ended() {
             Err(io::ErrorKind::ConnectionReset.into())
@@ -54,7 +54,7 @@ impl Stream {
     }
 }
 
-/// Calls a method of whichever stream it is.
+/// Calls the same method on either variant.
 macro_rules! forward {
     ($stream:expr, $method:ident($($argument:expr),*)) => {
         match &mut $stream {
@@ -71,7 +71,7 @@ impl AsyncRead for Stream {
         }
         let before = buf.filled().len();
         let read = forward!(self.bytes, poll_read(cx, buf));
-        // A connection that was closed for idleness meanwhile has no request any more.
+        // If the connection was closed while idle in the meantime, these bytes are reported as its end.
         if buf.filled().len() > before && !self.connection.begin_request() {
             buf.set_filled(before);
         }
@@ -110,7 +110,7 @@ impl AsyncWrite for Stream {
         forward!(self.bytes, poll_flush(cx))
     }
 
-    /// Ends the sending side; nothing is sent on a connection that squall has ended already.
+    /// Ends the sending side, without close_notify if squall has ended the connection already.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.connection.ended() {
             return Poll::Ready(Ok(()));
@@ -120,7 +120,7 @@ impl AsyncWrite for Stream {
 }
 
 impl Drop for Stream {
-    /// Sends what TLS has left to say, close_notify at last, as far as the socket takes it now.
+    /// Sends TLS's buffered records and close_notify, as far as the socket takes them without waiting: `drop` can't await.
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         let _best_effort = Pin::new(self).poll_shutdown(&mut cx);

@@ -1,4 +1,4 @@
-//! Answers that squall sends by itself.
+//! Responses that squall generates itself: injected ones, and errors.
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -12,7 +12,7 @@ use crate::grpc::GrpcStatus;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
 
-/// The head of an injected answer, with another status if one is given.
+/// The head of an injected response. `status` overrides the answer's own.
 pub(super) fn head(answer: &Answer, status: Option<StatusCode>) -> Result<ResponseHeader> {
     let status = status.unwrap_or(answer.status);
     let mut head = ResponseHeader::build(status, Some(answer.headers.len() + 4))?;
@@ -22,7 +22,7 @@ pub(super) fn head(answer: &Answer, status: Option<StatusCode>) -> Result<Respon
     Ok(head)
 }
 
-/// The head of a plain text of squall's own.
+/// The head of a plain-text error response.
 pub(super) fn text_head(status: u16) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(status, Some(4))?;
     head.insert_header(
@@ -32,7 +32,7 @@ pub(super) fn text_head(status: u16) -> Result<ResponseHeader> {
     Ok(head)
 }
 
-/// The head of a trailers-only gRPC answer (gRPC over HTTP/2, "Responses").
+/// The head of a trailers-only gRPC response (gRPC over HTTP/2, "Responses").
 pub(super) fn grpc_head(status: &GrpcStatus) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(StatusCode::OK, Some(6))?;
     head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))?;
@@ -42,11 +42,11 @@ pub(super) fn grpc_head(status: &GrpcStatus) -> Result<ResponseHeader> {
     Ok(head)
 }
 
-/// Sends a whole answer, framed for the request: no content after HEAD, nor with 204 and 304 (RFC 9110, section 6.4.1).
+/// Sends a complete response, framed for the request: no content for HEAD, 204 and 304 (RFC 9110, section 6.4.1).
+pub(super) async fn send(client: &mut Client, mut head: ResponseHeader, body: Bytes) -> Result<()> {
 ///
 /// # Errors
-/// The client left.
-pub(super) async fn send(client: &mut Client, mut head: ResponseHeader, body: Bytes) -> Result<()> {
+/// The client has disconnected.
     let bodiless = is_bodiless(head.status);
     if head.status == StatusCode::RESET_CONTENT {
         head.insert_header(header::CONTENT_LENGTH, 0)?;
@@ -61,11 +61,11 @@ pub(super) async fn send(client: &mut Client, mut head: ResponseHeader, body: By
     send_framed(client, head, body).await
 }
 
-/// Sends a gRPC status without a message: one head that is the whole answer, with END_STREAM on it over HTTP/2 (gRPC over
+/// Sends a gRPC status without a message: a head that is the complete response, with END_STREAM over HTTP/2 (gRPC over
 /// HTTP/2, "Trailers-Only").
 ///
 /// # Errors
-/// The client left.
+/// The client has disconnected.
 pub(super) async fn send_trailers_only(client: &mut Client, head: ResponseHeader) -> Result<()> {
     if client.is_http2() {
         send_framed(client, head, Bytes::new()).await
@@ -76,7 +76,7 @@ pub(super) async fn send_trailers_only(client: &mut Client, head: ResponseHeader
 
 async fn send_framed(client: &mut Client, mut head: ResponseHeader, mut body: Bytes) -> Result<()> {
     if !head.headers.contains_key(header::DATE) {
-        // An origin with a clock says when it answered (RFC 9110, section 6.6.1).
+        // An origin server with a clock must send Date (RFC 9110, section 6.6.1).
         head.insert_header(header::DATE, get_cached_date())?;
     }
     client.respond(head, body.is_empty())?;

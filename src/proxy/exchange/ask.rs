@@ -1,4 +1,4 @@
-//! From a request to the head of its response: pick, connect, send, and send once more where that is safe.
+//! From a request to the head of its response: picks an endpoint, connects, sends, and retries once where that is safe.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,20 +22,20 @@ use crate::proxy::exchange::view::Target;
 use crate::proxy::http1::head;
 use crate::proxy::upstream::{Picked, Session, unresolved};
 
-/// Interim responses to one request. More of them are a flood, which HTTP/2 would let through without limit.
+/// Interim responses that are passed on for one request. More count as a flood, which h2 itself does not limit.
 const MOST_INTERIM: usize = 100;
 
-/// A request that was answered, as far as the head.
+/// A request whose response head was received.
 pub(super) struct Asked {
     pub(super) session: Session,
     pub(super) upload: Pump,
     pub(super) head: ResponseHeader,
-    /// The client has asked for another protocol, and the upstream was told.
+    /// Whether the client's `Upgrade` was passed on to the upstream.
     pub(super) upgrade: bool,
 }
 
 impl Squall {
-    /// Asks the upstream, and waits for the head of its response.
+    /// Sends the request to the upstream, and waits for the head of its response.
     pub(super) async fn ask(
         &self,
         client: &mut Client,
@@ -53,7 +53,7 @@ impl Squall {
             let upgrade = outgoing.upgrade && session.is_http1();
             let host = host(client.head(), request.picked.as_ref());
             if !told && client.expects_continue() && !session.is_http1() {
-                // Over HTTP/2 few servers say it, and a fake never does.
+                // Few HTTP/2 servers send 100, and fakes never do; the client would wait in vain.
                 client.tell_to_continue();
                 told = true;
             }
@@ -88,7 +88,7 @@ impl Squall {
                     tracing::debug!("asking once more: {error}");
                     tried_again = true;
                     drop(session);
-                    // Another kept-alive connection may be just as dead.
+                    // A fresh connection: another kept-alive one may be just as dead.
                     session = self.session(client, request, &mut outgoing, true).await?;
                 }
                 Err(stop) => return Err(stop),
@@ -96,7 +96,7 @@ impl Squall {
         }
     }
 
-    /// Opens the way to the upstream.
+    /// Opens a session with the upstream, after the copies of the request were sent. `fresh` rules out a used connection.
     async fn session(
         &self,
         client: &mut Client,
@@ -126,6 +126,8 @@ impl Squall {
         let origin = Origin::Real(&self.connector, &peer);
         copy::send_all(client, request, outgoing, origin).await?;
         request.sent = Some(Instant::now());
+        // Biased: opening is polled first because a pooled connection is often ready at once, so the client's socket is
+        // looked at only where there is a wait. Dropping `open` drops the connection attempt.
         tokio::select! {
             biased;
             session = origin.open(fresh) => session.map_err(Stop::Upstream),
@@ -133,7 +135,7 @@ impl Squall {
         }
     }
 
-    /// What shapes the request's body, if it has one; changes the head to fit.
+    /// The pump of the request body, with the plan's shaping. Changes the head to fit the shaped length.
     fn shape(&self, client: &Client, request: &Request, outgoing: &mut Outgoing, body: bool) -> Pump {
         let lane = match (request.shaping(), &mut outgoing.head) {
             (Some(shaping), Some(head)) => shaping.request(client, head, body, outgoing.upgrade),
@@ -148,14 +150,15 @@ impl Squall {
 }
 
 impl Sides<'_> {
-    /// Waits for the head of the response while the request's body moves; interim ones go to the client meanwhile. `told`:
-    /// the client was told to send its body already.
+    /// Waits for the final response head while the request body moves, and passes interim responses on. `told`: the client
+    /// was already told to send its body.
     async fn head(&mut self, told: bool) -> Result<ResponseHeader, Stop> {
         let mut interim = 0;
         std::future::poll_fn(|cx| {
             self.poll_stop(cx);
             self.poll_upload(cx)?;
             if let Some(error) = self.refused.take_if(|error| *error.etype() == ErrorType::WriteTimedout) {
+            // A write that timed out ends the request; after any other write error the upstream may still have responded.
                 return Poll::Ready(Err(Stop::Upstream(error)));
             }
             while let Some(head) = self.poll_head(cx)? {
@@ -180,7 +183,7 @@ impl Sides<'_> {
         .await
     }
 
-    /// The next head, if it is there and the client has read those before it.
+    /// Polls for the next head, once the client has read the interim ones before it.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Result<Option<ResponseHeader>, Stop> {
         if let Poll::Ready(Err(error)) = self.client.poll_flush(cx) {
             return Err(error.into());
@@ -196,18 +199,18 @@ impl Sides<'_> {
     }
 }
 
-/// Whether another head follows this one (RFC 9110, section 15.2).
+/// Whether a head is followed by another one (RFC 9110, section 15.2).
 pub(super) fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// The `Host` that the upstream is told, where it is not just the client's.
+/// The `Host` to send to the upstream, if it differs from the client's.
 pub(super) fn host(head: &RequestHeader, picked: Option<&Picked>) -> Option<HeaderValue> {
     let picked = picked?;
     if let Some(host) = picked.host() {
         return Some(host.clone());
     }
-    // HTTP/1.0 clients need not have one, and later servers demand it (RFC 9112, section 3.2).
+    // HTTP/1.0 clients may omit it, but it is sent on as HTTP/1.1, which requires it (RFC 9112, section 3.2).
     let has_none = head.uri.authority().is_none() && !head.headers.contains_key(HOST);
     let label = if picked.label().starts_with("unix:") {
         "localhost"
@@ -217,10 +220,10 @@ pub(super) fn host(head: &RequestHeader, picked: Option<&Picked>) -> Option<Head
     has_none.then(|| HeaderValue::from_str(label).ok()).flatten()
 }
 
-/// Whether an upgrade is to be passed on as it was asked for. Not one to HTTP/2: rules meet requests, which squall could
-/// not see any more in what follows.
+/// Whether an `Upgrade` is passed on. An upgrade to HTTP/2 is not: squall would not see the requests that follow, so no
+/// rule could match them.
 pub(super) fn passes_upgrade(head: &RequestHeader) -> bool {
-    // Most requests have no such field.
+    // The common case first: most requests have no `Upgrade`.
     if head.version != Version::HTTP_11 || !head.headers.contains_key(UPGRADE) {
         return false;
     }
@@ -229,7 +232,7 @@ pub(super) fn passes_upgrade(head: &RequestHeader) -> bool {
         && !protocols.any(|protocol| protocol.to_ascii_lowercase().starts_with(b"h2"))
 }
 
-/// Where the request's connection was headed before it was redirected to squall.
+/// The destination of the client's connection before it was redirected to squall.
 fn original_destination(client: &Client) -> Result<SocketAddr, Stop> {
     let destination = client.connection().original_destination();
     destination.map_err(|error| Stop::Upstream(unresolved("the original destination", error)))

@@ -1,22 +1,22 @@
-//! Pieces of a body, up to a limit.
+//! Collects the pieces of a body, up to a limit.
 
 use bytes::{Bytes, BytesMut};
 
-/// Pieces below this many bytes are joined: each by itself would take more memory than what is in it.
+/// Pieces below this many bytes are joined: the overhead of a piece would exceed its content.
 const SMALL: usize = 1 << 10;
 
-/// Holds pieces until there are more bytes than the limit.
+/// Collects pieces until they exceed a limit in bytes.
 #[derive(Debug)]
 pub(super) struct Collector {
     pieces: Vec<Bytes>,
-    /// Small pieces behind those.
+    /// Small pieces that follow `pieces`, joined.
     tail: BytesMut,
     length: usize,
     limit: usize,
 }
 
 impl Collector {
-    /// Holds at most `limit` bytes, and the piece that goes beyond.
+    /// Collects at most `limit` bytes, plus the piece that exceeds the limit.
     pub(super) fn new(limit: usize) -> Collector {
         Collector {
             pieces: Vec::new(),
@@ -26,7 +26,7 @@ impl Collector {
         }
     }
 
-    /// Takes a piece; whether all of them are within the limit.
+    /// Adds a piece. Returns whether the total is within the limit.
     #[must_use]
     pub(super) fn push(&mut self, piece: Bytes) -> bool {
         self.length = self.length.saturating_add(piece.len());
@@ -45,7 +45,7 @@ impl Collector {
         self.pieces
     }
 
-    /// All of it in one; copied unless it came so.
+    /// The whole body as one piece, copied if it consists of several.
     pub(super) fn whole(&self) -> Bytes {
         if let ([piece], []) = (self.pieces.as_slice(), &*self.tail) {
             return piece.clone();

@@ -1,4 +1,4 @@
-//! The copies of a request that the upstream gets before the request itself.
+//! Copies of a request, which the fault `duplicate` sends to the upstream before the request itself.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use crate::proxy::body::{Part, Source};
 use crate::proxy::client::Client;
 use crate::proxy::upstream::{Connector, Fake, Session};
 
-/// Where a session comes from.
+/// Where sessions with the upstream are opened.
 #[derive(Clone, Copy)]
 pub(super) enum Origin<'a> {
     /// An axum router, for a client with this address.
@@ -24,7 +24,7 @@ pub(super) enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// A session; `fresh`: over a connection that has served no request.
+    /// Opens a session. `fresh`: over a connection that has served no request.
     pub(super) async fn open(self, fresh: bool) -> Result<Session> {
         match self {
             Origin::Fake(router, client) => Ok(Session::fake(Fake::new(router, client))),
@@ -33,8 +33,8 @@ impl Origin<'_> {
     }
 }
 
-/// Sends the copies, each over a session of its own: an upstream that closes idle connections could
-/// otherwise miss one. Their answers are read to the end, for a time at most, and thrown away.
+/// Sends the copies, each over a fresh connection: an upstream that closes an idle connection would otherwise miss one.
+/// Their responses are read to the end, at most for `bounds.longest`, and discarded.
 pub(super) async fn send_all(
     client: &mut Client,
     request: &Request,
@@ -53,7 +53,7 @@ pub(super) async fn send_all(
             session.ask(head, host.as_ref(), !body.is_empty(), false)?;
             exchange(&mut session, body.clone(), &mut sent).await
         };
-        // Biased: a copy that is done counts, even if the client has just left.
+        // Biased: a copy that has completed counts, even if the client disconnects at the same moment.
         tokio::select! {
             biased;
             done = tokio::time::timeout(request.view.bounds.longest, exchange) => match done {
@@ -88,7 +88,7 @@ async fn exchange(session: &mut Session, body: Bytes, sent: &mut bool) -> Result
     Ok(())
 }
 
-/// A source that has nothing.
+/// An empty source, for a pump that has the whole body in memory.
 struct Nothing;
 
 impl Source for Nothing {

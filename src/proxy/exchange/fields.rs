@@ -1,4 +1,4 @@
-//! Changes to heads. Pingora's two kinds of heads have the same methods, but no trait that says so.
+//! Changes to request and response heads. Pingora gives both types the same methods, but no common trait.
 
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -12,7 +12,7 @@ pub(super) trait Fields {
     fn set(&mut self, name: &HeaderName, value: HeaderValue);
     fn add(&mut self, name: &HeaderName, value: HeaderValue);
 
-    /// Makes the changes that a rule asks for.
+    /// Applies a rule's changes: first `remove`, then `set`, then `add`.
     fn change(&mut self, changes: &HeaderChanges) {
         for name in &changes.remove {
             self.remove(name);
@@ -33,7 +33,7 @@ pub(super) trait Fields {
                 self.remove(&TRANSFER_ENCODING);
                 self.set(&CONTENT_LENGTH, length.into());
             }
-            // Whoever writes the head frames the body in another way.
+            // Without a length, the head is written with another framing.
             Length::Unknown => self.remove(&CONTENT_LENGTH),
         }
     }
@@ -46,7 +46,7 @@ macro_rules! fields_of {
                 self.remove_header(name);
             }
 
-            // Pingora refuses names and values that are not valid; these are.
+            // Pingora checks names and values, but a `HeaderName` and a `HeaderValue` are always valid.
             fn set(&mut self, name: &HeaderName, value: HeaderValue) {
                 let _valid = self.insert_header(name, value);
             }

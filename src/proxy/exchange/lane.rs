@@ -1,4 +1,4 @@
-//! What passes in one direction: what is due, what is waited for, what is counted.
+//! One direction of an exchange between its source and its sink: runs the Shaper, and counts the faults that take effect.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use crate::proxy::execute::hold::{Bounds, HeldPlace, Holder};
 use crate::proxy::record::Record;
 use crate::shape::{Finish, Shaper, Step};
 
-/// What a shaper without room takes in nonetheless, in bytes, where nothing else would go on.
+/// Bytes that a shaper without room is given nevertheless when it can't progress otherwise.
 const LEAST_ROOM: usize = 16 * 1024;
 
-/// Where a lane's faults are counted, and what bounds its waits.
+/// What a shaped lane needs from its request: the record for counting, and the bounds of waits.
 #[derive(Clone)]
 pub(super) struct Rules {
     pub(super) record: Arc<Record>,
@@ -20,54 +20,54 @@ pub(super) struct Rules {
     pub(super) bounds: Bounds,
 }
 
-/// One direction. By default everything passes.
+/// One direction of an exchange. The default lane passes everything unchanged.
 #[derive(Default)]
 pub(super) struct Lane {
-    /// Apart, so that a lane that shapes nothing is small.
+    /// Boxed, so that a lane without shaping is small.
     shaped: Option<Box<ShapedLane>>,
-    /// Taken in, and not yet given to the shaper.
+    /// Bytes taken in that the shaper has no room for yet.
     pending: Bytes,
-    /// The natural end was taken in.
+    /// Whether the natural end was taken in.
     ended: bool,
     over: bool,
 }
 
 struct ShapedLane {
     shaper: Shaper,
-    /// The actions at work, for their waits.
+    /// The plan's actions that shape this lane, whose waits are reported when it ends.
     actions: Vec<usize>,
     rules: Rules,
     told_end: bool,
-    /// Looked at already: what comes after the bytes that left last.
+    /// The step after the bytes that were returned last, computed ahead.
     next: Option<Step>,
     stall: Option<Stall>,
     released: bool,
 }
 
-/// Sending has stopped.
+/// A stall in progress.
 struct Stall {
     _place: HeldPlace<Arc<Holder>>,
-    /// Where nothing else ends it.
+    /// When the stall ends if nothing else ends it first.
     deadline: Instant,
 }
 
-/// What comes next in a lane.
+/// What is due next in a lane.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// These bytes leave now.
+    /// Send these bytes now.
     Send(Bytes),
-    /// Nothing before this instant, unless more is taken in.
+    /// Nothing before this instant, unless more bytes are taken in.
     Wait(Instant),
-    /// Nothing until more is taken in.
+    /// Nothing until more bytes are taken in.
     More,
-    /// The lane ends, like this.
+    /// End the lane in this way.
     End(Finish),
     /// The lane has ended.
     Over,
 }
 
 impl Lane {
-    /// A lane that `shaper` shapes, for these actions of the plan.
+    /// A lane shaped by `shaper` on behalf of `actions`, by index in the plan.
     pub(super) fn shaped(shaper: Shaper, actions: Vec<usize>, rules: Rules) -> Lane {
         Lane {
             shaped: Some(Box::new(ShapedLane {
@@ -83,7 +83,7 @@ impl Lane {
         }
     }
 
-    /// Whether it has room for more.
+    /// Whether the lane has room for more bytes.
     pub(super) fn wants_more(&self) -> bool {
         !self.ended && !self.over && self.pending.is_empty() && self.room() > 0
     }
@@ -93,12 +93,12 @@ impl Lane {
         self.ended
     }
 
-    /// Whether something shapes what passes.
+    /// Whether a shaper is at work.
     pub(super) fn is_shaped(&self) -> bool {
         self.shaped.is_some()
     }
 
-    /// Takes in natural bytes, when it [wants](Lane::wants_more) them.
+    /// Takes in natural bytes. Call it only while the lane [wants](Lane::wants_more) them.
     pub(super) fn take(&mut self, bytes: Bytes) {
         if !self.over && !self.ended {
             self.pending = bytes;
@@ -110,7 +110,7 @@ impl Lane {
         self.ended = true;
     }
 
-    /// What comes next. To be asked again after each [`Due::Send`]. The clock is read only where it matters.
+    /// Returns what is due next. Call it again after each [`Due::Send`]. `now` is called only if the lane is shaped.
     pub(super) fn due(&mut self, now: impl FnOnce() -> Instant) -> Due {
         if self.over {
             return Due::Over;
@@ -127,7 +127,7 @@ impl Lane {
         due
     }
 
-    /// There is nothing to shape after all.
+    /// Ends a lane whose message turns out to have no body, and reports its actions as missed.
     pub(super) fn has_no_body(&mut self) {
         if let Some(shaped) = &self.shaped {
             for &action in &shaped.actions {
@@ -139,7 +139,7 @@ impl Lane {
         self.close();
     }
 
-    /// Gives up all waits: squall is stopping. A stall without an end becomes one.
+    /// Ends all waits because squall is stopping. A stall without a resume time ends the lane.
     pub(super) fn release(&mut self) {
         if let Some(shaped) = &mut self.shaped {
             shaped.released = true;
@@ -169,7 +169,7 @@ impl ShapedLane {
             match step {
                 Step::Send(bytes) if bytes.is_empty() => {}
                 Step::Send(bytes) => {
-                    // An end that comes with these bytes is counted before the client can know of it.
+                    // Look ahead: an end that follows these bytes must be counted before the client can see it.
                     self.next = Some(self.step(now));
                     return Due::Send(bytes);
                 }
@@ -177,7 +177,7 @@ impl ShapedLane {
                 Step::Stalled(until) => return self.stalled(until, now),
                 Step::End(finish) => return Due::End(finish),
                 Step::More if pending.is_empty() => return Due::More,
-                // A message that is longer than the buffer has to be let in.
+                // A message longer than the buffer would never fit, so it is let in piece by piece.
                 Step::More => self.shaper.push(pending.split_to(pending.len().min(LEAST_ROOM))),
             }
         }
@@ -222,13 +222,13 @@ impl ShapedLane {
         }
     }
 
-    /// Takes a place among the requests that are held. False if there is none.
+    /// Takes a place among the held requests. Returns false if there is none.
     fn hold(&mut self, now: Instant) -> bool {
         if self.stall.is_none() {
             let place = Holder::place(&self.rules.holder, self.rules.bounds);
             self.stall = place.map(|place| Stall {
                 _place: place,
-                // A bound that the clock can't show is none.
+                // On overflow the stall ends at once.
                 deadline: now.checked_add(self.rules.bounds.longest).unwrap_or(now),
             });
         }
@@ -246,6 +246,7 @@ impl ShapedLane {
 }
 
 impl Drop for ShapedLane {
+    /// Reports the waits here, so that they are counted however the lane ends.
     fn drop(&mut self) {
         for &action in &self.actions {
             let held = self.shaper.held(action);

@@ -1,4 +1,4 @@
-//! The access log: one structured line a request.
+//! The access log: one structured line per request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::proxy::exchange::view::View;
 use crate::proxy::execute::Execution;
 use crate::proxy::record::Record;
 
-/// The target of access lines, for filters.
+/// The tracing target of access lines, for log filters.
 pub(crate) const TARGET: &str = "squall::access";
 
-/// Whether a request gets a line: all with a fault or a server error, and the configured share of the others.
+/// Whether a request is logged: every one with a fault or a server error, and the configured share of the others.
 pub(crate) fn wanted(view: &View, hit: bool, status: u16) -> bool {
     static SEEN: AtomicU64 = AtomicU64::new(0);
     if !view.access {
@@ -23,13 +23,14 @@ pub(crate) fn wanted(view: &View, hit: bool, status: u16) -> bool {
     if hit || status >= 500 || view.sample_ppm >= 1_000_000 {
         return true;
     }
-    // Evenly spread: a line whenever the count of wanted lines grows.
+    // Spreads the sampled lines evenly instead of drawing them.
     let due = |n: u64| (u128::from(n) * u128::from(view.sample_ppm)) / 1_000_000;
     let seen = SEEN.fetch_add(1, Ordering::Relaxed);
+    // Relaxed: only the count itself matters, and the read-modify-write keeps it exact.
     due(seen + 1) > due(seen)
 }
 
-/// Writes a request's line. `status` is what was sent, and `total` the time from its head to the end of its answer.
+/// Writes a request's line. `status` is the status sent, `total` the time from the request head to the end of the response.
 pub(super) fn write(client: &Client, request: &Request, status: u16, total: Duration) {
     let head = client.head();
     let record = request.execution.as_ref().map(Execution::record);
@@ -64,13 +65,13 @@ fn faults(record: &Record) -> Option<(String, String)> {
     (!faults.is_empty()).then(|| (rules.join(", "), faults.join(", ")))
 }
 
-/// The request's own id, where its sender gave one: `x-request-id`, or the trace id of `traceparent` (W3C Trace Context).
+/// The request's id, if it carries one: `x-request-id`, or the trace id of `traceparent` (W3C Trace Context).
 fn request_id(head: &RequestHeader) -> Option<&str> {
     let field = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     field("x-request-id").or_else(|| field("traceparent").and_then(|value| value.split('-').nth(1)))
 }
 
-/// Milliseconds, to the microsecond.
+/// A duration in milliseconds, rounded to the microsecond.
 pub(in crate::proxy) fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }

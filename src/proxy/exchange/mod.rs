@@ -1,5 +1,4 @@
-//! The loop: one request's way from its head to the end of its response, the same for HTTP/1 and HTTP/2 on either side and
-//! for fakes.
+//! The exchange: one request from its head to the end of its response, over HTTP/1 or HTTP/2 on either side, or with a fake.
 //!
 //! ```text
 //! head ─ decide ─ execute: before the request ─ pick, connect ─ head out ─┬─ upload:   client ─ lane ─> upstream
@@ -7,10 +6,9 @@
 //!        Plan             Ending: answered, closed, reset                    both polled in turn, by one task
 //! ```
 //!
-//! Both directions are pumps, polled one after the other by the one task of the request. A session is one
-//! `&mut`, so nothing is split and nothing is locked; a write that is blocked returns, and then the other direction has its
-//! turn. Where the plan shapes bytes, a pump's lane has a Shaper; where it changes whole bodies, they come out
-//! of memory instead of the source. A request without a plan has neither.
+//! Both directions are pumps, polled in turn by the request's one task. A session is a single `&mut`, so nothing is split
+//! or locked, and a blocked write returns so that the other direction gets its turn. If the plan shapes bytes, a pump's
+//! lane has a Shaper; if it changes whole bodies, the pump sends them from memory. A request without a plan has neither.
 
 mod answer;
 mod ask;
@@ -57,54 +55,54 @@ use crate::shape::Finish;
 /// The proxy behind one listener.
 #[derive(Debug)]
 pub struct Squall {
-    /// The part of the configuration in force that is this listener's.
+    /// This listener's part of the configuration in force.
     pub view: Arc<ArcSwap<View>>,
-    /// Holds requests in injected waits.
+    /// Holds requests during injected waits.
     pub holder: Arc<Holder>,
-    /// Opens and keeps connections to upstreams.
+    /// Opens and pools connections to upstreams.
     pub connector: Arc<Connector>,
 }
 
-/// One request on its way.
+/// The state of one request.
 #[derive(Debug)]
 struct Request {
     view: Arc<View>,
     started: Instant,
-    /// The client's address, by way of the proxies that are trusted.
+    /// The client's address, taken from X-Forwarded-For behind trusted proxies.
     address: Option<IpAddr>,
-    /// Present only where a rule hit.
+    /// `None` if no rule hit.
     execution: Option<Execution>,
     picked: Option<Picked>,
-    /// When the upstream was asked, and how long it took to the head of its response.
+    /// When the request was sent to the upstream, and the time from then to the response head.
     sent: Option<Instant>,
     natural: Option<Duration>,
-    /// The client left before the answer was complete.
+    /// Whether the client disconnected before the response was complete.
     gone: bool,
-    /// What went wrong, for the log.
+    /// The error to log.
     error: Option<Box<Error>>,
 }
 
-/// Why a request ends otherwise than with its natural answer.
+/// Why a request ends without its natural response.
 #[derive(Debug)]
 enum Stop {
-    /// A fault ends it, or the client's leaving during one.
+    /// A fault ends it, or the client disconnected.
     End(End),
-    /// A fault has ended the request's body in the middle, and the connection or the stream with it.
+    /// A fault ended the request body early, and the connection or the stream with it.
     Finish(Finish),
-    /// The client left, or broke the protocol.
+    /// The client disconnected, or broke the protocol.
     Client(Box<Error>),
     /// The upstream failed, or squall itself.
     Upstream(Box<Error>),
 }
 
 impl Stop {
-    /// The client was seen to leave.
+    /// The client has disconnected.
     fn gone() -> Stop {
         Stop::End(End::Gone)
     }
 }
 
-/// Errors that blame nobody else are squall's own or the upstream's.
+/// Errors that don't name the client as their source are the upstream's or squall's own.
 impl From<Box<Error>> for Stop {
     fn from(error: Box<Error>) -> Stop {
         match error.esource() {
@@ -115,13 +113,14 @@ impl From<Box<Error>> for Stop {
 }
 
 impl Squall {
-    /// Serves one request to its end, whatever that is; counts it, and logs it.
+    /// Serves one request to its end, then counts and logs it.
     pub(in crate::proxy) async fn serve(&self, client: &mut Client) {
         let mut request = self.request(client);
         let stopped = self.handle(client, &mut request).await;
         if let Err(stop) = stopped {
             self.stop(client, &mut request, stop).await;
         }
+        // Before `finish`, which may wait: the request is over now, and its places are free for others.
         settle(client, request);
         client.finish().await;
     }
@@ -149,7 +148,7 @@ impl Squall {
         }
     }
 
-    /// Which rules hit a request, and what they do to it.
+    /// Decides which rules hit a request. Returns `None` if none does.
     fn decide(&self, view: &View, head: &RequestHeader, address: Option<IpAddr>, now: Instant) -> Option<Execution> {
         if view.rules.rules().is_empty() {
             return None;
@@ -163,11 +162,11 @@ impl Squall {
 
     async fn handle(&self, client: &mut Client, request: &mut Request) -> Result<(), Stop> {
         if client.head().method == Method::CONNECT {
-            // RFC 9110, section 9.3.6: squall does not open tunnels to hosts that clients name.
+            // squall opens no tunnels to hosts that clients name (RFC 9110, section 9.3.6).
             let text = "squall: CONNECT is not supported\n".into();
             return Ok(request.explain(client, 405, text).await?);
         }
-        // With a body nobody could tell where that ends and the other protocol begins.
+        // With a body, the boundary between its end and the other protocol would be ambiguous.
         let upgrade = ask::passes_upgrade(client.head()) && client.is_body_done();
         let mut outgoing = Outgoing {
             upgrade,
@@ -185,10 +184,10 @@ impl Squall {
         self.relay(client, request, asked).await
     }
 
-    /// Ends a request otherwise than with its natural answer.
+    /// Ends a request that gets no natural response.
     async fn stop(&self, client: &mut Client, request: &mut Request, stop: Stop) {
-        if client.connection().ended() || client.has_whole_answer() {
-            // Another stream's fault has closed the connection, or all was said already: nobody has left too early.
+        if client.connection().ended() || client.has_whole_response() {
+            // A fault on another stream closed the connection, or the response was complete: the client is not counted as gone.
             return;
         }
         let ended = match stop {
@@ -211,7 +210,7 @@ impl Squall {
                 request.explain(client, failure.status, failure.text).await
             }
         };
-        // Where another stream's fault has closed the connection meanwhile, nobody has left either.
+        // If a fault on another stream closed the connection in the meantime, the client is not counted as gone either.
         if let Err(error) = ended
             && !client.connection().ended()
         {
@@ -219,7 +218,7 @@ impl Squall {
             request.error.get_or_insert(error);
         }
         if request.gone && client.status().is_some() {
-            // Who has only closed its sending side must not take what it got for a whole answer.
+            // A client that only closed its sending side must not take the partial response for a complete one.
             client.break_off();
         }
     }
@@ -245,7 +244,7 @@ impl Squall {
 }
 
 impl Request {
-    /// Shows on a response what was injected.
+    /// Adds the fields to a response head that show what was injected.
     fn reveal(&self, head: &mut ResponseHeader) -> Result<()> {
         match &self.execution {
             Some(execution) => execution.record().reveal(self.view.reveal, head),
@@ -253,8 +252,8 @@ impl Request {
         }
     }
 
-    /// Tells the client in plain text why it gets no other answer. Where one has begun it is broken off instead: it must not
-    /// look whole.
+    /// Sends an error response in plain text. If a response has begun, breaks it off instead, so that it does not look
+    /// complete.
     async fn explain(&self, client: &mut Client, status: u16, text: String) -> Result<()> {
         if client.status().is_some() {
             relay::break_off(client).await;
@@ -265,7 +264,7 @@ impl Request {
         answer::send(client, head, text.into()).await
     }
 
-    /// Counts a failure of the upstream, and says what the client is to be told of it.
+    /// Counts a failure of the upstream, and returns the error response for the client.
     fn failure(&mut self, error: &Error) -> Failure {
         if let Some(picked) = &mut self.picked {
             picked.failed(error, Instant::now());
@@ -284,7 +283,7 @@ impl Request {
     }
 }
 
-/// What an error says, without its type and without who is to blame.
+/// An error's message without its type and source.
 fn reason(error: &Error) -> &str {
     error
         .context
@@ -292,7 +291,7 @@ fn reason(error: &Error) -> &str {
         .map_or("it is malformed", |context| context.as_str())
 }
 
-/// Counts and logs what became of a request. What it held is given back with it.
+/// Counts and logs a finished request. Dropping it frees the places that it held.
 fn settle(client: &Client, request: Request) {
     let view = &request.view;
     let total = request.started.elapsed();
@@ -312,10 +311,10 @@ fn settle(client: &Client, request: Request) {
     }
 }
 
-/// A request, or a response that is about to be sent, as a plan is carried out on it.
+/// The subject of a request's plan: the client, and the response head once there is one.
 struct OfRequest<'a> {
     client: &'a mut Client,
-    /// The head of the response, once there is one.
+    /// The response head, before it is sent.
     head: Option<&'a mut ResponseHeader>,
 }
 
@@ -329,13 +328,13 @@ impl Subject for OfRequest<'_> {
 
     fn take(&mut self, at: usize, effect: &Effect, record: &Record) {
         match (effect, &mut self.head) {
-            // A quota that lets a request pass injects nothing, it only tells.
+            // Not counted: a quota that lets a request pass injects nothing, and only adds its fields.
             (Effect::Fields(fields), Some(head)) => {
                 for (name, value) in fields.iter() {
                     head.set(name, value.clone());
                 }
             }
-            // A tunnel has no request after it.
+            // No request can follow a tunnel, so there is nothing to announce.
             (Effect::GoAway, _) if ask::passes_upgrade(self.client.head()) => record.skip(at, "upgraded"),
             (Effect::GoAway, _) => {
                 self.client.go_away();
@@ -348,24 +347,24 @@ impl Subject for OfRequest<'_> {
     }
 }
 
-/// Changes the head of a response as one rewrite says.
+/// Applies a rewrite to a response head.
 fn rewrite_response(at: usize, rewrite: &Rewrite, head: &mut ResponseHeader, record: &Record) {
     if !rewrite.touches_response_head() {
         return;
     }
     record.done(at);
-    // After 101 the connection speaks another protocol: its status stays.
+    // The status of a 101 stays, since the connection switches protocols.
     if let Some(status) = rewrite
         .status
         .filter(|_| head.status != StatusCode::SWITCHING_PROTOCOLS)
     {
-        // Only a status outside 100 to 999 is refused, and the configuration has none.
+        // Fails only for a status outside 100 to 999, which the configuration refuses.
         let _ = head.set_status(status);
     }
     head.change(&rewrite.response);
 }
 
-/// The rewrites that touch the request, too: their response part is due with the response.
+/// The rewrites that touch the request, by index. Their response part is applied when the response arrives.
 fn rewrites_of_both(record: &Record) -> impl Iterator<Item = (usize, &Arc<Rewrite>)> {
     record.in_force().filter_map(|(at, action)| match &action.effect {
         Effect::Rewrite(rewrite) if rewrite.touches_request() => Some((at, rewrite)),
@@ -373,8 +372,8 @@ fn rewrites_of_both(record: &Record) -> impl Iterator<Item = (usize, &Arc<Rewrit
     })
 }
 
-/// Makes a head fit a status that was rewritten: one with no content has no body and no length, one that was given up for
-/// another has an empty body. True if the body is to be dropped.
+/// Reframes a head whose status was rewritten. A status without content gets no body and no length; a status with content
+/// in place of one without gets an empty body. Returns true if the natural body is to be dropped.
 fn reframe(natural: StatusCode, head: &mut ResponseHeader) -> bool {
     if is_bodiless(head.status) && !is_bodiless(natural) {
         head.remove(&CONTENT_LENGTH);
@@ -387,12 +386,12 @@ fn reframe(natural: StatusCode, head: &mut ResponseHeader) -> bool {
     false
 }
 
-/// Resolves when the client is no longer there to hear the answer. Cancel-safe.
+/// Resolves when the client can no longer receive the response. Cancel-safe.
 async fn gone(client: &mut Client) {
     std::future::poll_fn(|cx| client.poll_gone(cx)).await;
 }
 
-/// A field's values as one list (RFC 9110, section 5.3).
+/// Joins the values of a repeated field into one list (RFC 9110, section 5.3).
 fn joined(head: &RequestHeader, name: &str) -> Option<String> {
     let values: Vec<&str> = head
         .headers

@@ -1,4 +1,4 @@
-//! From the head of a response to the end of both directions.
+//! From the response head to the end of both directions: sends the response and moves both bodies.
 
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -23,13 +23,12 @@ use crate::proxy::http1::head;
 use crate::proxy::net::timer;
 use crate::shape::Finish;
 
-/// What was written last gets this long to leave before the stream or the connection is reset: HTTP/2 throws queued DATA
-/// away then, and TCP what it has not sent. This many times one after the other, since on a busy machine one wait can be
-/// over before the task that writes has had its turn.
+/// How long, and how often in a row, the last bytes get time to leave before a reset, which discards queued DATA in h2 and
+/// unsent bytes in TCP. Several short waits, since on a busy machine a single one can pass before the writing task runs.
 const LAST_WORDS: Duration = Duration::from_millis(5);
 const LAST_TURNS: usize = 5;
 
-/// How long the client of a tunnel may be silent after the server has closed its side.
+/// How long a tunnel's client may be silent after the server has closed its sending side.
 const SILENCE: Duration = Duration::from_secs(1);
 
 impl Squall {
@@ -43,7 +42,7 @@ impl Squall {
         } = asked;
         let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         if head::is_transfer_coded(&head.headers) && !client.takes_transfer_codings() {
-            // RFC 9112, section 7: without its coding the body would be taken for something else.
+            // The client would not decode the body, and take it for something else (RFC 9112, section 7).
             let coded = Error::explain(ErrorType::InvalidHTTPHeader, "its transfer coding is not supported");
             return Err(Stop::Upstream(coded.into_up()));
         }
@@ -68,7 +67,7 @@ impl Squall {
             client.switch_protocols();
             session.switch_protocols();
             upload = Pump::new(shaped.upload);
-            // A tunnel has a body, whatever a response with this status has.
+            // The bytes of a tunnel count as a body, though a 101 itself has none.
             download = Pump::new(Lane::default());
         }
         let whole = download.is_empty();
@@ -87,7 +86,7 @@ impl Squall {
         Ok(())
     }
 
-    /// Carries out what comes between the upstream's response and the client. True if the body is to be dropped.
+    /// Carries out the actions that come before the response. Returns true if the natural body is to be dropped.
     async fn before_response(
         &self,
         client: &mut Client,
@@ -116,7 +115,7 @@ impl Squall {
 }
 
 impl Sides<'_> {
-    /// Holds a response until its body has come, and changes it; or lets it pass as it was, where it can't be changed.
+    /// Collects a response body and changes it, or passes it on unchanged if it can't be changed.
     async fn collect(&mut self, head: &mut ResponseHeader, collecting: &Collecting) -> Result<Pump, Stop> {
         if let Some(reason) = collecting.at_once {
             return Ok(match collecting.settle(head, Err(reason)).await {
@@ -126,7 +125,7 @@ impl Sides<'_> {
         }
         let mut held = Collector::new(collecting.limit());
         let mut trailers = None;
-        // Biased: a body that is complete as its time runs out is taken.
+        // Biased: a body that is complete when its time runs out counts as complete.
         let end = tokio::select! {
             biased;
             end = self.fill(&mut held, &mut trailers) => end?,
@@ -148,12 +147,12 @@ impl Sides<'_> {
         Ok(Pump::with(Lane::default(), held.into_pieces().into(), rest).with_trailers(trailers))
     }
 
-    /// Collects a response's body while the request's goes on.
+    /// Collects a response body while the request body moves.
     async fn fill(&mut self, held: &mut Collector, trailers: &mut Option<HeaderMap>) -> Result<CollectEnd, Stop> {
         std::future::poll_fn(|cx| {
             self.poll_stop(cx);
             self.poll_upload(cx)?;
-            // What the client was told before may still have to leave.
+            // An interim response may still wait to be sent.
             if let Poll::Ready(Err(error)) = self.client.poll_flush(cx) {
                 return Poll::Ready(Err(error.into()));
             }
@@ -178,7 +177,7 @@ impl Sides<'_> {
         .await
     }
 
-    /// Moves both directions until the response is at its end; a tunnel until both are.
+    /// Moves both directions until the response ends, or for a tunnel until both directions end.
     async fn run(&mut self, download: &mut Pump, tunnel: bool) -> Result<Finish, Stop> {
         let ended = std::future::poll_fn(|cx| self.poll_both(cx, download, tunnel)).await?;
         if tunnel && matches!(ended, Finish::Natural) {
@@ -187,7 +186,7 @@ impl Sides<'_> {
         Ok(ended)
     }
 
-    /// Ready when the response is at its end.
+    /// Polls both directions. Ready at the end of the response.
     fn poll_both(&mut self, cx: &mut Context<'_>, download: &mut Pump, tunnel: bool) -> Poll<Result<Finish, Stop>> {
         if self.poll_stop(cx) {
             download.release();
@@ -211,17 +210,17 @@ impl Sides<'_> {
         }
     }
 
-    /// Whether a tunnel's client is not there for what is still to come.
+    /// Whether a tunnel's client has disconnected while bytes for either side are held back.
     fn has_left_tunnel(&mut self, cx: &mut Context<'_>, download: &Pump) -> bool {
-        // Bytes, or an end, are held back from a client that has closed its side: it has left.
+        // With a timer pending, a client that has closed its sending side counts as gone.
         let held_back = self.upload.waits() == Waits::Time || download.waits() == Waits::Time;
-        // Nothing else looks at a client whose bytes the server does not take.
+        // While the server takes no bytes the client is not read, so only a reset shows that it is gone.
         let reset = self.upload.waits() == Waits::Sink && self.client.poll_reset(cx).is_ready();
         reset || self.upload.has_ended() && held_back
     }
 
-    /// A server that has closed its side of a tunnel may still listen: the client is heard for as long as it goes on
-    /// talking. Nothing tells whether the server has really closed both.
+    /// Moves a tunnel's upload after the server has closed its sending side, for as long as the client keeps sending. The
+    /// server may still read: a FIN does not tell whether it has closed both directions.
     async fn hear_out(&mut self) -> Result<(), Stop> {
         while !self.upload.is_over() {
             let before = self.client.bytes_read();
@@ -243,15 +242,16 @@ impl Sides<'_> {
     }
 }
 
-/// What ended the collecting of a body.
+/// Why collecting a body ended.
 enum CollectEnd {
     Natural,
-    /// It has not ended: it is given up, for this reason.
+    /// Given up before the end of the body, for this reason.
     Not(&'static str),
     Failed(Box<Error>),
 }
 
-/// Carries out an end that a fault has made in a request's body, while the upstream is still there to hear what came before.
+/// If a fault has ended the request body, ends the connection or stream now, while the session is still open so that the
+/// upstream receives the bytes before the end.
 pub(super) async fn ended_here<T>(client: &mut Client, outcome: Result<T, Stop>) -> Result<T, Stop> {
     if let Err(Stop::Finish(end)) = &outcome {
         finish(client, end).await;
@@ -259,7 +259,7 @@ pub(super) async fn ended_here<T>(client: &mut Client, outcome: Result<T, Stop>)
     outcome
 }
 
-/// Ends the stream or the connection, where that is how a body ends.
+/// Ends the stream or the connection, if the body ends that way.
 pub(super) async fn finish(client: &mut Client, finish: &Finish) {
     match finish {
         Finish::Natural | Finish::Clean(_) => {}
@@ -274,13 +274,13 @@ pub(super) async fn finish(client: &mut Client, finish: &Finish) {
     }
 }
 
-/// Breaks off a response that has begun, so that its receiver can't take it for a whole one.
+/// Breaks off a response that has begun, so that the client can't take it for a complete one.
 pub(super) async fn break_off(client: &mut Client) {
     last_words(client).await;
     client.break_off();
 }
 
-/// Lets what was handed on leave, as far as the client takes it now.
+/// Gives the bytes written so far time to leave, as far as the client reads them now.
 async fn last_words(client: &mut Client) {
     for _ in 0..LAST_TURNS {
         let deadline = Instant::now() + LAST_WORDS;
@@ -290,7 +290,7 @@ async fn last_words(client: &mut Client) {
         });
         tokio::select! {
             () = timer::sleep_until(deadline) => {}
-            // Who leaves in that time hears no end, and needs none.
+            // A client that disconnects meanwhile receives nothing more. Not biased: either way the caller ends it next.
             () = gone => return,
         }
     }

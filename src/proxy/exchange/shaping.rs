@@ -1,4 +1,4 @@
-//! Which parts of a plan shape the bodies of an exchange, and what that does to their heads.
+//! Turns the parts of a plan that shape bodies into lanes, and fits the heads to them.
 
 use std::sync::Arc;
 
@@ -19,20 +19,20 @@ use crate::shape::{
 
 const EXTENSIONS: &str = "sec-websocket-extensions";
 
-/// What shaping an exchange depends on.
+/// What the shaping of an exchange needs from its request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shaping<'a> {
     pub(super) execution: &'a Execution,
-    /// The plan, and where it is counted.
+    /// The plan and its counters.
     pub(super) record: &'a Arc<Record>,
-    /// Bytes that a shaped body may keep.
+    /// Bytes that a shaped body may buffer.
     pub(super) buffer: usize,
 }
 
-/// Acts on one direction, with their actions.
+/// The acts on one direction, each with the index of its action.
 type Acts = Vec<(usize, Act)>;
 
-/// What shapes a response, and the other direction of a connection that it upgrades.
+/// The shaping of a response, and of the upload once the connection is upgraded.
 #[derive(Default)]
 pub(super) struct ShapedResponse {
     pub(super) download: Lane,
@@ -41,9 +41,9 @@ pub(super) struct ShapedResponse {
 }
 
 impl Shaping<'_> {
-    /// What shapes the body of a request that is about to be sent with `head`, which is changed as that needs. `body`:
-    /// there is one. A WebSocket's messages are shaped from the answer on; if some are to be dropped, repeated or changed, the
-    /// client's offer of extensions is withdrawn: compression (RFC 7692) would make messages depend on the ones before them.
+    /// Returns the lane of a request body, and fits `head`, which is about to be sent, to it. `body` says whether there is a
+    /// body. A WebSocket is shaped from its response on; if messages are to be dropped, repeated or changed, the client's
+    /// offer of extensions is removed, since with compression (RFC 7692) messages depend on the ones before them.
     pub(super) fn request(&self, client: &Client, head: &mut RequestHeader, body: bool, upgrade: bool) -> Lane {
         if upgrade && self.needs_plain_messages() {
             head.remove_header(EXTENSIONS);
@@ -62,8 +62,8 @@ impl Shaping<'_> {
         lane
     }
 
-    /// What shapes a response whose head is about to be sent, which is changed as that needs. `upgraded`: both directions go
-    /// on in another protocol. `asked`: the client had asked for that.
+    /// Returns the shaping of a response, and fits `head`, which is about to be sent, to it. `asked`: the client asked for
+    /// another protocol. `upgraded`: the upstream has switched to it.
     pub(super) fn response(
         &self,
         client: &Client,
@@ -92,7 +92,7 @@ impl Shaping<'_> {
         let mut acts = self.acts(&response);
         let uploads = match (upgraded, asked) {
             (true, _) => self.acts(&request),
-            // Without the other protocol there is nothing more to read.
+            // The upgrade was refused, so there is no upload to shape: its acts are noted as missed.
             (false, true) => self.acts(&Stream { body: false, ..request }),
             (false, false) => Vec::new(),
         };
@@ -111,12 +111,12 @@ impl Shaping<'_> {
         shaped
     }
 
-    /// Whether the plan has anything for a direction.
+    /// Whether the plan shapes a direction.
     fn has(&self, direction: Direction) -> bool {
         self.parts().any(|(_, part)| part.direction == direction)
     }
 
-    /// All parts that shape bytes, with their actions.
+    /// The plan's parts that shape bytes, each with the index of its action.
     fn parts(&self) -> impl Iterator<Item = (usize, &crate::shape::Part)> {
         let actions = self.record.plan().actions.iter().enumerate();
         actions.flat_map(|(at, action)| {
@@ -144,7 +144,7 @@ impl Shaping<'_> {
             .any(|(_, part)| matches!(part.act, Act::Drop(_) | Act::Duplicate(_) | Act::Corrupt(_)))
     }
 
-    /// The acts that a stream accepts; the others are noted.
+    /// Returns the acts that apply to a stream, and records why the others don't.
     fn acts(&self, stream: &Stream) -> Acts {
         let resized = self.resizes(stream);
         let mut acts = Vec::new();
@@ -195,7 +195,7 @@ impl Shaping<'_> {
         }
     }
 
-    /// Changes the head for what makes it lie; `Some` if its framing has to, too.
+    /// Applies the malformations that are changes to the head. Returns those that concern the written bytes, if any.
     fn malform(&self, head: &mut ResponseHeader, malformed: Vec<(usize, Malformed)>) -> Option<MalformedResponse> {
         let mut acts = Vec::new();
         for (action, malformed) in malformed {
@@ -219,7 +219,8 @@ impl Shaping<'_> {
     }
 }
 
-/// Takes the acts out that are not for the shaper. A body that is encoded already is broken by its bytes, not by its head.
+/// Removes and returns the malformations that the shaper does not carry out. An encoded body is malformed by its bytes
+/// and stays with the shaper; for any other, the head claims an encoding.
 fn take_malformed(acts: &mut Acts, stream: &Stream) -> Vec<(usize, Malformed)> {
     let mut malformed = Vec::new();
     acts.retain(|(action, act)| match act {
@@ -257,7 +258,7 @@ fn protocol(version: Version) -> Protocol {
     }
 }
 
-/// How the bytes of an upgraded connection fall into messages.
+/// The framing of messages on an upgraded connection.
 fn upgraded_framing(headers: &HeaderMap) -> Framing {
     let protocol = headers.get(UPGRADE).map_or(&b""[..], |protocol| protocol.as_bytes());
     if protocol.eq_ignore_ascii_case(b"websocket") {
@@ -267,9 +268,9 @@ fn upgraded_framing(headers: &HeaderMap) -> Framing {
     }
 }
 
-/// Whether a response has content (RFC 9110, section 6.4.1), as far as its head tells.
+/// Whether a response has content (RFC 9110, section 6.4.1), judged by its head.
 fn has_body(client: &Client, head: &ResponseHeader) -> bool {
     let is_bare = !client.wants_body() || head.status.is_informational() || is_bodiless(head.status);
-    // A gRPC status in the head means that there is nothing else (gRPC over HTTP/2, "Trailers-Only").
+    // A gRPC status in the head means that there is no body (gRPC over HTTP/2, "Trailers-Only").
     !is_bare && !head.headers.contains_key("grpc-status")
 }

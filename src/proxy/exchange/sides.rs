@@ -1,5 +1,5 @@
-//! Both sides of an exchange while the request's body moves: until the response's head has come, while its body is
-//! collected, and while that moves too.
+//! Both sides of an exchange while the request body moves: used to wait for the response head, to collect the response
+//! body, and to move it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,21 +13,21 @@ use crate::proxy::execute::hold::Holder;
 use crate::proxy::upstream::Session;
 use crate::shape::Finish;
 
-/// A client and an upstream, with the request's body between them.
+/// A client and an upstream, and the pump of the request body between them.
 pub(super) struct Sides<'a> {
     pub(super) client: &'a mut Client,
     pub(super) session: &'a mut Session,
     pub(super) upload: &'a mut Pump,
     stopping: Stopping,
-    /// Why the upstream took no more of the body.
+    /// The error with which the upstream stopped reading the request body.
     pub(super) refused: Option<Box<Error>>,
 }
 
-/// Squall's own stop. Watched where bytes are shaped: nothing else is waited for.
+/// Resolves when squall stops. Watched only if bytes are shaped: only shaping makes squall itself wait.
 type Stopping = Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
 impl<'a> Sides<'a> {
-    /// `download` is what moves in the other direction, if that is shaped.
+    /// `download` is the response's pump, once there is one.
     pub(super) fn new(
         holder: &Holder,
         client: &'a mut Client,
@@ -49,7 +49,7 @@ impl<'a> Sides<'a> {
         }
     }
 
-    /// True once: when squall stops. The request's body waits for nothing any more then.
+    /// Returns true once, when squall stops. Also ends the waits of the request body.
     pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>) -> bool {
         let stops = self
             .stopping
@@ -62,8 +62,8 @@ impl<'a> Sides<'a> {
         stops
     }
 
-    /// Moves what can be moved of the request's body. An upstream that takes no more of it may still answer, or have
-    /// answered before it stopped reading: then the answer counts.
+    /// Moves the request body as far as possible. A write error is only kept: the upstream may have responded before it
+    /// stopped reading, and then its response counts.
     pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Stop> {
         if self.upload.is_over() {
             return Ok(());
@@ -80,9 +80,9 @@ impl<'a> Sides<'a> {
         }
     }
 
-    /// Whether the client has stopped waiting for the response.
+    /// Whether the client has disconnected.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        // Whoever reads the client's body sees it leave.
+        // While the pump reads the client's body, it notices the disconnect itself.
         self.upload.waits() != Waits::Source && self.client.poll_gone(cx).is_ready()
     }
 }

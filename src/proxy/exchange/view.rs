@@ -1,4 +1,4 @@
-//! What a request of one listener needs of the configuration in force.
+//! The part of a configuration that requests of one listener use.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,30 +12,30 @@ use crate::proxy::record::RevealSpec;
 use crate::proxy::upstream::Upstream;
 use crate::rule::decide::RuleSet;
 
-/// What a request of one listener needs: its snapshot's view of the world.
+/// A listener's part of a configuration snapshot. A request keeps the view that it started with.
 #[derive(Debug)]
 pub struct View {
-    /// The rules that requests of the listener are held against.
+    /// The rules that apply to the listener's requests.
     pub rules: RuleSet,
-    /// The upstream or fake that answers.
+    /// The upstream or fake that requests go to.
     pub target: Arc<Target>,
     /// The listener's name in the configuration.
     pub name: Arc<str>,
     /// The target's name in the configuration.
     pub upstream: Arc<str>,
-    /// Counters that are labelled with the listener.
+    /// Metrics labelled with the listener.
     pub metrics: ListenerMetrics,
-    /// Proxies whose X-Forwarded-For is believed.
+    /// Proxies whose X-Forwarded-For is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// How injected faults are shown.
+    /// How injected faults are shown in responses.
     pub reveal: RevealSpec,
-    /// What bounds injected waits.
+    /// The bounds of injected waits.
     pub bounds: Bounds,
-    /// Bytes that a shaped body keeps, for each direction.
+    /// Bytes that a shaped body may buffer, per direction.
     pub buffer: usize,
-    /// Whether each request gets a line in the log.
+    /// Whether the access log is on.
     pub access: bool,
-    /// The share of requests that get one, in parts per million.
+    /// The share of requests without a fault or error that are logged, in parts per million.
     pub sample_ppm: u32,
 }
 
@@ -44,12 +44,12 @@ pub struct View {
 pub enum Target {
     /// A server, over the network.
     Real(Arc<Upstream>),
-    /// An answer in process.
+    /// A fake, called in process.
     Fake(axum::Router),
 }
 
 impl Target {
-    /// Where requests go on to where their connections were headed before they were redirected: the limit of connecting.
+    /// The connect timeout, if requests go to the original destination of their redirected connections.
     pub fn original_destination(&self) -> Option<Duration> {
         match self {
             Target::Real(upstream) => upstream.original_destination(),
@@ -67,8 +67,8 @@ impl Target {
 }
 
 impl View {
-    /// The address that a request comes from: the peer's, or, where the peer is a trusted proxy, the last address of
-    /// X-Forwarded-For that is not one itself.
+    /// The client's address: the peer's, or behind a trusted proxy the last address of X-Forwarded-For that is not a trusted
+    /// proxy itself.
     pub fn client(&self, peer: Option<IpAddr>, forwarded: Option<&str>) -> Option<IpAddr> {
         let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|net| net.contains(address));
         let peer = peer?.to_canonical();
@@ -89,7 +89,7 @@ impl View {
     }
 }
 
-/// An entry of X-Forwarded-For: an address, which some proxies write with a port.
+/// Parses an entry of X-Forwarded-For: an address, with a port as some proxies write it.
 fn hop_address(hop: &str) -> Option<IpAddr> {
     let with_port = || hop.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
     hop.parse().ok().or_else(with_port)

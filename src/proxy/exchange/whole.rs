@@ -1,12 +1,12 @@
-//! Whole bodies: collected up to a limit, changed, and handed on with exact framing.
+//! Changes to whole bodies, which are collected up to a limit, changed, and sent on with exact framing.
 //!
 //! ```text
-//! request   client ── collect ── change ─┬─ copy ──> upstream     its answer is thrown away
+//! request   client ── collect ── change ─┬─ copy ──> upstream     the response is discarded
 //!                                        └─ Outgoing ─> upstream
 //! response  upstream ── collect ── change ──> client
 //! ```
 //!
-//! What can't be changed passes as it came: the head as it was, the pieces that were held, then the rest.
+//! A body that can't be changed passes as it came: the original head, the pieces collected so far, then the rest.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,46 +31,45 @@ use crate::proxy::client::Client;
 use crate::proxy::record::Record;
 use crate::shape::Direction;
 
-/// How long a message is held for its body to come to its end. Whoever streams is let through after that.
+/// How long a message is held for its body to be complete. After that a streamed body passes unchanged.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a message is held for a body that does not matter. Reading it to its end only keeps the upstream's connection for
-/// the next request.
+/// How long a message is held for a body that is replaced anyway. Reading it only keeps the upstream's connection usable.
 const PATIENCE_WITH_WASTE: Duration = Duration::from_secs(1);
 
-/// Bodies beyond this many bytes are changed on a thread that may block.
+/// Bodies of at least this many bytes are changed on tokio's blocking pool.
 const LARGE: usize = 128 << 10;
 
-/// The change of one body that a plan asks for.
+/// A change that a plan makes to one body.
 #[derive(Debug, Clone)]
 struct Change {
     rewrite: Arc<Rewrite>,
     direction: Direction,
-    /// The action's place in the plan.
+    /// The index of the action in the plan.
     at: usize,
     record: Arc<Record>,
 }
 
-/// A request as the upstream is to get it.
+/// A request as it is sent to the upstream.
 #[derive(Default)]
 pub(super) struct Outgoing {
-    /// The head with what rules change in it; `None`: the client's own.
+    /// The head after rules have changed it; `None`: the client's own.
     pub(super) head: Option<RequestHeader>,
-    /// What was read of the body, or what replaces it; and what comes behind that. `None`: the client's, which nobody has read.
+    /// The pieces read of the body, or their replacement, and what follows them. `None`: the client's body, still unread.
     pub(super) body: Option<(VecDeque<Bytes>, Rest)>,
-    /// The actions of the plan that send a copy first.
+    /// The actions, by index, that send a copy first.
     pub(super) copies: Vec<usize>,
-    /// The client asks for another protocol.
+    /// Whether the client asks for another protocol.
     pub(super) upgrade: bool,
-    /// The client was told to go on; the upstream need not be asked.
+    /// Whether the client was sent a 100, so that the upstream need not send one.
     pub(super) continued: bool,
 }
 
 impl Outgoing {
-    /// Makes the changes that rules ask for. Reads the body if they concern it.
+    /// Applies the plan's changes. Reads the body if they concern it.
     ///
     /// # Errors
-    /// The client left, or broke off.
+    /// The client disconnected, or sent an invalid body.
     pub(super) async fn change(&mut self, client: &mut Client, record: &Arc<Record>) -> Result<()> {
         let mut head = client.head().clone();
         for (_, rewrite) in rewrites_of_both(record) {
@@ -142,7 +141,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// The whole body that a copy gets.
+    /// The whole body, for copies.
     pub(super) fn whole(&self) -> Bytes {
         match &self.body {
             Some((pieces, Rest::End)) => pieces.front().cloned().unwrap_or_default(),
@@ -160,7 +159,7 @@ impl Outgoing {
     }
 }
 
-/// The changes of bodies that a plan asks for, in order.
+/// The plan's changes to bodies of one direction, in order.
 fn body_changes(record: &Arc<Record>, direction: Direction) -> Vec<Change> {
     let changes = record.in_force().filter_map(|(at, action)| match &action.effect {
         Effect::Rewrite(rewrite) => Change::of(rewrite, direction, at, record),
@@ -169,7 +168,7 @@ fn body_changes(record: &Arc<Record>, direction: Direction) -> Vec<Change> {
     changes.collect()
 }
 
-/// The actions that send a request twice, and for bodies of how many bytes.
+/// The actions, by index, that send a copy, each with its limit of the body in bytes.
 fn copies(record: &Record) -> Vec<(usize, usize)> {
     let copies = record.in_force().filter_map(|(at, action)| match action.effect {
         Effect::Duplicate { limit } => Some((at, limit)),
@@ -178,7 +177,7 @@ fn copies(record: &Record) -> Vec<(usize, usize)> {
     copies.collect()
 }
 
-/// Reads the body, up to a limit. What has come of one that is not whole then is sent on.
+/// Reads the request body up to a limit in bytes. If it is not complete, returns the reason and the pieces read so far.
 async fn read(client: &mut Client, most: usize) -> Result<(Result<Bytes, &'static str>, Vec<Bytes>)> {
     let deadline = Instant::now() + PATIENCE;
     let mut collector = Collector::new(most);
@@ -189,7 +188,7 @@ async fn read(client: &mut Client, most: usize) -> Result<(Result<Bytes, &'stati
                     break "body too large";
                 }
             }
-            // A body that is held as a whole is sent on without them.
+            // A collected body is sent on without its trailers.
             Ok(Ok(Some(Part::Trailers(_)))) => {}
             Ok(Ok(None)) => return Ok((Ok(collector.whole()), Vec::new())),
             Ok(Err(error)) => return Err(error),
@@ -199,26 +198,26 @@ async fn read(client: &mut Client, most: usize) -> Result<(Result<Bytes, &'stati
     Ok((Err(reason), collector.into_pieces()))
 }
 
-/// Reads the rest of a body that is no longer wanted, and drops it.
+/// Reads and discards the rest of a request body.
 async fn drain(client: &mut Client) -> Result<()> {
     let to_end = async {
         while client.part().await?.is_some() {}
         Ok(())
     };
-    // Whoever has not come to an end by then is read from while the upstream answers.
+    // A body that has not ended by then is read on while the upstream responds.
     tokio::time::timeout(PATIENCE, to_end).await.unwrap_or(Ok(()))
 }
 
-/// The changes that a response's body is collected for.
+/// The changes that a response body is collected for.
 pub(super) struct Collecting {
     changes: Vec<Change>,
-    /// Why the natural body is not waited for, if it is not: it may never end, or is too large.
+    /// Why the natural body is not collected, if it is not: it is a stream, or too large.
     pub(super) at_once: Option<&'static str>,
 }
 
 impl Collecting {
-    /// Looks at a response's head: what is to be done once its body has come, or `None` where nothing is. What concerns the
-    /// head alone is done at once.
+    /// Decides by a response head what to do once the body is collected; `None` if nothing. For a response to HEAD, the head
+    /// is changed at once.
     pub(super) async fn begin(client: &Client, record: &Arc<Record>, head: &mut ResponseHeader) -> Option<Collecting> {
         let to_head = client.head().method == Method::HEAD;
         let message = Message {
@@ -244,7 +243,7 @@ impl Collecting {
         Some(collecting)
     }
 
-    /// How long the natural body is waited for.
+    /// How long to wait for the natural body.
     pub(super) fn patience(&self) -> Duration {
         match self.changes.first().and_then(Change::body) {
             Some(BodyChange::Whole(_)) => PATIENCE_WITH_WASTE,
@@ -252,19 +251,19 @@ impl Collecting {
         }
     }
 
-    /// How many bytes of it are held.
+    /// How many bytes of the natural body are collected.
     pub(super) fn limit(&self) -> usize {
         limit(&self.changes)
     }
 
-    /// Carries the changes out, and makes the head fit. Returns the new body, if there is one.
+    /// Applies the changes, and fits the head. Returns the new body, if there is one.
     pub(super) async fn settle(&self, head: &mut ResponseHeader, old: Result<Bytes, &'static str>) -> Option<Bytes> {
         change(&self.changes, old, head).await
     }
 }
 
 impl Change {
-    /// What a rewrite, which is action `at` of its plan, does to the body of one direction, if anything.
+    /// The change that a rewrite, the plan's action `at`, makes to the body of one direction, if any.
     fn of(rewrite: &Arc<Rewrite>, direction: Direction, at: usize, record: &Arc<Record>) -> Option<Change> {
         let change = Change {
             rewrite: Arc::clone(rewrite),
@@ -297,8 +296,8 @@ impl Change {
     }
 }
 
-/// Keeps the changes that a message accepts, and counts the others as skipped. What comes after a whole new body is not
-/// asked: it meets that body.
+/// Returns the changes that a message accepts, and counts the others as skipped. Changes after a replacement are always
+/// kept, since they apply to the new body.
 fn accepted(changes: Vec<Change>, message: &Message<'_>) -> Vec<Change> {
     let mut replaced = false;
     let mut kept = Vec::new();
@@ -314,13 +313,13 @@ fn accepted(changes: Vec<Change>, message: &Message<'_>) -> Vec<Change> {
     kept
 }
 
-/// How many bytes are worth holding for these changes.
+/// The largest limit of these changes, in bytes.
 fn limit(changes: &[Change]) -> usize {
     changes.iter().map(|change| change.rewrite.limit).max().unwrap_or(0)
 }
 
-/// Carries changes out, one after the other, counts them, and makes the head fit. `old` is the body that came, or why it is
-/// not known as a whole. Returns the new body, if there is one.
+/// Applies changes in order, counts them, and fits the head. `old` is the natural body, or why it was not collected.
+/// Returns the new body, if there is one.
 async fn change(
     changes: &[Change],
     old: Result<Bytes, &'static str>,
@@ -357,6 +356,7 @@ async fn apply(change: &Change, body: Result<Bytes, &'static str>) -> Result<Byt
         _ => Ok(body),
     };
     if large {
+        // A large edit takes milliseconds, which would stall the other tasks of this runtime thread.
         tokio::task::spawn_blocking(edit).await.unwrap_or(Err("patch failed"))
     } else {
         edit()

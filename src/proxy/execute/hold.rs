@@ -1,4 +1,4 @@
-//! Holding a request, or a connection, in an injected wait: until the time has come, the client has left, or squall stops.
+//! Injected waits: hold a request or a connection until its time has passed, the client disconnects, or squall stops.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::super::net::timer;
 use crate::metrics::Metrics;
 
-/// Holds requests, within a bound.
+/// Holds requests and connections in injected waits, within a bound.
 #[derive(Debug)]
 pub struct Holder {
     metrics: Arc<Metrics>,
@@ -19,10 +19,10 @@ pub struct Holder {
     stopping: watch::Sender<bool>,
 }
 
-/// What bounds injected waits.
+/// The bounds of injected waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Requests and connections held at once, at most.
+    /// The most requests and connections held at once.
     pub held: u32,
     /// The longest single wait.
     pub longest: Duration,
@@ -31,29 +31,29 @@ pub struct Bounds {
 /// How a wait ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Held<T> {
-    /// What was waited for has come.
+    /// The awaited future has completed.
     Done(T),
-    /// The longest time has passed without it.
+    /// The time has passed first.
     Elapsed,
-    /// The client has left.
     ClientGone,
+    /// The client has disconnected.
     /// squall, or the listener, is stopping.
     Cut,
-    /// Too many requests are held already.
+    /// Nothing was waited for: too many requests are held already.
     Full,
 }
 
 /// Why a wait ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// The client has left.
     Client,
-    /// The listener is stopping, and nothing is owed to the client yet.
+    /// The client has disconnected.
+    /// The listener is stopping, and the client has no request in flight.
     Stopping,
 }
 
 impl Holder {
-    /// A holder that counts into `metrics`.
+    /// Creates a holder that counts into `metrics`.
     pub fn new(metrics: Arc<Metrics>) -> Arc<Holder> {
         Arc::new(Holder {
             metrics,
@@ -67,22 +67,22 @@ impl Holder {
         *self.stopping.borrow()
     }
 
-    /// Ends all waits, now and from now on.
+    /// Ends all waits, present and future.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
     }
 
-    /// Becomes true when all waits are to end; for code that holds a request elsewhere.
+    /// A receiver that becomes true when all waits are to end, for code that waits outside of [`Holder::hold`].
     pub fn watch_stop(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
     }
 
-    /// A place for a request that is held elsewhere than in a wait of this holder; `None` if too many are held.
+    /// Takes a place for a request that is held outside of [`Holder::hold`]; `None` if too many are held.
     pub fn place(holder: &Arc<Holder>, bounds: Bounds) -> Option<HeldPlace<Arc<Holder>>> {
         HeldPlace::take(Arc::clone(holder), bounds)
     }
 
-    /// Waits for something, at most for `time` and as long as `bounds` allow, and no longer than until `left`.
+    /// Waits for `what`, at most for the shorter of `time` and `bounds.longest`, and until `left` resolves or squall stops.
     pub async fn hold<T>(
         &self,
         left: impl Future<Output = Left>,
@@ -97,7 +97,7 @@ impl Holder {
             return Held::Full;
         };
         let mut stopping = self.stopping.subscribe();
-        // A deadline that the clock can't show is none.
+        // A deadline beyond the range of the clock never comes.
         let deadline = Instant::now().checked_add(time.min(bounds.longest));
         let elapsed = async {
             match deadline {
@@ -105,7 +105,7 @@ impl Holder {
                 None => std::future::pending().await,
             }
         };
-        // Biased: what is done by its deadline, or as the client leaves, counts as done.
+        // Biased: a wait that completes at its deadline, or as the client disconnects, counts as completed.
         tokio::select! {
             biased;
             done = what => Held::Done(done),
@@ -130,13 +130,13 @@ impl Holder {
     }
 }
 
-/// One request's place among those held, given back when it is dropped.
+/// A request's place among the held ones, freed on drop.
 #[derive(Debug)]
 pub struct HeldPlace<H: Deref<Target = Holder>>(H);
 
 impl<H: Deref<Target = Holder>> HeldPlace<H> {
     fn take(holder: H, bounds: Bounds) -> Option<HeldPlace<H>> {
-        // Checked and counted in one step: no two requests can take the last place.
+        // Checked and counted in one step, so that no two requests can take the last place. The count guards no other memory.
         holder
             .held
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {

@@ -1,7 +1,7 @@
-//! Carrying plans out: waits, queues, endings; each fault counted once, when it happens.
+//! Carries plans out: waits, queues and endings, with each fault counted once, when it takes effect.
 //!
-//! One executor serves requests and connections alike. It decides nothing and sends nothing: it waits, counts, and says how
-//! its subject is to end, if it is.
+//! One executor serves requests and connections alike. It decides nothing and sends nothing: it waits, counts, and returns
+//! how its subject is to end, if it is.
 
 pub mod hold;
 
@@ -17,41 +17,42 @@ use crate::fault::concurrency::{Entry, Station};
 use crate::fault::effect::{Effect, Ending};
 use crate::rule::plan::{Action, Plan};
 
-/// What a plan is carried out on: a request, or a connection that has none yet.
+/// What a plan is carried out on: a request, or a connection before its first request.
 pub(super) trait Subject: Send {
-    /// Resolves when nobody waits any more. Cancel-safe.
+    /// Resolves when a wait is no longer useful: the client has disconnected, or the listener is stopping. Cancel-safe.
     fn left(&mut self) -> impl Future<Output = Left> + Send;
 
-    /// Takes an effect that is its own affair: heads, certificates.
+    /// Applies an effect that is not a wait or an ending, such as a change of the head or another certificate.
     fn take(&mut self, at: usize, effect: &Effect, record: &Record);
 
-    /// Whether a wait that is cut short because squall stops ends it. A request is answered nonetheless.
+    /// Whether a wait that squall's stopping cuts short ends the subject. It ends a connection; a request still gets its
+    /// response.
     const ENDS_WITH_SQUALL: bool;
 }
 
 /// Why a subject goes no further.
 #[derive(Clone, Debug)]
 pub(super) enum End {
-    /// The client has left.
     Gone,
-    /// It ends like this; never with [`Ending::Hang`], which has been waited for.
+    /// The client has disconnected.
+    /// A fault ends it in this way; never [`Ending::Hang`], which was waited for and became [`Ending::Close`].
     Fault(Ending),
 }
 
-/// A plan that is being carried out.
+/// A plan in execution.
 #[derive(Debug)]
 pub(super) struct Execution {
     record: Arc<Record>,
     started: Instant,
-    /// Counts who is held.
+    /// Holds the subject during waits.
     holder: Arc<Holder>,
     bounds: Bounds,
-    /// Places at overloaded servers, held until the subject is over.
+    /// Places in `concurrency` faults, held until the subject ends.
     places: Vec<OwnedSemaphorePermit>,
 }
 
 impl Execution {
-    /// Begins to carry out a plan for something that came at `started`.
+    /// Begins to carry out a plan for a request or connection that arrived at `started`.
     pub(super) fn new(plan: Box<Plan>, started: Instant, holder: &Arc<Holder>, bounds: Bounds) -> Execution {
         Execution {
             record: Record::new(Arc::from(plan)),
@@ -62,23 +63,23 @@ impl Execution {
         }
     }
 
-    /// The plan, and what has become of it.
+    /// The plan and its counters.
     pub(super) fn record(&self) -> &Arc<Record> {
         &self.record
     }
 
-    /// Who holds it.
+    /// The holder of its waits.
     pub(super) fn holder(&self) -> &Arc<Holder> {
         &self.holder
     }
 
-    /// What bounds its waits.
+    /// The bounds of its waits.
     pub(super) fn bounds(&self) -> Bounds {
         self.bounds
     }
 
-    /// Carries out what is due at a moment, in order. `natural` is the upstream's own time, where that is known. `None`: the
-    /// subject goes on.
+    /// Carries out the actions that are due at `moment`, in order. `natural` is the time that the upstream took, if known.
+    /// Returns how the subject ends, or `None` if it goes on.
     pub(super) async fn run<S: Subject>(
         &mut self,
         moment: Before,
@@ -91,7 +92,7 @@ impl Execution {
                 continue;
             }
             if moment == Before::Request && action.effect.is_terminal() {
-                // Delays of the response that are listed before an answer still come before it.
+                // A response delay listed before a terminal fault applies to the injected response.
                 for (earlier, action) in record.plan().actions.iter().enumerate().take(at) {
                     let waits = matches!(action.effect, Effect::Wait { .. });
                     if waits && action.effect.before() == Before::Response && is_in_force(&record, earlier, action) {
@@ -144,17 +145,18 @@ impl Execution {
                 subject.take(at, effect, &self.record);
                 None
             }
-            // The exchange's affair: they concern bodies.
+            // These concern bodies, and are carried out by the exchange.
             Effect::Shape(_) | Effect::Duplicate { .. } => None,
         }
     }
 
     fn end(&self, at: usize, ending: Ending) -> Option<End> {
+    // Counted before the ending is sent: a client that sees it must find it in the metrics.
         self.record.done(at);
         Some(End::Fault(ending))
     }
 
-    /// How much of a delay is left to wait.
+    /// How much of a delay is still to be waited.
     fn remaining(&self, mode: Mode, time: Duration, natural: Option<Duration>) -> Duration {
         match mode {
             Mode::Total => mode.wait(time, self.started.elapsed()),
@@ -162,7 +164,7 @@ impl Execution {
         }
     }
 
-    /// Waits, and counts the fault however the wait ends: who leaves during a delay was delayed.
+    /// Waits, and counts the fault however the wait ends: a client that disconnects during a delay was delayed.
     async fn wait<S: Subject, T>(
         &mut self,
         at: usize,
@@ -210,7 +212,7 @@ impl Execution {
     }
 }
 
-/// Whether an action is to be carried out; those of shadow rules are only counted.
+/// Whether an action is to be carried out. Actions of shadow rules are only counted.
 fn is_in_force(record: &Record, at: usize, action: &Action) -> bool {
     let shadow = record.is_shadow(at);
     if shadow && !matches!(action.effect, Effect::Fields(_) | Effect::Skip(_)) {
@@ -220,6 +222,7 @@ fn is_in_force(record: &Record, at: usize, action: &Action) -> bool {
 }
 
 impl Drop for Execution {
+    /// Ends the hits here, so that rules' counts of active requests stay right however the request ends.
     fn drop(&mut self) {
         for hit in &self.record.plan().hits {
             hit.rule.state.leave();

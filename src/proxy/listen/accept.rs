@@ -1,7 +1,6 @@
-//! Listeners: each accepts on its own, and serves its connections with one proxy.
+//! Listeners, which can be added, stopped and replaced while requests are in flight.
 //!
-//! Pingora's own services take their list of ports once, at start. These can be added, stopped and replaced while
-//! requests are in flight on the others.
+//! Pingora's own services can't: they take their list of ports once, at start. So squall accepts connections itself.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,52 +21,52 @@ use crate::proxy::net::bind::{Acceptor, Opened, SocketFile};
 use crate::proxy::net::socket::Socket;
 use crate::proxy::tls::ServerTls;
 
-/// The pause after an accept that failed for want of descriptors or memory.
+/// The pause after an accept that failed for lack of descriptors or memory.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// What a listener is to do.
+/// The settings of a listener.
 #[derive(Clone, Debug)]
 pub struct ListenerOptions {
     /// The name in the configuration, for logs, metrics and rules.
     pub name: Arc<str>,
     /// The address to listen on.
     pub address: AddressSpec,
-    /// What connections meet before they have requests.
+    /// What happens to connections before their first request.
     pub entrance: Entrance,
     /// Whether plaintext clients may speak HTTP/2 by prior knowledge (RFC 9113, section 3.3).
     pub h2c: bool,
-    /// Connections at once; further ones wait in the kernel's queue. At least 1.
+    /// The most connections at once, at least 1; further ones wait in the kernel's queue.
     pub max_connections: usize,
-    /// HTTP/2 streams at once on one connection.
+    /// The most HTTP/2 streams at once on one connection.
     pub max_streams: u32,
-    /// Limit of the TLS handshake.
+    /// The time limit of a TLS handshake.
     pub handshake_timeout: Duration,
-    /// Limit of each wait for a request's first byte, also between requests (keep-alive), and then of the time to the end of
-    /// its head. On HTTP/2 it is the time without any stream, to within its double.
+    /// The time limit of each wait for the first byte of a request, also between requests (keep-alive), and then of the time
+    /// to the end of its head. On HTTP/2, how long a connection may have no stream, up to double that.
     pub header_timeout: Duration,
 }
 
-/// What new connections of a listener meet; replaced as a whole, so that each sees one configuration.
+/// What happens to new connections of a listener. Replaced as a whole, so that a connection sees one configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Entrance {
     /// TLS, with HTTP/2 and HTTP/1.1 by ALPN; `None` for plaintext.
     pub tls: Option<ServerTls>,
-    /// What happens to connections before they have requests; `None`: nothing.
+    /// Rules on connections; `None` if there are none.
     pub gate: Option<Gate>,
-    /// Connections were redirected here, and those that are not HTTP go on to where they were headed.
+    /// For redirected connections: those that are not HTTP are passed on to their original destination.
     pub intercepting: Option<Intercepting>,
 }
 
 impl Entrance {
-    /// Whether something comes before a connection's first request.
+    /// Whether something precedes a connection's first request.
     pub(super) fn delays(&self) -> bool {
         self.tls.is_some() || self.gate.is_some() || self.intercepting.is_some()
     }
 }
 
 impl ListenerOptions {
-    /// A plaintext listener: HTTP/1 and h2c, 10,000 connections, 128 streams on each, 10 s for a handshake, 60 s for a
-    /// head.
+    /// Options of a plaintext listener: HTTP/1 and h2c, 10,000 connections, 128 streams each, 10 s for a handshake, 60 s for
+    /// a head.
     pub fn new(name: impl Into<Arc<str>>, address: AddressSpec) -> Self {
         Self {
             name: name.into(),
@@ -82,19 +81,21 @@ impl ListenerOptions {
     }
 }
 
-/// Opens a listener's address. Clients can connect from now on; they are accepted by [`Bound::serve`].
+/// Opens a listener's address. Clients can connect from now on, and are accepted after [`Bound::serve`].
 ///
-/// A stale socket file is replaced, one that a process listens on is not.
+/// A stale socket file is replaced; one that a process listens on is not.
 ///
 /// # Errors
-/// The operating system's, most often that the address is in use or not ours. Outside of a tokio runtime this panics, as
-/// tokio does.
+/// The operating system's, most often that the address is in use.
+///
+/// # Panics
+/// Outside of a tokio runtime.
 pub fn bind(options: ListenerOptions) -> io::Result<Bound> {
     let opened = Opened::open(&options.address)?;
     Ok(Bound { opened, options })
 }
 
-/// An open address that nothing is accepted on yet. Dropping it closes it.
+/// An open address on which no connection is accepted yet. Dropping it closes the address.
 #[derive(Debug)]
 pub struct Bound {
     opened: Opened,
@@ -107,7 +108,7 @@ impl Bound {
         &self.opened.address
     }
 
-    /// Starts to accept, and to serve every connection with `squall`, in tasks of the current tokio runtime.
+    /// Accepts connections and serves each of them with `squall`, in tasks of the current tokio runtime.
     pub fn serve(self, squall: Arc<Squall>) -> Listener {
         let Opened {
             acceptor,
@@ -116,6 +117,7 @@ impl Bound {
         } = self.opened;
         let acceptor = Arc::new(acceptor);
         let shared = ListenerState::new(self.options);
+        // Ended by `stop_accepting`, which the returned listener calls at the latest when it is dropped.
         tokio::spawn(accept_all(Arc::clone(&acceptor), Arc::clone(&shared), squall));
         Listener {
             shared,
@@ -125,12 +127,12 @@ impl Bound {
     }
 }
 
-/// A running listener. Dropping it stops it, and lets its connections finish.
+/// A running listener. Dropping it stops accepting, and lets its connections finish.
 #[derive(Debug)]
 pub struct Listener {
     shared: Arc<ListenerState>,
     address: AddressSpec,
-    /// Until it is stopped.
+    /// `None` once stopped. A std-like lock suffices: it is held for a `take`, never across an await.
     open: Mutex<Option<(Arc<Acceptor>, Option<SocketFile>)>>,
 }
 
@@ -140,15 +142,16 @@ impl Listener {
         &self.address
     }
 
-    /// Closes the port at once, so that it can be opened again; connections that are still in the kernel's queue are
-    /// reset. Idle connections are closed. Those with requests in flight end after these: HTTP/1 with the response, which
-    /// says so, HTTP/2 after a GOAWAY.
+    /// Closes the port at once, so that it can be reopened; connections still in the kernel's queue are reset. Idle
+    /// connections are closed. The others end after their requests in flight: HTTP/1 announces it in the response, HTTP/2 by
+    /// GOAWAY.
     pub fn stop_accepting(&self) {
         if !self.shared.info.stop() {
             return;
         }
         if let Some((acceptor, file)) = self.open.lock().take() {
             acceptor.close();
+            // After the socket is closed, so that a client finds either a listening socket or no file.
             drop(file);
         }
         for connection in self.shared.connections() {
@@ -156,17 +159,17 @@ impl Listener {
         }
     }
 
-    /// Resolves when nothing is accepted any more and the last connection has ended. To be called after
-    /// [`Listener::stop_accepting`], since it keeps new connections waiting; one whose client is slow to close takes a second
-    /// longer than its last response, or up to ten while the client is still sending.
+    /// Resolves when the last connection has ended. Call it after [`Listener::stop_accepting`], since it keeps new connections
+    /// waiting. A connection ends up to a second after its last response if the client is slow to close, and up to ten
+    /// seconds after if the client is still sending.
     pub async fn drained(&self) {
-        // Whoever accepts holds a permit, as each connection does. The semaphore is never closed.
+        // The accept loop and every connection hold a permit each. The semaphore is never closed, so this can't fail.
         let _all = self.shared.permits.acquire_many(self.shared.limit).await;
     }
 
-    /// Stops, and drops every connection with whatever is in flight on it.
+    /// Stops accepting, and drops every connection together with its requests in flight.
     pub fn abort(&self) {
-        // Before the list is read: a connection that is enlisted later sees the flag.
+        // Stored before the list is read: a connection that is added to the list later sees the flag in `serve::spawn`.
         self.shared.aborted.store(true, Ordering::SeqCst);
         self.stop_accepting();
         for connection in self.shared.connections() {
@@ -174,12 +177,12 @@ impl Listener {
         }
     }
 
-    /// Connections that are open now.
+    /// The number of open connections.
     pub fn connections(&self) -> usize {
         self.shared.count()
     }
 
-    /// Requests in flight now. Looks at every connection.
+    /// The number of requests in flight. Visits every connection.
     pub fn requests(&self) -> usize {
         self.shared
             .connections()
@@ -188,8 +191,7 @@ impl Listener {
             .sum()
     }
 
-    /// Uses other certificates (or none, or TLS where there was none) and so on for the connections that are accepted
-    /// from now on.
+    /// Replaces TLS, connection rules and interception for connections accepted from now on.
     pub fn replace(&self, entrance: Entrance) {
         self.shared.entrance.store(Arc::new(entrance));
     }
@@ -205,7 +207,7 @@ async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<ListenerState>, squall:
     let mut stopped = std::pin::pin!(shared.info.stopped());
     let mut failures = 0_u32;
     loop {
-        // Biased: a listener that was told to stop takes no further connection, even if one is waiting.
+        // Biased: a stopped listener accepts no further connection, even if one is waiting.
         let accepted = tokio::select! {
             biased;
             () = &mut stopped => return,
@@ -216,10 +218,10 @@ async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<ListenerState>, squall:
                 failures = 0;
                 spawn(&shared, &squall, socket, peer, permit);
             }
-            // Of the client's making, and gone with it.
+            // Caused by one client: the next accept may succeed at once.
             Err(error) if is_about_one_client(&error) => {}
             Err(error) => {
-                // The first, then one about every ten seconds.
+                // Log the first failure, then about one every ten seconds.
                 if failures.is_multiple_of(100) && !shared.info.stopping() {
                     tracing::warn!(listener = %shared.info.name(), "can't accept connections: {error}");
                 }
@@ -235,7 +237,7 @@ async fn accept_one(
     acceptor: &Acceptor,
     shared: &ListenerState,
 ) -> io::Result<(Socket, Option<SocketAddr>, OwnedSemaphorePermit)> {
-    // Never closed, so there is always a permit in the end.
+    // The permit comes first, so that connections beyond the limit stay in the kernel's queue. Never closed.
     let permit = Arc::clone(&shared.permits)
         .acquire_owned()
         .await

@@ -1,11 +1,11 @@
-//! Connection rules, carried out: what happens to a connection before it has a request.
+//! Carries out rules on connections, before a connection has its first request.
 //!
 //! ```text
 //! accept ─ rules decided at accept ─ ClientHello read ─ rules decided in the handshake ─ handshake ─ requests
 //! ```
 //!
-//! A listener without such rules has no [`Gate`]. A connection that a rule hits is under that rule until it ends: so long
-//! it counts for `limits.active`, and holds its place of a `concurrency`.
+//! A listener without such rules has no [`Gate`]. A connection that is hit counts for the rule's `limits.active`, and holds
+//! its place in a `concurrency` fault, until it ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,60 +27,61 @@ use crate::rule::decide::RuleSet;
 use crate::rule::plan::Action;
 use crate::rule::state::Live;
 
-/// What a connection of one listener needs before it has requests.
+/// A listener's part of a configuration snapshot, for connections before their first request.
 #[derive(Debug)]
 pub struct ConnectionView {
-    /// The rules that are decided when it is accepted.
+    /// Rules decided when a connection is accepted.
     pub on_accept: RuleSet,
-    /// The rules that are decided in the TLS handshake.
+    /// Rules decided in the TLS handshake.
     pub handshake: RuleSet,
     /// The listener's name in the configuration.
     pub listener: Arc<str>,
-    /// Who issues faulty certificates.
+    /// The authority that issues faulty certificates.
     pub authority: Arc<FaultAuthority>,
-    /// What bounds injected waits.
+    /// The bounds of injected waits.
     pub bounds: Bounds,
-    /// Whether each connection with a fault gets a line in the log.
+    /// Whether connections with a fault are logged.
     pub access: bool,
 }
 
 impl ConnectionView {
-    /// Whether no rule is about connections.
+    /// Whether there are no rules on connections.
     pub fn is_empty(&self) -> bool {
         self.on_accept.rules().is_empty() && self.handshake.rules().is_empty()
     }
 }
 
-/// Carries out the connection rules of one listener.
+/// The connection rules of one listener, ready to be carried out.
 #[derive(Clone, Debug)]
 pub struct Gate {
     view: Arc<ConnectionView>,
     holder: Arc<Holder>,
 }
 
-/// One connection on its way through.
+/// One connection passing a [`Gate`].
 pub(super) struct Passage {
     gate: Gate,
     arrival: Arrival,
     began: Instant,
-    /// The plans so far.
+    /// Plans decided so far. Kept until the connection ends, since they hold its places.
     executions: SmallVec<[Execution; 1]>,
     asked: Option<String>,
     gone: bool,
     logged: bool,
 }
 
-/// A connection that has no request yet, as a plan is carried out on it.
+/// The subject of a connection's plan.
 struct Arrival {
     connection: Arc<Connection>,
     certificate: Option<CertificateSpec>,
 }
 
 impl Subject for Arrival {
-    /// Nothing was asked yet, so nothing is owed.
+    /// True: without a request there is no response to finish.
     const ENDS_WITH_SQUALL: bool = true;
 
     async fn left(&mut self) -> Left {
+        // Not biased: if both happen at once, the connection ends either way.
         tokio::select! {
             () = self.connection.gone() => Left::Client,
             () = self.connection.listener().stopped() => Left::Stopping,
@@ -90,7 +91,7 @@ impl Subject for Arrival {
     fn take(&mut self, at: usize, effect: &Effect, record: &Record) {
         let Effect::Certificate(what) = effect else { return };
         if !self.connection.tls() {
-            // It passes through, and the handshake is another's.
+            // The TLS of a passed-on connection is terminated elsewhere.
             record.skip(at, "no TLS");
         } else if self.certificate.is_none() {
             self.certificate = Some(*what);
@@ -102,14 +103,14 @@ impl Subject for Arrival {
 }
 
 impl Gate {
-    /// A gate for the connections of one listener.
+    /// Creates the gate of one listener.
     pub fn new(view: Arc<ConnectionView>, holder: Arc<Holder>) -> Gate {
         Gate { view, holder }
     }
 }
 
 impl Passage {
-    /// A connection that was just accepted.
+    /// Begins with a connection that was just accepted.
     pub(super) fn new(gate: &Gate, connection: &Arc<Connection>) -> Passage {
         Passage {
             gate: gate.clone(),
@@ -125,13 +126,13 @@ impl Passage {
         }
     }
 
-    /// Decides and carries out what comes before anything is read. Whether the connection goes on.
+    /// Decides and carries out what precedes the first read. Returns whether the connection goes on.
     pub(super) async fn on_accept(&mut self) -> bool {
         self.decide(Before::Connection);
         self.carry(Before::Connection).await
     }
 
-    /// The connection has no handshake: what belongs into one has none to act in.
+    /// Counts faults in the handshake as skipped, for a connection without one.
     pub(super) fn no_handshake(&mut self) {
         self.decide(Before::Handshake);
         for execution in &self.executions {
@@ -144,22 +145,22 @@ impl Passage {
         }
     }
 
-    /// Whether the handshake is to begin with [`Passage::on_client_hello`].
-    pub(super) fn minds_handshake(&self) -> bool {
+    /// Whether a rule or a plan concerns the handshake, so that [`Passage::on_client_hello`] is to be called.
+    pub(super) fn concerns_handshake(&self) -> bool {
         let in_handshake = |action: &Action| action.effect.before() == Before::Handshake;
         let planned = |execution: &Execution| execution.record().plan().actions.iter().any(in_handshake);
         !self.gate.view.handshake.rules().is_empty() || self.executions.iter().any(planned)
     }
 
-    /// Decides and carries out what comes before a ClientHello that asks for `name` is answered. Whether the connection
-    /// goes on.
+    /// Decides and carries out what follows a ClientHello with the server name `name`. Returns whether the connection goes
+    /// on.
     pub(super) async fn on_client_hello(&mut self, name: Option<String>) -> bool {
         self.asked = name;
         self.decide(Before::Handshake);
         self.carry(Before::Handshake).await
     }
 
-    /// The listener's TLS, as the rules want it for this handshake.
+    /// The TLS settings for this handshake: the listener's, or those with a faulty certificate.
     pub(super) fn tls(&self, tls: &ServerTls) -> ServerTls {
         let Some(what) = self.arrival.certificate else {
             return tls.clone();
@@ -192,14 +193,14 @@ impl Passage {
         }
     }
 
-    /// Carries out what is due, in order. Whether the connection goes on.
+    /// Carries out what is due, in order. Returns whether the connection goes on.
     async fn carry(&mut self, due: Before) -> bool {
         for execution in &mut self.executions {
             match execution.run(due, None, &mut self.arrival).await {
                 None => continue,
                 Some(End::Gone) => self.gone = true,
                 Some(End::Fault(Ending::Reset(_))) => self.arrival.connection.reset(),
-                // There is no request to answer.
+                // Without a request, every other ending is a close.
                 Some(End::Fault(_)) => self.arrival.connection.close(),
             }
             return false;
@@ -207,7 +208,7 @@ impl Passage {
         true
     }
 
-    /// Writes a line, once, if anything was injected: when the connection gets to its requests, or ends before.
+    /// Logs the connection once if anything was injected: before its first request, or when it ends without one.
     pub(super) fn log(&mut self) {
         let records = || self.executions.iter().map(Execution::record);
         let injected: Vec<(&str, &str)> = records().flat_map(|record| record.faults()).collect();
@@ -232,6 +233,7 @@ impl Passage {
 }
 
 impl Drop for Passage {
+    /// Logs a connection that ended before its first request.
     fn drop(&mut self) {
         self.log();
     }

@@ -8,8 +8,8 @@ use crate::proxy::exchange::Squall;
 
 /// Serves requests until the connection ends.
 ///
-/// `limit` bounds the wait for a request's first byte, and then the time to the end of its head. Pipelined requests are
-/// answered in their order (RFC 9112, section 9.3.2).
+/// `limit` bounds the wait for the first byte of a request, and then the time to the end of its head. Pipelined requests
+/// are served one after the other, in order (RFC 9112, section 9.3.2).
 pub(super) async fn serve(squall: &Squall, http1: ClientHttp1, connection: &Arc<Connection>, limit: Duration) {
     let mut http1 = Box::new(http1);
     loop {
@@ -25,7 +25,7 @@ pub(super) async fn serve(squall: &Squall, http1: ClientHttp1, connection: &Arc<
         if connection.ended() || !http1.finish().await {
             return;
         }
-        // A pipelined request that has begun is not idleness.
+        // A connection with a pipelined request in its buffer is not idle, and must not be closed as such.
         if !http1.has_begun() && !connection.await_request() {
             return;
         }

@@ -1,4 +1,4 @@
-//! HTTP/2 on one connection: a task for each stream, idleness, and a graceful end by GOAWAY.
+//! Serves HTTP/2 on one connection: a task per stream, an idle timeout, and a graceful end by GOAWAY.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,37 +17,39 @@ use crate::proxy::client::{Client, ClientHttp2, Connection};
 use crate::proxy::exchange::Squall;
 use crate::proxy::http1::Framing;
 
-/// Bytes of a request body that a client may send before they are read. The connection's window has room for every
-/// stream's, so that uploads which nobody reads never stop the others.
+/// The receive window of a stream, in bytes. The connection's window is the sum of its streams' windows, so that an upload
+/// that is not read never blocks the others.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// The widest window there is (RFC 9113, section 6.9.1).
+/// The largest window that the protocol allows (RFC 9113, section 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
-/// Bytes of a request's fields, as HPACK counts them (RFC 9113, section 6.5.2).
+/// The most bytes of a request's fields, as HPACK counts them (RFC 9113, section 6.5.2).
 const MAX_FIELDS: u32 = 64 * 1024;
 
-/// Bytes of one response that wait for the connection to send them.
+/// The most bytes of one response that are buffered for sending.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// Malformed requests after which the whole connection is given up.
+/// The number of malformed requests after which the connection is closed.
 const MAX_MALFORMED: usize = 32;
 
-/// How long a client without open streams may take to leave after it was told to (GOAWAY).
+/// How long a client without open streams may take to close the connection after GOAWAY.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Serves streams until the connection is over. `header_timeout` bounds the time without any stream, to within its double,
-/// and the client's part of the opening.
+/// Serves streams until the connection ends. `header_timeout` bounds the client's preface, and the time without any stream
+/// up to double its value.
 pub(super) async fn serve(squall: &Arc<Squall>, stream: Stream, options: &ListenerOptions) {
     let connection = Arc::clone(stream.connection());
     connection.set_http2();
     let mut tasks = JoinSet::new();
+    // Either ends the connection. Dropping `serve_streams` closes it, and so its streams.
     tokio::select! {
         () = serve_streams(squall, stream, &connection, &mut tasks, options) => {}
         () = connection.over() => {}
     }
     connection.set_over();
-    // Their streams are closed now, and they will find out; only an abort of this task ends them for good.
+    // The tasks notice that their streams are closed and end by themselves. Dropping the set, when this task is aborted,
+    // aborts them.
     while tasks.join_next().await.is_some() {
         connection.set_streams(tasks.len());
     }
@@ -73,10 +75,11 @@ async fn serve_streams(
 ) {
     let idle = options.header_timeout;
     let mut left = std::pin::pin!(connection.left());
+    // Biased: a handshake that is complete counts, even if the listener stops at the same moment.
     let handshake = tokio::select! {
         biased;
         done = tokio::time::timeout(idle, builder(options.max_streams).handshake(stream)) => done,
-        // A client that owes its preface has asked for nothing.
+        // Without its preface the client has no request in flight.
         () = &mut left => return,
     };
     let Ok(Ok(mut http2)) = handshake else {
@@ -89,9 +92,10 @@ async fn serve_streams(
     let mut unsent = Unsent::default();
     let mut pause = std::pin::pin!(tokio::time::sleep(idle));
     loop {
+        // Biased: `accept` also reads and writes for all streams. Finished tasks come before the timer, which looks at them.
         tokio::select! {
             biased;
-            // Accepting is what drives the whole connection.
+            // Must be polled in every turn: it drives the whole connection.
             next = http2.accept() => match next {
                 Some(Ok((request, respond))) => match client(request, respond, connection) {
                     Some(mut client) => {
@@ -116,7 +120,7 @@ async fn serve_streams(
                 pause.as_mut().reset(tokio::time::Instant::now() + GOODBYE);
             }
             () = &mut pause => {
-                // Idle only if nothing began or ended since the last look.
+                // Idle only if no stream has begun or ended since the last tick.
                 if tasks.is_empty() && !std::mem::take(&mut touched) && !unsent.is_waited_for(connection, idle) {
                     if leaving {
                         return;
@@ -130,17 +134,17 @@ async fn serve_streams(
     }
 }
 
-/// The end of the last responses, which h2 holds when their streams' tasks have ended.
+/// Watches the ends of responses that h2 still buffers after their tasks have ended.
 #[derive(Default)]
 struct Unsent {
-    /// Writes that were taken when that was last looked at.
+    /// The number of accepted writes at the last look.
     writes: usize,
-    /// Since when none was.
+    /// Since when no further write was accepted.
     since: Option<Instant>,
 }
 
 impl Unsent {
-    /// Whether something waits for the client to read, and the client has read within `limit`.
+    /// Whether buffered bytes wait for a client that has read some within `limit`.
     fn is_waited_for(&mut self, connection: &Connection, limit: Duration) -> bool {
         let (writes, blocked) = connection.writes();
         if !blocked || writes != self.writes {
@@ -150,7 +154,7 @@ impl Unsent {
     }
 }
 
-/// The client of a stream. `None` if the request is malformed; it was answered or reset.
+/// Returns the client of a stream; `None` if the request is malformed and was refused.
 fn client(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
@@ -160,14 +164,14 @@ fn client(
     let head = RequestHeader::from(parts);
     let ambiguous_length = head.headers.contains_key(CONTENT_LENGTH) && Framing::of_request(&head.headers).is_err();
     if ambiguous_length || has_forbidden_byte(head.raw_path()) {
-        // RFC 9113, section 8.1.1.
+        // A malformed request is a stream error (RFC 9113, section 8.1.1).
         respond.send_reset(h2::Reason::PROTOCOL_ERROR);
         return None;
     }
     if !has_one_authority(&head) {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::BAD_REQUEST;
-        // A client that has reset the stream meanwhile needs no answer.
+        // Fails only if the client has reset the stream in the meantime.
         let _reset = respond.send_response(response, true);
         return None;
     }
@@ -178,12 +182,12 @@ fn client(
     ))
 }
 
-/// Bytes that would end a request line early, were the path sent on over HTTP/1 (RFC 9112, section 3.2).
+/// Whether a path has bytes that would break the request line over HTTP/1 (RFC 9112, section 3.2).
 fn has_forbidden_byte(path: &[u8]) -> bool {
     path.iter().any(|byte| matches!(byte, 0 | b'\n' | b'\r' | b' '))
 }
 
-/// Whether a request names one host, and nobody in front of it (RFC 9113, section 8.3.1).
+/// Whether a request names exactly one host, without user information (RFC 9113, section 8.3.1).
 fn has_one_authority(head: &RequestHeader) -> bool {
     let mut hosts = head.headers.get_all(HOST).iter().map(http::HeaderValue::as_bytes);
     let (host, another) = (hosts.next(), hosts.next());

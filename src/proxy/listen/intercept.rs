@@ -1,4 +1,4 @@
-//! Connections that were redirected to squall on their way elsewhere: what is not HTTP goes on, unread.
+//! Redirected connections (iptables REDIRECT): those that are not HTTP are passed on unread to their destination.
 //!
 //! ```text
 //! first byte ─ a letter: HTTP, whose requests go on to the original destination like to any upstream
@@ -22,14 +22,14 @@ use crate::proxy::net::socket::{Raw, Socket};
 /// The first byte of a TLS connection: a record of the type `handshake` (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// What a listener does with connections that were headed elsewhere.
+/// Passes redirected connections on to their original destinations.
 #[derive(Clone, Debug)]
 pub struct Intercepting {
     view: Arc<View>,
     connect: Duration,
 }
 
-/// What a client speaks, as far as it can be told from its first byte.
+/// The protocol of a client, guessed from its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientProtocol {
     /// HTTP/1 or HTTP/2.
@@ -40,10 +40,10 @@ pub(super) enum ClientProtocol {
     Other,
 }
 
-/// Waits for the first byte, and leaves it to whoever reads next. Without a time limit.
+/// Waits for the first byte, and puts it back for the next reader. Has no time limit.
 ///
 /// # Errors
-/// The socket's, and an unexpected end if the client leaves without a word.
+/// The socket's, or `UnexpectedEof` if the client closes the connection without sending anything.
 pub(super) async fn protocol(socket: &Socket) -> io::Result<ClientProtocol> {
     let mut first = [0];
     let mut buf = ReadBuf::new(&mut first);
@@ -56,8 +56,7 @@ pub(super) async fn protocol(socket: &Socket) -> io::Result<ClientProtocol> {
 }
 
 impl ClientProtocol {
-    /// A method begins with a letter, in practice; before it, servers put up with empty lines (RFC 9112, sections 2.2
-    /// and 3.1).
+    /// In practice a method begins with a letter. Empty lines may precede it (RFC 9112, sections 2.2 and 3.1).
     fn of(first: u8) -> Self {
         match first {
             TLS_HANDSHAKE => Self::Tls,
@@ -68,15 +67,15 @@ impl ClientProtocol {
 }
 
 impl Intercepting {
-    /// `None` if the listener's upstream is a place of its own.
+    /// `None` if the listener's upstream is not `original_destination`.
     pub fn new(view: &Arc<View>) -> Option<Self> {
         let connect = view.target.original_destination()?;
         let view = Arc::clone(view);
         Some(Self { view, connect })
     }
 
-    /// Connects to where the client wanted to go, and carries bytes both ways until both sides have ended. `name` is what
-    /// its TLS asks for, if anything.
+    /// Connects to the original destination, and copies bytes both ways until both sides have ended. `name` is the server
+    /// name in the client's TLS, if any, for the log.
     pub(super) async fn pass_on(&self, mut client: Raw, connection: &Connection, name: Option<String>) {
         let began = Instant::now();
         let view = &self.view;
@@ -86,7 +85,7 @@ impl Intercepting {
             Err(error) => (None, Err(error)),
         };
         if passed.is_err() {
-            // Of two connections that are to look like one, neither outlives the other.
+            // The client must see the failure as if it were connected directly.
             connection.reset();
         }
         if view.access {

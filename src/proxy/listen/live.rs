@@ -1,4 +1,4 @@
-//! What a listener, its accept loop and its connections share: the list of what is alive.
+//! The state shared by a listener, its accept loop and its connections: above all the list of open connections.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,18 +11,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::accept::{Entrance, ListenerOptions};
 use crate::proxy::client::connection::{Connection, ListenerInfo};
 
-/// The state of one listener, for as long as it or any of its connections lives.
+/// The state of one listener, which lives as long as the listener or any of its connections.
 #[derive(Debug)]
 pub(super) struct ListenerState {
     pub(super) info: Arc<ListenerInfo>,
     pub(super) options: ListenerOptions,
     pub(super) entrance: ArcSwap<Entrance>,
-    /// One for each connection that may still be opened.
+    /// One permit for each connection that may still be opened.
     pub(super) permits: Arc<Semaphore>,
-    /// How many permits there are in all.
+    /// The total number of permits.
     pub(super) limit: u32,
-    /// What is alive, and what a late accept still adds, is to be dropped.
+    /// Whether all connections are to be dropped, including those that are accepted late.
     pub(super) aborted: AtomicBool,
+    /// Held for single map operations, never across an await.
     alive: Mutex<HashMap<u64, Arc<Connection>>>,
     next_id: AtomicU64,
 }
@@ -42,13 +43,13 @@ impl ListenerState {
         })
     }
 
-    /// Puts a connection on the list, until the returned value is dropped.
+    /// Adds a connection to the list. Dropping the returned value removes it.
     pub(super) fn enlist(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         permit: OwnedSemaphorePermit,
     ) -> ConnectionSlot {
-        // Relaxed: numbers only have to differ.
+        // Relaxed: the ids only have to differ.
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.alive.lock().insert(id, Arc::clone(connection));
         ConnectionSlot {
@@ -58,18 +59,18 @@ impl ListenerState {
         }
     }
 
-    /// The connections that are open now.
+    /// The open connections.
     pub(super) fn connections(&self) -> Vec<Arc<Connection>> {
         self.alive.lock().values().cloned().collect()
     }
 
-    /// How many connections are open now.
+    /// The number of open connections.
     pub(super) fn count(&self) -> usize {
         self.alive.lock().len()
     }
 }
 
-/// A connection's place on the list, and its share of the limit.
+/// A connection's entry in the list, and its permit.
 pub(super) struct ConnectionSlot {
     shared: Arc<ListenerState>,
     id: u64,
@@ -78,7 +79,7 @@ pub(super) struct ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        // A variable, so that the connection is dropped after the lock.
+        // Bound to a variable, so that the connection is dropped after the lock is released.
         let _removed = self.shared.alive.lock().remove(&self.id);
     }
 }

@@ -1,4 +1,4 @@
-//! Listeners that come and go, and their connections from the accept to the end.
+//! Listeners, and their connections from the accept to the end.
 //!
 //! ```text
 //! bind ─ Bound ─ serve ─ Listener      accept loop ─ connection task ─ gate ─ handshake ─ http1 or http2 ─ finish

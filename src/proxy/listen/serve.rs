@@ -42,7 +42,7 @@ pub(super) fn spawn(
     let (for_task, squall) = (Arc::clone(shared), Arc::clone(squall));
     let task = tokio::spawn(run(place, for_task, squall, socket, Arc::clone(&connection), entrance));
     connection.set_task(task.abort_handle());
-    // Whoever stopped or aborted meanwhile may have looked before this connection was there.
+    // A stop or an abort in the meantime may have read the list before this connection was on it.
     if shared.aborted.load(Ordering::SeqCst) {
         connection.abort();
     } else if shared.info.stopping() {
@@ -50,7 +50,8 @@ pub(super) fn spawn(
     }
 }
 
-/// Parameters are dropped from the last to the first: the connection leaves the list when its socket is closed.
+/// Serves a connection. Parameters are dropped last to first, so `_place` is first: the connection leaves the list, and
+/// frees its permit, only after its socket is closed.
 async fn run(
     _place: ConnectionSlot,
     shared: Arc<ListenerState>,
@@ -71,24 +72,25 @@ async fn run(
         None => {}
     }
     drop(passage);
+    // The rules' places are free before the goodbye, which may take seconds.
     connection.set_over();
-    // A client that is gone, or that waits for nothing, needs no goodbye.
+    // Only a client that may still be sending needs the slow close; see `Socket::finish`.
     if connection.was_busy() && !connection.was_reset() && !socket.has_ended() {
         socket.finish().await;
     }
 }
 
-/// How a connection goes on behind its entrance.
+/// How a connection goes on after its entrance.
 enum Way<'a> {
-    /// HTTP, or whatever else the client takes for it.
+    /// Plaintext HTTP.
     Plain,
-    /// HTTP in a TLS that squall ends.
+    /// HTTP over TLS that squall terminates.
     Tls(ServerTls),
-    /// Unread, to where it was headed before it was redirected, in a TLS that asks for this name.
+    /// Passed on unread to its original destination, with the server name of its TLS.
     On(&'a Intercepting, Option<String>),
 }
 
-/// Lets a connection in. `None` if it is over.
+/// Takes a connection through rules and protocol detection. `None` if it has ended.
 async fn enter<'a>(
     shared: &ListenerState,
     socket: &Socket,
@@ -108,8 +110,8 @@ async fn enter<'a>(
     };
     let mut name = None;
     if protocol == ClientProtocol::Tls {
-        if entrance.tls.is_none() || passage.as_ref().is_some_and(|passage| passage.minds_handshake()) {
-            // A client that leaves, or never begins, is not one to decide about.
+        if entrance.tls.is_none() || passage.as_ref().is_some_and(|passage| passage.concerns_handshake()) {
+            // No rule is decided for a client that disconnects before its ClientHello.
             name = before(shared, shared.options.handshake_timeout, tls::server_name(socket)).await?;
             if let Some(passage) = &mut passage
                 && !passage.on_client_hello(name.clone()).await
@@ -133,8 +135,9 @@ async fn enter<'a>(
     }
 }
 
-/// What a client says, within a limit and unless the listener stops.
+/// Waits for what a client sends first, at most for `limit` and until the listener stops.
 async fn before<T, E>(shared: &ListenerState, limit: Duration, said: impl Future<Output = Result<T, E>>) -> Option<T> {
+    // Not biased: a client that has no request yet may be dropped as the listener stops.
     tokio::select! {
         said = tokio::time::timeout(limit, said) => said.ok()?.ok(),
         () = shared.info.stopped() => None,
@@ -184,7 +187,7 @@ async fn serve_plain(shared: &ListenerState, squall: &Arc<Squall>, socket: &Arc<
             http2::serve(squall, stream, &shared.options).await;
         }
         Ok(Ok(false)) => http1::serve(squall, http1, connection, limit).await,
-        // Too late, or gone without a word.
+        // Too slow, or disconnected.
         Ok(Err(_)) | Err(_) => {}
     }
 }

@@ -1,4 +1,4 @@
-//! Listeners as they are typed.
+//! The configuration of listeners, as typed.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Addresses to listen on, as they are typed.
+//! Addresses to listen on, as typed: an IP address with a port, or the path of a unix socket.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Opening the TCP ports and unix sockets that are listened on, accepting on them, and leaving none behind.
+//! Opens TCP ports and unix sockets, accepts on them, and removes socket files.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,14 +12,14 @@ use tokio::net::{TcpListener, UnixListener};
 use super::socket::Socket;
 use crate::proxy::net::address::AddressSpec;
 
-/// Connections that the kernel keeps for us until they are accepted.
+/// The most connections that wait in the kernel until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// An address that was opened.
+/// An open address.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) acceptor: Acceptor,
-    /// With the port that the kernel chose, where it was to choose one.
+    /// The address, with the kernel's choice in place of port 0.
     pub(crate) address: AddressSpec,
     /// The file of a unix socket.
     pub(crate) file: Option<SocketFile>,
@@ -69,7 +69,7 @@ impl Acceptor {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Fails only if the client has left already, which will show.
+                // Fails only if the client has disconnected, which the first read reports.
                 let _client_has_left = stream.set_nodelay(true);
                 Ok((stream.into(), Some(peer)))
             }
@@ -77,7 +77,7 @@ impl Acceptor {
         }
     }
 
-    /// Stops listening before whoever accepts has noticed, and wakes it.
+    /// Stops listening at once, even while the accept loop still holds the socket, and wakes that loop.
     pub(crate) fn close(&self) {
         let closed = match self {
             Self::Tcp(listener) => shutdown(listener, Shutdown::Both),
@@ -100,7 +100,7 @@ fn remove_if_stale(path: &Path) -> io::Result<()> {
         let what = format!("{} exists and is not a socket", path.display());
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
     }
-    // Without blocking: a process that listens and does not accept would hold up whoever asks, and a reload with it.
+    // Non-blocking: a process that listens but does not accept would otherwise block this thread, and a reload with it.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
@@ -109,7 +109,7 @@ fn remove_if_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A socket file of ours, which is removed with this value, unless another has taken its place meanwhile.
+/// A socket file, removed on drop unless another file has taken its place.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,

@@ -1,4 +1,4 @@
-//! The ground: sockets, addresses, and waiting until an instant.
+//! Sockets, addresses and timers, which the rest of the proxy is built on.
 
 pub mod address;
 pub(crate) mod bind;

@@ -24,7 +24,7 @@ pub(crate) async fn sleep_until(deadline: Instant) {
     if left.is_zero() {
         return;
     }
-    // Readable means that the time has come. Without a file descriptor left, tokio's timer has to do.
+    // The timer is readable when it expires. If no file descriptor is left, tokio's timer has to suffice.
     if let Ok(timer) = kernel_timer(left) {
         drop(timer.readable().await);
     }

@@ -1,4 +1,4 @@
-//! One direction of an exchange: parts come from a source, pass a lane, and go to a sink.
+//! One direction of an exchange: moves parts from a source through a lane to a sink.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -15,27 +15,27 @@ use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::net::timer;
 use crate::shape::Finish;
 
-/// Bytes of a request that are kept, so that it can be sent once more.
+/// Bytes of a request body that are kept for a retry.
 const REPLAY: usize = 64 << 10;
 
-/// The most pieces that are kept for that.
+/// Pieces of a request body that are kept for a retry.
 const REPLAYED: usize = 64;
 
-/// Parts below this many bytes are joined, up to about this many.
+/// Parts of fewer than `SMALL` bytes are joined, up to about `GATHERED` bytes.
 const SMALL: usize = 1 << 10;
 const GATHERED: usize = 8 << 10;
 
-/// Which side a direction broke at.
+/// The side at which a direction failed.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// Where its parts come from.
+    /// Reading from the source failed.
     Source(Box<Error>),
-    /// Where they go.
+    /// Writing to the sink failed.
     Sink(Box<Error>),
 }
 
 impl Broken {
-    /// What broke it.
+    /// The error of either side.
     pub(super) fn into_error(self) -> Box<Error> {
         match self {
             Broken::Source(error) | Broken::Sink(error) => error,
@@ -46,32 +46,32 @@ impl Broken {
 /// What a direction waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Waits {
-    /// Nothing: it has not begun, or it is over.
+    /// Nothing: it has not begun, or it has ended.
     #[default]
     No,
-    /// More from its source.
+    /// The source.
     Source,
-    /// Room in its sink.
+    /// Room in the sink.
     Sink,
-    /// An instant.
+    /// A timer.
     Time,
 }
 
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// One direction.
+/// One direction of an exchange.
 pub(super) struct Pump {
     lane: Lane,
-    /// Comes before what the source has.
+    /// Pieces already in memory, which come before what the source has.
     ahead: VecDeque<Bytes>,
-    /// What comes behind that.
+    /// What follows `ahead`.
     rest: Rest,
-    /// Has passed the lane before, and leaves once more.
+    /// Pieces to send again after [`Pump::rewind`]; they have passed the lane already.
     again: VecDeque<Bytes>,
-    /// On its way to the sink.
+    /// Being written to the sink.
     sending: Bytes,
     trailers: Option<HeaderMap>,
-    /// How it ends, once that is known.
+    /// How the direction ends, once that is known.
     finish: Option<Finish>,
     over: bool,
     timer: Option<(Instant, Timer)>,
@@ -79,18 +79,18 @@ pub(super) struct Pump {
     replay: Option<Replay>,
 }
 
-/// What comes behind the parts that are at hand.
+/// What follows the parts already in memory.
 #[derive(Debug)]
 pub(super) enum Rest {
-    /// Whatever the source has.
+    /// The parts of the source.
     Source,
-    /// The end, whatever the source has.
+    /// The end; the source is not read.
     End,
-    /// The source had broken off.
+    /// An error that the source returned earlier.
     Failure(Option<Box<Error>>),
 }
 
-/// What was handed on, as long as it is little.
+/// The pieces sent so far, kept while they are within [`REPLAY`] and [`REPLAYED`].
 #[derive(Debug, Default)]
 struct Replay {
     sent: Vec<Bytes>,
@@ -98,12 +98,12 @@ struct Replay {
 }
 
 impl Pump {
-    /// A direction whose parts all come from the source.
+    /// Creates a pump that takes all parts from the source.
     pub(super) fn new(lane: Lane) -> Pump {
         Pump::with(lane, VecDeque::new(), Rest::Source)
     }
 
-    /// A direction with parts that are at hand already.
+    /// Creates a pump that begins with pieces in memory.
     pub(super) fn with(lane: Lane, ahead: VecDeque<Bytes>, rest: Rest) -> Pump {
         Pump {
             lane,
@@ -120,24 +120,24 @@ impl Pump {
         }
     }
 
-    /// A direction of which everything is at hand.
+    /// Creates a pump whose whole body is in memory.
     pub(super) fn whole(body: Bytes, trailers: Option<HeaderMap>) -> Pump {
         let ahead = [body].into_iter().filter(|body| !body.is_empty()).collect();
         Pump::with(Lane::default(), ahead, Rest::End).with_trailers(trailers)
     }
 
-    /// Behind the parts at hand these trailers come.
+    /// Adds trailers that follow the pieces in memory.
     pub(super) fn with_trailers(mut self, trailers: Option<HeaderMap>) -> Pump {
         self.trailers = trailers;
         self
     }
 
-    /// Whether nothing passes but the end.
+    /// Whether there is nothing to send but the end.
     pub(super) fn is_empty(&self) -> bool {
         self.ahead.is_empty() && self.trailers.is_none() && matches!(self.rest, Rest::End)
     }
 
-    /// Everything is to pass this lane. To be called before anything has.
+    /// Sets the lane. Call it before the pump is polled.
     pub(super) fn pass(&mut self, lane: Lane) {
         self.lane = lane;
         if self.is_empty() {
@@ -145,47 +145,47 @@ impl Pump {
         }
     }
 
-    /// Keeps what is handed on, so that it can be [sent again](Pump::rewind).
+    /// Keeps what is sent, within limits, so that it can be [sent again](Pump::rewind).
     pub(super) fn keep(&mut self) {
         self.replay = Some(Replay::default());
     }
 
-    /// Whether its sink has got everything.
+    /// Whether the sink has received everything, or the pump has given up.
     pub(super) fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Gives up: nothing more is handed on.
+    /// Gives up: nothing more is sent.
     pub(super) fn give_up(&mut self) {
         self.over = true;
         self.waits = Waits::No;
     }
 
-    /// What it waits for, when it was polled last.
+    /// What the pump waited for when it was polled last.
     pub(super) fn waits(&self) -> Waits {
         self.waits
     }
 
-    /// Whether the natural end has come.
+    /// Whether the natural end was read.
     pub(super) fn has_ended(&self) -> bool {
         self.lane.has_ended()
     }
 
-    /// Whether bytes are shaped.
+    /// Whether the lane shapes bytes.
     pub(super) fn is_shaped(&self) -> bool {
         self.lane.is_shaped()
     }
 
-    /// Gives up all waits: squall is stopping.
+    /// Ends all waits because squall is stopping.
     pub(super) fn release(&mut self) {
         self.lane.release();
         self.timer = None;
     }
 
-    /// Begins anew for another sink. False if not everything is at hand any more.
+    /// Starts over for another sink. Returns false if what was sent is no longer kept.
     pub(super) fn rewind(&mut self) -> bool {
         let Some(replay) = self.replay.take() else { return false };
-        // What was not handed on to its end is among them, too.
+        // `replay.sent` includes the piece that was being sent.
         self.sending = Bytes::new();
         self.again = replay.sent.into();
         self.over = false;
@@ -193,7 +193,7 @@ impl Pump {
         true
     }
 
-    /// Moves what can be moved now; ready at the end, and how it ended.
+    /// Moves what can be moved now. Ready at the end, with how it ended.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -239,7 +239,7 @@ impl Pump {
                     if self.poll_time(cx, until).is_ready() {
                         continue;
                     }
-                    // There may be room for more meanwhile.
+                    // Read on while waiting, so that the sender is blocked only when the lane is full.
                     if !self.lane.wants_more() {
                         self.waits = Waits::Time;
                         self.flush(cx, sink)?;
@@ -251,8 +251,7 @@ impl Pump {
         }
     }
 
-    /// Joins small parts that are there already: each would be a chunk or a frame of its own, which costs more memory than
-    /// what is in it.
+    /// Joins small parts that are ready: each would be a chunk or frame of its own, whose overhead exceeds its content.
     fn gather(&mut self, cx: &mut Context<'_>, first: Bytes, source: &mut impl Source) -> Bytes {
         if first.len() >= SMALL || self.lane.is_shaped() || !self.ahead.is_empty() {
             return first;
@@ -267,7 +266,7 @@ impl Pump {
                     }
                     all.extend_from_slice(&data);
                 }
-                // It leaves by itself, right behind.
+                // Sent by itself, right after the joined ones.
                 Poll::Ready(Ok(part)) => self.take(part),
                 Poll::Ready(Err(error)) => self.rest = Rest::Failure(Some(error)),
                 Poll::Pending => break,
@@ -287,7 +286,7 @@ impl Pump {
         self.sending = bytes;
     }
 
-    /// Takes in the next part. Whoever waits for one has sent what came before.
+    /// Takes in the next part. Flushes the sink before it waits, so that nothing read so far is held back.
     fn poll_more(
         &mut self,
         cx: &mut Context<'_>,
@@ -328,7 +327,7 @@ impl Pump {
         self.lane.end();
     }
 
-    /// Sends what was handed on, as far as it goes: a full sink is no reason not to wait for the source.
+    /// Flushes the sink as far as it goes. A full sink does not keep the pump from waiting for the source.
     fn flush(&self, cx: &mut Context<'_>, sink: &mut impl Sink) -> Result<(), Broken> {
         match sink.poll_flush(cx) {
             Poll::Ready(Err(error)) => Err(Broken::Sink(error)),

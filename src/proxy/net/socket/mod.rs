@@ -1,7 +1,7 @@
-//! One accepted socket, TCP or unix, shared by the stream that moves its bytes and by the handle that can cut it.
+//! An accepted socket, TCP or unix, shared by the stream that moves its bytes and the handle that can reset or close it.
 //!
-//! The stream and the handle hold the same socket, without a duplicated descriptor: a duplicate would keep the
-//! connection open after its owner has let go, and would cost a second descriptor per connection.
+//! Both hold the same socket without duplicating its descriptor: a duplicate would keep the connection open after its
+//! owner has dropped it, and would cost a second descriptor per connection.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,11 +22,11 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// How long a closed connection waits for further bytes to throw away, and how long it does so at most.
+/// How long a closing connection waits for each further read to discard, and for all of them together.
 const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 const DRAIN_TOTAL: Duration = Duration::from_secs(10);
 
-/// Unread bytes that are read while a request is held, so that the client's end can arrive behind them.
+/// Bytes read ahead while a request is held, so that a FIN behind them is noticed.
 const AHEAD: usize = 256 << 10;
 
 /// Runs the same expression on either kind of socket.
@@ -49,32 +49,32 @@ enum Kind {
 #[derive(Debug)]
 pub(crate) struct Socket {
     kind: Kind,
-    /// The peer's end was read.
+    /// Whether the peer's FIN or an error was read. Relaxed accesses: the flag is only ever set, and guards no other memory.
     ended: AtomicBool,
-    /// Held by whoever takes bytes from the kernel, so that they stay in order and none is overlooked.
+    /// Held while bytes are taken from the kernel, so that they stay in order; never across an await.
     reading: Mutex<Reading>,
 }
 
-/// What the reader and [`Socket::peer_closed`] tell each other.
+/// The state that the reader and [`Socket::peer_closed`] share.
 #[derive(Debug, Default)]
 struct Reading {
-    /// What [`Socket::peer_closed`] has read, for the next reads to give.
+    /// Bytes that [`Socket::peer_closed`] has read, returned by the next reads.
     ahead: VecDeque<u8>,
-    /// [`Socket::peer_closed`] has taken tokio's "readable" mark away: the next read asks the kernel instead.
+    /// Set when [`Socket::peer_closed`] has cleared tokio's readiness: the next read must ask the kernel directly.
     unmarked: bool,
-    /// The reader, while it waits.
+    /// The waiting reader.
     reader: Option<Waker>,
 }
 
 impl Reading {
-    /// Gives what was read ahead. False if there is none.
+    /// Moves bytes read ahead into `buf`. Returns false if there are none.
     fn take_ahead(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let (first, _) = self.ahead.as_slices();
         let count = first.len().min(buf.remaining());
         buf.put_slice(first.get(..count).unwrap_or_default());
         self.ahead.drain(..count);
         if self.ahead.is_empty() && self.ahead.capacity() > 0 {
-            // The memory goes too: most connections never need it again.
+            // Free the memory, which most connections never need again.
             self.ahead = VecDeque::new();
         }
         count > 0
@@ -104,7 +104,7 @@ impl From<Kind> for Socket {
 }
 
 impl Socket {
-    /// The address that was accepted on; `None` for a unix socket.
+    /// The local address; `None` for a unix socket.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match &self.kind {
             Kind::Tcp(stream) => stream.local_addr().ok(),
@@ -112,18 +112,18 @@ impl Socket {
         }
     }
 
-    /// Where the connection was headed before a rule of the kernel's (iptables or nftables, REDIRECT) sent it here: the
-    /// socket option `SO_ORIGINAL_DST` of Linux, from its table of tracked connections.
+    /// The destination of the connection before the kernel redirected it here (iptables or nftables REDIRECT), read from
+    /// Linux's connection tracking by the socket option `SO_ORIGINAL_DST`.
     ///
     /// # Errors
-    /// The connection was not redirected, or the system can't say.
+    /// The connection was not redirected, or the system can't tell.
     pub(crate) fn original_destination(&self) -> io::Result<SocketAddr> {
         let Kind::Tcp(stream) = &self.kind else {
             return Err(io::Error::other("a unix socket's connections are never redirected"));
         };
         let local = stream.local_addr()?;
         let original = match original_destination(stream, local) {
-            // What netfilter doesn't know of was not redirected by it.
+            // netfilter does not track the connection, so it was not redirected.
             Err(error) if error.kind() == io::ErrorKind::NotFound => local,
             original => original?,
         };
@@ -134,10 +134,10 @@ impl Socket {
         Ok(original)
     }
 
-    /// Sends a RST and drops all that is still unsent. A unix socket has no RST: it is closed both ways.
+    /// Sends a RST and discards unsent bytes. A unix socket, which has no RST, is shut down both ways.
     ///
     /// Connecting a TCP socket to the unspecified address makes the kernel abort the connection at once (connect(2),
-    /// AF_UNSPEC), whoever else holds the descriptor. SO_LINGER would wait for the last of them to close it.
+    /// AF_UNSPEC), even while the descriptor is shared. SO_LINGER would take effect only when its last owner closes it.
     pub(crate) fn reset(&self) {
         let aborted = match &self.kind {
             Kind::Tcp(stream) => rustix::net::connect_unspec(stream),
@@ -148,12 +148,12 @@ impl Socket {
         }
     }
 
-    /// Ends one or both directions; an error means that they had ended already.
+    /// Shuts down one or both directions. Errors are ignored: they mean that a direction had ended already.
     pub(crate) fn shutdown(&self, how: rustix::net::Shutdown) {
         let _ended_already = either!(self, stream => rustix::net::shutdown(stream, how));
     }
 
-    /// Reads into `buf`; no bytes at all mean that the peer has ended.
+    /// Reads into `buf`. Reading no bytes means that the peer has closed its sending side.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut reading = self.reading.lock();
         if reading.take_ahead(buf) {
@@ -168,7 +168,7 @@ impl Socket {
                 }
             }
             let Poll::Ready(ready) = either!(self, stream => stream.poll_read_ready(cx)) else {
-                // tokio's event may be answered by reading ahead.
+                // `peer_closed` may consume the readiness event, so it wakes this reader afterwards.
                 reading
                     .reader
                     .get_or_insert_with(|| cx.waker().clone())
@@ -188,7 +188,7 @@ impl Socket {
         Poll::Ready(outcome)
     }
 
-    /// Writes through `write`, which asks the kernel without waiting.
+    /// Writes through `write`, a non-blocking system call.
     fn poll_write(&self, cx: &mut Context<'_>, write: impl Fn() -> io::Result<usize>) -> Poll<io::Result<usize>> {
         loop {
             ready!(either!(self, stream => stream.poll_write_ready(cx)))?;
@@ -199,11 +199,11 @@ impl Socket {
         }
     }
 
-    /// Resolves when the peer has closed its side, or has reset the connection. Cancel-safe.
+    /// Resolves when the peer has closed its sending side or reset the connection. Cancel-safe.
     ///
-    /// The kernel tells of the end out of band (EPOLLRDHUP), so bytes that nobody has read yet don't hide it, as long
-    /// as the end itself has arrived. To let it arrive, up to [`AHEAD`] bytes are read, and kept for the next reads; a
-    /// peer that has more to send than that and the kernel's receive buffer cannot tell of its end.
+    /// The kernel reports a FIN out of band (EPOLLRDHUP), even behind unread bytes, once it has arrived. To let it arrive, up
+    /// to [`AHEAD`] bytes are read and kept for the next reads. A FIN behind more bytes than that and the kernel's receive
+    /// buffer goes unnoticed.
     pub(crate) async fn peer_closed(&self) {
         loop {
             if self.ended.load(Ordering::Relaxed) {
@@ -217,8 +217,8 @@ impl Socket {
             if reading.ahead.len() < AHEAD {
                 self.read_ahead(&mut reading);
             } else {
-                // Only unread bytes. Taking the mark away makes the next wait end at the next event, not at once; the
-                // reader is told to look for itself, since its own event may be the one that is taken.
+                // Only unread bytes. Clearing tokio's readiness makes the next wait end at the next event, not at once. The
+                // reader must then ask the kernel itself, since the cleared event may have been its own.
                 reading.unmarked = true;
                 let _cleared: io::Result<()> = either!(self, stream =>
                     stream.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into())));
@@ -231,11 +231,11 @@ impl Socket {
 
     /// Resolves when the peer has reset the connection. Cancel-safe.
     pub(crate) async fn peer_reset(&self) {
-        // An error of the registration is the runtime's end.
+        // Registering fails only when the runtime shuts down.
         let _error = either!(self, stream => stream.ready(Interest::ERROR).await);
     }
 
-    /// Gives back what was read last: the next reads give it again.
+    /// Puts back bytes that were just read: the next reads return them again.
     pub(crate) fn unread(&self, bytes: &[u8]) {
         let mut reading = self.reading.lock();
         for byte in bytes.iter().rev() {
@@ -243,7 +243,7 @@ impl Socket {
         }
     }
 
-    /// Reads what has come, and keeps it.
+    /// Reads available bytes into the read-ahead buffer.
     fn read_ahead(&self, reading: &mut Reading) {
         let mut piece = [0_u8; 8192];
         match either!(self, stream => stream.try_read(&mut piece)) {
@@ -253,9 +253,9 @@ impl Socket {
         }
     }
 
-    /// Ends the connection politely: a FIN, then whatever the peer still sends is thrown away until it ends too, or
-    /// sends nothing for a second, or has been sending for ten. Closing with unread bytes would send a RST, which
-    /// breaks off a client that is still writing its request, before it has read the response.
+    /// Closes the connection gracefully (RFC 9112, section 9.6): sends a FIN, then discards what the peer still sends until it
+    /// closes, pauses for a second, or has sent for ten. Closing with unread bytes would send a RST, and a client that is
+    /// still writing its request would lose the response.
     pub(crate) async fn finish(&self) {
         self.shutdown(rustix::net::Shutdown::Write);
         let drained = async {
@@ -272,15 +272,15 @@ impl Socket {
         let _cut_short = tokio::time::timeout(DRAIN_TOTAL, drained).await;
     }
 
-    /// Whether the peer's end was read, so that nothing can come any more.
+    /// Whether the peer's end was read, so that no further bytes can be received.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// Reads when tokio holds the socket for readable.
+    /// Reads while tokio considers the socket readable.
     ///
-    /// A read that does not fill the buffer has emptied the socket, so the mark goes at once and the next read waits
-    /// without asking the kernel in vain. tokio's own `poll_read` does the same, but needs the socket exclusively.
+    /// A read that does not fill the buffer has emptied the socket, so the readiness is cleared at once, and the next read
+    /// waits without a futile system call. tokio's own `poll_read` does that too, but needs exclusive access.
     fn read_marked(&self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
         let room = buf.remaining();
         let mut emptied = false;
@@ -292,14 +292,14 @@ impl Socket {
         if emptied { Ok(()) } else { outcome }
     }
 
-    /// Reads whatever tokio thinks of the socket.
+    /// Reads regardless of tokio's readiness.
     fn read_unmarked(&self, reading: &mut Reading, buf: &mut ReadBuf<'_>) -> io::Result<()> {
         let free = buf.initialize_unfilled();
         let room = free.len();
         let flags = rustix::net::RecvFlags::DONTWAIT;
         let (_, count) = either!(self, stream => rustix::net::recv(stream, free, flags))?;
         if count == room {
-            // There may be more, without an event to tell of it.
+            // There may be more bytes, for which no event will come.
             reading.unmarked = true;
         }
         buf.advance(count);
@@ -309,7 +309,7 @@ impl Socket {
 
 #[cfg(target_os = "linux")]
 fn original_destination(stream: &TcpStream, local: SocketAddr) -> io::Result<SocketAddr> {
-    // An IPv4 client of a socket that serves both comes with a mapped address.
+    // On a dual-stack socket an IPv4 connection has an IPv4-mapped address.
     match local.ip().to_canonical() {
         IpAddr::V4(_) => Ok(rustix::net::sockopt::ip_original_dst(stream)?.into()),
         IpAddr::V6(_) => Ok(rustix::net::sockopt::ipv6_original_dst(stream)?.into()),
@@ -323,7 +323,7 @@ fn original_destination(_: &TcpStream, _: SocketAddr) -> io::Result<SocketAddr> 
     ))
 }
 
-/// A socket as a stream: unbuffered, at the bottom of plain and TLS connections.
+/// A socket as an unbuffered stream, used by plain and TLS connections.
 #[derive(Debug)]
 pub(crate) struct Raw(Arc<Socket>);
 
@@ -368,7 +368,7 @@ impl AsyncWrite for Raw {
     }
 }
 
-// What Pingora's TLS acceptor asks of a stream.
+// The traits that Pingora's TLS acceptor requires of a stream.
 
 #[async_trait::async_trait]
 impl Shutdown for Raw {
