@@ -314,7 +314,7 @@ impl Connection {
 
     /// Notes how many streams are open on an HTTP/2 connection.
     pub(crate) fn set_streams(&self, open: usize) {
-    // Relaxed: one task writes it; other tasks only report it.
+        // Relaxed: one task writes it; other tasks only report it.
         self.streams.store(open, Ordering::Relaxed);
     }
 
@@ -358,7 +358,7 @@ impl Connection {
     }
 
     fn is(&self, phase: Phase) -> bool {
-    // Relaxed: where a stale phase would matter, `change` or the fence of `await_request` follows.
+        // Relaxed: where a stale phase would matter, `change` or the fence of `await_request` follows.
         self.phase.load(Ordering::Relaxed) == phase as u8
     }
 

@@ -68,7 +68,7 @@ impl ClientHttp1 {
     }
 
     /// Whether the client begins with the HTTP/2 preface (RFC 9113, section 3.4). Reads only up to the first difference, so
-    /// that an HTTP/1 request shorter than the preface is answered.
+    /// that an HTTP/1 request shorter than the preface is served.
     pub(crate) async fn begins_with_http2(&mut self) -> Result<bool> {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         loop {

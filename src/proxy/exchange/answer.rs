@@ -12,7 +12,7 @@ use crate::grpc::GrpcStatus;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
 
-/// The head of an injected response. `status` overrides the answer's own.
+/// The head of an injected response. `status` overrides its own.
 pub(super) fn head(answer: &Answer, status: Option<StatusCode>) -> Result<ResponseHeader> {
     let status = status.unwrap_or(answer.status);
     let mut head = ResponseHeader::build(status, Some(answer.headers.len() + 4))?;
@@ -43,10 +43,10 @@ pub(super) fn grpc_head(status: &GrpcStatus) -> Result<ResponseHeader> {
 }
 
 /// Sends a complete response, framed for the request: no content for HEAD, 204 and 304 (RFC 9110, section 6.4.1).
-pub(super) async fn send(client: &mut Client, mut head: ResponseHeader, body: Bytes) -> Result<()> {
 ///
 /// # Errors
 /// The client has disconnected.
+pub(super) async fn send(client: &mut Client, mut head: ResponseHeader, body: Bytes) -> Result<()> {
     let bodiless = is_bodiless(head.status);
     if head.status == StatusCode::RESET_CONTENT {
         head.insert_header(header::CONTENT_LENGTH, 0)?;

@@ -158,7 +158,7 @@ impl Sides<'_> {
             self.poll_stop(cx);
             self.poll_upload(cx)?;
             if let Some(error) = self.refused.take_if(|error| *error.etype() == ErrorType::WriteTimedout) {
-            // A write that timed out ends the request; after any other write error the upstream may still have responded.
+                // A write that timed out ends the request; after any other write error the upstream may still have responded.
                 return Poll::Ready(Err(Stop::Upstream(error)));
             }
             while let Some(head) = self.poll_head(cx)? {

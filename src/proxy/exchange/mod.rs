@@ -3,7 +3,7 @@
 //! ```text
 //! head ─ decide ─ execute: before the request ─ pick, connect ─ head out ─┬─ upload:   client ─ lane ─> upstream
 //!        │                │                                              └─ download: upstream ─ lane ─> client
-//!        Plan             Ending: answered, closed, reset                    both polled in turn, by one task
+//!        Plan             Ending: response, close, reset                     both polled in turn, by one task
 //! ```
 //!
 //! Both directions are pumps, polled in turn by the request's one task. A session is a single `&mut`, so nothing is split

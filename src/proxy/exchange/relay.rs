@@ -25,8 +25,8 @@ use crate::shape::Finish;
 
 /// How long, and how often in a row, the last bytes get time to leave before a reset, which discards queued DATA in h2 and
 /// unsent bytes in TCP. Several short waits, since on a busy machine a single one can pass before the writing task runs.
-const LAST_WORDS: Duration = Duration::from_millis(5);
-const LAST_TURNS: usize = 5;
+const FLUSH_TIME: Duration = Duration::from_millis(5);
+const FLUSH_TURNS: usize = 5;
 
 /// How long a tunnel's client may be silent after the server has closed its sending side.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -181,7 +181,7 @@ impl Sides<'_> {
     async fn run(&mut self, download: &mut Pump, tunnel: bool) -> Result<Finish, Stop> {
         let ended = std::future::poll_fn(|cx| self.poll_both(cx, download, tunnel)).await?;
         if tunnel && matches!(ended, Finish::Natural) {
-            self.hear_out().await?;
+            self.finish_upload().await?;
         }
         Ok(ended)
     }
@@ -221,7 +221,7 @@ impl Sides<'_> {
 
     /// Moves a tunnel's upload after the server has closed its sending side, for as long as the client keeps sending. The
     /// server may still read: a FIN does not tell whether it has closed both directions.
-    async fn hear_out(&mut self) -> Result<(), Stop> {
+    async fn finish_upload(&mut self) -> Result<(), Stop> {
         while !self.upload.is_over() {
             let before = self.client.bytes_read();
             let to_end = std::future::poll_fn(|cx| {
@@ -264,11 +264,11 @@ pub(super) async fn finish(client: &mut Client, finish: &Finish) {
     match finish {
         Finish::Natural | Finish::Clean(_) => {}
         Finish::Close => {
-            last_words(client).await;
+            flush_briefly(client).await;
             client.close();
         }
         Finish::Reset(code) => {
-            last_words(client).await;
+            flush_briefly(client).await;
             client.reset(*code);
         }
     }
@@ -276,14 +276,14 @@ pub(super) async fn finish(client: &mut Client, finish: &Finish) {
 
 /// Breaks off a response that has begun, so that the client can't take it for a complete one.
 pub(super) async fn break_off(client: &mut Client) {
-    last_words(client).await;
+    flush_briefly(client).await;
     client.break_off();
 }
 
 /// Gives the bytes written so far time to leave, as far as the client reads them now.
-async fn last_words(client: &mut Client) {
-    for _ in 0..LAST_TURNS {
-        let deadline = Instant::now() + LAST_WORDS;
+async fn flush_briefly(client: &mut Client) {
+    for _ in 0..FLUSH_TURNS {
+        let deadline = Instant::now() + FLUSH_TIME;
         let gone = std::future::poll_fn(|cx| match client.poll_flush(cx) {
             Poll::Ready(Err(_)) => Poll::Ready(()),
             _ => client.poll_gone(cx),

@@ -35,8 +35,8 @@ pub enum Held<T> {
     Done(T),
     /// The time has passed first.
     Elapsed,
-    ClientGone,
     /// The client has disconnected.
+    ClientGone,
     /// squall, or the listener, is stopping.
     Cut,
     /// Nothing was waited for: too many requests are held already.
@@ -46,8 +46,8 @@ pub enum Held<T> {
 /// Why a wait ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
-    Client,
     /// The client has disconnected.
+    Client,
     /// The listener is stopping, and the client has no request in flight.
     Stopping,
 }

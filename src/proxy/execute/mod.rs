@@ -33,8 +33,8 @@ pub(super) trait Subject: Send {
 /// Why a subject goes no further.
 #[derive(Clone, Debug)]
 pub(super) enum End {
-    Gone,
     /// The client has disconnected.
+    Gone,
     /// A fault ends it in this way; never [`Ending::Hang`], which was waited for and became [`Ending::Close`].
     Fault(Ending),
 }
@@ -151,7 +151,7 @@ impl Execution {
     }
 
     fn end(&self, at: usize, ending: Ending) -> Option<End> {
-    // Counted before the ending is sent: a client that sees it must find it in the metrics.
+        // Counted before the ending is sent: a client that sees it must find it in the metrics.
         self.record.done(at);
         Some(End::Fault(ending))
     }

@@ -132,7 +132,7 @@ impl Bound {
 pub struct Listener {
     shared: Arc<ListenerState>,
     address: AddressSpec,
-    /// `None` once stopped. A std-like lock suffices: it is held for a `take`, never across an await.
+    /// `None` once stopped. Locked for a single `take`, never across an await.
     open: Mutex<Option<(Arc<Acceptor>, Option<SocketFile>)>>,
 }
 

@@ -71,8 +71,8 @@ async fn run(
         }
         None => {}
     }
+    // Frees the places of connection rules before the slow close, which may take seconds.
     drop(passage);
-    // The rules' places are free before the goodbye, which may take seconds.
     connection.set_over();
     // Only a client that may still be sending needs the slow close; see `Socket::finish`.
     if connection.was_busy() && !connection.was_reset() && !socket.has_ended() {
@@ -106,13 +106,13 @@ async fn enter<'a>(
     let protocol = match (&entrance.tls, &entrance.intercepting) {
         (Some(_), _) => ClientProtocol::Tls,
         (None, None) => ClientProtocol::Http,
-        (None, Some(_)) => before(shared, shared.options.header_timeout, intercept::protocol(socket)).await?,
+        (None, Some(_)) => within(shared, shared.options.header_timeout, intercept::protocol(socket)).await?,
     };
     let mut name = None;
     if protocol == ClientProtocol::Tls {
         if entrance.tls.is_none() || passage.as_ref().is_some_and(|passage| passage.concerns_handshake()) {
             // No rule is decided for a client that disconnects before its ClientHello.
-            name = before(shared, shared.options.handshake_timeout, tls::server_name(socket)).await?;
+            name = within(shared, shared.options.handshake_timeout, tls::server_name(socket)).await?;
             if let Some(passage) = &mut passage
                 && !passage.on_client_hello(name.clone()).await
             {
@@ -136,7 +136,7 @@ async fn enter<'a>(
 }
 
 /// Waits for what a client sends first, at most for `limit` and until the listener stops.
-async fn before<T, E>(shared: &ListenerState, limit: Duration, said: impl Future<Output = Result<T, E>>) -> Option<T> {
+async fn within<T, E>(shared: &ListenerState, limit: Duration, said: impl Future<Output = Result<T, E>>) -> Option<T> {
     // Not biased: a client that has no request yet may be dropped as the listener stops.
     tokio::select! {
         said = tokio::time::timeout(limit, said) => said.ok()?.ok(),
@@ -157,7 +157,7 @@ async fn serve_tls(
             tracing::debug!(listener = %shared.info.name(), peer = ?connection.peer(), "no TLS handshake: {error}");
         })
     };
-    let Some(stream) = before(shared, shared.options.handshake_timeout, handshake).await else {
+    let Some(stream) = within(shared, shared.options.handshake_timeout, handshake).await else {
         return;
     };
     let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));

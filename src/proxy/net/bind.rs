@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_socket_file_is_replaced_only_if_nobody_listens() {
+    async fn a_socket_file_is_replaced_only_if_stale() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("squall.sock");
         let address = AddressSpec::Unix(path.clone());

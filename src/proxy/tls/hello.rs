@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_read_is_read_again() {
+    async fn the_client_hello_is_read_again() {
         use tokio::io::AsyncWriteExt;
         let (mut client, server) = tokio::net::UnixStream::pair().unwrap();
         let socket = Socket::from(server);

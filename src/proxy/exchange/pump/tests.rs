@@ -161,7 +161,7 @@ proptest! {
 }
 
 #[test]
-fn whoever_waits_for_more_has_sent_what_came() {
+fn parts_are_flushed_before_waiting_for_more() {
     let mut source = Giver {
         body: Bytes::from_static(b"hello"),
         // Asked once for what may be joined, and once for the next part.
@@ -176,7 +176,7 @@ fn whoever_waits_for_more_has_sent_what_came() {
 }
 
 #[test]
-fn a_source_that_had_broken_off_is_told_behind_what_it_had_sent() {
+fn an_error_of_the_source_follows_the_parts_before_it() {
     let error = Error::explain(pingora::ErrorType::ConnectionClosed, "cut");
     let ahead = [Bytes::from_static(b"half")].into();
     let mut pump = Pump::with(Lane::default(), ahead, Rest::Failure(Some(error)));

@@ -144,7 +144,7 @@ fn framing_is_read_as_rfc_9112_says() {
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_decoded(
+    fn encoded_bodies_decode_to_the_original(
         pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4000), 0..8),
         step in 1_usize..3000,
         with_trailers: bool,

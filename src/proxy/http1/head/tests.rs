@@ -24,7 +24,7 @@ fn a_request_passes_as_it_is() {
 }
 
 #[test]
-fn what_follows_a_head_stays() {
+fn bytes_after_a_head_stay() {
     let mut input = BytesMut::from("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nbody");
     assert!(parse_request(&mut input).unwrap().is_some());
     assert_eq!(&input[..], b"body");

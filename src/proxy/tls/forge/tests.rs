@@ -87,7 +87,7 @@ fn an_authority_of_the_users_own_issues_too() {
 }
 
 #[test]
-fn what_is_no_authority_is_refused() {
+fn certificates_of_no_authority_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let name = [(DnType::CommonName, DnValue::Utf8String("a".to_owned()))];
     let refused = |result: Result<FaultAuthority, String>| result.map(|_| ()).unwrap_err();

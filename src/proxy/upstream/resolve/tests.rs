@@ -49,7 +49,7 @@ async fn an_answer_is_fresh_for_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_looks_up_and_the_others_go_on() {
+async fn one_request_looks_up_while_the_others_go_on() {
     let (zone, resolver) = resolver(Ok(vec![address("10.0.0.1:80")]));
     let many = || futures_util::future::join_all((0..50).map(|_| resolver.first()));
     assert!(many().await.iter().all(Result::is_ok));

@@ -1,4 +1,4 @@
-//! A limit of waiting that begins anew with everything that comes.
+//! A time limit between pieces, which starts again with every piece.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-/// How long to wait. Costs nothing until something has to be waited for.
+/// A time limit, which allocates its timer only at the first wait.
 #[derive(Debug)]
 pub(super) struct Patience {
     limit: Option<Duration>,
