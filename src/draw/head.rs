@@ -1,4 +1,4 @@
-//! A request's head as rules see it.
+//! The request head as rules match it.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
 
-/// A request's head. Cheap to make: what costs something is worked out when a rule first asks for it.
+/// A request head. Cheap to create: costly parts are computed when a rule first asks for them.
 pub struct Head<'a> {
     /// The method of the request.
     pub method: &'a Method,
@@ -23,8 +23,8 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// `target` is the request target as it came: a path with an optional query. `authority` is HTTP/2's `:authority` or
-    /// the target's own, `None` to take the Host field.
+    /// Creates a head. `target` is the request target as received: a path with an optional query. `authority` is HTTP/2's
+    /// `:authority` or that of an absolute target; with `None` the Host field is used.
     pub fn new(
         method: &'a Method,
         target: &'a str,
@@ -84,7 +84,7 @@ impl<'a> Head<'a> {
             })
     }
 
-    /// The cookies, as they stand (RFC 6265, section 4.2.1).
+    /// The cookies, not decoded (RFC 6265, section 4.2.1).
     pub fn cookies(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
         let pairs = self
             .headers
@@ -102,7 +102,7 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// Whether it is a gRPC call, by its content type.
+    /// Whether the content type is that of a gRPC call.
     pub fn is_grpc(&self) -> bool {
         // `application/grpc` with an optional `+proto` or parameters; `application/grpc-web` is another protocol.
         let Some(kind) = self.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes) else {
@@ -129,8 +129,8 @@ fn form_decode(text: &str) -> Cow<'_, str> {
     Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
-/// The path that rules match: percent-decoded, except `%2F`, which is no separator; without `.` and `..` segments
-/// (RFC 3986, section 5.2.4); with runs of slashes merged. The upstream still gets the path as it came.
+/// The path that rules match: percent-decoded, except `%2F`, which is not a separator; without `.` and `..` segments
+/// (RFC 3986, section 5.2.4); with runs of slashes merged. The upstream still gets the original path.
 pub fn normalise(raw: &str) -> Cow<'_, str> {
     // An absolute target (`GET http://host/path`) has its path after the authority.
     let raw = match raw.split_once("://") {

@@ -1,4 +1,4 @@
-//! Keys: what requests are told apart by. The same key gives the same draws.
+//! Keys, which tell requests apart: requests with equal keys get equal draws.
 
 use std::fmt;
 use std::str::FromStr;
@@ -73,7 +73,7 @@ string_form!(
     r"^(ordinal|client|path|(header|cookie|query):.+)$|\$\{"
 );
 
-/// What a draw depends on, with the word that goes into the hash.
+/// A key ready for hashing, with its kind as text.
 #[derive(Debug, Clone, Default)]
 pub struct Key {
     spec: KeySpec,
@@ -89,14 +89,14 @@ impl Key {
         }
     }
 
-    /// The request's key. A request that lacks it (no such header, a client without an address) counts as one of its
+    /// The hash of the request's key. A request without it (no such header, a client without an address) gets a key of its
     /// own, by its ordinal.
     pub fn hash(&self, head: &Head<'_>, ordinal: u64) -> KeyHash {
         self.value(head, |bytes| KeyHash::of(&self.kind, bytes))
             .unwrap_or_else(|| KeyHash::ordinal(ordinal))
     }
 
-    /// The request's key as text; `None` where its ordinal stands for it.
+    /// The request's key as text; `None` if its ordinal takes the place of the key.
     pub fn text(&self, head: &Head<'_>) -> Option<String> {
         self.value(head, |bytes| String::from_utf8_lossy(bytes).into_owned())
     }

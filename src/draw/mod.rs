@@ -1,8 +1,8 @@
-//! Draws: every random decision of squall.
+//! Draws, squall's random decisions.
 //!
-//! A draw is a function of (seed, rule name, key) and of nothing else. It reads no clock and no shared random state, so
-//! neither concurrency nor other rules nor other requests ever change it, and the same seed with the same keys gives
-//! the same faults in any order of arrival.
+//! A draw is a function of (seed, rule name, key) and of nothing else. It reads no clock and no shared random state, so it
+//! does not depend on concurrency, on other rules or on other requests: equal seeds and keys give equal faults in any order
+//! of arrival.
 //!
 //! ```text
 //! Seed ─┐
@@ -11,10 +11,10 @@
 //! key  ─┴─ KeyHash ──┘         request      └─ stream(Delay, i)      → how long does fault i take?
 //! ```
 //!
-//! Each arrow is XXH3-64 over the fields at fixed widths, little endian, so no two different inputs are written the same
-//! way. The streams of one draw are domain-separated by [`Purpose`] and index: that a rule fired says nothing about how
-//! long it will delay. **What these functions return is a promise**: the golden tests below pin it, because a changed
-//! value would silently change every replayed run.
+//! Each arrow is XXH3-64 over fields of fixed width, little endian, so different inputs never have equal encodings. The
+//! streams of one draw are domain-separated by [`Purpose`] and index: whether a rule fires is independent of how long it
+//! delays. **The returned values are a promise**, pinned by golden tests: a changed value would silently change every
+//! replayed run.
 
 pub mod head;
 pub mod key;
@@ -24,7 +24,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// Parts per million that make up the whole: a threshold of this much always fires.
+/// The whole in parts per million: a threshold of this much always fires.
 pub const PPM_WHOLE: u32 = 1_000_000;
 
 /// The seed of a whole run, from the configuration, the command line, or the operating system's entropy.
@@ -32,7 +32,7 @@ pub const PPM_WHOLE: u32 = 1_000_000;
 pub struct Seed(pub u64);
 
 impl Seed {
-    /// The seed of one rule. Meant to be made once when the rule is loaded: it hashes the name.
+    /// The seed of one rule. It hashes the name, so compute it once, when the rule is loaded.
     pub fn rule(self, name: &str) -> RuleSeed {
         RuleSeed(xxh3_64_with_seed(name.as_bytes(), self.0))
     }
@@ -55,7 +55,7 @@ impl RuleSeed {
     }
 }
 
-/// What a request is told apart by in a rule: its ordinal, a header's value, the client's address…
+/// The hash of what tells requests apart in a rule: the ordinal, a header's value, the client's address…
 ///
 /// The kind goes into the hash, so a client `7` and a path `7` are different keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,7 +92,7 @@ pub enum Purpose {
     Correlation = 4,
     /// Which bytes of a body are changed, and to what; the index is the fault's position in its rule.
     Corrupt = 5,
-    /// Which messages of a stream are meant; the index is the fault's position in its rule.
+    /// Which messages of a stream are picked; the index is the fault's position in its rule.
     Messages = 6,
     /// How long the messages of a stream wait; the index is the fault's position in its rule for the seed of a stream, and
     /// 0 for the messages' own draws.
@@ -114,13 +114,13 @@ impl Draw {
         unit_open(self.stream(purpose, index))
     }
 
-    /// What was drawn against the rule's percentage, in parts per million: 0 to 999,999.
+    /// The number that is compared with the rule's percentage, in parts per million: 0 to 999,999.
     pub fn percentage_ppm(self) -> u32 {
         ppm(self.stream(Purpose::Percentage, 0))
     }
 
-    /// Whether a rule of this share fires. At [`PPM_WHOLE`] or more it always does, at 0 never. Raising the threshold
-    /// only ever adds keys: who was hit at 10 % is still hit at 20 %.
+    /// Whether a rule with this threshold fires. At [`PPM_WHOLE`] or more it always does, at 0 never. Raising the threshold
+    /// only adds keys: a key that is hit at 10 % is still hit at 20 %.
     pub fn fires(self, threshold_ppm: u32) -> bool {
         self.percentage_ppm() < threshold_ppm
     }

@@ -1,28 +1,29 @@
-//! A bounded memory for keys: beyond its bound the longest unused key is forgotten.
+//! A bounded map of values by key, which evicts the least recently used key.
 
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
 use parking_lot::Mutex;
 
-/// Values by the hash of a key. Takes memory for what it holds, not for its bound.
+/// Values by the hash of a key. Memory grows with the entries, not with the bound.
 #[derive(Debug)]
 pub struct Remembered<V> {
+    /// Locked for one look-up and a short closure, never across an await.
     values: Mutex<LruCache<u64, V>>,
     bound: NonZeroUsize,
 }
 
 impl<V> Remembered<V> {
-    /// Remembers at most `bound` keys.
+    /// Creates a map of at most `bound` keys.
     pub fn new(bound: NonZeroUsize) -> Self {
-        // A cache with a capacity would reserve all of it at once.
+        // A cache with a capacity would allocate all of it at once.
         Remembered {
             values: Mutex::new(LruCache::unbounded()),
             bound,
         }
     }
 
-    /// Changes the value of a key, or the new value where it has none.
+    /// Changes the value of a key, which is created by `new` if there is none.
     pub fn change<T>(&self, key: u64, new: impl FnOnce() -> V, change: impl FnOnce(&mut V) -> T) -> T {
         let mut values = self.values.lock();
         let changed = change(values.get_or_insert_mut(key, new));
@@ -32,7 +33,7 @@ impl<V> Remembered<V> {
         changed
     }
 
-    /// Looks at the value of a key, and leaves its place in the order of use.
+    /// Reads the value of a key, without marking it as used.
     pub fn peek<T>(&self, key: u64, look: impl FnOnce(Option<&V>) -> T) -> T {
         look(self.values.lock().peek(&key))
     }

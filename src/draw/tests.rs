@@ -101,7 +101,7 @@ fn shares_lie_within_the_binomial_interval() {
 }
 
 #[test]
-fn a_higher_share_keeps_who_was_hit_at_the_lower_one() {
+fn a_higher_share_keeps_the_keys_hit_at_a_lower_one() {
     assert!(ordinals(3, "r", 10_000).all(|draw| !draw.fires(100_000) || draw.fires(200_000)));
 }
 

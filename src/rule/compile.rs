@@ -1,4 +1,4 @@
-//! Rules from "as typed" to compiled: every mistake with its place.
+//! Compiles rules from their configuration, and reports every mistake with its position.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -27,37 +27,37 @@ use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Severity, Sources, Span, did_you_mean};
 use crate::yaml::tree::identity;
 
-/// What compiling rules depends on, and where mistakes go.
+/// The input of compiling rules, and where mistakes are reported.
 pub struct Context<'a> {
-    /// As typed, in file order.
+    /// The rules as typed, in file order.
     pub specs: &'a [RuleSpec],
     /// The names of the listeners.
     pub listeners: Vec<&'a str>,
-    /// Those of them that have TLS.
+    /// The names of the listeners with TLS.
     pub tls_listeners: Vec<&'a str>,
-    /// Those whose connections were headed elsewhere.
+    /// The names of the listeners of redirected connections.
     pub redirected_listeners: Vec<&'a str>,
     /// Files of the configuration, for its diagnostics.
     pub sources: &'a Sources,
-    /// What draws come from.
+    /// The seed of all draws.
     pub seed: Seed,
-    /// Keys to remember, for each rule.
+    /// The most keys that a rule remembers.
     pub keys: NonZeroUsize,
     /// The longest single wait.
     pub longest_wait: Duration,
-    /// The rules that these replace.
+    /// The rules in force before. Unchanged ones are kept, with their state.
     pub previous: &'a [Arc<Rule>],
-    /// Gets the files that the rules name.
+    /// Collects the files that the rules name.
     pub files: &'a RefCell<Vec<PathBuf>>,
-    /// The moment of loading.
+    /// The time of loading.
     pub now: Instant,
-    /// Where the rules count.
+    /// The metrics that the rules register with.
     pub metrics: &'a Metrics,
     /// Collects the mistakes that are found.
     pub diagnostics: &'a mut Vec<Diagnostic>,
 }
 
-/// Compiles all rules. What is left out has an error among the diagnostics.
+/// Compiles all rules. A rule that is left out has an error among the diagnostics.
 pub fn compile(context: &mut Context<'_>) -> Vec<Arc<Rule>> {
     let mut rules: Vec<Arc<Rule>> = Vec::with_capacity(context.specs.len());
     let mut names: HashMap<&str, Span> = HashMap::new();
@@ -120,7 +120,7 @@ impl Context<'_> {
             .get(&*name)
             .filter(|rule| rule.fingerprint == fingerprint.get())
         {
-            // It goes on as it is, with all that it and its faults remember.
+            // Unchanged: keep the rule with the state of it and its faults.
             return Some(Arc::clone(rule));
         }
         let keys = when.attempts.is_some().then_some(self.keys);
@@ -274,7 +274,7 @@ impl Context<'_> {
         faults
     }
 
-    /// Warns of faults in bodies that the fault `end` after them leaves nothing to act on.
+    /// Warns of faults on bodies for which the later fault `end` leaves no body to act on.
     fn warn_overtaken(&mut self, before: &[RuleFault], spans: &[Span], name: &str, end: &dyn Fault) {
         for (fault, span) in before.iter().zip(spans) {
             if is_overtaken(&*fault.fault, end) {
@@ -292,7 +292,7 @@ impl Context<'_> {
         when: &When,
         fingerprint: &Cell<u64>,
     ) -> Result<Box<dyn Fault>, String> {
-        // What a file says is part of what the rule is: a changed samples file is a changed rule.
+        // File contents are part of the fingerprint: a changed samples file changes the rule.
         let read = |path: &Path| -> io::Result<Vec<u8>> {
             self.files.borrow_mut().push(path.to_owned());
             let bytes = std::fs::read(path)?;
@@ -322,7 +322,7 @@ impl Context<'_> {
         Ok(fault)
     }
 
-    /// A rule behind one that ends every request can never fire.
+    /// Reports a rule that can never fire because an earlier one ends every request.
     fn check_reachable<'s>(&mut self, spec: &'s RuleSpec, rule: &Rule, blockers: &mut Vec<Blocker<'s>>) {
         let names = |spec: &RuleSpec| spec.listener.as_ref().map(|listeners| listeners.value.0.clone());
         let covers = |blocker: &RuleSpec| match (names(blocker), names(spec)) {
@@ -353,7 +353,7 @@ impl Context<'_> {
     }
 }
 
-/// Whether `end`, later in the list, ends every request before `fault` has the body that it acts on: squall's own answers
+/// Whether `end`, later in the list, ends every request before there is the body that `fault` acts on: injected responses
 /// are not shaped.
 fn is_overtaken(fault: &dyn Fault, end: &dyn Fault) -> bool {
     match (fault.body(), end.ends()) {

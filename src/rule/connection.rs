@@ -1,4 +1,4 @@
-//! Rules about connections: faults before there is a request, and what such a rule may say.
+//! Checks of rules on connections, which act before there is a request and may use only part of the rule language.
 
 use super::compile::Context;
 use super::spec::{MatchSpec, RuleSpec};
@@ -10,7 +10,7 @@ use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::report::{Diagnostic, Span};
 
 impl Context<'_> {
-    /// What the rule decides about: the earliest that one of its faults needs.
+    /// The stage of a rule: the earliest that any of its faults needs.
     pub(super) fn stage(&mut self, spec: &RuleSpec) -> Stage {
         let faults: Vec<&Spanned<FaultSpec>> = faults_of(spec).collect();
         let stage_of = |fault: &Spanned<FaultSpec>| Stage::of(fault.value.moment());
@@ -85,14 +85,14 @@ impl Context<'_> {
         }
     }
 
-    /// Faults of the handshake need a listener that has one.
+    /// Reports faults in the handshake if no listener of the rule has TLS.
     fn check_tls(&mut self, spec: &RuleSpec, fault: &str) {
         let (span, names): (Span, Vec<&str>) = match &spec.listener {
             Some(listeners) => (listeners.span, listeners.value.0.iter().map(String::as_str).collect()),
             None => (spec.name.span, self.listeners.clone()),
         };
         let known = |name: &&str| self.listeners.contains(name);
-        // Where TLS passes through, its beginning can be held up or refused, but the certificate is another's.
+        // TLS that is passed on can be delayed or refused, but its certificate is not squall's.
         let passes = |name: &&str| fault != certificate::NAME && self.redirected_listeners.contains(name);
         let may = |name: &&str| self.tls_listeners.contains(name) || passes(name);
         if names.iter().all(known) && !names.iter().any(may) {
@@ -114,7 +114,7 @@ fn faults_of(spec: &RuleSpec) -> impl Iterator<Item = &Spanned<FaultSpec>> {
     spec.faults.iter().flat_map(|faults| &faults.value).chain(chosen)
 }
 
-/// The conditions that need a request's head, and where they stand.
+/// Collects the conditions that need a request head, with their positions.
 fn of_requests(spec: &MatchSpec, stage: Stage, found: &mut Vec<(Span, &'static str)>) {
     let first = |fields: &Option<Named<_>>| fields.iter().flat_map(Named::iter).next().map(|(name, _)| name.span);
     let keys = [

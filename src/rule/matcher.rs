@@ -1,4 +1,4 @@
-//! Conditions on a request's head: what [`MatchSpec`] becomes at load.
+//! Compiled conditions on a request head, made from [`MatchSpec`].
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::rule::spec::{FieldSpec, GrpcSpec, MatchSpec, TextSpec};
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::report::Span;
 
-/// A compiled condition on a request's head.
+/// A compiled condition on a request head.
 #[derive(Debug, Clone)]
 pub enum Condition {
     /// One of these methods.
@@ -26,7 +26,7 @@ pub enum Condition {
     Query(Box<str>, Field),
     /// A cookie.
     Cookie(Box<str>, Field),
-    /// The client's address lies in one of these.
+    /// The client's address is in one of these networks.
     Client(Vec<IpNet>),
     /// A gRPC call.
     Grpc,
@@ -38,7 +38,7 @@ pub enum Condition {
     Not(Box<Condition>),
 }
 
-/// A compiled thing with the text that it was written as.
+/// A compiled value with its source text, for messages.
 #[derive(Debug, Clone)]
 pub struct Shown<T> {
     /// The value that was compiled from the text.
@@ -46,18 +46,18 @@ pub struct Shown<T> {
     text: Box<str>,
 }
 
-/// What is asked of a named field.
+/// A condition on a named field.
 #[derive(Debug, Clone)]
 pub enum Field {
-    /// It is there.
+    /// The field is present.
     Present,
-    /// It is not there.
+    /// The field is absent.
     Absent,
-    /// One of its values fits.
+    /// One of the field's values matches.
     Value(Shown<Text>),
 }
 
-/// A mistake in a condition, and where.
+/// A mistake in a condition, with its position.
 pub type Mistake = (Span, String);
 
 impl Condition {
@@ -126,12 +126,12 @@ impl Condition {
         }
     }
 
-    /// Whether it holds for every request.
+    /// Whether the condition holds for every request.
     pub fn is_always(&self) -> bool {
         matches!(self, Condition::All(all) if all.iter().all(Condition::is_always))
     }
 
-    /// Whether it holds for no request, as far as its form tells.
+    /// Whether the condition obviously holds for no request.
     pub fn is_never(&self) -> bool {
         match self {
             Condition::Not(not) => not.is_always(),
@@ -141,7 +141,7 @@ impl Condition {
         }
     }
 
-    /// Whether the head fits.
+    /// Whether the condition holds for a request head.
     pub fn matches(&self, head: &Head<'_>) -> bool {
         match self {
             Condition::Method(methods) => methods.contains(head.method),
@@ -173,7 +173,7 @@ impl Condition {
         }
     }
 
-    /// The conditions that do not hold, in words; empty if the head fits.
+    /// The conditions that do not hold, in words; empty if the head matches.
     pub fn failures(&self, head: &Head<'_>) -> Vec<String> {
         match self {
             Condition::All(all) => all.iter().flat_map(|condition| condition.failures(head)).collect(),

@@ -1,4 +1,4 @@
-//! Which requests a rule hits, and what then happens to them.
+//! Rules: their configuration, which requests they hit, and the plan of what then happens.
 
 pub mod compile;
 mod connection;

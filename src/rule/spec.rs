@@ -1,4 +1,4 @@
-//! Rules as typed: `match`, `when`, `faults`, `choose`.
+//! The configuration of rules, as typed: `match`, `when`, `faults`, `choose`.
 
 use std::borrow::Cow;
 use std::num::{NonZeroU32, NonZeroU64};

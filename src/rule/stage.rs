@@ -1,21 +1,21 @@
-//! What a rule decides about: a request, or a connection before it has any.
+//! When a rule is decided: for a request, or for a connection before its first request.
 
 use crate::fault::before::Before;
 
-/// What a rule decides about, and when.
+/// When a rule is decided, and what it acts on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// A connection, when it is accepted and nothing was read from it.
+    /// When a connection was accepted and nothing was read from it.
     Connection,
-    /// A connection, when the client has begun the TLS handshake and nothing was answered.
+    /// When a ClientHello was read and not answered yet.
     Handshake,
-    /// A request, when its head has come.
+    /// When a request head was read.
     #[default]
     Request,
 }
 
 impl Stage {
-    /// Where a fault with such a `before` is decided.
+    /// The stage of a fault with this `before`.
     pub fn of(before: Before) -> Stage {
         match before {
             Before::Connection => Stage::Connection,
@@ -24,7 +24,7 @@ impl Stage {
         }
     }
 
-    /// When it is decided, in words: `when a connection is accepted`.
+    /// The stage in words, for messages: `when a connection is accepted`.
     pub fn moment(self) -> &'static str {
         match self {
             Stage::Connection => "when a connection is accepted",
@@ -33,7 +33,7 @@ impl Stage {
         }
     }
 
-    /// What is decided about.
+    /// What the rule acts on, in words: `connection` or `request`.
     pub fn subject(self) -> &'static str {
         match self {
             Stage::Connection | Stage::Handshake => "connection",
@@ -41,7 +41,7 @@ impl Stage {
         }
     }
 
-    /// The name, for programs.
+    /// The stage's name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Connection => "connection",

@@ -1,4 +1,4 @@
-//! What a rule remembers between requests, and the seam through which deciding asks for it.
+//! The state of a rule between requests, and the trait through which a decision reads and changes it.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use super::when::{Limits, Reason};
 use crate::draw::KeyHash;
 use crate::draw::remembered::Remembered;
 
-/// Counters and remembered keys of one rule. Survives a reload that leaves the rule as it was.
+/// Counters and remembered keys of one rule. Kept by a reload that leaves the rule unchanged.
 #[derive(Debug)]
 pub struct RuleState {
     loaded: Instant,
@@ -19,40 +19,43 @@ pub struct RuleState {
     attempts: Option<Remembered<u32>>,
 }
 
-/// What deciding asks of the world: numbers and time. The same answers give the same plan.
+/// The state that a decision depends on: counts and time. With equal return values a decision is equal.
 pub trait Memory {
     /// The request's number among those that the rule matched, from 1.
     fn ordinal(&self, rule: &Rule) -> u64;
-    /// Which attempt of its key the request is, from 1.
+    /// The request's number among those with its key, from 1.
     fn attempt(&self, rule: &Rule, key: KeyHash) -> u32;
-    /// Asks for a place within the rule's limits. A place of [`Live`] is held until [`RuleState::leave`].
+    /// Takes a place within the rule's limits. With [`Live`] it is held until [`RuleState::leave`].
+    ///
+    /// # Errors
+    /// The limit that is reached.
     fn admit(&self, rule: &Rule, ordinal: u64) -> Result<(), Reason>;
-    /// Whether the answers count.
+    /// Whether the calls change the state.
     fn counts(&self) -> bool;
-    /// Time since the rule was loaded.
+    /// The time since the rule was loaded.
     fn since(&self, rule: &Rule) -> Duration;
 }
 
-/// The memory of a running proxy: every question counts.
+/// The memory of a running proxy: every call counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Live {
-    /// The moment of the decision.
+    /// The time of the decision.
     pub now: Instant,
 }
 
-/// A look at the memory that changes nothing: for `explain`.
+/// A read-only view of the memory, for `explain`.
 #[derive(Debug, Clone, Copy)]
 pub struct Peek {
-    /// The moment of the decision.
+    /// The time of the decision.
     pub now: Instant,
     /// The ordinal to assume, instead of the next one.
     pub ordinal: Option<u64>,
-    /// The time since the rules were loaded to assume.
+    /// The time since loading to assume, instead of the real one.
     pub since: Option<Duration>,
 }
 
 impl RuleState {
-    /// A rule loaded at `now`; `keys` are remembered if it counts attempts.
+    /// The state of a rule loaded at `now`, which remembers at most `keys` keys if it counts attempts.
     pub fn new(now: Instant, keys: Option<NonZeroUsize>) -> RuleState {
         RuleState {
             loaded: now,
@@ -63,22 +66,22 @@ impl RuleState {
         }
     }
 
-    /// Requests that the rule matched.
+    /// The number of requests that the rule matched.
     pub fn matched(&self) -> u64 {
         self.matched.load(Ordering::Relaxed)
     }
 
-    /// Requests that it hit.
+    /// The number of requests that the rule hit.
     pub fn hits(&self) -> u64 {
         self.hit.load(Ordering::Relaxed)
     }
 
-    /// Requests under its faults now.
+    /// The number of requests that are under the rule's faults now.
     pub fn active(&self) -> u32 {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// Gives back a place that [`Memory::admit`] gave.
+    /// Frees a place taken by [`Memory::admit`].
     pub fn leave(&self) {
         self.active.fetch_sub(1, Ordering::AcqRel);
     }
@@ -89,11 +92,11 @@ impl RuleState {
 
     fn admit(&self, limits: &Limits, ordinal: u64) -> Result<(), Reason> {
         let below = |limit: Option<u32>| move |n: u32| limit.is_none_or(|limit| n < limit).then(|| n.saturating_add(1));
-        // Checked and counted in one step: no two requests can take the last place.
+        // Checked and counted in one step, so that no two requests can take the last place. The counts guard no other memory.
         self.active
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, below(limits.active))
             .map_err(|_| Reason::LimitActive)?;
-        // The two bounds on hits are asked at once, so that no two requests can take the last one.
+        // Both bounds on hits in one step. A refused request gives its active place back: nothing was injected.
         let counted = self.hit.fetch_update(Ordering::AcqRel, Ordering::Acquire, |hits| {
             within(limits, hits, ordinal).is_ok().then(|| hits.saturating_add(1))
         });
@@ -104,7 +107,7 @@ impl RuleState {
     }
 }
 
-/// Whether one more hit is within the bounds, after `hits` hits among `ordinal` matching requests.
+/// Checks that one more hit is within the limits, after `hits` hits among `ordinal` matching requests.
 fn within(limits: &Limits, hits: u64, ordinal: u64) -> Result<(), Reason> {
     if limits.total.is_some_and(|total| hits >= total) {
         return Err(Reason::LimitTotal);
@@ -119,6 +122,7 @@ fn within(limits: &Limits, hits: u64, ordinal: u64) -> Result<(), Reason> {
 impl Memory for Live {
     fn ordinal(&self, rule: &Rule) -> u64 {
         rule.metrics.matched.inc();
+        // Relaxed: the read-modify-write alone makes ordinals unique.
         rule.state.matched.fetch_add(1, Ordering::Relaxed) + 1
     }
 

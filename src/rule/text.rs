@@ -1,4 +1,4 @@
-//! Patterns for text: what [`TextSpec`] becomes at load.
+//! Compiled patterns for text, made from [`TextSpec`]: comparisons, globs and regular expressions.
 
 use globset::GlobBuilder;
 use regex::{Regex, RegexBuilder};
@@ -8,7 +8,7 @@ use crate::rule::spec::TextSpec;
 /// The largest compiled regular expression, in bytes.
 const MAX_REGEX: usize = 1 << 20;
 
-/// A compiled pattern that texts are held against.
+/// A compiled pattern for text.
 #[derive(Debug, Clone)]
 pub enum Text {
     /// The whole text.
@@ -23,7 +23,7 @@ pub enum Text {
     Regex(Box<Regex>),
 }
 
-/// Where a pattern stands: it decides what a plain string and a `*` mean.
+/// Where a pattern is used, which decides what a plain string and a `*` mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// A path: plain strings are globs, `*` stays within a segment.
@@ -35,7 +35,7 @@ pub enum Place {
 }
 
 impl Text {
-    /// Compiles a pattern for where it stands.
+    /// Compiles a pattern for its place.
     pub fn compile(spec: &TextSpec, place: Place) -> Result<Text, String> {
         let lower = |text: &str| match place {
             Place::Host => text.to_ascii_lowercase(),
@@ -68,7 +68,7 @@ impl Text {
     }
 }
 
-/// Paths are matched decoded and begin with a slash; a pattern that can match none is a mistake.
+/// Refuses patterns that can match no path: paths are matched decoded, and begin with a slash.
 fn check_path(spec: &TextSpec) -> Result<(), String> {
     let text = spec.text();
     let whole = matches!(
@@ -96,7 +96,7 @@ fn regex(text: &str, place: Place) -> Result<Regex, String> {
     let mut builder = RegexBuilder::new(text);
     builder.size_limit(MAX_REGEX);
     if place == Place::Host {
-        // The flag is written into the pattern, so that it survives being matched together with others.
+        // The flag is part of the pattern, so that it also applies where the pattern is parsed again (`literals`).
         builder = RegexBuilder::new(&format!("(?i:{text})"));
         builder.size_limit(MAX_REGEX);
     }
@@ -116,7 +116,8 @@ fn regex(text: &str, place: Place) -> Result<Regex, String> {
     })
 }
 
-/// A glob as a pattern: `*` and `?` within a segment, `**` across, `{a,b}`, `[abc]`. A final `/**` matches the folder too.
+/// Compiles a glob: `*` and `?` match within a segment, `**` across segments; also `{a,b}` and `[abc]`. A final `/**` also
+/// matches the folder itself.
 fn glob(text: &str, place: Place) -> Result<Text, String> {
     if !text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
         return Ok(Text::Exact(text.into()));
@@ -133,7 +134,7 @@ fn glob(text: &str, place: Place) -> Result<Text, String> {
     regex(&format!("(?s)^{inner}$"), Place::Value).map(|r| Text::Regex(Box::new(r)))
 }
 
-/// A glob's regular expression without flags and anchors.
+/// The regular expression of a glob, without flags and anchors.
 fn glob_regex(text: &str, place: Place) -> Result<String, String> {
     let glob = GlobBuilder::new(text)
         .literal_separator(place == Place::Path)
@@ -145,7 +146,7 @@ fn glob_regex(text: &str, place: Place) -> Result<String, String> {
     bare.map(characters).ok_or_else(|| format!("not a valid glob: {text}"))
 }
 
-/// globset writes patterns over bytes, `é` as `\xc3\xa9`; ours are over characters.
+/// Turns globset's escaped bytes, such as `\xc3\xa9` for `é`, into characters: globset matches bytes, squall characters.
 fn characters(pattern: &str) -> String {
     let mut text = String::with_capacity(pattern.len());
     let mut bytes = Vec::new();
@@ -161,7 +162,7 @@ fn characters(pattern: &str) -> String {
             continue;
         }
         text.push_str(&String::from_utf8_lossy(&std::mem::take(&mut bytes)));
-        // An escape is taken whole, so that the `x` after an escaped backslash is none.
+        // Take escapes as a whole, so that the `x` in `\\x` does not begin one.
         let taken = if rest.starts_with('\\') { 2 } else { 1 };
         let end = rest.char_indices().nth(taken).map_or(rest.len(), |(at, _)| at);
         let (head, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
@@ -172,8 +173,8 @@ fn characters(pattern: &str) -> String {
     text
 }
 
-/// Literal texts of which every match of a pattern has all: the one that it begins with, and those within. Read off the
-/// parsed expression, from its outermost sequence.
+/// Literals that every match of a pattern contains: the one at its beginning, if it is anchored, and the others. Taken from
+/// the outermost sequence of the parsed expression.
 pub fn literals(pattern: &str) -> (Option<String>, Vec<String>) {
     use regex_syntax::hir::{HirKind, Look};
     let Ok(hir) = regex_syntax::parse(pattern) else {
@@ -190,7 +191,7 @@ pub fn literals(pattern: &str) -> (Option<String>, Vec<String>) {
     let mut prefix = None;
     let mut within = Vec::new();
     for (at, part) in parts.iter().enumerate() {
-        // One that ends within a character is of no use here, and is left out.
+        // A literal that is not valid UTF-8 can't be filed, and is left out.
         let HirKind::Literal(literal) = part.kind() else {
             continue;
         };

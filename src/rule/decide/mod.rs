@@ -1,4 +1,6 @@
-//! Deciding: configuration, head and memory in, [`Plan`] out. No socket, no clock, no random source of its own.
+//! Decides what happens to a request: a pure function from rules, request head and memory to a [`Plan`].
+//!
+//! It uses no socket, no clock and no random source of its own.
 
 use std::sync::Arc;
 
@@ -14,41 +16,41 @@ use crate::fault::kind::{Effects, Fault, HitRequest};
 use crate::fault::requested::Requested;
 use crate::metrics::{CountedRule, RuleMetrics};
 
-/// A rule, compiled, with its state.
+/// A compiled rule and its state.
 #[derive(Debug)]
 pub struct Rule {
     /// The rule's name in the configuration.
     pub name: Arc<str>,
-    /// What it decides about.
+    /// When the rule is decided.
     pub stage: Stage,
-    /// The listeners that it belongs to; `None`: all.
+    /// The listeners that the rule applies to; `None`: all.
     pub listeners: Option<Vec<String>>,
     /// Whether the rule takes part in decisions.
     pub enabled: bool,
-    /// `true`: decides and counts, injects nothing.
+    /// `true`: the rule decides and counts, but injects nothing.
     pub shadow: bool,
     /// The requests that the rule matches.
     pub condition: Condition,
-    /// Which of the matching requests it hits.
+    /// Which of the matching requests are hit.
     pub when: When,
-    /// One of these is drawn by weight.
+    /// The outcomes, one of which is drawn by weight.
     pub outcomes: Vec<Outcome>,
-    /// What its draws come from.
+    /// The seed of the rule's draws.
     pub seed: RuleSeed,
-    /// Counts and limits that outlive a request.
+    /// State that outlives a request.
     pub state: Arc<RuleState>,
-    /// Counters that are labelled with the rule.
+    /// Metrics labelled with the rule.
     pub metrics: RuleMetrics,
-    /// Tells whether a reload changed it: a hash of all that it was made from.
+    /// A hash of everything that the rule was compiled from, which tells whether a reload changed it.
     pub fingerprint: u64,
 }
 
-/// One of a rule's outcomes.
+/// One outcome of a rule.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Its share is its weight over the sum of all.
+    /// The weight; the outcome's share is its weight over the sum of all weights.
     pub weight: u32,
-    /// What happens, in order.
+    /// The outcome's faults, in order.
     pub faults: Vec<RuleFault>,
 }
 
@@ -57,9 +59,9 @@ pub struct Outcome {
 pub struct RuleFault {
     /// The fault's name in YAML.
     pub name: &'static str,
-    /// Its position among all faults of the rule: part of what its draws depend on.
+    /// The position among all faults of the rule, on which its draws depend.
     pub position: u32,
-    /// The compiled fault, which gives its effects.
+    /// The compiled form of the fault.
     pub fault: Box<dyn Fault>,
 }
 
@@ -70,16 +72,16 @@ pub struct RuleSet {
     index: Index,
 }
 
-/// What a rule says to a request that it matches.
+/// The decision of a rule about a request that it matches.
 #[derive(Debug)]
 pub struct Drawn {
-    /// The request's number in the rule.
+    /// The request's number among those that the rule matched, from 1.
     pub ordinal: u64,
-    /// The draw that decides about the request.
+    /// The draw of the request.
     pub draw: Draw,
     /// The hash of the request's key.
     pub key: KeyHash,
-    /// Which outcome, or why none.
+    /// The index of the drawn outcome, or why the request is not hit.
     pub outcome: Result<usize, Reason>,
 }
 
@@ -98,7 +100,7 @@ impl RuleSet {
         &self.rules
     }
 
-    /// Decides what happens to a request.
+    /// Decides what happens to a request; `None` if no rule hits it.
     pub fn decide(&self, head: &Head<'_>, memory: &impl Memory) -> Option<Box<Plan>> {
         if self.rules.is_empty() {
             return None;
@@ -123,8 +125,8 @@ impl RuleSet {
 }
 
 impl Rule {
-    /// Asks the questions of `when`. A request that an earlier rule has ended is still counted, so that the numbers of
-    /// one rule do not depend on another.
+    /// Checks the conditions of `when`. A request that an earlier rule has ended is still counted, so that a rule's ordinals do
+    /// not depend on other rules.
     pub fn draw(&self, head: &Head<'_>, memory: &impl Memory, ended: bool) -> Drawn {
         let ordinal = memory.ordinal(self);
         let key = self.when.key.hash(head, ordinal);
@@ -205,7 +207,7 @@ impl CountedRule for Rule {
 }
 
 impl Plan {
-    /// Adds a rule's outcome; returns whether it ends the request.
+    /// Adds a rule's outcome. Returns whether it ends the request.
     pub fn add(
         &mut self,
         rule: &Arc<Rule>,
@@ -256,7 +258,8 @@ impl Plan {
     }
 }
 
-/// What a request gets that asks for a fault of a rule with the percentage `ppm`: one draw, against the smaller percentage.
+/// The effects for a request that asks for a fault of a rule with the percentage `ppm`, in parts per million. One draw is
+/// compared with the smaller of the two percentages.
 fn asked_for(fault: &dyn Fault, hit: &HitRequest<'_, '_>, requested: &Requested, ppm: u32) -> Effects {
     fault
         .requested_share(requested)
@@ -266,7 +269,7 @@ fn asked_for(fault: &dyn Fault, hit: &HitRequest<'_, '_>, requested: &Requested,
         .collect()
 }
 
-/// Why a request gets none of these faults, if so: it does not ask for them, or the draw is against it.
+/// Checks that a request asks for one of these faults, and that it is drawn.
 fn check_asked<'a>(
     faults: impl Iterator<Item = &'a RuleFault>,
     requested: &Requested,

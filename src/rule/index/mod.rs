@@ -1,8 +1,8 @@
-//! The compiled index: which rules could match a request, found without asking each.
+//! The index over rules: finds those that could match a request without trying each.
 //!
-//! Each rule is filed under one of its conditions, the one that the fewest rules share; rules that nothing can be said
-//! about (no condition, or only negative ones) are candidates for every request. What the index gives is a superset:
-//! each candidate still has to match in full.
+//! Each rule is filed under one of its conditions, the one that the fewest rules share. Rules without a usable condition
+//! (none at all, or only negative ones) are candidates for every request. The result is a superset: each candidate still
+//! has to be matched in full.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,13 +17,13 @@ use super::matcher::{Condition, Field};
 use super::text::{Text, literals};
 use crate::draw::head::Head;
 
-/// Positions of rules, in the order of the file.
+/// Positions of rules, in file order.
 pub type Candidates = SmallVec<[u32; 16]>;
 
-/// Keys come from the configuration alone, so the hash needs no defence.
+/// A map with a fast hash. Its keys come from the configuration alone, so it needs no protection against collisions.
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
-/// Finds the rules that a request can match, without trying each.
+/// The index over the rules of one listener.
 #[derive(Debug, Default)]
 pub struct Index {
     always: Vec<u32>,
@@ -35,7 +35,7 @@ pub struct Index {
     clients: Vec<(u8, Map<IpNet, Vec<u32>>)>,
 }
 
-/// What a rule can be filed under.
+/// A condition that a rule can be filed under.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Anchor {
     Text(Subject, Shape),
@@ -56,12 +56,12 @@ enum Shape {
     Any,
     Exact(Box<str>),
     Prefix(Box<str>),
-    /// Somewhere in the text.
+    /// A literal anywhere in the text.
     Literal(Box<str>),
 }
 
 impl Index {
-    /// Files rules, given by their positions.
+    /// Builds an index over rules, given by their positions and conditions.
     pub fn build<'a>(rules: impl Iterator<Item = (u32, &'a Condition)>) -> Index {
         let options: Vec<(u32, Vec<Vec<Anchor>>)> = rules.map(|(id, condition)| (id, anchors(condition))).collect();
         let mut population: Map<&Anchor, usize> = Map::default();
@@ -84,7 +84,7 @@ impl Index {
         builder.finish()
     }
 
-    /// The positions of the rules that could match, in order, each once.
+    /// The positions of the rules that could match, in order and without duplicates.
     pub fn candidates(&self, head: &Head<'_>) -> Candidates {
         let mut found: Candidates = SmallVec::from_slice(&self.always);
         if !self.path.is_empty() {
@@ -134,7 +134,7 @@ impl Index {
 }
 
 impl Anchor {
-    /// What looking it up costs beyond the rules that it brings.
+    /// The cost of a look-up, in addition to the candidates that it yields.
     fn cost(&self) -> usize {
         match self {
             Anchor::Text(_, Shape::Exact(_)) => 0,
@@ -146,7 +146,7 @@ impl Anchor {
     }
 }
 
-/// The ways to file a condition: for each way, one of its anchors is met whenever the condition holds.
+/// The ways to file a condition. Whenever the condition holds, so does at least one anchor of each way.
 fn anchors(condition: &Condition) -> Vec<Vec<Anchor>> {
     let text = |subject: Subject, text: &Text| {
         let anchor = |shape| vec![Anchor::Text(subject.clone(), shape)];
@@ -170,7 +170,7 @@ fn anchors(condition: &Condition) -> Vec<Vec<Anchor>> {
     }
 }
 
-/// Every branch must be filed, each in its cheapest way.
+/// The anchors for an `any`: every branch must be filed, each in its cheapest way. `None` if a branch can't be filed.
 fn any_anchors(any: &[Condition]) -> Option<Vec<Anchor>> {
     let mut together = Vec::new();
     for branch in any {
@@ -182,7 +182,7 @@ fn any_anchors(any: &[Condition]) -> Option<Vec<Anchor>> {
     Some(together)
 }
 
-/// What can be said of a text that fits, each enough to file by.
+/// The shapes that every matching text has; each alone suffices to file the pattern.
 fn shapes(text: &Text) -> Vec<Shape> {
     match text {
         Text::Exact(text) => vec![Shape::Exact(text.clone())],
@@ -256,12 +256,12 @@ impl Builder {
     }
 }
 
-/// The rules filed under one text of a request.
+/// The rules filed under one text of a request, such as its path.
 #[derive(Debug, Default)]
 struct Texts {
     any: Vec<u32>,
     exact: Map<Box<str>, Vec<u32>>,
-    /// Prefixes that end in a slash, as most of paths do: looked up once for each slash of the text.
+    /// Prefixes that end in a slash, as most prefixes of paths do. Looked up once per slash of the text.
     folders: Map<Box<str>, Vec<u32>>,
     /// All other prefixes, sorted by text.
     prefixes: Vec<Prefix>,
@@ -271,12 +271,12 @@ struct Texts {
 #[derive(Debug)]
 struct Prefix {
     text: Box<str>,
-    /// The longest other entry that this text begins with.
+    /// The index of the longest other entry that is a prefix of this one.
     parent: Option<usize>,
     ids: Vec<u32>,
 }
 
-/// All literals are looked for in one pass.
+/// Literals, all searched for in one pass.
 #[derive(Debug)]
 struct Literals {
     automaton: AhoCorasick,
@@ -303,7 +303,7 @@ fn sorted(prefixes: Map<Box<str>, Vec<u32>>) -> Vec<Prefix> {
     entries.sort();
     let mut sorted: Vec<Prefix> = Vec::with_capacity(entries.len());
     for (text, ids) in entries {
-        // Every text that this one begins with is the one before it or an ancestor of that.
+        // In sorted order, every prefix of this text is the entry before it or an ancestor of that.
         let mut parent = sorted.len().checked_sub(1);
         while let Some(entry) = parent.and_then(|at| sorted.get(at)) {
             if text.starts_with(&*entry.text) {
@@ -317,7 +317,7 @@ fn sorted(prefixes: Map<Box<str>, Vec<u32>>) -> Vec<Prefix> {
 }
 
 impl Literals {
-    /// The automaton, and what could not be filed in it because it would be too large.
+    /// Builds the automaton. If it would be too large, returns the rules instead, to be candidates for every request.
     fn build(literals: Map<Box<str>, Vec<u32>>) -> (Option<Literals>, Vec<u32>) {
         if literals.is_empty() {
             return (None, Vec::new());
@@ -351,7 +351,7 @@ impl Texts {
                 }
             }
         }
-        // The entry before `text` in order, and its ancestors, are all the entries that `text` can begin with.
+        // Only the entry before `text` in order and that entry's ancestors can be prefixes of `text`.
         let mut at = self
             .prefixes
             .partition_point(|prefix| *prefix.text <= *text)

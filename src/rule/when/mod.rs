@@ -1,4 +1,4 @@
-//! Which of the matching requests are hit: what [`WhenSpec`] becomes at load, and the order of its questions.
+//! Which of the matching requests are hit: the compiled form of [`WhenSpec`].
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::yaml::units::{Percentage, Time};
 /// The conditions of a rule that are not about the request's head.
 #[derive(Debug, Clone, Default)]
 pub struct When {
-    /// The share that is hit, in parts per million.
+    /// The percentage that is hit, in parts per million.
     pub ppm: u32,
     /// What a draw depends on.
     pub key: Key,
@@ -23,7 +23,7 @@ pub struct When {
     pub schedule: Option<Schedule>,
     /// Limits on how much the rule affects.
     pub limits: Limits,
-    /// Only where the request asks for it.
+    /// Only requests that ask for the fault are hit.
     pub requested: bool,
 }
 
@@ -35,16 +35,16 @@ pub struct Schedule {
     repeat: Option<Duration>,
 }
 
-/// Limits on how much the rule affects.
+/// Limits on how much a rule affects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests under the rule's faults at the same time.
+    /// The most requests under the rule's faults at the same time.
     pub active: Option<u32>,
-    /// Requests hit in all.
+    /// The most requests hit in total.
     pub total: Option<u64>,
-    /// Share of the matching requests, in parts per million.
+    /// The largest share of the matching requests, in parts per million.
     pub share: Option<u32>,
-    /// How long after it was loaded the rule stops.
+    /// How long after loading the rule stops.
     pub expires: Option<Duration>,
 }
 
@@ -55,16 +55,16 @@ pub enum Reason {
     Disabled,
     /// An earlier rule ended the request.
     Ended,
-    /// The request does not ask for it.
+    /// The request does not ask for the fault.
     NotRequested,
     /// `limits.expires` has passed.
     Expired,
     /// Outside the schedule's window.
     OutOfSchedule {
-        /// Time since the rule was loaded.
+        /// The time since the rule was loaded.
         at: Duration,
     },
-    /// Not an Nth request.
+    /// The request is not an Nth one.
     Every {
         /// The request's number.
         ordinal: u64,
@@ -78,9 +78,9 @@ pub enum Reason {
         /// The percentage, in parts per million.
         ppm: u32,
     },
-    /// The key has had its attempts.
+    /// The key has used up its attempts.
     Attempts {
-        /// Which attempt of its key it is, from 1.
+        /// The number of this attempt of its key, from 1.
         attempt: u32,
         /// The rule's `attempts`.
         attempts: u32,
@@ -91,12 +91,15 @@ pub enum Reason {
     LimitActive,
     /// `limits.total` requests have been hit.
     LimitTotal,
-    /// One more would be more than `limits.share`.
+    /// One more hit would exceed `limits.share`.
     LimitShare,
 }
 
 impl When {
-    /// Checks a `when`. Errors name what can never fire.
+    /// Compiles a `when`.
+    ///
+    /// # Errors
+    /// A sentence that says why the rule can never fire, or which keys don't fit together.
     pub fn compile(spec: Option<&WhenSpec>) -> Result<When, String> {
         let Some(spec) = spec else {
             return Ok(When {
@@ -141,7 +144,7 @@ impl When {
         })
     }
 
-    /// Whether every matching request is hit, for ever.
+    /// Whether every matching request is hit, forever.
     pub fn is_always(&self) -> bool {
         self.ppm == Percentage::ALL.ppm()
             && self.attempts.is_none()
@@ -151,7 +154,7 @@ impl When {
             && !self.requested
     }
 
-    /// The questions that need only the clock.
+    /// Checks the conditions on time: `limits.expires` and `schedule`.
     pub fn open(&self, since: Duration) -> Result<(), Reason> {
         if self.limits.expires.is_some_and(|expires| since >= expires) {
             return Err(Reason::Expired);
@@ -162,7 +165,7 @@ impl When {
         }
     }
 
-    /// The question that needs only the request's number.
+    /// Checks the condition on the request's number: `every`.
     pub fn every(&self, ordinal: u64) -> Result<(), Reason> {
         match self.every {
             Some(every) if !ordinal.is_multiple_of(every) => Err(Reason::Every { ordinal, every }),
@@ -170,7 +173,7 @@ impl When {
         }
     }
 
-    /// The question that needs only the draw.
+    /// Checks the condition on the draw: `percentage`.
     pub fn drawn(&self, draw: Draw) -> Result<(), Reason> {
         if draw.fires(self.ppm) {
             Ok(())
@@ -204,7 +207,7 @@ impl Schedule {
         }
     }
 
-    /// Whether the window is open at a time since the rule was loaded.
+    /// Whether the window is open at a time after loading.
     pub fn is_open(&self, since: Duration) -> bool {
         let Some(inside) = since.checked_sub(self.start) else {
             return false;

@@ -32,7 +32,7 @@ fn windows_open_close_and_repeat() {
 }
 
 #[test]
-fn what_can_never_fire_is_an_error() {
+fn conditions_that_never_hold_are_errors() {
     let error = |yaml: &str| {
         let spec: WhenSpec = crate::yaml::testing::read(yaml).unwrap();
         When::compile(Some(&spec)).unwrap_err()
