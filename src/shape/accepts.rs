@@ -1,4 +1,4 @@
-//! Whether an act can be applied to a stream, known from the stream's head.
+//! Whether an act can be applied to a stream, judged by the stream's head.
 
 use crate::draw::PPM_WHOLE;
 
@@ -8,12 +8,11 @@ use super::{Act, After, Direction, Dribble, Finish, Framing, Malformed, Protocol
 pub const TOO_SHORT: &str = "body too short";
 
 impl Stream {
-    /// Whether an act can be applied to the stream. A stall or a cut at the end of a known length, or behind it, can't.
-    ///
-    /// Whether an HTTP/1.1 body is chunked ([`Malformed::Chunk`]) is for the proxy to know.
+    /// Checks that an act can be applied to the stream. A stall or a cut must come before the end of a known length. Whether
+    /// an HTTP/1.1 body is chunked ([`Malformed::Chunk`]) is left to the proxy.
     ///
     /// # Errors
-    /// Why not: one of the texts of [`crate::metrics::SKIP_REASONS`].
+    /// The reason why not: one of [`crate::metrics::SKIP_REASONS`].
     pub fn accepts(&self, act: &Act) -> Result<(), &'static str> {
         if let Act::Malform(malformed) = act {
             return self.accepts_malformed(*malformed);
@@ -29,7 +28,7 @@ impl Stream {
         }
     }
 
-    /// How the stream falls into messages, as far as they can be seen: inside a content encoding they can't.
+    /// The framing of the stream's messages; opaque inside a content encoding.
     pub(in crate::shape) fn visible_framing(&self) -> Framing {
         if self.encoded && self.protocol != Protocol::WebSocket {
             Framing::Opaque
@@ -38,7 +37,7 @@ impl Stream {
         }
     }
 
-    /// Whether a close frame belongs at a clean end, and whether it goes to a server.
+    /// `Some` if the end needs a WebSocket close frame; true if it goes to a server.
     pub(in crate::shape) fn closes_with_frame(&self, end: &Finish) -> Option<bool> {
         let websocket = self.protocol == Protocol::WebSocket && self.framing == Framing::WebSocket;
         (websocket && matches!(end, Finish::Clean(_))).then_some(self.direction == Direction::Request)
@@ -54,7 +53,7 @@ impl Stream {
             Malformed::StatusLine | Malformed::Header => Ok(()),
             Malformed::Length(_) => self.has_length(),
             Malformed::Chunk if self.protocol == Protocol::Http10 => Err("not HTTP/1.1"),
-            // What follows the handshake is no body, and has no content coding.
+            // What follows a WebSocket handshake has no content coding.
             Malformed::Encoding if self.protocol == Protocol::WebSocket => Err("no body"),
             Malformed::Chunk | Malformed::Encoding => self.has_body(),
             Malformed::Json => self.has_body().and(match (self.json, self.encoded) {
@@ -99,7 +98,7 @@ impl Stream {
 }
 
 impl After {
-    /// The position in bytes. `None`: it is none, or a share of an unknown length.
+    /// The position in bytes. `None` for a position in messages, and for a share of an unknown length.
     pub(in crate::shape) fn bytes(self, length: Option<u64>) -> Option<u64> {
         match self {
             After::Bytes(bytes) => Some(bytes),

@@ -1,41 +1,42 @@
-//! A rate as a schedule: who takes bytes is told when they may leave.
+//! Rate limiting by a schedule: taking bytes returns the instant at which they may be sent.
 
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How far the schedule may lag behind the clock. Timers that come late are caught up within it, so that the long-run
-/// rate is the stated one; time without bytes earns no more than this. On a busy machine a task may wait for its turn for
-/// tens of milliseconds; and over 5 s it is no more than 2 % of the bytes.
+/// How far the schedule may lag behind the clock. Late timers are caught up within it, so that the long-run rate is exact,
+/// and an idle time earns no more than this. It covers the tens of milliseconds that a task may wait to run on a busy
+/// machine, and is at most 2 % of the bytes of 5 s.
 pub(in crate::shape) const BURST: Duration = Duration::from_millis(100);
 
-/// What stands for an instant that the clock cannot express, from now: about thirty years.
+/// Stands for an instant beyond the range of the clock: about thirty years from now.
 const FAR: Duration = Duration::from_secs(1 << 30);
 
 const NANOS: u128 = 1_000_000_000;
 
-/// A rate that any number of streams may share. Whoever asks first goes first.
+/// A rate that any number of streams can share, first come, first served.
 ///
-/// Bytes take `bytes / rate` seconds of the schedule, one reservation after the other, and may leave when their time
-/// begins: so the first ones leave at once. In any window of `t` seconds at most `rate × (t + 0.1)` bytes leave, and one
-/// reservation more.
+/// Each reservation takes `bytes / rate` seconds of the schedule, and its bytes may be sent when that time begins, so the
+/// first ones are sent at once. In any window of `t` seconds at most `rate × (t + 0.1)` bytes are sent, plus one
+/// reservation.
 #[derive(Debug)]
 pub struct Bucket {
     rate: NonZeroU64,
+    /// Held for the arithmetic of one reservation, never across an await.
     schedule: Mutex<Schedule>,
 }
 
 #[derive(Debug, Default)]
 struct Schedule {
-    /// When the next bytes may leave. `None`: none have been taken yet.
+    /// When the next bytes may be sent. `None`: none have been taken yet.
     free: Option<Instant>,
-    /// What is left of the division by the rate, in byte nanoseconds: so that rounding never adds up.
+    /// The remainder of the last division by the rate, in byte nanoseconds, so that rounding errors don't add up.
     remainder: u128,
 }
 
 impl Bucket {
-    /// A bucket that lets `rate` bytes a second pass.
+    /// Creates a bucket for `rate` bytes per second.
     pub fn new(rate: NonZeroU64) -> Bucket {
         Bucket {
             rate,
@@ -43,7 +44,7 @@ impl Bucket {
         }
     }
 
-    /// Takes `bytes` and says when they may leave: at `now`, or later.
+    /// Takes `bytes`, and returns when they may be sent: at `now` or later.
     pub fn take(&self, bytes: usize, now: Instant) -> Instant {
         let mut schedule = self.schedule.lock();
         let earliest = now.checked_sub(BURST).unwrap_or(now);
@@ -56,13 +57,13 @@ impl Bucket {
         start.max(now)
     }
 
-    /// The rate in bytes a second.
+    /// The rate in bytes per second.
     pub fn rate(&self) -> NonZeroU64 {
         self.rate
     }
 }
 
-/// An instant so much later; very far in the future where the clock cannot express it.
+/// `from` plus `time`; an instant about thirty years ahead if that is beyond the range of the clock.
 pub(in crate::shape) fn later(from: Instant, time: Duration) -> Instant {
     from.checked_add(time).or_else(|| from.checked_add(FAR)).unwrap_or(from)
 }

@@ -1,7 +1,7 @@
-//! Bytes in motion: bandwidth, truncate, stall, corrupt. Arithmetic on byte counts and instants, without sockets and without a clock.
+//! Faults on bodies in motion, such as bandwidth, truncate, stall and corrupt: a state machine without sockets or a clock.
 //!
-//! A plan's body faults become [`Part`]s; the proxy gives those of one direction to a [`Shaper`], pushes the natural bytes
-//! in, and carries out the [`Step`]s that come out. Proxied HTTP/1, HTTP/2, gRPC, WebSocket and fakes all go this way.
+//! A plan's body faults become [`Part`]s. The proxy gives those of one direction to a [`Shaper`], pushes the natural bytes
+//! in, and carries out the [`Step`]s that come out. It works this way for HTTP/1, HTTP/2, gRPC, WebSocket and fakes.
 //!
 //! ```text
 //! natural bytes ─ split into messages ─ drop, duplicate, delay each ─ corrupt ─ stall, truncate ─ dribble, bandwidth ─ Step
@@ -38,50 +38,50 @@ pub enum Direction {
     Request,
 }
 
-/// One thing to do to the bytes of one direction.
+/// An act on the bytes of one direction.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// The direction whose bytes it changes.
+    /// The direction that the act applies to.
     pub direction: Direction,
     /// What is done to the bytes.
     pub act: Act,
 }
 
-/// What is done to bytes. Several of these combine: the tightest rate, the earliest truncation.
+/// What is done to bytes. Several acts combine: the lowest rate applies, and the earliest truncation.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// Bytes leave at a rate.
+    /// Limit the rate.
     Bandwidth(Rate),
-    /// Bytes leave in pieces with gaps between them.
+    /// Send in pieces with gaps between them.
     Dribble(Dribble),
-    /// The first byte waits this long.
+    /// Delay the first byte.
     Delay(Duration),
-    /// Each message waits, one after the other, so that they are at least so far apart.
+    /// Delay each message, one after the other, so that they are at least that far apart.
     DelayMessages(Arc<dyn Waits>),
-    /// Sending stops for a while, or for good.
+    /// Stop sending, for a while or for good.
     Stall(Stall),
-    /// The stream ends early.
+    /// End the stream early.
     Truncate(Truncation),
-    /// Bytes are changed.
+    /// Change bytes, but not their number.
     Corrupt(Corruption),
-    /// Messages vanish.
+    /// Drop messages.
     Drop(Pick),
-    /// Messages come twice.
+    /// Send messages twice.
     Duplicate(Pick),
-    /// The message as a whole is not what it says it is.
+    /// Make the HTTP message malformed.
     Malform(Malformed),
 }
 
-/// A rate, and who shares it.
+/// A rate, and which requests share it.
 #[derive(Clone, Debug)]
 pub struct Rate {
-    /// The rate in bytes a second.
+    /// The rate in bytes per second.
     pub rate: NonZeroU64,
     /// The requests that share the rate.
     pub scope: Scope,
 }
 
-/// Who shares a rate.
+/// Which requests share a rate.
 #[derive(Clone, Debug)]
 pub enum Scope {
     /// Each request has the rate to itself.
@@ -92,21 +92,21 @@ pub enum Scope {
     Rule(Arc<Bucket>),
 }
 
-/// How a body is cut into pieces.
+/// How a body is divided into pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dribble {
     /// Pieces of a fixed size with a gap between them.
     Chunk {
-        /// Bytes of a piece, at least 1.
+        /// The bytes of a piece, at least 1.
         bytes: usize,
-        /// From one piece to the next.
+        /// The time from one piece to the next.
         gap: Duration,
     },
-    /// So many equal pieces spread over a time; needs to know the body's length.
+    /// A number of equal pieces spread over a time. Needs a known length.
     Over {
-        /// Pieces, at least 1.
+        /// The number of pieces, at least 1.
         chunks: u64,
-        /// From the first byte to the last.
+        /// The time from the first piece to the last.
         time: Duration,
     },
 }
@@ -116,24 +116,24 @@ pub enum Dribble {
 pub enum After {
     /// After this many bytes of the body.
     Bytes(u64),
-    /// After a share of the body, in parts per million, rounded down to whole bytes; needs to know its length.
+    /// After a share of the body, in parts per million, rounded down to whole bytes. Needs a known length.
     Share(u32),
     /// After this many messages: SSE events, lines of NDJSON, WebSocket or gRPC messages.
     Messages(u64),
 }
 
-/// Sending stops for a while, or for good.
+/// The details of a stall.
 #[derive(Clone, Debug)]
 pub struct Stall {
     /// The position at which sending stops.
     pub after: After,
-    /// For how long. `None`: until the client leaves, or for as long as a wait may be.
+    /// For how long. `None`: until the client disconnects, at most for the longest wait allowed.
     pub limit: Option<Duration>,
-    /// What comes after `limit`; [`Finish::Natural`] goes on with the bytes.
+    /// What follows after `limit`; [`Finish::Natural`] resumes sending.
     pub then: Finish,
 }
 
-/// The stream ends early.
+/// The details of a truncation.
 #[derive(Clone, Debug)]
 pub struct Truncation {
     /// The position at which the stream ends.
@@ -145,13 +145,13 @@ pub struct Truncation {
 /// How a stream ends.
 #[derive(Clone, Debug)]
 pub enum Finish {
-    /// With whatever is the natural end: trailers, the last chunk, a FIN on an upgraded connection.
+    /// With its natural end: trailers, the last chunk, or a FIN on an upgraded connection.
     Natural,
     /// As if the whole body had been sent: the client can't tell. A WebSocket gets a close frame, a gRPC call its status.
     Clean(Clean),
-    /// The connection is closed (FIN) in the middle of the body.
+    /// The connection is closed with a FIN in the middle of the body.
     Close,
-    /// The HTTP/1 connection is reset (RST), the HTTP/2 stream gets RST_STREAM with this code.
+    /// The HTTP/1 connection is reset (RST), or the HTTP/2 stream by RST_STREAM with this code.
     Reset(u32),
 }
 
@@ -160,39 +160,39 @@ pub enum Finish {
 pub struct Clean {
     /// The status of a gRPC call. `None`: the stream ends without trailers.
     pub grpc: Option<Arc<GrpcStatus>>,
-    /// The code and the reason of a WebSocket's close frame (RFC 6455, section 7.4). `None`: 1001, going away.
+    /// The code and the reason of a WebSocket close frame (RFC 6455, section 7.4). `None`: 1001, going away.
     pub websocket: Option<(u16, Arc<str>)>,
 }
 
-/// Bytes are changed, and never their number.
+/// The details of a corruption.
 #[derive(Clone, Debug)]
 pub struct Corruption {
     /// The share of payload bytes, in parts per million; 0 with `messages` flips one byte of each picked message.
     pub ppm: u32,
     /// Only in these messages. `None`: anywhere.
     pub messages: Option<Pick>,
-    /// What decides which bytes, and to what. Depends on the position in the stream, never on how it was chunked.
+    /// The seed that decides which bytes are changed, and to what. The result does not depend on the chunking.
     pub seed: u64,
 }
 
-/// Which messages of a stream. Control frames of WebSocket are no messages.
+/// Picks messages of a stream. WebSocket control frames are not messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
     /// A share in parts per million, each message drawn by its number (from 0) and this seed.
     Share {
-        /// Parts per million.
+        /// The share in parts per million.
         ppm: u32,
-        /// What the draws come from.
+        /// The seed of the draws.
         seed: u64,
     },
     /// Every nth message: with 3 the third, the sixth…
     Every(NonZeroU64),
 }
 
-/// The message lies about itself.
+/// How an HTTP message is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Malformed {
-    /// A chunk's size is no number (HTTP/1.1).
+    /// A chunk size is not a number (HTTP/1.1).
     Chunk,
     /// The status line can't be read (HTTP/1.x).
     StatusLine,
@@ -206,13 +206,13 @@ pub enum Malformed {
     Length(i64),
 }
 
-/// How long each message of a stream waits. A function of the message's number alone.
+/// How long each message of a stream waits, as a function of the message's number alone.
 pub trait Waits: fmt::Debug + Send + Sync {
     /// The wait before message `n`, from 0.
     fn nth(&self, n: u64) -> Duration;
 }
 
-/// Which protocol carries a stream.
+/// The protocol that carries a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.0.
@@ -225,21 +225,21 @@ pub enum Protocol {
     WebSocket,
 }
 
-/// What is known of a stream when its head has been read.
+/// What is known of a stream once its head was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// Which way it goes.
+    /// The direction of the stream.
     pub direction: Direction,
-    /// What carries it downstream.
+    /// The protocol on the client's side.
     pub protocol: Protocol,
-    /// How it falls into messages.
+    /// The framing of its messages.
     pub framing: Framing,
-    /// Its length in bytes, where the head tells.
+    /// The length in bytes, if the head states it.
     pub length: Option<u64>,
     /// Whether there is a body at all.
     pub body: bool,
-    /// Whether its content type is JSON.
+    /// Whether the content type is JSON.
     pub json: bool,
-    /// Whether it has a content encoding other than identity.
+    /// Whether there is a content encoding other than identity.
     pub encoded: bool,
 }

@@ -1,10 +1,10 @@
-//! Server-sent events (WHATWG HTML, section 9.2.5, "Parsing an event stream").
+//! Splits a stream of server-sent events (WHATWG HTML, section 9.2.5, "Parsing an event stream").
 //!
-//! Lines end in LF, CR or CR LF; a blank line ends an event. An event begins with its first line that is no comment:
-//! comments before it, and blank lines, are outside.
+//! Lines end in LF, CR or CR LF, and a blank line ends an event. An event begins with its first line that is not a comment;
+//! comments and blank lines before it are outside.
 //!
-//! Whether a LF follows the CR of a blank line can't be known when the CR comes. If the line before it ended in CR LF the
-//! event ends behind the LF that is then expected, else behind the CR; a LF that does follow is outside.
+//! When the CR of a blank line arrives, it is unknown whether a LF follows. If the line before it ended in CR LF, a LF is
+//! expected and the event ends after it. Otherwise the event ends after the CR, and a LF that does follow is outside.
 
 use super::{Kind, Span};
 
@@ -13,26 +13,26 @@ const DATA: &[u8] = b"data:";
 
 #[derive(Debug, Default)]
 pub(in crate::shape) struct Events {
-    /// How much of a byte order mark at the begin has been read, or its length if there is none.
+    /// How many bytes of a byte order mark at the beginning were read; its full length once it is over or absent.
     bom: usize,
     line: Line,
     in_event: bool,
-    /// A CR ended the last line: a LF now belongs to it.
+    /// Whether a CR ended the last line, so that a LF would belong to it.
     after_cr: bool,
-    /// The last line of the event ended in CR LF.
+    /// Whether the last line of the event ended in CR LF.
     crlf: bool,
-    /// The CR of a blank line has come, and its LF is expected.
+    /// Whether the CR of a blank line was read, and its LF is expected.
     ending: bool,
 }
 
-/// What the current line is.
+/// The position within the current line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Line {
     #[default]
     Start,
-    /// So many bytes of `data:` have matched.
+    /// This many bytes of `data:` have matched.
     Name(usize),
-    /// The value of `data` begins, perhaps with a space that is not part of it.
+    /// At the beginning of the value of `data`; a space here is not part of it.
     Space,
     Value,
     /// A comment, or a field other than `data`.
@@ -64,7 +64,7 @@ impl Events {
         }
     }
 
-    /// The end of the stream ends no event, except one whose blank line is only missing its LF.
+    /// Ends an event whose blank line is only missing its LF. The end of the stream ends no other event.
     pub(in crate::shape) fn finish(&mut self) -> Option<&'static [u8]> {
         std::mem::take(&mut self.ending).then_some(b"")
     }
@@ -135,7 +135,7 @@ impl Events {
         .text()
     }
 
-    /// Line ends.
+    /// The span of a line end.
     fn framing(&self, len: usize) -> Span {
         self.part(len, Kind::Frame)
     }
@@ -148,7 +148,7 @@ impl Events {
     }
 }
 
-/// How many bytes come before the line's end.
+/// The number of bytes before the end of the line.
 fn line_length(bytes: &[u8]) -> usize {
     bytes
         .iter()

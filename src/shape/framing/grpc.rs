@@ -1,7 +1,8 @@
-//! Length-prefixed messages of gRPC ("gRPC over HTTP2"): a flag byte, four bytes of length, big endian, the message.
+//! Splits the length-prefixed messages of gRPC ("gRPC over HTTP2"): a flag byte, a four-byte length (big endian), the
+//! message.
 //!
-//! The flag is 0 or 1 (compressed). In gRPC-Web a flag with the highest bit stands before trailers, which are no message.
-//! Any other flag: the rest is opaque.
+//! The flag is 0 or 1 (compressed). In gRPC-Web, a flag with the highest bit set precedes trailers, which are not a message.
+//! After any other flag the rest is opaque.
 
 use super::{Kind, Span};
 

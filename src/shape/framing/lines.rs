@@ -1,4 +1,4 @@
-//! Lines of newline-delimited JSON. LF ends a line; a line of white space is no message.
+//! Splits newline-delimited JSON: LF ends a line, and a blank line is not a message.
 
 use super::{Kind, Span};
 
@@ -17,7 +17,7 @@ impl Lines {
         }
         let begins = !self.in_line;
         self.in_line = true;
-        // JSON has no CR inside its strings, so a CR is as good as a line end.
+        // JSON strings contain no raw CR, so a CR counts as part of the line end.
         let len = length_while(bytes, |byte| !matches!(byte, b'\r' | b'\n'));
         if len > 0 {
             return Span {
@@ -33,7 +33,7 @@ impl Lines {
         }
     }
 
-    /// The end of the stream ends a last line.
+    /// Ends the last line, if the stream ends without a newline.
     pub(in crate::shape) fn finish(&mut self) -> Option<&'static [u8]> {
         std::mem::take(&mut self.in_line).then_some(b"\n")
     }

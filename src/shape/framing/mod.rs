@@ -1,60 +1,60 @@
-//! How streams fall into messages, found incrementally and without keeping them.
+//! Splits streams into messages, incrementally and without buffering them.
 //!
-//! A splitter reads the natural bytes in order and tells `Span`s: stretches of bytes of one kind. How the stream was
-//! chunked never changes which byte is of which kind, or after which byte a message ends. What breaks the rules of its
-//! framing is one opaque stretch from there on.
+//! A splitter reads the natural bytes in order and yields `Span`s: runs of bytes of one kind. The chunking of the stream
+//! affects neither the kinds of bytes nor where messages end. From the first byte that breaks the framing on, the rest of
+//! the stream is one opaque run.
 
 mod events;
 mod grpc;
 mod lines;
 pub(in crate::shape) mod websocket;
 
-/// What a message is in a stream.
+/// How a stream is divided into messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// The stream has no messages that squall knows.
     #[default]
     Opaque,
-    /// Server-sent events: blank lines end them (WHATWG HTML, section 9.2). A block of comments alone is none.
+    /// Server-sent events, ended by blank lines (WHATWG HTML, section 9.2). A block of only comments is not a message.
     Events,
-    /// Newline-delimited JSON: a line is a message, a blank one is none.
+    /// Newline-delimited JSON: each line is a message, except blank ones.
     Lines,
-    /// Frames of RFC 6455; control frames are no messages.
+    /// WebSocket messages of one or more frames (RFC 6455, section 5); control frames are not messages.
     WebSocket,
     /// Length-prefixed messages of gRPC ("gRPC over HTTP2", Length-Prefixed-Message).
     Grpc,
 }
 
-/// What a byte is good for.
+/// The role of a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shape) enum Kind {
-    /// It holds the framing together: a header, a line end, a control frame. It is never changed.
+    /// Part of the framing: a header, a line end, a control frame. Never changed.
     Frame,
-    /// Text around the data, as a field's name in an event.
+    /// Text around the payload, such as a field name in an event.
     Text,
     /// The payload.
     Data,
 }
 
-/// A stretch of bytes.
+/// A run of bytes of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shape) struct Span {
-    /// How many bytes. 0 only where the byte behind it showed that the message had ended.
+    /// The number of bytes. 0 only if the byte after the span showed that the message had ended.
     pub(in crate::shape) len: usize,
     pub(in crate::shape) kind: Kind,
-    /// Whether it belongs to a message.
+    /// Whether the span belongs to a message.
     pub(in crate::shape) message: bool,
-    /// Whether it is a message's first.
+    /// Whether a message begins with the span.
     pub(in crate::shape) begins: bool,
-    /// Whether the message ends behind it.
+    /// Whether a message ends after the span.
     pub(in crate::shape) ends: bool,
-    /// Whether a frame of WebSocket ends behind it.
+    /// Whether a WebSocket frame ends after the span.
     pub(in crate::shape) frame_ends: bool,
-    /// Whether it is text: then changed bytes keep their highest bit and never become line ends.
+    /// Whether the span is text, in which changed bytes keep their highest bit and never become line ends.
     pub(in crate::shape) text: bool,
-    /// Where in its frame's payload it begins.
+    /// The span's offset in the payload of its frame.
     pub(in crate::shape) offset: u64,
-    /// How long its frame's payload is, where a header told.
+    /// The length of the frame's payload, if a header stated it.
     pub(in crate::shape) total: Option<u64>,
 }
 
@@ -69,12 +69,12 @@ pub(in crate::shape) enum Splitter {
 }
 
 impl Framing {
-    /// How a stream falls into messages by its media type, which is in lower case and without parameters.
+    /// The framing of a media type, which is given in lower case and without parameters.
     pub fn of(media_type: &str) -> Framing {
         match media_type {
             "text/event-stream" => Framing::Events,
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Framing::Lines,
-            // Its frames are inside base64.
+            // The messages are base64-encoded.
             "application/grpc-web-text" | "application/grpc-web-text+proto" => Framing::Opaque,
             _ if media_type.starts_with("application/grpc") => Framing::Grpc,
             _ => Framing::Opaque,
@@ -106,7 +106,7 @@ impl Span {
         }
     }
 
-    /// Bytes of no known framing.
+    /// Bytes without a known framing.
     fn opaque(len: usize) -> Span {
         Span {
             frame_ends: true,
@@ -119,14 +119,14 @@ impl Span {
         Span { text: true, ..self }
     }
 
-    /// Splits off the first `len` bytes, or all: what comes after them does not begin, what ends before it does not end.
+    /// Splits off the first `len` bytes, or all. Beginnings stay with the first part, ends with the last.
     pub(in crate::shape) fn split_to(&mut self, len: usize) -> Span {
         let len = len.min(self.len);
         let whole = len == self.len;
         let first = Span {
             len,
             ends: self.ends && whole,
-            // Where no frames are known, every byte is as good as a frame's last.
+            // In opaque bytes every position counts as the end of a frame.
             frame_ends: self.frame_ends && (whole || (self.kind == Kind::Data && !self.message)),
             ..*self
         };
@@ -148,7 +148,7 @@ impl Splitter {
         }
     }
 
-    /// The span that `bytes`, of which there must be some, begin with.
+    /// The span at the beginning of `bytes`, which must not be empty.
     pub(in crate::shape) fn next(&mut self, bytes: &[u8]) -> Span {
         match self {
             Splitter::Opaque => Span::opaque(bytes.len()),
@@ -159,7 +159,7 @@ impl Splitter {
         }
     }
 
-    /// The stream has ended. If that ends a message: what its end would have been written as.
+    /// Notes the end of the stream. If that ends a message, returns the bytes that would normally end it.
     pub(in crate::shape) fn finish(&mut self) -> Option<&'static [u8]> {
         match self {
             Splitter::Events(events) => events.finish(),
@@ -178,7 +178,7 @@ pub(in crate::shape) mod tests {
 
     use super::*;
 
-    /// What a splitter says of each byte, and after how many bytes messages end: the same for any chunking.
+    /// What a splitter yields for each byte, and where messages begin and end; independent of the chunking.
     #[derive(Debug, Default, PartialEq)]
     pub(in crate::shape) struct Said {
         pub(in crate::shape) bytes: Vec<(Kind, bool, bool, u64, Option<u64>)>,
@@ -232,7 +232,7 @@ pub(in crate::shape) mod tests {
         ])
     }
 
-    /// Bytes among which those that framings care for are common, and well-formed frames.
+    /// Random bytes, with a preference for those that have a meaning in a framing, and well-formed frames.
     pub(in crate::shape) fn streams() -> impl Strategy<Value = Vec<u8>> {
         let pieces = prop_oneof![
             any::<u8>().prop_map(|byte| vec![byte]),

@@ -1,9 +1,9 @@
-//! Frames of WebSocket (RFC 6455, section 5).
+//! Splits WebSocket frames (RFC 6455, section 5).
 //!
-//! A message is one frame or several: the first has its opcode, the others are continuations, and the last has FIN.
-//! Control frames may come between them and are outside. Reserved opcodes, continuations of nothing, a new message within
-//! another, control frames that are fragmented or longer than 125 bytes, and lengths of 2^63 and more break the protocol:
-//! the rest is opaque.
+//! A message is one or more frames: the first has the opcode, the others are continuations, and the last has FIN. Control
+//! frames may come in between and are outside. The rest of the stream is opaque after a protocol error: a reserved opcode,
+//! a continuation without a message, a new message within another, a control frame that is fragmented or longer than 125
+//! bytes, or a length of 2^63 or more.
 
 use super::{Kind, Span};
 
@@ -15,21 +15,21 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PONG: u8 = 10;
 
-/// Bytes of a control frame's payload, at most (section 5.5).
+/// The most bytes of a control frame's payload (RFC 6455, section 5.5).
 const CONTROL_MAX: usize = 125;
 
-/// What masks the close frames that squall sends towards servers. It hides nothing, so any key does.
+/// The masking key of close frames that squall sends to servers. It protects no data, so a fixed one suffices.
 const MASK: [u8; 4] = [0x73, 0x71, 0x6c, 0x6c];
 
 #[derive(Debug, Default)]
 pub(in crate::shape) struct Frames {
     at: WebSocketAt,
     frame: Frame,
-    /// The message that has begun and not ended: whether it is text.
+    /// The message in progress; true if it is text.
     unfinished: Option<bool>,
 }
 
-/// What is known of the frame that is being read.
+/// The header of the current frame, as far as it was read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Frame {
     fin: bool,
@@ -176,7 +176,7 @@ impl Frames {
     }
 }
 
-/// A close frame (section 5.5.1): masked if it goes to a server (section 5.3). A reason that is too long is cut.
+/// A close frame (RFC 6455, section 5.5.1), masked if it goes to a server (section 5.3). A reason that is too long is cut.
 pub(in crate::shape) fn close_frame(code: u16, reason: &str, to_server: bool) -> Vec<u8> {
     let mut end = reason.len().min(CONTROL_MAX - 2);
     while !reason.is_char_boundary(end) {
@@ -250,7 +250,7 @@ pub(in crate::shape) mod tests {
     }
 
     #[test]
-    fn what_breaks_the_protocol_is_opaque_from_there_on() {
+    fn the_stream_is_opaque_after_a_protocol_error() {
         let good = frame(0x82, b"good");
         for bad in [
             frame(0x83, b"reserved"),
@@ -271,7 +271,7 @@ pub(in crate::shape) mod tests {
         let to_server = close_frame(1000, "x", true);
         assert_eq!(to_server[..2], [0x88, 0x83]);
         assert_eq!(to_server[6..], [0x03 ^ 0x73, 0xe8 ^ 0x71, b'x' ^ 0x6c]);
-        // 123 bytes are left for the reason, and a character of two bytes is never cut in its middle.
+        // 123 bytes remain for the reason, and a two-byte character is never split.
         assert_eq!(close_frame(1001, &"ü".repeat(99), false).len(), 2 + 2 + 122);
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes that are changed: flips, and bodies that are not what they say.
+//! Changes of bytes: corruption, and bodies made invalid as JSON or as their content encoding.
 
 use bytes::{Bytes, BytesMut};
 
@@ -9,22 +9,22 @@ use crate::shape::{Act, Malformed, Stream};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// What no JSON text begins with (RFC 8259, section 2).
+/// A byte that no JSON text begins with (RFC 8259, section 2).
 const NOT_JSON: u8 = b'#';
 
-/// What no encoded body begins with: gzip begins with 1f, zlib with x8 (RFC 1950, section 2.2), zstd with 28, and for
-/// Brotli this is the one window size that is invalid (RFC 7932, section 9.1).
+/// A byte that no encoded body begins with: gzip begins with 1f, zlib with x8 (RFC 1950, section 2.2), zstd with 28, and in
+/// Brotli this is the one invalid window size (RFC 7932, section 9.1).
 const NOT_ENCODED: u8 = 0x11;
 
 #[derive(Debug, Default)]
 pub(super) struct Change {
     flips: Corruptions,
     json: Option<Json>,
-    /// The action that corrupts the first two bytes.
+    /// The action that changes the first two bytes, to break the content encoding.
     encoding: Option<usize>,
-    /// Bytes that have been looked at.
+    /// The number of bytes looked at.
     seen: u64,
-    /// What to do to the bytes that were looked at since the last [`Change::apply`].
+    /// Changes to the bytes that were looked at since the last [`Change::apply`], by offset.
     marks: Vec<(usize, Mark)>,
 }
 
@@ -34,10 +34,10 @@ struct Json {
     done: bool,
 }
 
-/// What becomes of a byte.
+/// A change of one byte.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mark {
-    /// Flipped, as text or not, by these random bits.
+    /// Flip bits, chosen by `random`.
     Flip {
         text: bool,
         random: u64,
@@ -69,12 +69,12 @@ impl Change {
         !self.flips.is_empty() || self.json.is_some() || self.encoding.is_some()
     }
 
-    /// A message begins.
+    /// Notes the beginning of a message.
     pub(super) fn begin(&mut self, number: u64) {
         self.flips.begin(number);
     }
 
-    /// Looks at the next bytes, which will be at `at` of those that [`Change::apply`] gets.
+    /// Looks at the next bytes, which will be at offset `at` in the call of [`Change::apply`].
     pub(super) fn look(&mut self, bytes: &[u8], span: &Span, at: usize, notes: &mut Notes) {
         self.flips.look(bytes.len(), span, at, &mut self.marks, notes);
         if let Some(action) = self.encoding {
@@ -100,7 +100,7 @@ impl Change {
         self.seen = self.seen.saturating_add(bytes.len() as u64);
     }
 
-    /// Changes the bytes that were looked at; copies them only if there is something to change.
+    /// Changes the bytes that were looked at. Copies them only if there is something to change.
     pub(super) fn apply(&mut self, bytes: Bytes) -> Bytes {
         if self.marks.is_empty() {
             return bytes;
@@ -120,7 +120,7 @@ impl Change {
         changed.freeze()
     }
 
-    /// The stream has come to its natural end.
+    /// Reports the acts that had nothing to act on, at the natural end of the stream.
     pub(super) fn missed(&self, notes: &mut Notes) {
         self.flips.missed(notes);
         if let Some(json) = &self.json {

@@ -1,14 +1,14 @@
-//! Which bytes are flipped, and to what.
+//! Corruption: which bytes are flipped, and to what.
 //!
 //! A share of bytes: the gaps between flipped bytes are geometric, `floor(ln u / ln(1 - share))` bytes, drawn one after
-//! the other from SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014) that begins
-//! with the seed; after each gap comes the draw of the byte's mask. Only bytes that may be flipped count.
+//! the other from SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014), which starts
+//! with the seed. The draw of the byte's mask follows each gap. Only bytes that may be flipped count.
 //!
-//! One byte of a message: drawn from `XXH3-64(number as 8 bytes, little endian; seed)` where a frame's header tells the
-//! payload's length, else the first byte of data: the first of a line of JSON, the first of an event's `data`.
+//! One byte of a message: drawn from `XXH3-64(number as 8 bytes, little endian; seed)` if a frame's header states the
+//! length of the payload. Otherwise the first byte of data: of a line of JSON, or of an event's `data`.
 //!
-//! A mask is never 0. In text it keeps the highest bit, so that ASCII stays ASCII: a flipped message is another message
-//! rather than an encoding error, which on a WebSocket would end the connection. In text no byte becomes a line end.
+//! A mask is never 0. In text it keeps the highest bit, so that ASCII stays ASCII: the result is another message rather
+//! than an encoding error, which on a WebSocket would end the connection. In text no byte becomes a line end.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -28,14 +28,14 @@ struct One {
     how: How,
     /// Whether the current message is picked.
     picked: bool,
-    /// Whether there was anything to flip or not to flip.
+    /// Whether there was anything to draw for, even if nothing was flipped.
     seen: bool,
 }
 
 #[derive(Debug)]
 enum How {
     Share(Share),
-    /// One byte of each message; `pending` until it is flipped.
+    /// One byte of each picked message; `pending` until it is flipped.
     Single {
         seed: u64,
         number: u64,
@@ -47,7 +47,7 @@ enum How {
 struct Share {
     ppm: u32,
     random: SplitMix64,
-    /// Bytes before the next one that is flipped.
+    /// The number of bytes before the next flipped one.
     gap: u64,
 }
 
@@ -77,7 +77,7 @@ impl Corruptions {
         self.0.is_empty()
     }
 
-    /// A message begins.
+    /// Notes the beginning of a message.
     pub(super) fn begin(&mut self, message: u64) {
         for one in &mut self.0 {
             one.picked = one.messages.is_some_and(|pick| pick.picks(message));
@@ -89,7 +89,7 @@ impl Corruptions {
         }
     }
 
-    /// Marks which of `len` bytes, that are at `at` of their piece, are flipped.
+    /// Marks which of the next `len` bytes, at offset `at` of their piece, are flipped.
     pub(super) fn look(
         &mut self,
         len: usize,
@@ -189,7 +189,7 @@ impl SplitMix64 {
     }
 }
 
-/// Flips a byte: into another, and in text into no line end.
+/// Flips bits of a byte. The result differs from it, and in text is never a line end.
 pub(super) fn flip(byte: u8, text: bool, random: u64) -> u8 {
     // Both bounds are below 256.
     let mask = 1 + below(random, if text { 127 } else { 255 }) as u8;

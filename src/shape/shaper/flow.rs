@@ -1,4 +1,4 @@
-//! From natural bytes to those that may leave, one piece at a time: messages, changes, and the way to the next gate.
+//! Takes natural bytes through messages and changes up to the next gate, one piece at a time.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ pub(super) struct Flow {
     pub(super) change: Change,
     pub(super) gates: Gates,
     pub(super) out: Out,
-    /// The waits before the message that comes next.
+    /// The waits before the next message.
     pub(super) delays: Vec<(usize, Duration)>,
 }
 
 impl Flow {
-    /// The next bytes, at most `max`, up to the next gate, hold or end of a chunk. None need come: messages may vanish.
+    /// Pulls the next bytes, at most `max`, up to the next gate, wait or end of a chunk. May be empty if messages are dropped.
     pub(super) fn pull(&mut self, max: usize, released: bool, notes: &mut Notes) -> Bytes {
         let max = max.min(self.gates.distance(&self.out));
         let mut run = 0;
@@ -63,7 +63,7 @@ impl Flow {
         self.change.apply(piece)
     }
 
-    /// As [`Flow::pull`], with pieces put together as long as there are bytes and nothing stops them.
+    /// Pulls up to `max` bytes, joined from as many chunks as are there until something stops them.
     pub(super) fn fill(&mut self, max: usize, released: bool, notes: &mut Notes) -> Bytes {
         let first = self.pull(max, released, notes);
         let mut filled = BytesMut::new();
@@ -77,7 +77,7 @@ impl Flow {
         if filled.is_empty() { first } else { filled.freeze() }
     }
 
-    /// The natural end. Whether more bytes have come by it.
+    /// Notes the natural end. Returns whether it added bytes: copies of a last message.
     pub(super) fn finish(&mut self, notes: &mut Notes) -> bool {
         if let Some(end) = self.source.finish() {
             let copies = self.messages.copies(end, notes);
@@ -86,7 +86,7 @@ impl Flow {
         !self.source.is_empty()
     }
 
-    /// The stream has come to its natural end: what had nothing to act on.
+    /// Reports the acts that had nothing to act on, at the natural end of the stream.
     pub(super) fn missed(&self, notes: &mut Notes) {
         self.gates.missed(notes);
         self.messages.missed(notes);

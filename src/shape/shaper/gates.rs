@@ -1,8 +1,8 @@
-//! Positions where the stream stops: stalls and cuts.
+//! Gates: the positions at which a stream stops, for stalls and cuts.
 //!
-//! A position is reached as soon as what comes before it has left, if more is to come. With a known length that is where
-//! the position lies before the end; a stream that ends at the position, or before it, is left alone. With an unknown
-//! length more always seems to come: the next byte may take for ever, as in a stream of events that falls silent.
+//! A position is reached as soon as the bytes before it were sent, if more are to come. With a known length, that means a
+//! position before the end; a stream that ends at or before the position is left alone. With an unknown length, more is
+//! always assumed to come, since the next byte may never arrive, as in a stream of events that falls silent.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::shape::{Act, After, Finish, Length, Stall, Stream, TOO_SHORT, Truncat
 #[derive(Debug, Default)]
 pub(super) struct Gates {
     gates: Vec<Gate>,
-    /// How long the stream will be without its gates, where that is known.
+    /// The length of the stream without its gates, if known.
     length: Option<u64>,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Gates {
 struct Gate {
     action: usize,
     at: Position,
-    /// Only where a frame ends, so that a close frame can follow.
+    /// Whether to wait for the end of a frame, so that a close frame can follow.
     between_frames: bool,
     stop: Stop,
     passed: bool,
@@ -39,23 +39,23 @@ pub(super) enum Stop {
     Truncate(Finish),
 }
 
-/// What has left.
+/// What was sent so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Out {
     pub(super) bytes: u64,
     pub(super) messages: u64,
-    /// Whether the last byte was the last of a frame.
+    /// Whether the last byte sent was the last of a frame.
     pub(super) between_frames: bool,
 }
 
 impl Gates {
-    /// The gates of a stream; `sized` says that its acts leave its length as it is.
+    /// The gates of a stream. `sized`: no act drops or duplicates messages.
     pub(super) fn new(stream: &Stream, acts: &[(usize, Act)], sized: bool) -> Gates {
         let mut gates: Vec<Gate> = acts
             .iter()
             .filter_map(|(action, act)| Gate::new(*action, act, stream))
             .collect();
-        // What stalls and is cut at the same position stalls first.
+        // At one position a stall comes before a cut.
         gates.sort_by_key(|gate| matches!(gate.stop, Stop::Truncate(_)));
         Gates {
             gates,
@@ -63,7 +63,7 @@ impl Gates {
         }
     }
 
-    /// How many bytes may leave before the next position in bytes.
+    /// How many bytes may be sent before the next position in bytes.
     pub(super) fn distance(&self, out: &Out) -> usize {
         let ahead = self.waiting().filter_map(|gate| match gate.at {
             Position::Bytes(at) if at > out.bytes => Some(at - out.bytes),
@@ -75,12 +75,12 @@ impl Gates {
             .unwrap_or(usize::MAX)
     }
 
-    /// Whether a position is reached.
+    /// Whether a gate is reached.
     pub(super) fn due(&self, out: &Out) -> bool {
         self.waiting().any(|gate| self.reached(gate, out))
     }
 
-    /// The gate that is reached, whose it is and what happens there. It is passed by that.
+    /// Passes the gate that is reached. Returns its action and what happens there.
     pub(super) fn pass(&mut self, out: &Out) -> Option<(usize, Stop)> {
         let at = self
             .gates
@@ -91,7 +91,7 @@ impl Gates {
         Some((gate.action, gate.stop.clone()))
     }
 
-    /// The stream has come to its natural end.
+    /// Reports the gates that were not reached, at the natural end of the stream.
     pub(super) fn missed(&self, notes: &mut Notes) {
         for gate in self.waiting() {
             notes.miss(gate.action, TOO_SHORT);
@@ -131,7 +131,7 @@ impl Gate {
 }
 
 impl Position {
-    /// `None`: a share of an unknown length.
+    /// `None` for a share of an unknown length.
     fn new(after: After, length: Option<u64>) -> Option<Position> {
         match after {
             After::Messages(messages) => Some(Position::Messages(messages)),
@@ -140,7 +140,7 @@ impl Position {
     }
 }
 
-/// How long the body will be for the client, see [`Length`].
+/// The length of the shaped body; see [`Length`].
 pub(super) fn length(stream: &Stream, acts: &[(usize, Act)], sized: bool) -> Length {
     let Some(natural) = stream.length.filter(|_| stream.body) else {
         return Length::Same;

@@ -1,5 +1,5 @@
-//! Which messages vanish, come twice, or wait. Decided where a message begins, by its number, so nothing needs buffering
-//! except a message that is to come twice.
+//! Which messages are dropped, duplicated or delayed. This is decided by number where a message begins, so only messages
+//! that are duplicated are buffered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,19 +17,19 @@ pub(super) struct Messages {
     drops: Vec<(usize, Pick)>,
     duplicates: Vec<(usize, Pick)>,
     delays: Vec<(usize, Arc<dyn Waits>)>,
-    /// Bytes of a message that can be kept.
+    /// The most bytes of a message that is kept for duplication.
     buffer: usize,
-    /// Messages that have begun, vanished ones included and copies not.
+    /// The number of messages begun, including dropped ones but not copies.
     begun: u64,
-    /// Messages that have been let go, copies included.
+    /// The number of messages let through, including copies.
     let_go: u64,
-    /// Whether the message that is about to begin has been asked about.
+    /// Whether the message that is about to begin has been decided about.
     entered: bool,
     dropping: bool,
     kept: Option<Kept>,
 }
 
-/// A message that will come again.
+/// A message kept for duplication.
 #[derive(Debug)]
 struct Kept {
     spans: Vec<(Bytes, Span)>,
@@ -61,7 +61,7 @@ impl Messages {
         messages
     }
 
-    /// Whether anything is decided where messages begin.
+    /// Whether any act depends on messages.
     pub(super) fn matter(&self) -> bool {
         !(self.drops.is_empty() && self.duplicates.is_empty() && self.delays.is_empty())
     }
@@ -70,7 +70,7 @@ impl Messages {
         self.entered
     }
 
-    /// A message is about to begin: decides its fate. Gives the waits before it.
+    /// Decides about a message that is about to begin. Returns the waits before it.
     pub(super) fn enter(&mut self, copy: bool, released: bool, notes: &mut Notes) -> Vec<(usize, Duration)> {
         self.entered = true;
         if !copy {
@@ -90,7 +90,7 @@ impl Messages {
             .collect()
     }
 
-    /// The number of the message that has begun, from 0.
+    /// The number of the current message, from 0.
     pub(super) fn number(&self) -> u64 {
         self.begun.saturating_sub(1)
     }
@@ -99,7 +99,7 @@ impl Messages {
         self.dropping
     }
 
-    /// Bytes of the message pass.
+    /// Notes that bytes of the current message pass.
     pub(super) fn pass(&mut self, span: &Span, bytes: impl FnOnce() -> Bytes, notes: &mut Notes) {
         self.entered = false;
         self.dropping &= !span.ends;
@@ -116,7 +116,7 @@ impl Messages {
         }
     }
 
-    /// The message has ended: its copies, with `end` behind each message if that was missing.
+    /// Returns the copies of a message that has ended. `end` is added after the message and its copies if it was missing.
     pub(super) fn copies(&mut self, end: &'static [u8], notes: &mut Notes) -> Vec<(Bytes, Span)> {
         let Some(kept) = self.kept.take() else {
             return Vec::new();
@@ -132,7 +132,7 @@ impl Messages {
         copies
     }
 
-    /// The stream has come to its natural end; if no message came there was nothing to act on.
+    /// Reports the acts that saw no message, at the natural end of the stream.
     pub(super) fn missed(&self, notes: &mut Notes) {
         if self.begun > 0 {
             return;
@@ -164,8 +164,8 @@ impl Messages {
 }
 
 impl Pick {
-    /// Whether a message is picked, by its number from 0. A share compares the first million equal parts of
-    /// `XXH3-64(number as 8 bytes, little endian; seed)` with its parts per million.
+    /// Whether a message is picked, by its number from 0. A share scales `XXH3-64(number as 8 bytes, little endian; seed)` to
+    /// parts per million and compares it with its own.
     pub fn picks(&self, number: u64) -> bool {
         match *self {
             Pick::Share { ppm: share, seed } => ppm(xxh3_64_with_seed(&number.to_le_bytes(), seed)) < share,

@@ -1,8 +1,8 @@
-//! One direction of one stream.
+//! The [`Shaper`], which shapes one direction of one stream.
 //!
-//! What comes first is done first, as in the picture of the [module](super): a wait before the first byte comes before a
-//! stall or a cut at position 0; messages that vanish are not waited for, and messages that come twice are waited for
-//! twice; positions count what leaves. At one position a stall comes before a cut.
+//! Acts apply in the order of the picture in the [parent module](super). A wait before the first byte comes before a stall
+//! or a cut at position 0. Dropped messages are not waited for, duplicated ones are waited for twice. Positions count the
+//! bytes sent. At one position a stall comes before a cut.
 
 mod change;
 mod corruptions;
@@ -32,39 +32,39 @@ use self::source::Source;
 use super::framing::websocket::close_frame;
 use super::{Act, After, Bucket, Finish, Framing, Rate, Stream};
 
-/// The code of a WebSocket's close frame where none is given: going away (RFC 6455, section 7.4.1).
+/// The default code of a WebSocket close frame: going away (RFC 6455, section 7.4.1).
 const GOING_AWAY: u16 = 1001;
 
-/// What a shaper wants done next.
+/// What to do next.
 #[derive(Debug)]
 pub enum Step {
-    /// These bytes leave now.
+    /// Send these bytes now.
     Send(Bytes),
-    /// Nothing before this instant.
+    /// Do nothing before this instant.
     Wait(Instant),
-    /// The stream stalls: nothing until this instant, or for as long as a wait may be; then ask again.
+    /// The stream stalls: do nothing until this instant, or if `None` for the longest wait allowed; then ask again.
     Stalled(Option<Instant>),
-    /// Everything that may leave has left: more bytes are needed, or the end.
+    /// Push more bytes, or the end: everything so far was sent.
     More,
-    /// The stream is over, like this. Nothing comes after it.
+    /// End the stream in this way. Nothing follows.
     End(Finish),
 }
 
 /// An action that did not take effect, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missed {
-    /// Its position in the plan.
+    /// The action's position in the plan.
     pub action: usize,
-    /// One of the texts of [`crate::metrics::SKIP_REASONS`].
+    /// The reason: one of [`crate::metrics::SKIP_REASONS`].
     pub reason: &'static str,
 }
 
-/// How long a body will be on its way out.
+/// The length of a shaped body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     /// The natural length, known or not.
     Same,
-    /// So many bytes.
+    /// Exactly this many bytes.
     Exactly(u64),
     /// Not known in advance, although the natural length may be.
     Unknown,
@@ -72,36 +72,36 @@ pub enum Length {
 
 /// Shapes one direction of one stream.
 ///
-/// Where a stall or a cut strikes: after its position's last byte has left, if more bytes are to come. If the length is
-/// known (and no messages vanish or come twice) that is a position before the end: nothing waits for the next byte, and a
-/// stream that ends at the position or before it is left alone, as "body too short". If the length is unknown it strikes
-/// at the position at once, even if the stream would have ended there. A position after `n` messages is right behind the
-/// `n`-th. On a WebSocket a clean cut within a frame waits for the frame's end, so that its close frame can be read.
+/// A stall or a cut takes effect once the bytes before its position were sent, if more bytes are to come. With a known
+/// length (and no dropped or duplicated messages) it does not wait for the next byte, and a stream that ends at or before
+/// the position is left alone, as "body too short". With an unknown length it takes effect at the position at once, even
+/// if the stream would have ended there. A position after `n` messages is right after the `n`-th. On a WebSocket, a clean
+/// cut within a frame waits for the end of the frame, so that the close frame can be read.
 #[derive(Debug)]
 pub struct Shaper {
     flow: Flow,
     pieces: Pieces,
     pauses: Pauses,
     notes: Notes,
-    /// The waits before the first byte; `None` when they have begun.
+    /// The waits before the first byte; `None` once they have begun.
     delays: Option<Vec<(usize, Duration)>>,
-    /// A piece whose time has been reserved.
+    /// A piece, and the instant reserved for it.
     piece: Option<(Bytes, Instant)>,
     length: Length,
     buffer: usize,
     stream: Stream,
-    /// No more natural bytes will come.
+    /// Whether the natural end was taken in.
     ended: bool,
     released: bool,
-    /// The last instant that was told.
+    /// The instant of the last step.
     now: Option<Instant>,
     over: Option<Finish>,
 }
 
 impl Shaper {
-    /// A shaper for a stream. Each act comes with its action's position in the plan; acts that the stream does not
-    /// [accept](Stream::accepts) must have been left out. `bucket` gives the schedule of a rate: a new one, or a shared one.
-    /// At most about `buffer` bytes are kept, and as much again of a message that is to come twice.
+    /// Creates a shaper for a stream. Each act comes with its action's position in the plan. Acts that the stream does not
+    /// [accept](Stream::accepts) must be left out. `bucket` returns the bucket of a rate, new or shared. The shaper keeps at
+    /// most about `buffer` bytes, and as many again of a message that is duplicated.
     pub fn new(
         stream: &Stream,
         acts: Vec<(usize, Act)>,
@@ -145,14 +145,14 @@ impl Shaper {
         }
     }
 
-    /// How long the body will be on its way out, as its head should say it. A body that is cut and whose end is not clean
-    /// says its natural length.
+    /// The length of the shaped body, as its head should state it. A body that is cut without a clean end states its natural
+    /// length.
     pub fn length(&self) -> Length {
         self.length
     }
 
-    /// How many bytes may be pushed now; 0: first take steps, or the stream is over. More may be pushed at once and will
-    /// be taken, so what is kept exceeds the buffer by at most one push.
+    /// How many bytes may be pushed now. 0 if steps must be taken first, or the stream has ended. A larger push is accepted
+    /// too, so the buffer is exceeded by at most one push.
     pub fn room(&self) -> usize {
         let piece = self.piece.as_ref().map_or(0, |(piece, _)| piece.len());
         match self.over {
@@ -163,7 +163,7 @@ impl Shaper {
         }
     }
 
-    /// Takes in natural bytes, however they were chunked.
+    /// Takes in natural bytes. Their chunking does not affect the result.
     pub fn push(&mut self, bytes: Bytes) {
         if self.over.is_none() && !self.ended {
             self.flow.source.push(bytes);
@@ -175,7 +175,7 @@ impl Shaper {
         self.ended = true;
     }
 
-    /// What comes next at `now`. To be asked again after each step that was carried out.
+    /// Returns what to do next at `now`. Call it again after each step was carried out.
     pub fn step(&mut self, now: Instant) -> Step {
         self.now = Some(now);
         loop {
@@ -186,37 +186,37 @@ impl Shaper {
         }
     }
 
-    /// Gives up all waits and rates from now on; cuts stay, and so do the ends of stalls. For when squall stops.
+    /// Ends all waits and rates from now on, because squall stops. Cuts and the ends after stalls still apply.
     pub fn release(&mut self) {
         self.released = true;
     }
 
-    /// Leaves out the stall that the last step has told of, because there is no place for it; whose it is. The stream goes
-    /// on. To be called before [`Shaper::took_effect`], whose next answers may still name it.
+    /// Skips the stall that the last step returned, because no more requests may be held, and resumes the stream. Returns the
+    /// stall's action. Call it before [`Shaper::took_effect`], which may still return that action.
     pub fn skip_stall(&mut self) -> Option<usize> {
         self.pauses.skip_stall()
     }
 
-    /// The next action that has taken effect since the last call; each is told once. The lies of [`super::Malformed`] that
-    /// the proxy writes (chunk, status line, header, length, an encoding that is none) are never told.
+    /// Returns the next action that has taken effect, each once. Malformations that the proxy writes itself (chunk, status
+    /// line, header, length, a false encoding) are not reported.
     pub fn took_effect(&mut self) -> Option<usize> {
         self.notes.tell()
     }
 
-    /// After the end: the actions that had nothing to act on. After a truncation that can't be known. An action that draws its messages
-    /// or bytes and drew none is not among them.
+    /// After the natural end: the actions that had nothing to act on. Empty after a truncation, when that can't be known. An
+    /// action that drew no message or byte is not among them.
     pub fn missed(&self) -> Vec<Missed> {
         self.notes.missed().to_vec()
     }
 
-    /// All the time that [`Act::Delay`], [`Act::DelayMessages`] and [`Act::Stall`] of an action have added so far, up to the
-    /// last step.
+    /// The total time that [`Act::Delay`], [`Act::DelayMessages`] and [`Act::Stall`] of an action have added up to the last
+    /// step.
     pub fn held(&self, action: usize) -> Duration {
         let current = self.now.map_or(Duration::ZERO, |now| self.pauses.held(action, now));
         self.notes.held(action).saturating_add(current)
     }
 
-    /// Does one thing. `None`: there is more to do.
+    /// Makes progress. Returns `None` if it must be called again.
     fn advance(&mut self, now: Instant) -> Option<Step> {
         if let Some(piece) = self.reserved(now) {
             return Some(piece);
@@ -253,7 +253,7 @@ impl Shaper {
         None
     }
 
-    /// The piece whose time has been reserved.
+    /// The step for the reserved piece, if there is one.
     fn reserved(&mut self, now: Instant) -> Option<Step> {
         let (_, at) = self.piece.as_ref()?;
         if *at > now && !self.released {
@@ -262,7 +262,7 @@ impl Shaper {
         self.piece.take().map(|(piece, _)| Step::Send(piece))
     }
 
-    /// Begins the waits before the first byte. Whether there are any.
+    /// Begins the waits before the first byte. Returns whether there are any.
     fn delay(&mut self) -> bool {
         let delays = self.delays.take().filter(|_| !self.released);
         for (action, time) in delays.iter().flatten() {
@@ -271,7 +271,7 @@ impl Shaper {
         delays.is_some_and(|delays| !delays.is_empty())
     }
 
-    /// A gate has been reached.
+    /// Passes a gate that was reached.
     fn stop(&mut self, now: Instant) {
         match self.flow.gates.pass(&self.flow.out) {
             Some((action, Stop::Stall { limit, then })) if !self.released => self.pauses.stall(action, limit, then),
@@ -289,7 +289,7 @@ impl Shaper {
         }
     }
 
-    /// Forms the next piece, and reserves its time.
+    /// Forms the next piece, and reserves an instant for it.
     fn form(&mut self, now: Instant) -> Option<Step> {
         let piece = if self.released {
             self.flow.pull(usize::MAX, true, &mut self.notes)
@@ -318,7 +318,7 @@ impl Shaper {
         None
     }
 
-    /// The stream ends before its natural end, unless `end` says that it goes on.
+    /// Ends the stream early, unless `end` is [`Finish::Natural`], which resumes it.
     fn finish(&mut self, end: Finish, now: Instant) {
         if matches!(end, Finish::Natural) {
             return;
@@ -343,7 +343,7 @@ impl Shaper {
     }
 }
 
-/// How the stream falls into messages, if the acts need to know.
+/// The framing of the stream's messages, if any act needs it.
 fn framing(stream: &Stream, acts: &[(usize, Act)]) -> Framing {
     let needed = acts.iter().any(|(_, act)| match act {
         Act::DelayMessages(_) | Act::Drop(_) | Act::Duplicate(_) | Act::Corrupt(_) => true,

@@ -1,4 +1,4 @@
-//! What is told of the actions: which took effect, how long they held the stream, which could not.
+//! Notes about actions: which took effect, how long they held the stream, and which had nothing to act on.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use super::Missed;
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     took_effect: Vec<usize>,
-    /// How many of `felt` have been told.
+    /// How many of `took_effect` were returned by [`Notes::tell`].
     told: usize,
     held: Vec<(usize, Duration)>,
     missed: Vec<Missed>,
 }
 
 impl Notes {
-    /// An action takes effect.
+    /// Notes that an action takes effect.
     pub(super) fn take_effect(&mut self, action: usize) {
         if !self.took_effect.contains(&action) {
             self.took_effect.push(action);
         }
     }
 
-    /// The next action to be told.
+    /// Returns the next action that took effect.
     pub(super) fn tell(&mut self) -> Option<usize> {
         let next = self.took_effect.get(self.told).copied();
         self.told += usize::from(next.is_some());
         next
     }
 
-    /// An action has held the stream for so long.
+    /// Notes that an action has held the stream for `time`.
     pub(super) fn hold(&mut self, action: usize, time: Duration) {
         match self.held.iter_mut().find(|(of, _)| *of == action) {
             Some((_, held)) => *held = held.saturating_add(time),
@@ -41,7 +41,7 @@ impl Notes {
         held.map_or(Duration::ZERO, |(_, held)| *held)
     }
 
-    /// An act had nothing to act on. Of an action of several acts, one that took effect is enough.
+    /// Notes that an act had nothing to act on. Ignored if another act of the action took effect.
     pub(super) fn miss(&mut self, action: usize, reason: &'static str) {
         let known = self.took_effect.contains(&action) || self.missed.iter().any(|missed| missed.action == action);
         if !known {

@@ -1,4 +1,4 @@
-//! Waits and stalls, one after the other.
+//! The queue of waits and stalls, which run one after the other.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use crate::shape::bucket::later;
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
     waiting: VecDeque<Pause>,
-    /// When the first of them began, and when it ends; `None`: never.
+    /// When the first pause began and when it ends; the end is `None` if it never does.
     current: Option<(Instant, Option<Instant>)>,
-    /// When the last one ended, if that was in this step: pauses in a row don't lose the time by which a timer came late.
+    /// When the last pause ended, if that was in this step. The next one begins then, so that late timers don't add up.
     ended: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Pause {
     action: usize,
-    /// `None`: for ever.
+    /// `None`: forever.
     time: Option<Duration>,
-    /// What comes after a stall. `None`: it is a wait.
+    /// What follows a stall; `None` for a wait.
     stall: Option<Finish>,
 }
 
@@ -43,12 +43,12 @@ impl Pauses {
         });
     }
 
-    /// A step is done: a pause that comes later begins when it comes.
+    /// Notes the end of a step: later pauses begin when they are added.
     pub(super) fn step(&mut self) {
         self.ended = None;
     }
 
-    /// What to do until the first pause ends; or how the stream ends after it, or goes on. `None`: there is no pause.
+    /// Returns the step for the first pause while it lasts, or what follows once it has ended. `None` if there is no pause.
     pub(super) fn pass(&mut self, now: Instant, released: bool, notes: &mut Notes) -> Option<Result<Step, Finish>> {
         let pause = self.waiting.front()?;
         let (since, until) = *self.current.get_or_insert_with(|| {
@@ -71,14 +71,14 @@ impl Pauses {
         Some(Err(then.unwrap_or(Finish::Natural)))
     }
 
-    /// Leaves out the stall that is the current pause; whose it is.
+    /// Skips the stall that is the current pause. Returns its action.
     pub(super) fn skip_stall(&mut self) -> Option<usize> {
         let stall = self.waiting.pop_front_if(|pause| pause.stall.is_some())?;
         self.current = None;
         Some(stall.action)
     }
 
-    /// How long the current pause has lasted, if it is the action's.
+    /// How long the current pause has lasted, if it belongs to `action`.
     pub(super) fn held(&self, action: usize, now: Instant) -> Duration {
         let of = self.waiting.front().filter(|pause| pause.action == action);
         match (of, self.current) {

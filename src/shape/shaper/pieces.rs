@@ -1,4 +1,4 @@
-//! How large the pieces are in which bytes leave, and when each may: rates and dribbles.
+//! The sizes of the pieces that are sent, and when each may be sent: rates and dribbles.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use super::notes::Notes;
 use crate::shape::bucket::later;
 use crate::shape::{Act, Bucket, Dribble, Rate};
 
-/// A piece is a fortieth of what a rate sends in a second: what it sends in 25 ms.
+/// The number of pieces in which a rate sends the bytes of a second: one piece every 25 ms.
 const PIECES_A_SECOND: u64 = 40;
 
-/// By how much the gap after a late piece may be shorter, at most: more is not caught up, so that gaps stay gaps.
+/// How much the gap after a late piece may be shortened at most, so that gaps remain visible.
 const CATCH_UP: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Default)]
@@ -24,11 +24,11 @@ struct Dribbling {
     action: usize,
     size: usize,
     gap: Duration,
-    /// Bytes of the current piece that have not left; 0 between pieces.
+    /// The bytes of the current piece that were not sent yet; 0 between pieces.
     left: usize,
     /// When the next piece may begin.
     next: Option<Instant>,
-    /// Whether bytes have waited for `next`.
+    /// Whether bytes were waiting for `next`.
     waited: bool,
 }
 
@@ -49,12 +49,12 @@ impl Pieces {
         pieces
     }
 
-    /// When the next piece may begin, if that is later than `now`. To be asked when there are bytes.
+    /// When the next piece may begin, if later than `now`. Call it only when there are bytes.
     pub(super) fn gap(&mut self, now: Instant) -> Option<Instant> {
         self.dribbles.iter_mut().filter_map(|dribble| dribble.gap(now)).max()
     }
 
-    /// Bytes of the next piece, at most; at least 1.
+    /// The most bytes of the next piece, at least 1.
     pub(super) fn size(&self) -> usize {
         let paced = self.rates.iter().map(|(_, bucket)| {
             let bytes = bucket.rate().get() / PIECES_A_SECOND;
@@ -64,12 +64,12 @@ impl Pieces {
         paced.chain(dribbled).min().unwrap_or(usize::MAX)
     }
 
-    /// Whether pieces are to be filled up from what is there.
+    /// Whether pieces are joined from several chunks to reach their size.
     pub(super) fn fills(&self) -> bool {
         !self.dribbles.is_empty()
     }
 
-    /// A piece has been formed: when it may leave.
+    /// Reserves time for a piece of `len` bytes. Returns when it may be sent.
     pub(super) fn reserve(&mut self, len: usize, now: Instant, notes: &mut Notes) -> Instant {
         let mut at = now;
         for (action, bucket) in &self.rates {
@@ -83,7 +83,7 @@ impl Pieces {
         at
     }
 
-    /// The stream has come to its natural end; what took no effect had no bytes.
+    /// Reports the acts that saw no bytes, at the natural end of the stream.
     pub(super) fn missed(&self, notes: &mut Notes) {
         let dribbles = self.dribbles.iter().map(|dribble| dribble.action);
         for action in self.rates.iter().map(|(action, _)| *action).chain(dribbles) {
@@ -93,7 +93,7 @@ impl Pieces {
 }
 
 impl Dribbling {
-    /// `None` if the number of pieces is given and the length is unknown.
+    /// `None` if the number of pieces is given but the length is unknown.
     fn new(action: usize, dribble: &Dribble, length: Option<u64>) -> Option<Dribbling> {
         let (size, gap) = match *dribble {
             Dribble::Chunk { bytes, gap } => (bytes.max(1), gap),
@@ -129,7 +129,7 @@ impl Dribbling {
         if self.left == 0 {
             self.left = self.size;
             let waited = std::mem::take(&mut self.waited);
-            // A timer that came late is caught up; bytes that came late are not.
+            // A late timer is caught up; late bytes are not.
             let planned = self.next.filter(|_| waited).unwrap_or(at);
             let catch_up = CATCH_UP.min(self.gap / 10);
             let begin = planned.max(at.checked_sub(catch_up).unwrap_or(at));

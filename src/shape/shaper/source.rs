@@ -1,4 +1,4 @@
-//! The natural bytes that wait, and the spans they fall into.
+//! The queue of natural bytes, and the spans that they are divided into.
 
 use std::collections::VecDeque;
 
@@ -6,21 +6,21 @@ use bytes::{Buf, Bytes};
 
 use crate::shape::framing::{Framing, Span, Splitter};
 
-/// Bytes that have come in and have not left.
+/// Bytes that were taken in and not sent yet.
 #[derive(Debug)]
 pub(super) struct Source {
     chunks: VecDeque<Chunk>,
     splitter: Splitter,
-    /// What is left of the span that the next bytes are part of.
+    /// The rest of the span that the next bytes belong to.
     span: Option<Span>,
-    /// Natural bytes in `chunks`.
+    /// The number of natural bytes in `chunks`.
     natural: usize,
 }
 
 #[derive(Debug)]
 struct Chunk {
     bytes: Bytes,
-    /// Set in a copy, whose span is known already.
+    /// The span of a copy, which is known already; `None` for natural bytes.
     copy: Option<Span>,
 }
 
@@ -41,7 +41,7 @@ impl Source {
         }
     }
 
-    /// Puts copies of spans before everything that waits.
+    /// Queues copies before everything else.
     pub(super) fn repeat(&mut self, copies: Vec<(Bytes, Span)>) {
         for (bytes, span) in copies.into_iter().rev() {
             self.chunks.push_front(Chunk {
@@ -51,7 +51,7 @@ impl Source {
         }
     }
 
-    /// Natural bytes that wait.
+    /// The number of queued natural bytes.
     pub(super) fn natural(&self) -> usize {
         self.natural
     }
@@ -60,13 +60,12 @@ impl Source {
         self.chunks.is_empty()
     }
 
-    /// Whether the next bytes are a copy of a message that has passed.
+    /// Whether the next bytes are a copy of an earlier message.
     pub(super) fn copies(&self) -> bool {
         self.chunks.front().is_some_and(|chunk| chunk.copy.is_some())
     }
 
-    /// The span, or what is left of it, that the bytes after the first `at` of the front chunk begin with. `None` at the
-    /// end of the chunk.
+    /// The span, or the rest of it, at offset `at` in the front chunk. `None` at the end of the chunk.
     pub(super) fn span(&mut self, at: usize) -> Option<Span> {
         if self.span.is_none() {
             let front = self.chunks.front()?;
@@ -81,7 +80,7 @@ impl Source {
         self.span
     }
 
-    /// Goes past the first `len` bytes of the span, and tells what they are. They stay in the front chunk.
+    /// Passes the first `len` bytes of the span, and returns their span. The bytes stay in the front chunk.
     pub(super) fn pass(&mut self, len: usize) -> Option<Span> {
         let span = self.span.as_mut()?;
         let passed = span.split_to(len);
@@ -91,7 +90,7 @@ impl Source {
         Some(passed)
     }
 
-    /// Bytes of the front chunk.
+    /// A range of the front chunk.
     pub(super) fn slice(&self, from: usize, len: usize) -> Bytes {
         self.chunks
             .front()
@@ -101,7 +100,7 @@ impl Source {
             .unwrap_or_default()
     }
 
-    /// Takes the first `len` bytes, which have been passed, out of the front chunk.
+    /// Takes the first `len` bytes, which were passed, out of the front chunk.
     pub(super) fn take(&mut self, len: usize) -> Bytes {
         let Some(front) = self.chunks.front_mut() else {
             return Bytes::new();
@@ -111,7 +110,7 @@ impl Source {
         if front.copy.is_none() {
             self.natural -= len;
         }
-        // Of a copy, the part of the span that is left is in `span`.
+        // The rest of a copy's span is in `span`.
         if !front.bytes.has_remaining() {
             self.chunks.pop_front();
         } else if front.copy.is_some() {
@@ -120,12 +119,12 @@ impl Source {
         taken
     }
 
-    /// The natural end: if it ends a message, what its end would have been written as.
+    /// Notes the natural end. If it ends a message, returns the bytes that would normally end it.
     pub(super) fn finish(&mut self) -> Option<&'static [u8]> {
         self.splitter.finish()
     }
 
-    /// Lets go of everything.
+    /// Drops everything.
     pub(super) fn clear(&mut self) {
         self.chunks.clear();
         self.span = None;

@@ -237,7 +237,7 @@ fn a_clean_cut_closes_a_websocket() {
 }
 
 #[test]
-fn lengths_are_told_before_the_body() {
+fn lengths_are_known_before_the_body() {
     let clean = || Finish::Clean(Clean::default());
     let check = |length, acts: Vec<Act>, expect| {
         let stream = Stream { length, ..STREAM };
@@ -420,7 +420,7 @@ fn bodies_are_not_what_they_say() {
 }
 
 #[test]
-fn what_had_nothing_to_act_on_is_told() {
+fn acts_without_anything_to_act_on_are_reported() {
     let stream = Stream {
         framing: Framing::Lines,
         ..STREAM
@@ -442,7 +442,7 @@ fn what_had_nothing_to_act_on_is_told() {
 }
 
 #[test]
-fn what_breaks_its_framing_passes() {
+fn streams_with_broken_framing_pass() {
     let body = [websocket_frame(0x82, b"one"), vec![0x83, 1, 2, 3], vec![0x82; 99]].concat();
     let acts = vec![Act::Drop(every(1)), Act::DelayMessages(Arc::new(Rising(1)))];
     let ran = run(websocket(), acts, &body);

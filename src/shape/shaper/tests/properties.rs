@@ -165,7 +165,7 @@ proptest! {
     }
 
     #[test]
-    fn a_clean_cut_has_the_length_that_was_told(coming in coming(), after in positions()) {
+    fn a_clean_cut_has_the_stated_length(coming in coming(), after in positions()) {
         let cut = cut(after, Finish::Clean(Clean::default()));
         prop_assume!(matches!(coming.stream.accepts(&cut), Ok(()) | Err("body too short")));
         let acts = vec![(0, cut.clone())];
