@@ -1,8 +1,8 @@
-//! `abort: 503`: squall answers with an error of its own.
+//! `abort: 503`: squall responds with an error of its own.
 //!
-//! With `grpc`, a gRPC request (content type `application/grpc`) gets a trailers-only answer: status 200, the gRPC status
-//! in the head, and the end of the stream (gRPC over HTTP/2, "Responses"). A request that is not gRPC gets `status` if
-//! that is given too; otherwise the fault is counted as one that could not be applied.
+//! With `grpc`, a gRPC request (content type `application/grpc`) gets a trailers-only response: status 200, the gRPC status
+//! in the head, and the end of the stream (gRPC over HTTP/2, "Responses"). Any other request gets `status` if that is given
+//! too; otherwise the fault is skipped.
 
 use std::sync::Arc;
 
@@ -54,14 +54,14 @@ pub struct AbortLong {
     before: Before,
 }
 
-/// An abort, checked and ready.
+/// A compiled `abort` fault.
 #[derive(Debug, Clone)]
 pub struct Abort {
-    /// For requests that are not gRPC, or for all where `grpc` is absent.
+    /// The response to requests that are not gRPC, or to all without `grpc`.
     pub answer: Option<Arc<Answer>>,
-    /// The status that gRPC requests get.
+    /// The status for gRPC requests.
     pub grpc: Option<Arc<GrpcStatus>>,
-    /// The moment at which the request is answered.
+    /// When the response is sent.
     pub before: Before,
 }
 

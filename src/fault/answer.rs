@@ -1,4 +1,4 @@
-//! What squall answers by itself, and what such an answer may have.
+//! Injected responses (answers), and the checks of their status and fields.
 
 use std::borrow::Cow;
 
@@ -7,19 +7,19 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// What squall answers by itself.
+/// A response that squall injects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The status of the answer, 200 to 599.
+    /// The status, 200 to 599.
     pub status: StatusCode,
-    /// The header fields; content-length is not among them.
+    /// The header fields, without Content-Length.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body of the answer.
+    /// The body of the response.
     pub body: Bytes,
 }
 
 impl Answer {
-    /// Its fields and its body, in words that follow the status.
+    /// Describes the fields and the body, in words that follow the status.
     pub fn describe(&self) -> String {
         let fields = self
             .headers
@@ -33,7 +33,7 @@ impl Answer {
     }
 }
 
-/// A header field in words: `name: value`, in backticks.
+/// Formats a header field as `name: value`, in backticks.
 pub fn describe_field(name: &HeaderName, value: &HeaderValue) -> String {
     format!("`{name}: {}`", String::from_utf8_lossy(value.as_bytes()))
 }
@@ -83,24 +83,24 @@ impl JsonSchema for ResponseStatus {
     }
 }
 
-/// A header field's name, for configuration.
+/// Parses the name of a header field in the configuration.
 pub fn header_name(name: &str) -> Result<HeaderName, String> {
     let parsed = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| format!("`{name}` is not a valid header name (RFC 9110, section 5.1)"))?;
-    // squall frames its own answers; a second opinion would break the connection.
+    // squall frames injected responses itself; a contradicting field would break the connection.
     if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION].contains(&parsed) {
         return Err(format!("`{name}` can't be set: squall frames the message itself"));
     }
     Ok(parsed)
 }
 
-/// A header field's value, for configuration.
+/// Parses the value of a header field in the configuration.
 pub fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_bytes(value.as_bytes())
         .map_err(|_| format!("the value of `{name}` contains a control character, such as a newline"))
 }
 
-/// Whole seconds, rounded up: a client that waits that long is never early.
+/// Rounds up to whole seconds, so that a client that waits that long is never early.
 pub fn seconds_up(time: std::time::Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

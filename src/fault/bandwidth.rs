@@ -1,13 +1,13 @@
-//! `bandwidth: 64KiB/s`: bytes leave at a rate.
+//! `bandwidth: 64KiB/s`: limits the rate of a body.
 //!
-//! The rate counts the bytes of bodies: not heads, not chunk sizes, not TLS. Bytes leave evenly, and what waits is kept up
-//! to `bounds.buffer`; then squall stops reading from the sender, so a slow reader slows the writer down.
+//! The rate counts the bytes of bodies, but not heads, chunk sizes or TLS. Bytes are sent evenly. Waiting bytes are buffered
+//! up to `bounds.buffer`; then squall stops reading from the sender, so that back-pressure reaches it.
 //!
 //! | protocol | what happens |
 //! |---|---|
-//! | HTTP/1.1, HTTP/2 | the body has the rate, with its length, chunks and trailers as they were; on HTTP/2 each stream by itself |
-//! | gRPC, SSE | the same; a message takes as long as its bytes do |
-//! | WebSocket | the bytes of all frames, control frames included; `request` is what the client sends |
+//! | HTTP/1.1, HTTP/2 | the body has the rate; its length, chunks and trailers stay; on HTTP/2 each stream by itself |
+//! | gRPC, SSE | the body has the rate, so a message takes as long as its bytes |
+//! | WebSocket | the bytes of all frames have the rate, control frames included; `request` is what the client sends |
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ pub enum ScopeSpec {
     Rule,
 }
 
-/// Rates, ready. What a rule's requests share lives as long as this.
+/// A compiled `bandwidth` fault. It owns the bucket that the requests of the rule share.
 #[derive(Debug, Clone)]
 pub struct Bandwidth {
     response: Option<Rate>,
@@ -65,7 +65,7 @@ pub struct Bandwidth {
 }
 
 impl BandwidthSpec {
-    /// These rates, each request by itself.
+    /// The configuration of these rates for each request by itself.
     pub fn new(response: ByteRate, request: ByteRate) -> BandwidthSpec {
         BandwidthSpec(BandwidthLong {
             response: Some(response),
@@ -107,7 +107,7 @@ impl Spec for BandwidthSpec {
 }
 
 impl Bandwidth {
-    /// What happens to the bytes.
+    /// The acts on the bytes.
     pub fn parts(&self) -> Parts {
         let rates = [
             (Direction::Response, &self.response),
@@ -122,12 +122,12 @@ impl Bandwidth {
             .collect()
     }
 
-    /// The rate of requests.
+    /// The rate of request bodies.
     pub fn request(&self) -> Option<&Rate> {
         self.request.as_ref()
     }
 
-    /// The rate of responses.
+    /// The rate of response bodies.
     pub fn response(&self) -> Option<&Rate> {
         self.response.as_ref()
     }
@@ -177,7 +177,7 @@ impl Fault for Bandwidth {
     }
 
     fn requested(&self, hit: &HitRequest<'_, '_>, requested: &Requested) -> Option<Effect> {
-        // The rule's rate is the strongest fault that it allows: nobody is made slower than that.
+        // The rule's rate is the lowest that a caller can ask for.
         let rate = requested.response_rate?.max(self.response()?.rate);
         let scope = Scope::Request;
         Some(Parts::one(Direction::Response, Act::Bandwidth(Rate { rate, scope })).effect(hit))

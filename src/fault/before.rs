@@ -1,4 +1,4 @@
-//! When a fault acts, and how a wait relates to the time that passes anyway.
+//! When a fault acts, and how a wait combines with the natural time.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-/// When in a request's life a fault acts.
+/// When a fault acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Before {
@@ -38,10 +38,10 @@ impl Before {
         Before::Handshake,
     ];
 
-    /// Those at which an ending can strike.
+    /// The moments at which a fault can end a request or a connection.
     pub const ENDINGS: [Before; 4] = [Before::Request, Before::Response, Before::Connection, Before::Handshake];
 
-    /// Whether it comes before there is a request.
+    /// Whether the moment comes before there is a request.
     pub fn is_before_request(self) -> bool {
         matches!(self, Before::Connection | Before::Handshake)
     }
@@ -58,10 +58,10 @@ impl Before {
         }
     }
 
-    /// This moment, if it is one of those at which the fault can act.
+    /// Checks that the fault can act at this moment.
     ///
     /// # Errors
-    /// It is not; the text lists those that are valid.
+    /// It can't; the text lists the valid moments.
     pub fn one_of(self, fault: &str, valid: &[Before]) -> Result<Before, String> {
         if valid.contains(&self) {
             return Ok(self);
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Before {
     }
 }
 
-/// All that `before` may say, in the order of a request's life; `event` is another word for `message`.
+/// The valid values of `before`, in the order of a request's life; `event` is an alias of `message`.
 const BEFORE_NAMES: [&str; 7] = [
     "request",
     "response",

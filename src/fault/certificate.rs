@@ -1,7 +1,7 @@
 //! `certificate: expired`: a certificate that the client must not accept, in place of the listener's own.
 //!
-//! For listeners with TLS; the rule is one of handshakes, and may match `client` and `host`. The certificate is made for the
-//! handshake that it is drawn for, with the names of the listener's own certificates and the one that the client asks for:
+//! For listeners with TLS. The rule acts on handshakes, and may match `client` and `host`. The certificate is issued for the
+//! handshake that is hit, with the names of the listener's own certificates and the client's server name (SNI):
 //!
 //! | value | issued by | dates | names |
 //! |---|---|---|---|
@@ -9,9 +9,9 @@
 //! | `wrong-host` | the fault authority | right | `wrong-host.squall.invalid` |
 //! | `self-signed` | itself | right | right |
 //!
-//! A client looks at the issuer first. So one that is to see the dates or the names must trust the fault authority: squall
-//! makes one at each start and gives its certificate at `/api/v1/ca.pem` of the admin side, or takes the one of `fault_ca`.
-//! Sessions of earlier handshakes are not resumed: a client that has one sees the certificate nevertheless.
+//! Clients check the issuer first. To get to the dates or names, a client must trust the fault authority: squall creates one
+//! at each start, whose certificate is at `/api/v1/ca.pem` of the admin side, or uses the one in `fault_ca`. Sessions are not
+//! resumed, so that a client with a session sees the certificate too.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use super::context::Context;
 use super::effect::Effect;
 use super::kind::{Effects, Fault, HitRequest, Spec};
 
-/// The fault's name, for those who ask whether a handshake must be squall's own: this fault alone needs that.
+/// The fault's name in YAML. Only this fault needs a handshake that squall terminates, so other modules look for it.
 pub const NAME: &str = "certificate";
 
 /// What is wrong with a certificate.
@@ -38,7 +38,7 @@ pub enum CertificateSpec {
 }
 
 impl CertificateSpec {
-    /// In words: `a certificate that has expired`.
+    /// Describes the certificate: `a certificate that has expired`.
     pub fn describe(self) -> &'static str {
         match self {
             CertificateSpec::Expired => "a certificate that has expired",

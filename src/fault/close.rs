@@ -1,10 +1,9 @@
-//! `close: {}`: the connection ends with no reply.
+//! `close: {}`: the connection is closed without a response.
 //!
-//! HTTP/1.1: the client sees the end of the connection (FIN, over TLS without close_notify) where a status line should
-//! be. HTTP/2: the whole connection ends, with all its streams; use `reset` to end a single stream.
+//! HTTP/1.1: the client sees the end of the connection (FIN, over TLS without close_notify) in place of a status line.
+//! HTTP/2: the whole connection ends, with all its streams; use `reset` to end a single stream.
 //!
-//! `before: connection`: a FIN as soon as the connection was accepted. `before: handshake`: a FIN in answer to the
-//! ClientHello.
+//! `before: connection`: a FIN as soon as the connection is accepted. `before: handshake`: a FIN after the ClientHello.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

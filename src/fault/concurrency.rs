@@ -1,10 +1,10 @@
 //! `concurrency: {limit: 8, queue: 100}`: an overloaded server.
 //!
-//! At most `limit` requests are with the upstream at once; the next ones wait in order of arrival, at most `queue` of
-//! them, and what overflows gets an error. So waiting grows with load, as in a server with that many workers. A request
-//! holds its place until its response has ended. The limit counts each rule by itself, over all connections.
+//! At most `limit` requests are served at once. Further ones wait in order of arrival, at most `queue` of them, and the rest
+//! get an error. So waits grow with load, as in a server with that many workers. A request holds its place until its
+//! response has ended. Each rule has its own limit, over all connections.
 //!
-//! `before: connection` limits connections instead: the next ones are accepted and wait, and what overflows is closed. A
+//! `before: connection` limits connections instead: further ones are accepted and wait, and the rest are closed. A
 //! connection holds its place until it ends.
 
 use std::num::NonZeroU32;
@@ -46,32 +46,32 @@ pub struct ConcurrencySpec {
     pub before: Before,
 }
 
-/// The server: its places and its queue.
+/// The overloaded server: its places and its queue.
 #[derive(Debug)]
 pub struct Station {
     places: Arc<Semaphore>,
     waiting: AtomicU32,
     queue: u32,
-    /// The longest time that a request waits for a place.
+    /// The longest wait for a place.
     pub timeout: Option<std::time::Duration>,
-    /// The moment at which a place is taken.
+    /// When a place is taken.
     pub before: Before,
-    /// What is answered where the queue is full, or the wait too long.
+    /// The response if the queue is full or the wait too long.
     pub refusal: Arc<Answer>,
 }
 
-/// How a request enters.
+/// The result of entering a station.
 #[derive(Debug)]
 pub enum Entry {
-    /// It has a place, until this is dropped.
+    /// A place, freed on drop.
     Served(OwnedSemaphorePermit),
-    /// It may wait for one.
+    /// A place in the queue.
     Queued(Waiting),
     /// The queue is full.
     Refused,
 }
 
-/// A place in the queue; leaves it when dropped.
+/// A place in the queue, freed on drop.
 #[derive(Debug)]
 pub struct Waiting(Arc<Station>);
 
@@ -122,12 +122,12 @@ impl Spec for ConcurrencySpec {
 }
 
 impl Station {
-    /// Takes a place, or a place in the queue.
+    /// Takes a place, or else a place in the queue.
     pub fn enter(self: &Arc<Self>) -> Entry {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Entry::Served(place);
         }
-        // Checked and counted in one step: no two requests can take the last place in the queue.
+        // Checked and counted in one step, so that no two requests can take the last place. The count guards no other memory.
         let joined = self
             .waiting
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < self.queue).then(|| n + 1));
@@ -137,7 +137,7 @@ impl Station {
         }
     }
 
-    /// Its state in words: `2 places free, 0 of 100 in the queue`.
+    /// Describes the state: `2 places free, 0 of 100 in the queue`.
     pub fn describe(&self) -> String {
         format!(
             "{} places free, {} of {} in the queue",
@@ -147,14 +147,15 @@ impl Station {
         )
     }
 
-    /// How many wait now.
+    /// The number of waiting requests.
     pub fn waiting(&self) -> u32 {
+        // Relaxed: only reported.
         self.waiting.load(Ordering::Relaxed)
     }
 }
 
 impl Waiting {
-    /// Waits for a place, in order of arrival. `None` only if the station is gone.
+    /// Waits for a place, in order of arrival. The semaphore is never closed, so this is never `None` in practice.
     pub async fn place(self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.places).acquire_owned().await.ok()
     }

@@ -1,4 +1,4 @@
-//! A body that the configuration gives: as text, as JSON, or as a file that is read when the configuration is loaded.
+//! Bodies in the configuration: as text, as JSON, or from a file that is read when the configuration is loaded.
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
@@ -8,16 +8,16 @@ use super::context::Context;
 /// The largest body file, in bytes.
 const MAX_BODY: usize = 16 << 20;
 
-/// A body with its content type.
+/// A body and its content type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
-    /// The content type that goes with it, unless the user names another.
+    /// The default content type.
     pub kind: &'static str,
     /// The bytes of the body.
     pub bytes: Bytes,
 }
 
-/// Reads the one body that is given, if any.
+/// Reads the body that is given, if any.
 ///
 /// # Errors
 /// More than one is given; the file can't be read, or is larger than 16 MiB.
@@ -37,7 +37,7 @@ pub(super) fn given(
     }
 }
 
-/// Reads a value that may well be `null`: only a missing key is none.
+/// Deserializes a value that may be `null`, so that only a missing key is `None`.
 pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<serde_json::Value>, D::Error> {
     serde_json::Value::deserialize(deserializer).map(Some)
 }
@@ -52,7 +52,7 @@ fn read(file: &str, context: &Context<'_>) -> Result<Bytes, String> {
     }
 }
 
-/// The content type of a file, by its ending.
+/// The content type of a file, by its extension.
 pub(crate) fn type_of(file: &str) -> &'static str {
     match file.rsplit_once('.').map(|(_, end)| end) {
         Some("json") => "application/json",

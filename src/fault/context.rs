@@ -1,4 +1,4 @@
-//! What compiling a fault may look at.
+//! The context in which a fault is compiled.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::yaml::units::Time;
 
-/// What compiling a fault may look at besides its own YAML.
+/// The input of compiling a fault besides its own YAML.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// The folder that relative paths start from: the one of the file that the rule stands in.
+    /// The folder that relative paths start from: that of the file with the rule.
     pub folder: &'a Path,
     /// Reads a file that the configuration names.
     pub read: &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>,
-    /// Keys that a `quota` may remember.
+    /// The most keys that a `quota` remembers.
     pub keys: NonZeroUsize,
     /// The longest single wait.
     pub longest_wait: Duration,
@@ -22,10 +22,10 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Checks a single wait that the configuration states.
+    /// Checks a wait in the configuration.
     ///
     /// # Errors
-    /// It is longer than any may be.
+    /// It is longer than the longest wait allowed.
     pub fn check_wait(&self, what: &str, wait: Duration) -> Result<(), String> {
         if wait > self.longest_wait {
             Err(format!(

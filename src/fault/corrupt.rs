@@ -1,8 +1,8 @@
-//! `corrupt: {bytes: 1%}`: bytes are changed, and never their number; or the message lies about itself.
+//! `corrupt: {bytes: 1%}`: changes bytes, but not their number, or makes the HTTP message malformed.
 //!
-//! `bytes` is the share of all payload bytes that are changed. `messages` alone changes one byte of each drawn message;
-//! with `bytes` that share within the drawn messages. Which bytes, and to what, depends on the rule's draw and on their
-//! position, never on how the body was divided.
+//! `bytes` is the share of payload bytes that are changed. `messages` alone changes one byte of each drawn message; together
+//! with `bytes`, that share of the bytes in the drawn messages. Which bytes are changed, and to what, depends on the rule's
+//! draw and on their position, never on the chunking of the body.
 //!
 //! | protocol | `bytes`, `messages` | `malformed` |
 //! |---|---|---|

@@ -1,14 +1,14 @@
-//! `dribble: {chunk: 64B, gap: 100ms}`: the body comes in pieces with gaps between them.
+//! `dribble: {chunk: 64B, gap: 100ms}`: a body is sent in pieces with gaps between them.
 //!
-//! `{chunks: 10, over: 5s}` divides the body into equal pieces and spreads them evenly over a time, from the first byte to
-//! the last. For that its length must be known: a body without `Content-Length` is left alone, and counted as skipped with
-//! the reason "length unknown".
+//! `{chunks: 10, over: 5s}` divides the body into equal pieces and spreads them evenly over a time, from the first piece to
+//! the last. That needs a known length: a body without `Content-Length` is left alone, and the fault is skipped with "length
+//! unknown".
 //!
 //! | protocol | what happens |
 //! |---|---|
 //! | HTTP/1.1 | each piece is one write, and with chunked coding one chunk; `Content-Length` and trailers stay |
 //! | HTTP/2, gRPC | each piece is one DATA frame, so messages arrive in parts; the stream's end and its trailers stay |
-//! | WebSocket, SSE | each piece is one write, whether or not that is the middle of a message |
+//! | WebSocket, SSE | each piece is one write, even in the middle of a message |
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,11 @@
-//! `drop: 10%`: messages of a stream vanish.
+//! `drop: 10%`: messages of a stream are dropped.
 //!
 //! | protocol | what happens |
 //! |---|---|
-//! | HTTP/1.1, HTTP/2 | whole lines of NDJSON vanish, and with them a `Content-Length`; what has no messages is skipped with "no messages", what is compressed with "encoded" |
-//! | gRPC | whole messages vanish, with their prefix; the status comes as it was |
-//! | WebSocket | whole messages vanish, all frames of them; control frames never do. The client's offer of extensions (compression) is withdrawn |
-//! | SSE | whole events vanish, with the blank line that ends them |
+//! | HTTP/1.1, HTTP/2 | whole lines of NDJSON, and the `Content-Length`; a body without messages is skipped with "no messages", a compressed one with "encoded" |
+//! | gRPC | whole messages with their prefix; the status stays |
+//! | WebSocket | whole messages with all their frames, but no control frames. The client's offer of extensions (compression) is removed |
+//! | SSE | whole events with the blank line that ends them |
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,13 +1,13 @@
-//! `duplicate: {}`: the upstream gets the whole request twice, one after the other, and the client the second answer. Tests
-//! whether a request that a network repeats does harm.
+//! `duplicate: {}`: the request is sent to the upstream twice, one after the other, and the client gets the second response.
+//! Tests whether a repeated request does harm.
 //!
-//! The first time squall asks by itself, over a connection of its own, and throws the answer away; it waits for the end of
-//! that answer, within the upstream's timeouts and `bounds.delay`, before the request itself goes on. Both have the same
-//! head and body. If the first one fails, the second still goes on; the fault counts as injected if the first was sent, and
-//! as skipped with "not sent" otherwise. For that the whole body is held, up to `limit` bytes and for 10 s at most; a
-//! request with a larger one is sent once, and the fault is counted as skipped with "body too large" or "body too slow".
+//! squall sends the first copy over a connection of its own, and discards the response. It waits for the end of that
+//! response, within the upstream's timeouts and `bounds.delay`, before it sends the request itself. Both have the same head
+//! and body. If the copy fails, the request is still sent. The fault counts as injected if the copy was sent, and otherwise
+//! as skipped with "not sent". The whole body is held for this, up to `limit` bytes and for at most 10 s. A request with a
+//! larger or slower body is sent once, and the fault is skipped with "body too large" or "body too slow".
 //!
-//! With `messages` or `every` it is messages of a stream that come twice, the second right after the first.
+//! With `messages` or `every`, messages of a stream are duplicated instead, the second right after the first.
 //!
 //! | protocol | `{}` | `{messages: 10%}`, `{every: 3}` |
 //! |---|---|---|
@@ -52,12 +52,12 @@ pub struct DuplicateLong {
     pub limit: Option<ByteSize>,
 }
 
-/// A `duplicate` fault, compiled.
+/// A compiled `duplicate` fault.
 #[derive(Debug, Clone)]
 pub enum Duplicate {
-    /// The whole request reaches the upstream twice, if its body has at most this many bytes.
+    /// Send the request twice, if its body has at most this many bytes.
     Request(usize),
-    /// Messages come twice.
+    /// Send messages twice.
     Messages(Parts),
 }
 
@@ -94,7 +94,7 @@ impl ShortForm for DuplicateSpec {
     fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
         match scalar {
             Scalar::Null => Some(Ok(DuplicateSpec::default())),
-            // A bare share could be one of requests (`when: {percentage: 10%}`) as well as one of messages.
+            // A bare share would be ambiguous: of requests (`when: {percentage: 10%}`) or of messages.
             other => other.text().map(|text| {
                 Err(format!(
                     "`{text}` could be a share of requests or of messages: use {{}} for the whole request, or \

@@ -1,4 +1,4 @@
-//! What a fault does to one request, or to one connection: pure data, carried out by the proxy.
+//! Effects: what a fault does to one request or connection, as plain data that the proxy carries out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,23 +16,23 @@ use crate::grpc::GrpcStatus;
 use crate::shape::Part;
 use crate::yaml::units::Time;
 
-/// What a fault does to this request.
+/// What a fault does to a request or a connection.
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Wait.
     Wait {
-        /// Where.
+        /// What waits.
         before: Before,
-        /// On top of natural time, or instead of it.
+        /// How the wait combines with the natural time.
         mode: Mode,
-        /// How long.
+        /// How long to wait.
         time: Duration,
     },
     /// End the request, or the connection.
     End {
-        /// How.
+        /// How it ends.
         ending: Ending,
-        /// Instead of asking the upstream, instead of its response, or before there is a request.
+        /// When it ends: in place of the upstream's response, or before there is a request.
         before: Before,
     },
     /// Present a certificate that the client must not accept.
@@ -56,28 +56,28 @@ pub enum Effect {
     Skip(&'static str),
 }
 
-/// How a request ends, or a connection.
+/// How a request or connection ends.
 #[derive(Debug, Clone)]
 pub enum Ending {
-    /// squall answers; with another status than the answer's own, if the request asked for that.
+    /// squall sends this response, with another status if the request asked for one.
     Answer(Arc<Answer>, Option<StatusCode>),
-    /// squall answers a gRPC call.
+    /// squall ends a gRPC call with this status.
     Grpc(Arc<GrpcStatus>),
-    /// The connection is closed without a reply.
+    /// The connection is closed without a response.
     Close,
     /// The connection or the stream is reset, with this HTTP/2 code.
     Reset(u32),
-    /// Nothing is ever answered, but for this long at most; then the connection is closed.
+    /// No response is sent, for at most this long; then the connection is closed.
     Hang(Option<Duration>),
 }
 
 impl Effect {
-    /// Whether it ends the request without the upstream's response.
+    /// Whether the effect ends the request without the upstream's response.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Effect::End { .. })
     }
 
-    /// The moment at which it acts.
+    /// When the effect acts.
     pub fn before(&self) -> Before {
         match self {
             Effect::Wait { before, .. } | Effect::End { before, .. } => *before,
@@ -93,7 +93,7 @@ impl Effect {
 }
 
 impl Ending {
-    /// What happens, in words that follow the name of a fault. No wait is longer than `longest_wait`.
+    /// Describes the effect in words that follow the name of a fault. Waits are capped at `longest_wait`.
     pub fn describe(&self, longest_wait: Duration) -> String {
         match self {
             Ending::Answer(answer, asked) => {
@@ -117,7 +117,7 @@ impl Ending {
         }
     }
 
-    /// The status that squall answers with, where it does.
+    /// The status of the response that squall sends, if any.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Ending::Answer(answer, asked) => Some(asked.unwrap_or(answer.status)),

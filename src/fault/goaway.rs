@@ -1,7 +1,7 @@
-//! `goaway: {}`: the request is answered, and no other follows on its connection.
+//! `goaway: {}`: the request gets its response, and is the last one of its connection.
 //!
-//! What a server does that is shut down gracefully, or that limits how many requests a connection carries. Clients must
-//! open another connection, and must not take the end of this one for an error.
+//! Servers do this when they shut down gracefully, or limit the requests of a connection. Clients must open another
+//! connection, and must not take the end of this one for an error.
 //!
 //! | protocol | what the client sees |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | HTTP/2, gRPC | the response, and GOAWAY with NO_ERROR (RFC 9113, section 6.8); other streams go on to their ends |
 //! | WebSocket | skipped with "upgraded": a tunnel has no request after it |
 //!
-//! It goes with any other fault: the answer may be late, changed, or one of squall's own.
+//! It combines with every other fault: the response may be delayed, changed or injected.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
-//! `hang: {}`: the request is accepted and never answered.
+//! `hang: {}`: the request is accepted, but gets no response.
 //!
-//! The connection stays open until the client leaves, `limit` has passed, or squall stops. Then it is closed with no reply.
-//! `before: connection`: nothing that the client sends is answered, or goes further than squall. `before: handshake`: the
-//! ClientHello is not; the listener's own limit of a handshake does not end this.
+//! The connection stays open until the client disconnects, `limit` has passed, or squall stops, and is then closed.
+//! `before: connection`: nothing that the client sends is read. `before: handshake`: the ClientHello gets no reply; the
+//! listener's time limit of a handshake does not apply.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What every fault is: a [`Spec`] as it is typed, and a [`Fault`] when it is ready.
+//! The traits of all faults: [`Spec`] for their configuration, and [`Fault`] for their compiled form.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use crate::draw::head::Head;
 use crate::draw::{Draw, RuleSeed};
 use crate::shape::Direction;
 
-/// What a fault does, in order: one effect, and two for a profile.
+/// The effects of a fault, in order: one for most faults, two for a profile.
 pub type Effects = SmallVec<[Effect; 2]>;
 
-/// A fault as it is typed.
+/// The configuration of a fault.
 pub trait Spec {
-    /// What it compiles to.
+    /// The compiled form.
     type Fault: Fault + 'static;
 
-    /// When it acts, as far as that decides what its rule is about: a request, a connection or a handshake.
+    /// When the fault acts, which decides whether its rule acts on requests, connections or handshakes.
     fn moment(&self) -> Before {
         Before::Request
     }
@@ -33,12 +33,12 @@ pub trait Spec {
     fn compile(&self, context: &Context<'_>) -> Result<Self::Fault, String>;
 }
 
-/// A fault, checked and ready.
+/// The compiled form of a fault.
 pub trait Fault: Debug + Send + Sync {
-    /// What it does to a request that its rule hits.
+    /// The effects on a request that the rule hits.
     fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects;
 
-    /// What it is, in words, where its effects don't tell: a delay's distribution.
+    /// Describes the fault where its effects don't, such as the distribution of a delay.
     fn describe(&self) -> Option<String> {
         None
     }
@@ -48,20 +48,20 @@ pub trait Fault: Debug + Send + Sync {
         None
     }
 
-    /// Whose body it acts on, if on any. The request's counts for one that acts on both.
+    /// The direction of the body that the fault acts on, if any; the request's for one that acts on both.
     fn body(&self) -> Option<Direction> {
         None
     }
 
-    /// Whether its draws depend on the order of requests, so that the rule's key has to give one.
+    /// Whether the draws depend on the order of requests, so that the rule's key must be ordered.
     fn needs_order(&self) -> bool {
         false
     }
 
-    /// Checks that callers can ask for it with a header; `name` is what users call it.
+    /// Checks that callers can ask for the fault by header. `name` is the fault's name in YAML.
     ///
     /// # Errors
-    /// They can't.
+    /// Callers can't ask for it.
     fn check_requested(&self, name: &str) -> Result<(), String> {
         Err(format!(
             "`{name}` can't be requested with a header: a rule with `requested: true` can have only delay, abort and \
@@ -69,23 +69,23 @@ pub trait Fault: Debug + Send + Sync {
         ))
     }
 
-    /// The share of such requests that want it, in parts per million; `None` where this one does not ask for it.
+    /// The share that a request asks to be hit, in parts per million; `None` if it does not ask for the fault.
     fn requested_share(&self, _requested: &Requested) -> Option<u32> {
         None
     }
 
-    /// What a request gets that asks for it, never more than the rule allows.
+    /// The effect on a request that asks for the fault, within what the rule allows.
     fn requested(&self, _hit: &HitRequest<'_, '_>, _requested: &Requested) -> Option<Effect> {
         None
     }
 }
 
-/// A fault that ends every request that it meets, and always alike.
+/// A fault that ends every request that it hits in the same way.
 #[derive(Debug)]
 pub struct AlwaysEnds {
-    /// How it ends each of them.
+    /// How each request ends.
     pub ending: Ending,
-    /// When in their life it strikes.
+    /// When each request ends.
     pub before: Before,
 }
 
@@ -102,21 +102,21 @@ impl Fault for AlwaysEnds {
     }
 }
 
-/// A request that a rule hits, as one of the rule's faults sees it. The same values give the same effects.
+/// The input of a fault's effects: a request that a rule hits. Equal inputs give equal effects.
 #[derive(Clone, Copy)]
 pub struct HitRequest<'a, 'h> {
     /// The head of the request.
     pub head: &'a Head<'h>,
-    /// The rule's draw for it.
+    /// The rule's draw for the request.
     pub draw: Draw,
     /// The seed of the rule that hit.
     pub rule: RuleSeed,
-    /// Its number in the rule, from 1.
+    /// The request's number in the rule, from 1.
     pub ordinal: u64,
-    /// The position of the fault in the rule, so that two of a kind draw differently.
+    /// The position of the fault in the rule, so that two faults of one kind draw differently.
     pub position: u32,
     /// The time since the rule was loaded.
     pub since: Duration,
-    /// Whether it counts. Not where it is only explained.
+    /// Whether the request counts. False if it is only explained.
     pub counts: bool,
 }

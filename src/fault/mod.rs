@@ -1,4 +1,4 @@
-//! One file per fault: what users write for it, what it becomes at load, and what it does to a request. This is the list.
+//! The list of faults, with one file for each: its configuration, its compiled form, and what it does to a request.
 
 pub mod abort;
 pub mod answer;

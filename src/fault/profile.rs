@@ -1,7 +1,7 @@
 //! `profile: 3g`: a named network, with its latency and its rates in both directions.
 //!
-//! The latency is a delay before the request goes on: one round trip. The rates are those of [`super::bandwidth`], for each
-//! request by itself; that file says what they do on each protocol. It counts as one fault.
+//! The latency is a delay of one round trip before the request. The rates work like [`super::bandwidth`], for each request by
+//! itself. A profile counts as one fault.
 
 use std::borrow::Cow;
 use std::num::NonZeroU64;
@@ -20,16 +20,16 @@ use super::kind::{Effects, Fault, HitRequest, Spec};
 use crate::yaml::decode::Spanned;
 use crate::yaml::units::{ByteRate, Time};
 
-/// The figures of one kind of network.
+/// The latency and rates of a kind of network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
-    /// Its name in YAML.
+    /// The name in YAML.
     pub name: &'static str,
     /// One round trip, in milliseconds.
     pub latency: u32,
-    /// To the client, in kbit/s (1,000 bits a second).
+    /// The rate to the client, in kbit/s (1,000 bits per second).
     pub down: u64,
-    /// From the client, in kbit/s.
+    /// The rate from the client, in kbit/s.
     pub up: u64,
 }
 
@@ -65,7 +65,7 @@ pub const NETWORKS: [Network; 9] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProfileSpec(Network);
 
-/// A `profile` fault, compiled.
+/// A compiled `profile` fault.
 #[derive(Debug)]
 pub struct Profile {
     /// One round trip before the request goes on.
@@ -83,7 +83,7 @@ impl Spec for ProfileSpec {
     /// None in practice: the table has valid delays and rates.
     fn compile(&self, context: &Context<'_>) -> Result<Profile, String> {
         let ProfileSpec(network) = self;
-        // The round trip is the network's, whatever `bounds.delay` says: that caps the wait when it comes.
+        // Not checked against `bounds.delay`, which caps the wait itself.
         let context = Context {
             longest_wait: DEFAULT_BOUND,
             ..*context
@@ -108,7 +108,7 @@ impl Fault for Profile {
         ]
     }
 
-    /// Its figures: `250ms, 93750B/s down, 31250B/s up`.
+    /// Describes the network: `250ms, 93750B/s down, 31250B/s up`.
     fn describe(&self) -> Option<String> {
         let rate = |rate: Option<&crate::shape::Rate>| {
             rate.map_or(String::new(), |rate| {

@@ -4,7 +4,7 @@
 //! `x-envoy-fault-abort-grpc-request` (a gRPC status, 0 to 16), `x-envoy-fault-throughput-response` (KiB/s, from 1), and
 //! `…-percentage` of each (0 to 100), which can only lower the rule's own.
 //!
-//! What the rule says is the strongest fault that a caller can get: the longest delay and the slowest rate.
+//! The rule's own settings are the strongest fault that a caller can get: the longest delay and the lowest rate.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::draw::PPM_WHOLE;
 use crate::draw::head::Head;
 use crate::grpc::GrpcCode;
 
-/// What a caller asks for. Values that Envoy would not take count as absent.
+/// The faults that a caller asks for. Values that Envoy would refuse count as absent.
 #[derive(Debug, Default)]
 pub struct Requested {
-    /// How long to wait.
+    /// How long to delay the request.
     pub delay: Option<Duration>,
-    /// The status to answer with.
+    /// The status of an injected response.
     pub abort: Option<StatusCode>,
-    /// The status to answer a gRPC call with.
+    /// The gRPC status of an injected response.
     pub abort_grpc: Option<GrpcCode>,
-    /// The rate of the response's body, in bytes a second.
+    /// The rate of the response body, in bytes per second.
     pub response_rate: Option<NonZeroU64>,
     delay_ppm: Option<u32>,
     abort_ppm: Option<u32>,
@@ -33,7 +33,7 @@ pub struct Requested {
 }
 
 impl Requested {
-    /// Reads what a request's headers ask for.
+    /// Reads the headers of a request.
     pub fn of(head: &Head<'_>) -> Requested {
         let number = |name: &str| -> Option<i64> { head.headers.get(name)?.to_str().ok()?.trim().parse().ok() };
         let ppm = |name: &str| number(name).map(|percent| percent.clamp(0, 100) as u32 * 10_000);
@@ -55,18 +55,18 @@ impl Requested {
         }
     }
 
-    /// The share of such requests that want to wait, in parts per million; `None` where this one does not ask for it.
+    /// The share that asks for a delay, in parts per million; `None` if this request does not.
     pub fn delay_share(&self) -> Option<u32> {
         self.delay.map(|_| self.delay_ppm.unwrap_or(PPM_WHOLE))
     }
 
-    /// The share of such requests that want an error; `None` where this one does not ask for it.
+    /// The share that asks for an error, in parts per million; `None` if this request does not.
     pub fn abort_share(&self) -> Option<u32> {
         let asked = self.abort.is_some() || self.abort_grpc.is_some();
         asked.then(|| self.abort_ppm.unwrap_or(PPM_WHOLE))
     }
 
-    /// The share of such requests that want a slow response; `None` where this one does not ask for it.
+    /// The share that asks for a slow response, in parts per million; `None` if this request does not.
     pub fn rate_share(&self) -> Option<u32> {
         self.response_rate.map(|_| self.response_rate_ppm.unwrap_or(PPM_WHOLE))
     }

@@ -1,7 +1,6 @@
-//! `reset: {}`: a true TCP RST; on HTTP/2 the stream gets RST_STREAM and its siblings go on.
+//! `reset: {}`: a TCP RST; on HTTP/2, RST_STREAM for the stream, while its siblings go on.
 //!
-//! `before: connection`: the RST comes as soon as the connection was accepted. `before: handshake`: in answer to the
-//! ClientHello, over TLS.
+//! `before: connection`: a RST as soon as the connection is accepted. `before: handshake`: a RST after the ClientHello.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

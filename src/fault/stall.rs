@@ -1,15 +1,15 @@
-//! `stall: 1KiB`: after so many bytes nothing more comes.
+//! `stall: 1KiB`: a body stops after a number of bytes.
 //!
-//! Without a `limit` the body stands still until the client leaves, or for as long as `bounds.delay` allows; then the
-//! connection is closed. With one the bytes go on after it (`end: resume`), or the connection is closed or reset. With
-//! `after` absent the head is sent and no byte of the body.
+//! Without a `limit`, the body stalls until the client disconnects, or for as long as `bounds.delay` allows; then the
+//! connection is closed. With a limit, sending resumes after it (`end: resume`), or the connection is closed or reset.
+//! Without `after`, the head is sent and no byte of the body.
 //!
 //! | protocol | what happens |
 //! |---|---|
-//! | HTTP/1.1 | the head and the bytes before the place have left; a body shorter than that is "body too short" |
-//! | HTTP/2, gRPC | the stream stands still, its siblings go on; `close` ends the whole connection, `reset` the stream |
-//! | WebSocket | one direction stands still, control frames included; `close` and `reset` end the connection |
-//! | SSE | the stream stands still; `after: 3 events` counts whole events |
+//! | HTTP/1.1 | the head and the bytes before the position are sent; a shorter body is skipped with "body too short" |
+//! | HTTP/2, gRPC | the stream stalls, its siblings go on; `close` ends the whole connection, `reset` the stream |
+//! | WebSocket | one direction stalls, control frames included; `close` and `reset` end the connection |
+//! | SSE | the stream stalls; `after: 3 events` counts whole events |
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

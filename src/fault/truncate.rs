@@ -1,4 +1,4 @@
-//! `truncate: 50%`: the body ends early.
+//! `truncate: 50%`: a body ends early.
 //!
 //! | `end` | HTTP/1.1 | HTTP/2 | gRPC | WebSocket |
 //! |---|---|---|---|---|
@@ -6,10 +6,9 @@
 //! | `clean` | the client takes it for the whole: `Content-Length` is adjusted, or the last chunk sent | END_STREAM | trailers with the status `grpc`; without one the stream ends without trailers | a close frame with `close_code` and `reason`, then FIN |
 //! | `reset` | RST | RST_STREAM with `code`; its siblings go on | as HTTP/2 | RST |
 //!
-//! SSE is HTTP/1.1 or HTTP/2; `after: 3 events` cuts after the blank line that ends the third. Exactly the bytes before the
-//! place have left. A share needs a known length ("length unknown" otherwise); a body that is not longer than the place is
-//! "body too short", and messages need a stream that has some ("no messages") and shows
-//! them ("encoded").
+//! SSE is like HTTP/1.1 or HTTP/2; `after: 3 events` cuts after the blank line that ends the third. Exactly the bytes before
+//! the position are sent. The fault is skipped if a share has no known length ("length unknown"), if the body is not longer
+//! than the position ("body too short"), or if the stream has no messages ("no messages") or hides them ("encoded").
 
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ use crate::shape::{Act, Clean, Direction, Finish, Truncation};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
 use crate::yaml::units::Percentage;
 
-/// The close code where none is given: going away (RFC 6455, section 7.4.1).
+/// The default close code: going away (RFC 6455, section 7.4.1).
 const GOING_AWAY: u16 = 1001;
 
 /// The longest reason of a close frame: a control frame carries 125 bytes (RFC 6455, section 5.5), two of them the code.
@@ -98,7 +97,7 @@ impl Spec for TruncateSpec {
 }
 
 impl TruncateLong {
-    /// The end that was asked for, in words or by an option that makes sense with one end only.
+    /// The configured end: stated, or implied by an option that only works with one end.
     fn end(&self) -> Result<TruncateEnd, String> {
         let clean = [
             self.grpc.map(|_| "grpc"),
@@ -146,7 +145,7 @@ impl TruncateLong {
     }
 }
 
-/// A code that a close frame may carry (RFC 6455, sections 7.4.1 and 7.4.2).
+/// Checks that a close frame may carry a code (RFC 6455, sections 7.4.1 and 7.4.2).
 fn close_code(code: u16) -> Result<u16, String> {
     match code {
         1004 | 1005 | 1006 | 1015 => Err(format!(

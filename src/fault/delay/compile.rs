@@ -1,4 +1,4 @@
-//! From the delay as it is typed to the delay that can be drawn from.
+//! Compiles a delay from its configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Spec for DelaySpec {
                 Source::Waves(waves.iter().map(compile_wave).collect::<Result<_, String>>()?)
             }
             DistributionSpec::Samples(samples) => {
-                // Where `max` caps what is drawn, an outlier in the file does no harm.
+                // With `max`, outliers in the file are capped, so they need no bound.
                 let accepted = if self.max.is_some() { Time::MAX.get() } else { bound };
                 let samples = compile_samples(samples, context, accepted)?;
                 Source::Drawn(Distribution::samples(Arc::new(samples)).capped(longest))
@@ -57,7 +57,7 @@ impl Spec for DelaySpec {
 }
 
 impl DelaySpec {
-    /// Every time that is written down is one that may come out.
+    /// Checks that no stated time is longer than `bound`, since each may be drawn.
     fn check_bound(&self, bound: Duration) -> Result<(), String> {
         let bound = Time::try_from(bound).unwrap_or(Time::MAX);
         let stated = self.distribution.stated_times().into_iter().chain(self.max);

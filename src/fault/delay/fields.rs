@@ -1,7 +1,7 @@
-//! Reading a delay: short forms, long forms, and errors that say what would be valid.
+//! Deserializes a delay in short and long form, with errors that say what would be valid.
 //!
-//! The visitors here stand in for serde's `untagged` and `flatten`, which would answer every mistake with "data did not
-//! match any variant".
+//! The visitors here replace serde's `untagged` and `flatten`, which would report every mistake as "data did not match any
+//! variant".
 
 use std::borrow::Cow;
 use std::fmt;
@@ -145,7 +145,7 @@ impl JsonSchema for DelaySpec {
     }
 }
 
-/// Text for the short form, a mapping for the long one.
+/// Visits text for the short form, or a map for the long form.
 pub(super) struct ShortOrLong<T> {
     pub(super) expecting: &'static str,
     pub(super) short: fn(&str) -> Result<T, String>,
@@ -163,7 +163,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ShortOrLong<T> {
         (self.short)(text).map_err(E::custom)
     }
 
-    // A bare number is read as the text that it was, so that the short form's error says what it lacks.
+    // A bare number is passed on as text, so that the short form reports the missing unit.
     fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
         self.visit_str(&number.to_string())
     }

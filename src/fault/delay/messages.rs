@@ -1,4 +1,4 @@
-//! The waits of a stream's messages.
+//! The delays of the messages of a stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{Delay, DelayDraw, Source};
 use crate::draw::{KeyHash, Purpose, RuleSeed, Seed};
 use crate::shape::Waits;
 
-/// How long each message of one stream waits. Each message has a draw of its own, made of the stream's and its number.
+/// How long each message of one stream waits. Each message's draw derives from the stream's draw and the message's number.
 #[derive(Debug, Clone)]
 pub struct MessageWaits {
     delay: Arc<Delay>,
@@ -16,7 +16,7 @@ pub struct MessageWaits {
 }
 
 impl MessageWaits {
-    /// The waits of one request's stream, none longer than `longest`.
+    /// The waits of one request's stream, each at most `longest`.
     pub fn new(delay: Arc<Delay>, draw: DelayDraw, longest: Duration) -> MessageWaits {
         let stream = Seed(draw.draw.stream(Purpose::MessageDelay, draw.index)).rule("messages");
         MessageWaits { delay, stream, longest }
@@ -31,7 +31,7 @@ impl Waits for MessageWaits {
                 distribution.quantile(draw.unit(Purpose::MessageDelay, 0))
             }
             Source::Correlated(distribution, correlation) => distribution.quantile(correlation.unit(self.stream, n, 0)),
-            // Refused when the delay is compiled.
+            // Can't happen: refused when the delay is compiled.
             Source::Waves(_) => Duration::ZERO,
         };
         wait.min(self.longest)

@@ -1,20 +1,20 @@
-//! The fault `delay`: a request, its response, a body or each message of a stream waits.
+//! `delay: 200ms`: a request, its response, a body or each message of a stream waits.
 //!
 //! | `before` | HTTP/1.1, HTTP/2 | gRPC | WebSocket | SSE |
 //! |---|---|---|---|---|
 //! | `request` (default), `response` | the head waits | as HTTP/2 | the upgrade waits | the head waits |
 //! | `body` | the head has been sent, the first byte of the body waits | the first message waits | the first byte after the upgrade waits | the first event waits |
-//! | `message` | lines of NDJSON wait; what has no messages is skipped with "no messages" | each message waits | each message waits, control frames too behind it | each event waits |
+//! | `message` | lines of NDJSON wait; a body without messages is skipped with "no messages" | each message waits | each message waits, and control frames after it | each event waits |
 //!
-//! `before: connection` holds up a connection that was accepted, before anything is read from it; `before: handshake` one
-//! whose ClientHello was read, before that is answered.
+//! `before: connection` holds an accepted connection before anything is read from it; `before: handshake` holds a
+//! connection after its ClientHello was read.
 //!
-//! Messages wait one after the other: the second leaves at the earliest its own delay after the first. Each draws its own
-//! time, from the request's draw and its number in the stream, so a stream is the same at every replay. `correlation` then
-//! is between the messages of one stream, and goes with every key; a wave can't be had, since messages don't read the clock.
+//! Messages wait one after the other: the second is sent at the earliest its own delay after the first. Each draws its own
+//! time, from the request's draw and its number in the stream, so every replay gives the same stream. `correlation` is then
+//! between the messages of one stream, and works with every key. A wave is refused, since messages don't read the clock.
 //!
-//! [`DelaySpec`] is what the YAML says; [compiled](DelaySpec::compile) once, it is a [`Delay`], from which each request
-//! draws how long to wait. The drawing reads no clock and no shared state.
+//! [`DelaySpec`] is the configuration. It is [compiled](DelaySpec::compile) once to a [`Delay`], from which each request
+//! draws how long to wait, without a clock or shared state.
 
 mod compile;
 mod fields;
@@ -46,7 +46,7 @@ use crate::fault::distribution::correlation::Correlation;
 use crate::fault::distribution::wave::Wave;
 use crate::shape::{Act, Direction};
 
-/// A delay, checked and ready to draw from.
+/// A compiled delay, ready to draw from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delay {
     source: Source,
@@ -57,31 +57,31 @@ pub struct Delay {
     description: String,
 }
 
-/// Where the length of a delay comes from.
+/// The source of a delay's length.
 #[derive(Debug, Clone, PartialEq)]
 enum Source {
     Drawn(Distribution),
     Correlated(Distribution, Correlation),
-    /// The sum of these.
+    /// The sum of these waves.
     Waves(Vec<Wave>),
 }
 
-/// Everything that decides the length of one delay, apart from the time.
+/// Everything that determines the length of one delay, except for the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DelayDraw {
     /// The rule's draw for this request.
     pub draw: Draw,
     /// The rule's seed, for a correlated delay.
     pub rule: RuleSeed,
-    /// The request's ordinal in the rule, for a correlated delay: the one that its key is made of.
+    /// The request's ordinal in the rule, for a correlated delay.
     pub ordinal: u64,
     /// The position of the delay in its rule, so that two delays of one rule differ.
     pub index: u32,
 }
 
 impl Delay {
-    /// How long this request waits: at most [`Self::longest`], rounded up to a nanosecond. `since_start` is the time since
-    /// the rules were loaded; only waves look at it.
+    /// How long a request waits: at most [`Self::longest`], rounded up to a nanosecond. `since_start` is the time since the
+    /// rules were loaded, which only waves use.
     pub fn sample(&self, draw: DelayDraw, since_start: Duration) -> Duration {
         match &self.source {
             Source::Drawn(distribution) => distribution.quantile(draw.draw.unit(Purpose::Delay, draw.index)),
@@ -95,23 +95,23 @@ impl Delay {
         }
     }
 
-    /// The longest delay that can come out.
+    /// The longest delay that can be drawn.
     pub fn longest(&self) -> Duration {
         self.longest
     }
 
-    /// Whether the delay is correlated with those before it. Then the rule's key must be the ordinal, since other keys
+    /// Whether the delay is correlated with those before it, which requires the rule's key to be the ordinal, since other keys
     /// have no order.
     pub fn is_correlated(&self) -> bool {
         matches!(self.source, Source::Correlated(..))
     }
 
-    /// What the delay holds up: the request on its way to the upstream, the response on its way back, or a body.
+    /// What the delay holds: the request, the response, a body, a message, a connection or a handshake.
     pub fn before(&self) -> Before {
         self.before
     }
 
-    /// Whose body, or whose messages.
+    /// The direction of the delayed body or messages.
     pub fn direction(&self) -> Direction {
         self.direction
     }
@@ -121,14 +121,14 @@ impl Delay {
         self.mode
     }
 
-    /// One line for people, such as `lognormal(median 120ms, p99 2s), at most 5s`.
+    /// Describes the delay in one line, such as `lognormal(median 120ms, p99 2s), at most 5s`.
     pub fn description(&self) -> &str {
         &self.description
     }
 }
 
 impl Delay {
-    /// What it does to one request: a wait before the request, the response, a body or each message, none longer than `longest`.
+    /// The effect on one request: a wait before the request, the response, a body or each message, each at most `longest`.
     pub fn effect(self: &Arc<Self>, hit: &HitRequest<'_, '_>, longest: Duration) -> Effect {
         let draw = DelayDraw {
             draw: hit.draw,

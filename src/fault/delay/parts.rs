@@ -1,4 +1,4 @@
-//! Reading the parts of a delay whose form serde can't derive: see `fields`.
+//! Deserializes the parts of a delay that serde can't derive; see `fields`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -202,7 +202,7 @@ impl<'de> Deserialize<'de> for Percentile {
     }
 }
 
-/// The most waves that are added up: each costs a few operations a request.
+/// The most waves in a sum: each costs a few operations per request.
 const MAX_WAVES: usize = 16;
 
 /// One wave, or a list of waves that are added up.

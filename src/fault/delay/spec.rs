@@ -1,4 +1,4 @@
-//! The delay as it is typed, and how it is described to people. Reading it from YAML: `fields`.
+//! The configuration of a delay, and its description in words. `fields` deserializes it.
 
 use std::fmt;
 
@@ -14,17 +14,17 @@ use crate::fault::distribution::wave::WaveShape;
 use crate::shape::Direction;
 use crate::yaml::units::{Percentage, Time};
 
-/// A `delay` as it is typed: one distribution, and options beside it.
+/// A `delay` as typed: one distribution, and options.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(into = "DelayFields")]
 pub struct DelaySpec {
-    /// Where the length comes from.
+    /// The distribution of the length.
     pub distribution: DistributionSpec,
     /// Longer delays are cut to this.
     pub max: Option<Time>,
     /// How much each delay resembles the one before it, 0 to 95 %.
     pub correlation: Option<Percentage>,
-    /// What the delay holds up. Absent: the request, or the response where the mode needs it.
+    /// What the delay holds. Absent: the request, or the response if the mode needs that.
     pub before: Option<Before>,
     /// Whose body or messages wait, with `before: body` and `before: message`. Absent: the response's.
     pub direction: Option<Direction>,
@@ -32,7 +32,7 @@ pub struct DelaySpec {
     pub mode: Mode,
 }
 
-/// The distribution of a delay as it is typed.
+/// The distribution of a delay, as typed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DistributionSpec {
     /// `200ms` or `{fixed: 200ms}`.
@@ -99,7 +99,7 @@ pub struct ParetoSpec {
     pub shape: f64,
 }
 
-/// Percentiles with their times, in the order in which they are typed.
+/// Percentiles with their times, in the order of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PercentilesSpec(pub Vec<(Percentile, Time)>);
 
@@ -108,7 +108,7 @@ pub struct PercentilesSpec(pub Vec<(Percentile, Time)>);
 pub struct SamplesSpec {
     /// The file, relative to the configuration file.
     pub file: String,
-    /// The column that holds the delays; may be absent where there is one.
+    /// The column with the delays; optional if there is only one.
     pub column: Option<Column>,
     /// The unit of bare numbers; ms by default.
     pub unit: SampleUnit,
@@ -135,7 +135,7 @@ pub struct WaveSpec {
 }
 
 impl DistributionSpec {
-    /// All times that are typed and may come out as a delay.
+    /// All stated times that may be drawn as a delay.
     pub(super) fn stated_times(&self) -> Vec<Time> {
         match self {
             Self::Fixed(time) => vec![*time],
@@ -166,7 +166,7 @@ impl From<DistributionSpec> for DelaySpec {
 }
 
 impl DelaySpec {
-    /// One line for people: the distribution and those options that are not the default.
+    /// Describes the distribution and the non-default options in one line.
     pub fn describe(&self) -> String {
         let mut text = self.distribution.to_string();
         if let Some(max) = self.max {

@@ -1,19 +1,18 @@
-//! Bursts: delays that resemble the delay before them, without any state that requests share.
+//! Correlation: delays that resemble the delay before them, which gives bursts, without shared state.
 //!
 //! A Gaussian copula over a first-order autoregressive process. Request n of a rule has its own standard normal number
-//! εₙ, a hash of (rule seed, n). What decides its delay is
+//! εₙ, derived from a hash of (rule seed, n). Its delay is
 //!
 //! ```text
 //! zₙ = Σ cᵏ εₙ₋ₖ / √(Σ c²ᵏ)      k = 0 … K-1, with c^K < 0.001
 //! u  = Φ(zₙ),  delay = quantile(u)
 //! ```
 //!
-//! zₙ is standard normal, so u is uniform and **the distribution of the delays stays exactly the one that was asked
-//! for**; only their order changes. (Linux netem mixes uniform numbers instead, which bends the distribution towards its
-//! middle.) Neighbours correlate by c, requests that are k apart by cᵏ; c is the correlation of z, and that of the
-//! delays themselves is somewhat smaller where their distribution is skewed. Since zₙ is made anew from hashes for every
-//! n, it remains a pure function of (seed, rule, ordinal), whatever the order of arrival. The price is K hashes and
-//! normal quantiles: 31 for 80 %, 135 for 95 %.
+//! zₙ is standard normal, so u is uniform and **the distribution of the delays is exactly the configured one**; only their
+//! order changes. (Linux netem mixes uniform numbers instead, which distorts the distribution towards its middle.) Neighbours
+//! correlate by c, requests that are k apart by cᵏ. c is the correlation of z; that of the delays themselves is somewhat
+//! smaller if their distribution is skewed. zₙ is computed from hashes for every n, so it is a pure function of (seed, rule,
+//! ordinal) in any order of arrival. The cost is K hashes and normal quantiles: 31 for 80 %, 135 for 95 %.
 
 use super::normal::{standard_normal_cdf, standard_normal_quantile};
 use crate::draw::{KeyHash, Purpose, RuleSeed};
@@ -21,7 +20,7 @@ use crate::draw::{KeyHash, Purpose, RuleSeed};
 /// The strongest correlation, in parts per million: 95 %. It bounds the cost of a draw.
 pub const STRONGEST_PPM: u32 = 950_000;
 
-/// What is left out of the infinite sum is below this share of the newest term.
+/// Terms of the infinite sum below this share of the newest term are left out.
 const NEGLIGIBLE: f64 = 1e-3;
 
 /// The weights of the sum, for one strength of correlation.
@@ -32,7 +31,7 @@ pub struct Correlation {
 }
 
 impl Correlation {
-    /// A correlation between neighbouring requests, in parts per million.
+    /// Creates a correlation between neighbouring requests, in parts per million.
     ///
     /// # Errors
     /// It is above [`STRONGEST_PPM`].
@@ -56,12 +55,12 @@ impl Correlation {
         })
     }
 
-    /// The uniform number of the rule's request `ordinal`; `index` tells apart the faults of one rule.
+    /// The uniform number of the rule's request `ordinal`. `index` distinguishes the faults of one rule.
     pub fn unit(&self, rule: RuleSeed, ordinal: u64, index: u32) -> f64 {
         standard_normal_cdf(self.standard_normal(rule, ordinal, index))
     }
 
-    /// zₙ of the module's formula. The requests before the first one are imagined, so the process starts in full swing.
+    /// zₙ of the module's formula. Terms before the first request are computed too, so the process is stationary from the start.
     fn standard_normal(&self, rule: RuleSeed, ordinal: u64, index: u32) -> f64 {
         let mut sum = 0.0;
         let mut past = ordinal;

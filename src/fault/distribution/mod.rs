@@ -1,11 +1,11 @@
 //! The distributions that delays are drawn from.
 //!
-//! Every draw is by the inverse of the distribution function: one uniform number between 0 and 1 goes in, one delay
-//! comes out. So a delay is a pure function of a draw, a distribution can be tested without any randomness, and
-//! [correlation] can reorder the draws without changing the distribution.
+//! Every draw uses the inverse distribution function, which maps one uniform number between 0 and 1 to one delay. So a delay
+//! is a pure function of a draw, a distribution can be tested without randomness, and [correlation] can reorder the draws
+//! without changing the distribution.
 //!
-//! Inside, a delay is an `f64` of nanoseconds: exact for whole nanoseconds up to 104 days. What comes out is rounded up to
-//! a nanosecond, because a delay is never shorter than asked, and capped at the distribution's longest delay.
+//! Internally, a delay is an `f64` of nanoseconds, exact for whole nanoseconds up to 104 days. Results are rounded up to a
+//! nanosecond, since a delay must never be shorter than configured, and capped at the distribution's longest delay.
 
 pub mod correlation;
 pub mod normal;
@@ -23,13 +23,13 @@ use normal::{standard_normal_cdf, standard_normal_quantile};
 use percentiles::PercentileTable;
 use samples::Samples;
 
-/// No delay is longer than this where nothing else is said: one hour.
+/// The default longest delay: one hour.
 pub const DEFAULT_BOUND: Duration = Duration::from_secs(3600);
 
 /// The 99th percentile of the standard normal distribution, Φ⁻¹(0.99).
 const STANDARD_NORMAL_P99: f64 = 2.326_347_874_040_841;
 
-/// A distribution of delays, checked and ready to draw from. Nothing drawn is negative or above [`Self::longest`].
+/// A distribution of delays. No drawn delay is negative or above [`Self::longest`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
     shape: Shape,
@@ -77,8 +77,8 @@ impl Distribution {
     /// zero, so there is no heap of zeros.
     ///
     /// # Errors
-    /// The mean is below three deviations. Then more than 0.13 % of the draws would be negative before truncation, and
-    /// what comes out would no longer have the mean and deviation that were asked for.
+    /// The mean is below three deviations: more than 0.13 % of the draws would be negative before truncation, and the result
+    /// would no longer have the configured mean and deviation.
     pub fn normal(mean: Duration, deviation: Duration) -> Result<Self, String> {
         if deviation.saturating_mul(3) > mean {
             let negative = standard_normal_cdf(-nanos(mean) / nanos(deviation)) * 100.0;
@@ -165,15 +165,15 @@ impl Distribution {
         self.longest
     }
 
-    /// The delay below which the share `u` of all delays lies. `u` outside (0, 1) counts as the nearest number inside.
+    /// The delay below which the share `u` of all delays lies. `u` is clamped to (0, 1).
     pub fn quantile(&self, u: f64) -> Duration {
         duration(self.quantile_nanos(u)).min(self.longest)
     }
 
-    /// As [`Self::quantile`], in nanoseconds and not yet rounded. Never NaN, negative, or above the longest delay.
+    /// The unrounded quantile in nanoseconds. Never NaN, negative, or above the longest delay.
     pub fn quantile_nanos(&self, u: f64) -> f64 {
         let u = clamp_open(u);
-        // The upper tail is reached through 1 - u, which is exact there, whereas u itself has run out of digits.
+        // Near 1, 1 - u is exact, while u itself lacks the digits for the upper tail.
         let above = 1.0 - u;
         let nanos_drawn = match &self.shape {
             Shape::Fixed(delay) => *delay,
@@ -196,8 +196,8 @@ impl Distribution {
     }
 }
 
-/// The normal quantile where `above` is the share of the *remaining* distribution that lies above the result, after
-/// what is below zero has been cut off: F(x | x > 0) = u  ⇔  1 - F(x) = (1 - u) (1 - F(0)).
+/// The quantile of a normal distribution truncated at zero. `above` is the share of the *truncated* distribution above the
+/// result: F(x | x > 0) = u  ⇔  1 - F(x) = (1 - u) (1 - F(0)).
 fn truncated_normal(mean: f64, deviation: f64, above: f64) -> f64 {
     if deviation <= 0.0 {
         return mean;
@@ -216,7 +216,7 @@ fn nanos(duration: Duration) -> f64 {
     duration.as_nanos() as f64
 }
 
-/// Rounds up to a nanosecond. `as` saturates, so no number can go wrong here.
+/// Rounds up to a nanosecond. `as` saturates, so every number is safe.
 fn duration(nanos: f64) -> Duration {
     Duration::from_nanos(nanos.ceil() as u64)
 }

@@ -4,8 +4,8 @@ use std::f64::consts::SQRT_2;
 
 use statrs::function::erf::{erfc, erfc_inv};
 
-/// Φ(z): the share of the standard normal distribution below `z`. Right to 9 digits far into both tails, since
-/// Φ(z) = erfc(-z / √2) / 2 needs no difference of nearly equal numbers.
+/// Φ(z): the share of the standard normal distribution below `z`. Accurate to 9 digits far into both tails, since
+/// Φ(z) = erfc(-z / √2) / 2 involves no difference of nearly equal numbers.
 pub fn standard_normal_cdf(z: f64) -> f64 {
     0.5 * erfc(-z / SQRT_2)
 }

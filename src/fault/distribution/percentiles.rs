@@ -1,4 +1,4 @@
-//! A distribution stated as a table of percentiles, the way that a dashboard shows a service's latency.
+//! A distribution given as a table of percentiles, as dashboards show latencies.
 
 use std::fmt;
 use std::str::FromStr;
@@ -45,34 +45,34 @@ impl fmt::Display for Percentile {
     }
 }
 
-/// The checked table: at least two percentiles with times that never fall.
+/// A table of at least two percentiles, with times that never decrease.
 ///
 /// - *Between* two stated percentiles the logarithm of the delay is linear in the percentile. Latencies spread over
 ///   orders of magnitude, so this puts as many draws between 100 ms and 200 ms as between 200 ms and 400 ms, where a
 ///   straight line would overfill the upper half. Where the lower of the two is zero, which has no logarithm, the delay
 ///   itself is linear.
 /// - *Below* the lowest stated percentile the delay falls in a straight line to half of that percentile's time. Real
-///   services have a floor (the network and the least work) that is rarely far under their usual time; zero would make
-///   some answers impossibly quick. Who knows better states `p0` (or `min`).
-/// - *Above* the highest stated percentile every delay equals its time: nothing is invented that was not stated. Who
-///   knows the longest delay states `p100` (or `max`).
+///   services have a floor (the network and the least work) that is rarely far below their usual time; zero would make
+///   some responses impossibly fast. State `p0` (or `min`) to override it.
+/// - *Above* the highest stated percentile every delay equals its time, so that no unstated time is drawn. State `p100` (or
+///   `max`) to override it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PercentileTable {
     /// By share, from 0 to 1.
     knots: Vec<Knot>,
 }
 
-/// One end of a piece of the quantile function.
+/// The upper end of a segment of the quantile function.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Knot {
     share: f64,
     nanos: f64,
-    /// The piece that ends here is a straight line in the delay, not in its logarithm.
+    /// Whether the segment is linear in the delay, not in its logarithm.
     straight: bool,
 }
 
 impl PercentileTable {
-    /// Checks and completes a table; the order of the entries does not matter.
+    /// Checks and completes a table. The entries can be in any order.
     ///
     /// # Errors
     /// There are fewer than two entries, one is stated twice, or a higher percentile has a shorter time.

@@ -1,4 +1,4 @@
-//! Delays that follow the clock instead of a draw: a load that swells and ebbs, a job that runs every minute.
+//! Waves: delays that follow the clock instead of a draw, such as a load that rises and falls or a job every minute.
 
 use std::f64::consts::TAU;
 use std::fmt;
@@ -47,7 +47,7 @@ pub struct Wave {
 }
 
 impl Wave {
-    /// A wave between two delays. `phase` is how far into its period the wave is when the rules are loaded.
+    /// Creates a wave between two delays. `phase` is how far into its period the wave is when the rules are loaded.
     ///
     /// # Errors
     /// The period is zero, or `min` is longer than `max`.
@@ -77,9 +77,9 @@ impl Wave {
         })
     }
 
-    /// The delay in nanoseconds at that time after the rules were loaded.
+    /// The delay in nanoseconds at a time after the rules were loaded.
     pub fn nanos_at(&self, since_start: Duration) -> f64 {
-        // In whole nanoseconds, so that a wave does not drift over months.
+        // Whole nanoseconds, so that a wave does not drift over months.
         let elapsed = since_start.as_nanos() + self.phase.as_nanos();
         let position = (elapsed % self.period.as_nanos()) as f64 / nanos(self.period);
         self.min + self.shape.height(position) * (self.max - self.min)

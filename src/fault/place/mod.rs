@@ -1,4 +1,4 @@
-//! What body faults have in common: a place in a body, which messages of a stream, and the parts that they become.
+//! The common parts of body faults: positions in a body, the choice of messages, and the compiled parts.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,14 +17,14 @@ use crate::shape::{Act, After, Corruption, Direction, Part, Pick};
 use crate::yaml::forms::{self, Scalar, ShortForm};
 use crate::yaml::units::{ByteSize, Percentage};
 
-/// A place in a body as it is typed: `1KiB`, `50%`, `3 events`, `{messages: 3}`.
+/// A position in a body, as typed: `1KiB`, `50%`, `3 events`, `{messages: 3}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterSpec {
-    /// After so many bytes.
+    /// After a number of bytes.
     Bytes(ByteSize),
-    /// After a share of the body, whose length must be known.
+    /// After a share of the body. Needs a known length.
     Share(Percentage),
-    /// After so many messages of a stream.
+    /// After a number of messages of a stream.
     Messages(u64),
 }
 
@@ -40,7 +40,7 @@ pub struct AfterLong {
 }
 
 impl AfterSpec {
-    /// The place, for a shaper.
+    /// The position for a shaper.
     pub fn get(self) -> After {
         match self {
             AfterSpec::Bytes(size) => After::Bytes(size.get()),
@@ -130,7 +130,7 @@ impl JsonSchema for AfterSpec {
     }
 }
 
-/// The short form of a place.
+/// The schema of the short form.
 pub fn after_schema() -> Schema {
     json_schema!({
         "description": "A place in a body: 1KiB, 50%, 3 events; a bare integer is bytes",
@@ -140,9 +140,8 @@ pub fn after_schema() -> Schema {
     })
 }
 
-/// Which messages, as typed: a share under either of its names, or every so-manieth. `None`: nothing is said.
-///
-/// The seed of a share is 0 until a request draws it.
+/// Checks the choice of messages: a share under either name, or every nth. `None` if neither is given. The seed of a share
+/// is 0 until a request draws it.
 ///
 /// # Errors
 /// More than one is given, the share is 0 %, or the number is 0.
@@ -170,7 +169,7 @@ pub fn pick(
     }
 }
 
-/// The share of messages under either of its names.
+/// The share of messages, under either of its two names.
 ///
 /// # Errors
 /// Both are given.
@@ -181,7 +180,7 @@ pub fn either(messages: Option<Percentage>, events: Option<Percentage>) -> Resul
     }
 }
 
-/// What a fault does to bytes, ready but for what each request draws.
+/// The compiled acts of a body fault, without the seeds that each request draws.
 #[derive(Debug, Clone)]
 pub struct Parts(SmallVec<[Part; 2]>);
 
@@ -191,12 +190,12 @@ impl Parts {
         Parts(std::iter::once(Part { direction, act }).collect())
     }
 
-    /// What they do to one request.
+    /// The effect on one request.
     pub fn effect(&self, hit: &HitRequest<'_, '_>) -> Effect {
         Effect::Shape(self.drawn(hit.draw, hit.position))
     }
 
-    /// The parts for one request: seeds come from its draw and the fault's position in the rule.
+    /// The parts for one request, with seeds from its draw and the fault's position in the rule.
     pub fn drawn(&self, draw: Draw, position: u32) -> SmallVec<[Part; 2]> {
         let mut parts = self.0.clone();
         let picked = |pick: &mut Pick| {
@@ -235,7 +234,7 @@ impl FromIterator<Part> for Parts {
     }
 }
 
-/// For the tests of the faults beside this file.
+/// Helpers for the tests of body faults.
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]

@@ -13,7 +13,7 @@ fn unreadable(_: &Path) -> io::Result<Vec<u8>> {
     Err(io::ErrorKind::NotFound.into())
 }
 
-/// No files, and single waits of at most an hour.
+/// A context without files, and with waits of at most an hour.
 pub fn context() -> Context<'static> {
     Context {
         folder: Path::new("."),
@@ -24,7 +24,7 @@ pub fn context() -> Context<'static> {
     }
 }
 
-/// Reads a fault's YAML, and checks that what is written reads back.
+/// Reads a fault's YAML, and checks the round trip.
 pub fn read<T: DeserializeOwned + Serialize + PartialEq + Debug>(yaml: &str) -> Result<T, String> {
     let spec: T = crate::yaml::testing::read(yaml)?;
     let written = serde_json::to_value(&spec).unwrap();
@@ -40,7 +40,7 @@ pub fn shown(parts: Parts) -> String {
     format!("{:?} {:?}", part.direction, part.act)
 }
 
-/// What `compile` makes of each YAML: the part, or a piece of the error.
+/// Checks the result of `compile` for each YAML: the part, or a piece of the error.
 #[track_caller]
 pub fn check(compile: impl Fn(&str) -> Result<Parts, String>, cases: &[(&str, Result<&str, &str>)]) {
     for (yaml, expect) in cases {

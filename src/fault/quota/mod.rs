@@ -1,9 +1,9 @@
-//! `quota: {requests: 100, per: 1m}`: a rate limit, as a public API has it.
+//! `quota: {requests: 100, per: 1m}`: a rate limit, as public APIs have it.
 //!
-//! A window opens with a key's first request and lasts `per`; the first `requests` in it pass, the others get 429 with
-//! `Retry-After`. Each response tells the state of the limit in the fields of the IETF draft "RateLimit header fields for
-//! HTTP" (`RateLimit-Policy: "name";q=100;w=60` and `RateLimit: "name";r=99;t=42`) and in the older
-//! `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds).
+//! A window opens with a key's first request and lasts `per`. The first `requests` in it pass; the others get 429 with
+//! `Retry-After`. Each response reports the state of the limit in the fields of the IETF draft "RateLimit header fields for
+//! HTTP" (`RateLimit-Policy: "name";q=100;w=60` and `RateLimit: "name";r=99;t=42`) and in the older `X-RateLimit-Limit`,
+//! `-Remaining` and `-Reset` (seconds).
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::draw::key::{Key, KeySpec};
 use crate::draw::remembered::Remembered;
 use crate::yaml::units::Time;
 
-/// However often a client is punished, its window never gets longer than this many times `per`.
+/// The longest window of a punished client, as a multiple of `per`.
 const MAX_PUNISHMENT: u32 = 10;
 
 /// `quota: {requests: 100, per: 1m, key: client}`
@@ -65,10 +65,10 @@ pub enum Fields {
     None,
 }
 
-/// A rate limit with what it remembers.
+/// A compiled `quota` fault and the windows of its keys.
 #[derive(Debug)]
 pub struct Quota {
-    /// Whose requests are counted together; `None`: all.
+    /// Which requests are counted together; `None`: all.
     pub key: Option<Key>,
     requests: u32,
     per: Duration,
@@ -86,14 +86,14 @@ struct Window {
     used: u32,
 }
 
-/// What a quota says to one request.
+/// The decision of a quota about one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether the request passes.
     pub passes: bool,
-    /// How many more pass in this window.
+    /// How many more requests pass in this window.
     pub remaining: u32,
-    /// How long until the window ends.
+    /// The time until the window ends.
     pub reset: Duration,
 }
 
@@ -134,7 +134,7 @@ impl Quota {
             .change(key, || self.opened(now), |window| self.count(window, now))
     }
 
-    /// What [`Quota::take`] would say, without counting.
+    /// The decision about a request, without counting it; see [`Quota::take`].
     pub fn peek(&self, key: u64, now: Duration) -> Verdict {
         let mut window = self
             .windows
@@ -169,7 +169,7 @@ impl Quota {
         }
     }
 
-    /// The answer to a request that does not pass.
+    /// The response to a request that does not pass.
     pub fn refusal(&self, verdict: Verdict) -> Answer {
         let mut headers = self.headers(verdict);
         headers.push((header::RETRY_AFTER, answer::seconds_up(verdict.reset).into()));
@@ -184,7 +184,7 @@ impl Quota {
         }
     }
 
-    /// The fields that tell the state of the limit.
+    /// The fields that report the state of the limit.
     pub fn headers(&self, verdict: Verdict) -> Vec<(HeaderName, HeaderValue)> {
         let reset = answer::seconds_up(verdict.reset);
         let mut headers = Vec::with_capacity(5);

@@ -1,23 +1,23 @@
-//! A rewrite, ready: what it does to heads and bodies.
+//! The compiled form of a rewrite: its changes to heads and bodies.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::body::BodyChange;
 
-/// A rewrite, checked and ready.
+/// A compiled `rewrite` fault.
 #[derive(Debug)]
 pub struct Rewrite {
     /// The response's new status.
     pub status: Option<StatusCode>,
     /// Changes to the response's header fields.
     pub response: HeaderChanges,
-    /// What happens to the response's body.
+    /// The change to the response's body.
     pub response_body: Option<BodyChange>,
     /// Changes to the request's header fields.
     pub request: HeaderChanges,
-    /// What happens to the request's body.
+    /// The change to the request's body.
     pub request_body: Option<BodyChange>,
-    /// The largest body that is held, in bytes.
+    /// The largest body that is collected, in bytes.
     pub limit: usize,
 }
 
@@ -33,12 +33,12 @@ pub struct HeaderChanges {
 }
 
 impl Rewrite {
-    /// Whether it changes the request.
+    /// Whether the rewrite changes the request.
     pub fn touches_request(&self) -> bool {
         !self.request.is_empty() || self.request_body.is_some()
     }
 
-    /// Whether it changes the response's head, apart from what a new body brings along.
+    /// Whether the rewrite changes the response head, apart from the fields of a new body.
     pub fn touches_response_head(&self) -> bool {
         self.status.is_some() || !self.response.is_empty()
     }
@@ -49,12 +49,12 @@ impl Rewrite {
 }
 
 impl HeaderChanges {
-    /// Whether nothing is asked for.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 
-    /// Whether they name a field.
+    /// Whether the changes mention a field.
     pub fn name(&self, field: &HeaderName) -> bool {
         let given = self.set.iter().chain(&self.add).map(|(name, _)| name);
         self.remove.iter().chain(given).any(|name| name == field)

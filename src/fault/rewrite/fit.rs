@@ -1,4 +1,4 @@
-//! Whether a message's body can be changed, and what that does to the fields of its head.
+//! Whether a body can be changed, and which fields of the head then change with it.
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use super::body::BodyChange;
 use super::change::HeaderChanges;
 
-/// Fields that speak of the bytes of a body (RFC 9110, section 8.8.3 and 14.3; RFC 1864; RFC 3230; RFC 9530).
+/// Fields that describe the old bytes of a body (RFC 9110, sections 8.8.3 and 14.3; RFC 1864; RFC 3230; RFC 9530).
 const FIELDS_OF_OLD_BYTES: [HeaderName; 6] = [
     header::ETAG,
     header::ACCEPT_RANGES,
@@ -16,24 +16,24 @@ const FIELDS_OF_OLD_BYTES: [HeaderName; 6] = [
     HeaderName::from_static("repr-digest"),
 ];
 
-/// What a message's head tells of its body.
+/// What the head of a message says about its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
     /// Header fields of the message to rewrite.
     pub headers: &'a HeaderMap,
-    /// For a response: its status, after it was rewritten.
+    /// The status of a response, after rewriting; `None` for a request.
     pub status: Option<StatusCode>,
-    /// There is no content, whatever the header fields say: a response to HEAD, a request without a body.
+    /// Whether there is no content, whatever the fields say: a response to HEAD, or a request without a body.
     pub empty: bool,
-    /// From here on the connection speaks another protocol.
+    /// Whether the connection switches to another protocol.
     pub upgraded: bool,
 }
 
 impl Message<'_> {
-    /// Whether a change can be applied, as far as the head tells. `limit` is in bytes.
+    /// Checks by the head that a change can be applied. `limit` is in bytes.
     ///
     /// # Errors
-    /// Why not, one of [`crate::metrics::SKIP_REASONS`].
+    /// The reason why not: one of [`crate::metrics::SKIP_REASONS`].
     pub fn accepts(&self, change: &BodyChange, limit: usize) -> Result<(), &'static str> {
         if self.upgraded {
             return Err("upgraded");
@@ -71,7 +71,7 @@ impl Message<'_> {
     }
 }
 
-/// A body's length in bytes, where the head tells: with chunks, `Content-Length` says nothing (RFC 9112, section 6.3).
+/// The length of a body in bytes, if the head states it. With chunks, `Content-Length` is ignored (RFC 9112, section 6.3).
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return None;
@@ -87,15 +87,15 @@ pub fn is_encoded(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The media type of a body in lower case, without parameters; empty where there is none.
+/// The media type of a body in lower case, without parameters; empty if there is none.
 pub fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let kind = value.and_then(|value| value.split(|byte| *byte == b';').next());
     String::from_utf8_lossy(kind.unwrap_or_default().trim_ascii()).to_ascii_lowercase()
 }
 
-/// What a head needs after its body was changed to one of `length` bytes. `users` are the changes that the user asked
-/// for: fields that they name stay as they are.
+/// The changes to a head after its body was changed to one of `length` bytes. Fields mentioned in `users`, the user's own
+/// changes, stay unchanged.
 pub fn fields_of_new_body(change: &BodyChange, length: usize, users: &HeaderChanges) -> HeaderChanges {
     let mut changes = HeaderChanges {
         remove: vec![header::TRANSFER_ENCODING],
@@ -117,7 +117,7 @@ pub fn fields_of_new_body(change: &BodyChange, length: usize, users: &HeaderChan
     changes
 }
 
-/// Responses that have no content, whatever their header fields say (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
+/// Whether responses with this status have no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
 pub fn is_bodiless(status: StatusCode) -> bool {
     matches!(
         status,
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_changed() {
+    fn bodies_that_can_be_changed_are_accepted() {
         check(&[], 200, Ok(()), Ok(()));
         check(&[("content-length", "100")], 200, Ok(()), Ok(()));
         check(&[("content-length", "101")], 200, Err("body too large"), Ok(()));

@@ -1,10 +1,9 @@
-//! `rewrite: {status, headers, body, request: {headers, body}, limit}`: the real response, or the request, is changed.
+//! `rewrite: {status, headers, body, request: {headers, body}, limit}`: the upstream's response or the request is changed.
 //!
-//! A body gives way to a whole new one (`body`, `json` or `file`), or is edited: `replace` changes what regular expressions
-//! match, one after the other, and then `json_patch` changes the JSON. For that squall holds the message until its body has
-//! come, up to `limit` bytes and for 10 s at most; a larger or slower one passes as it is, and so does one that can't be
-//! edited. A body that passes is untouched, framing and validators included, and the fault is counted as skipped with the
-//! reason:
+//! A body is replaced (`body`, `json` or `file`) or edited: `replace` changes the matches of regular expressions, one after
+//! the other, and then `json_patch` changes the JSON. For that squall holds the message until its body is complete, up to
+//! `limit` bytes and for at most 10 s. A larger or slower body passes unchanged, as does one that can't be edited. A body
+//! that passes is untouched, including framing and validators, and the fault is skipped with the reason:
 //!
 //! | reason | when |
 //! |---|---|
@@ -19,15 +18,15 @@
 //! | `a stream` | server-sent events, which may have no end, and gRPC messages, whose framing an edit would break |
 //! | `upgraded` | the connection speaks another protocol, such as WebSocket |
 //!
-//! A whole new body does not depend on the old one: it also replaces encoded bodies, server-sent events and bodies beyond
-//! `limit`, and a request without a body gets one. The old body of a response is read on for `limit` bytes and 1 s at most,
-//! after which the upstream's connection is closed. In a response to HEAD a whole new body changes the header fields alone.
+//! A replacement does not depend on the old body: it also replaces encoded bodies, server-sent events and bodies beyond
+//! `limit`, and gives a body to a request without one. The old body of a response is read for at most `limit` bytes and 1 s,
+//! then the upstream's connection is closed. In a response to HEAD, a replacement only changes the header fields.
 //!
 //! After a change `Content-Length` is exact, on HTTP/1 in place of chunks, and trailers stay where the protocol has them
-//! (HTTP/2). Fields that speak of the old bytes go: `ETag`, since a client that revalidated with it would be told that
-//! the rewritten body is what the upstream has; `Content-MD5`, `Digest`, `Content-Digest` and `Repr-Digest`, since they
-//! would be wrong (for damage in transit there is `corrupt`); `Accept-Ranges`, since a range would come from the old body.
-//! `Last-Modified` stays. Fields that `headers` names are the user's own and are left as they are set there.
+//! (HTTP/2). Fields that describe the old bytes are removed: `ETag`, since revalidation with it would confirm the rewritten
+//! body as the upstream's; `Content-MD5`, `Digest`, `Content-Digest` and `Repr-Digest`, since they would be wrong (for damage
+//! in transit there is `corrupt`); `Accept-Ranges`, since a range would come from the old body. `Last-Modified` stays.
+//! Fields mentioned in `headers` are left as the user sets them.
 
 mod body;
 pub mod change;

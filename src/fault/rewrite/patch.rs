@@ -1,4 +1,4 @@
-//! JSON patches (RFC 6902) as users write them, checked when the configuration is loaded.
+//! The configuration of JSON patches (RFC 6902), checked when it is loaded.
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{

@@ -1,4 +1,4 @@
-//! Observed delays, drawn as they were observed, and the files that they are read from.
+//! A distribution of observed delays, read from a file.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use crate::yaml::units::Time;
 
 /// The largest samples file that is read, in bytes: 64 MiB.
 pub const MAX_FILE_BYTES: usize = 64 << 20;
-/// The most values that are read from a samples file.
+/// The most values of a samples file.
 pub const MAX_VALUES: usize = 10_000_000;
 
-/// Observed values. A draw gives one of them, each as likely as it was frequent; nothing between them is invented.
+/// Observed values. A draw returns one of them, with the probability of its frequency, and never a value in between.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples {
-    /// Nanoseconds, rising.
+    /// The values in nanoseconds, ascending.
     values: Vec<f64>,
     /// The sum of the weights up to and including each value; absent where all weights are 1.
     cumulative: Option<Vec<u64>>,
 }
 
 impl Samples {
-    /// Values in any order, each with the weight 1.
+    /// Creates samples from values in any order, each with the weight 1.
     ///
     /// # Errors
     /// There are no values.
@@ -59,7 +59,7 @@ impl Samples {
         self.values.get(index.min(last)).copied().unwrap_or(0.0)
     }
 
-    /// How many values there are; with weights, those whose weight is not 0.
+    /// The number of values; with weights, of those whose weight is not 0.
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -83,9 +83,9 @@ fn running_sums(values: &[(f64, u64)]) -> Result<Vec<u64>, String> {
 /// A column of a samples file: by its name in the header, or by its number from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Column {
-    /// As the header says.
+    /// The name in the header.
     Name(String),
-    /// From 1.
+    /// The position, from 1.
     Number(usize),
 }
 
@@ -125,18 +125,18 @@ impl SampleUnit {
 /// How to read a samples file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SampleFormat {
-    /// Which column holds the delays. May be absent where there is one column.
+    /// The column with the delays; optional if there is only one.
     pub column: Option<Column>,
-    /// Which column holds how often each delay was seen. Absent: every line counts once.
+    /// The column with how often each delay was seen. Absent: every line counts once.
     pub weights: Option<Column>,
-    /// The unit of bare numbers; `12ms` says its own.
+    /// The unit of bare numbers; values such as `12ms` have their own.
     pub unit: SampleUnit,
     /// Longer values are errors, since they usually mean a wrong unit.
     pub longest: Duration,
 }
 
-/// Reads a samples file: plain text with one value a line, or CSV with commas, semicolons or tabs. Empty lines and lines
-/// that begin with `#` are skipped. The first line is a header where its value begins with neither a digit nor a sign.
+/// Reads a samples file: plain text with one value per line, or CSV with commas, semicolons or tabs. Empty lines and lines
+/// that begin with `#` are skipped. The first line is a header if its value begins with neither a digit nor a sign.
 ///
 /// # Errors
 /// The text says what is wrong and in which line of `file`: a value that is no delay, is negative, or above
@@ -180,7 +180,7 @@ pub fn read_samples(file: &str, bytes: &[u8], format: &SampleFormat) -> Result<S
     Samples::weighted(values).map_err(|error| format!("{file}: {error}"))
 }
 
-/// Where in a line the value and the weight are.
+/// The positions of the value and the weight in a line.
 struct Layout {
     separator: Option<char>,
     column: usize,
@@ -189,7 +189,7 @@ struct Layout {
 }
 
 impl Layout {
-    /// Found out from the first line.
+    /// Detects the layout from the first line.
     fn of(first: &str, format: &SampleFormat) -> Result<Self, String> {
         let separator = ['\t', ';', ',']
             .into_iter()
@@ -217,7 +217,7 @@ impl Layout {
         })
     }
 
-    /// The nanoseconds and the weight of a line.
+    /// Reads the nanoseconds and the weight of a line.
     fn value(&self, line: &str, format: &SampleFormat) -> Result<(f64, u64), String> {
         if self.separator.is_none() && !line.contains('"') {
             return Ok((parse_nanos(line, format)?, 1));
@@ -269,8 +269,8 @@ fn only_column(cells: &[Cow<'_, str>], weights: Option<&Column>) -> Result<usize
     }
 }
 
-/// Splits a line; a cell may stand in double quotes, in which a doubled quote is one (RFC 4180). Line breaks inside
-/// quotes are not supported: a delay has none.
+/// Splits a line into cells, which may be in double quotes, with quotes doubled inside (RFC 4180). Line breaks inside quotes
+/// are not supported, since a delay has none.
 fn cells(line: &str, separator: Option<char>) -> Vec<Cow<'_, str>> {
     let mut quoted = false;
     let parts = line.split(move |c: char| {
@@ -293,7 +293,7 @@ fn parse_nanos(cell: &str, format: &SampleFormat) -> Result<f64, String> {
         return Err(format!("{} is negative: a delay can't be", quoted(cell)));
     }
     let parsed = match cell.parse::<f64>() {
-        // Decimal fractions are not exact in binary: 0.3 ms is 300,000 ns and not one more.
+        // Round, since decimal fractions are not exact in binary: 0.3 ms must be 300,000 ns.
         Ok(number) => (number * format.unit.nanos()).round(),
         Err(_) => cell
             .parse::<Time>()
@@ -313,7 +313,7 @@ fn parse_nanos(cell: &str, format: &SampleFormat) -> Result<f64, String> {
     Ok(parsed)
 }
 
-/// A cell in backquotes, shortened so that a message stays a line.
+/// Quotes a cell in backticks, shortened so that messages stay on one line.
 fn quoted(cell: &str) -> String {
     match cell.char_indices().nth(40) {
         Some((end, _)) => format!("`{}…`", cell.get(..end).unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! What a rewrite does to a body: a whole new one, or the old one with texts replaced and JSON patched.
+//! Changes of a body by a rewrite: a replacement, or an edit by regular expressions and JSON patches.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub struct ReplaceSpec {
     pub with: String,
 }
 
-/// The parts of the YAML that say what happens to one body.
+/// The settings that concern one body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodySpec<'a> {
     pub(super) body: Option<&'a str>,
@@ -41,16 +41,16 @@ pub(super) struct BodySpec<'a> {
     pub(super) json_patch: &'a [OperationSpec],
 }
 
-/// What happens to a body, checked and ready.
+/// A compiled change of a body.
 #[derive(Debug)]
 pub enum BodyChange {
-    /// It gives way to another.
+    /// Replace it.
     Whole(Content),
-    /// Its text is replaced, then its JSON is patched.
+    /// Edit it: first text, then JSON.
     Edit(Edit),
 }
 
-/// Changes to a body that stays.
+/// Edits of a body.
 #[derive(Debug)]
 pub struct Edit {
     replace: Vec<(Regex, Arc<str>)>,
@@ -58,7 +58,7 @@ pub struct Edit {
 }
 
 impl BodySpec<'_> {
-    /// `None` where nothing is asked for.
+    /// Compiles the settings; `None` if there are none.
     pub(super) fn compile(&self, context: &Context<'_>) -> Result<Option<BodyChange>, String> {
         let whole = content::given(self.body, self.json, self.file, context)?;
         if whole.is_some() && !(self.replace.is_empty() && self.json_patch.is_empty()) {
@@ -114,20 +114,20 @@ impl ReplaceSpec {
 }
 
 impl BodyChange {
-    /// Whether the old body does not matter.
+    /// Whether the change replaces the body, so that the old one does not matter.
     pub fn is_whole(&self) -> bool {
         matches!(self, BodyChange::Whole(_))
     }
 }
 
 impl Edit {
-    /// The new body. Blocks for a time that grows with the body: about 10 ms a megabyte.
+    /// Returns the new body. Blocks for about 10 ms per megabyte.
     ///
-    /// JSON is read and written anew: its members keep their order, but for the last, which takes the place of one that is
-    /// removed; white space goes, and numbers are those that 64 bits can hold.
+    /// JSON is parsed and written again. Its members keep their order, except that the last one takes the place of a removed
+    /// one. White space is lost, and numbers are limited to 64 bits.
     ///
     /// # Errors
-    /// Why the body stays as it is, one of [`crate::metrics::SKIP_REASONS`].
+    /// The reason why the body stays unchanged: one of [`crate::metrics::SKIP_REASONS`].
     pub fn apply(&self, body: &Bytes) -> Result<Bytes, &'static str> {
         let mut new = None;
         for (regex, with) in &self.replace {
@@ -149,13 +149,13 @@ impl Edit {
         }
     }
 
-    /// How many texts are replaced, and how many operations patch the JSON.
+    /// The numbers of replacements and of JSON patch operations.
     pub fn parts(&self) -> (usize, usize) {
         (self.replace.len(), self.patch.len())
     }
 }
 
-/// The limit in bytes: 1 byte to 64 MiB.
+/// Checks the limit: 1 byte to 64 MiB.
 pub(crate) fn limit(limit: Option<ByteSize>) -> Result<usize, String> {
     let Some(limit) = limit else {
         return Ok(DEFAULT_LIMIT);
@@ -166,7 +166,7 @@ pub(crate) fn limit(limit: Option<ByteSize>) -> Result<usize, String> {
         .ok_or_else(|| format!("`limit: {limit}` is out of range: use 1B to 64MiB"))
 }
 
-/// Replaces all matches, within [`MAX_LIMIT`]. `None` where there is none.
+/// Replaces all matches, within [`MAX_LIMIT`]. `None` if there is none.
 fn replace(regex: &Regex, with: &str, body: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
     let mut new = Vec::new();
     let mut copied = 0;
@@ -192,8 +192,8 @@ fn replace(regex: &Regex, with: &str, body: &[u8]) -> Result<Option<Vec<u8>>, &'
     }
 }
 
-/// The groups that a replacement speaks of, read as the regex crate reads them: the longest run of letters, digits and
-/// `_` after a dollar, or whatever stands in braces.
+/// The groups that a replacement refers to, parsed as the regex crate does: the longest run of letters, digits and `_`
+/// after a dollar, or the text in braces.
 fn groups(with: &str) -> Vec<&str> {
     let mut groups = Vec::new();
     let mut rest = with;

@@ -96,7 +96,7 @@ fn the_order_of_members_stays_but_for_the_last() {
 }
 
 #[test]
-fn what_grows_beyond_all_bounds_is_refused() {
+fn results_beyond_the_limit_are_refused() {
     let edit = edit(&[("a", &"b".repeat(70_000))], serde_json::json!([])).unwrap();
     assert_eq!(edit.apply(&Bytes::from("a".repeat(1000))), Err("body too large"));
 }
