@@ -12,15 +12,15 @@ use self::snapshot::{Inputs, Snapshot};
 use crate::yaml::decode::{Spanned, decode};
 use crate::yaml::report::{Diagnostic, Report, Span};
 
-/// The demo: the commented default configuration, built in.
+/// The demo: the embedded, commented default configuration.
 pub const DEMO: &str = include_str!("../../config/squall.yaml");
 
 /// Where a configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A file, and what it includes.
+    /// A file and its includes.
     File(PathBuf),
-    /// [`DEMO`].
+    /// The embedded [`DEMO`].
     Demo,
 }
 
@@ -44,7 +44,7 @@ pub fn load(source: &Source, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     build(tree, inputs)
 }
 
-/// Checks and compiles a text: for tests, and for configurations that are in no file.
+/// Checks and compiles a text, for tests and for configurations without a file.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
@@ -71,8 +71,8 @@ fn build(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
             merge(&mut spec, fragment, &mut diagnostics);
         }
     }
-    // What was left out because of an error is missing from what follows: only a whole configuration is compiled in
-    // earnest, but the rest is still checked, so that all errors are shown at once.
+    // Parts with errors are left out here. The rest is still checked, so that all errors are reported at once, but a
+    // configuration with errors is never put into force.
     Snapshot::build(spec, sources, tree.files, diagnostics, inputs)
 }
 

@@ -1,4 +1,4 @@
-//! The file's top level as typed, and everything in it that is not an upstream or a rule.
+//! The top level of the configuration, as typed, with everything but listeners, upstreams and rules.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 

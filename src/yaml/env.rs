@@ -1,7 +1,7 @@
-//! `${NAME}` and `${NAME:-default}` in the texts of a configuration.
+//! Expands `${NAME}` and `${NAME:-default}` in the texts of a configuration.
 //!
-//! As in a shell, the default stands in for a variable that is unset or empty, and may itself name variables. `$${` is the
-//! text `${`. What a variable holds is taken as it is: it is not expanded again and can't add YAML structure.
+//! As in a shell, the default replaces a variable that is unset or empty, and may itself contain variables. `$${` is the
+//! text `${`. The value of a variable is not expanded again, and can't add YAML structure.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,13 +12,13 @@ pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 /// How deep defaults may nest: `${A:-${B:-c}}` is two deep.
 const MAX_DEPTH: usize = 8;
 
-/// The bytes that expansion may add to one file.
+/// The most bytes that expansion adds to one file.
 pub const MAX_EXPANSION_BYTES: usize = 16 << 20;
 
 /// A `${…}` that can't be expanded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it is in the text that was to be expanded.
+    /// Its range in the unexpanded text.
     pub range: Range<usize>,
     /// What is wrong with it.
     pub message: String,
@@ -26,14 +26,14 @@ pub struct Problem {
     pub help: String,
 }
 
-/// Expands texts with the variables of one environment, up to [`MAX_EXPANSION_BYTES`] in all.
+/// Expands texts with the variables of one environment, up to [`MAX_EXPANSION_BYTES`] in total.
 pub struct Expander<'a> {
     lookup: &'a Lookup<'a>,
     bytes_left: usize,
 }
 
 impl<'a> Expander<'a> {
-    /// With the environment that `lookup` knows.
+    /// Creates an expander for the environment of `lookup`.
     pub fn new(lookup: &'a Lookup<'a>) -> Self {
         Self {
             lookup,
@@ -41,7 +41,7 @@ impl<'a> Expander<'a> {
         }
     }
 
-    /// The text with its variables replaced; itself where it has none.
+    /// Replaces the variables in a text.
     ///
     /// # Errors
     /// Every `${…}` that is malformed, or that names an unset variable without a default.
@@ -78,7 +78,7 @@ impl<'a> Expander<'a> {
         expanded
     }
 
-    /// What `${…}` stands for, or a message and a line of help.
+    /// The value of a `${…}`, or a message and a line of help.
     fn replacement(&mut self, reference: &str, depth: usize) -> Result<String, (String, String)> {
         let Some(inside) = reference.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
             return Err((
@@ -134,8 +134,8 @@ impl<'a> Expander<'a> {
     }
 }
 
-/// Where each `${…}` is, the escaped ones (`$${`) and those within another's default left out. One that is not closed
-/// reaches to the end.
+/// The ranges of all `${…}`, except escaped ones (`$${`) and those within another's default. An unclosed one extends to the
+/// end.
 pub fn references(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -152,7 +152,7 @@ pub fn references(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// The end of a reference whose inside starts at `from`.
+/// The end of a reference whose content starts at `from`.
 fn closing(text: &str, from: usize) -> usize {
     let mut open = 1_usize;
     let mut previous = ' ';
@@ -170,12 +170,12 @@ fn closing(text: &str, from: usize) -> usize {
     text.len()
 }
 
-/// A stretch without references: only `$${` has a meaning in it.
+/// Appends a part without references, in which only `$${` has a meaning.
 fn push_literal(expanded: &mut String, literal: &str) {
     expanded.push_str(&literal.replace("$${", "${"));
 }
 
-/// POSIX: letters, digits and underscores, not starting with a digit.
+/// Whether a name is valid in POSIX: letters, digits and underscores, not starting with a digit.
 fn is_name(name: &str) -> bool {
     let letters = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     name.bytes().next().is_some_and(letters) && name.bytes().all(|byte| letters(byte) || byte.is_ascii_digit())

@@ -1,4 +1,4 @@
-//! Short forms: a value that is either a plain scalar or a map of options, and one that may be a list or a single item.
+//! Values with a short form: a scalar in place of a map of options, or a single item in place of a list.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -25,7 +25,7 @@ pub enum Scalar<'a> {
 }
 
 impl Scalar<'_> {
-    /// The text that a number or a string was; `None` for a truth value and for nothing.
+    /// The text of a number or a string; `None` for a boolean and for null.
     pub fn text(self) -> Option<String> {
         match self {
             Scalar::Int(number) => Some(number.to_string()),
@@ -41,20 +41,20 @@ pub trait ShortForm: Sized {
     /// The map form: a plain struct.
     type Long: DeserializeOwned;
 
-    /// What is valid, for an error's text: `a status such as 503, or a map of options`.
+    /// What is valid, for error messages: `a status such as 503, or a map of options`.
     const EXPECTING: &'static str;
 
-    /// Whether a number or a boolean is taken as the text that stands in the file: `1.0`, not `1`.
+    /// Whether a number or a boolean is taken as the text in the file: `1.0`, not `1`.
     const TEXT: bool = false;
 
-    /// Reads the short form. `None` where this kind of scalar is no short form at all.
+    /// Reads the short form. `None` if this kind of scalar is not a short form.
     fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>>;
 
     /// Reads the long form.
     fn from_long(long: Self::Long) -> Result<Self, String>;
 }
 
-/// Deserializes either form of `T`.
+/// Deserializes `T` from either form.
 pub fn deserialize<'de, D: Deserializer<'de>, T: ShortForm>(deserializer: D) -> Result<T, D::Error> {
     if T::TEXT {
         deserializer.deserialize_str(FormVisitor(PhantomData))
@@ -202,12 +202,12 @@ pub fn either_schema<Long: JsonSchema>(generator: &mut SchemaGenerator, short: S
     schemars::json_schema!({"anyOf": [short, long]})
 }
 
-/// A place in the YAML where a string with `${VAR}` may stand for any scalar.
+/// The schema of a string with `${VAR}`, which is valid in place of any scalar.
 pub fn variable_schema() -> Schema {
     schemars::json_schema!({"type": "string", "pattern": "\\$\\{"})
 }
 
-/// Serde and schema for a type that is written as one string: through its `FromStr` and `Display`.
+/// Implements serde and the schema for a type that is written as a string, by its `FromStr` and `Display`.
 macro_rules! string_form {
     ($type:ty, $name:literal, $expecting:literal, $pattern:literal) => {
         impl<'de> serde::Deserialize<'de> for $type {
@@ -248,7 +248,7 @@ macro_rules! string_form {
     };
 }
 
-/// Serde and schema for a [`ShortForm`] that is a tuple around its long form; written it is always the long form.
+/// Implements serde and the schema for a [`ShortForm`] that wraps its long form. It is always serialized in the long form.
 macro_rules! short_form {
     ($type:ty, $long:ty, $name:literal, $short:tt) => {
         impl<'de> serde::Deserialize<'de> for $type {

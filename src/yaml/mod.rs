@@ -1,5 +1,5 @@
-//! Reading YAML: text to a tree that knows where each value stands, and the tree to typed values, with every error at its
-//! place. What the keys mean is the business of the rooms above.
+//! Reads YAML to a tree with positions, and decodes the tree to typed values, with the position of every error. Knows nothing
+//! of what the keys mean.
 
 pub mod decode;
 pub mod env;
@@ -15,7 +15,7 @@ pub(crate) mod testing {
     use super::report::{Report, Sources};
     use super::{decode, tree};
 
-    /// Reads a text as the value of a key in a configuration.
+    /// Reads a text as the value of a key in a configuration would be read.
     pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
         let (mut sources, mut diagnostics) = (Sources::default(), Vec::new());
         let text = format!("key:\n  {}", text.replace('\n', "\n  "));

@@ -1,7 +1,7 @@
-//! Files to documents: one file and all that it includes.
+//! Loads a configuration file and everything that it includes, as YAML documents.
 //!
-//! `include:` names files and globs, relative to the file that it stands in. What they hold comes after that file, in the
-//! order of the list, the matches of one glob by name, and each file before what it includes itself.
+//! `include:` lists files and globs, relative to the including file. Included documents follow the including one, in the
+//! order of the list, the matches of a glob sorted by name, and each file before its own includes.
 
 use std::collections::HashSet;
 use std::io;
@@ -15,22 +15,22 @@ use crate::yaml::tree::{self, Node, Value};
 
 /// How deep includes may nest.
 pub const MAX_INCLUDE_DEPTH: usize = 8;
-/// How many files one configuration may have.
+/// The most files of one configuration.
 pub const MAX_FILES: usize = 1000;
-/// How many folders deep `**` looks.
+/// The most levels of folders that `**` descends.
 const MAX_FOLDERS: usize = 16;
-/// How many names one glob may look at.
+/// The most names that one glob may visit.
 const MAX_NAMES: usize = 100_000;
 
-/// Where files come from.
+/// A source of files: the file system, or a substitute.
 pub trait Files {
-    /// A file's bytes.
+    /// Reads a file.
     ///
     /// # Errors
     /// As the file system says.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
-    /// The names in a folder, in any order, each with whether it is a folder itself. A link to a folder counts as a file.
+    /// Lists the names in a folder, in any order, each with whether it is a folder. A link to a folder counts as a file.
     ///
     /// # Errors
     /// As the file system says.
@@ -62,7 +62,7 @@ impl Files for Disk {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(folder)?.take(MAX_NAMES) {
             let entry = entry?;
-            // A name that is not UTF-8 can't be matched by a pattern that is.
+            // Patterns are UTF-8 and can't match a name that is not.
             if let Ok(name) = entry.file_name().into_string() {
                 names.push((name, entry.file_type()?.is_dir()));
             }
@@ -76,7 +76,7 @@ impl Files for Disk {
 pub enum Start<'a> {
     /// A file.
     Path(&'a Path),
-    /// A text that is in no file; what it includes is relative to the working directory.
+    /// A text without a file; its includes are relative to the working directory.
     Text {
         /// The name that diagnostics show.
         name: &'a str,
@@ -85,20 +85,20 @@ pub enum Start<'a> {
     },
 }
 
-/// A configuration as read, not yet understood.
+/// A configuration as YAML documents, not decoded yet.
 #[derive(Debug, Default)]
 pub struct Tree {
-    /// The texts that the spans in it point into.
+    /// The texts that its spans point into.
     pub sources: Sources,
-    /// The main document and then the included ones, all without their `include`. Empty if the main one can't be read.
+    /// The main document, then the included ones, all without `include`. Empty if the main document can't be read.
     pub documents: Vec<Node>,
-    /// The files that were opened, also those that turned out to be bad.
+    /// The files that were opened, including bad ones.
     pub files: Vec<PathBuf>,
-    /// What is wrong so far.
+    /// The problems found so far.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Reads a configuration and all that it includes, with `${VAR}` replaced by what `environment` says.
+/// Reads a configuration and everything that it includes. `${VAR}` is replaced by `environment`.
 pub fn load_tree(start: Start<'_>, files: &dyn Files, environment: &Lookup<'_>) -> Tree {
     let mut loader = Loader {
         files,
@@ -120,12 +120,12 @@ struct Loader<'a> {
     tree: Tree,
     /// The files that are being read, the outermost first.
     open: Vec<PathBuf>,
-    /// The files that have been read or are being read.
+    /// The files that were read or are being read.
     seen: HashSet<PathBuf>,
 }
 
 impl Loader<'_> {
-    /// Reads a file that was asked for at `asked`.
+    /// Reads a file that was included at `asked`.
     fn file(&mut self, path: &Path, asked: Option<Span>) {
         let bytes = match self.files.read(path) {
             Ok(bytes) => bytes,
@@ -182,7 +182,7 @@ impl Loader<'_> {
         }
     }
 
-    /// One line of an `include`.
+    /// Reads the files of one entry of `include`.
     fn include(&mut self, pattern: &str, span: Span, folder: &Path) {
         if self.open.len() > MAX_INCLUDE_DEPTH {
             let message = format!("includes are nested more than {MAX_INCLUDE_DEPTH} deep");
@@ -200,14 +200,14 @@ impl Loader<'_> {
             self.tree.diagnostics.push(Diagnostic::warning(span, message));
         }
         for path in matches {
-            // A glob may well match the file that it stands in, or one that has a line of its own.
+            // A glob may match the including file itself, or one that has its own entry.
             if !self.seen.contains(&tidy(&path)) && self.has_room(span) {
                 self.file(&path, Some(span));
             }
         }
     }
 
-    /// A file that is included by its name.
+    /// Reads a file that is included by name.
     fn named(&mut self, path: &Path, span: Span) {
         let identity = tidy(path);
         let diagnostic = if let Some(place) = self.open.iter().position(|open| *open == identity) {
@@ -250,8 +250,7 @@ fn is_glob(pattern: &str) -> bool {
     pattern.contains(['*', '?', '[', '{'])
 }
 
-/// The path without `.` and `..`, as the name of a file. Links are not followed: a file that is reached by two names
-/// counts as two.
+/// Normalises a path by removing `.` and `..`. Does not follow links: a file with two names counts as two.
 fn tidy(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {
@@ -266,8 +265,8 @@ fn tidy(path: &Path) -> PathBuf {
     tidy
 }
 
-/// The files that match a pattern, by name. A part that starts with a dot is matched only by one that says so, which
-/// leaves out the hidden folders of a mounted Kubernetes ConfigMap.
+/// The files that match a pattern, sorted by name. As in a shell, names with a leading dot must be matched explicitly,
+/// which skips the hidden folders of a mounted Kubernetes ConfigMap.
 fn glob(files: &dyn Files, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let parts: Vec<&str> = pattern.split('/').collect();
     let fixed = parts.iter().take_while(|part| !is_glob(part)).count();
@@ -304,7 +303,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Looks through a folder; `below` is what the pattern has to match of its path, with a slash at the end.
+    /// Searches a folder. `below` is the part of its path that the pattern matches, with a slash at the end.
     fn folder(&mut self, folder: &Path, below: &str, depth: usize) -> Result<(), String> {
         let names = match self.files.list(folder) {
             Ok(names) => names,

@@ -1,4 +1,4 @@
-//! The listeners: their addresses, certificates and targets, and the rules that are theirs.
+//! Builds the listeners of a snapshot: addresses, certificates, targets, and the rules that apply to them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -120,7 +120,7 @@ impl Build<'_> {
                 self.error(wanted.span, message);
                 None
             }
-            // What is wrong with it has been said where it stands.
+            // Its errors were reported at its own position.
             Some(_) => targets.get(&wanted.value).map(|(_, target)| Arc::clone(target)),
             None => {
                 let names = || self.spec.upstreams.names();
@@ -136,7 +136,7 @@ impl Build<'_> {
         }
     }
 
-    /// What a listener can't be whose connections were redirected to it.
+    /// Refuses settings that a listener of redirected connections can't have.
     fn refuse_redirected(&mut self, spec: &ListenerSpec) -> bool {
         let (span, message) = match (&spec.tls, &spec.address.value) {
             (Some(tls), _) => (

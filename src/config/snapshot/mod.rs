@@ -1,4 +1,4 @@
-//! From "as typed" to "usable", fallible once: a [`Snapshot`] is a configuration in force, and a request sees one.
+//! Compiles a configuration to a [`Snapshot`], the only step that can fail. A request sees exactly one snapshot.
 
 mod listeners;
 
@@ -28,37 +28,37 @@ use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Report, Sources, Span};
 use crate::yaml::tree::identity;
 
-/// Where the admin side listens unless the file says otherwise.
+/// The default address of the admin side.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:9900";
 
-/// More threads than this are a mistake.
+/// The most worker threads; more are a mistake.
 const MAX_THREADS: usize = 1024;
 
-/// Bytes that a shaped body may keep.
+/// The range of `bounds.buffer`, in bytes.
 const MIN_BUFFER: u64 = 1024;
 const MAX_BUFFER: u64 = 64 * 1024 * 1024;
 
-/// A configuration in force.
+/// A compiled configuration, ready to be put into force.
 #[derive(Debug)]
 pub struct Snapshot {
     /// As typed, for showing.
     pub spec: ConfigSpec,
-    /// A hash of the whole configuration, for telling two apart.
+    /// A hash of the whole configuration, to tell two configurations apart.
     pub hash: String,
-    /// What all draws come from.
+    /// The seed of all draws.
     pub seed: Seed,
     /// Where and how the admin side listens.
     pub admin: Admin,
-    /// By position in the file.
+    /// All listeners, in file order.
     pub listeners: Vec<Listener>,
     /// All rules, in file order.
     pub rules: Vec<Arc<Rule>>,
     targets: HashMap<String, (String, Arc<Target>)>,
-    /// Who issues faulty certificates.
+    /// The authority that issues faulty certificates.
     pub authority: Arc<FaultAuthority>,
-    /// What is odd about the configuration, though not wrong.
+    /// Warnings about the configuration.
     pub warnings: Report,
-    /// All files that it was read from, and those that it names: certificates, bodies, samples.
+    /// The files that the configuration was read from, and those that it names: certificates, bodies, samples.
     pub files: Vec<PathBuf>,
 }
 
@@ -67,42 +67,42 @@ pub struct Snapshot {
 pub struct Admin {
     /// The address that it listens on.
     pub address: AddressSpec,
-    /// What callers must send.
+    /// The token that callers must send; `None` if none is needed.
     pub token: Option<String>,
 }
 
-/// A listener with its part of the rules.
+/// A listener and its rules.
 #[derive(Debug)]
 pub struct Listener {
     /// The listener's name in the configuration.
     pub name: Arc<str>,
     /// The address that it listens on.
     pub address: AddressSpec,
-    /// Its certificates; `None` without TLS.
+    /// The listener's certificates; `None` without TLS.
     pub tls: Option<ServerTls>,
-    /// What a new connection needs; `None` where no rule is about connections.
+    /// The view of new connections; `None` without rules on connections.
     pub connection: Option<Arc<ConnectionView>>,
-    /// What a request needs.
+    /// The view of requests.
     pub view: Arc<View>,
 }
 
-/// What loading depends on besides the files.
+/// The inputs of loading besides the files.
 #[derive(Clone, Copy)]
 pub struct Inputs<'a> {
-    /// A seed from the command line or the environment: it wins over the file's.
+    /// A seed from the command line or the environment, which overrides the file's.
     pub seed: Option<u64>,
     /// The seed of configurations that set none.
     pub default_seed: u64,
-    /// The configuration that this one replaces: what did not change keeps its state.
+    /// The configuration that this one replaces. Unchanged parts keep their state.
     pub previous: Option<&'a Snapshot>,
-    /// The moment of loading.
+    /// The time of loading.
     pub now: Instant,
-    /// The metrics that the configuration's rules and listeners count in.
+    /// The metrics that rules and listeners register with.
     pub metrics: &'a Metrics,
 }
 
 impl<'a> Inputs<'a> {
-    /// A first load with the file's seed, or 0 where it sets none.
+    /// Inputs of a first load, with the file's seed, or 0 if it sets none.
     pub fn new(metrics: &'a Metrics, now: Instant) -> Self {
         Inputs {
             seed: None,
@@ -115,7 +115,7 @@ impl<'a> Inputs<'a> {
 }
 
 impl Snapshot {
-    /// Checks a configuration and makes it usable.
+    /// Checks and compiles a configuration.
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
@@ -165,7 +165,7 @@ impl Snapshot {
         })
     }
 
-    /// What differs from this configuration to the next and cannot change while squall runs.
+    /// The settings that differ in `next` but take effect only at the next start.
     pub fn needs_restart(&self, next: &Snapshot) -> Vec<&'static str> {
         let threads = self.spec.threads != next.spec.threads;
         let level = (self.spec.log.format, self.spec.log.level) != (next.spec.log.format, next.spec.log.level);
@@ -338,13 +338,13 @@ impl Build<'_> {
             return self.fake(fake, spec, same);
         }
         match same.map(|(_, target)| target) {
-            // It goes on as it is, with what it knows of failing endpoints.
+            // Unchanged: keep it, with its state of failing endpoints.
             Some(target) if target.fingerprint() == Some(upstream.fingerprint()) => Some(Arc::clone(target)),
             _ => Some(Arc::new(Target::Real(Arc::new(upstream)))),
         }
     }
 
-    /// A text that is equal for an upstream that did not change, and whose files did not.
+    /// A text that is equal as long as neither the upstream nor its files change.
     fn identity(&self, spec: &Spanned<UpstreamSpec>) -> String {
         let mut identity = identity(&spec.value);
         for file in self.fake_files(spec) {
@@ -366,7 +366,7 @@ impl Build<'_> {
         spec: &Spanned<UpstreamSpec>,
         same: Option<&(String, Arc<Target>)>,
     ) -> Option<Arc<Target>> {
-        // A fake that did not change keeps what it stores.
+        // An unchanged fake keeps its stored data.
         if let Some((yaml, target)) = same
             && *yaml == self.identity(spec)
         {
@@ -398,8 +398,8 @@ impl Build<'_> {
         self.sources.directory(span.source).unwrap_or(Path::new("."))
     }
 
-    /// Who issues faulty certificates. One that squall has made goes on through reloads: clients may trust it by now.
-    /// `None` only where none can be made.
+    /// The authority that issues faulty certificates. One that squall created is kept through reloads, since clients may trust
+    /// it. `None` only if it can't be created or loaded.
     fn authority(&mut self) -> Option<Arc<FaultAuthority>> {
         if let Some(ca) = &self.spec.fault_ca {
             let folder = self.folder(ca.span).to_owned();
@@ -418,7 +418,7 @@ impl Build<'_> {
     }
 }
 
-/// The names of the listeners of which it holds.
+/// The names of the listeners for which `holds` is true.
 fn listeners_where(spec: &ConfigSpec, holds: impl Fn(&ListenerSpec) -> bool) -> Vec<&str> {
     let listeners = spec.listeners.iter().filter(|(_, listener)| holds(listener));
     listeners.map(|(name, _)| name.value.as_str()).collect()

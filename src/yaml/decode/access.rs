@@ -1,4 +1,4 @@
-//! The inside of lists, maps and enums: what is handed out one by one, each with its place if it fails.
+//! Access to the contents of lists, maps and enums, which adds positions to errors.
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
@@ -12,7 +12,7 @@ use crate::yaml::tree::{NOTHING, Node, Value};
 
 type Entry = (Node, Node);
 
-/// The place to name for what is missing in a node: its first key, or else its start.
+/// The position to report for something missing in a node: its first key, or else its start.
 pub(super) fn start_of(node: &Node) -> Span {
     match &node.value {
         Value::Map(entries) => entries.first().map_or(node.span, |(key, _)| key.span),
@@ -34,7 +34,7 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// How many items the visitor did not want.
+    /// The number of items that the visitor did not read.
     pub(super) fn unread(&self) -> usize {
         self.left
             .as_slice()
@@ -80,7 +80,7 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// The first key that the visitor did not want.
+    /// The first key that the visitor did not read.
     pub(super) fn unread(&self) -> Option<&'a Node> {
         self.left
             .as_slice()
@@ -155,7 +155,7 @@ impl<'a> SeqAccess<'a> for Parts<'a> {
     }
 }
 
-/// A variant of an enum: its name and what it carries.
+/// A variant of an enum: its name and its content.
 pub(super) struct Variant<'a> {
     key: &'a Node,
     content: De<'a>,
@@ -163,7 +163,7 @@ pub(super) struct Variant<'a> {
 }
 
 impl<'a> Variant<'a> {
-    /// `{name: content}`.
+    /// A variant with content: `{name: content}`.
     pub(super) fn new(de: De<'a>, enum_name: &'static str, key: &'a Node, content: &'a Node) -> Self {
         Self {
             key,
@@ -176,7 +176,7 @@ impl<'a> Variant<'a> {
         }
     }
 
-    /// Only the name.
+    /// A variant without content: only the name.
     pub(super) fn bare(de: De<'a>, enum_name: &'static str) -> Self {
         Self::new(de, enum_name, de.node, &NOTHING)
     }
@@ -277,7 +277,7 @@ pub(super) fn two_variants(
     DecodeError::from(Kind::Custom(message)).at(second.span).with_help(help)
 }
 
-/// The error for a map that has the key `extra` where only one key can stand.
+/// The error for a map that has the key `extra` where only one key is valid.
 pub(super) fn one_key_too_many(entries: &[Entry], extra: &Node, what: &str, in_list: bool) -> DecodeError {
     let name = extra.text().unwrap_or_default();
     let what = super::error::spaced(what);

@@ -1,4 +1,4 @@
-//! Serde's errors, kept as what they are until they are put into words.
+//! Deserialization errors, kept typed until they are put into words.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::{NodeId, id};
 use crate::yaml::report::{Diagnostic, Span, did_you_mean};
 use crate::yaml::tree::Node;
 
-/// An error on its way out of a type's `Deserialize`; each level it passes adds what it knows.
+/// An error of a type's `Deserialize`, to which each enclosing level adds what it knows.
 #[derive(Debug)]
 pub(super) struct DecodeError(Box<Inner>);
 
@@ -25,7 +25,7 @@ struct Inner {
 
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// In the words of the type.
+    /// A message from the type itself.
     Custom(String),
     UnknownField {
         field: String,
@@ -64,19 +64,19 @@ impl DecodeError {
         self.0.culprit
     }
 
-    /// Happened there, unless an inner level knows better.
+    /// Adds a position, unless an inner level has set one.
     pub(super) fn at(mut self, span: Span) -> Self {
         self.0.span.get_or_insert(span);
         self
     }
 
-    /// Because of that node, unless it is because of an inner one.
+    /// Adds the node that caused the error, unless an inner level has set one.
     pub(super) fn blame(mut self, node: &Node) -> Self {
         self.0.culprit.get_or_insert(id(node));
         self
     }
 
-    /// The enum whose variant was wanted.
+    /// Adds the name of the enum whose variant was expected.
     pub(super) fn of_enum(mut self, name: &'static str) -> Self {
         self.0.enum_name.get_or_insert(name);
         self
@@ -92,7 +92,7 @@ impl DecodeError {
         self
     }
 
-    /// What an unknown key was probably meant to be.
+    /// The key that an unknown key was probably meant to be.
     pub(super) fn suggestion(&self) -> Option<&'static str> {
         match &self.0.kind {
             Kind::UnknownField { field, expected } => did_you_mean(field, expected.iter().copied()),
@@ -186,7 +186,7 @@ impl de::Error for DecodeError {
     }
 }
 
-/// What was expected, where serde says it in the words of Rust.
+/// Translates serde's description of what was expected from Rust's terms to YAML's.
 fn in_words(expected: &str) -> String {
     let whole = |from: &str, number: &str| match number {
         "u8" => Some(format!("a whole number from {from} to 255")),
@@ -233,7 +233,7 @@ fn found_words(found: &Unexpected<'_>) -> String {
     }
 }
 
-/// What to do about a mismatch that people meet often.
+/// A hint for a common mismatch.
 fn hint(found: &Unexpected<'_>, expected: &str) -> Option<&'static str> {
     let wanted = in_words(expected);
     match found {
@@ -246,7 +246,7 @@ fn hint(found: &Unexpected<'_>, expected: &str) -> Option<&'static str> {
     }
 }
 
-/// The text, cut so that a message stays one line.
+/// Shortens a text so that messages stay on one line.
 fn shortened(text: &str) -> String {
     let line: String = text
         .chars()
@@ -260,7 +260,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// The name of a Rust type in words: `DelayMode` and `DelayModeSpec` are a delay mode.
+/// The name of a Rust type in words: `DelayMode` and `DelayModeSpec` become `delay mode`.
 pub(super) fn spaced(name: &str) -> String {
     let mut words = String::new();
     for letter in name.strip_suffix("Spec").unwrap_or(name).chars() {

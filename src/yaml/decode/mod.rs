@@ -1,12 +1,12 @@
-//! [`Node`]s to types by serde, with every error at its place and all of them at once.
+//! Decodes [`Node`]s to types by serde, and reports all errors at once, each with its position.
 //!
 //! Serde's derived implementations stop at the first error. [`decode`] notes it, leaves out the value that caused it and
-//! tries again, until the rest is fine. What goes wrong only because something was left out is not reported.
+//! tries again, until the rest succeeds. Errors that only follow from a left-out value are not reported.
 //!
-//! Enums are written as a one-key map (`{delay: 200ms}`), or as the bare name where they carry nothing. An absent value
-//! stands for `None`, for an empty list and for a map without entries. Where a text is wanted, an unquoted number or
-//! boolean is taken as it is written. A type behind `#[serde(flatten)]` or `#[serde(untagged)]` is buffered by serde
-//! without positions: its errors point at the enclosing value, and its [`Spanned`]s are nowhere.
+//! Enums are written as a one-key map (`{delay: 200ms}`), or as the bare name if they have no content. An absent value
+//! stands for `None`, for an empty list and for an empty map. Where a text is expected, an unquoted number or boolean is
+//! taken as written. Serde buffers types behind `#[serde(flatten)]` or `#[serde(untagged)]` without positions: their errors
+//! point at the enclosing value, and their [`Spanned`]s are nowhere.
 
 mod access;
 mod error;
@@ -24,15 +24,15 @@ pub use self::spanned::{Named, Spanned};
 use super::report::Diagnostic;
 use super::tree::{Node, Value};
 
-/// The errors of one document after which the rest is not looked at.
+/// The most errors of one document; the rest of it is not checked.
 pub const MAX_ERRORS: usize = 100;
 
-/// Decodes a document. `None` if it does not fit the type; why goes to `diagnostics`, each error once. What was wrong with
-/// the document before (a key given twice) does not matter here: look at `diagnostics` for errors before using the value.
+/// Decodes a document. `None` if it does not fit the type; the errors are added to `diagnostics`. Earlier errors of the
+/// document (such as a duplicate key) are ignored here, so check `diagnostics` before you use the value.
 pub fn decode<T: DeserializeOwned>(node: &Node, diagnostics: &mut Vec<Diagnostic>) -> Option<T> {
     let mut context = Context::default();
     let mut found = 0;
-    // Each attempt leaves out one more value. Most attempts report something; the bound is for those that don't.
+    // Each attempt leaves out one more value. Most attempts report an error; the bound is for those that don't.
     for _ in 0..10 * MAX_ERRORS {
         if matches!(node.value, Value::Unusable) {
             return None;
@@ -69,7 +69,7 @@ pub fn decode<T: DeserializeOwned>(node: &Node, diagnostics: &mut Vec<Diagnostic
     None
 }
 
-/// A node of the tree by its address, which is its identity as long as the tree lives.
+/// The address of a node, which identifies it as long as the tree lives.
 type NodeId = usize;
 
 fn id(node: &Node) -> NodeId {
@@ -87,17 +87,16 @@ fn find(node: &Node, wanted: NodeId) -> Option<&Node> {
     }
 }
 
-/// What the attempts so far have learned.
+/// The state shared by all attempts.
 #[derive(Default)]
 struct Context {
-    /// The values that are treated as absent: those of map entries, and list items. With what an unknown key probably
-    /// was meant to be.
+    /// The values that are treated as absent, each with what an unknown key was probably meant to be.
     left_out: HashMap<NodeId, Option<&'static str>>,
     met_unusable: Cell<bool>,
 }
 
 impl Context {
-    /// Whether a value takes part.
+    /// Whether a value is not left out.
     fn admits(&self, node: &Node) -> bool {
         if matches!(node.value, Value::Unusable) {
             self.met_unusable.set(true);
@@ -106,7 +105,7 @@ impl Context {
         !self.left_out.contains_key(&id(node))
     }
 
-    /// Whether an error in `suspect` follows from what was left out of it, and so is none of its own.
+    /// Whether an error in `suspect` only follows from what was left out of it.
     fn explains(&self, error: &DecodeError, suspect: &Node) -> bool {
         match error.kind() {
             Kind::UnknownField { .. } => false,
@@ -117,7 +116,7 @@ impl Context {
         }
     }
 
-    /// Whether something that `accept`s was left out below `node`. It is given the key, and what that was meant to be.
+    /// Whether anything that `accept` is true for was left out below `node`. `accept` gets the key and what it was meant to be.
     fn any_left_out(&self, node: &Node, accept: &dyn Fn(Option<&Node>, Option<&str>) -> bool) -> bool {
         let check = |key: Option<&Node>, value: &Node| {
             let left_out = match self.left_out.get(&id(value)) {
@@ -145,7 +144,7 @@ impl Context {
 struct De<'a> {
     node: &'a Node,
     context: &'a Context,
-    /// Whether it is an item of a list.
+    /// Whether the node is an item of a list.
     in_list: bool,
 }
 
@@ -166,7 +165,7 @@ impl<'a> De<'a> {
         DecodeError::invalid_type(unexpected, expected)
     }
 
-    /// The mismatch where serde's own words would be the Rust name of a type: says instead what can be written.
+    /// The error for a mismatch that says what is valid, where serde would only name the Rust type.
     fn mismatch(&self, expected: &dyn Expected, what: &str, names: &[&str]) -> DecodeError {
         match expected.to_string() {
             words if words.starts_with("struct ") || words.starts_with("enum ") => {
@@ -224,7 +223,7 @@ impl<'de> Deserializer<'de> for De<'de> {
             (Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::String(_), Some(text)) => {
                 visitor.visit_borrowed_str(text)
             }
-            // For types that are a text or a map; the others refuse it.
+            // For types that accept a text or a map; other types refuse the map.
             (Value::Map(_), _) => self.deserialize_map(visitor),
             _ => Err(self.invalid_type(&visitor)),
         }

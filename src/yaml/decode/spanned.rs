@@ -1,4 +1,4 @@
-//! Values that remember where they were written.
+//! Values with their position in the source.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,12 +12,12 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::yaml::report::{SourceId, Span};
 
-/// The name by which this module's deserializer knows a [`Spanned`].
+/// The struct name by which the deserializer recognises a [`Spanned`].
 pub(super) const NAME: &str = "squall::config::Spanned";
 
-/// A value and the place of its text. Compares, hashes and writes as the value alone.
+/// A value and the position of its text. Compares, hashes and serializes as the value alone.
 ///
-/// Its place is [`Span::NOWHERE`] when it was read from anything but a [`Node`](crate::yaml::tree::Node), JSON for one.
+/// The position is [`Span::NOWHERE`] if the value was not read from a [`Node`](crate::yaml::tree::Node) but, say, from JSON.
 #[derive(Clone, Copy, Default)]
 pub struct Spanned<T> {
     /// The value without its position.
@@ -27,7 +27,7 @@ pub struct Spanned<T> {
 }
 
 impl<T> Spanned<T> {
-    /// A value that stands in no file.
+    /// A value without a position.
     pub fn nowhere(value: T) -> Self {
         Self {
             value,
@@ -35,17 +35,17 @@ impl<T> Spanned<T> {
         }
     }
 
-    /// The value at a place.
+    /// A value at a position.
     pub const fn new(value: T, span: Span) -> Self {
         Self { value, span }
     }
 
-    /// The value without its place.
+    /// Returns the value without its position.
     pub fn into_inner(self) -> T {
         self.value
     }
 
-    /// Another value at the same place.
+    /// Converts the value, and keeps its position.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Spanned<U> {
         Spanned {
             value: change(self.value),
@@ -55,7 +55,7 @@ impl<T> Spanned<T> {
 }
 
 impl<T> From<T> for Spanned<T> {
-    /// A value that was not read from a text.
+    /// A value without a position.
     fn from(value: T) -> Self {
         Self {
             value,
@@ -131,12 +131,12 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for SpannedVisitor<T> {
         f.write_str("a value")
     }
 
-    /// Any other deserializer.
+    /// Called by any other deserializer.
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Spanned<T>, D::Error> {
         T::deserialize(deserializer).map(Spanned::from)
     }
 
-    /// That of a node.
+    /// Called by the deserializer of a node.
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Spanned<T>, A::Error> {
         let missing = || de::Error::custom("a value without its place");
         let source = SourceId::from_number(parts.next_element()?.ok_or_else(missing)?);
@@ -168,27 +168,27 @@ impl<T: JsonSchema> JsonSchema for Spanned<T> {
     }
 }
 
-/// A map from names to values, in the order in which they were written, each name once.
+/// A map from unique names to values, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named<T>(Vec<(Spanned<String>, T)>);
 
 impl<T> Named<T> {
-    /// The value of a name. Looks at one after the other.
+    /// The value of a name. Searches linearly.
     pub fn get(&self, name: &str) -> Option<&T> {
         self.entry(name).map(|(_, value)| value)
     }
 
-    /// A name as it was written, and its value.
+    /// A name with its position, and its value.
     pub fn entry(&self, name: &str) -> Option<(&Spanned<String>, &T)> {
         self.iter().find(|(written, _)| written.value == name)
     }
 
-    /// Whether a name is among them.
+    /// Whether there is an entry with this name.
     pub fn contains(&self, name: &str) -> bool {
         self.entry(name).is_some()
     }
 
-    /// All entries, in the order in which they were typed.
+    /// All entries, in the order of the file.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Spanned<String>, &T)> + ExactSizeIterator {
         self.0.iter().map(|(name, value)| (name, value))
     }
@@ -198,12 +198,12 @@ impl<T> Named<T> {
         self.0.iter().map(|(name, _)| name.value.as_str())
     }
 
-    /// How many there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -211,7 +211,7 @@ impl<T> Named<T> {
     /// Adds an entry at the end.
     ///
     /// # Errors
-    /// Gives the entry back, with the place of the first, if the name is taken.
+    /// Returns the entry, with the position of the first one, if the name is taken.
     pub fn insert(&mut self, name: Spanned<String>, value: T) -> Result<(), (Span, Spanned<String>, T)> {
         match self.entry(&name) {
             Some((first, _)) => Err((first.span, name, value)),
@@ -267,7 +267,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
         let mut seen = std::collections::HashSet::new();
         let mut named = Named::default();
         while let Some((name, value)) = map.next_entry::<Spanned<String>, T>()? {
-            // YAML was checked for this, but JSON was not.
+            // The YAML reader has checked this, but JSON may have duplicates.
             if !seen.insert(name.value.clone()) {
                 return Err(de::Error::custom(format_args!("the name `{name}` is given twice")));
             }

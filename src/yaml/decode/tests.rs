@@ -305,7 +305,7 @@ fn enums() {
 }
 
 #[test]
-fn what_follows_from_an_error_is_silent() {
+fn consequences_of_an_error_are_not_reported() {
     let rule = |faults: &str| format!("rules:\n- name: x\n  faults:\n{faults}");
     check(
         &rule("  - abort: {}\n  - abort: {status: 500, grpc: x}\n"),

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where: diagnostics with byte positions, shown as a compiler shows them.
+//! Diagnostics: what is wrong with a configuration, and where, rendered like compiler errors.
 //!
 //! ```text
 //! error: unknown key `dellay`
@@ -20,7 +20,7 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 
-/// Every text that took part in a configuration: files, and texts without a file (the embedded default, an API call).
+/// All texts of a configuration: files, and texts without a file (the embedded default, an API call).
 #[derive(Clone, Debug, Default)]
 pub struct Sources(Vec<Source>);
 
@@ -38,7 +38,7 @@ pub struct SourceId(u32);
 /// A part of a source, in byte offsets of its text: from `start` up to but not including `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
-    /// The text that it lies in.
+    /// The source of the span.
     pub source: SourceId,
     /// The offset of the first byte.
     pub start: usize,
@@ -47,7 +47,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The span of a value that was not read from a source. Diagnostics show it as no place at all.
+    /// The span of a value that was not read from a source. Diagnostics don't show it.
     pub const NOWHERE: Self = Self {
         source: SourceId(u32::MAX),
         start: 0,
@@ -67,7 +67,7 @@ impl Default for Span {
 }
 
 impl SourceId {
-    /// For the number that [`SourceId::number`] gave.
+    /// The inverse of [`SourceId::number`].
     pub(super) fn from_number(number: u32) -> Self {
         Self(number)
     }
@@ -82,7 +82,7 @@ impl SourceId {
 }
 
 impl Sources {
-    /// Adds a text under the name that diagnostics show. Relative paths in it start at `directory`.
+    /// Adds a text. `name` is shown in diagnostics, and relative paths in the text start at `directory`.
     pub fn add(
         &mut self,
         name: impl Into<Arc<str>>,
@@ -98,7 +98,7 @@ impl Sources {
         id
     }
 
-    /// The text of a source; empty for one of other `Sources`.
+    /// The text of a source; empty for an id of other `Sources`.
     pub fn text(&self, id: SourceId) -> &str {
         self.0.get(id.index()).map_or("", |source| &source.text)
     }
@@ -115,7 +115,7 @@ impl Sources {
         self.0.get(id.index()).map(|source| &*source.name)
     }
 
-    /// Where relative paths that are written in this source start.
+    /// The folder that relative paths in a source start from.
     pub fn directory(&self, id: SourceId) -> Option<&Path> {
         self.0.get(id.index()).map(|source| source.directory.as_path())
     }
@@ -132,42 +132,42 @@ impl Sources {
         )
     }
 
-    /// `rules.yaml:12:7`; `None` for [`Span::NOWHERE`].
+    /// The position of a span as `rules.yaml:12:7`; `None` for [`Span::NOWHERE`].
     pub fn locate(&self, span: Span) -> Option<String> {
         let (line, column) = self.position(span.source, span.start);
         Some(format!("{}:{line}:{column}", self.name(span.source)?))
     }
 }
 
-/// How bad it is.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The configuration can't be used.
     Error,
-    /// It can be used, but something in it probably is not meant.
+    /// The configuration can be used, but something in it is probably a mistake.
     Warning,
 }
 
-/// One finding, with its place in the configuration.
+/// A problem, with its position in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// How severe the problem is.
     pub severity: Severity,
-    /// The place that is underlined.
+    /// The span that is underlined.
     pub span: Option<Span>,
     /// What is wrong, in one line without a full stop.
     pub message: String,
     /// A few words at the underline.
     pub label: Option<String>,
-    /// What to do about it, a line each.
+    /// What to do about it, one line each.
     pub help: Vec<String>,
-    /// Other places that matter, each with a few words.
+    /// Related positions, each with a few words.
     pub secondary: Vec<(Span, String)>,
 }
 
 impl Diagnostic {
-    /// An error at a place, or of the whole.
+    /// An error at a position, or in the whole configuration.
     pub fn error(span: impl Into<Option<Span>>, message: impl Into<String>) -> Self {
         let span = span.into().filter(|span| !span.is_nowhere());
         Self {
@@ -180,7 +180,7 @@ impl Diagnostic {
         }
     }
 
-    /// A warning at a place, or of the whole.
+    /// A warning at a position, or about the whole configuration.
     pub fn warning(span: impl Into<Option<Span>>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
@@ -188,21 +188,21 @@ impl Diagnostic {
         }
     }
 
-    /// With a few words at the underline.
+    /// Adds a few words at the underline.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// With one more line of help.
+    /// Adds a line of help.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
     }
 
-    /// With another place that matters.
+    /// Adds a related position.
     #[must_use]
     pub fn also(mut self, span: Span, words: impl Into<String>) -> Self {
         self.secondary.push((span, words.into()));
@@ -210,7 +210,7 @@ impl Diagnostic {
     }
 }
 
-/// Diagnostics with the sources that they point into: in order of position, each once.
+/// Diagnostics in order of position, without duplicates, and the sources that they point into.
 #[derive(Clone, Debug)]
 pub struct Report {
     diagnostics: Vec<Diagnostic>,
@@ -219,7 +219,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Sorts, and drops repetitions. What has no place comes first.
+    /// Sorts the diagnostics and removes duplicates. Those without a position come first.
     pub fn new(mut diagnostics: Vec<Diagnostic>, sources: Arc<Sources>) -> Self {
         diagnostics.sort_by_key(|one| (one.span, one.severity));
         let mut seen = BTreeSet::new();
@@ -231,12 +231,12 @@ impl Report {
         }
     }
 
-    /// Names the files that the configuration needs, and that are no YAML of its own.
+    /// Adds the files that the configuration names besides its YAML.
     pub fn with_files(self, files: Vec<PathBuf>) -> Self {
         Self { files, ..self }
     }
 
-    /// The files that the configuration needs besides its YAML, as far as it was understood.
+    /// The files that the configuration names besides its YAML, as far as it could be read.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
@@ -246,23 +246,23 @@ impl Report {
         self.diagnostics.iter().any(|one| one.severity == Severity::Error)
     }
 
-    /// Whether there is nothing to say.
+    /// Whether there are no diagnostics.
     pub fn is_empty(&self) -> bool {
         self.diagnostics.is_empty()
     }
 
-    /// All findings of the report.
+    /// All diagnostics of the report.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }
 
-    /// What the diagnostics point into.
+    /// The sources that the diagnostics point into.
     pub fn sources(&self) -> &Arc<Sources> {
         &self.sources
     }
 
-    /// The report as text, one paragraph a diagnostic and a last line with their number; ends without a newline.
-    /// `coloured` adds ANSI escapes.
+    /// Renders the report as text: a paragraph per diagnostic, then a line with their number, without a final newline. `coloured`
+    /// adds ANSI escapes.
     pub fn render(&self, coloured: bool) -> String {
         let renderer = if coloured {
             Renderer::styled()
@@ -279,7 +279,7 @@ impl Report {
         text
     }
 
-    /// `2 errors and 1 warning in rules.yaml`.
+    /// Summarizes the report: `2 errors and 1 warning in rules.yaml`.
     pub fn summary(&self) -> String {
         let of = |severity| self.diagnostics.iter().filter(|one| one.severity == severity).count();
         let counted = |count: usize, noun: &str| match count {
@@ -301,8 +301,8 @@ impl Report {
         }
     }
 
-    /// The report for programs: an array of objects with `file`, `line`, `column`, `end_line`, `end_column` (counted from
-    /// 1, in characters, the end exclusive; null without a place), `severity`, `message`, `help`, and `related` places.
+    /// The report as JSON: an array of objects with `file`, `line`, `column`, `end_line`, `end_column` (counted from 1, in
+    /// characters, the end exclusive; null without a position), `severity`, `message`, `help`, and `related` positions.
     pub fn to_json(&self) -> serde_json::Value {
         let places = |span: Option<Span>| match span {
             Some(span) => {
@@ -351,7 +351,7 @@ impl Report {
         renderer.render(&[group])
     }
 
-    /// One snippet for each source that the diagnostic names, that of the primary place first.
+    /// One snippet for each source that the diagnostic points into, the primary one first.
     fn snippets<'a>(&'a self, diagnostic: &'a Diagnostic) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
         let primary = diagnostic
             .span
@@ -374,7 +374,7 @@ impl Report {
         let snippet = |id: SourceId| {
             let text = self.sources.text(id);
             let here = || places.iter().filter(move |(span, ..)| span.source == id);
-            // Only the lines between the places: the renderer indexes all that it is given, and a file may have 16 MiB.
+            // Only the lines between the positions: the renderer indexes the whole text, and a file may have 16 MiB.
             let first = here().map(|(span, ..)| span.start).min().unwrap_or(0);
             let last = here().map(|(span, ..)| span.start).max().unwrap_or(0);
             let window = line_start(text, first)..line_end(text, last);
@@ -400,8 +400,8 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// The candidate that `word` was probably meant to be, if one is near enough: a third of its letters may be wrong, missing
-/// or swapped, or it may be the beginning of just one candidate.
+/// The candidate that `word` was probably meant to be: a third of its letters may be wrong, missing or swapped, or it may
+/// be the beginning of exactly one candidate.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
@@ -425,14 +425,14 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
     near.map(|(_, one)| one).or(only_longer.map(|(_, one)| *one))
 }
 
-/// The part of a span to underline: of one that goes over several lines only the first line.
+/// The part of a span to underline: only its first line.
 fn underlined(text: &str, span: Span) -> Range<usize> {
     let start = floor(text, span.start);
     let end = floor(text, span.end).clamp(start, line_end(text, start));
     start..end
 }
 
-/// The nearest position at or before `offset` that does not cut a character.
+/// The nearest character boundary at or before `offset`.
 fn floor(text: &str, offset: usize) -> usize {
     text.floor_char_boundary(offset)
 }

@@ -1,4 +1,4 @@
-//! The parser's events to nodes. The parser counts characters; everything here is byte offsets.
+//! Builds the tree of nodes from the parser's events. The parser counts characters, which are converted to byte offsets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::{MAX_DEPTH, MAX_NODES, Node, Value, scalar};
 use crate::yaml::env::{Expander, Lookup};
 use crate::yaml::report::{Diagnostic, SourceId, Span};
 
-/// The end of the reading, with what it died of.
+/// An error that ends the reading.
 type Fatal = Box<Diagnostic>;
 
 /// Builds the tree of the only document in `text`.
@@ -56,10 +56,10 @@ pub(super) fn build(
 
 struct Builder<'a> {
     place: Places<'a>,
-    /// `None`: texts are taken as they are.
+    /// `None`: texts are not expanded.
     expander: Option<Expander<'a>>,
     diagnostics: &'a mut Vec<Diagnostic>,
-    /// The lists and maps that have begun and not ended, the innermost last.
+    /// The lists and maps that have not ended yet, the innermost last.
     open: Vec<Open>,
     root: Option<Node>,
     documents: usize,
@@ -180,7 +180,7 @@ impl Builder<'_> {
                     .push(Diagnostic::error(span, format!("this is not a valid `!!{kind}`")));
                 Value::Unusable
             }
-            // The tag `!` alone means: not to be resolved.
+            // The non-specific tag `!` prevents resolution.
             (None, _) if tag.handle.len() + tag.suffix.len() <= 1 => Value::String(Arc::clone(text)),
             _ => {
                 self.refuse_tag(tag, span);
@@ -231,8 +231,8 @@ impl Builder<'_> {
             OpenKind::Seq(items) => items.last().map(|item| item.span.end),
             OpenKind::Map { entries, .. } => entries.last().map(|(key, value)| key.span.end.max(value.span.end)),
         };
-        // The end of a flow collection is its bracket. That of a block is found only where the next thing starts, so
-        // there the last child counts, unless it is an alias and so stands elsewhere.
+        // A flow collection ends at its bracket. The parser reports the end of a block only where the next event starts, so
+        // the end of the last child is used, unless that is an alias, which is elsewhere.
         span.end = if end.end > end.start {
             end.end
         } else {
@@ -272,9 +272,9 @@ impl Builder<'_> {
         self.complete(tree, 0)
     }
 
-    /// Puts a finished node where it belongs.
+    /// Adds a finished node to its parent.
     fn complete(&mut self, tree: Tree, anchor: usize) -> Result<(), Fatal> {
-        // The nodes below this one were counted when they were finished. What is kept for an anchor is a copy of them all.
+        // Nodes below this one are already counted. An anchor keeps a copy of all of them.
         self.nodes += if anchor == 0 { 1 } else { 1 + tree.nodes };
         if self.nodes > MAX_NODES {
             return Err(too_many(tree.node.span));
@@ -310,7 +310,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Replaces `<<` by the entries of its maps that are not given beside it. <https://yaml.org/type/merge.html>
+    /// Replaces `<<` by the entries of its maps that are not overridden. <https://yaml.org/type/merge.html>
     fn merged(&mut self, mut entries: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
         let is_merge = |key: &Node| key.is_plain() && key.text() == Some("<<");
         let Some(place) = entries.iter().position(|(key, _)| is_merge(key)) else {
@@ -343,7 +343,7 @@ impl Builder<'_> {
     }
 }
 
-/// Why a key can't stand where it does.
+/// Why a key is not valid, if so.
 fn refuse_key(key: &Node, keys: &mut HashMap<Arc<str>, Span>) -> Option<Diagnostic> {
     if matches!(key.value, Value::Unusable) {
         return None;

@@ -1,7 +1,7 @@
-//! YAML text to a tree of [`Node`]s, each of which knows where it stands.
+//! Parses YAML text to a tree of [`Node`]s with positions.
 //!
-//! YAML 1.2 with the core schema, so `no` and `on` are texts. Aliases and merge keys (`<<`) work. What would only hide a
-//! mistake is an error: a key given twice, a second document, a tag outside the core schema. Every size is bounded.
+//! YAML 1.2 with the core schema, so `no` and `on` are texts. Aliases and merge keys (`<<`) work. Likely mistakes are errors: a
+//! duplicate key, a second document, a tag outside the core schema. Every size is bounded.
 
 mod build;
 mod places;
@@ -16,23 +16,23 @@ use super::report::{Diagnostic, SourceId, Sources, Span};
 
 /// The largest file that is read: 16 MiB.
 pub const MAX_FILE_BYTES: usize = 16 << 20;
-/// How deep lists and maps may nest, what aliases add included.
+/// How deep lists and maps may nest, including what aliases add.
 pub const MAX_DEPTH: usize = 64;
-/// The nodes that one file may have, those that aliases repeat counted each time.
+/// The most nodes of one file, counting those that aliases repeat each time.
 pub const MAX_NODES: usize = 2_000_000;
 
 /// A value in a YAML file.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Where it was written. What an alias repeats stands where the anchor is; an absent value stands at its key.
+    /// The position. Nodes repeated by an alias have the position of the anchor; an absent value has that of its key.
     pub span: Span,
-    /// The value that was read there.
+    /// The value of the node.
     pub value: Value,
-    /// The text of an unquoted scalar before it became a number or so, variables replaced.
+    /// The text of an unquoted scalar before it was resolved, with variables replaced.
     plain: Option<Arc<str>>,
 }
 
-/// What a node can be.
+/// The value of a node.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// `null`, `~`, or nothing at all.
@@ -47,13 +47,13 @@ pub enum Value {
     String(Arc<str>),
     /// A list.
     Seq(Vec<Node>),
-    /// A map in the order of the file, with the keys of merged maps last. Every key is a scalar and stands once.
+    /// A map in the order of the file, with the keys of merged maps last. Keys are unique scalars.
     Map(Vec<(Node, Node)>),
-    /// What could not be read. A diagnostic says why, so no other code reports it.
+    /// A value that could not be read. A diagnostic was already added, so no other code reports it.
     Unusable,
 }
 
-/// The value that is not there.
+/// The node of an absent value.
 pub(super) static NOTHING: Node = Node {
     span: Span::NOWHERE,
     value: Value::Null,
@@ -70,7 +70,7 @@ impl Node {
         }
     }
 
-    /// The text of a scalar: a string's own, and for a number, a boolean or null what stands in the file.
+    /// The text of a scalar: for a number, a boolean or null, the text in the file.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::String(text) => Some(text),
@@ -78,12 +78,12 @@ impl Node {
         }
     }
 
-    /// Whether it is a text without quotes.
+    /// Whether the node is an unquoted scalar.
     pub fn is_plain(&self) -> bool {
         self.plain.is_some()
     }
 
-    /// As JSON. Keys are texts there, as they stand in the file; what JSON can't say (`.nan`, `.inf`) is null.
+    /// The node as JSON. Keys become strings, as in the file; values that JSON lacks (`.nan`, `.inf`) become null.
     pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null | Value::Unusable => serde_json::Value::Null,
@@ -113,7 +113,7 @@ impl Node {
         }
     }
 
-    /// Takes an entry, key and value, out of a map.
+    /// Removes an entry from a map, and returns its key and value.
     pub fn remove(&mut self, key: &str) -> Option<(Node, Node)> {
         match &mut self.value {
             Value::Map(entries) => {
@@ -154,11 +154,11 @@ pub fn add_source(
     }
 }
 
-/// Reads one document, with the variables of `lookup` replaced in every text; without it, texts are taken as they are. An
-/// empty file is an empty map.
+/// Parses one document. Variables of `lookup` are replaced in every text; without `lookup` texts are not expanded. An empty
+/// file is an empty map.
 ///
-/// What is wrong is added to `diagnostics`. `None` if the text is not YAML at all; after lesser errors the rest is
-/// returned, so that it can be checked too.
+/// Errors are added to `diagnostics`. `None` if the text is not YAML at all; after lesser errors the rest is returned, so
+/// that it can be checked too.
 pub fn parse(
     sources: &Sources,
     source: SourceId,
@@ -175,9 +175,9 @@ pub fn parse(
     }
 }
 
-/// A text that is equal for equal values: tells whether a reload changed them.
+/// A text that is equal for equal values, to tell whether a reload changed them.
 pub fn identity(value: &impl Serialize) -> String {
-    // What is typed always has a JSON form; without one, everything would count as changed, which is safe.
+    // Configuration always has a JSON form. If it had none, the texts would be equal.
     serde_json::to_string(value).unwrap_or_default()
 }
 
@@ -186,10 +186,10 @@ pub fn identity(value: &impl Serialize) -> String {
 #[error("can't be written as YAML: {0}")]
 pub struct WriteError(#[from] serde_yaml::Error);
 
-/// Writes a value as YAML that reads back as the same value: enums as one-key maps, and `${` escaped.
+/// Writes a value as YAML that reads back as an equal value: enums as one-key maps, and `${` escaped.
 ///
-/// This is all that serde_yaml does here. It is archived, and as a reader it doesn't give the positions of values, so the
-/// reading is done above. It takes U+2028 and U+2029 for line ends, as old YAML did: a text with these may change.
+/// serde_yaml only writes here: it is archived, and as a reader it gives no positions. It treats U+2028 and U+2029 as line
+/// ends, as old YAML did, so a text with these may change.
 ///
 /// # Errors
 /// Only where the value's own `Serialize` fails.

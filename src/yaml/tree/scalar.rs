@@ -1,4 +1,4 @@
-//! What an unquoted text means: the core schema of YAML 1.2.2, section 10.3.2.
+//! Resolves unquoted scalars by the core schema (YAML 1.2.2, section 10.3.2).
 
 use super::Value;
 

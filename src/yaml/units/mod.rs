@@ -1,8 +1,8 @@
-//! The quantities that the YAML names: durations, percentages, sizes and rates.
+//! Quantities in the YAML: durations, percentages, sizes and rates.
 //!
-//! Each is read from text by exact decimal arithmetic: `0.1%` is 1,000 parts per million and `1.1ms` is 1,100,000 ns,
-//! never a neighbour of it. What a unit can't hold exactly is an error and is not rounded. `Display` writes the canonical
-//! form, which reads back as the same value.
+//! Each is read by exact decimal arithmetic: `0.1%` is exactly 1,000 parts per million, and `1.1ms` exactly 1,100,000 ns. A
+//! value that a unit can't hold exactly is an error, and is not rounded. `Display` writes the canonical form, which reads
+//! back as an equal value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,14 +18,14 @@ use serde::ser::{Serialize, Serializer};
 /// A length of time, from 0 to 365 days, in whole nanoseconds: `200ms`, `1.5s`, `1m30s`, `0`.
 ///
 /// Units are `ns`, `us` (or `µs`), `ms`, `s`, `m`, `h` and `d`, the larger ones first. A bare number other than 0 is an
-/// error, since nobody can tell which unit was meant.
+/// error, since its unit would be ambiguous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(Duration);
 
 impl Time {
-    /// No time at all.
+    /// A time of zero.
     pub const ZERO: Self = Self(Duration::ZERO);
-    /// The longest time that may be asked for: 365 days.
+    /// The longest time: 365 days.
     pub const MAX: Self = Self(Duration::from_secs(365 * 24 * 60 * 60));
 
     /// A time of whole milliseconds; the widest argument is 50 days, so this can't fail.
@@ -33,12 +33,12 @@ impl Time {
         Self(Duration::from_millis(milliseconds as u64))
     }
 
-    /// The time, or [`Self::MAX`] where it is longer.
+    /// Converts a duration; [`Self::MAX`] if it is longer.
     pub fn saturating(duration: Duration) -> Self {
         Self(duration.min(Self::MAX.0))
     }
 
-    /// The standard library's form.
+    /// The time as a standard `Duration`.
     pub const fn get(self) -> Duration {
         self.0
     }
@@ -136,7 +136,7 @@ impl fmt::Display for Time {
 pub struct Percentage(u32);
 
 impl Percentage {
-    /// All of them: 100 %.
+    /// The whole: 100 %.
     pub const ALL: Self = Self(1_000_000);
     /// None of them: 0 %.
     pub const NONE: Self = Self(0);
@@ -256,17 +256,17 @@ impl fmt::Display for ByteSize {
 pub struct ByteRate(NonZeroU64);
 
 impl ByteRate {
-    /// The rate of this many bytes a second.
+    /// The rate of this many bytes per second.
     pub const fn from_bytes_per_second(bytes: NonZeroU64) -> Self {
         Self(bytes)
     }
 
-    /// Bytes a second, at least 1.
+    /// Bytes per second, at least 1.
     pub const fn get(self) -> u64 {
         self.0.get()
     }
 
-    /// Bytes a second, of which the compiler knows that they are at least 1.
+    /// Bytes per second, as a non-zero type.
     pub const fn get_nonzero(self) -> NonZeroU64 {
         self.0
     }
@@ -321,7 +321,7 @@ impl fmt::Display for ByteRate {
     }
 }
 
-/// Why a text is not the quantity that was wanted; a sentence for the one who wrote it.
+/// Why a text is not a valid quantity: a sentence for the user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UnitError(String);
@@ -340,7 +340,7 @@ struct Decimal {
     scale: u32,
 }
 
-/// Why an exact multiple can't be had.
+/// Why there is no exact multiple.
 enum Inexact {
     Fraction,
     Overflow,
@@ -404,7 +404,7 @@ impl fmt::Display for Ratio {
         if fraction == 0 {
             return write!(f, "{whole}");
         }
-        // With the leading 1 of the divisor the zeros after the point are kept: 1.005 is 1 and `1005` less its first digit.
+        // Adding the divisor keeps the zeros after the point: for 1.005 the fraction is `1005` without its first digit.
         let padded = (self.1 + fraction).to_string();
         write!(
             f,
@@ -428,7 +428,7 @@ fn find_unit(units: &[(&str, u128)], wanted: &str) -> Option<u128> {
     units.iter().find(|(unit, _)| *unit == wanted).map(|(_, size)| *size)
 }
 
-/// The text in backquotes, shortened so that a message stays a line.
+/// Quotes a text in backticks, shortened so that messages stay on one line.
 fn quoted(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("`{}…`", text.get(..end).unwrap_or_default()),
@@ -496,7 +496,7 @@ macro_rules! written_as_text {
     };
 }
 
-// Every pattern also admits a text with `${`, since what a variable stands for is known only when the file is loaded.
+// Every pattern also allows a text with `${`, since the value of a variable is known only when the file is loaded.
 written_as_text!(Time, "a duration such as 200ms", {
     "description": "A duration: 200ms, 1.5s, 1m30s, 0",
     "type": ["string", "number"],
