@@ -1,4 +1,4 @@
-//! Effects in words.
+//! Describes the effects of faults in words.
 
 use std::time::Duration;
 
@@ -21,20 +21,20 @@ use crate::yaml::units::{ByteSize, Time};
 pub struct Fault {
     /// The fault's name in YAML.
     pub fault: &'static str,
-    /// What it is, where the effect does not say it all: a delay's distribution.
+    /// A description of the fault that its effect lacks, such as a delay's distribution.
     pub from: Option<String>,
-    /// What it would do, in words; or why nothing.
+    /// What it would do, in words, or why nothing.
     pub effect: String,
     /// For a wait: how long, in milliseconds.
     pub wait_ms: Option<f64>,
-    /// For an answer of squall's own: its status.
+    /// For an injected response: its status.
     pub status: Option<u16>,
 }
 
 /// What a rule has just added to a plan.
 pub(super) struct Context<'a> {
     pub(super) added: &'a [Action],
-    /// Whether the last of it ends the request.
+    /// Whether its last effect ends the request.
     pub(super) ends: bool,
     pub(super) longest_wait: Duration,
 }
@@ -66,7 +66,7 @@ impl Context<'_> {
     }
 }
 
-/// What an effect does, in words that follow the name of the fault.
+/// Describes an effect in words that follow the name of the fault.
 pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
     match effect {
         Effect::Wait { before, mode, time } => wait(*before, *mode, *time, longest_wait),
@@ -96,7 +96,7 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
     }
 }
 
-/// The status that squall answers with, where it does.
+/// The status of the response that squall sends, if any.
 pub(super) fn status(effect: &Effect) -> Option<u16> {
     match effect {
         Effect::End { ending, .. } => ending.status().map(|status| status.as_u16()),
@@ -104,7 +104,7 @@ pub(super) fn status(effect: &Effect) -> Option<u16> {
     }
 }
 
-/// The time that a request, a response or a body waits as a whole.
+/// The wait of a request, a response or a body as a whole.
 pub(super) fn wait_of(effect: &Effect) -> Option<Duration> {
     match effect {
         Effect::Wait { time, .. } => Some(*time),
@@ -113,7 +113,7 @@ pub(super) fn wait_of(effect: &Effect) -> Option<Duration> {
     }
 }
 
-/// A drawn time as the `Squall-Fault` field shows it.
+/// A drawn time in the format of `Squall-Fault`.
 pub(super) fn drawn(time: Duration) -> String {
     format!("{:.3}ms", milliseconds(time))
 }
@@ -198,7 +198,7 @@ fn new_body(change: &BodyChange, limit: usize) -> String {
     )
 }
 
-/// A number of bytes as the configuration writes it.
+/// A number of bytes in the format of the configuration.
 fn bytes(count: usize) -> ByteSize {
     ByteSize::from_bytes(u64::try_from(count).unwrap_or(u64::MAX))
 }

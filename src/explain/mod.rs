@@ -1,8 +1,7 @@
-//! Saying what deciding would do: for each rule whether it matches, which condition failed, the draw against the
-//! percentage, and the plan that comes of it.
+//! Explains decisions: for each rule whether it matches, which condition failed and what was drawn, and the resulting plan.
 //!
-//! It asks the same functions as [`RuleSet::decide`](crate::rule::decide::RuleSet::decide), with a memory that only looks
-//! ([`Peek`]), so it cannot say anything else. It changes nothing, counts nothing, and reads no clock.
+//! It calls the functions of [`RuleSet::decide`](crate::rule::decide::RuleSet::decide) with a read-only memory ([`Peek`]), so
+//! it can't disagree with them. It changes nothing, counts nothing, and reads no clock.
 
 pub mod call;
 pub mod curl;
@@ -33,20 +32,20 @@ use crate::yaml::units::Percentage;
 pub use self::effect::Fault;
 pub use self::steps::Step;
 
-/// A request that is asked about.
+/// A request to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// The method of the request.
     pub method: Method,
     /// The path with an optional query, as it would be sent.
     pub target: String,
-    /// HTTP/2's `:authority`, or that of an absolute target; `None` to take the Host field.
+    /// HTTP/2's `:authority`, or that of an absolute target; with `None` the Host field is used.
     pub authority: Option<String>,
     /// The header fields of the request.
     pub headers: HeaderMap,
     /// The address that the connection comes from; `None` on a unix socket.
     pub client: Option<IpAddr>,
-    /// The name of the listener, where the asker gave one.
+    /// The name of the listener, if given.
     pub listener: Option<String>,
     /// The request's number in each rule, from 1. `None`: the next one.
     pub ordinal: Option<u64>,
@@ -59,7 +58,7 @@ pub struct Asked {
 pub struct Explanation {
     /// The request as the rules see it.
     pub request: Request,
-    /// What all draws come from.
+    /// The seed of all draws.
     pub seed: u64,
     /// The hash of the configuration.
     pub config_hash: String,
@@ -67,7 +66,7 @@ pub struct Explanation {
     pub rules: Vec<RuleExplained>,
     /// What would happen, in order.
     pub plan: Vec<Step>,
-    /// What could not be known of the request, in sentences: for those who made it up.
+    /// What is unknown about the request, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -85,38 +84,38 @@ pub struct Request {
     pub host: String,
     /// The header fields, as names and values.
     pub headers: Vec<(String, String)>,
-    /// The client's address, behind trusted proxies the one that they tell.
+    /// The client's address, taken from X-Forwarded-For behind trusted proxies.
     pub client: Option<IpAddr>,
     /// The name of the listener asked about.
     pub listener: String,
-    /// The name of the upstream behind it.
+    /// The name of the listener's upstream.
     pub upstream: String,
 }
 
-/// What one rule says to the request.
+/// The decision of one rule.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RuleExplained {
     /// The name of the rule.
     pub rule: Arc<str>,
     /// Whether the rule only counts and injects nothing.
     pub shadow: bool,
-    /// What the rule decides for the request.
+    /// What the rule decides.
     #[serde(flatten)]
     pub verdict: Verdict,
 }
 
-/// What a rule says to a request.
+/// The decision of a rule about a request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
-    /// The rule belongs to other listeners.
+    /// The rule applies to other listeners.
     OtherListener {
-        /// These.
+        /// Their names.
         listeners: Vec<String>,
     },
     /// The rule is `enabled: false`.
     Disabled,
-    /// The rule is about connections, and may hit the one that the request comes on.
+    /// The rule acts on connections, and may hit the request's connection.
     Connection {
         /// When it is decided: `connection` or `handshake`.
         #[serde(serialize_with = "stage_name")]
@@ -126,15 +125,15 @@ pub enum Verdict {
     },
     /// At least one condition of `match` does not hold.
     NoMatch {
-        /// These, in words.
+        /// The failed conditions, in words.
         failed: Vec<String>,
     },
-    /// The request matches, and `when` says no.
+    /// The request matches, but `when` excludes it.
     NotHit {
         /// What was drawn.
         #[serde(flatten)]
         draw: DrawExplained,
-        /// Why not.
+        /// Why it is not hit.
         reason: String,
     },
     /// The rule hits the request.
@@ -155,13 +154,13 @@ pub enum Verdict {
 pub struct DrawExplained {
     /// The request's number among those that the rule matches.
     pub ordinal: u64,
-    /// What the draw depends on, as the rule says it: `ordinal`, `client`, `header:x-user`, …
+    /// The rule's key: `ordinal`, `client`, `header:x-user`, …
     pub key: String,
-    /// The request's key; `None` where the number stands for it, because that is the rule's key or the request has none.
+    /// The value of the request's key; `None` if its number is used, because that is the rule's key or the request has none.
     pub key_value: Option<String>,
     /// The draw: 16 hexadecimal digits.
     pub draw: String,
-    /// What was drawn against the percentage: 0 to 0.999999, as in the `Squall-Fault` field.
+    /// The number that is compared with the percentage: 0 to 0.999999, as in the `Squall-Fault` field.
     pub drawn: f64,
     /// The rule's percentage, or the smaller one that the request asks for.
     pub percentage: f64,
@@ -174,11 +173,11 @@ pub struct DrawExplained {
 /// Which outcome of `choose` was drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct OutcomeExplained {
-    /// Its position in the list, from 1.
+    /// The outcome's position in the list, from 1.
     pub number: usize,
-    /// How many there are.
+    /// The number of outcomes.
     pub of: usize,
-    /// The outcome's weight among those of its rule.
+    /// The weight of the outcome.
     pub weight: u32,
     /// The sum of all weights.
     pub weights: u64,
@@ -195,8 +194,8 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         &asked.headers,
         client,
     );
-    // A connection has neither fields nor X-Forwarded-For. The name that a client asks for is the one that it sends later,
-    // and no address (RFC 6066, section 3).
+    // A connection has neither fields nor X-Forwarded-For. Its server name is assumed to be the request's host, unless that is
+    // an address (RFC 6066, section 3).
     let fields = HeaderMap::new();
     let name = Some(head.host()).filter(|host| host.parse::<IpAddr>().is_err());
     let connection = Head::new(
@@ -247,29 +246,29 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
 }
 
 impl Explanation {
-    /// For programs. Times are in milliseconds, shares are fractions of one, percentages are percentages.
+    /// The explanation as JSON. Times are in milliseconds, shares are fractions of one, percentages are percentages.
     pub fn to_json(&self) -> serde_json::Value {
-        // Only a map with keys that are no text could fail, and there is none.
+        // Fails only for maps with keys that are not strings, and there are none.
         serde_json::to_value(self).unwrap_or_default()
     }
 
-    /// For people: aligned lines, the last one with its line end. `coloured` adds ANSI escapes.
+    /// The explanation as aligned lines, including the final newline. `coloured` adds ANSI escapes.
     pub fn to_text(&self, coloured: bool) -> String {
         text::render(self, coloured)
     }
 }
 
-/// What to know of a listener whose connections the kernel redirects.
+/// A note about listeners of redirected connections.
 const REDIRECTED: &str = "this applies to HTTP without TLS: redirected TLS passes through unread, and only rules \
     about connections apply to it";
 
-/// Going through the rules as deciding does, and noting what they say.
+/// Decides rule by rule, and records the decisions.
 struct Explaining<'a> {
     listener: &'a str,
     tls: bool,
     redirected: bool,
     head: &'a Head<'a>,
-    /// What is known of the connection before it has a request.
+    /// The head that rules on connections see.
     connection: &'a Head<'a>,
     memory: Peek,
     longest_wait: Duration,
@@ -306,7 +305,7 @@ impl Explaining<'_> {
             };
         }
         let drawn = rule.draw(self.head, &self.memory, self.ended);
-        // A rule that is asked for compares with what is asked for, where that is less.
+        // With `requested`, the smaller of the rule's percentage and the requested one applies.
         let ppm = match &drawn.outcome {
             Err(Reason::Percentage { ppm, .. }) => *ppm,
             _ => rule.when.ppm,
@@ -328,10 +327,10 @@ impl Explaining<'_> {
         }
     }
 
-    /// What can be said of a rule that is decided before there is a request: its draws count connections.
+    /// The verdict about a rule on connections. Its draws count connections, so they can't be predicted for a request.
     fn connection(&self, rule: &Rule) -> Verdict {
         let mut failed = rule.condition.failures(self.connection);
-        // One that passes through can be held up and cut, but has the server's certificate.
+        // TLS that is passed on can be delayed or refused, but its certificate is the server's.
         let passes = || self.redirected && rule.faults().any(|fault| fault.name != certificate::NAME);
         if rule.stage == Stage::Handshake && !self.tls && !passes() {
             failed.push("a TLS handshake: the listener has no `tls`".to_owned());
@@ -346,7 +345,7 @@ impl Explaining<'_> {
         }
     }
 
-    /// Adds the rule to the plan, and says what that brought.
+    /// Adds a rule to the plan, and describes what that added.
     fn hit(&mut self, rule: &Arc<Rule>, drawn: &Drawn, outcome: usize) -> Vec<Fault> {
         let before = self.plan.actions.len();
         let ends = self.plan.add(rule, drawn, outcome, self.head, &self.memory);
@@ -381,7 +380,7 @@ impl DrawExplained {
         }
     }
 
-    /// The draw against the percentage, as fractions of one: `0.042310 < 0.125000 (12.5%)`.
+    /// Formats the comparison of the draw and the percentage: `0.042310 < 0.125000 (12.5%)`.
     pub fn comparison(&self) -> String {
         let relation = if self.drawn_ppm < self.ppm { "<" } else { ">=" };
         let (drawn, share) = (percent_fraction(self.drawn_ppm), percent_fraction(self.ppm));

@@ -1,4 +1,4 @@
-//! What happens to bytes, in words.
+//! Describes the acts on bodies in words.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -10,13 +10,16 @@ use crate::shape::{
 };
 use crate::yaml::units::{ByteRate, ByteSize, Percentage};
 
-/// What the parts do, in words that follow the name of the fault.
+/// Describes parts in words that follow the name of the fault.
 pub(super) fn words<'a>(parts: impl IntoIterator<Item = &'a Part>, longest_wait: Duration) -> String {
-    let parts: Vec<String> = parts.into_iter().map(|part| one(part, longest_wait)).collect();
+    let parts: Vec<String> = parts
+        .into_iter()
+        .map(|part| describe_part(part, longest_wait))
+        .collect();
     parts.join("; ")
 }
 
-/// The wait before a body, where the part is one.
+/// The wait before a body, if the part is one.
 pub(super) fn hold(part: &Part) -> Option<Duration> {
     match part.act {
         Act::Delay(time) => Some(time),
@@ -24,7 +27,7 @@ pub(super) fn hold(part: &Part) -> Option<Duration> {
     }
 }
 
-fn one(part: &Part, longest_wait: Duration) -> String {
+fn describe_part(part: &Part, longest_wait: Duration) -> String {
     let whose = match part.direction {
         Direction::Response => "the response",
         Direction::Request => "the request",
@@ -39,7 +42,7 @@ fn one(part: &Part, longest_wait: Duration) -> String {
             };
             format!("lets the body of {whose} through at {rate}{scope}")
         }
-        Act::Dribble(dribble) => format!("lets the body of {whose} through {}", pieces(*dribble)),
+        Act::Dribble(dribble) => format!("lets the body of {whose} through {}", describe_dribble(*dribble)),
         Act::Delay(time) => {
             let time = (*time).min(longest_wait);
             format!("waits {} before the body of {whose}", drawn(time))
@@ -48,16 +51,16 @@ fn one(part: &Part, longest_wait: Duration) -> String {
             "delays each message of {whose}, the first by {}",
             drawn(waits.nth(0).min(longest_wait))
         ),
-        Act::Stall(stall) => stalled(stall, whose, longest_wait),
-        Act::Truncate(cut) => cut_words(cut, whose),
-        Act::Corrupt(flip) => flipped(flip, whose),
-        Act::Drop(pick) => format!("drops {} of {whose}", picked(pick)),
-        Act::Duplicate(pick) => format!("sends {} of {whose} twice", picked(pick)),
-        Act::Malform(malformed) => malformed_words(*malformed, whose),
+        Act::Stall(stall) => describe_stall(stall, whose, longest_wait),
+        Act::Truncate(cut) => describe_truncation(cut, whose),
+        Act::Corrupt(flip) => describe_corruption(flip, whose),
+        Act::Drop(pick) => format!("drops {} of {whose}", describe_pick(pick)),
+        Act::Duplicate(pick) => format!("sends {} of {whose} twice", describe_pick(pick)),
+        Act::Malform(malformed) => describe_malformed(*malformed, whose),
     }
 }
 
-fn pieces(dribble: Dribble) -> String {
+fn describe_dribble(dribble: Dribble) -> String {
     match dribble {
         Dribble::Chunk { bytes, gap } => {
             let bytes = ByteSize::from_bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -67,10 +70,10 @@ fn pieces(dribble: Dribble) -> String {
     }
 }
 
-fn stalled(stall: &Stall, whose: &str, longest_wait: Duration) -> String {
+fn describe_stall(stall: &Stall, whose: &str, longest_wait: Duration) -> String {
     let what = match stall.after {
         After::Bytes(0) => format!("stops {whose} before its body"),
-        after => format!("stops {whose} after {}", place(after)),
+        after => format!("stops {whose} after {}", describe_position(after)),
     };
     let (time, until) = match stall.limit {
         Some(limit) => (limit.min(longest_wait), "for"),
@@ -80,25 +83,25 @@ fn stalled(stall: &Stall, whose: &str, longest_wait: Duration) -> String {
         Finish::Natural => "goes on".to_owned(),
         Finish::Clean(_) => "ends it".to_owned(),
         Finish::Close => "closes the connection".to_owned(),
-        Finish::Reset(code) => resets(*code),
+        Finish::Reset(code) => describe_reset(*code),
     };
     format!("{what} {until} {}, then {then}", shown(time))
 }
 
-fn cut_words(cut: &Truncation, whose: &str) -> String {
-    let after = place(cut.after);
+fn describe_truncation(cut: &Truncation, whose: &str) -> String {
+    let after = describe_position(cut.after);
     match &cut.end {
         Finish::Natural => format!("ends the body of {whose} after {after}"),
         Finish::Close => format!("cuts the body of {whose} after {after} and closes the connection"),
-        Finish::Reset(code) => format!("cuts the body of {whose} after {after} and {}", resets(*code)),
+        Finish::Reset(code) => format!("cuts the body of {whose} after {after} and {}", describe_reset(*code)),
         Finish::Clean(clean) => format!(
             "ends the body of {whose} after {after} as if it were complete{}",
-            details(clean)
+            describe_clean(clean)
         ),
     }
 }
 
-fn details(clean: &Clean) -> String {
+fn describe_clean(clean: &Clean) -> String {
     let mut text = String::new();
     if let Some(grpc) = &clean.grpc {
         text += &format!("; a gRPC call with the status {} (`{}`)", grpc.code, grpc.message);
@@ -113,26 +116,26 @@ fn details(clean: &Clean) -> String {
     text
 }
 
-fn resets(code: u32) -> String {
+fn describe_reset(code: u32) -> String {
     format!(
         "resets the connection; over HTTP/2 the stream, with {}",
         reset_code::name(code)
     )
 }
 
-fn flipped(flip: &Corruption, whose: &str) -> String {
+fn describe_corruption(flip: &Corruption, whose: &str) -> String {
     match (&flip.messages, flip.ppm) {
         (None, ppm) => format!("changes {} of the bytes of {whose}", Percentage::from_ppm(ppm)),
-        (Some(pick), 0) => format!("changes one byte of {} of {whose}", picked(pick)),
+        (Some(pick), 0) => format!("changes one byte of {} of {whose}", describe_pick(pick)),
         (Some(pick), ppm) => format!(
             "changes {} of the bytes of {} of {whose}",
             Percentage::from_ppm(ppm),
-            picked(pick)
+            describe_pick(pick)
         ),
     }
 }
 
-fn picked(pick: &Pick) -> String {
+fn describe_pick(pick: &Pick) -> String {
     match pick {
         Pick::Share { ppm, .. } if *ppm >= Percentage::ALL.ppm() => "each message".to_owned(),
         Pick::Share { ppm, .. } => format!("{} of the messages", Percentage::from_ppm(*ppm)),
@@ -141,7 +144,7 @@ fn picked(pick: &Pick) -> String {
     }
 }
 
-fn malformed_words(malformed: Malformed, whose: &str) -> String {
+fn describe_malformed(malformed: Malformed, whose: &str) -> String {
     match malformed {
         Malformed::Chunk => format!("gives {whose} a chunk whose size is not a number"),
         Malformed::StatusLine => format!("gives {whose} a malformed status line"),
@@ -156,7 +159,7 @@ fn malformed_words(malformed: Malformed, whose: &str) -> String {
     }
 }
 
-fn place(after: After) -> String {
+fn describe_position(after: After) -> String {
     match after {
         After::Bytes(bytes) => ByteSize::from_bytes(bytes).to_string(),
         After::Share(ppm) => Percentage::from_ppm(ppm).to_string(),

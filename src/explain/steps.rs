@@ -1,4 +1,4 @@
-//! A plan in the order in which the proxy carries it out.
+//! The steps of a plan, in the order in which the proxy carries them out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::fault::effect::Effect;
 use crate::rule::plan::{Action, Plan};
 use crate::shape::Direction;
 
-/// One thing that happens to the request.
+/// One step of what happens to the request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
-    /// A fault does its work, and the request goes on.
+    /// A fault takes effect, and the request goes on.
     Fault {
         /// The rule.
         rule: Arc<str>,
@@ -28,28 +28,28 @@ pub enum Step {
         #[serde(skip_serializing_if = "Option::is_none")]
         wait_ms: Option<f64>,
     },
-    /// A fault ends the request. Nothing comes after it.
+    /// A fault ends the request. Nothing follows.
     End {
         /// The rule.
         rule: Arc<str>,
         /// The fault.
         fault: &'static str,
-        /// How.
+        /// How it ends.
         effect: String,
-        /// The status that squall answers with, if it does.
+        /// The status of the response that squall sends, if any.
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
     },
     /// The request goes to the upstream.
     Upstream {
-        /// Its name.
+        /// The name of the upstream.
         name: String,
     },
-    /// The client gets the upstream's response. What comes after it happens to its body.
+    /// The client gets the upstream's response. The steps after this concern its body.
     Response,
 }
 
-/// The steps of a plan. What shadow rules decide is left out: nothing happens for it.
+/// The steps of a plan, without those of shadow rules, which inject nothing.
 pub(super) fn of(plan: &Plan, upstream: &str, longest_wait: Duration) -> Vec<Step> {
     let mut steps = Steps {
         plan,
@@ -77,7 +77,7 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// Adds what is due in a phase; whether that ends the request.
+    /// Adds the steps of a phase. Returns whether one of them ends the request.
     fn phase(&mut self, phase: Before) -> bool {
         let plan = self.plan;
         for (at, action) in plan.actions.iter().enumerate() {
@@ -96,7 +96,7 @@ impl Steps<'_> {
         false
     }
 
-    /// Delays of the response that are listed before squall's own answer come before it.
+    /// Adds the response delays listed before a terminal fault, which apply to the injected response.
     fn response_waits(&mut self, end: usize) {
         for action in self.plan.actions.iter().take(end) {
             if matches!(
@@ -116,7 +116,7 @@ impl Steps<'_> {
         self.plan.hits.get(action.hit).is_some_and(|hit| hit.rule.shadow)
     }
 
-    /// What happens to the bytes of one direction.
+    /// Adds the steps for the body of one direction.
     fn bodies(&mut self, direction: Direction) {
         let plan = self.plan;
         for action in &plan.actions {
@@ -138,7 +138,7 @@ impl Steps<'_> {
         self.step(action, &action.effect);
     }
 
-    /// Adds what an action does, or that part of it.
+    /// Adds a step for an action, or for a part of it.
     fn step(&mut self, action: &Action, effect: &Effect) {
         let Some(hit) = self.plan.hits.get(action.hit) else {
             return;

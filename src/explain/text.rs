@@ -1,11 +1,11 @@
-//! An explanation as lines for people.
+//! Renders an explanation as lines of text.
 
 use std::fmt::Write as _;
 
 use super::{DrawExplained, Explanation, RuleExplained, Step, Verdict};
 use crate::rule::stage::Stage;
 
-/// Width of the words before the values.
+/// The width of the labels before the values.
 const LABEL: usize = 11;
 
 pub(super) fn render(explanation: &Explanation, coloured: bool) -> String {
@@ -187,7 +187,7 @@ impl Page {
     }
 }
 
-/// Values come from requests too: an escape sequence in a path must not reach the terminal.
+/// Removes control characters: values come from requests, whose escape sequences must not reach the terminal.
 fn clean(words: &str) -> String {
     words
         .chars()

@@ -1,4 +1,4 @@
-//! URLs as people type them for curl.
+//! Parses URLs as curl accepts them.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 /// A URL in its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Url {
-    /// Where it leads; `None` for a bare path.
+    /// The server; `None` for a bare path.
     pub(super) server: Option<Server>,
     /// The path, at least `/`.
     pub(super) path: String,
@@ -15,20 +15,20 @@ pub(super) struct Url {
     pub(super) query: Option<String>,
 }
 
-/// Where a URL leads.
+/// The server of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Server {
     pub(super) tls: bool,
-    /// User and password, decoded.
+    /// The user and password, decoded.
     pub(super) user: Option<String>,
-    /// An IPv6 address is in brackets.
+    /// The host; an IPv6 address is in brackets.
     pub(super) host: String,
-    /// As given, or the scheme's.
+    /// The port, as given or the scheme's default.
     pub(super) port: u16,
 }
 
 impl Url {
-    /// Reads a URL, or a bare path. Without a scheme it is http.
+    /// Parses a URL or a bare path. Without a scheme it is http.
     pub(super) fn parse(text: &str) -> Result<Url, String> {
         let text = text.trim();
         let text = text.split('#').next().unwrap_or("");
@@ -49,7 +49,7 @@ impl Url {
         Ok(Url { server, path, query })
     }
 
-    /// Adds to the query.
+    /// Appends to the query.
     pub(super) fn add_query(&mut self, more: &str) {
         match &mut self.query {
             Some(query) if !query.is_empty() => {
@@ -60,7 +60,7 @@ impl Url {
         }
     }
 
-    /// Path and query, as they are sent.
+    /// The path and query, as they are sent.
     pub(super) fn target(&self) -> String {
         match &self.query {
             Some(query) => format!("{}?{query}", self.path),
@@ -101,7 +101,7 @@ impl Server {
         ))
     }
 
-    /// Host and port as in the Host field: without the scheme's own port (RFC 9110, section 4.2.1).
+    /// The host and port for the Host field, without the scheme's default port (RFC 9110, section 4.2.1).
     pub(super) fn authority(&self) -> String {
         match (self.tls, self.port) {
             (false, 80) | (true, 443) => self.host.clone(),
@@ -110,7 +110,7 @@ impl Server {
     }
 }
 
-/// `host`, `host:port`, `[::1]:port`.
+/// Splits `host`, `host:port` or `[::1]:port`.
 pub(super) fn split_port(place: &str, default: u16) -> Option<(&str, u16)> {
     let colon = match place.rfind(']') {
         Some(bracket) => place.get(bracket..)?.find(':').map(|at| at + bracket),
@@ -127,7 +127,7 @@ pub(super) fn split_port(place: &str, default: u16) -> Option<(&str, u16)> {
     (!host.is_empty()).then_some((host, port))
 }
 
-/// Characters that no request line can have become percent-encoded; everything else stays as typed.
+/// Percent-encodes characters that can't be in a request line; everything else stays as typed.
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {

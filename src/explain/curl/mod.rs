@@ -1,8 +1,8 @@
-//! A curl command line, read as the request that it would send.
+//! Parses a curl command line to the request that it would send.
 //!
-//! Every option of curl is known by name, so that values are never taken for URLs. Those that change the head are
-//! followed; the others are skipped. Bodies are only looked at for their length. What cannot be known from the line
-//! alone (a file's content, a password that curl would ask for) is told in [`Call::notes`].
+//! All options of curl are known by name, so that values are never taken for URLs. Options that change the head are applied;
+//! the others are skipped. Only the length of a body matters. What the line does not tell (a file's content, a password that
+//! curl would prompt for) is listed in [`Call::notes`].
 
 mod options;
 mod send;
@@ -14,7 +14,7 @@ use self::options::Kind;
 use super::call::Call;
 use crate::yaml::report::did_you_mean;
 
-/// Reads a whole line, as it would be typed into a shell.
+/// Parses a line as it would be typed into a shell.
 ///
 /// # Errors
 /// What is wrong with it, in one sentence.
@@ -22,7 +22,7 @@ pub fn parse(line: &str) -> Result<Call, String> {
     parse_words(&words::split(line)?)
 }
 
-/// Reads a line that is already split into words, with or without the leading `curl`.
+/// Parses a line that is already split into words, with or without the leading `curl`.
 ///
 /// # Errors
 /// What is wrong with it, in one sentence.
@@ -49,7 +49,7 @@ pub fn parse_words(words: &[String]) -> Result<Call, String> {
     line.call()
 }
 
-/// What the options say about the request.
+/// The options that concern the request.
 #[derive(Debug, Default)]
 pub struct Line {
     urls: Vec<String>,
@@ -57,14 +57,14 @@ pub struct Line {
     headers: Vec<String>,
     /// The body's pieces: name of the option and value.
     data: Vec<(&'static str, String)>,
-    /// Whether curl's own fields (User-Agent, Accept) are left out.
+    /// Whether to leave out curl's own fields (User-Agent, Accept).
     bare: bool,
     head: bool,
     get: bool,
     form: bool,
     globoff: bool,
     compressed: bool,
-    /// A way to log in whose first request has no Authorization field.
+    /// An authentication scheme whose first request has no Authorization field.
     handshake: Option<&'static str>,
     upload: Option<String>,
     agent: Option<String>,
@@ -82,7 +82,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A request with no fields of curl's own but those that a body needs.
+    /// A request without curl's own fields, except those that a body needs.
     pub fn bare(url: &str, method: Option<String>, headers: Vec<String>, data: &[String]) -> Line {
         let data = data.iter().map(|text| ("data", text.clone())).collect();
         Line {
@@ -113,7 +113,7 @@ impl Line {
         }
     }
 
-    /// `-sSX POST`, `-XPOST`: letters, up to the first that takes a value.
+    /// Parses short options such as `-sSX POST` and `-XPOST`, up to the first that takes a value.
     fn short<'w>(&mut self, letters: &str, words: &mut impl Iterator<Item = &'w str>) -> Result<(), String> {
         for (at, letter) in letters.char_indices() {
             match options::by_letter(letter) {

@@ -1,4 +1,4 @@
-//! From options to a request: what curl would put into its head.
+//! Builds a request from curl's options, with the fields that curl adds.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ use crate::explain::Asked;
 use crate::explain::call::{Call, Place};
 use crate::explain::url::{Server, Url, escaped, split_port};
 
-/// What `--data-urlencode` leaves as it is: letters, digits and these (RFC 3986, section 2.3).
+/// The characters that `--data-urlencode` encodes: all but unreserved ones (RFC 3986, section 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The User-Agent field that is assumed: the version of the caller's curl is not known.
+/// The assumed User-Agent, since the version of the caller's curl is unknown.
 const AGENT: &str = "curl/8";
 
 impl Line {
@@ -120,7 +120,7 @@ impl Line {
         }
     }
 
-    /// The body of `-d` and its like; `None` if a file is part of it.
+    /// The body from `-d` and similar options; `None` if a file is part of it.
     fn body(&self) -> Option<String> {
         let mut body = String::new();
         for (at, (option, value)) in self.data.iter().enumerate() {
@@ -151,7 +151,7 @@ impl Line {
             }
         }
         for (name, value) in self.own_fields(url) {
-            // The caller's fields win over curl's own, and `-H 'Name:'` withholds one.
+            // The caller's fields replace curl's own, and `-H 'Name:'` removes one.
             if headers.contains_key(&name) || withheld.contains(&name) {
                 continue;
             }
@@ -162,7 +162,7 @@ impl Line {
         Ok(headers)
     }
 
-    /// The fields that curl adds by itself.
+    /// The fields that curl adds.
     fn own_fields(&mut self, url: &Url) -> Vec<(HeaderName, String)> {
         let mut fields = Vec::new();
         if let Some(server) = &url.server {
@@ -208,7 +208,7 @@ impl Line {
     fn body_fields(&self, is_json: bool, fields: &mut Vec<(HeaderName, String)>) {
         let content_type = match (self.form, self.data.is_empty() || self.get, is_json) {
             (true, ..) => "multipart/form-data; boundary=------------------------0000000000000000",
-            // `--json` asks for its fields by the same means as `-H`, so they stay with `-G`.
+            // curl adds the fields of `--json` as if by `-H`, so they stay with `-G`.
             (_, _, true) => "application/json",
             (_, true, _) => return,
             (_, false, _) => "application/x-www-form-urlencoded",
@@ -243,7 +243,7 @@ impl Line {
         Some(format!("Basic {}", base64(user.as_bytes())))
     }
 
-    /// Where the connection goes, and the authority of an absolute target, which proxies are sent.
+    /// Where the connection goes, and the authority of the absolute target that a proxy gets.
     fn place(&self, url: &Url) -> Result<(Place, Option<String>), String> {
         if let Some(socket) = &self.socket {
             return Ok((Place::Unix(socket.clone()), None));
@@ -255,7 +255,7 @@ impl Line {
             if server.tls {
                 return Err("curl sends an https request through a proxy as CONNECT, which rules don't see".into());
             }
-            // curl's default port of a proxy.
+            // curl's default port for proxies.
             let (_, place) = proxy.split_once("://").unwrap_or(("http", proxy));
             let place = place.trim_end_matches('/').rsplit('@').next().unwrap_or("");
             let (host, port) =
@@ -274,7 +274,8 @@ impl Line {
     }
 }
 
-/// `--connect-to HOST1:PORT1:HOST2:PORT2`: where it applies, the second pair; empty parts mean any, or the same.
+/// Applies `--connect-to HOST1:PORT1:HOST2:PORT2`: returns the second pair if the first matches. Empty parts match any, or
+/// leave it unchanged.
 fn rerouted(rule: &str, server: &Server) -> Option<(String, u16)> {
     let (from_host, rest) = host_part(rule)?;
     let (from_port, rest) = rest.split_once(':')?;
@@ -285,14 +286,14 @@ fn rerouted(rule: &str, server: &Server) -> Option<(String, u16)> {
     applies.then(|| (host.to_owned(), rest.parse().unwrap_or(server.port)))
 }
 
-/// A host up to its colon; an IPv6 address is in brackets.
+/// Splits off a host at its colon; an IPv6 address is in brackets.
 fn host_part(text: &str) -> Option<(&str, &str)> {
     let from = if text.starts_with('[') { text.find(']')? } else { 0 };
     let colon = text.get(from..)?.find(':')? + from;
     Some((text.get(..colon)?, text.get(colon + 1..)?))
 }
 
-/// `-H`: `Name: value`; `Name:` withholds curl's own field (`Ok` with `None` as the value), `Name;` sends an empty one.
+/// Parses `-H`: `Name: value`. `Name:` removes curl's own field (`Ok` with `None` as the value), `Name;` sends an empty one.
 fn field(line: &str) -> Result<Option<(HeaderName, Option<HeaderValue>)>, String> {
     let (name, value) = match line.split_once(':') {
         Some((name, value)) => (name, Some(value.trim()).filter(|value| !value.is_empty())),
@@ -310,7 +311,7 @@ fn field(line: &str) -> Result<Option<(HeaderName, Option<HeaderValue>)>, String
     Ok(Some((parsed, value.transpose()?)))
 }
 
-/// `--data-urlencode`: `content`, `=content`, `name=content`; `None` for `@file` and `name@file`.
+/// Encodes `--data-urlencode`: `content`, `=content`, `name=content`; `None` for `@file` and `name@file`.
 fn encoded(value: &str) -> Option<String> {
     let mut encoded = String::new();
     let content = match value.split_once('=') {
@@ -327,7 +328,7 @@ fn encoded(value: &str) -> Option<String> {
     Some(encoded)
 }
 
-/// RFC 4648, section 4.
+/// Encodes Base64 (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);

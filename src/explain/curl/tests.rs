@@ -189,7 +189,7 @@ fn lines_copied_from_a_browser() {
 }
 
 #[test]
-fn what_cannot_be_read_is_said() {
+fn unreadable_lines_are_errors() {
     refused("curl --frobnicate http://h/", "no option `--frobnicate`");
     refused("curl --heeder 'a: b' http://h/", "did you mean `--header`?");
     refused("curl --data=x http://h/", "`--data …`");
@@ -215,7 +215,7 @@ fn what_cannot_be_read_is_said() {
 }
 
 #[test]
-fn what_cannot_be_known_is_noted() {
+fn unknown_details_are_noted() {
     noted("curl -b jar.txt h", "`jar.txt`");
     noted("curl -H @fields h", "`fields`");
     noted("curl -u user h", "password");

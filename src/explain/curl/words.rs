@@ -1,7 +1,7 @@
-//! A line of shell in words, as far as a copied curl command needs it.
+//! Splits a shell command line into words, as far as copied curl commands need it.
 
-/// Splits a line as a shell does: quotes, backslashes, continued lines, comments, and bash's `$'…'`, which browsers write
-/// for "Copy as cURL". What comes after a pipe, a redirection or another command is left out.
+/// Splits a line like a shell: quotes, backslashes, continued lines, comments, and bash's `$'…'`, which browsers use for
+/// "Copy as cURL". Anything after a pipe, a redirection or another command is dropped.
 ///
 /// # Errors
 /// A quote that is not closed.
@@ -19,7 +19,7 @@ pub(super) fn split(line: &str) -> Result<Vec<String>, String> {
         .collect())
 }
 
-/// Writes each `$'…'` as an ordinary quoted string. `None` if one is not closed.
+/// Rewrites each `$'…'` as an ordinary quoted string. `None` if one is not closed.
 fn without_ansi_quotes(line: &str) -> Option<String> {
     let mut plain = String::with_capacity(line.len());
     let mut quote = None;
@@ -45,7 +45,7 @@ fn without_ansi_quotes(line: &str) -> Option<String> {
     Some(plain)
 }
 
-/// The text of a `$'…'` whose inside starts here (bash manual, section 3.1.2.4).
+/// Reads the text of a `$'…'` from after its opening quote (bash manual, section 3.1.2.4).
 fn ansi_quoted(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<String> {
     let mut bytes: Vec<u8> = Vec::new();
     loop {
@@ -69,7 +69,7 @@ fn ansi_quoted(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option
     }
 }
 
-/// Up to `most` hexadecimal digits.
+/// Reads up to `most` hexadecimal digits.
 fn number(letters: &mut std::iter::Peekable<std::str::Chars<'_>>, most: usize) -> u32 {
     let mut number = 0;
     for _ in 0..most {

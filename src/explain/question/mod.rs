@@ -1,4 +1,4 @@
-//! Which request of which listener is explained: a question, and its answer.
+//! Questions about a request, and the choice of the listener that it would arrive at.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::yaml::forms::OneOrMany;
 use crate::yaml::report::did_you_mean;
 use crate::yaml::units::Time;
 
-/// A question of the admin API's `/api/v1/explain`: a request by `url` or by `curl`, and what it is asked under.
+/// The body of `/api/v1/explain` in the admin API: a request by `url` or by `curl`, and assumptions.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Question {
@@ -40,7 +40,7 @@ pub struct Question {
 }
 
 impl Question {
-    /// Answers it for a configuration.
+    /// Answers the question for a configuration.
     ///
     /// # Errors
     /// What is wrong with the question, in one sentence.
@@ -60,7 +60,7 @@ impl Question {
         match (&self.url, &self.curl) {
             (Some(url), None) => {
                 let fields = |(name, values): (&String, &OneOrMany<String>)| -> Vec<String> {
-                    // An empty value is sent; curl's way to write that is a semicolon.
+                    // curl's syntax for a field with an empty value is a semicolon.
                     let line = |value: &String| {
                         if value.trim().is_empty() {
                             format!("{name};")
@@ -82,10 +82,10 @@ impl Question {
     }
 }
 
-/// Explains what a call is, or would be, at the listener that it arrives at.
+/// Explains a call at the listener that it would arrive at.
 ///
 /// # Errors
-/// Which listener that is can't be told.
+/// The listener can't be determined.
 pub fn ask(snapshot: &Snapshot, mut call: Call, now: Instant) -> Result<Explanation, String> {
     let listener = listener_of(snapshot, &call)?;
     let asked = &mut call.asked;
@@ -106,7 +106,7 @@ pub fn ask(snapshot: &Snapshot, mut call: Call, now: Instant) -> Result<Explanat
     Ok(explanation)
 }
 
-/// Where a request of this machine comes from, as a listener sees it.
+/// The address of a local client, as a listener sees it.
 fn this_machine(address: &AddressSpec) -> Option<IpAddr> {
     match address {
         AddressSpec::Unix(_) => None,
@@ -115,7 +115,7 @@ fn this_machine(address: &AddressSpec) -> Option<IpAddr> {
     }
 }
 
-/// The listener that was asked for, or else the one that the request would arrive at, or else the only one.
+/// The named listener, or else the one that the request would arrive at, or else the only one.
 fn listener_of<'s>(snapshot: &'s Snapshot, call: &Call) -> Result<&'s Listener, String> {
     let listeners = &snapshot.listeners;
     if let Some(name) = &call.asked.listener {

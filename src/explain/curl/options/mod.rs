@@ -1,6 +1,6 @@
-//! The options of curl, as far as reading a command line needs them: which take a value, and their letters.
+//! The table of curl's options: their names, their letters, and whether they take a value.
 
-/// Options that take a value: name, and letter or a blank (curl 8.17's manual; older options are kept).
+/// Options that take a value: name, and letter or a space (from the manual of curl 8.17, and older options).
 pub(super) const WITH_VALUE: &[(&str, char)] = &[
     ("abstract-unix-socket", ' '),
     ("alt-svc", ' '),
@@ -287,7 +287,7 @@ pub(super) const PLAIN: &[(&str, char)] = &[
     ("xattr", ' '),
 ];
 
-/// What an option on the line is.
+/// The kind of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     WithValue(&'static str),
