@@ -1,4 +1,4 @@
-//! gRPC's statuses: their names, and the fields that tell them (gRPC over HTTP/2, "Responses").
+//! gRPC statuses: their names, and the fields that carry them (gRPC over HTTP/2, "Responses").
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::yaml::forms::{self, Scalar, ShortForm};
 
-/// A gRPC status, sent with no message before it.
+/// A gRPC status and its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrpcStatus {
     /// The status, 0 to 16.
@@ -18,14 +18,14 @@ pub struct GrpcStatus {
 }
 
 impl GrpcStatus {
-    /// A status with a message, which is percent-encoded: everything outside printable ASCII, and `%` itself.
+    /// Creates a status. Percent-encodes everything in the message outside printable ASCII, and `%` itself.
     pub fn new(code: GrpcCode, message: &str) -> GrpcStatus {
         const SET: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
         let message = percent_encoding::utf8_percent_encode(message, SET).to_string();
         GrpcStatus { code, message }
     }
 
-    /// The fields that tell it, in the head of a response or behind its body (gRPC over HTTP/2, "Responses").
+    /// The fields that carry the status, in a response head or in trailers (gRPC over HTTP/2, "Responses").
     pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let message = HeaderValue::try_from(&self.message)
             .ok()
@@ -79,7 +79,7 @@ impl GrpcCode {
     }
 }
 
-/// With its message: "UNAVAILABLE (`try later`)".
+/// The code's name with the message: "UNAVAILABLE (`try later`)".
 impl std::fmt::Display for GrpcStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.code.fmt(f)?;

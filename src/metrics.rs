@@ -1,7 +1,7 @@
-//! Every metric and label, in one place.
+//! Every metric and label of squall, defined in one place.
 //!
-//! Label values come from the configuration alone, never from traffic: listeners, upstreams, rules and faults by name,
-//! statuses as numbers. Handles are resolved when a configuration is loaded, so a request looks nothing up.
+//! Label values come from the configuration alone, never from traffic: names of listeners, upstreams, rules and faults, and
+//! statuses as numbers. Handles are resolved when a configuration is loaded, so that a request needs no look-up.
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -14,16 +14,16 @@ use prometheus::{
     TextEncoder,
 };
 
-/// Seconds: from a fast answer on loopback to the longest that anybody waits for.
+/// Buckets in seconds, from a fast response on loopback to the longest plausible wait.
 const DURATIONS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 ];
-/// Seconds: what a timer adds to a wait.
+/// Buckets in seconds for what timers add to a wait.
 const OVERSHOOTS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.025, 0.1, 1.0,
 ];
 
-/// The status label of a request that got no answer: the client left, or squall ended the connection on purpose.
+/// The status label of a request that got no response: the client disconnected, or squall ended the connection on purpose.
 pub const NO_STATUS: u16 = 0;
 
 /// All metrics of a process.
@@ -44,7 +44,7 @@ pub struct Metrics {
     passed_on: IntCounterVec,
     connections: IntGaugeVec,
     info: IntGaugeVec,
-    /// What timers added to injected waits.
+    /// The time that timers added to injected waits.
     pub overshoot: Histogram,
     /// Requests held in injected waits now.
     pub held: IntGauge,
@@ -54,39 +54,40 @@ pub struct Metrics {
     pub reloads_ok: IntCounter,
     /// Reloads that were refused.
     pub reloads_failed: IntCounter,
+    /// The rules in force, whose active requests are read at each scrape. Locked for reloads and scrapes only.
     rules: Mutex<Vec<Arc<dyn CountedRule>>>,
 }
 
-/// The handles of one listener and its upstream.
+/// The metrics of one listener and its upstream.
 #[derive(Debug)]
 pub struct ListenerMetrics {
     requests: IntCounterVec,
     listener: Box<str>,
     upstream: Box<str>,
-    /// By status, resolved on first use: 0 for none, then 100 to 999.
+    /// Counters by status, resolved on first use: 0 for no response, then 100 to 999.
     by_status: Box<[OnceLock<IntCounter>]>,
-    /// Requests whose client left before the answer was complete.
+    /// Requests whose client disconnected before the response was complete.
     pub clients_gone: IntCounter,
     /// Redirected connections that were not HTTP.
     pub passed_on: IntCounter,
-    /// From a request's head to the end of its answer.
+    /// The time from the request head to the end of the response.
     pub request_seconds: Histogram,
-    /// From sending a request to the upstream until its response head.
+    /// The time from sending a request to the upstream to its response head.
     pub upstream_seconds: Histogram,
-    /// Requests that the upstream failed to answer.
+    /// Requests that the upstream failed to respond to.
     pub upstream_errors: IntCounter,
 }
 
-/// The handles of one rule.
+/// The metrics of one rule.
 #[derive(Debug)]
 pub struct RuleMetrics {
     /// Requests that the rule matched.
     pub matched: IntCounter,
-    /// By position of the fault: its name, injected, and shadowed.
+    /// The counters of each fault, by its position in the rule.
     faults: Vec<FaultMetrics>,
     skipped: IntCounterVec,
     rule: Arc<str>,
-    /// What the rule's faults made a request wait.
+    /// How long the rule's faults made requests wait.
     pub delay_seconds: Histogram,
 }
 
@@ -98,10 +99,10 @@ struct FaultMetrics {
 }
 
 impl Metrics {
-    /// Registers everything.
+    /// Creates and registers all metrics.
     ///
     /// # Errors
-    /// Two metrics of the same name: a mistake in this file.
+    /// Two metrics have the same name, which is a mistake in this file.
     pub fn new() -> Result<Arc<Metrics>, prometheus::Error> {
         let registry = Registry::new();
         let reloads = counters(
@@ -224,7 +225,7 @@ impl Metrics {
         Ok(Arc::new(metrics))
     }
 
-    /// The handles of a listener in front of an upstream.
+    /// Creates the metrics of a listener and its upstream.
     pub fn listener(&self, listener: &str, upstream: &str) -> ListenerMetrics {
         ListenerMetrics {
             requests: self.requests.clone(),
@@ -239,7 +240,7 @@ impl Metrics {
         }
     }
 
-    /// The handles of a rule whose faults have these names, by position.
+    /// Creates the metrics of a rule. `faults` are the names of its faults, by position.
     pub fn rule(&self, rule: &Arc<str>, faults: impl Iterator<Item = &'static str>) -> RuleMetrics {
         let fault = |name: &'static str| FaultMetrics {
             name,
@@ -255,8 +256,8 @@ impl Metrics {
         }
     }
 
-    /// Takes a configuration into force: its identity, and its rules, whose active requests are read at each scrape.
-    /// Series of rules and upstreams that are gone are dropped, so that reloads cannot pile them up.
+    /// Notes the configuration in force: its hash, seed and rules. Removes the series of rules that are gone, so that reloads
+    /// don't accumulate them.
     pub fn configured<R: CountedRule + 'static>(&self, hash: &str, seed: u64, rules: &[Arc<R>]) {
         self.info.reset();
         self.info
@@ -271,7 +272,7 @@ impl Metrics {
     }
 
     fn forget(&self, rule: &RuleMetrics) {
-        // What is not there need not be removed: the results do not matter.
+        // Errors mean that a series does not exist.
         let name = &*rule.rule;
         let _ = self.matched.remove_label_values(&[name]);
         let _ = self.delay_seconds.remove_label_values(&[name]);
@@ -285,14 +286,14 @@ impl Metrics {
         }
     }
 
-    /// The open connections of a listener, as counted by the accept loop.
+    /// Sets the number of a listener's open connections.
     pub fn connections(&self, listener: &str, open: usize) {
         self.connections
             .with_label_values(&[listener])
             .set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
-    /// A listener is gone.
+    /// Removes the series of a listener.
     pub fn forget_listener(&self, listener: &str) {
         let _ = self.connections.remove_label_values(&[listener]);
     }
@@ -305,13 +306,13 @@ impl Metrics {
                 .set(i64::from(rule.active()));
         }
         let mut page = Vec::new();
-        // Encoding fails only for families without a name or of mixed types, and ours are neither.
+        // Encoding fails only for families without a name or of mixed types, which these are not.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut page);
         String::from_utf8(page).unwrap_or_default()
     }
 }
 
-/// Why a fault could not be applied: all the values of the label.
+/// Why a fault could not be applied: all values of the label `reason`.
 pub const SKIP_REASONS: [&str; 24] = [
     "not a gRPC request",
     "too many held",
@@ -340,7 +341,7 @@ pub const SKIP_REASONS: [&str; 24] = [
 ];
 
 impl ListenerMetrics {
-    /// The counter of a status; [`NO_STATUS`] where no answer was sent.
+    /// The counter of a status; [`NO_STATUS`] for requests without a response.
     pub fn requests(&self, status: u16) -> Option<&IntCounter> {
         let at = if status == NO_STATUS {
             0
@@ -356,12 +357,12 @@ impl ListenerMetrics {
     }
 }
 
-/// A rule as the metrics see it.
+/// A rule whose active requests are exported.
 pub trait CountedRule: std::fmt::Debug + Send + Sync {
-    /// Its counters.
+    /// The rule's metrics.
     fn metrics(&self) -> &RuleMetrics;
 
-    /// Requests that are under its faults now.
+    /// The number of requests under the rule's faults now.
     fn active(&self) -> u32;
 }
 

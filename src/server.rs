@@ -1,4 +1,4 @@
-//! Starts, reloads, drains: the process around the proxy.
+//! The running server: starts listeners, reloads the configuration, and drains at the end.
 
 use std::collections::HashMap;
 use std::io;
@@ -32,14 +32,15 @@ pub struct Server {
     holder: Arc<Holder>,
     connector: Arc<Connector>,
     current: ArcSwap<Snapshot>,
+    /// Changed by reloads and by the drain. Locked together with `leaving` only in this order, never across an await.
     listeners: Mutex<HashMap<Place, Running>>,
-    /// Listeners that a reload removed and whose requests in flight still run.
+    /// Listeners that a reload removed and that still have requests in flight.
     leaving: Mutex<Vec<Arc<Listener>>>,
-    /// One reload at a time.
+    /// Held during a reload, so that there is one at a time. tokio's lock, since others wait for it without blocking.
     reloading: AsyncMutex<()>,
 }
 
-/// What tells one listening socket from another: its address, and, where the port is any free one, its name.
+/// Identifies a listening socket across reloads: by address, and for port 0 by name too.
 type Place = (AddressSpec, Option<Arc<str>>);
 
 #[derive(Debug)]
@@ -68,7 +69,7 @@ pub enum Failure {
     /// A stopping squall takes no new configuration.
     #[error("squall is stopping")]
     Stopping,
-    /// Something that squall needs of the machine is missing.
+    /// Something that squall needs from the system is missing.
     #[error("{0}")]
     System(String),
 }
@@ -105,7 +106,7 @@ impl Server {
         Ok(Arc::new(server))
     }
 
-    /// Loads a configuration as [`Server::start`] does, and starts nothing.
+    /// Loads and checks a configuration, and starts nothing.
     ///
     /// # Errors
     /// Everything that is wrong with it.
@@ -127,12 +128,12 @@ impl Server {
         &self.source
     }
 
-    /// The metrics that this server counts in.
+    /// The metrics of this server.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// The metrics page, with what only the server knows brought up to date.
+    /// Renders the metrics page, after updating the gauges that only the server knows.
     pub fn metrics_page(&self) -> String {
         for running in self.listeners.lock().values() {
             self.metrics.connections(&running.name, running.listener.connections());
@@ -140,7 +141,7 @@ impl Server {
         self.metrics.page()
     }
 
-    /// The listeners: name and address, with the real port where any free one was asked for.
+    /// The names and addresses of the listeners, with the real port in place of port 0.
     pub fn addresses(&self) -> Vec<(Arc<str>, String)> {
         let listeners = self.listeners.lock();
         let mut addresses: Vec<_> = listeners
@@ -151,10 +152,10 @@ impl Server {
         addresses
     }
 
-    /// Reads the configuration again and takes it into force, all of it or nothing. Requests in flight keep theirs.
+    /// Reads the configuration again and puts it into force, all of it or nothing. Requests in flight keep the old one.
     ///
     /// # Errors
-    /// See [`Failure`]; then the old configuration stays.
+    /// See [`Failure`]. The old configuration stays in force.
     pub async fn reload(&self) -> Result<Arc<Snapshot>, Failure> {
         let _one_at_a_time = self.reloading.lock().await;
         if self.holder.is_stopping() {
@@ -188,6 +189,7 @@ impl Server {
         for what in previous.needs_restart(&snapshot) {
             tracing::warn!("a change of `{what}` takes effect at the next start");
         }
+        // Everything that can fail is done. The snapshot first, so that the admin side never shows older rules than requests see.
         self.current.store(Arc::clone(&snapshot));
         self.take_over(&snapshot, bound);
         Ok(snapshot)
@@ -228,7 +230,7 @@ impl Server {
         }
     }
 
-    /// Nothing here can fail: listeners that stay get their new view, new ones start, the others stop accepting.
+    /// Switches to a snapshot, which can't fail: kept listeners get their new view, new ones start, the others stop accepting.
     fn take_over(&self, snapshot: &Snapshot, mut bound: HashMap<Place, Bound>) {
         let mut listeners = self.listeners.lock();
         let mut old = std::mem::take(&mut *listeners);
@@ -274,14 +276,15 @@ impl Server {
         }
     }
 
-    /// Stops: no new connections, injected waits are cut short, requests in flight may finish within `grace`.
-    /// Returns whether all of them did.
+    /// Stops the server: accepts no more connections, cuts injected waits short, and lets requests in flight finish within
+    /// `grace`. Returns whether all of them did.
     pub async fn drain(&self, grace: Duration) -> bool {
         let mut all: Vec<Arc<Listener>> = std::mem::take(&mut *self.leaving.lock());
         all.extend(self.listeners.lock().drain().map(|(_, running)| running.listener));
         for listener in &all {
             listener.stop_accepting();
         }
+        // After the listeners, so that no new connection begins without its injected waits.
         self.holder.stop();
         let drained = async {
             for listener in &all {
@@ -301,9 +304,9 @@ fn place(listener: &snapshot::Listener) -> Place {
     (listener.address.clone(), any_port.then(|| Arc::clone(&listener.name)))
 }
 
-/// A seed for configurations that set none: from the operating system, by way of the randomly keyed hasher of the standard library.
+/// A random seed for configurations that set none. Its source is the random key of the standard library's hasher.
 fn drawn_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    // Short enough to be read out and typed again.
+    // Short enough to be typed by hand.
     RandomState::new().hash_one(std::process::id()) % 1_000_000_000
 }

@@ -1,4 +1,4 @@
-//! The API: what is in force, what it has done, and reading it again.
+//! The admin API: shows the configuration in force and its counters, and reloads it.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(super) async fn status(State(context): Shared) -> Response {
     }))
 }
 
-/// By name: where each listener really listens, and where it leads.
+/// The listeners by name, each with its real address and its upstream.
 fn listeners(context: &Context, snapshot: &Snapshot) -> Vec<Value> {
     let open = context.server.addresses();
     let listener = |one: &Listener| {
@@ -57,8 +57,8 @@ fn listeners(context: &Context, snapshot: &Snapshot) -> Vec<Value> {
     snapshot.listeners.iter().map(listener).collect()
 }
 
-/// The configuration with its defaults, all includes in it, variables replaced, and the seed in force, so that it can be
-/// saved and replayed. The token is never in it.
+/// The configuration with defaults, includes and variables resolved, and the seed in force, so that it can be saved and
+/// replayed. It never contains the token.
 pub(super) async fn config(State(context): Shared, headers: HeaderMap, uri: Uri) -> Response {
     let snapshot = context.server.snapshot();
     let pairs = explain::pairs(&uri);
@@ -75,7 +75,7 @@ fn resolved(snapshot: &Snapshot) -> ConfigSpec {
     let mut spec = snapshot.spec.clone();
     spec.seed = Some(snapshot.seed.0);
     let address = Some(snapshot.admin.address.clone().into());
-    // Not shown by its type either; twice is safer for a secret.
+    // Its type hides the token too, but a secret deserves two safeguards.
     spec.admin = Some(AdminSpec { address, token: None });
     spec
 }
@@ -85,7 +85,7 @@ fn config_json(spec: &ConfigSpec) -> Result<Response, Problem> {
 }
 
 fn config_yaml(spec: &ConfigSpec) -> Result<Response, Problem> {
-    // RFC 9512.
+    // The media type of YAML (RFC 9512).
     Ok(([(CONTENT_TYPE, "application/yaml")], to_yaml(spec).map_err(unwritable)?).into_response())
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn rules(State(context): Shared) -> Response {
     json_answer(&json!({"config_hash": snapshot.hash, "rules": rules}))
 }
 
-/// `listeners` is null for a rule of every listener, and `when` as it was written.
+/// A rule as JSON. `listeners` is null for a rule that applies to every listener, and `when` is as typed.
 fn rule_json(rule: &Arc<Rule>, when: Value) -> Value {
     let outcome = |outcome: &Outcome| {
         let faults: Vec<&str> = outcome.faults.iter().map(|fault| fault.name).collect();
@@ -131,13 +131,15 @@ fn rule_json(rule: &Arc<Rule>, when: Value) -> Value {
     })
 }
 
-/// The certificate that clients must trust to see what else is wrong with a faulty one. RFC 8555, section 9.1.
+/// The authority's certificate, which clients must trust to get to the other faults of a faulty certificate. Its media
+/// type is that of RFC 8555, section 9.1.
 pub(super) async fn ca(State(context): Shared) -> Response {
     let pem = context.server.snapshot().authority.pem().to_owned();
     ([(CONTENT_TYPE, "application/pem-certificate-chain")], pem).into_response()
 }
 
-/// 422 with the report of a bad configuration, 500 where an address can't be listened on; then the old one stays.
+/// Reloads. Responds with 422 and a report if the configuration is bad, with 500 if an address can't be opened. The old
+/// configuration then stays in force.
 pub(super) async fn reload(State(context): Shared, headers: HeaderMap) -> Response {
     let accept = Accept::of(&headers);
     if context.is_draining() {

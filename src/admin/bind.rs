@@ -1,15 +1,15 @@
-//! Opening the side port.
+//! Opens the side port.
 
 use std::io;
 
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::net::bind::Opened;
 
-/// The side port, open and not yet served. Dropping it closes it, and removes a unix socket's file.
+/// The open side port, not served yet. Dropping it closes the port, and removes the file of a unix socket.
 #[derive(Debug)]
 pub struct Bound(pub(super) Opened);
 
-/// Opens the side port. A socket file that no process listens on any more is replaced. Needs a tokio runtime.
+/// Opens the side port. A stale socket file is replaced. Needs a tokio runtime.
 ///
 /// # Errors
 /// The operating system's, most often that the address is in use.
@@ -18,7 +18,7 @@ pub async fn bind(address: &AddressSpec) -> io::Result<Bound> {
 }
 
 impl Bound {
-    /// The address, with the real port where any free one was asked for.
+    /// The address, with the real port in place of port 0.
     pub fn address(&self) -> &AddressSpec {
         &self.0.address
     }

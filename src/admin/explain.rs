@@ -1,4 +1,4 @@
-//! What would happen to a request, asked of the configuration in force and of its counters. Asking changes nothing.
+//! The endpoint that explains what would happen to a request under the configuration in force. It changes no state.
 
 use std::error::Error as _;
 use std::str::FromStr;
@@ -21,12 +21,12 @@ use crate::yaml::report::did_you_mean;
 /// The longest time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The names that a query may have.
+/// The valid names in a query.
 const NAMES: [&str; 9] = [
     "url", "method", "header", "curl", "client", "listener", "ordinal", "at", "format",
 ];
 
-/// The form of an answer that the query asks for; it stands above `Accept`.
+/// The format that the query asks for, which overrides `Accept`.
 type Form = Option<Accept>;
 
 /// `?url=/pay&method=POST&header=x-user:%20ada&header=…`
@@ -48,7 +48,7 @@ pub(super) async fn body(State(context): Shared, headers: HeaderMap, body: Body)
     answer(&context, &headers, asked)
 }
 
-/// JSON, unless plain text is asked for.
+/// The response as JSON, unless plain text is asked for.
 fn answer(context: &Context, headers: &HeaderMap, asked: Result<(Question, Form), Problem>) -> Response {
     let accept = Accept::of(headers);
     let explained = asked.and_then(|(question, form)| {
@@ -64,7 +64,7 @@ fn answer(context: &Context, headers: &HeaderMap, asked: Result<(Question, Form)
     explained.unwrap_or_else(|problem| problem.answer(accept))
 }
 
-/// A query's names and values, decoded, in order.
+/// Decodes the names and values of a query, in order.
 pub(super) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
     let pairs = Query::try_from_uri(uri).map_err(|error| Problem::bad_request(error.body_text()))?;
     Ok(pairs.0)
@@ -128,7 +128,7 @@ fn unknown(name: &str) -> Problem {
     Problem::bad_request(format!("unknown parameter `{name}`; {help}"))
 }
 
-/// A body, within its bounds of size and time.
+/// Reads a request body within its limits of size and time.
 async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(

@@ -1,11 +1,11 @@
 //! The side port: metrics, health, and an API over the configuration in force.
 //!
-//! On loopback, or on a unix socket, it is open to the programs of this machine but not to web pages; elsewhere it needs
-//! a token (`guard.rs` has the rules). Requests are checked against the configuration in force at that moment,
-//! so a reload may change the token. `/healthz` and `/readyz` answer everybody, and say nothing else.
+//! On loopback or a unix socket it is open to local programs but not to web pages; elsewhere it needs a token (see
+//! `guard`). Requests are checked against the configuration in force at that moment, so a reload may change the token.
+//! `/healthz` and `/readyz` need no token, and reveal nothing else.
 //!
-//! Everything that a caller may make it hold is bounded: connections, their age, the time for a head and for a body, and
-//! the sizes of both.
+//! Everything that callers can make it hold is bounded: the number and age of connections, and the time and size of heads
+//! and bodies.
 
 mod api;
 mod bind;
@@ -29,18 +29,18 @@ use crate::server::Server;
 /// The largest body of a request, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// What requests are answered from.
+/// The state of the request handlers.
 #[derive(Debug)]
 struct Context {
     server: Arc<Server>,
-    /// Where the side port really listens; the configuration in force may name another address for the next start.
+    /// The real address of the side port. The configuration in force may name another one, for the next start.
     address: AddressSpec,
     started: Instant,
 }
 
 type Shared = axum::extract::State<Arc<Context>>;
 
-/// All endpoints, as if served at the address of the configuration in force.
+/// All endpoints, for the address in the configuration in force.
 pub fn router(server: Arc<Server>) -> axum::Router {
     let address = server.snapshot().admin.address.clone();
     router_at(server, address)

@@ -1,4 +1,4 @@
-//! The pages that are not of the API: the list of endpoints, metrics, health.
+//! The pages outside of the API: the list of endpoints, metrics, health.
 
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
@@ -9,8 +9,8 @@ use serde_json::json;
 use super::problem::{Accept, Problem, json_answer};
 use super::{Context, Shared};
 
-/// An endpoint, as shown to those who look for it.
 #[derive(Debug)]
+/// An endpoint, as listed at `/`.
 pub(super) struct Endpoint {
     pub(super) methods: &'static [&'static str],
     pub(super) path: &'static str,
@@ -21,7 +21,7 @@ const fn endpoint(methods: &'static [&'static str], path: &'static str, what: &'
     Endpoint { methods, path, what }
 }
 
-/// All of them.
+/// All endpoints.
 pub(super) const ENDPOINTS: [Endpoint; 10] = [
     endpoint(&["GET"], "/", "this list"),
     endpoint(&["GET"], "/metrics", "metrics for Prometheus"),
@@ -89,7 +89,7 @@ fn index_html() -> String {
     )
 }
 
-/// The text format of Prometheus, version 0.0.4.
+/// The metrics in the text format of Prometheus, version 0.0.4.
 pub(super) async fn metrics(State(context): Shared) -> Response {
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
@@ -115,12 +115,12 @@ pub(super) async fn ready(State(context): Shared, headers: HeaderMap) -> Respons
 }
 
 impl Context {
-    /// Whether squall is stopping: then it has let go of its listeners, and no configuration is without any.
+    /// Whether squall is stopping. It has no listeners then, and every configuration has at least one.
     pub(super) fn is_draining(&self) -> bool {
         self.server.addresses().is_empty()
     }
 
-    /// Why requests are not accepted, or not everywhere.
+    /// Why requests are not accepted on every listener, if so.
     fn not_ready(&self) -> Option<String> {
         let open = self.server.addresses();
         if open.is_empty() {
@@ -150,7 +150,7 @@ pub(super) async fn wrong_method(uri: Uri, headers: HeaderMap) -> Response {
         .find(|one| one.path == uri.path())
         .map(|one| one.methods)
         .unwrap_or_default();
-    // Wherever there is something to get, its head alone can be asked for.
+    // axum serves HEAD wherever there is a GET.
     let allow = methods.join(", ").replace("GET", "GET, HEAD");
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} takes {allow}", uri.path()));
     let mut response = problem.answer(Accept::of(&headers));

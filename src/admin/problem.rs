@@ -1,11 +1,11 @@
-//! Answers of the side port: JSON, and errors as plain text or, where JSON is asked for, as problem details (RFC 9457).
+//! Responses of the side port: JSON, and errors as plain text or, if JSON is asked for, as problem details (RFC 9457).
 
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-/// The form that a caller reads.
+/// The format that a caller wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accept {
     /// Anything, or nothing known.
@@ -19,8 +19,8 @@ pub(super) enum Accept {
 }
 
 impl Accept {
-    /// What a request asks for: the first of JSON and HTML in its list (RFC 9110, section 12.5.1; what has `q=0` is not
-    /// wanted, other weights are not compared).
+    /// The format that a request asks for: the first of JSON and HTML in `Accept` (RFC 9110, section 12.5.1). Entries with
+    /// `q=0` are skipped; other weights are ignored.
     pub(super) fn of(headers: &HeaderMap) -> Accept {
         let lists = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
         lists
@@ -49,9 +49,9 @@ impl Accept {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Problem {
     pub(super) status: StatusCode,
-    /// For people, in one line or several.
+    /// The problem in words, in one or more lines.
     pub(super) detail: String,
-    /// More members of the JSON form.
+    /// Additional members of the JSON form.
     pub(super) members: Vec<(&'static str, Value)>,
 }
 
@@ -64,7 +64,7 @@ impl Problem {
         }
     }
 
-    /// A request that cannot be understood.
+    /// A malformed request (400).
     pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
@@ -97,7 +97,7 @@ impl Problem {
     }
 }
 
-/// A JSON answer, indented for those who read it with curl.
+/// A JSON response, indented for reading with curl.
 pub(super) fn json_answer(value: &Value) -> Response {
     ([(CONTENT_TYPE, "application/json")], format!("{value:#}\n")).into_response()
 }

@@ -1,4 +1,4 @@
-//! Serving the side port, so that no caller can exhaust it.
+//! Serves the side port, with bounds so that no caller can exhaust it.
 
 use std::future::{Future, pending};
 use std::pin::pin;
@@ -15,18 +15,18 @@ use super::bind::Bound;
 use crate::proxy::net::socket::Raw;
 use crate::server::Server;
 
-/// Connections at once. Beyond it new ones wait to be accepted.
+/// The most connections at once; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
-/// The longest time from one request to the end of the next one's head.
+/// The longest time from one request to the end of the next request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// The bytes of a request's head, and of what is buffered.
+/// The most bytes of a request head, and of the buffers.
 const BUFFER_BYTES: usize = 64 << 10;
-/// The age at which a connection is closed between two requests, so that idle callers and those that do not read their
-/// answers cannot keep all the places. Scrapers connect again.
+/// The age at which a connection is closed between two requests, so that callers that are idle or don't read their
+/// responses can't occupy all places. Scrapers reconnect.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// What an answer may take beyond that.
+/// How long a response may take beyond [`LIFETIME`].
 const LAST_ANSWER: Duration = Duration::from_secs(10);
-/// The pause after the system had no descriptor or no memory for a connection.
+/// The pause after an accept that failed for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the side port until the task is dropped.
@@ -34,18 +34,19 @@ pub async fn serve(bound: Bound, server: Arc<Server>) {
     serve_until(bound, server, pending()).await;
 }
 
-/// Serves the side port until `shutdown`, and then ends all its connections and removes its socket file.
+/// Serves the side port until `shutdown`, then ends all its connections and removes its socket file.
 pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Future<Output = ()>) {
     let service = TowerToHyperService::new(super::router_at(server, bound.address().clone()));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
+        // Not biased: no branch can starve another. Returning drops the set, which aborts the connections' tasks.
         tokio::select! {
             () = &mut shutdown => return,
             Some(_) = connections.join_next() => {}
             accepted = bound.0.acceptor.accept(), if connections.len() < MAX_CONNECTIONS => {
                 match accepted {
-                    Ok((socket, _)) => drop(connections.spawn(converse(Raw::new(Arc::new(socket)), service.clone()))),
+                    Ok((socket, _)) => drop(connections.spawn(serve_connection(Raw::new(Arc::new(socket)), service.clone()))),
                     Err(error) => {
                         tracing::warn!("the admin side can't accept a connection: {error}");
                         sleep(ACCEPT_PAUSE).await;
@@ -56,13 +57,14 @@ pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Futur
     }
 }
 
-async fn converse(stream: Raw, service: TowerToHyperService<axum::Router>) {
+async fn serve_connection(stream: Raw, service: TowerToHyperService<axum::Router>) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
+    // Not biased: if both happen at once, the connection ends either way.
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = sleep(LIFETIME) => {

@@ -262,7 +262,7 @@ async fn a_reload_may_change_the_token() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_says_what_is() {
+async fn unknown_paths_list_the_endpoints() {
     let admin = admin("");
     for target in ["/none", "/metrics/", "/api/v1", "/api/v1/%FF%00", "//"] {
         let (status, text) = admin.get(target).await;

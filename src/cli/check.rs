@@ -1,4 +1,4 @@
-//! `squall check`: says all that is wrong with configuration files, and starts nothing.
+//! `squall check`: reports everything that is wrong with configuration files.
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
@@ -40,13 +40,13 @@ enum CheckFormat {
     Github,
 }
 
-/// One file, checked.
+/// A checked file.
 struct Checked {
     file: String,
     result: Result<Snapshot, Report>,
 }
 
-/// Checks all files, also those after a bad one.
+/// Checks all files, including those after a bad one.
 pub fn run(args: CheckArgs) -> ExitCode {
     let metrics = match Metrics::new() {
         Ok(metrics) => metrics,
@@ -75,7 +75,7 @@ pub fn run(args: CheckArgs) -> ExitCode {
 }
 
 fn load(file: &Path, metrics: &Metrics) -> io::Result<Result<Snapshot, Report>> {
-    // No draw is made here, so any seed will do.
+    // Nothing is drawn, so any seed suffices.
     let inputs = Inputs::new(metrics, Instant::now());
     if file.as_os_str() != "-" {
         return Ok(config::load(&Source::File(file.to_owned()), inputs));
@@ -89,8 +89,8 @@ fn load(file: &Path, metrics: &Metrics) -> io::Result<Result<Snapshot, Report>> 
     ))
 }
 
-/// Reports go to standard error, in the order of the files; verdicts go to standard output, or out of the way of what
-/// `--print` prints.
+/// Prints reports to standard error, in the order of the files, and verdicts to standard output, or to standard error
+/// with `--print`.
 fn show(checked: &[Checked], resolved: bool) -> ExitCode {
     let coloured = is_coloured(&io::stderr());
     let mut code = ExitCode::SUCCESS;
@@ -224,7 +224,7 @@ rules:
     }
 
     #[test]
-    fn what_is_printed_reads_back_as_the_same() {
+    fn printed_configurations_read_back_as_equal() {
         let yaml = |text: &str| to_yaml(&checked(text).result.unwrap().spec).unwrap();
         let once = yaml(GOOD);
         assert_eq!(yaml(&once), once);

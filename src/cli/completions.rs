@@ -1,4 +1,4 @@
-//! `squall completions`: what a shell needs to complete squall's commands and flags.
+//! `squall completions`: prints the completion script of a shell.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `squall explain`: what would happen to a request, and why.
+//! `squall explain`: explains what would happen to a request, and why.
 
 use std::io;
 use std::net::IpAddr;

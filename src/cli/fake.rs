@@ -1,4 +1,4 @@
-//! `squall fake NAME`: a fake upstream alone, with no proxy in front of it.
+//! `squall fake NAME`: runs a fake upstream alone, without a proxy in front of it.
 
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
@@ -57,7 +57,7 @@ pub fn run(args: FakeArgs) -> ExitCode {
         Ok(metrics) => metrics,
         Err(error) => return fail(INTERNAL, &format!("internal error: {error}")),
     };
-    // A store that can't be used is an error before anybody is told to come.
+    // Loaded first, so that an unusable store is an error before the address is announced.
     let snapshot = match load(&args, &metrics) {
         Ok(snapshot) => snapshot,
         Err(report) => {
@@ -86,7 +86,7 @@ pub fn run(args: FakeArgs) -> ExitCode {
     }
 }
 
-/// The fake is built as it is for a proxy: from a configuration, with its checks and its messages.
+/// Builds the fake from a generated configuration, so that all checks and messages apply.
 fn load(args: &FakeArgs, metrics: &Metrics) -> Result<Snapshot, Report> {
     let inputs = Inputs {
         seed: args.seed,
@@ -96,7 +96,7 @@ fn load(args: &FakeArgs, metrics: &Metrics) -> Result<Snapshot, Report> {
     if let Some(file) = &args.config {
         return config::load(&Source::File(file.clone()), inputs);
     }
-    // JSON's strings are YAML's, too; values are typed as in a file.
+    // JSON strings are valid YAML. Values stay unquoted, and are resolved as in a file.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let name = quoted(&args.name);
     let mut text = format!("upstreams:\n  {name}:\n    fake:\n      name: {name}\n");
@@ -118,7 +118,7 @@ fn load(args: &FakeArgs, metrics: &Metrics) -> Result<Snapshot, Report> {
 }
 
 async fn serve(router: Router, address: SocketAddr) -> io::Result<()> {
-    // Listened to first: a signal that comes early is not lost.
+    // Before the address is announced, so that no early signal is lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let listener = TcpListener::bind(address)
         .await
@@ -126,16 +126,17 @@ async fn serve(router: Router, address: SocketAddr) -> io::Result<()> {
     say(&format!("listening on http://{}", listener.local_addr()?));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = fake::serve(router, listener, async {
-        // A sender that is gone also means stop.
+        // Resolves when the sender is dropped.
         let _ = stopped.await;
     });
     tokio::pin!(serving);
+    // Not biased: any of these ends the fake.
     tokio::select! {
         ended = &mut serving => return ended,
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     drop(stop);
-    // Who has not finished by then is cut off.
+    // Requests that have not finished by then are cut off.
     tokio::time::timeout(GRACE, serving).await.unwrap_or(Ok(()))
 }

@@ -1,4 +1,4 @@
-//! `squall healthcheck`: asks a running squall whether it is ready. It is for images that have neither shell nor curl.
+//! `squall healthcheck`: asks a running squall whether it is ready, for images that have neither shell nor curl.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -13,9 +13,9 @@ use crate::config::snapshot::DEFAULT_ADMIN;
 use crate::proxy::net::address::AddressSpec;
 use crate::yaml::env::Lookup;
 
-/// Exit code of a squall that is not ready, or not there: the only one beside 0 that docker defines for health checks.
+/// Exit code of a squall that is not ready or not running: the only failure code that docker defines for health checks.
 const UNHEALTHY: u8 = 1;
-/// The bytes of an answer that are read; `/readyz` sends some hundred.
+/// The most bytes of a response that are read; `/readyz` sends some hundred.
 const MAX_ANSWER: u64 = 4096;
 /// The longest time limit.
 const MAX_SECONDS: u64 = 3600;
@@ -53,15 +53,15 @@ pub fn run(args: HealthcheckArgs) -> ExitCode {
     }
 }
 
-/// What the file says under `admin.address`. The rest of the file does not matter: a running squall keeps its last good
-/// configuration while somebody edits a bad one, and stays healthy.
+/// Reads `admin.address` from the file. The rest of the file may be bad: a running squall keeps its last good
+/// configuration and stays healthy while the file is being edited.
 fn address_in(file: &Path, environment: &Lookup<'_>) -> Option<AddressSpec> {
     let tree = load_tree(Start::Path(file), &Disk, environment);
     let address = tree.documents.first()?.get("admin")?.get("address")?;
     address.text()?.parse().ok()
 }
 
-/// Who listens on all addresses is asked on loopback.
+/// Replaces the unspecified address by loopback.
 fn reachable(address: AddressSpec) -> AddressSpec {
     match address {
         AddressSpec::Tcp(tcp) if tcp.ip().is_unspecified() => {
@@ -75,7 +75,7 @@ fn reachable(address: AddressSpec) -> AddressSpec {
     }
 }
 
-/// The status of `GET /readyz`, within `limit` in all.
+/// The status of `GET /readyz`, with `limit` for the whole exchange.
 fn ask(address: &AddressSpec, limit: Duration) -> io::Result<u16> {
     let end = Instant::now() + limit;
     match address {
@@ -96,8 +96,8 @@ fn ask(address: &AddressSpec, limit: Duration) -> io::Result<u16> {
     }
 }
 
-/// `bound` limits the next read and write. It is set anew for each, or a peer that sends a byte now and then would hold
-/// the check for ever.
+/// Sends the request and reads the response. `bound` sets the time limit of the next read and write. It is called before
+/// each, since a peer that sends a byte now and then would otherwise hold the check forever.
 fn exchange(
     reader: impl Read,
     mut writer: impl Write,
@@ -119,7 +119,7 @@ fn exchange(
             Ok(0) => break,
             Ok(count) => answer.extend(piece.iter().take(count)),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // What a read timeout is on Linux.
+            // The error of a read timeout on Linux.
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
             Err(error) => return Err(error),
         }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_http_is_unhealthy() {
+    fn a_reply_that_is_not_http_is_unhealthy() {
         for answer in [&b"SSH-2.0-x\r\n"[..], b"HTTP/1.1 2", b"", b"HTTP/1.1 x00 OK\r\n"] {
             assert_eq!(status(answer), None);
         }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_an_error() {
+    fn a_refused_connection_is_an_error() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let error = ask(&AddressSpec::Tcp(free), Duration::from_secs(20)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);

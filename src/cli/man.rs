@@ -1,4 +1,4 @@
-//! `squall man`: the manual page, written from what the commands say of themselves.
+//! `squall man`: generates the manual page from the command-line definitions.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use clap_mangen::Man;
 use super::output::{fail, print};
 use super::{Cli, INTERNAL};
 
-/// What is true of all commands, in roff.
+/// The sections that apply to all commands, in roff.
 const COMMON: &str = r#".SH EXIT STATUS
 .TP
 \fB0\fR
@@ -90,7 +90,7 @@ fn page() -> io::Result<String> {
     Ok(page)
 }
 
-/// One command as a section: its own sections become subsections.
+/// One command as a section, with its own sections as subsections.
 fn section(command: &Command) -> io::Result<String> {
     let mut text = Vec::new();
     let man = Man::new(command.clone());
@@ -110,11 +110,11 @@ fn section(command: &Command) -> io::Result<String> {
     ))
 }
 
-/// Lines that stay as they are.
+/// Lines that roff must not fill.
 fn examples(text: &str) -> String {
     let lines = text.lines().map(|line| {
         let escaped = line.replace('\\', "\\e").replace('-', "\\-");
-        // A dot or a quote at the start would be a request to the formatter.
+        // A dot or a quote at the start would be a roff request.
         format!("\\&{escaped}\n")
     });
     format!(".PP\n.nf\n{}.fi\n", lines.collect::<String>())

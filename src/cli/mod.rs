@@ -14,11 +14,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Exit code of a wrong command line: clap's own.
+/// Exit code of a wrong command line, as clap uses it.
 pub const USAGE: u8 = 2;
-/// Exit code of a bad configuration (EX_USAGE's neighbour in sysexits.h is 64; users of other tools know it).
+/// Exit code of a bad configuration: EX_USAGE of sysexits.h.
 pub const BAD_CONFIGURATION: u8 = 64;
-/// Exit code of a failure that is squall's or the machine's own.
+/// Exit code of an internal failure, or one of the system: EX_SOFTWARE of sysexits.h.
 pub const INTERNAL: u8 = 70;
 
 /// A reverse proxy that injects latency and faults, exactly as asked.
@@ -51,7 +51,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the subcommand that was parsed.
+    /// Runs the parsed subcommand.
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Run(args) => run::run(args),

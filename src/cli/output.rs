@@ -1,11 +1,11 @@
-//! What commands print.
+//! Output of commands to standard output and standard error.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::INTERNAL;
 
-/// Prints what was asked for to standard output. A reader that has had enough (`squall schema | head`) is no failure.
+/// Prints a command's result to standard output. A reader that closes early (`squall schema | head`) is not a failure.
 pub(super) fn print(text: &str) -> ExitCode {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -14,19 +14,19 @@ pub(super) fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Prints a line for people to standard error.
+/// Prints a line to standard error.
 pub(super) fn say(message: &str) {
-    // Where standard error is closed there is nobody left to tell.
+    // If standard error is closed, there is nowhere to report that.
     let _ = writeln!(io::stderr(), "{message}");
 }
 
-/// Says what is wrong, and ends with a code.
+/// Prints an error, and returns the exit code.
 pub(super) fn fail(code: u8, message: &str) -> ExitCode {
     say(message);
     ExitCode::from(code)
 }
 
-/// Whether what goes there is coloured: for a terminal, unless `NO_COLOR` is set (https://no-color.org).
+/// Whether to colour the output: on a terminal, unless `NO_COLOR` is set (https://no-color.org).
 pub(super) fn is_coloured(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,4 +1,4 @@
-//! `squall run`: the proxy, until a signal ends it.
+//! `squall run`: runs the proxy until a signal ends it.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub fn run(args: RunArgs) -> ExitCode {
         Ok(metrics) => metrics,
         Err(error) => return failed(INTERNAL, &format!("internal error: {error}")),
     };
-    // Checked once before anything starts, for the settings that the process itself needs.
+    // Load it once before anything starts, for the settings of the process itself: threads and log.
     let settings = match Server::check(&source, args.seed, &metrics) {
         Ok(snapshot) => snapshot,
         Err(report) => return failed(BAD_CONFIGURATION, report.render(io::stderr().is_terminal()).trim_end()),
@@ -48,12 +48,12 @@ pub fn run(args: RunArgs) -> ExitCode {
     };
     drop(settings);
     let code = runtime.block_on(serve(args, source, metrics));
-    // Tasks that outlived the grace are dropped, blocking ones are not waited for.
+    // Drops tasks that outlived the grace period, and does not wait for blocking ones.
     runtime.shutdown_background();
     code
 }
 
-/// One thread needs no work stealing, and is cheaper for each request without.
+/// Creates the runtime. With one thread, the runtime without work stealing is cheaper per request.
 fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
     let threads = threads
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
@@ -106,6 +106,7 @@ async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>) -> ExitCode
             .ok(),
         _ => None,
     };
+    // Runs until the runtime is shut down, so that health and metrics can be read while draining.
     tokio::spawn(admin::serve(admin, Arc::clone(&server)));
     tracing::info!(
         seed = snapshot.seed.0,
@@ -118,6 +119,7 @@ async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>) -> ExitCode
     }
     drop(snapshot);
     loop {
+        // Not biased: `recv` loses no signal when it is dropped, so the next turn sees the others.
         tokio::select! {
             _ = hangup.recv() => drop(server.reload().await),
             _ = terminate.recv() => break,
@@ -129,6 +131,7 @@ async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>) -> ExitCode
         grace_s = grace.as_secs_f64(),
         "draining; a second signal stops squall at once"
     );
+    // Dropping the drain on a second signal ends the process without waiting for requests.
     tokio::select! {
         finished = server.drain(grace) => {
             tracing::info!(finished, "stopped");
@@ -145,7 +148,7 @@ fn ended_at_once() -> ExitCode {
 }
 
 fn failed(code: u8, message: &str) -> ExitCode {
-    // Where standard error is closed there is nobody left to tell.
+    // If standard error is closed, there is nowhere to report that.
     let _ = writeln!(io::stderr(), "{message}");
     ExitCode::from(code)
 }
@@ -158,7 +161,7 @@ fn start_log(spec: &LogSpec) {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    // Pingora's own lines repeat what ours say of a request; from `debug` on they are wanted.
+    // Pingora's own lines repeat squall's about each request, so they appear only from `debug` on.
     let quiet = match spec.level {
         LogLevel::Debug | LogLevel::Trace => "",
         _ => ",pingora=off,pingora_core=off",
@@ -168,7 +171,7 @@ fn start_log(spec: &LogSpec) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
-    // A second start in one process keeps the first log.
+    // Fails on a second start in one process, which keeps the first log.
     let _ = match spec.format {
         LogFormat::Json => log
             .json()
@@ -180,7 +183,7 @@ fn start_log(spec: &LogSpec) {
     };
 }
 
-/// Says what to try. The text's address is the real one: the demo's port may be taken, or changed by the environment.
+/// Prints what to try, with the demo's real address, which the environment may have changed.
 fn introduce_demo(server: &Server, admin: String) {
     let Some((_, address)) = server.addresses().into_iter().next() else {
         return;

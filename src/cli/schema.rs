@@ -1,4 +1,4 @@
-//! `squall schema`: the configuration language as a JSON Schema, for editors and validators.
+//! `squall schema`: prints the JSON Schema of configuration files, for editors and validators.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::output::print;
 use crate::config::root::ConfigSpec;
 
-/// The schema's name. Changes when files that were good become bad.
+/// The schema's identifier. Changes when configurations that were valid become invalid.
 const ID: &str = "urn:squall:configuration:1";
 
 /// Print the JSON Schema of configuration files
@@ -34,7 +34,7 @@ pub fn schema() -> Value {
         return Value::Null;
     };
     parts.insert("$id".into(), ID.into());
-    // What names the schema stands at its head.
+    // `$schema` and `$id` come first.
     let mut schema = Map::new();
     for key in ["$schema", "$id", "title", "description"] {
         schema.extend(parts.shift_remove(key).map(|value| (key.to_owned(), value)));

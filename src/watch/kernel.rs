@@ -1,4 +1,4 @@
-//! Being told by the kernel (inotify) that something happened.
+//! File events from the kernel (inotify).
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
-/// What events are about.
+/// The names whose events count.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Interest {
     /// Names, as folder and name, whose own events count.
@@ -18,17 +18,18 @@ pub(super) struct Interest {
     pub(super) folders: HashSet<PathBuf>,
 }
 
-/// Folders that the kernel watches for us.
+/// The folders that the kernel watches, and the events that count.
 #[derive(Debug)]
 pub(super) struct Kernel {
     watcher: Option<RecommendedWatcher>,
+    /// Shared with notify's thread, which reads it for each event. Written for an assignment, never across an await.
     interest: Arc<RwLock<Interest>>,
     watched: BTreeSet<PathBuf>,
     wake: Arc<Notify>,
 }
 
 impl Kernel {
-    /// Wakes whenever something happens. Where inotify can't be had, it says so in the log and never wakes by itself.
+    /// Notifies `wake` of events. If inotify is not available, logs that and never notifies.
     pub(super) fn new(wake: Arc<Notify>) -> Kernel {
         let interest = Arc::new(RwLock::new(Interest::default()));
         let (shared, waking) = (Arc::clone(&interest), Arc::clone(&wake));
@@ -46,7 +47,7 @@ impl Kernel {
         }
     }
 
-    /// One that is never told.
+    /// A kernel without events.
     #[cfg(test)]
     pub(super) fn deaf(wake: Arc<Notify>) -> Kernel {
         Kernel {
@@ -57,13 +58,13 @@ impl Kernel {
         }
     }
 
-    /// Whether the kernel tells of changes.
+    /// Whether the kernel reports changes.
     pub(super) fn tells(&self) -> bool {
         self.watcher.is_some()
     }
 
-    /// Watches the folders of `interest` and no others, and wakes if there are new ones: what happened in them before
-    /// was not told. Folders are asked for again each time, as one of the same name may have taken a folder's place.
+    /// Watches exactly the folders of `interest`. Notifies if there are new ones, since earlier changes in them were not
+    /// reported. Watches are renewed each time, since a folder may have been replaced by another of the same name.
     pub(super) fn watch(&mut self, interest: Interest) {
         let Some(watcher) = &mut self.watcher else { return };
         let parents = interest
@@ -74,7 +75,7 @@ impl Kernel {
         let wanted: BTreeSet<PathBuf> = parents.chain(interest.folders.iter().cloned()).collect();
         *self.interest.write() = interest;
         for gone in self.watched.difference(&wanted) {
-            // It may have been deleted, and its watch with it.
+            // Fails if the folder was deleted, and its watch with it.
             drop(watcher.unwatch(gone));
         }
         let mut watched = BTreeSet::new();
@@ -86,8 +87,7 @@ impl Kernel {
                     self.watcher = None;
                     return;
                 }
-                // A folder that is missing is told of by the one above it, and one that we may not read is looked at
-                // from time to time.
+                // A missing folder is reported by its parent, and one that can't be read is polled.
                 Err(error) => tracing::debug!("not watched: {error}"),
             }
         }
@@ -101,7 +101,7 @@ impl Kernel {
 impl Interest {
     fn concerns(&self, event: &Event) -> bool {
         let looked_at = match event.kind {
-            // We read the files ourselves.
+            // Reading files here causes access events too.
             EventKind::Access(kind) => kind != AccessKind::Close(AccessMode::Write),
             _ => false,
         };

@@ -1,4 +1,4 @@
-//! Looking at the files: which there are, and what they say.
+//! Detects changes: which files a configuration has, and the hashes of their contents.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,32 +11,32 @@ use super::kernel::{Interest, Kernel};
 use super::way::Way;
 use crate::config::load::{Disk, Files, Start, load_tree};
 
-/// What a file says, in short; `None` where it cannot be read.
+/// A hash of a file's content; `None` if it can't be read.
 type Content = Option<u64>;
 
-/// Looks at a configuration's files.
+/// Detects changes in a configuration's files.
 #[derive(Debug)]
 pub(super) struct Eye {
     main: PathBuf,
-    /// Files that the configuration needs and that are no YAML of its own.
+    /// Files that the configuration names besides its YAML.
     others: BTreeMap<PathBuf, Content>,
     tree: Tree,
     kernel: Kernel,
 }
 
-/// What loading the YAML has touched.
+/// The files and folders that loading the YAML touched.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tree {
     files: BTreeMap<PathBuf, Content>,
-    /// The folders that globs were looked up in, with their names in short.
+    /// The folders that globs were expanded in, with a hash of their names.
     folders: BTreeMap<PathBuf, Content>,
 }
 
 impl Eye {
-    /// Has a first look.
+    /// Takes a first look at the files.
     ///
     /// # Errors
-    /// `main` is no regular file: what a pipe says can't be read twice.
+    /// `main` is not a regular file, such as a pipe, which can't be read twice.
     pub(super) fn open(main: PathBuf, others: Vec<PathBuf>, kernel: Kernel) -> io::Result<Eye> {
         if !main.metadata()?.is_file() {
             let message = format!("{} is not a regular file", main.display());
@@ -53,7 +53,7 @@ impl Eye {
         Ok(eye)
     }
 
-    /// Whether the kernel tells of changes.
+    /// Whether the kernel reports changes.
     pub(super) fn is_told(&self) -> bool {
         self.kernel.tells()
     }
@@ -63,7 +63,7 @@ impl Eye {
         self.tree.files.keys().chain(self.others.keys()).cloned().collect()
     }
 
-    /// Replaces the other files. What they say now is not a change.
+    /// Replaces the other files. Their present contents don't count as a change.
     pub(super) fn also(&mut self, others: Vec<PathBuf>) {
         let mut known = std::mem::take(&mut self.others);
         for file in others.into_iter().filter(|file| !self.tree.files.contains_key(file)) {
@@ -72,9 +72,9 @@ impl Eye {
         }
     }
 
-    /// Looks again. Whether a file says something else, or has come or gone.
+    /// Looks again. Returns whether a file has changed, appeared or disappeared.
     pub(super) fn look(&mut self) -> bool {
-        // First, so that nothing can happen unseen between the reading and the watching.
+        // Before reading, so that no change between reading and watching is missed.
         self.listen();
         let mut changed = false;
         for (file, before) in &mut self.others {
@@ -82,7 +82,7 @@ impl Eye {
             changed |= std::mem::replace(before, now) != now;
         }
         if !self.tree.is_current() {
-            // Reading it as loading does tells which files it names now.
+            // Loading it shows which files it names now.
             let tree = Tree::walk(&self.main);
             changed |= tree.files != self.tree.files;
             self.tree = tree;
@@ -91,7 +91,7 @@ impl Eye {
         changed
     }
 
-    /// Has the kernel tell of the files and of the ways to them, which may have changed since.
+    /// Updates the kernel's watches to the files and the paths to them, which may have changed.
     fn listen(&mut self) {
         if !self.kernel.tells() {
             return;
@@ -112,7 +112,7 @@ impl Eye {
 impl Tree {
     fn walk(main: &Path) -> Tree {
         let noting = Noting::default();
-        // What is wrong with it is for the reload to say.
+        // Errors are reported by the reload.
         drop(load_tree(Start::Path(main), &noting, &|name| std::env::var(name).ok()));
         noting.0.into_inner()
     }
@@ -126,7 +126,7 @@ impl Tree {
     }
 }
 
-/// The real file system, noting what is asked of it.
+/// The real file system, which records what is read.
 #[derive(Debug, Default)]
 struct Noting(RefCell<Tree>);
 
@@ -144,7 +144,7 @@ impl Files for Noting {
     }
 }
 
-/// Only of regular files: opening a pipe would wait for its writer.
+/// Reads regular files only: opening a pipe would block until it has a writer.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     if path.metadata()?.is_file() {
         Disk.read(path)
@@ -167,7 +167,7 @@ fn names(listed: &io::Result<Vec<(String, bool)>>) -> Content {
     let mut hasher = Xxh3::new();
     for (name, is_folder) in names {
         hasher.update(name.as_bytes());
-        // A name can hold neither of these.
+        // Separators that can't occur in names.
         hasher.update(if *is_folder { b"/" } else { b"\0" });
     }
     Some(hasher.digest())

@@ -1,11 +1,11 @@
-//! Watches the configuration's files, and reloads when what they say has changed.
+//! Watches the configuration's files, and reloads when their contents have changed.
 //!
-//! The kernel tells of changes by name: of the files, of what a glob may match, and of every folder and link on the way
-//! to them. So a save by rename is seen, and the swap of Kubernetes' `..data` link, and a folder that is exchanged as a
-//! whole. An event is only a reason to look: what counts is the content, and touching a file reloads nothing.
+//! The kernel reports changes by name: of the files, of names that a glob may match, and of every folder and link on the
+//! way to them. So it notices a save by rename, the swap of Kubernetes' `..data` link, and a replaced folder. An event is
+//! only a reason to look: only changed contents count, so touching a file reloads nothing.
 //!
-//! Some file systems tell nothing (folders shared with a virtual machine, network mounts), so the files are also looked
-//! at every two seconds, and every second where the kernel cannot be asked at all.
+//! Some file systems report nothing (folders shared with a virtual machine, network mounts), so the files are also polled
+//! every two seconds, and every second without inotify.
 
 mod kernel;
 mod look;
@@ -29,16 +29,16 @@ use crate::server::{Failure, Server};
 
 /// A change is acted on when nothing has happened for this long, so that a save in several steps counts as one.
 const QUIET: Duration = Duration::from_millis(30);
-/// But never later than this after the first event.
+/// The longest time from the first event until a change is acted on.
 const LATEST: Duration = Duration::from_millis(200);
-/// How often files are looked at although the kernel told nothing.
+/// How often files are polled although the kernel reported nothing.
 const SLOW: Duration = Duration::from_secs(2);
-/// How often files are looked at where the kernel cannot be asked.
+/// How often files are polled without the kernel's help.
 const POLL: Duration = Duration::from_secs(1);
 /// A file that changed this recently may have changed since the configuration was loaded.
 const RECENT_SECONDS: u64 = 10;
 
-/// Watches until it is dropped.
+/// Watches until it is dropped, which aborts its task.
 #[derive(Debug)]
 pub struct Watcher {
     task: tokio::task::JoinHandle<()>,
@@ -50,11 +50,11 @@ impl Drop for Watcher {
     }
 }
 
-/// Reloads `server` whenever its files say something new. The set of watched files follows each reload; after a bad one
-/// it is what the bad configuration names, so that correcting any of its files is seen. Needs a tokio runtime.
+/// Reloads `server` whenever the contents of its files change. The set of watched files follows each reload. After a failed
+/// one it includes the files of the bad configuration, so that a correction is noticed. Needs a tokio runtime.
 ///
 /// # Errors
-/// The configuration is no regular file: the demo, a pipe, or a file that is gone.
+/// The configuration is not a regular file: the demo, a pipe, or a file that is gone.
 pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
     let Source::File(main) = server.source() else {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "the demo is not in a file"));
@@ -71,7 +71,7 @@ pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
             eye.also(files(&server, failed.as_ref()));
         }
         let reload = || async {
-            // What came of it is logged and counted there. A server without listeners is stopping: it opens no new ones.
+            // `reload` logs and counts the result. A server without listeners is stopping, and must not open new ones.
             if !server.addresses().is_empty() {
                 let failed = server.reload().await.err();
                 return files(&server, failed.as_ref());
@@ -85,8 +85,7 @@ pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
     })
 }
 
-/// What is watched besides the YAML: the files of the configuration in force, and those of one that was refused for what
-/// is wrong with them.
+/// The files to watch besides the YAML: those of the configuration in force, and those of a refused one.
 fn files(server: &Server, failed: Option<&Failure>) -> Vec<PathBuf> {
     let mut files = server.snapshot().files.clone();
     if let Some(Failure::Configuration(report)) = failed {
@@ -95,11 +94,11 @@ fn files(server: &Server, failed: Option<&Failure>) -> Vec<PathBuf> {
     files
 }
 
-/// Calls `on_change` whenever `main`, or a file that it includes, or one of the `others`, says something new. It returns
-/// the `others` to watch from then on. Needs a tokio runtime.
+/// Calls `on_change` whenever the contents of `main`, of a file that it includes, or of one of the `others` change. It
+/// returns the `others` to watch from then on. Needs a tokio runtime.
 ///
 /// # Errors
-/// `main` is no regular file.
+/// `main` is not a regular file.
 pub fn watch<F, O>(main: PathBuf, others: Vec<PathBuf>, on_change: F) -> io::Result<Watcher>
 where
     F: Fn() -> O + Send + 'static,
@@ -122,7 +121,7 @@ where
         if timeout(period, wake.notified()).await.is_ok() {
             settle(&wake).await;
         }
-        // Reading may take long where files lie on a network.
+        // On the blocking pool: reading may take long on a network file system.
         let looked = tokio::task::spawn_blocking(move || {
             let changed = eye.look();
             (eye, changed)
@@ -134,13 +133,13 @@ where
         };
         if changed {
             eye.also(on_change().await);
-            // Looks once more: at what the reload brought, and for what has changed while it ran.
+            // Look once more, since files may have changed during the reload.
             wake.notify_one();
         }
     }
 }
 
-/// Waits until the change is over.
+/// Waits until no further event arrives for [`QUIET`], at most for [`LATEST`].
 async fn settle(wake: &Notify) {
     let latest = Instant::now() + LATEST;
     loop {
@@ -151,7 +150,7 @@ async fn settle(wake: &Notify) {
     }
 }
 
-/// Whether the files changed between loading and watching. They are only read again where one is that new.
+/// Whether the files changed between loading and watching. Reads them again only if one of them is recent.
 async fn loaded_before(server: &Arc<Server>, files: Vec<PathBuf>) -> bool {
     let server = Arc::clone(server);
     let differs = move || {
@@ -159,7 +158,7 @@ async fn loaded_before(server: &Arc<Server>, files: Vec<PathBuf>) -> bool {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
-        // Not the time of modification: a rename, or a copy with its times, leaves that in the past.
+        // ctime, not mtime: a rename or a copy that preserves times leaves mtime in the past.
         let changed = |file: &PathBuf| file.metadata().ok().and_then(|found| u64::try_from(found.ctime()).ok());
         if !files
             .iter()
@@ -167,7 +166,7 @@ async fn loaded_before(server: &Arc<Server>, files: Vec<PathBuf>) -> bool {
         {
             return false;
         }
-        // Counts nowhere: names that are only in the new file are not to show in the metrics before their time.
+        // Separate metrics, so that names in a configuration that is not in force yet are not exported.
         let Ok(metrics) = Metrics::new() else { return false };
         let loaded = server.snapshot();
         let found = Server::check(server.source(), Some(loaded.seed.0), &metrics);

@@ -243,7 +243,7 @@ async fn without_the_kernel_files_are_looked_at() {
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_not_watched() {
+async fn pipes_and_missing_files_are_not_watched() {
     let folder = tempfile::tempdir().unwrap();
     let watch = |path: PathBuf| {
         watch(path, Vec::new(), || std::future::ready(Vec::new()))

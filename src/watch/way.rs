@@ -1,23 +1,23 @@
-//! The way to a file: every name that the kernel looks up, links included.
+//! The path to a file in detail: every name that the kernel resolves on the way, including links.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// As many links as Linux follows for one path (path_resolution(7)).
+/// The number of links that Linux follows for one path (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// Where a path leads, and what it passes.
+/// Where a path leads, and the names that it passes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Way {
-    /// Each folder, link and file that is passed, the last one included: if one of these is exchanged, the path may lead
-    /// elsewhere. Their own folders are free of links.
+    /// Each folder, link and file on the way, including the last one: if one of them is replaced, the path may lead
+    /// elsewhere. The folders of these names contain no links.
     pub(super) names: Vec<PathBuf>,
-    /// What the path stands for, without links, whether it exists or not.
+    /// The path with all links resolved, whether it exists or not.
     pub(super) end: PathBuf,
 }
 
 impl Way {
-    /// The way to `path` as the file system is now. A relative one starts in the working directory.
+    /// Resolves `path` in the file system as it is now. A relative path starts in the working directory.
     pub(super) fn to(path: &Path) -> Way {
         let mut way = Way::default();
         let mut links = 0;
@@ -30,7 +30,7 @@ impl Way {
                 way.end.pop();
                 continue;
             }
-            // The root takes the place of all before it.
+            // Joining an absolute part replaces the path.
             let here = way.end.join(&part);
             if here.parent().is_none() {
                 way.end = here;
@@ -49,7 +49,7 @@ impl Way {
     }
 }
 
-/// The parts of a path, the first one last.
+/// The parts of a path, in reverse order.
 fn parts(path: &Path) -> Vec<OsString> {
     path.components()
         .rev()

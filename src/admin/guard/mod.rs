@@ -1,13 +1,13 @@
-//! Who may use the side port.
+//! Access control of the side port.
 //!
-//! With a token every path but `/healthz` and `/readyz` asks for it as `Authorization: Bearer TOKEN` (RFC 6750).
-//! `/metrics` does too, since rule names tell what is being tested, and Prometheus can send it (`authorization:` in its
-//! scrape configuration).
+//! With a token, every path except `/healthz` and `/readyz` requires `Authorization: Bearer TOKEN` (RFC 6750). That
+//! includes `/metrics`, since rule names reveal what is being tested; Prometheus can send the token (`authorization:` in
+//! its scrape configuration).
 //!
-//! Without a token the port is on loopback or a unix socket, and any program of this machine may use it. Browsers are
-//! the exception, as they run the programs of strangers: a page that has its own name resolve to 127.0.0.1 (DNS
-//! rebinding) still sends that name as `Host`, and is answered 421. A page that posts to us sends its `Origin`; what may
-//! change something is refused with 403 unless that is our own, with a token too.
+//! Without a token, the port is on loopback or a unix socket, and any local program may use it. Browsers are the exception,
+//! since they run untrusted code. A page that makes its own name resolve to 127.0.0.1 (DNS rebinding) still sends that name
+//! as `Host`, and gets 421. A page that posts to squall sends its `Origin`: requests that may change something get 403
+//! unless the origin is squall's own, even with a token.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::problem::{Accept, Problem};
 use super::{Context, Shared};
 use crate::proxy::net::address::AddressSpec;
 
-/// What a browser does not have to do with our answers.
+/// Fields that keep browsers from caching, embedding or reinterpreting responses.
 const MARKS: [(HeaderName, &str); 4] = [
     (CACHE_CONTROL, "no-store"),
     (
@@ -36,7 +36,7 @@ const MARKS: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Marks every answer, refusals too.
+/// Adds the fields for browsers to every response, including refusals.
 pub(super) async fn mark(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in MARKS {
@@ -45,7 +45,7 @@ pub(super) async fn mark(request: Request, next: Next) -> Response {
     response
 }
 
-/// Lets a request pass, or says why not.
+/// Lets a request pass, or refuses it with a reason.
 pub(super) async fn guard(State(context): Shared, request: Request, next: Next) -> Response {
     match check_request(&context, &request) {
         Ok(()) => next.run(request).await,
@@ -86,7 +86,7 @@ impl Refusal {
     }
 }
 
-/// A request, and what it is checked against.
+/// A request and the settings that it is checked against.
 struct Checked<'a> {
     token: Option<&'a str>,
     bound: &'a AddressSpec,
@@ -101,7 +101,7 @@ impl Checked<'_> {
         match self.token {
             Some(token) => self.token_is(token)?,
             None if is_private(self.bound) => self.host_is_ours()?,
-            // The file has no token any more, and an address on loopback that only takes effect at the next start.
+            // A reload removed the token and moved the address to loopback, but the address only takes effect at the next start.
             None => {
                 let detail = "the admin side is reachable from other machines until squall restarts, and its \
                     configuration no longer has a token";
@@ -131,11 +131,10 @@ impl Checked<'_> {
         }
     }
 
-    /// RFC 9112, section 3.2: exactly one Host field from HTTP/1.1 on, and an absolute target stands above it. Here both
-    /// have to be ours.
+    /// Checks Host and the authority of an absolute target, which overrides it (RFC 9112, section 3.2). Both must be squall's.
     fn host_is_ours(&self) -> Result<(), Refusal> {
         let AddressSpec::Tcp(bound) = self.bound else {
-            // No browser reaches a unix socket, and every client makes up its own host for it.
+            // Browsers can't reach a unix socket, and clients use arbitrary hosts for it.
             return Ok(());
         };
         let mut hosts = self.request.headers().get_all(HOST).iter();
@@ -199,7 +198,7 @@ impl Checked<'_> {
     }
 }
 
-/// Whether only programs of this machine can reach an address.
+/// Whether only local programs can reach an address.
 fn is_private(address: &AddressSpec) -> bool {
     match address {
         AddressSpec::Tcp(address) => address.ip().to_canonical().is_loopback(),
@@ -210,11 +209,11 @@ fn is_private(address: &AddressSpec) -> bool {
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (scheme, token) = values.next()?.to_str().ok()?.trim().split_once(' ')?;
-    // Two of them are no answer to the question who asks.
+    // Two Authorization fields are ambiguous.
     (values.next().is_none() && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
 }
 
-/// Takes the same time wherever two texts of one length differ.
+/// Compares in constant time for texts of equal length, so that timing does not reveal the token.
 fn same(given: &[u8], token: &[u8]) -> bool {
     let differences = given
         .iter()
@@ -227,7 +226,7 @@ fn authority(value: &HeaderValue) -> Option<Authority> {
     value.to_str().ok()?.parse().ok()
 }
 
-/// `localhost` and the names below it (RFC 6761, section 6.3), loopback addresses, and the one that we listen on.
+/// Whether a name is `localhost` or below it (RFC 6761, section 6.3), a loopback address, or the address listened on.
 fn is_local(name: &Authority, bound: IpAddr) -> bool {
     let name = name.host().to_ascii_lowercase();
     let name = name.strip_suffix('.').unwrap_or(&name);
