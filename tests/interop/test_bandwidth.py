@@ -333,7 +333,7 @@ def test_callers_ask_with_envoys_header(stage, headers, wanted):
 
 
 @pytest.mark.parametrize("asked", [[], [("-percentage", "0"), ("", "20")]], ids=["no header", "0%"])
-def test_callers_who_do_not_ask_get_no_rate(stage, asked):
+def test_requests_without_the_header_get_no_rate(stage, asked):
     headers = [(f"x-envoy-fault-throughput-response{name}", value) for name, value in asked]
     began = time.monotonic()
     answer = stage.fetch("h1", "proxied", "/bytes/1000000", "requested", headers=headers)

@@ -51,7 +51,7 @@ def client(request, tool, stage, monkeypatch):
     return request.param
 
 
-def those_who_can(work):
+def clients_that_can(work):
     able = [one for one in CLIENTS if one.can(work)]
     return pytest.mark.parametrize("client", able, indirect=True, ids=[one.name for one in able])
 
@@ -84,7 +84,7 @@ def test_keep_alive(client, url, stage):
     assert 1 <= stage.injected(name) - before <= client.connections
 
 
-@those_who_can("stream")
+@clients_that_can("stream")
 def test_events_are_read_as_they_come(client, url):
     body, came = b"", []
     for piece in client.tool.stream(url(f"/events?count={EVENTS}&gap={GAP_SECONDS}")):
@@ -95,12 +95,12 @@ def test_events_are_read_as_they_come(client, url):
     assert all(when < later["sent"] for when, later in zip(came, events[2:], strict=False))
 
 
-@those_who_can("upload")
+@clients_that_can("upload")
 def test_chunked_upload(client, url):
     assert client.tool.upload(url("/upload"), BODY) == {"bytes": len(BODY), "sha256": hashlib.sha256(BODY).hexdigest()}
 
 
-@those_who_can("talk")
+@clients_that_can("talk")
 def test_websocket(client, url):
     sent = ["text", b"binary", "ä" * 1000, bytes(1000), "", b""]
     assert client.tool.talk(url("/echo"), sent, len(sent)) == sent
@@ -117,7 +117,7 @@ def test_a_refusal(client, url):
         assert (answer.status, answer.retry_after) == (503, "1")
 
 
-@those_who_can("patient")
+@clients_that_can("patient")
 def test_it_waits_as_long_as_it_was_told(client, stage):
     """urllib3's Retry and curl's --retry obey Retry-After; the other clients leave that to their users."""
     before, began = stage.injected("refused-once"), time.monotonic()
@@ -154,5 +154,5 @@ def test_a_delay_beyond_its_timeout(client, url):
     assert time.monotonic() - began >= 1.2 - 0.03
 
 
-def test_the_table_says_who_waits():
+def test_the_table_marks_patient_clients():
     assert all(one.can("patient") == bool(one.retries) for one in CLIENTS)

@@ -161,7 +161,7 @@ def test_hang_until_the_longest_wait(squall):
     assert 0.3 <= took < 5
 
 
-def test_stopping_ends_what_is_held(squall):
+def test_stopping_ends_held_connections(squall):
     server = squall(config(rule("hang: {before: connection}")))
     with contextlib.closing(connect(server.port())) as sock:
         sock.sendall(request("/"))

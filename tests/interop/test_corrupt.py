@@ -206,7 +206,7 @@ def test_malformed_lengths(stage):
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", ["chunk", "status-line", "header", "content-length"])
-def test_what_only_http1_can_get_wrong(stage, name, place):
+def test_http1_only_malformations(stage, name, place):
     """On HTTP/2 the answer passes, and the reason is counted."""
     counted = stage.skipped(name).copy(), stage.injected(name)
     answer = stage.fetch("h2", place, "/bytes/4000", name)

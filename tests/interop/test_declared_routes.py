@@ -162,7 +162,7 @@ def test_lines_and_delays(base):
     assert time.monotonic() - began >= 0.3
 
 
-def test_leaving_a_stream_harms_nobody(base):
+def test_cancelling_a_stream_leaves_others_alone(base):
     for _ in range(3):
         with requests.get(base + "/endless", stream=True, timeout=10) as response:
             assert next(response.iter_lines()) == b"data: tick"

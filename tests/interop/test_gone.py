@@ -103,7 +103,7 @@ def test_many_clients_at_once(server):
     check_gone(server, gone=100)
 
 
-def test_who_stays_is_not_gone(server):
+def test_clients_that_stay_are_not_counted_as_gone(server):
     """The opposite: the neighbours of one who left go on waiting, on both protocols."""
     with closing(wire.connect(server.port())) as stays, closing(wire.H2Client(server.port())) as client:
         stays.sendall(wire.request("/long"))

@@ -558,7 +558,7 @@ def test_a_stall_that_ends(start):
         ("dribble: {chunks: 10, over: 1s}", "length unknown"),
     ],
 )
-def test_what_cannot_be_applied_is_counted_and_does_no_harm(start, fault, reason):
+def test_inapplicable_faults_are_counted_and_do_no_harm(start, fault, reason):
     server, channel = start(fault)
     assert read(counting(channel, 10))[::2] == (expected(10), StatusCode.OK)
     eventually(lambda: server.metrics().sum("squall_faults_skipped_total", rule=RULE), 1)

@@ -117,7 +117,7 @@ def test_heads_and_bodies_take_their_time(fake):
     assert time.monotonic() - began >= 0.3 and head < 0.25
 
 
-def test_what_was_not_recorded_is_told_with_the_nearest(fake):
+def test_unrecorded_requests_name_the_nearest_recording(fake):
     reply = requests.get(f"{fake.url}/search?a=2", timeout=10)
     assert reply.status_code == 404
     assert reply.json()["error"] == "GET /search?a=2 was not recorded"

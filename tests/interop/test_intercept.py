@@ -191,7 +191,7 @@ def test_http_goes_where_it_was_headed_under_the_rules(intercepted):
 
 
 @pytest.mark.parametrize(("flag", "version"), [("--http1.1", "HTTP/1.1"), ("--http2-prior-knowledge", "HTTP/2.0")])
-def test_the_server_hears_what_the_client_speaks(intercepted, flag, version):
+def test_the_upstream_gets_the_clients_protocol(intercepted, flag, version):
     app = intercepted(LATE)
     url = f"http://{THERE}:{ECHO_PORT}/late"
     answer = app.curl(flag, "-H", "host: shop.test", "-w", "%{stderr}%{http_version} %{time_total}", url)
@@ -243,14 +243,14 @@ print(got == sent)
 """
 
 
-def test_what_is_neither_passes_byte_for_byte(intercepted):
+def test_other_protocols_pass_byte_for_byte(intercepted):
     app = intercepted("  - {name: unheard, faults: [{abort: 500}]}")
     assert app.run(sys.executable, "-c", TALK, THERE, 6379).stdout == "True\n"
     line = app.squall.wait_for_message("passed on", 5)
     assert line["bytes_in"] == line["bytes_out"] == 20000 * 14
 
 
-def test_who_is_not_there(intercepted):
+def test_an_unreachable_destination(intercepted):
     app = intercepted()
     answer = app.curl("-i", f"http://{THERE}:9999/").stdout
     assert "502" in answer.splitlines()[0]
@@ -261,7 +261,7 @@ def test_who_is_not_there(intercepted):
     assert "refused" in app.squall.wait_for_message("passed on", 5)["error"]
 
 
-def test_who_comes_by_himself_is_told_so(intercepted):
+def test_direct_connections_are_refused_with_the_reason(intercepted):
     app = intercepted()
     answer = app.curl("-i", "http://127.0.0.1:15001/").stdout
     assert "502" in answer.splitlines()[0]

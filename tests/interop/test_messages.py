@@ -212,7 +212,7 @@ def test_odd_line_ends(stage, name, piece):
     assert answer.body.rstrip(b"\n") == b"".join(ODD[name][:3]).rstrip(b"\n")
 
 
-def test_what_is_left_at_the_end_passes(stage):
+def test_an_incomplete_last_message_passes(stage):
     """A last line without an end is a message too; a last event without one is none, and comes as it is."""
     stage.origins["proxied"].texts["/no-end"] = ("application/x-ndjson", b"1\n2\n3\n4")
     assert stage.fetch("h1", "proxied", "/no-end", "third").body == b"1\n2\n4"
@@ -228,7 +228,7 @@ def test_content_types_of_lines(stage, kind):
 
 @pytest.mark.parametrize("fault", ["apart", "drop", "third", "twice"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_what_has_no_messages_passes(stage, protocol, fault):
+def test_bodies_without_messages_pass(stage, protocol, fault):
     counted = stage.skipped(fault).get("no messages", 0)
     answer = stage.fetch(protocol, "proxied", "/bytes/5000", fault)
     assert (answer.status, answer.end, len(answer.body)) == (200, "complete", 5000)

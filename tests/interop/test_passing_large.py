@@ -235,7 +235,7 @@ upstreams: {{back: {{url: 'http://127.0.0.1:{back.port()}', protocol: {"h2c" if 
     echo.stop()
 
 
-def test_uploads_that_nobody_reads_do_not_stop_others(back):
+def test_unread_uploads_do_not_block_others(back):
     """On one HTTP/2 connection; each held upload fills its own window, and none the connection's."""
     with contextlib.closing(flow.H2(back.port())) as client:
         for _ in range(20):

@@ -246,7 +246,7 @@ def test_with_a_delay(proxied, client):
         ("prices", "/big-chunked", "body too large"),
     ],
 )
-def test_what_cannot_be_edited_passes_untouched(proxied, client, rule, path, reason):
+def test_bodies_that_cannot_be_edited_pass_untouched(proxied, client, rule, path, reason):
     client = client(proxied)
     natural = client.get(path)
     for number in (1, 2):

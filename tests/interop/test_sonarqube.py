@@ -85,7 +85,7 @@ def test_the_client_of_pypi_raises_its_own_errors(sonarqube):
         ("createdBefore=x", "Date 'x' cannot be parsed as either a date or date+time"),
     ],
 )
-def test_what_it_refuses_it_refuses_to_the_letter(fake, query, message):
+def test_refusals_have_the_exact_message(fake, query, message):
     response = requests.get(f"{fake}/api/issues/search?{query}", timeout=10)
     assert response.status_code == 400
     assert response.content.decode() == '{"errors":[{"msg":"%s"}]}' % message
@@ -109,7 +109,7 @@ def test_the_last_page_that_may_be_asked_for_and_one_past_the_end(fake):
     assert (beyond.status_code, beyond.json()["issues"]) == (200, [])
 
 
-def test_who_may_ask(sonarqube):
+def test_authentication_is_required(sonarqube):
     url = sonarqube("issues: 10, token: s3cret") + "/api/issues/search"
     assert requests.get(url, auth=("s3cret", ""), timeout=10).status_code == 200
     assert requests.get(url, headers={"authorization": "Bearer s3cret"}, timeout=10).status_code == 200

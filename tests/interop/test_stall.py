@@ -67,7 +67,7 @@ def test_the_prefix_comes_and_nothing_after_it(stage, protocol, place, fault, co
 @pytest.mark.parametrize("leave", [lambda sock: sock.close(), wire.leave_with_reset], ids=["fin", "rst"])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_client_who_leaves_frees_everything(stage, protocol, place, leave):
+def test_a_client_disconnect_frees_everything(stage, protocol, place, leave):
     stage.wait_until_idle()
     gone = stage.squall.metrics().sum("squall_clients_gone_total")
     connection = stage.connect(protocol, place)

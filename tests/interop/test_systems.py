@@ -15,7 +15,7 @@ def test_every_fault_is_tried():
     assert {rule for feature in FEATURES for rule in feature.faulted} == set(FAULTS)
 
 
-def test_what_is_lacking_is_known():
+def test_missing_features_are_known():
     names = {feature.name for feature in FEATURES}
     for one in FRAMEWORKS:
         assert set(one.lacks) <= names

@@ -305,7 +305,7 @@ def test_without_tls_the_fault_is_skipped(squall, pair):
     assert metrics.sum("squall_faults_injected_total") == 0
 
 
-def test_what_is_no_handshake_is_told_so(squall, pair):
+def test_an_invalid_handshake_is_reported(squall, pair):
     server = squall(config(rule("delay: {fixed: 1ms, before: handshake}"), tls=tls_of(pair)))
     with contextlib.closing(connect(server.port())) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

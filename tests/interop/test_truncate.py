@@ -144,7 +144,7 @@ def test_a_close_takes_the_whole_http2_connection(stage, place):
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_what_is_too_short_passes(stage, protocol, place):
+def test_short_bodies_pass(stage, protocol, place):
     counted = stage.skipped("close-bytes").get("body too short", 0), stage.injected("close-bytes")
     answer = stage.fetch(protocol, place, "/bytes/500", "close-bytes")
     assert (answer.end, len(answer.body), answer.header("content-length")) == ("complete", 500, "500")

@@ -645,7 +645,7 @@ def test_requests_stall(start, upstream):
         ("corrupt: {malformed: json}", "not JSON"),
     ],
 )
-def test_what_cannot_be_applied_is_counted_and_does_no_harm(start, fault, reason):
+def test_inapplicable_faults_are_counted_and_do_no_harm(start, fault, reason):
     server = start(fault)
     messages, _, error = received(server, "bye&n=10&code=1000")
     assert messages == expected(10)

@@ -159,7 +159,7 @@ each!(close_after_an_interim_answer_is_502 {
 });
 
 /// RFC 9110, section 15.2.2: a server switches protocols only where the client has asked for it.
-async fn switching_protocols_that_nobody_asked_for_is_502(pair: Pair) {
+async fn unrequested_switching_protocols_is_502(pair: Pair) {
     let upstream = Upstream::h1(|_, mut wire| async move {
         if wire.reader().head().await.is_ok() {
             wire.try_write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
@@ -172,7 +172,7 @@ async fn switching_protocols_that_nobody_asked_for_is_502(pair: Pair) {
     let response = squall.ask(pair.down, &Request::get("/")).await;
     assert_eq!(response.status, 502);
 }
-each!(switching_protocols_that_nobody_asked_for_is_502 {
+each!(unrequested_switching_protocols_is_502 {
     h1_to_h1
     h2_to_h1
 });
