@@ -132,6 +132,7 @@ impl Record {
         let shaped = happened.shaping(action);
         shaped.open = shaped.open.saturating_sub(1);
         shaped.missed = Some(reason);
+        // Released first: `settle` locks it again, and the lock is not reentrant.
         drop(happened);
         self.settle();
     }

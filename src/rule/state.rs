@@ -68,6 +68,7 @@ impl RuleState {
 
     /// The number of requests that the rule matched.
     pub fn matched(&self) -> u64 {
+        // Relaxed here and in the other getters: the counts are only reported, and guard no other memory.
         self.matched.load(Ordering::Relaxed)
     }
 

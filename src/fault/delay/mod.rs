@@ -13,7 +13,7 @@
 //! time, from the request's draw and its number in the stream, so every replay gives the same stream. `correlation` is then
 //! between the messages of one stream, and works with every key. A wave is refused, since messages don't read the clock.
 //!
-//! [`DelaySpec`] is the configuration. It is [compiled](DelaySpec::compile) once to a [`Delay`], from which each request
+//! [`DelaySpec`] is the configuration. It is [compiled](super::kind::Spec::compile) once to a [`Delay`], from which each request
 //! draws how long to wait, without a clock or shared state.
 
 mod compile;

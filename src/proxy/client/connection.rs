@@ -251,6 +251,7 @@ impl Connection {
     /// sending side.
     pub async fn reset_by_client(&self) {
         if let Some(socket) = self.socket.upgrade() {
+            // Either suffices: in both cases the caller gives up the connection.
             tokio::select! {
                 () = socket.peer_reset() => {}
                 () = self.over() => {}
@@ -292,6 +293,7 @@ impl Connection {
     }
 
     pub(crate) fn set_http2(&self) {
+        // From now on `leave_if_idle` leaves the connection alone, and GOAWAY ends it.
         self.phase.store(Phase::Http2 as u8, Ordering::SeqCst);
     }
 
