@@ -156,7 +156,7 @@ impl Fault for Abort {
     }
 
     fn ends(&self) -> Option<Before> {
-        // A request that is not gRPC escapes one that has a gRPC status alone.
+        // With only a gRPC status, requests that are not gRPC go on.
         self.answer.is_some().then_some(self.before)
     }
 

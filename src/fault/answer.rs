@@ -44,7 +44,7 @@ pub fn describe_field(name: &HeaderName, value: &HeaderValue) -> String {
 pub struct ResponseStatus(StatusCode);
 
 impl ResponseStatus {
-    /// The `http` crate's form.
+    /// The status as a type of the `http` crate.
     pub fn get(self) -> StatusCode {
         self.0
     }

@@ -85,7 +85,7 @@ impl Spec for ConcurrencySpec {
     /// Builds the station.
     ///
     /// # Errors
-    /// A status is given where there is no response.
+    /// A status is given where no response can be sent.
     fn compile(&self, _: &Context<'_>) -> Result<Arc<Station>, String> {
         let before = self
             .before

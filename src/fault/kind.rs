@@ -26,7 +26,7 @@ pub trait Spec {
         Before::Request
     }
 
-    /// Checks what a single fault can know of itself, and reads the files that it names.
+    /// Checks the fault's own settings, and reads the files that it names.
     ///
     /// # Errors
     /// A sentence that says what is wrong, and what would be valid.
@@ -43,7 +43,8 @@ pub trait Fault: Debug + Send + Sync {
         None
     }
 
-    /// When it ends every request or connection that it hits, so that nothing after it in a list can happen; `None`: some go on.
+    /// When the fault ends every request or connection that it hits, so that nothing after it in a list can happen; `None` if
+    /// some go on.
     fn ends(&self) -> Option<Before> {
         None
     }

@@ -52,14 +52,14 @@ macro_rules! faults {
                 }
             }
 
-            /// When it acts: [`Spec::moment`] of this fault.
+            /// When the fault acts; see [`Spec::moment`].
             pub fn moment(&self) -> Before {
                 match self {
                     $(FaultSpec::$variant(spec) => spec.moment(),)*
                 }
             }
 
-            /// Makes it ready: [`Spec::compile`] of this fault.
+            /// Compiles the fault; see [`Spec::compile`].
             ///
             /// # Errors
             /// A sentence that says what is wrong, and what would be valid.

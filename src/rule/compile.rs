@@ -103,7 +103,7 @@ impl Context<'_> {
                 When::default()
             }
         };
-        // The bounds that are compiled into a rule are part of what it is.
+        // Bounds that are compiled into a rule are part of its fingerprint.
         let identity = format!("{} {} {:?}", identity(spec), self.keys, self.longest_wait);
         let fingerprint = Cell::new(xxh3_64_with_seed(identity.as_bytes(), self.seed.0));
         let outcomes = self.outcomes(spec, &when, &fingerprint);

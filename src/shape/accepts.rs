@@ -4,7 +4,7 @@ use crate::draw::PPM_WHOLE;
 
 use super::{Act, After, Direction, Dribble, Finish, Framing, Malformed, Protocol, Stream};
 
-/// Why a stall or a cut that lies at the end of a body, or behind it, can't be applied.
+/// Why a stall or a cut at or after the end of a body can't be applied.
 pub const TOO_SHORT: &str = "body too short";
 
 impl Stream {

@@ -293,7 +293,7 @@ impl Build<'_> {
             .iter()
             .map(|(_, listener)| listener.upstream.value.as_str())
             .collect();
-        // A listener without its upstream is an error by itself, and tells what should be mended.
+        // A listener without its upstream is reported as an error of its own, which names the cause.
         let all_known = !used.is_empty() && used.iter().all(|name| spec.upstreams.get(name).is_some());
         for (name, upstream) in spec.upstreams.iter() {
             if all_known && !used.contains(&name.value.as_str()) && upstream.value.address.is_none() {

@@ -22,7 +22,7 @@ impl Spec for DelaySpec {
         self.before.unwrap_or_default()
     }
 
-    /// Checks the delay, and reads the samples file that it names. No delay will be longer than the longest allowed wait.
+    /// Checks the delay, and reads its samples file. Delays are capped at the longest wait allowed.
     ///
     /// # Errors
     /// A distribution's parameters are impossible (each constructor of [`Distribution`] says which), a time is beyond the

@@ -128,7 +128,7 @@ impl Shaping<'_> {
         })
     }
 
-    /// Whether messages of a stream vanish, or come twice.
+    /// Whether messages of a stream are dropped or duplicated.
     fn resizes(&self, stream: &Stream) -> bool {
         self.parts().any(|(action, part)| {
             part.direction == stream.direction
@@ -154,7 +154,7 @@ impl Shaping<'_> {
                 continue;
             }
             match stream.accepts(&part.act) {
-                // The length in the head is not the one that leaves: the shaper finds out whether the place comes.
+                // The length in the head is not the final one, so only the shaper finds out whether the position is reached.
                 Err(reason) if !(resized && reason == TOO_SHORT) => self.record.refuse(action, reason),
                 _ => {
                     self.record.accept(action);

@@ -217,6 +217,7 @@ impl Slot {
         &self.connection.server
     }
 
+    /// Takes the connection out of use for further requests; those in flight go on.
     pub(super) fn retire(&self) {
         self.connection.retire();
     }

@@ -370,7 +370,7 @@ fn too_many(span: Span) -> Fatal {
     Diagnostic::error(span, message).into()
 }
 
-/// Control characters can't stand in YAML (1.2.2, section 5.1), and the parser would take a NUL for the end.
+/// Refuses control characters, which are not valid in YAML (1.2.2, section 5.1). The parser would take a NUL for the end.
 fn refuse_unprintable(text: &str, source: SourceId) -> Result<(), Fatal> {
     let printable = |letter: char| match letter {
         '\t' | '\n' | '\r' | '\u{85}' => true,

@@ -1,4 +1,4 @@
-//! From the parser's character counts to spans of the file, and to diagnostics at them.
+//! Converts the parser's character counts to byte spans of the file, and reports errors at them.
 
 use std::ops::Range;
 
@@ -7,18 +7,18 @@ use saphyr_parser::{ScalarStyle, ScanError};
 use crate::yaml::env;
 use crate::yaml::report::{Diagnostic, SourceId, Span};
 
-/// Where things are in the file.
+/// Converts the parser's character counts to byte offsets.
 pub(super) struct Places<'a> {
     source: SourceId,
     text: &'a str,
-    /// The bytes before what the parser saw: a byte order mark.
+    /// The number of bytes before the parser's input: those of a byte order mark.
     offset: usize,
-    /// The byte at which each character starts; empty if all are of one byte.
+    /// The byte offset of each character; empty if all characters are single bytes.
     starts: Vec<u32>,
 }
 
 impl<'a> Places<'a> {
-    /// Those of a file, and the text that the parser is to see: all but a byte order mark.
+    /// Prepares a file. Also returns the text for the parser, without a byte order mark.
     pub(super) fn new(source: SourceId, text: &'a str) -> (Self, &'a str) {
         let body = text.strip_prefix('\u{feff}').unwrap_or(text);
         let places = Places {
@@ -53,7 +53,7 @@ impl<'a> Places<'a> {
         self.text.get(range).unwrap_or_default()
     }
 
-    /// The span of a scalar's text without its anchor and tag before it, and without line ends and comments after it.
+    /// The span of a scalar's text, without an anchor and tag before it or line ends and comments after it.
     pub(super) fn scalar(&self, span: Span, style: ScalarStyle) -> Span {
         let mut span = match style {
             ScalarStyle::Literal | ScalarStyle::Folded => span,
@@ -81,11 +81,11 @@ impl<'a> Places<'a> {
         span
     }
 
-    /// The diagnostics for what can't be expanded in a scalar, each at its `${…}` in the file.
+    /// The diagnostics for failed expansions in a scalar, each at its `${…}` in the file.
     pub(super) fn problems(&self, text: &str, span: Span, problems: Vec<env::Problem>) -> Vec<Diagnostic> {
         let (value, written) = (env::references(text), env::references(self.slice(span.start..span.end)));
         let locate = |range: &Range<usize>| {
-            // Quotes and folds move the text about, but the references keep their order.
+            // Quotes and folds shift the text, but the references keep their order.
             let place = value
                 .iter()
                 .position(|one| one == range)
@@ -102,7 +102,7 @@ impl<'a> Places<'a> {
         problems.into_iter().map(diagnostic).collect()
     }
 
-    /// What is wrong at the place where the parser gave up, with help where the cause is likely.
+    /// The diagnostic of a syntax error, with help for likely causes.
     pub(super) fn syntax_error(&self, error: &ScanError) -> Diagnostic {
         let start = self.byte(error.marker().index());
         let rest = self.slice(start..self.text.len());
@@ -156,8 +156,8 @@ impl<'a> Places<'a> {
     }
 }
 
-/// The length of the quoted text at the start of `text`. In it `escape` takes away the meaning of the letter after it; in
-/// single quotes a quote escapes a quote.
+/// The length of the quoted text at the start of `text`. `escape` escapes the character after it; in single quotes, a quote
+/// escapes a quote.
 fn quoted_len(text: &str, quote: char, escape: char) -> usize {
     let mut letters = text.char_indices().skip(1).peekable();
     while let Some((at, letter)) = letters.next() {
