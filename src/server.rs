@@ -189,7 +189,8 @@ impl Server {
         for what in previous.needs_restart(&snapshot) {
             tracing::warn!("a change of `{what}` takes effect at the next start");
         }
-        // Everything that can fail is done. The snapshot first, so that the admin side never shows older rules than requests see.
+        // Everything that can fail is done. The snapshot first, so that the admin side never shows older rules than
+        // requests see.
         self.current.store(Arc::clone(&snapshot));
         self.take_over(&snapshot, bound);
         Ok(snapshot)
@@ -230,7 +231,8 @@ impl Server {
         }
     }
 
-    /// Switches to a snapshot, which can't fail: kept listeners get their new view, new ones start, the others stop accepting.
+    /// Switches to a snapshot, which can't fail: kept listeners get their new view, new ones start, the others stop
+    /// accepting.
     fn take_over(&self, snapshot: &Snapshot, mut bound: HashMap<Place, Bound>) {
         let mut listeners = self.listeners.lock();
         let mut old = std::mem::take(&mut *listeners);

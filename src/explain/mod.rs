@@ -194,8 +194,8 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         &asked.headers,
         client,
     );
-    // A connection has neither fields nor X-Forwarded-For. Its server name is assumed to be the request's host, unless that is
-    // an address (RFC 6066, section 3).
+    // A connection has neither fields nor X-Forwarded-For. Its server name is assumed to be the request's host, unless
+    // that is an address (RFC 6066, section 3).
     let fields = HeaderMap::new();
     let name = Some(head.host()).filter(|host| host.parse::<IpAddr>().is_err());
     let connection = Head::new(

@@ -121,7 +121,8 @@ impl Record {
         self.happened.lock().shaping(action).open += 1;
     }
 
-    /// Notes that a part of an action can't shape its direction. If no other part can, [`Record::settle`] counts it as skipped.
+    /// Notes that a part of an action can't shape its direction. If no other part can, [`Record::settle`] counts it as
+    /// skipped.
     pub(crate) fn refuse(&self, action: usize, reason: &'static str) {
         self.happened.lock().shaping(action).missed = Some(reason);
     }

@@ -101,7 +101,8 @@ impl Checked<'_> {
         match self.token {
             Some(token) => self.token_is(token)?,
             None if is_private(self.bound) => self.host_is_ours()?,
-            // A reload removed the token and moved the address to loopback, but the address only takes effect at the next start.
+            // A reload removed the token and moved the address to loopback, but the address only takes effect at the next
+            // start.
             None => {
                 let detail = "the admin side is reachable from other machines until squall restarts, and its \
                     configuration no longer has a token";
@@ -131,7 +132,8 @@ impl Checked<'_> {
         }
     }
 
-    /// Checks Host and the authority of an absolute target, which overrides it (RFC 9112, section 3.2). Both must be squall's.
+    /// Checks Host and the authority of an absolute target, which overrides it (RFC 9112, section 3.2). Both must be
+    /// squall's.
     fn host_is_ours(&self) -> Result<(), Refusal> {
         let AddressSpec::Tcp(bound) = self.bound else {
             // Browsers can't reach a unix socket, and clients use arbitrary hosts for it.

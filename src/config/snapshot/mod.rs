@@ -398,8 +398,8 @@ impl Build<'_> {
         self.sources.directory(span.source).unwrap_or(Path::new("."))
     }
 
-    /// The authority that issues faulty certificates. One that squall created is kept through reloads, since clients may trust
-    /// it. `None` only if it can't be created or loaded.
+    /// The authority that issues faulty certificates. One that squall created is kept through reloads, since clients may
+    /// trust it. `None` only if it can't be created or loaded.
     fn authority(&mut self) -> Option<Arc<FaultAuthority>> {
         if let Some(ca) = &self.spec.fault_ca {
             let folder = self.folder(ca.span).to_owned();

@@ -13,8 +13,8 @@
 //! time, from the request's draw and its number in the stream, so every replay gives the same stream. `correlation` is then
 //! between the messages of one stream, and works with every key. A wave is refused, since messages don't read the clock.
 //!
-//! [`DelaySpec`] is the configuration. It is [compiled](super::kind::Spec::compile) once to a [`Delay`], from which each request
-//! draws how long to wait, without a clock or shared state.
+//! [`DelaySpec`] is the configuration. It is [compiled](super::kind::Spec::compile) once to a [`Delay`], from which each
+//! request draws how long to wait, without a clock or shared state.
 
 mod compile;
 mod fields;
@@ -100,8 +100,8 @@ impl Delay {
         self.longest
     }
 
-    /// Whether the delay is correlated with those before it, which requires the rule's key to be the ordinal, since other keys
-    /// have no order.
+    /// Whether the delay is correlated with those before it, which requires the rule's key to be the ordinal, since other
+    /// keys have no order.
     pub fn is_correlated(&self) -> bool {
         matches!(self.source, Source::Correlated(..))
     }

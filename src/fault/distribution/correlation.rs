@@ -60,7 +60,8 @@ impl Correlation {
         standard_normal_cdf(self.standard_normal(rule, ordinal, index))
     }
 
-    /// zₙ of the module's formula. Terms before the first request are computed too, so the process is stationary from the start.
+    /// zₙ of the module's formula. Terms before the first request are computed too, so the process is stationary from the
+    /// start.
     fn standard_normal(&self, rule: RuleSeed, ordinal: u64, index: u32) -> f64 {
         let mut sum = 0.0;
         let mut past = ordinal;

@@ -231,9 +231,9 @@ impl Connection {
 
     /// Resolves when the client has closed its sending side or reset the connection, or when squall has ended it.
     ///
-    /// Cancel-safe. Unread bytes (a body, a pipelined request) hide the end only if they exceed the 256 KiB that are read ahead
-    /// plus the kernel's receive buffer: the FIN then has not arrived yet. A client that closes only its sending side counts
-    /// as gone.
+    /// Cancel-safe. Unread bytes (a body, a pipelined request) hide the end only if they exceed the 256 KiB that are read
+    /// ahead plus the kernel's receive buffer: the FIN then has not arrived yet. A client that closes only its sending
+    /// side counts as gone.
     pub async fn gone(&self) {
         if self.http2() {
             return self.over().await;
@@ -259,7 +259,8 @@ impl Connection {
         }
     }
 
-    /// Returns the bucket of a rate, in bytes per second, that the requests of this connection share; creates it on first use.
+    /// Returns the bucket of a rate, in bytes per second, that the requests of this connection share; creates it on first
+    /// use.
     pub(crate) fn bucket(&self, rule: &Arc<Rule>, of: (usize, Direction), rate: NonZeroU64) -> Arc<Bucket> {
         let mut buckets = self.buckets.lock();
         buckets.retain(|shared| shared.rule.strong_count() > 0);
@@ -327,7 +328,8 @@ impl Connection {
 
     /// Notes that a response or a handshake is finished. Returns false if no further request is accepted.
     pub(crate) fn await_request(&self) -> bool {
-        // Either `leave_if_idle` sees the connection idle, or this sees the listener stopping: both sides first write, then look.
+        // Either `leave_if_idle` sees the connection idle, or this sees the listener stopping: both sides first write,
+        // then look.
         self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         !self.listener.stopping() && !self.ended()

@@ -88,8 +88,8 @@ impl ClientHttp1 {
         self.wire.into_parts()
     }
 
-    /// Reads the next request head; `None` if the connection is closed or a limit is exceeded. `limit` bounds the wait for the
-    /// first byte, and then the time from the first byte to the end of the head.
+    /// Reads the next request head; `None` if the connection is closed or a limit is exceeded. `limit` bounds the wait for
+    /// the first byte, and then the time from the first byte to the end of the head.
     ///
     /// # Errors
     /// The bytes are not a valid request.
@@ -179,7 +179,8 @@ impl ClientHttp1 {
         if head.status == StatusCode::CONTINUE {
             self.waits = false;
         }
-        // An interim response has no content (RFC 9110, section 15.2), so it needs no framing, and its `Connection` is dropped.
+        // An interim response has no content (RFC 9110, section 15.2), so it needs no framing, and its `Connection` is
+        // dropped.
         let mut fields = ResponseFields::new(head, Framing::NONE, None);
         self.wire
             .output

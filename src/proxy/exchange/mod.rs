@@ -187,7 +187,8 @@ impl Squall {
     /// Ends a request that gets no natural response.
     async fn stop(&self, client: &mut Client, request: &mut Request, stop: Stop) {
         if client.connection().ended() || client.has_whole_response() {
-            // A fault on another stream closed the connection, or the response was complete: the client is not counted as gone.
+            // A fault on another stream closed the connection, or the response was complete: the client is not counted as
+            // gone.
             return;
         }
         let ended = match stop {

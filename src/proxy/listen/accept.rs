@@ -159,9 +159,9 @@ impl Listener {
         }
     }
 
-    /// Resolves when the last connection has ended. Call it after [`Listener::stop_accepting`], since it keeps new connections
-    /// waiting. A connection ends up to a second after its last response if the client is slow to close, and up to ten
-    /// seconds after if the client is still sending.
+    /// Resolves when the last connection has ended. Call it after [`Listener::stop_accepting`], since it keeps new
+    /// connections waiting. A connection ends up to a second after its last response if the client is slow to close, and
+    /// up to ten seconds after if the client is still sending.
     pub async fn drained(&self) {
         // The accept loop and every connection hold a permit each. The semaphore is never closed, so this can't fail.
         let _all = self.shared.permits.acquire_many(self.shared.limit).await;

@@ -20,7 +20,8 @@ const KEPT: usize = 1024;
 pub struct Connector {
     transport: TransportConnector,
     http2: Pool,
-    /// Servers that negotiate HTTP/2 but respond with HTTP_1_1_REQUIRED. Locked for one look-up at a time, never across an await.
+    /// Servers that negotiate HTTP/2 but respond with HTTP_1_1_REQUIRED. Locked for one look-up at a time, never across an
+    /// await.
     http1_only: Mutex<HashSet<String>>,
 }
 

@@ -136,7 +136,8 @@ impl Pool {
         self.forget(&shared);
         drop(shared);
         if !over {
-            // The last `SendRequest` is dropped, so h2 closes the connection by itself, after any request that took a place just now.
+            // The last `SendRequest` is dropped, so h2 closes the connection by itself, after any request that took a
+            // place just now.
             let _ended = connection.await;
         }
     }

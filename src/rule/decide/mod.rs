@@ -125,8 +125,8 @@ impl RuleSet {
 }
 
 impl Rule {
-    /// Checks the conditions of `when`. A request that an earlier rule has ended is still counted, so that a rule's ordinals do
-    /// not depend on other rules.
+    /// Checks the conditions of `when`. A request that an earlier rule has ended is still counted, so that a rule's
+    /// ordinals do not depend on other rules.
     pub fn draw(&self, head: &Head<'_>, memory: &impl Memory, ended: bool) -> Drawn {
         let ordinal = memory.ordinal(self);
         let key = self.when.key.hash(head, ordinal);

@@ -23,7 +23,8 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// Pulls the next bytes, at most `max`, up to the next gate, wait or end of a chunk. May be empty if messages are dropped.
+    /// Pulls the next bytes, at most `max`, up to the next gate, wait or end of a chunk. May be empty if messages are
+    /// dropped.
     pub(super) fn pull(&mut self, max: usize, released: bool, notes: &mut Notes) -> Bytes {
         let max = max.min(self.gates.distance(&self.out));
         let mut run = 0;

@@ -116,7 +116,8 @@ impl Context {
         }
     }
 
-    /// Whether anything that `accept` is true for was left out below `node`. `accept` gets the key and what it was meant to be.
+    /// Whether anything that `accept` is true for was left out below `node`. `accept` gets the key and what it was meant
+    /// to be.
     fn any_left_out(&self, node: &Node, accept: &dyn Fn(Option<&Node>, Option<&str>) -> bool) -> bool {
         let check = |key: Option<&Node>, value: &Node| {
             let left_out = match self.left_out.get(&id(value)) {

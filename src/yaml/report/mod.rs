@@ -261,8 +261,8 @@ impl Report {
         &self.sources
     }
 
-    /// Renders the report as text: a paragraph per diagnostic, then a line with their number, without a final newline. `coloured`
-    /// adds ANSI escapes.
+    /// Renders the report as text: a paragraph per diagnostic, then a line with their number, without a final newline.
+    /// `coloured` adds ANSI escapes.
     pub fn render(&self, coloured: bool) -> String {
         let renderer = if coloured {
             Renderer::styled()

@@ -1,7 +1,7 @@
 //! Parses YAML text to a tree of [`Node`]s with positions.
 //!
-//! YAML 1.2 with the core schema, so `no` and `on` are texts. Aliases and merge keys (`<<`) work. Likely mistakes are errors: a
-//! duplicate key, a second document, a tag outside the core schema. Every size is bounded.
+//! YAML 1.2 with the core schema, so `no` and `on` are texts. Aliases and merge keys (`<<`) work. Likely mistakes are
+//! errors: a duplicate key, a second document, a tag outside the core schema. Every size is bounded.
 
 mod build;
 mod places;

@@ -253,9 +253,9 @@ impl Socket {
         }
     }
 
-    /// Closes the connection gracefully (RFC 9112, section 9.6): sends a FIN, then discards what the peer still sends until it
-    /// closes, pauses for a second, or has sent for ten. Closing with unread bytes would send a RST, and a client that is
-    /// still writing its request would lose the response.
+    /// Closes the connection gracefully (RFC 9112, section 9.6): sends a FIN, then discards what the peer still sends
+    /// until it closes, pauses for a second, or has sent for ten. Closing with unread bytes would send a RST, and a client
+    /// that is still writing its request would lose the response.
     pub(crate) async fn finish(&self) {
         self.shutdown(rustix::net::Shutdown::Write);
         let drained = async {
