@@ -88,6 +88,8 @@ pub async fn serve(
 
 #[cfg(test)]
 mod tests {
+    use tower::ServiceExt as _;
+
     use super::*;
     use crate::yaml::report::Span;
 
@@ -110,6 +112,22 @@ mod tests {
             errors[0].message,
             "unknown fake `nope`; valid: echo, fakeresponse, httpbin, llm, sonarqube, test-api"
         );
+    }
+
+    #[tokio::test]
+    async fn every_row_of_every_page_has_a_line_to_try() {
+        for name in spec::names().filter(|name| *name != "test-api") {
+            let router = build(&FakeSpec::named(name), &context(Store::Memory)).unwrap();
+            let request = http::Request::get("/").header("accept", "text/html");
+            let response = router.oneshot(request.body(axum::body::Body::empty()).unwrap());
+            let page = axum::body::to_bytes(response.await.unwrap().into_body(), 1 << 20).await;
+            let page = String::from_utf8(page.unwrap().to_vec()).unwrap();
+            let rows: Vec<_> = page.split("<tr><td>").skip(1).collect();
+            assert!(!rows.is_empty(), "{name}");
+            for row in rows {
+                assert!(row.contains("'http://localhost/"), "{name}: {row}");
+            }
+        }
     }
 
     #[test]

@@ -6,34 +6,51 @@ use axum::response::{Html, IntoResponse, Response};
 use http::HeaderValue;
 
 /// One route of a fake, or a family of them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Row<'a> {
+#[derive(Debug, Clone)]
+pub(super) struct Row {
     /// `GET`, or what stands for several methods.
-    pub(super) method: &'a str,
+    pub(super) method: String,
     /// The path, with its parameters in braces.
-    pub(super) path: &'a str,
+    pub(super) path: String,
     /// What it does, in a few words.
-    pub(super) summary: &'a str,
+    pub(super) summary: String,
     /// What its parameters are, in words.
-    pub(super) parameters: &'a str,
+    pub(super) parameters: String,
     /// Path and query of a call to try, after the options that curl needs: `-X DELETE /todo/1`, `-d '{}' /todo`.
-    pub(super) example: &'a str,
+    pub(super) example: String,
+}
+
+/// The rows of a table with one row a line, whose cells are separated by ` | `: method, path, summary, parameters, example.
+pub(super) fn rows(table: &str) -> Vec<Row> {
+    table.trim().lines().map(row).collect()
+}
+
+fn row(line: &str) -> Row {
+    let mut cells = line.splitn(5, " | ").map(str::to_owned);
+    let mut cell = || cells.next().unwrap_or_default();
+    Row {
+        method: cell(),
+        path: cell(),
+        summary: cell(),
+        parameters: cell(),
+        example: cell(),
+    }
 }
 
 /// A page with a title, an introduction (which is HTML) and the rows. `host` is the Host field of the request, so that
 /// the lines to try reach this server as the client reached it.
-pub(super) fn page(title: &str, introduction: &str, rows: &[Row<'_>], host: Option<&HeaderValue>) -> Response {
+pub(super) fn page(title: &str, introduction: &str, rows: &[Row], host: Option<&HeaderValue>) -> Response {
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let mut table = String::new();
     for row in rows {
         let _infallible = writeln!(
             table,
             "<tr><td>{}<td><code>{}</code><td>{}<td>{}<td><code>{}</code>",
-            escape(row.method),
-            escape(row.path),
-            escape(row.summary),
-            escape(row.parameters),
-            escape(&curl(row.example, host)),
+            escape(&row.method),
+            escape(&row.path),
+            escape(&row.summary),
+            escape(&row.parameters),
+            escape(&curl(&row.example, host)),
         );
     }
     let page = include_str!("page.html")

@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
-use super::page;
+use super::page::{Row, page};
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
 use crate::yaml::report::Diagnostic;
@@ -32,18 +32,9 @@ trait Source: Send + Sync {
     async fn answer(&self, request: Request) -> Outcome;
 
     /// What it answers, for the page at `/`.
-    fn lines(&self) -> Vec<Line> {
+    fn rows(&self) -> Vec<Row> {
         Vec::new()
     }
-}
-
-/// One line of the page at `/`; see [`page::Row`].
-struct Line {
-    method: String,
-    path: String,
-    summary: String,
-    parameters: String,
-    example: String,
 }
 
 /// An extension of a request that is given back: so many routes have its path and method, and conditions that do not hold.
@@ -136,19 +127,9 @@ async fn ask_all(sources: &Sources, mut request: Request) -> Response {
 
 /// The page at `/`, where nothing else is declared there.
 fn overview(sources: &Sources, host: Option<&HeaderValue>) -> Response {
-    let lines: Vec<Line> = sources.iter().flat_map(|source| source.lines()).collect();
-    let rows: Vec<_> = lines
-        .iter()
-        .map(|line| page::Row {
-            method: &line.method,
-            path: &line.path,
-            summary: &line.summary,
-            parameters: &line.parameters,
-            example: &line.example,
-        })
-        .collect();
+    let rows: Vec<_> = sources.iter().flat_map(|source| source.rows()).collect();
     let introduction = "<p>A fake upstream that the configuration declares.</p>";
-    page::page("A declared fake", introduction, &rows, host)
+    page("A declared fake", introduction, &rows, host)
 }
 
 /// The head of the answer that GET would get, with the length of its body where that is known (RFC 9110, section 9.3.2).

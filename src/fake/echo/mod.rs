@@ -25,49 +25,20 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::page::{Row, page};
+use super::page::{page, rows};
 use crate::fake::reply::{BodyError, client_of, read_body};
 
 const INTRODUCTION: &str = "A fake that squall serves: it answers every request with what arrived, as JSON. A few paths \
     answer with something long or slow instead.";
 
-const ROWS: &[Row<'_>] = &[
-    Row {
-        method: "any",
-        path: "/anything",
-        summary: "what arrived",
-        parameters: "",
-        example: "-d hello /a/b?x=1",
-    },
-    Row {
-        method: "GET",
-        path: "/bytes/{size}",
-        summary: "this number of bytes: 1000, 64KiB, 4GiB",
-        parameters: "",
-        example: "-o /dev/null /bytes/64KiB",
-    },
-    Row {
-        method: "GET",
-        path: "/lines/{n}",
-        summary: "this number of JSON lines",
-        parameters: "every: the time between two of them",
-        example: "-N /lines/5?every=200ms",
-    },
-    Row {
-        method: "GET",
-        path: "/events/{n}",
-        summary: "this number of server-sent events",
-        parameters: "every: the time between two of them",
-        example: "-N /events/5?every=200ms",
-    },
-    Row {
-        method: "POST",
-        path: "/count",
-        summary: "how many bytes the body had, and their Adler-32 sum",
-        parameters: "",
-        example: "-d hello /count",
-    },
-];
+/// The rows of the page, see [`rows`].
+const ROWS: &str = r#"
+any | /anything | what arrived |  | -d hello /a/b?x=1
+GET | /bytes/{size} | this number of bytes: 1000, 64KiB, 4GiB |  | -o /dev/null /bytes/64KiB
+GET | /lines/{n} | this number of JSON lines | every: the time between two of them | -N /lines/5?every=200ms
+GET | /events/{n} | this number of server-sent events | every: the time between two of them | -N /events/5?every=200ms
+POST | /count | how many bytes the body had, and their Adler-32 sum |  | -d hello /count
+"#;
 
 /// The longest body that is echoed, in bytes.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
@@ -84,7 +55,7 @@ pub(super) fn router() -> Router {
 async fn echo(request: Request) -> Response {
     let (parts, body) = request.into_parts();
     if wants_page(&parts) {
-        return page("Echo", INTRODUCTION, ROWS, parts.headers.get(HOST));
+        return page("Echo", INTRODUCTION, &rows(ROWS), parts.headers.get(HOST));
     }
     let body = match read_body(body, BODY_LIMIT).await {
         Ok(body) => body,

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::page::{Row, page};
+use super::page::{page, rows};
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
 use crate::fake::reply::{client_of, json};
@@ -61,7 +61,7 @@ pub(super) fn router(spec: &FakeSpec, _context: &Context<'_>) -> Result<Router, 
 async fn answer(State(fake): State<Arc<FakeResponse>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     match parts.uri.path() {
-        "/" => page("FakeResponse", INTRODUCTION, ROWS, parts.headers.get(HOST)),
+        "/" => page("FakeResponse", INTRODUCTION, &rows(ROWS), parts.headers.get(HOST)),
         "/api" | "/api/" => fake.api(&parts).await,
         _ => refuse(StatusCode::NOT_FOUND, "There is nothing here: try /api/"),
     }
@@ -218,22 +218,11 @@ fn refuse(status: StatusCode, message: &str) -> Response {
 
 const INTRODUCTION: &str = "A fake that squall serves: FakeResponse.com, which responds as requested.";
 
-const ROWS: &[Row<'_>] = &[
-    Row {
-        method: "any",
-        path: "/api/",
-        summary: "waits, and answers with a status and with data",
-        parameters: "sleep (seconds, up to 5), status, data (JSON), meta=false, api_key",
-        example: "-g /api/?sleep=1.5&status=404&data={\"a\":[1]}",
-    },
-    Row {
-        method: "any",
-        path: "/api/?auth=user:password",
-        summary: "asks for credentials",
-        parameters: "auth",
-        example: "-u ada:secret /api/?auth=ada:secret",
-    },
-];
+/// The rows of the page, see [`rows`].
+const ROWS: &str = r#"
+any | /api/ | waits, and answers with a status and with data | sleep (seconds, up to 5), status, data (JSON), meta=false, api_key | -g /api/?sleep=1.5&status=404&data={"a":[1]}
+any | /api/?auth=user:password | asks for credentials | auth | -u ada:secret /api/?auth=ada:secret
+"#;
 
 #[cfg(test)]
 mod tests;

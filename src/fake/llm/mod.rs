@@ -36,7 +36,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use self::pace::Pace;
-use super::page::{Row, page};
+use super::page::{page, rows};
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
 use crate::fake::reply::{BodyError, read_body};
@@ -132,7 +132,7 @@ async fn answer(State(llm): State<Arc<Llm>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().trim_end_matches('/');
     if path.is_empty() {
-        return page("A language model", INTRODUCTION, ROWS, parts.headers.get(HOST));
+        return page("A language model", INTRODUCTION, &rows(ROWS), parts.headers.get(HOST));
     }
     // Relaxed: numbers only have to differ.
     let number = llm.calls.fetch_add(1, Ordering::Relaxed);
@@ -288,51 +288,15 @@ const INTRODUCTION: &str = "A fake that squall serves: a language model behind t
     <code>error-429</code>, <code>error-529</code> or any other status refuse; <code>error-stream</code> sends an error \
     within the stream, <code>error-cut</code> breaks it off, <code>error-stall</code> falls silent in it, <code>error-hang</code> never answers.";
 
-const ROWS: &[Row<'_>] = &[
-    Row {
-        method: "POST",
-        path: "/v1/chat/completions",
-        summary: "OpenAI's chat completions",
-        parameters: "model, messages, stream, stream_options, max_tokens, max_completion_tokens, stop, n, tools, \
-            tool_choice, response_format",
-        example: r#"-d '{"model":"squall-large","stream":true,"messages":[{"role":"user","content":"hello"}]}' /v1/chat/completions"#,
-    },
-    Row {
-        method: "POST",
-        path: "/v1/responses",
-        summary: "OpenAI's responses",
-        parameters: "model, input, instructions, stream, max_output_tokens, tools, tool_choice, text",
-        example: r#"-d '{"model":"squall-large","input":"hello"}' /v1/responses"#,
-    },
-    Row {
-        method: "POST",
-        path: "/v1/embeddings",
-        summary: "OpenAI's embeddings",
-        parameters: "model, input, dimensions, encoding_format",
-        example: r#"-d '{"model":"squall-embedding","input":"hello","dimensions":8}' /v1/embeddings"#,
-    },
-    Row {
-        method: "GET",
-        path: "/v1/models, /v1/models/{id}",
-        summary: "models, or one of them, as OpenAI or (asked with anthropic-version) Anthropic lists them; any other name works, too",
-        parameters: "",
-        example: "/v1/models",
-    },
-    Row {
-        method: "POST",
-        path: "/v1/messages",
-        summary: "Anthropic's messages",
-        parameters: "model, max_tokens, messages, system, stream, stop_sequences, tools, tool_choice",
-        example: r#"-H 'anthropic-version: 2023-06-01' -d '{"model":"squall-large","max_tokens":99,"messages":[{"role":"user","content":"hello"}]}' /v1/messages"#,
-    },
-    Row {
-        method: "POST",
-        path: "/v1/messages/count_tokens",
-        summary: "how many tokens that would cost",
-        parameters: "as above",
-        example: r#"-H 'anthropic-version: 2023-06-01' -d '{"model":"squall-large","messages":[{"role":"user","content":"hello"}]}' /v1/messages/count_tokens"#,
-    },
-];
+/// The rows of the page, see [`rows`].
+const ROWS: &str = r#"
+POST | /v1/chat/completions | OpenAI's chat completions | model, messages, stream, stream_options, max_tokens, max_completion_tokens, stop, n, tools, tool_choice, response_format | -d '{"model":"squall-large","stream":true,"messages":[{"role":"user","content":"hello"}]}' /v1/chat/completions
+POST | /v1/responses | OpenAI's responses | model, input, instructions, stream, max_output_tokens, tools, tool_choice, text | -d '{"model":"squall-large","input":"hello"}' /v1/responses
+POST | /v1/embeddings | OpenAI's embeddings | model, input, dimensions, encoding_format | -d '{"model":"squall-embedding","input":"hello","dimensions":8}' /v1/embeddings
+GET | /v1/models, /v1/models/{id} | models, or one of them, as OpenAI or (asked with anthropic-version) Anthropic lists them; any other name works, too |  | /v1/models
+POST | /v1/messages | Anthropic's messages | model, max_tokens, messages, system, stream, stop_sequences, tools, tool_choice | -H 'anthropic-version: 2023-06-01' -d '{"model":"squall-large","max_tokens":99,"messages":[{"role":"user","content":"hello"}]}' /v1/messages
+POST | /v1/messages/count_tokens | how many tokens that would cost | as above | -H 'anthropic-version: 2023-06-01' -d '{"model":"squall-large","messages":[{"role":"user","content":"hello"}]}' /v1/messages/count_tokens
+"#;
 
 #[cfg(test)]
 mod tests;

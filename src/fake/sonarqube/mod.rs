@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 use self::parameters::Parameters;
 use self::query::Query;
 use self::world::World;
-use super::page::{Row, page};
+use super::page::{page, rows};
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
 use crate::fake::reply::{json, json_text, read_body};
@@ -100,7 +100,7 @@ async fn answer(State(fake): State<Arc<SonarQube>>, request: Request) -> Respons
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().trim_end_matches('/');
     if path.is_empty() {
-        return page("SonarQube", INTRODUCTION, ROWS, parts.headers.get(HOST));
+        return page("SonarQube", INTRODUCTION, &rows(ROWS), parts.headers.get(HOST));
     }
     let mut form = Bytes::new();
     if parts.method == Method::POST {
@@ -243,52 +243,15 @@ impl Shown {
 const INTRODUCTION: &str = "A fake that squall serves: SonarQube 7's issues, by default 25,000 of 12 projects, all made from \
     the seed. A page has 500 issues at most and a search 10,000, so a pull of all is sliced: each severity has a fifth.";
 
-const ROWS: &[Row<'_>] = &[
-    Row {
-        method: "GET, POST",
-        path: "/api/issues/search",
-        summary: "issues, filtered, sorted, counted, a page at a time",
-        parameters: "p, ps, s, asc, facets, facetMode, additionalFields, componentKeys, severities, statuses, resolutions, \
-            resolved, types, rules, tags, issues, assignees, assigned, authors, languages, createdAfter, createdBefore, \
-            createdAt, createdInLast, branch, pullRequest",
-        example: "/api/issues/search?severities=MAJOR&ps=500&p=2&facets=types",
-    },
-    Row {
-        method: "GET, POST",
-        path: "/api/projects/search",
-        summary: "projects; also at /api/components/search",
-        parameters: "p, ps, q, projects",
-        example: "/api/projects/search?q=red",
-    },
-    Row {
-        method: "GET",
-        path: "/api/issues/tags",
-        summary: "the tags that issues have",
-        parameters: "q",
-        example: "/api/issues/tags",
-    },
-    Row {
-        method: "GET",
-        path: "/api/languages/list",
-        summary: "the languages that code is written in",
-        parameters: "",
-        example: "/api/languages/list",
-    },
-    Row {
-        method: "GET",
-        path: "/api/authentication/validate",
-        summary: "whether the caller is trusted",
-        parameters: "",
-        example: "-u TOKEN: /api/authentication/validate",
-    },
-    Row {
-        method: "GET",
-        path: "/api/system/status",
-        summary: "that it is up; the version alone is at /api/server/version",
-        parameters: "",
-        example: "/api/system/status",
-    },
-];
+/// The rows of the page, see [`rows`].
+const ROWS: &str = r#"
+GET, POST | /api/issues/search | issues, filtered, sorted, counted, a page at a time | p, ps, s, asc, facets, facetMode, additionalFields, componentKeys, severities, statuses, resolutions, resolved, types, rules, tags, issues, assignees, assigned, authors, languages, createdAfter, createdBefore, createdAt, createdInLast, branch, pullRequest | /api/issues/search?severities=MAJOR&ps=500&p=2&facets=types
+GET, POST | /api/projects/search | projects; also at /api/components/search | p, ps, q, projects | /api/projects/search?q=red
+GET | /api/issues/tags | the tags that issues have | q | /api/issues/tags
+GET | /api/languages/list | the languages that code is written in |  | /api/languages/list
+GET | /api/authentication/validate | whether the caller is trusted |  | -u TOKEN: /api/authentication/validate
+GET | /api/system/status | that it is up; the version alone is at /api/server/version |  | /api/system/status
+"#;
 
 #[cfg(test)]
 mod tests;

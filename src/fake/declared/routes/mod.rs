@@ -39,8 +39,9 @@ use self::facts::{Facts, Luck};
 use self::path::Pattern;
 use self::sequence::{Counters, Places, States};
 use self::template::{Failure, Scope, Template};
-use super::{Line, NearMiss, Outcome, Source};
+use super::{NearMiss, Outcome, Source};
 use crate::draw::head::Head;
+use crate::fake::page::Row;
 use crate::fake::reply::{BodyError, client_of, json, read_body};
 
 /// The largest request body that is looked at, in bytes.
@@ -162,8 +163,8 @@ impl Source for Routes {
         Outcome::Passed(request, other_methods)
     }
 
-    fn lines(&self) -> Vec<Line> {
-        self.routes.iter().map(Route::line).collect()
+    fn rows(&self) -> Vec<Row> {
+        self.routes.iter().map(Route::row).collect()
     }
 }
 
@@ -242,7 +243,7 @@ impl Route {
         json(StatusCode::INTERNAL_SERVER_ERROR, &body)
     }
 
-    fn line(&self) -> Line {
+    fn row(&self) -> Row {
         let (methods, method) = match &self.methods {
             None => ("ANY".to_owned(), None),
             Some(methods) => {
@@ -264,7 +265,7 @@ impl Route {
             Some("HEAD") => format!("-I {}", self.written),
             Some(method) => format!("-X {method} {}", self.written),
         };
-        Line {
+        Row {
             method: methods,
             path: self.written.clone(),
             summary,

@@ -14,74 +14,28 @@ const INTRODUCTION: &str = concat!(
     r#"<a href="/api/v1/openapi.json">/api/v1/openapi.json</a>."#,
 );
 
-/// A parameter in a query.
-#[derive(Clone, Copy)]
-enum QueryParameter {
-    Delay,
-    LongDelay,
-    Complete,
-    Active,
-    Quantity,
-    FewQuantity,
-    /// Of later versions.
-    PageQuantity,
-    /// Of later versions.
-    Offset,
-}
+/// The routes as [`page::rows`] reads them; their parameters are keys of [`parameter`].
+const ROUTES: &str = r#"
+GET | /api/v1/todo/list | all todos | delay complete | /api/v1/todo/list?complete=true
+GET | /api/v1/todo/list/count | how many todos there are | delay complete | /api/v1/todo/list/count?delay=2
+GET | /api/v1/todo/{todoId} | says that a todo was retrieved | delay | /api/v1/todo/1
+PUT | /api/v1/todo/complete/{todoId} | completes a todo | delay | -X PUT /api/v1/todo/complete/1
+POST | /api/v1/todo/create/ | creates a todo; mind the slash | delay | -d '{"title":"wait","dateDue":"2019-06-01T12:00:00"}' /api/v1/todo/create/
+DELETE | /api/v1/todo/{todoId} | deletes a todo |  | -X DELETE /api/v1/todo/1
+GET | /api/v1/users/list | all users | delay active | /api/v1/users/list?active=true
+GET | /api/v1/users/list/count | how many users there are | delay active | /api/v1/users/list/count
+GET | /api/v1/users/{userId} | a user; nothing if there is none | delay | /api/v1/users/1
+PUT | /api/v1/users/deactivate/{userId} | deactivates a user | delay | -X PUT /api/v1/users/deactivate/1
+POST | /api/v1/users/create/ | creates a user; mind the slash | delay | -d '{"firstName":"Ada","lastName":"Lovelace","password":"engine"}' /api/v1/users/create/
+DELETE | /api/v1/users/{userId} | deletes a user |  | -X DELETE /api/v1/users/1
+GET | /api/v1/silly-users/make-one | a made-up person | delay | /api/v1/silly-users/make-one
+GET | /api/v1/silly-users/list | made-up people | quantity delay | /api/v1/silly-users/list?qty=3
+GET | /joke | jokes | few long_delay | /joke?qty=2
+GET | /information | about the original |  | /information
+GET | /api/health | says that it is up |  | /api/health
+"#;
 
-use QueryParameter::{Active, Complete, Delay, FewQuantity, LongDelay, Offset, PageQuantity, Quantity};
-
-/// One route as the documentation shows it.
-struct DocumentedRoute {
-    method: &'static str,
-    path: &'static str,
-    summary: &'static str,
-    parameters: &'static [QueryParameter],
-    /// What follows the server's address in the curl line to try.
-    example: &'static str,
-    /// An example body, whose keys that end in `!` must be there.
-    body: Option<(&'static str, &'static [&'static str])>,
-}
-
-const fn get(
-    path: &'static str,
-    summary: &'static str,
-    parameters: &'static [QueryParameter],
-    example: &'static str,
-) -> DocumentedRoute {
-    DocumentedRoute {
-        method: "GET",
-        path,
-        summary,
-        parameters,
-        example,
-        body: None,
-    }
-}
-
-impl DocumentedRoute {
-    /// Its parameters in a version of the original.
-    fn parameters(&self, version: Version) -> impl Iterator<Item = QueryParameter> {
-        let paged = version == Version::Later && self.path == "/api/v1/users/list";
-        let more: &[QueryParameter] = if paged { &[PageQuantity, Offset] } else { &[] };
-        self.parameters.iter().chain(more).copied()
-    }
-
-    fn parameters_in_words(&self, version: Version) -> String {
-        let words: Vec<_> = self.parameters(version).map(|parameter| parameter.in_words()).collect();
-        words.join("; ")
-    }
-
-    /// What follows `curl`.
-    fn curl(&self) -> String {
-        match (self.body, self.method) {
-            (Some((body, _)), _) => format!("-d '{body}' {}", self.example),
-            (None, "GET") => self.example.to_owned(),
-            (None, method) => format!("-X {method} {}", self.example),
-        }
-    }
-}
-
+/// The fields of a body; those that end in `!` must be there.
 const TODO_FIELDS: &[&str] = &["title!", "description", "dateDue", "userId"];
 
 const USER_FIELDS: &[&str] = &[
@@ -99,138 +53,50 @@ const USER_FIELDS: &[&str] = &[
     "description",
 ];
 
-const ENTRIES: &[DocumentedRoute] = &[
-    get(
-        "/api/v1/todo/list",
-        "all todos",
-        &[Delay, Complete],
-        "/api/v1/todo/list?complete=true",
-    ),
-    get(
-        "/api/v1/todo/list/count",
-        "how many todos there are",
-        &[Delay, Complete],
-        "/api/v1/todo/list/count?delay=2",
-    ),
-    get(
-        "/api/v1/todo/{todoId}",
-        "says that a todo was retrieved",
-        &[Delay],
-        "/api/v1/todo/1",
-    ),
-    DocumentedRoute {
-        method: "PUT",
-        path: "/api/v1/todo/complete/{todoId}",
-        summary: "completes a todo",
-        parameters: &[Delay],
-        example: "/api/v1/todo/complete/1",
-        body: None,
-    },
-    DocumentedRoute {
-        method: "POST",
-        path: "/api/v1/todo/create/",
-        summary: "creates a todo; mind the slash",
-        parameters: &[Delay],
-        example: "/api/v1/todo/create/",
-        body: Some((r#"{"title":"wait","dateDue":"2019-06-01T12:00:00"}"#, TODO_FIELDS)),
-    },
-    DocumentedRoute {
-        method: "DELETE",
-        path: "/api/v1/todo/{todoId}",
-        summary: "deletes a todo",
-        parameters: &[],
-        example: "/api/v1/todo/1",
-        body: None,
-    },
-    get(
-        "/api/v1/users/list",
-        "all users",
-        &[Delay, Active],
-        "/api/v1/users/list?active=true",
-    ),
-    get(
-        "/api/v1/users/list/count",
-        "how many users there are",
-        &[Delay, Active],
-        "/api/v1/users/list/count",
-    ),
-    get(
-        "/api/v1/users/{userId}",
-        "a user; nothing if there is none",
-        &[Delay],
-        "/api/v1/users/1",
-    ),
-    DocumentedRoute {
-        method: "PUT",
-        path: "/api/v1/users/deactivate/{userId}",
-        summary: "deactivates a user",
-        parameters: &[Delay],
-        example: "/api/v1/users/deactivate/1",
-        body: None,
-    },
-    DocumentedRoute {
-        method: "POST",
-        path: "/api/v1/users/create/",
-        summary: "creates a user; mind the slash",
-        parameters: &[Delay],
-        example: "/api/v1/users/create/",
-        body: Some((
-            r#"{"firstName":"Ada","lastName":"Lovelace","password":"engine"}"#,
-            USER_FIELDS,
-        )),
-    },
-    DocumentedRoute {
-        method: "DELETE",
-        path: "/api/v1/users/{userId}",
-        summary: "deletes a user",
-        parameters: &[],
-        example: "/api/v1/users/1",
-        body: None,
-    },
-    get(
-        "/api/v1/silly-users/make-one",
-        "a made-up person",
-        &[Delay],
-        "/api/v1/silly-users/make-one",
-    ),
-    get(
-        "/api/v1/silly-users/list",
-        "made-up people",
-        &[Quantity, Delay],
-        "/api/v1/silly-users/list?qty=3",
-    ),
-    get("/joke", "jokes", &[FewQuantity, LongDelay], "/joke?qty=2"),
-    get("/information", "about the original", &[], "/information"),
-    get("/api/health", "says that it is up", &[], "/api/health"),
-];
+/// The keys of a route's parameters in a version of the original.
+fn keys(route: &Row, version: Version) -> impl Iterator<Item = &str> {
+    let paged = version == Version::Later && route.path == "/api/v1/users/list";
+    let more: &[&str] = if paged { &["page_quantity", "offset"] } else { &[] };
+    route.parameters.split_whitespace().chain(more.iter().copied())
+}
+
+/// A query parameter: in words that begin with its name, whether it must be there, and its schema.
+fn parameter(key: &str) -> (&'static str, bool, Value) {
+    let integer = |maximum| json!({ "type": "integer", "minimum": 1, "maximum": maximum });
+    match key {
+        "delay" => ("delay: wait, 1 to 10 s", false, integer(10)),
+        "long_delay" => ("delay: wait, 1 to 121 s", false, integer(121)),
+        "complete" => ("complete: true or false", false, json!({ "type": "boolean" })),
+        "active" => ("active: true or false", false, json!({ "type": "boolean" })),
+        "quantity" => ("qty: 1 to 1000, required", true, integer(1000)),
+        "few" => ("qty: 1 to 10", false, integer(10)),
+        "page_quantity" => ("qty: 1 to 500", false, integer(500)),
+        _ => (
+            "offset: how many to skip",
+            false,
+            json!({ "type": "integer", "minimum": 0 }),
+        ),
+    }
+}
 
 /// The page: every route with a curl line that reaches this server as the client reached it.
 pub(super) fn page(version: Version, host: Option<&HeaderValue>) -> Response {
-    let words: Vec<_> = ENTRIES
-        .iter()
-        .map(|entry| (entry.parameters_in_words(version), entry.curl()))
-        .collect();
-    let rows: Vec<_> = ENTRIES
-        .iter()
-        .zip(&words)
-        .map(|(entry, (parameters, example))| Row {
-            method: entry.method,
-            path: entry.path,
-            summary: entry.summary,
-            parameters,
-            example,
-        })
-        .collect();
+    let in_words = |mut row: Row| {
+        let words: Vec<_> = keys(&row, version).map(|key| parameter(key).0).collect();
+        row.parameters = words.join("; ");
+        row
+    };
+    let rows: Vec<_> = page::rows(ROUTES).into_iter().map(in_words).collect();
     page::page("Test API", INTRODUCTION, &rows, host)
 }
 
 /// The OpenAPI 3.0 document.
 pub(super) fn open_api(version: Version) -> Response {
     let mut paths = Map::new();
-    for entry in ENTRIES {
-        let operations = paths.entry(entry.path).or_insert_with(|| json!({}));
+    for route in page::rows(ROUTES) {
+        let operations = paths.entry(&route.path).or_insert_with(|| json!({}));
         if let Value::Object(operations) = operations {
-            operations.insert(entry.method.to_ascii_lowercase(), operation(entry, version));
+            operations.insert(route.method.to_ascii_lowercase(), operation(&route, version));
         }
     }
     let info = json!({ "title": "Test API", "version": "2019.4", "description": "A fake that squall serves." });
@@ -239,9 +105,9 @@ pub(super) fn open_api(version: Version) -> Response {
     crate::fake::reply::json(StatusCode::OK, &document)
 }
 
-fn operation(entry: &DocumentedRoute, version: Version) -> Value {
-    let mut parameters: Vec<Value> = entry.parameters(version).map(QueryParameter::schema).collect();
-    if let Some((_, name)) = entry.path.split_once('{') {
+fn operation(route: &Row, version: Version) -> Value {
+    let mut parameters: Vec<Value> = keys(route, version).map(query_parameter).collect();
+    if let Some((_, name)) = route.path.split_once('{') {
         let name = name.trim_end_matches('}');
         parameters.insert(
             0,
@@ -251,7 +117,7 @@ fn operation(entry: &DocumentedRoute, version: Version) -> Value {
     let content = |schema: Value| json!({ "application/json": { "schema": schema } });
     let refusal = content(json!({ "$ref": "#/components/schemas/HTTPValidationError" }));
     let mut operation = json!({
-        "summary": entry.summary,
+        "summary": route.summary,
         "parameters": parameters,
         "responses": {
             "200": { "description": "Successful Response", "content": content(json!({})) },
@@ -259,7 +125,7 @@ fn operation(entry: &DocumentedRoute, version: Version) -> Value {
         },
     });
     if version == Version::Later
-        && entry.path.contains('{')
+        && route.path.contains('{')
         && let Some(Value::Object(responses)) = operation.get_mut("responses")
     {
         responses.insert(
@@ -267,7 +133,12 @@ fn operation(entry: &DocumentedRoute, version: Version) -> Value {
             json!({ "description": "There is none of that identifier" }),
         );
     }
-    if let (Some((_, fields)), Value::Object(operation)) = (entry.body, &mut operation) {
+    let fields = match route.path.as_str() {
+        "/api/v1/todo/create/" => Some(TODO_FIELDS),
+        "/api/v1/users/create/" => Some(USER_FIELDS),
+        _ => None,
+    };
+    if let (Some(fields), Value::Object(operation)) = (fields, &mut operation) {
         let body = json!({ "required": true, "content": content(body_schema(fields)) });
         operation.insert("requestBody".to_owned(), body);
     }
@@ -303,34 +174,10 @@ fn error_schema() -> Value {
     json!({ "type": "object", "properties": { "detail": { "type": "array", "items": problem } } })
 }
 
-impl QueryParameter {
-    fn in_words(self) -> &'static str {
-        match self {
-            Delay => "delay: wait, 1 to 10 s",
-            LongDelay => "delay: wait, 1 to 121 s",
-            Complete => "complete: true or false",
-            Active => "active: true or false",
-            Quantity => "qty: 1 to 1000, required",
-            FewQuantity => "qty: 1 to 10",
-            PageQuantity => "qty: 1 to 500",
-            Offset => "offset: how many to skip",
-        }
-    }
-
-    fn schema(self) -> Value {
-        let integer = |maximum| json!({ "type": "integer", "minimum": 1, "maximum": maximum });
-        let (name, required, schema) = match self {
-            Delay => ("delay", false, integer(10)),
-            LongDelay => ("delay", false, integer(121)),
-            Complete => ("complete", false, json!({ "type": "boolean" })),
-            Active => ("active", false, json!({ "type": "boolean" })),
-            Quantity => ("qty", true, integer(1000)),
-            FewQuantity => ("qty", false, integer(10)),
-            PageQuantity => ("qty", false, integer(500)),
-            Offset => ("offset", false, json!({ "type": "integer", "minimum": 0 })),
-        };
-        json!({ "name": name, "in": "query", "required": required, "schema": schema })
-    }
+fn query_parameter(key: &str) -> Value {
+    let (words, required, schema) = parameter(key);
+    let name = words.split(':').next();
+    json!({ "name": name, "in": "query", "required": required, "schema": schema })
 }
 
 #[cfg(test)]
