@@ -15,6 +15,7 @@ mod httpbin;
 mod llm;
 mod made_up;
 mod page;
+mod query;
 mod reply;
 mod schema;
 mod sonarqube;

@@ -1,14 +1,17 @@
-//! What the fakes have in common: clients, bodies, replies in JSON.
+//! What the fakes have in common: clients and their credentials, bodies, responses.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{Extensions, HeaderValue, StatusCode};
+use http::{Extensions, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
+use serde_json::json;
 
 /// The address of the client, as a request extension. Whoever calls a router in process sets it, if it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +23,19 @@ pub(super) fn client_of(extensions: &Extensions) -> Option<IpAddr> {
     set.or_else(|| extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
 }
 
+/// `user:password` of the value of an `Authorization` field, if its scheme is Basic (RFC 7617).
+pub(super) fn basic_credentials(field: &str) -> Option<Vec<u8>> {
+    let (scheme, coded) = field.split_once(' ')?;
+    let credentials = STANDARD.decode(coded.trim()).ok()?;
+    scheme.eq_ignore_ascii_case("basic").then_some(credentials)
+}
+
+/// A media type without its parameters.
+pub(super) fn essence(media_type: &str) -> String {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
 /// Why a body could not be had.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BodyError {
@@ -27,6 +43,16 @@ pub(super) enum BodyError {
     TooLarge,
     /// It broke off or was malformed on its way.
     Broken,
+}
+
+impl BodyError {
+    /// The status of the response that says so.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 /// The whole body, if it has at most `limit` bytes.
@@ -41,13 +67,26 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyErr
     })
 }
 
-/// A reply of ready-made JSON text.
+/// A response of ready-made JSON text.
 pub(super) fn json_text(status: StatusCode, text: impl Into<Bytes>) -> Response {
     let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     (status, content_type, text.into()).into_response()
 }
 
-/// A reply with `value` as compact JSON.
+/// An error as `{"error": message}`.
+pub(super) fn error(status: StatusCode, message: &str) -> Response {
+    json(status, &json!({ "error": message }))
+}
+
+/// Sets a header field, if the value can be one.
+pub(super) fn with_field(mut response: Response, name: HeaderName, value: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// A response with `value` as compact JSON.
 pub(super) fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(text) => json_text(status, text),

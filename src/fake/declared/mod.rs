@@ -6,7 +6,6 @@ mod collections;
 pub(super) mod files;
 mod har;
 mod openapi;
-mod query;
 mod routes;
 pub mod spec;
 
@@ -18,9 +17,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
-use serde_json::json;
 
 use super::page::{Row, page};
+use super::reply;
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
 use crate::yaml::report::Diagnostic;
@@ -82,9 +81,8 @@ pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, V
 }
 
 async fn answer(State(sources): State<Sources>, request: Request) -> Response {
-    let is_head = request.method() == Method::HEAD;
-    let response = ask_all(&sources, request).await;
-    if is_head { without_body(response) } else { response }
+    let method = request.method().clone();
+    bodiless_for_head(&method, ask_all(&sources, request).await)
 }
 
 async fn ask_all(sources: &Sources, mut request: Request) -> Response {
@@ -108,21 +106,19 @@ async fn ask_all(sources: &Sources, mut request: Request) -> Response {
             Some(NearMiss(1)) => format!("the route for {what} does not match"),
             Some(NearMiss(routes)) => format!("none of the {routes} routes for {what} matches"),
         };
-        return crate::fake::reply::json(StatusCode::NOT_FOUND, &json!({ "error": error }));
+        return reply::error(StatusCode::NOT_FOUND, &error);
     }
     allowed.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     allowed.dedup();
     let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
-    let mut response = if request.method() == Method::OPTIONS {
+    let names = names.join(", ");
+    let response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        let error = json!({ "error": format!("the fake declares no {what}, but {}", names.join(", ")) });
-        crate::fake::reply::json(StatusCode::METHOD_NOT_ALLOWED, &error)
+        let error = format!("the fake declares no {what}, but {names}");
+        reply::error(StatusCode::METHOD_NOT_ALLOWED, &error)
     };
-    if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
-        response.headers_mut().insert(header::ALLOW, names);
-    }
-    response
+    reply::with_field(response, header::ALLOW, &names)
 }
 
 /// The page at `/`, where nothing else is declared there.
@@ -132,12 +128,16 @@ fn overview(sources: &Sources, host: Option<&HeaderValue>) -> Response {
     page("A declared fake", introduction, &rows, host)
 }
 
-/// The head of the answer that GET would get, with the length of its body where that is known (RFC 9110, section 9.3.2).
-fn without_body(response: Response) -> Response {
+/// The response to HEAD is that to GET without its body, whose length stays as a field (RFC 9110, section 9.3.2).
+fn bodiless_for_head(method: &Method, response: Response) -> Response {
+    if method != Method::HEAD {
+        return response;
+    }
     let (mut head, body) = response.into_parts();
-    let length = http_body::Body::size_hint(&body).exact();
-    if let (Some(length), false) = (length, head.headers.contains_key(header::CONTENT_LENGTH)) {
-        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if let Some(length) = http_body::Body::size_hint(&body).exact() {
+        head.headers
+            .entry(header::CONTENT_LENGTH)
+            .or_insert_with(|| length.into());
     }
     Response::from_parts(head, Body::empty())
 }

@@ -23,10 +23,11 @@ use bytes::Bytes;
 use http::header::{ACCEPT, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::page::{page, rows};
-use crate::fake::reply::{BodyError, client_of, read_body};
+use crate::fake::query::{Pairs, grouped};
+use crate::fake::reply::{BodyError, client_of, error, json, read_body};
 
 const INTRODUCTION: &str = "A fake that squall serves: it answers every request with what arrived, as JSON. A few paths \
     answer with something long or slow instead.";
@@ -59,15 +60,13 @@ async fn echo(request: Request) -> Response {
     }
     let body = match read_body(body, BODY_LIMIT).await {
         Ok(body) => body,
-        Err(BodyError::TooLarge) => {
-            return error(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 16 MiB");
-        }
-        Err(BodyError::Broken) => return error(StatusCode::BAD_REQUEST, "the body could not be read"),
+        Err(problem @ BodyError::TooLarge) => return error(problem.status(), "the body is longer than 16 MiB"),
+        Err(problem @ BodyError::Broken) => return error(problem.status(), "the body could not be read"),
     };
     if body.len() < LARGE_BODY {
-        return crate::fake::reply::json(StatusCode::OK, &describe(&parts, &body));
+        return json(StatusCode::OK, &describe(&parts, &body));
     }
-    let large = tokio::task::spawn_blocking(move || crate::fake::reply::json(StatusCode::OK, &describe(&parts, &body)));
+    let large = tokio::task::spawn_blocking(move || json(StatusCode::OK, &describe(&parts, &body)));
     large
         .await
         .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the reply could not be generated"))
@@ -77,10 +76,6 @@ async fn echo(request: Request) -> Response {
 fn wants_page(parts: &Parts) -> bool {
     let accept = parts.headers.get(ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
     parts.method == Method::GET && parts.uri.path() == "/" && accept.starts_with(b"text/html")
-}
-
-fn error(status: StatusCode, message: &str) -> Response {
-    crate::fake::reply::json(status, &json!({ "error": message }))
 }
 
 fn describe(parts: &Parts, body: &Bytes) -> Value {
@@ -97,35 +92,18 @@ fn describe(parts: &Parts, body: &Bytes) -> Value {
 }
 
 fn query(parts: &Parts) -> Value {
-    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map(|query| query.0);
-    let mut all = Map::new();
-    for (name, value) in pairs.unwrap_or_default() {
-        add(&mut all, name, value);
-    }
-    Value::Object(all)
+    let pairs = Query::<Pairs>::try_from_uri(&parts.uri).map(|query| query.0);
+    grouped(pairs.unwrap_or_default())
 }
 
 fn headers(parts: &Parts) -> Value {
-    let mut all = Map::new();
-    for (name, value) in &parts.headers {
-        add(
-            &mut all,
-            name.as_str().to_owned(),
-            String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        );
-    }
-    Value::Object(all)
-}
-
-/// One value is a string; with the second one it becomes a list.
-fn add(all: &mut Map<String, Value>, name: String, value: String) {
-    match all.get_mut(&name) {
-        None => {
-            all.insert(name, Value::String(value));
-        }
-        Some(Value::Array(values)) => values.push(Value::String(value)),
-        Some(first) => *first = Value::Array(vec![first.take(), Value::String(value)]),
-    }
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    grouped(
+        parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value))),
+    )
 }
 
 fn text_or_base64(body: &Bytes) -> Value {

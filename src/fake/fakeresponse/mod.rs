@@ -20,10 +20,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use base64::Engine as _;
 use http::header::{AUTHORIZATION, HOST, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -32,7 +31,7 @@ use tokio::time::Instant;
 use super::page::{page, rows};
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
-use crate::fake::reply::{client_of, json};
+use crate::fake::reply::{basic_credentials, client_of, json, with_field};
 use crate::yaml::report::Diagnostic;
 
 /// The longest sleep, in seconds.
@@ -77,18 +76,13 @@ impl FakeResponse {
         if asked.key.is_none()
             && let Some(left) = self.too_soon(client)
         {
-            let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "Rate Limit exceeded!");
             let seconds = left.as_millis().div_ceil(1000).to_string();
-            if let Ok(seconds) = HeaderValue::from_str(&seconds) {
-                response.headers_mut().insert(RETRY_AFTER, seconds);
-            }
-            return response;
+            let response = refuse(StatusCode::TOO_MANY_REQUESTS, "Rate Limit exceeded!");
+            return with_field(response, RETRY_AFTER, &seconds);
         }
         if asked.auth.as_ref().is_some_and(|auth| !shows(&request.headers, auth)) {
-            let mut response = refuse(StatusCode::UNAUTHORIZED, "The credentials of `auth` are needed");
-            let challenge = HeaderValue::from_static("Basic realm=\"FakeResponse\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-            return response;
+            let response = refuse(StatusCode::UNAUTHORIZED, "The credentials of `auth` are needed");
+            return with_field(response, WWW_AUTHENTICATE, "Basic realm=\"FakeResponse\"");
         }
         tokio::time::sleep(Duration::from_secs_f64(asked.sleep)).await;
         let mut reply = json!({
@@ -182,15 +176,10 @@ fn status(text: &str) -> Result<StatusCode, String> {
 }
 
 fn shows(headers: &HeaderMap, auth: &str) -> bool {
-    let field = headers
-        .get(AUTHORIZATION)
-        .and_then(|field| field.to_str().ok())
-        .unwrap_or_default();
-    let (scheme, coded) = field.split_once(' ').unwrap_or_default();
-    let shown = base64::engine::general_purpose::STANDARD
-        .decode(coded.trim())
-        .unwrap_or_default();
-    scheme.eq_ignore_ascii_case("basic") && shown == auth.as_bytes()
+    let field = headers.get(AUTHORIZATION).and_then(|field| field.to_str().ok());
+    field
+        .and_then(basic_credentials)
+        .is_some_and(|shown| shown == auth.as_bytes())
 }
 
 fn meta(request: &Parts, client: Option<IpAddr>) -> Value {

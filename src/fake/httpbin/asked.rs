@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
-use super::forms::{self, Form, Pairs};
+use super::forms::{self, Form};
+use crate::fake::query::{Pairs, decode_path, firsts, grouped};
 use crate::fake::reply::client_of;
 
 /// Fields that proxies add: they are hidden, unless the query has `show_env`.
@@ -67,7 +67,7 @@ impl HttpbinRequest {
                 readable(&raw_path, b"?#"),
                 readable(raw_query, b"%&=+#")
             ),
-            path: percent_decode_str(&raw_path).decode_utf8_lossy().into_owned(),
+            path: decode_path(&raw_path),
             target: parts.uri.path_and_query().map_or(raw_path.clone(), ToString::to_string),
             query: forms::pairs(raw_query.as_bytes()),
             base,
@@ -98,31 +98,19 @@ impl HttpbinRequest {
 
     /// The first value of each query parameter, in their order.
     pub(super) fn first_values(&self) -> Pairs {
-        let mut firsts: Pairs = Vec::new();
-        for (name, value) in &self.query {
-            if !firsts.iter().any(|(known, _)| known == name) {
-                firsts.push((name.clone(), value.clone()));
-            }
-        }
-        firsts
+        firsts(self.query.iter().cloned())
     }
 
     /// The cookies, the first of each name.
     pub(super) fn cookies(&self) -> Pairs {
-        let mut cookies: Pairs = Vec::new();
-        let text = self
-            .headers
-            .get_all(COOKIE)
-            .iter()
-            .map(|line| String::from_utf8_lossy(line.as_bytes()));
-        for piece in text.collect::<Vec<_>>().join(";").split(';') {
-            let (name, value) = piece.trim().split_once('=').unwrap_or((piece.trim(), ""));
-            let name = name.trim();
-            if !name.is_empty() && !cookies.iter().any(|(known, _)| known == name) {
-                cookies.push((name.to_owned(), unquoted(value.trim())));
-            }
-        }
-        cookies
+        let lines = self.headers.get_all(COOKIE).iter();
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+        let text = lines.join(";");
+        let pairs = text.split(';').map(|piece| {
+            let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+            (name.trim().to_owned(), unquoted(value.trim()))
+        });
+        firsts(pairs.filter(|(name, _)| !name.is_empty()))
     }
 
     pub(super) fn cookie(&self, name: &str) -> Option<String> {
@@ -173,11 +161,11 @@ impl HttpbinRequest {
         };
         let value = |key: &str| match key {
             "url" => Value::String(self.url()),
-            "args" => grouped(&self.query),
+            "args" => grouped(self.query.iter().cloned()),
             "headers" => self.headers(),
             "origin" => Value::String(self.origin()),
             "method" => Value::String(self.method.to_string()),
-            "form" => grouped(&form.fields),
+            "form" => grouped(form.fields.iter().cloned()),
             "files" => files(&form),
             "data" if form.is_form => json!(""),
             "data" => Value::String(text_or_base64(&self.body, "application/octet-stream")),
@@ -188,30 +176,12 @@ impl HttpbinRequest {
     }
 }
 
-/// One value is a string, more are a list.
-fn grouped(pairs: &Pairs) -> Value {
-    let mut all: Map<String, Value> = Map::new();
-    for (name, value) in pairs {
-        let value = Value::String(value.clone());
-        match all.get_mut(name) {
-            None => drop(all.insert(name.clone(), value)),
-            Some(Value::Array(values)) => values.push(value),
-            Some(first) => *first = Value::Array(vec![first.take(), value]),
-        }
-    }
-    Value::Object(all)
-}
-
 /// The first file of each name, as httpbin has it.
 fn files(form: &Form) -> Value {
     let mut all = Map::new();
     for file in &form.files {
-        if !all.contains_key(&file.name) {
-            all.insert(
-                file.name.clone(),
-                Value::String(text_or_base64(&file.content, &file.content_type)),
-            );
-        }
+        all.entry(&file.name)
+            .or_insert_with(|| text_or_base64(&file.content, &file.content_type).into());
     }
     Value::Object(all)
 }
@@ -264,14 +234,7 @@ fn readable(raw: &str, special: &[u8]) -> String {
             }
         }
     }
-    let mut text = String::with_capacity(decoded.len());
-    for chunk in decoded.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
+    forms::quoting_invalid(&decoded)
 }
 
 /// A cookie's value without its quotes, and with `\"` and octal escapes undone.

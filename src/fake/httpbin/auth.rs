@@ -1,8 +1,6 @@
 //! Authentication: basic, bearer and digest (RFC 7616).
 
 use axum::response::Response;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 use md5::{Digest as _, Md5};
@@ -13,17 +11,14 @@ use super::asked::HttpbinRequest;
 use super::replies::{cookie, empty, header, reply};
 use super::status;
 use crate::fake::made_up::dice::Dice;
+use crate::fake::reply::basic_credentials;
 
 /// The realm of httpbin's challenges.
 const REALM: &str = "me@kennethreitz.com";
 
 /// `refusal` is what whoever does not show the right name and password gets.
 pub(super) fn basic(asked: &HttpbinRequest, user: &str, password: &str, refusal: u16) -> Response {
-    let shown = asked.header("authorization").and_then(|text| {
-        let (scheme, credentials) = text.split_once(' ')?;
-        let decoded = BASE64_STANDARD.decode(credentials.trim()).ok()?;
-        scheme.eq_ignore_ascii_case("basic").then_some(decoded)
-    });
+    let shown = asked.header("authorization").and_then(|text| basic_credentials(&text));
     if shown.is_some_and(|shown| shown == format!("{user}:{password}").as_bytes()) {
         return reply(StatusCode::OK, &json!({"authenticated": true, "user": user}));
     }

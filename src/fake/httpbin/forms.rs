@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use percent_encoding::percent_decode;
 
-/// Names and values in the order in which they came.
-pub(super) type Pairs = Vec<(String, String)>;
+use crate::fake::query::{Pairs, pairs_with};
+use crate::fake::reply::essence;
 
 /// The most parts that a multipart form may have; more are not read.
 const PARTS_LIMIT: usize = 1000;
@@ -28,29 +27,15 @@ pub(super) struct UploadedFile {
     pub(super) content: Bytes,
 }
 
-/// Queries and urlencoded forms: `a=1&b=x+y`. Pieces without a `=` have an empty value, empty pieces are skipped, bytes
-/// that are not UTF-8 stay quoted.
+/// Queries and urlencoded forms: `a=1&b=x+y`. Bytes that are not UTF-8 stay quoted.
 pub(super) fn pairs(text: &[u8]) -> Pairs {
-    let pieces = text.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty());
-    pieces
-        .map(|piece| {
-            let mut halves = piece.splitn(2, |byte| *byte == b'=');
-            (
-                unquote_plus(halves.next().unwrap_or_default()),
-                unquote_plus(halves.next().unwrap_or_default()),
-            )
-        })
-        .collect()
+    pairs_with(text, quoting_invalid)
 }
 
-fn unquote_plus(text: &[u8]) -> String {
-    let blanks: Vec<u8> = text
-        .iter()
-        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-        .collect();
-    let decoded: Vec<u8> = percent_decode(&blanks).collect();
-    let mut text = String::with_capacity(decoded.len());
-    for chunk in decoded.utf8_chunks() {
+/// The text of bytes, of which those that are not UTF-8 are percent-encoded.
+pub(super) fn quoting_invalid(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
             text.push_str(&format!("%{byte:02X}"));
@@ -65,8 +50,7 @@ pub(super) fn form(headers: &HeaderMap, body: &Bytes) -> Form {
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let (media_type, _) = content_type.split_once(';').unwrap_or((content_type, ""));
-    match media_type.trim().to_ascii_lowercase().as_str() {
+    match essence(content_type).as_str() {
         "application/x-www-form-urlencoded" => Form {
             fields: pairs(body),
             is_form: true,

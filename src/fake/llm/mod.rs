@@ -30,7 +30,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -39,7 +39,7 @@ use self::pace::Pace;
 use super::page::{page, rows};
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
-use crate::fake::reply::{BodyError, read_body};
+use crate::fake::reply::{BodyError, read_body, with_field};
 use crate::yaml::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.
@@ -167,9 +167,8 @@ async fn answer(State(llm): State<Arc<Llm>>, request: Request) -> Response {
     let allowed = if is_model { "GET" } else { "POST" };
     if parts.method != allowed && !(is_model && parts.method == Method::HEAD) {
         let message = format!("Not allowed to {} on {path}.", parts.method);
-        let mut response = fail(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_supported"), &message);
-        set(response.headers_mut(), "allow", allowed);
-        return response;
+        let response = fail(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_supported"), &message);
+        return with_field(response, ALLOW, allowed);
     }
     match path.strip_prefix("/v1/models") {
         Some("") if is_anthropic => return anthropic::models(&call),
@@ -187,16 +186,16 @@ async fn answer(State(llm): State<Arc<Llm>>, request: Request) -> Response {
     {
         Ok(Ok(body @ Value::Object(_))) => body,
         Ok(_) => {
-            return fail(
-                StatusCode::BAD_REQUEST,
-                None,
-                "The body of the request is not a JSON object.",
-            );
+            let message = "The body of the request is not a JSON object.";
+            return fail(StatusCode::BAD_REQUEST, None, message);
         }
-        Err(BodyError::TooLarge) => {
-            return fail(StatusCode::PAYLOAD_TOO_LARGE, None, "The body is longer than 16 MiB.");
+        Err(error) => {
+            let message = match error {
+                BodyError::TooLarge => "The body is longer than 16 MiB.",
+                BodyError::Broken => "The body could not be read.",
+            };
+            return fail(error.status(), None, message);
         }
-        Err(BodyError::Broken) => return fail(StatusCode::BAD_REQUEST, None, "The body could not be read."),
     };
     // The model begins once it has all that it is asked.
     call.arrived = Instant::now();

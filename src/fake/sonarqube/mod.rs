@@ -23,11 +23,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, HOST};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -37,7 +36,7 @@ use self::world::World;
 use super::page::{page, rows};
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
-use crate::fake::reply::{json, json_text, read_body};
+use crate::fake::reply::{basic_credentials, json, json_text, read_body, with_field};
 use crate::yaml::report::Diagnostic;
 
 const DEFAULT_PROJECTS: u32 = 12;
@@ -110,10 +109,8 @@ async fn answer(State(fake): State<Arc<SonarQube>>, request: Request) -> Respons
         }
     } else if parts.method != Method::GET && parts.method != Method::HEAD {
         let message = format!("HTTP method {} is not allowed", parts.method);
-        let mut response = json(StatusCode::METHOD_NOT_ALLOWED, &render::errors(&message));
-        let allowed = HeaderValue::from_static("GET, HEAD, POST");
-        response.headers_mut().insert(ALLOW, allowed);
-        return response;
+        let response = json(StatusCode::METHOD_NOT_ALLOWED, &render::errors(&message));
+        return with_field(response, ALLOW, "GET, HEAD, POST");
     }
     let parameters = Parameters::read(&[parts.uri.query().unwrap_or_default().as_bytes(), &form]);
     let shown = Shown::of(&parts.headers);
@@ -224,19 +221,13 @@ impl Shown {
             return Self::Nothing;
         };
         let text = field.to_str().unwrap_or_default();
-        let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
-        let token = if scheme.eq_ignore_ascii_case("basic") {
-            let bytes = base64::engine::general_purpose::STANDARD
-                .decode(rest.trim())
-                .unwrap_or_default();
-            let pair = String::from_utf8(bytes).unwrap_or_default();
-            pair.strip_suffix(':').map(str::to_owned)
-        } else if scheme.eq_ignore_ascii_case("bearer") {
-            Some(rest.trim().to_owned())
-        } else {
-            None
+        let basic = basic_credentials(text).and_then(|pair| String::from_utf8(pair).ok());
+        let token = match (basic.as_deref(), text.split_once(' ')) {
+            (Some(pair), _) => pair.strip_suffix(':').unwrap_or_default(),
+            (None, Some((scheme, token))) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            (None, _) => "",
         };
-        Self::Token(token.unwrap_or_default())
+        Self::Token(token.to_owned())
     }
 }
 

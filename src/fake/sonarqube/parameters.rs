@@ -1,6 +1,6 @@
 //! The parameters of a request, read and checked as SonarQube 7 checks them and with its words.
 
-use percent_encoding::percent_decode;
+use crate::fake::query::{Pairs, pairs_with};
 
 /// The largest page, and the most keys in `issues`.
 pub(super) const MAX_PAGE: i64 = 500;
@@ -27,24 +27,12 @@ impl Page {
 
 /// The parameters as they came, from a query and from a form, which is written as a query is. Of one that comes more than
 /// once, the first counts.
-pub(super) struct Parameters(Vec<(String, String)>);
+pub(super) struct Parameters(Pairs);
 
 impl Parameters {
     pub(super) fn read(texts: &[&[u8]]) -> Self {
-        let decode = |text: &[u8]| {
-            let text: Vec<_> = text
-                .iter()
-                .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-                .collect();
-            percent_decode(&text).decode_utf8_lossy().trim().to_owned()
-        };
-        let parts = texts.iter().flat_map(|text| text.split(|byte| *byte == b'&'));
-        let pairs = parts.filter(|part| !part.is_empty()).map(|part| {
-            let mut halves = part.splitn(2, |byte| *byte == b'=');
-            let mut half = || decode(halves.next().unwrap_or_default());
-            (half(), half())
-        });
-        Self(pairs.collect())
+        let trimmed = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        Self(texts.iter().flat_map(|text| pairs_with(text, trimmed)).collect())
     }
 
     /// A parameter that has a value.

@@ -1,3 +1,4 @@
+use base64::Engine as _;
 use std::collections::HashSet;
 use std::path::Path;
 

@@ -42,7 +42,7 @@ use self::validate::{Problems, QueryParameters};
 use super::spec::FakeSpec;
 use super::store::StoreError;
 use crate::fake::context::{Context, Store};
-use crate::fake::reply::{BodyError, json_text, read_body};
+use crate::fake::reply::{BodyError, json as json_reply, json_text, read_body, with_field};
 use crate::yaml::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.
@@ -115,9 +115,8 @@ async fn answer(State(api): State<Arc<TestApi>>, request: Request) -> Response {
     match route::find(&parts.method, &path) {
         RouteMatch::Nothing => not_found(),
         RouteMatch::WrongMethod { allow } => {
-            let mut response = detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-            response
+            let response = detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+            with_field(response, ALLOW, allow)
         }
         RouteMatch::Route(ApiRoute::Docs) => docs::page(api.version, parts.headers.get(HOST)),
         RouteMatch::Route(route) => {
@@ -155,10 +154,7 @@ impl TestApi {
         wait(delay).await;
         // Relaxed: numbers only have to differ.
         let index = self.made_up.fetch_add(1, Ordering::Relaxed);
-        Ok(crate::fake::reply::json(
-            StatusCode::OK,
-            &data::silly_user(self.seed, index),
-        ))
+        Ok(json_reply(StatusCode::OK, &data::silly_user(self.seed, index)))
     }
 
     async fn silly_list(&self, mut parameters: QueryParameters) -> Result<Response, Rejection> {
@@ -171,7 +167,7 @@ impl TestApi {
         let people: Vec<_> = (first..first.saturating_add(quantity))
             .map(|i| data::silly_user(self.seed, i))
             .collect();
-        Ok(crate::fake::reply::json(StatusCode::OK, &people))
+        Ok(json_reply(StatusCode::OK, &people))
     }
 
     async fn jokes(&self, mut parameters: QueryParameters) -> Result<Response, Rejection> {
@@ -184,7 +180,7 @@ impl TestApi {
         let jokes: Vec<_> = (first..first.saturating_add(quantity))
             .map(|i| json!({ "Joke": data::joke(self.seed, i) }))
             .collect();
-        Ok(crate::fake::reply::json(
+        Ok(json_reply(
             StatusCode::OK,
             &json!({ "PyJokes": jokes, "Credit": "https://pyjok.es/" }),
         ))
@@ -215,7 +211,7 @@ fn new_identifier(seed: u64) -> String {
 
 /// `{"status":"<id> <done>"}`
 fn status(id: &str, done: &str) -> Response {
-    crate::fake::reply::json(StatusCode::OK, &json!({ "status": format!("{id} {done}") }))
+    json_reply(StatusCode::OK, &json!({ "status": format!("{id} {done}") }))
 }
 
 /// `{"count":21}`
@@ -228,7 +224,7 @@ fn not_found() -> Response {
 }
 
 fn detail(status: StatusCode, detail: &str) -> Response {
-    crate::fake::reply::json(status, &json!({ "detail": detail }))
+    json_reply(status, &json!({ "detail": detail }))
 }
 
 /// Why a request was not done.
@@ -261,7 +257,7 @@ impl From<StoreError> for Rejection {
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         match self {
-            Self::Invalid(problems) => crate::fake::reply::json(StatusCode::UNPROCESSABLE_ENTITY, &problems),
+            Self::Invalid(problems) => json_reply(StatusCode::UNPROCESSABLE_ENTITY, &problems),
             Self::NotJson | Self::Body(BodyError::Broken) => {
                 detail(StatusCode::BAD_REQUEST, "There was an error parsing the body")
             }

@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use super::fields::{RowProblem, is_name};
 use super::spec::FieldKind;
 use super::{Collection, SEGMENT};
-use crate::fake::declared::query::pairs;
+use crate::fake::query::pairs;
 use crate::fake::store::StoreError;
 
 /// The most bytes of a page.
@@ -78,7 +78,7 @@ impl Listing {
         let mut problems = Vec::new();
         let mut asked = ListQuery::default();
         let mut rest = Vec::new();
-        for (name, value) in pairs(query) {
+        for (name, value) in pairs(query.as_bytes()) {
             if asked.take(collection, &name, &value, &mut problems) {
                 rest.push((name, value));
             }

@@ -27,7 +27,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LINK, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
@@ -38,10 +38,10 @@ use self::rows::{Change, Done, PrepareError};
 use self::spec::{CollectionSpec, IdKind};
 use super::super::spec::FakeSpec;
 use super::super::store::{Database, StoreError};
-use super::query::{decode_path, without_body};
 use super::{Built, Outcome, Source};
 use crate::fake::context::{Context, Store};
-use crate::fake::reply::{BodyError, json as json_reply, json_text, read_body};
+use crate::fake::query::decode_path;
+use crate::fake::reply::{BodyError, error as failure, essence, json as json_reply, json_text, read_body, with_field};
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::Diagnostic;
 
@@ -314,12 +314,8 @@ impl Source for Collections {
         if head.method == Method::OPTIONS {
             return Outcome::Answered(options(allowed, &place));
         }
-        let is_head = head.method == Method::HEAD;
-        let response = match self.respond(collection, place, head, body).await {
-            Ok(response) => response,
-            Err(error) => unavailable(&error),
-        };
-        Outcome::Answered(if is_head { without_body(response) } else { response })
+        let response = self.respond(collection, place, head, body).await;
+        Outcome::Answered(response.unwrap_or_else(|error| unavailable(&error)))
     }
 }
 
@@ -336,17 +332,14 @@ fn place(of: &str, path: &str) -> Option<PathTarget> {
 
 fn options(allowed: &[Method], place: &PathTarget) -> Response {
     let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
-        response.headers_mut().insert(ALLOW, names);
+    let response = with_field(StatusCode::NO_CONTENT.into_response(), ALLOW, &names.join(", "));
+    match place {
+        PathTarget::List => response,
+        PathTarget::One(_) => {
+            let types = "application/merge-patch+json, application/json";
+            with_field(response, ACCEPT_PATCH, types)
+        }
     }
-    if matches!(place, PathTarget::One(_)) {
-        response.headers_mut().insert(
-            ACCEPT_PATCH,
-            HeaderValue::from_static("application/merge-patch+json, application/json"),
-        );
-    }
-    response
 }
 
 fn unavailable(error: &StoreError) -> Response {
@@ -355,10 +348,6 @@ fn unavailable(error: &StoreError) -> Response {
         StoreError::Sqlite(_) | StoreError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
     };
     failure(status, &error.to_string())
-}
-
-fn failure(status: StatusCode, message: &str) -> Response {
-    json_reply(status, &json!({ "error": message }))
 }
 
 fn refused(status: StatusCode, message: &str, problems: &[RowProblem]) -> Response {
@@ -417,7 +406,7 @@ impl Collections {
         if known.is_some_and(|known| rows::has_tag(&known, &tag, true)) {
             return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
         }
-        Ok(tagged(json_text(StatusCode::OK, text), &tag))
+        Ok(with_field(json_text(StatusCode::OK, text), ETAG, &tag))
     }
 
     async fn list(&self, collection: Arc<Collection>, query: &str) -> Result<Response, StoreError> {
@@ -445,12 +434,9 @@ impl Collections {
             None => rows,
             Some(key) => listing.envelope(key, &rows, page.total),
         };
-        let mut response = json_text(StatusCode::OK, text);
-        response.headers_mut().insert(TOTAL, HeaderValue::from(page.total));
-        if let Ok(links) = HeaderValue::from_str(&listing.links(&collection.path, page.total)) {
-            response.headers_mut().insert(LINK, links);
-        }
-        Ok(response)
+        let response = with_field(json_text(StatusCode::OK, text), TOTAL, &page.total.to_string());
+        let links = listing.links(&collection.path, page.total);
+        Ok(with_field(response, LINK, &links))
     }
 }
 
@@ -459,7 +445,7 @@ async fn row(headers: &HeaderMap, body: axum::body::Body, patch: bool) -> Result
     let media_type = headers
         .get(CONTENT_TYPE)
         .map(|value| value.to_str().unwrap_or_default());
-    let essence = media_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    let essence = media_type.map(essence);
     let fits = essence.as_deref().is_none_or(|essence| match essence {
         "application/json" | "text/json" => true,
         // RFC 6902's patches are lists of steps: taken for a row, they would do harm.
@@ -502,11 +488,10 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.contains_key(name).then(|| lines.join(","))
 }
 
-fn tagged(mut response: Response, tag: &str) -> Response {
-    if let Ok(tag) = HeaderValue::from_str(tag) {
-        response.headers_mut().insert(ETAG, tag);
-    }
-    response
+/// A row, with the entity tag of its version.
+fn tagged(status: StatusCode, text: String) -> Response {
+    let tag = rows::tag(&text);
+    with_field(json_text(status, text), ETAG, &tag)
 }
 
 fn answer(collection: &Collection, done: Done) -> Response {
@@ -514,17 +499,9 @@ fn answer(collection: &Collection, done: Done) -> Response {
         Done::Created(id, text) => {
             let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
             let place = format!("{}/{}", collection.path, utf8_percent_encode(&id, SEGMENT));
-            let tag = rows::tag(&text);
-            let mut response = tagged(json_text(StatusCode::CREATED, text), &tag);
-            if let Ok(place) = HeaderValue::from_str(&place) {
-                response.headers_mut().insert(LOCATION, place);
-            }
-            response
+            with_field(tagged(StatusCode::CREATED, text), LOCATION, &place)
         }
-        Done::Changed(text) => {
-            let tag = rows::tag(&text);
-            tagged(json_text(StatusCode::OK, text), &tag)
-        }
+        Done::Changed(text) => tagged(StatusCode::OK, text),
         Done::Deleted => StatusCode::NO_CONTENT.into_response(),
         Done::Missing => failure(
             StatusCode::NOT_FOUND,

@@ -1,6 +1,7 @@
 use http_body_util::BodyExt as _;
 
 use super::*;
+use crate::fake::declared::bodiless_for_head;
 use crate::fake::declared::spec::FieldLong;
 
 fn collection(spec: Value) -> Collection {
@@ -50,6 +51,7 @@ async fn send(source: &Collections, line: &str, headers: &[(&str, &str)], body: 
     let Outcome::Answered(response) = source.answer(request.body(body.to_owned().into()).unwrap()).await else {
         panic!("{line} was passed on");
     };
+    let response = bodiless_for_head(&method.parse().unwrap(), response);
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (

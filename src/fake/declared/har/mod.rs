@@ -18,17 +18,16 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::time::Instant;
 
 use self::load::{ComparableRequest, Recorded};
 use self::spec::{HarLong, HarPart, HarRepeat};
 use super::super::spec::FakeSpec;
-use super::query::without_body;
 use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
-use crate::fake::reply::{BodyError, json as json_reply, read_body};
+use crate::fake::reply::{json as json_reply, read_body};
 use crate::yaml::report::{Diagnostic, Span};
 
 /// The largest recording.
@@ -189,50 +188,30 @@ impl Har {
 #[async_trait]
 impl Source for Har {
     async fn answer(&self, request: Request) -> Outcome {
-        let (head, body) = request.into_parts();
-        let bytes = if self.parts.contains(&HarPart::Body) {
-            match read_body(body, BODY_LIMIT).await {
+        let (head, mut body) = request.into_parts();
+        let mut bytes = Bytes::new();
+        if self.parts.contains(&HarPart::Body) {
+            bytes = match read_body(body, BODY_LIMIT).await {
                 Ok(bytes) => bytes,
-                Err(BodyError::TooLarge) => return Outcome::Answered(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
-                Err(BodyError::Broken) => return Outcome::Answered(StatusCode::BAD_REQUEST.into_response()),
-            }
+                Err(error) => return Outcome::Answered(error.status().into_response()),
+            };
+            body = Body::from(bytes.clone());
         } else if self.last {
-            // Read to its end, so that the connection can be used again; kept is nothing.
-            drop(body);
-            Bytes::new()
-        } else {
-            return self.reply_or_pass(Request::from_parts(head, body)).await;
-        };
-        let asked = ComparableRequest::new(
-            head.method.as_str(),
-            head.uri.path(),
-            head.uri.query().unwrap_or(""),
-            bytes.clone(),
-        );
+            // Nothing reads it. The server reads it to its end, so that the connection can be used again.
+            body = Body::empty();
+        }
+        let query = head.uri.query().unwrap_or("");
+        let asked = ComparableRequest::new(head.method.as_str(), head.uri.path(), query, bytes);
         match self.find(&asked) {
-            Some(recorded) => Outcome::Answered(self.reply(recorded, &head.method).await),
+            Some(recorded) => Outcome::Answered(self.reply(recorded).await),
             None if self.last => Outcome::Answered(self.missing(&asked)),
-            None => Outcome::Passed(Request::from_parts(head, Body::from(bytes)), Vec::new()),
+            None => Outcome::Passed(Request::from_parts(head, body), Vec::new()),
         }
     }
 }
 
 impl Har {
-    async fn reply_or_pass(&self, request: Request) -> Outcome {
-        let uri = request.uri();
-        let asked = ComparableRequest::new(
-            request.method().as_str(),
-            uri.path(),
-            uri.query().unwrap_or(""),
-            Bytes::new(),
-        );
-        match self.find(&asked) {
-            Some(recorded) => Outcome::Answered(self.reply(recorded, request.method()).await),
-            None => Outcome::Passed(request, Vec::new()),
-        }
-    }
-
-    async fn reply(&self, recorded: &Arc<Recorded>, method: &Method) -> Response {
+    async fn reply(&self, recorded: &Recorded) -> Response {
         let wait = self.scaled(recorded.wait);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
@@ -244,9 +223,6 @@ impl Har {
         *response.headers_mut() = recorded.headers.clone();
         if recorded.status != StatusCode::NO_CONTENT && recorded.status != StatusCode::NOT_MODIFIED {
             response.headers_mut().insert(CONTENT_LENGTH, length);
-        }
-        if method == Method::HEAD {
-            return without_body(response);
         }
         response
     }

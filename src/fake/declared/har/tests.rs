@@ -2,6 +2,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use super::*;
+use crate::fake::declared::bodiless_for_head;
 
 fn recorded(method: &str, target: &str, body: &'static str) -> Recorded {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -34,6 +35,7 @@ async fn ask(har: &Har, method: &str, target: &str) -> (StatusCode, String) {
     let Outcome::Answered(response) = har.answer(request).await else {
         panic!("passed on");
     };
+    let response = bodiless_for_head(&method.parse().unwrap(), response);
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())

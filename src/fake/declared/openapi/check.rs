@@ -7,10 +7,11 @@ use http::header::{CONTENT_TYPE, COOKIE};
 use http::request::Parts;
 use serde_json::{Map, Value};
 
-use super::super::query::{decode_path, pairs};
 use super::document::Document;
 use super::operations::{Operation, Parameter, ParameterLocation, RequestBody};
 use super::validate::{PROBLEMS_LIMIT, RequestProblem, Validator};
+use crate::fake::query::{decode_path, pairs};
+use crate::fake::reply::essence;
 use crate::fake::schema::kind;
 
 /// Why a request is refused.
@@ -32,7 +33,7 @@ pub(super) fn check(
     head: &Parts,
     body: &Bytes,
 ) -> Result<(), Refusal> {
-    let query = pairs(head.uri.query().unwrap_or(""));
+    let query = pairs(head.uri.query().unwrap_or("").as_bytes());
     let mut problems = Vec::new();
     for parameter in &operation.parameters {
         let texts = texts(parameter, path, &query, head);
@@ -185,7 +186,7 @@ fn check_body(
 
 fn form(document: &Document, schema: &Value, body: &Bytes) -> Value {
     let mut object = Map::new();
-    for (name, text) in pairs(&String::from_utf8_lossy(body)) {
+    for (name, text) in pairs(String::from_utf8_lossy(body).as_bytes()) {
         let property = property(document, schema, &name, 0).unwrap_or(&Value::Null);
         if kind(&[property]) == "array" {
             let item = scalar(document, document.get(property, "items").unwrap_or(&Value::Null), &text);
@@ -226,16 +227,6 @@ fn media<'a, T>(content: &'a [(String, T)], wanted: &str) -> Option<&'a T> {
         })
     };
     exact.or_else(range).map(|(_, media)| media)
-}
-
-/// A media type without its parameters.
-pub(super) fn essence(media_type: &str) -> String {
-    media_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase()
 }
 
 pub(super) fn is_json(essence: &str) -> bool {

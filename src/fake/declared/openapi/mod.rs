@@ -31,10 +31,9 @@ use self::schemas::Schemas;
 use self::validate::Validator;
 use super::super::made_up::dice::{Dice, Stream};
 use super::super::spec::FakeSpec;
-use super::query::without_body;
 use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
-use crate::fake::reply::{BodyError, json as json_reply, read_body};
+use crate::fake::reply::{self, json as json_reply, read_body};
 use crate::yaml::report::Diagnostic;
 
 /// The largest document.
@@ -127,8 +126,7 @@ impl Source for OpenApi {
         if let Some(validator) = &self.validator {
             let bytes = match read_body(body, BODY_LIMIT).await {
                 Ok(bytes) => bytes,
-                Err(BodyError::TooLarge) => return Outcome::Answered(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
-                Err(BodyError::Broken) => return Outcome::Answered(StatusCode::BAD_REQUEST.into_response()),
+                Err(error) => return Outcome::Answered(error.status().into_response()),
             };
             if let Err(refusal) = check::check(&self.document, validator, operation, &values, &head, &bytes) {
                 return Outcome::Answered(refused(refusal));
@@ -136,9 +134,7 @@ impl Source for OpenApi {
         }
         let key = xxh3_64(format!("{} {}", operation.method, head.uri.path()).as_bytes());
         let dice = Dice::new(self.seed ^ key, Stream::Documents, 0);
-        let response = respond::respond(&self.document, operation, &head.headers, dice);
-        let is_head = head.method == Method::HEAD;
-        Outcome::Answered(if is_head { without_body(response) } else { response })
+        Outcome::Answered(respond::respond(&self.document, operation, &head.headers, dice))
     }
 }
 
@@ -173,7 +169,7 @@ fn refused(refusal: Refusal) -> Response {
             let error = json!({"error": "the body must have one of these media types", "known": known});
             json_reply(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error)
         }
-        Refusal::Malformed(error) => json_reply(StatusCode::BAD_REQUEST, &json!({ "error": error })),
+        Refusal::Malformed(error) => reply::error(StatusCode::BAD_REQUEST, &error),
         Refusal::Problems(problems) => {
             let error = json!({"error": "the request does not match the document", "problems": problems});
             json_reply(StatusCode::UNPROCESSABLE_ENTITY, &error)

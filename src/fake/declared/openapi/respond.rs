@@ -6,11 +6,11 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::check::{essence, is_json};
+use super::check::is_json;
 use super::document::Document;
 use super::operations::Operation;
 use crate::fake::made_up::dice::Dice;
-use crate::fake::reply::json as json_reply;
+use crate::fake::reply::{essence, json as json_reply};
 use crate::fake::schema::{Maker, reference};
 
 /// What the `Prefer` fields of a request ask for (RFC 7240, with the preferences that Prism knows).

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use regex::Regex;
 
-use super::super::query::decode_path;
+use crate::fake::query::decode_path;
 
 /// A path with parameters.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::sequence::Counters;
 use crate::draw::head::Head;
+use crate::fake::query::firsts;
 
 /// The variables that every template knows.
 pub(super) const VARIABLES: &[&str] = &[
@@ -250,13 +251,10 @@ impl Object for Ordered {
 
 /// The first value of each name.
 fn pairs(pairs: &[(String, String)]) -> Value {
-    let mut first: Vec<(String, Value)> = Vec::new();
-    for (name, value) in pairs {
-        if !first.iter().any(|(other, _)| other == name) {
-            first.push((name.clone(), Value::from(value.as_str())));
-        }
-    }
-    Value::from_object(Ordered(first))
+    let firsts = firsts(pairs.iter().cloned()).into_iter();
+    Value::from_object(Ordered(
+        firsts.map(|(name, value)| (name, Value::from(value))).collect(),
+    ))
 }
 
 /// All values of each name.

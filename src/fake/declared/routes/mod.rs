@@ -42,7 +42,7 @@ use self::template::{Failure, Scope, Template};
 use super::{NearMiss, Outcome, Source};
 use crate::draw::head::Head;
 use crate::fake::page::Row;
-use crate::fake::reply::{BodyError, client_of, json, read_body};
+use crate::fake::reply::{self, BodyError, client_of, json, read_body};
 
 /// The largest request body that is looked at, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -276,9 +276,9 @@ impl Route {
 }
 
 fn unreadable(error: &BodyError) -> Response {
-    let (status, message) = match error {
-        BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB"),
-        BodyError::Broken => (StatusCode::BAD_REQUEST, "the body could not be read"),
+    let message = match error {
+        BodyError::TooLarge => "the body is larger than 1 MiB",
+        BodyError::Broken => "the body could not be read",
     };
-    json(status, &json!({ "error": message }))
+    reply::error(error.status(), message)
 }

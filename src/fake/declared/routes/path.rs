@@ -2,7 +2,7 @@
 //!
 //! A path is matched segment by segment, each percent-decoded. A final slash counts.
 
-use percent_encoding::percent_decode_str;
+use crate::fake::query::decode_path;
 
 /// A compiled path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Pattern {
                     text
                 }
             };
-            let part = decoded(part);
+            let part = decode_path(part);
             match segment {
                 Segment::Text(text) if *text == part => {}
                 Segment::Text(_) => return None,
@@ -108,7 +108,7 @@ impl Pattern {
         match (&self.rest, left) {
             (None, None) => Some(values),
             (Some(name), Some(rest)) if !rest.is_empty() => {
-                values.push((name.clone(), decoded(rest)));
+                values.push((name.clone(), decode_path(rest)));
                 Some(values)
             }
             _ => None,
@@ -141,16 +141,12 @@ impl Pattern {
     }
 }
 
-fn decoded(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
 fn segment(part: &str) -> Result<Segment, String> {
     let Some((before, rest)) = part.split_once('{') else {
         return if part.contains('}') {
             Err(format!("`{part}` has a `}}` without a `{{`"))
         } else {
-            Ok(Segment::Text(decoded(part)))
+            Ok(Segment::Text(decode_path(part)))
         };
     };
     let Some((name, after)) = rest.split_once('}') else {
@@ -160,9 +156,9 @@ fn segment(part: &str) -> Result<Segment, String> {
         return Err(format!("`{part}` has more than one parameter: a segment can have one"));
     }
     Ok(Segment::Parameter {
-        before: decoded(before),
+        before: decode_path(before),
         name: checked_name(name)?,
-        after: decoded(after),
+        after: decode_path(after),
     })
 }
 

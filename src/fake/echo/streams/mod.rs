@@ -34,7 +34,8 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{echo, error};
+use super::echo;
+use crate::fake::reply::{error, json};
 use crate::yaml::units::{ByteSize, Time};
 
 /// The most that `/bytes` sends.
@@ -202,7 +203,7 @@ async fn count(mut body: Body) -> Response {
             sum.add(data);
         }
     }
-    crate::fake::reply::json(StatusCode::OK, &json!({ "bytes": bytes, "adler32": sum.get() }))
+    json(StatusCode::OK, &json!({ "bytes": bytes, "adler32": sum.get() }))
 }
 
 /// The checksum of RFC 1950, section 9.

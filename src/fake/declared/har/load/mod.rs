@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 
-use super::super::query::{decode_path, pairs};
+use crate::fake::query::{decode_path, pairs};
 
 /// Fields that belong to the connection on which the answer was recorded (RFC 9110, section 7.6.1), or to the coding of
 /// its body, which a recording holds decoded.
@@ -53,7 +53,7 @@ pub(super) struct ComparableRequest {
 
 impl ComparableRequest {
     pub(super) fn new(method: &str, path: &str, query: &str, body: Bytes) -> Self {
-        let mut query = pairs(query);
+        let mut query = pairs(query.as_bytes());
         query.sort();
         Self {
             method: method.to_owned(),
