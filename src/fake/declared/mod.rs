@@ -22,7 +22,7 @@ use super::page::{Row, page};
 use super::reply;
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
-use crate::yaml::report::Diagnostic;
+use crate::yaml::report::{Diagnostic, Span};
 
 /// Where answers come from.
 #[async_trait]
@@ -53,6 +53,13 @@ type Built = Result<Option<Box<dyn Source>>, Vec<Diagnostic>>;
 
 /// All sources of one fake, in the order in which they are asked.
 type Sources = Arc<Vec<Box<dyn Source>>>;
+
+/// A result, whose error becomes a mistake at `span`.
+fn noted<T>(result: Result<T, String>, span: Span, mistakes: &mut Vec<Diagnostic>) -> Option<T> {
+    result
+        .map_err(|message| mistakes.push(Diagnostic::error(span, message)))
+        .ok()
+}
 
 /// Builds a declared fake.
 ///

@@ -55,6 +55,7 @@ use self::asked::HttpbinRequest;
 use self::fortio::Wishes;
 use self::replies::{HTML, TEXT, bad, cookie, empty, error, header, redirect, reply, typed};
 use super::made_up::dice::{Dice, Stream};
+use super::made_up::fields::uuid;
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
 use crate::fake::reply::{BodyError, read_body};
@@ -306,11 +307,6 @@ fn stream(asked: &HttpbinRequest, path: &[&str], dice: Dice) -> Result<Response,
         ["unstable"] => bodies::unstable(asked, dice),
         _ => Ok(formats::document(&path.join("/")).unwrap_or_else(|| status::answer(404))),
     }
-}
-
-fn uuid(dice: &mut Dice) -> uuid::Uuid {
-    let bytes = u128::from(dice.throw()) << 64 | u128::from(dice.throw());
-    uuid::Builder::from_random_bytes(bytes.to_be_bytes()).into_uuid()
 }
 
 /// The request as it might have been on the wire.

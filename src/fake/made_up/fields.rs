@@ -1,6 +1,7 @@
 //! Values for fields whose names hint at what they hold.
 
 use serde_json::{Number, Value};
+use uuid::Uuid;
 
 use super::dice::Dice;
 use super::{phrases, words};
@@ -54,7 +55,7 @@ pub(in crate::fake) fn url(dice: &mut Dice) -> String {
     format!("https://{}/{}", phrases::domain(dice), phrases::thing(dice))
 }
 
-fn person(dice: &mut Dice) -> String {
+pub(in crate::fake) fn person(dice: &mut Dice) -> String {
     format!("{} {}", dice.pick(words::FIRST_NAMES), dice.pick(words::LAST_NAMES))
 }
 
@@ -63,11 +64,9 @@ fn user_name(dice: &mut Dice) -> String {
 }
 
 /// A version 4 UUID (RFC 9562, section 5.4).
-pub(in crate::fake) fn uuid(dice: &mut Dice) -> String {
+pub(in crate::fake) fn uuid(dice: &mut Dice) -> Uuid {
     let bits = u128::from(dice.throw()) << 64 | u128::from(dice.throw());
-    uuid::Builder::from_random_bytes(bits.to_be_bytes())
-        .into_uuid()
-        .to_string()
+    uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
 }
 
 /// A day from 2015 to 2024, `2019-03-28`.
@@ -155,6 +154,6 @@ mod tests {
             assert!((0.001..=0.002).contains(&number), "{number}");
         }
         let _ = (integer(i64::MIN, i64::MAX, &mut dice), integer(3, 1, &mut dice));
-        assert_eq!(uuid(&mut dice).as_bytes()[14], b'4');
+        assert_eq!(uuid(&mut dice).to_string().as_bytes()[14], b'4');
     }
 }

@@ -117,7 +117,7 @@ fn fill(
         let mut dice = Dice::new(key, Stream::Rows, index as u64);
         let id = match collection.id {
             IdKind::Integer => None,
-            IdKind::Uuid => Some(fields::uuid(&mut dice)),
+            IdKind::Uuid => Some(fields::uuid(&mut dice).to_string()),
             IdKind::String => Some(format!("{}-{}", collection.name, index + 1)),
         };
         let fields = collection.fields.iter();
@@ -130,7 +130,7 @@ fn fill(
         let Value::Object(mut row) = row else { continue };
         if collection.id == IdKind::Uuid && !row.contains_key("id") {
             let mut dice = Dice::new(key, Stream::Rows, (1 << 40) + index as u64);
-            row.insert("id".to_owned(), fields::uuid(&mut dice).into());
+            row.insert("id".to_owned(), fields::uuid(&mut dice).to_string().into());
         }
         let problems = match create(transaction, collection, row) {
             Ok(Done::Unfit(problems) | Done::Taken(problems)) => problems,

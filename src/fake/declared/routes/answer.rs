@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use minijinja::Environment;
 use serde_json::{Value, json};
 
+use super::super::noted;
 use super::facts::{Facts, Luck};
 use super::page::{Answered, PagedList};
 use super::spec::{AnswerSpec, FileSpec, StatusSpec};
@@ -97,13 +98,7 @@ impl Answer {
             None => Status::Fixed(StatusCode::OK),
             Some(written) => match &written.value {
                 StatusSpec::Template(text) => Status::Template(compiler.text(text, written.span)),
-                StatusSpec::Number(number) => match status(*number) {
-                    Ok(status) => Status::Fixed(status),
-                    Err(message) => {
-                        compiler.mistakes.push(Diagnostic::error(written.span, message));
-                        return None;
-                    }
-                },
+                StatusSpec::Number(number) => Status::Fixed(noted(status(*number), written.span, compiler.mistakes)?),
             },
         };
         if let (Status::Fixed(status @ (StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)), Some(written)) =
@@ -152,7 +147,7 @@ impl Answer {
         facts: &Arc<Facts>,
         luck: &Arc<Luck>,
     ) -> Result<Response, Failure> {
-        let scope = Scope::new(env, facts, luck);
+        let scope = Scope::new(env, facts, luck, Vec::new());
         let mut status = self.status(&scope)?;
         let mut response = Response::new(Body::empty());
         let (kind, body) = match &self.content {
@@ -280,17 +275,7 @@ fn header(tree: &Tree, span: Span, compiler: &mut Compiler<'_>) -> Option<Templa
 
 /// The one body that is given; `None` if it is wrong.
 fn content(spec: AnswerSpec<'_>, place: &AnswerContext<'_>, compiler: &mut Compiler<'_>) -> Option<AnswerBody> {
-    let mut given = [
-        ("body", spec.body.map(|body| body.span)),
-        ("json", spec.json.map(|json| json.span)),
-        ("base64", spec.base64.map(|text| text.span)),
-        ("file", spec.file.map(|file| file.span)),
-        ("page", spec.page.map(|page| page.span)),
-        ("events", spec.events.map(|events| events.span)),
-        ("chunks", spec.chunks.map(|chunks| chunks.span)),
-    ]
-    .into_iter()
-    .filter_map(|(key, span)| Some((key, span?)));
+    let mut given = spec.bodies();
     if let (Some((first, at)), Some((second, span))) = (given.next(), given.next()) {
         let message = format!("`{first}` can't be combined with `{second}`: give one body");
         let mistake = Diagnostic::error(span, message).also(at, "the first is here");
@@ -299,53 +284,35 @@ fn content(spec: AnswerSpec<'_>, place: &AnswerContext<'_>, compiler: &mut Compi
             .push(mistake.help("give one of `body`, `json`, `base64`, `file`, `page`, `events` and `chunks`"));
         return None;
     }
-    if let Some(body) = spec.body {
-        return Some(AnswerBody::Text(
-            "text/plain; charset=utf-8",
-            compiler.text(&body.value, body.span),
-        ));
-    }
-    if let Some(tree) = spec.json {
-        return Some(AnswerBody::Json(Node::compile(&tree.value, tree.span, compiler)));
-    }
-    if let Some(text) = spec.base64 {
-        return Some(AnswerBody::Bytes("application/octet-stream", bytes(text, compiler)?));
-    }
-    if let Some(file) = spec.file {
-        return self::file(file, place, compiler);
-    }
-    if let Some(page) = spec.page {
+    Some(if let Some(body) = spec.body {
+        AnswerBody::Text("text/plain; charset=utf-8", compiler.text(&body.value, body.span))
+    } else if let Some(tree) = spec.json {
+        AnswerBody::Json(Node::compile(&tree.value, tree.span, compiler))
+    } else if let Some(text) = spec.base64 {
+        AnswerBody::Bytes("application/octet-stream", bytes(text, compiler)?)
+    } else if let Some(file) = spec.file {
+        self::file(file, place, compiler)?
+    } else if let Some(page) = spec.page {
         let page = PagedList::compile(page, compiler, place.folder, place.seed, place.route)?;
-        return Some(AnswerBody::Page(Box::new(page)));
-    }
-    if let Some(events) = spec.events {
-        return Some(AnswerBody::Stream(Arc::new(Script::events(events, compiler))));
-    }
-    if let Some(chunks) = spec.chunks {
-        return Some(AnswerBody::Stream(Arc::new(Script::chunks(chunks, compiler))));
-    }
-    Some(AnswerBody::Empty)
+        AnswerBody::Page(Box::new(page))
+    } else if let Some(events) = spec.events {
+        AnswerBody::Stream(Arc::new(Script::events(events, compiler)))
+    } else if let Some(chunks) = spec.chunks {
+        AnswerBody::Stream(Arc::new(Script::chunks(chunks, compiler)))
+    } else {
+        AnswerBody::Empty
+    })
 }
 
 fn file(spec: &Spanned<FileSpec>, place: &AnswerContext<'_>, compiler: &mut Compiler<'_>) -> Option<AnswerBody> {
     let file = &spec.value.0;
     let kind = type_of(&file.path);
-    let bytes = match read_file(place.folder, &file.path) {
-        Ok(bytes) => bytes,
-        Err(message) => {
-            compiler.mistakes.push(Diagnostic::error(spec.span, message));
-            return None;
-        }
-    };
+    let bytes = noted(read_file(place.folder, &file.path), spec.span, compiler.mistakes)?;
     if !file.template {
         return Some(AnswerBody::Bytes(kind, bytes.into()));
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => Some(AnswerBody::Text(kind, compiler.text(&text, spec.span))),
-        Err(_) => {
-            let message = format!("`{}` is not valid UTF-8, so it can't be a template", file.path);
-            compiler.mistakes.push(Diagnostic::error(spec.span, message));
-            None
-        }
-    }
+    let text =
+        String::from_utf8(bytes).map_err(|_| format!("`{}` is not valid UTF-8, so it can't be a template", file.path));
+    let text = noted(text, spec.span, compiler.mistakes)?;
+    Some(AnswerBody::Text(kind, compiler.text(&text, spec.span)))
 }

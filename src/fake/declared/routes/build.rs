@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use http::{Method, StatusCode};
 
 use super::super::super::spec::FakeSpec;
-use super::super::Built;
+use super::super::{Built, noted};
 use super::answer::{self, Answer, AnswerContext};
 use super::condition::Condition;
 use super::path::Pattern;
@@ -89,13 +89,7 @@ fn route(
     compiler: &mut Compiler<'_>,
 ) -> Option<Route> {
     let given = &spec.value;
-    let pattern = match Pattern::parse(&given.path.value) {
-        Ok(pattern) => Some(pattern),
-        Err(message) => {
-            compiler.mistakes.push(Diagnostic::error(given.path.span, message));
-            None
-        }
-    };
+    let pattern = noted(Pattern::parse(&given.path.value), given.path.span, compiler.mistakes);
     let name = name_of(given);
     let ordinal = names.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
     let luck = format!("{name} {ordinal}");
@@ -150,14 +144,11 @@ fn state_use(spec: &StateSpec, states: &HashMap<String, Arc<States>>, compiler: 
 fn answers(spec: &RouteSpec, place: &AnswerContext<'_>, compiler: &mut Compiler<'_>) -> Option<Answers> {
     let own = spec.answer();
     let Some(sequence) = &spec.sequence else {
-        for (key, span) in [
-            ("key", spec.key.as_ref().map(|key| key.span)),
-            ("end", spec.end.as_ref().map(|end| end.span)),
-        ] {
-            if let Some(span) = span {
-                let mistake = Diagnostic::error(span, format!("`{key}` needs `sequence`"));
-                compiler.mistakes.push(mistake);
-            }
+        let key = spec.key.as_ref().map(|key| ("key", key.span));
+        let end = spec.end.as_ref().map(|end| ("end", end.span));
+        for (key, span) in key.into_iter().chain(end) {
+            let message = format!("`{key}` needs `sequence`");
+            compiler.mistakes.push(Diagnostic::error(span, message));
         }
         if own.first_key().is_none() {
             let mistake = Diagnostic::error(place.span, "the route's response is missing");
@@ -210,13 +201,10 @@ fn steps(
     let (end, status) = match spec.end.as_ref().map(|end| (&end.value, end.span)) {
         None | Some((EndSpec::RepeatLast, _)) => (End::RepeatLast, StatusCode::GONE),
         Some((EndSpec::Cycle, _)) => (End::Cycle, StatusCode::GONE),
-        Some((EndSpec::Status(number), span)) => match answer::status(*number) {
-            Ok(status) => (End::Stop, status),
-            Err(message) => {
-                compiler.mistakes.push(Diagnostic::error(span, message));
-                return None;
-            }
-        },
+        Some((EndSpec::Status(number), span)) => {
+            let status = noted(answer::status(*number), span, compiler.mistakes)?;
+            (End::Stop, status)
+        }
     };
     Some(Answers::Sequence {
         steps,
@@ -238,10 +226,16 @@ fn step_times(step: &StepSpec, compiler: &mut Compiler<'_>) -> u32 {
 impl AnswerSpec<'_> {
     /// The first key that is given.
     fn first_key(&self) -> Option<(&'static str, Span)> {
+        let status = self.status.map(|value| ("status", value.span));
         let headers = self.headers.and_then(|headers| headers.iter().next());
+        let headers = headers.map(|(name, _)| ("headers", name.span));
+        let delay = self.delay.map(|value| ("delay", value.span));
+        status.or(headers).or_else(|| self.bodies().next()).or(delay)
+    }
+
+    /// The keys of a body that are given.
+    pub(super) fn bodies(&self) -> impl Iterator<Item = (&'static str, Span)> + use<> {
         [
-            ("status", self.status.map(|value| value.span)),
-            ("headers", headers.map(|(name, _)| name.span)),
             ("body", self.body.map(|value| value.span)),
             ("json", self.json.map(|value| value.span)),
             ("base64", self.base64.map(|value| value.span)),
@@ -249,10 +243,9 @@ impl AnswerSpec<'_> {
             ("page", self.page.map(|value| value.span)),
             ("events", self.events.map(|value| value.span)),
             ("chunks", self.chunks.map(|value| value.span)),
-            ("delay", self.delay.map(|value| value.span)),
         ]
         .into_iter()
-        .find_map(|(key, span)| Some((key, span?)))
+        .filter_map(|(key, span)| Some((key, span?)))
     }
 }
 

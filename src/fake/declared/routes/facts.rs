@@ -1,5 +1,6 @@
 //! What templates know of a request.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::sequence::Counters;
 use crate::draw::head::Head;
-use crate::fake::query::firsts;
+use crate::fake::query::{Pairs, firsts};
 
 /// The variables that every template knows.
 pub(super) const VARIABLES: &[&str] = &[
@@ -45,9 +46,9 @@ pub(super) struct Facts {
     host: String,
     pub(super) headers: HeaderMap,
     pub(super) client: Option<IpAddr>,
-    pub(super) parameters: Vec<(String, String)>,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) cookies: Vec<(String, String)>,
+    pub(super) parameters: Pairs,
+    pub(super) query: Pairs,
+    pub(super) cookies: Pairs,
     pub(super) body: Bytes,
     /// Which request of its route it is, from 1.
     pub(super) number: u64,
@@ -64,13 +65,7 @@ impl Facts {
             .map_or("/", |target| target.as_str())
             .to_owned();
         let view = Head::new(&head.method, &url, None, &head.headers, client);
-        let owned = |(name, value): (std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)| {
-            (name.into_owned(), value.into_owned())
-        };
-        let (query, cookies) = (
-            view.query().take(MAX_FIELDS).map(owned).collect(),
-            view.cookies().take(MAX_FIELDS).map(owned).collect(),
-        );
+        let (query, cookies) = (owned(view.query()), owned(view.cookies()));
         let field = || head.headers.get("host").and_then(|host| host.to_str().ok());
         let authority = head.uri.authority().map(|authority| authority.as_str());
         let host = authority.or_else(field).unwrap_or("").to_owned();
@@ -96,7 +91,7 @@ impl Facts {
     }
 
     /// The fields of a form.
-    pub(super) fn form(&self) -> Vec<(String, String)> {
+    pub(super) fn form(&self) -> Pairs {
         form(&self.body)
     }
 
@@ -160,11 +155,16 @@ impl Facts {
 }
 
 /// The fields of a body of type `application/x-www-form-urlencoded`.
-pub(super) fn form(body: &[u8]) -> Vec<(String, String)> {
+pub(super) fn form(body: &[u8]) -> Pairs {
     let target = format!("?{}", String::from_utf8_lossy(body));
     let headers = HeaderMap::new();
     let head = Head::new(&Method::POST, &target, None, &headers, None);
-    head.query()
+    owned(head.query())
+}
+
+/// The first [`MAX_FIELDS`] pairs.
+fn owned<'a>(pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Pairs {
+    pairs
         .take(MAX_FIELDS)
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
         .collect()

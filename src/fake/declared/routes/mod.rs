@@ -222,7 +222,7 @@ impl Routes {
         }
         // With luck of its own, so that a key takes no draw from the answer.
         let luck = Luck::new(self.seed, &route.luck, 0);
-        Scope::new(&self.env, &Arc::new(facts.clone()), &Arc::new(luck)).text(template)
+        Scope::new(&self.env, &Arc::new(facts.clone()), &Arc::new(luck), Vec::new()).text(template)
     }
 }
 

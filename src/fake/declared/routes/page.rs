@@ -1,12 +1,14 @@
 //! Lists in pages, by page, offset, cursor or link.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::super::noted;
 use super::answer::read_file;
 use super::facts::{Luck, value_of};
 use super::spec::{PageSpec, Style};
@@ -20,6 +22,20 @@ const MAX_COUNT: u64 = 10_000_000;
 
 /// The most items of one page.
 const MAX_SIZE: u64 = 10_000;
+
+/// The variables of an envelope.
+const VARIABLES: &[&str] = &[
+    "items",
+    "total",
+    "size",
+    "page",
+    "pages",
+    "offset",
+    "next",
+    "previous",
+    "next_url",
+    "previous_url",
+];
 
 /// A compiled list.
 #[derive(Debug)]
@@ -77,21 +93,10 @@ impl PagedList {
         }
         let first = limited(given.first.as_ref(), 0..=1, "the first page's number", compiler).unwrap_or(1);
         let names = names(spec, style, compiler);
-        let envelope = given.envelope.as_ref().map(|tree| {
-            let extra = &[
-                "items",
-                "total",
-                "size",
-                "page",
-                "pages",
-                "offset",
-                "next",
-                "previous",
-                "next_url",
-                "previous_url",
-            ];
-            compiler.with(extra, |compiler| Node::compile(&tree.value, tree.span, compiler))
-        });
+        let envelope = given
+            .envelope
+            .as_ref()
+            .map(|tree| compiler.with(VARIABLES, |compiler| Node::compile(&tree.value, tree.span, compiler)));
         Some(Self {
             source: source(spec, compiler, folder)?,
             style,
@@ -118,21 +123,18 @@ impl PagedList {
         let previous = (offset > 0).then(|| self.place(offset.saturating_sub(size).min(self.last(size)), size));
         let url = |place: &Option<Value>| place.as_ref().map(|place| self.url(scope, place));
         let (next_url, previous_url) = (url(&next), url(&previous));
-        let mut all = Map::new();
-        all.insert("items".to_owned(), items.into());
-        for (name, value) in [
+        let all = [
+            ("items", items.into()),
+            ("total", json!(total)),
+            ("size", json!(size)),
             ("page", json!(offset / size + self.first)),
             ("pages", json!(total.div_ceil(size))),
             ("offset", json!(offset)),
-            ("size", json!(size)),
-            ("total", json!(total)),
             ("next", json!(next)),
             ("previous", json!(previous)),
             ("next_url", json!(next_url)),
             ("previous_url", json!(previous_url)),
-        ] {
-            all.insert(name.to_owned(), value);
-        }
+        ];
         let headers = match self.style {
             Style::Link => self.links(scope, total, size, next_url, previous_url),
             _ => Vec::new(),
@@ -140,42 +142,25 @@ impl PagedList {
         Ok(Answered::Page(self.body(scope, all)?, headers))
     }
 
-    fn body(&self, scope: &Scope<'_>, all: Map<String, Value>) -> Result<Value, Failure> {
+    /// The body, from the values of all [`VARIABLES`].
+    fn body<const N: usize>(&self, scope: &Scope<'_>, all: [(&'static str, Value); N]) -> Result<Value, Failure> {
         if let Some(envelope) = &self.envelope {
-            let known = [
-                "items",
-                "total",
-                "size",
-                "page",
-                "pages",
-                "offset",
-                "next",
-                "previous",
-                "next_url",
-                "previous_url",
-            ];
-            let extra = known.map(|name| (name, value_of(all.get(name).cloned().unwrap_or_default())));
+            let extra = all.map(|(name, value)| (name, value_of(value)));
             return envelope.value(&scope.with(extra.to_vec()));
         }
-        let usual: &[(&str, &str)] = match self.style {
-            Style::Link => return Ok(all.get("items").cloned().unwrap_or_default()),
-            Style::Page => &[
-                ("items", "items"),
-                ("page", "page"),
-                ("size", "size"),
-                ("pages", "pages"),
-                ("total", "total"),
-            ],
-            Style::Offset => &[
-                ("items", "items"),
-                ("offset", "offset"),
-                ("size", "limit"),
-                ("total", "total"),
-            ],
-            Style::Cursor => &[("items", "items"), ("next", "next")],
+        let mut all = BTreeMap::from(all);
+        let mut take = |name: &str| all.remove(name).unwrap_or_default();
+        let keys: &[&str] = match self.style {
+            Style::Link => return Ok(take("items")),
+            Style::Page => &["items", "page", "size", "pages", "total"],
+            Style::Offset => &["items", "offset", "size", "total"],
+            Style::Cursor => &["items", "next"],
         };
-        let entry = |(from, to): &(&str, &str)| ((*to).to_owned(), all.get(*from).cloned().unwrap_or_default());
-        Ok(Value::Object(usual.iter().map(entry).collect()))
+        let named = |key: &str| match (self.style, key) {
+            (Style::Offset, "size") => "limit".to_owned(),
+            _ => key.to_owned(),
+        };
+        Ok(keys.iter().map(|key| (named(key), take(key))).collect())
     }
 
     fn total(&self) -> u64 {
@@ -375,21 +360,12 @@ fn source(spec: &Spanned<PageSpec>, compiler: &mut Compiler<'_>, folder: &Path) 
             Some(ItemSource::Items(nodes.collect()))
         }
         (None, Some(file), None, None) => {
-            let bytes = match read_file(folder, &file.value) {
-                Ok(bytes) => bytes,
-                Err(message) => {
-                    compiler.mistakes.push(Diagnostic::error(file.span, message));
-                    return None;
-                }
-            };
-            match serde_json::from_slice::<Vec<Value>>(&bytes) {
-                Ok(items) => Some(ItemSource::Items(items.into_iter().map(Node::Fixed).collect())),
-                Err(error) => {
-                    let message = format!("`{}` is not a JSON array: {error}", file.value);
-                    compiler.mistakes.push(Diagnostic::error(file.span, message));
-                    None
-                }
-            }
+            let items = read_file(folder, &file.value).and_then(|bytes| {
+                serde_json::from_slice::<Vec<Value>>(&bytes)
+                    .map_err(|error| format!("`{}` is not a JSON array: {error}", file.value))
+            });
+            let items = noted(items, file.span, compiler.mistakes)?;
+            Some(ItemSource::Items(items.into_iter().map(Node::Fixed).collect()))
         }
         (None, None, Some(written), Some(item)) => {
             let count = limited(Some(written), 0..=MAX_COUNT, "the number of items", compiler)?;

@@ -15,6 +15,7 @@ use minijinja::Environment;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::super::noted;
 use super::facts::{Facts, Luck};
 use super::page::limited;
 use super::spec::{ChunkSpec, EventSpec};
@@ -208,15 +209,12 @@ fn chunk(spec: &Spanned<ChunkSpec>, compiler: &mut Compiler<'_>) -> Option<Strea
             Piece::Line(compiler.with(&["n"], |compiler| Node::compile(&json.value, json.span, compiler)))
         }
         (None, None, Some(text)) => Piece::Bytes(bytes(text, compiler)?),
-        (None, None, None) => {
-            let mistake = Diagnostic::error(spec.span, "the chunk's content is missing");
-            compiler
-                .mistakes
-                .push(mistake.help("give one of `text`, `json` and `base64`"));
-            return None;
-        }
-        _ => {
-            let mistake = Diagnostic::error(spec.span, "the chunk has more than one content");
+        (text, json, base64) => {
+            let message = match (text, json, base64) {
+                (None, None, None) => "the chunk's content is missing",
+                _ => "the chunk has more than one content",
+            };
+            let mistake = Diagnostic::error(spec.span, message);
             compiler
                 .mistakes
                 .push(mistake.help("give one of `text`, `json` and `base64`"));
@@ -230,14 +228,9 @@ fn chunk(spec: &Spanned<ChunkSpec>, compiler: &mut Compiler<'_>) -> Option<Strea
 /// Bytes that are written in base64.
 pub(super) fn bytes(text: &Spanned<String>, compiler: &mut Compiler<'_>) -> Option<Bytes> {
     let packed: String = text.value.split_whitespace().collect();
-    match STANDARD.decode(packed) {
-        Ok(bytes) => Some(bytes.into()),
-        Err(error) => {
-            let mistake = Diagnostic::error(text.span, format!("this is not valid base64: {error}"));
-            compiler.mistakes.push(mistake);
-            None
-        }
-    }
+    let decoded = STANDARD.decode(packed);
+    let decoded = decoded.map_err(|error| format!("this is not valid base64: {error}"));
+    noted(decoded, text.span, compiler.mistakes).map(Bytes::from)
 }
 
 fn check_length(length: usize, span: Span, what: &str, compiler: &mut Compiler<'_>) {
@@ -279,7 +272,7 @@ impl Run {
             tokio::time::sleep_until(due).await;
         }
         let made = {
-            let scope = Scope::new(&self.env, &self.facts, &self.luck).with(vec![("n", self.n.into())]);
+            let scope = Scope::new(&self.env, &self.facts, &self.luck, vec![("n", self.n.into())]);
             match &entry.piece {
                 Piece::Event(event) => event.write(&scope).map(Bytes::from),
                 Piece::Text(template) => scope.text(template).map(Bytes::from),

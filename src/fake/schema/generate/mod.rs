@@ -220,7 +220,7 @@ impl<'a> Maker<'a> {
             "date-time" => return fields::date_time(dice),
             "time" => return format!("{}Z", fields::time(dice)),
             "duration" => return format!("PT{}M", dice.from(1, 59)),
-            "uuid" => return fields::uuid(dice),
+            "uuid" => return fields::uuid(dice).to_string(),
             "email" | "idn-email" => return fields::email(dice),
             "uri" | "url" | "uri-reference" | "iri" | "iri-reference" => return fields::url(dice),
             "hostname" | "idn-hostname" => return phrases::domain(dice),

@@ -231,7 +231,7 @@ impl Field {
             FieldKind::Object => Value::Object(Map::new()),
             FieldKind::Date => fields::date(dice).into(),
             FieldKind::DateTime => fields::date_time(dice).into(),
-            FieldKind::Uuid => fields::uuid(dice).into(),
+            FieldKind::Uuid => fields::uuid(dice).to_string().into(),
             FieldKind::Email => self.distinct(fields::email(dice), index).into(),
             FieldKind::Url => self.distinct(fields::url(dice), index).into(),
             FieldKind::Any | FieldKind::String => self.made_up_text(index, dice).into(),

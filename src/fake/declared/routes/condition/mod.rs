@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 
 use serde_json::Value;
 
+use super::super::noted;
 use super::facts::form;
 use super::spec::RouteMatchSpec;
 use super::tree::Tree;
@@ -89,16 +90,8 @@ impl Condition {
                 .into_iter()
                 .map(|(span, message)| Diagnostic::error(span, message)),
         );
-        let body = given
-            .body
-            .as_ref()
-            .and_then(|body| match Text::compile(&body.value, Place::Value) {
-                Ok(text) => Some(text),
-                Err(message) => {
-                    mistakes.push(Diagnostic::error(body.span, message));
-                    None
-                }
-            });
+        let body = given.body.as_ref();
+        let body = body.and_then(|body| noted(Text::compile(&body.value, Place::Value), body.span, mistakes));
         let condition = Self {
             head,
             body,
@@ -184,17 +177,13 @@ fn fields(given: Option<&Named<Spanned<FieldSpec>>>, mistakes: &mut Vec<Diagnost
     let mut fields = Vec::new();
     for (name, spec) in given.into_iter().flat_map(Named::iter) {
         let field = match &spec.value {
-            FieldSpec::Present => FieldTest::Present,
-            FieldSpec::Absent => FieldTest::Absent,
-            FieldSpec::Value(value) => match Text::compile(value, Place::Value) {
-                Ok(text) => FieldTest::Value(text),
-                Err(message) => {
-                    mistakes.push(Diagnostic::error(spec.span, message));
-                    continue;
-                }
-            },
+            FieldSpec::Present => Some(FieldTest::Present),
+            FieldSpec::Absent => Some(FieldTest::Absent),
+            FieldSpec::Value(value) => {
+                noted(Text::compile(value, Place::Value), spec.span, mistakes).map(FieldTest::Value)
+            }
         };
-        fields.push((name.value.clone(), field));
+        fields.extend(field.map(|field| (name.value.clone(), field)));
     }
     fields
 }

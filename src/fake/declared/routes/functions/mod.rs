@@ -27,36 +27,8 @@ use time::{Date, Duration, OffsetDateTime};
 
 use super::facts::Root;
 use crate::fake::made_up::dice::{Dice, Stream};
-use crate::fake::made_up::{phrases, words};
+use crate::fake::made_up::{fields, phrases, words};
 use crate::yaml::units::Time;
-
-/// The functions' names.
-pub(super) const NAMES: &[&str] = &[
-    "boolean",
-    "choice",
-    "city",
-    "company",
-    "counter",
-    "country",
-    "date",
-    "domain",
-    "email",
-    "first_name",
-    "hex",
-    "ip",
-    "last_name",
-    "name",
-    "now",
-    "paragraph",
-    "phone",
-    "postcode",
-    "random",
-    "sentence",
-    "street",
-    "username",
-    "uuid",
-    "word",
-];
 
 /// The most digits of `hex`.
 const MAX_DIGITS: usize = 1024;
@@ -67,7 +39,7 @@ const MAX_SENTENCES: usize = 1000;
 type FunctionResult = Result<Value, Error>;
 
 /// Makes one thing up.
-type Make = fn(&mut Dice) -> Value;
+type Make = fn(&mut Dice) -> String;
 
 /// Adds all of them.
 pub(super) fn add(env: &mut Environment<'static>) {
@@ -94,40 +66,33 @@ pub(super) fn add(env: &mut Environment<'static>) {
             Ok(Value::from(phrases::paragraph(&mut dice(state)?, sentences)))
         },
     );
+    env.add_function("boolean", |state: &State<'_, '_>| {
+        dice(state).map(|mut dice| dice.one_in(2))
+    });
     let simple: &[(&'static str, Make)] = &[
-        ("uuid", uuid),
-        ("boolean", |dice| Value::from(dice.one_in(2))),
-        ("name", |dice| {
-            Value::from(format!("{} {}", first_name(dice), last_name(dice)))
-        }),
-        ("first_name", |dice| Value::from(first_name(dice))),
-        ("last_name", |dice| Value::from(last_name(dice))),
+        ("uuid", |dice| fields::uuid(dice).to_string()),
+        ("name", fields::person),
+        ("first_name", |dice| dice.pick(words::FIRST_NAMES).to_owned()),
+        ("last_name", |dice| dice.pick(words::LAST_NAMES).to_owned()),
         ("username", |dice| {
-            Value::from(format!("{}{}", lower(first_name(dice)), dice.from(1, 99)))
+            format!("{}{}", dice.pick(words::FIRST_NAMES).to_lowercase(), dice.from(1, 99))
         }),
-        ("email", |dice| {
-            let person = format!("{}.{}", lower(first_name(dice)), lower(last_name(dice)));
-            Value::from(format!("{person}@{}", phrases::domain(dice)))
-        }),
-        ("phone", |dice| Value::from(phrases::phone(dice))),
-        ("company", |dice| Value::from(phrases::company(dice))),
-        ("street", |dice| {
-            Value::from(phrases::capitalise(&phrases::address(dice)))
-        }),
-        ("city", |dice| Value::from(phrases::capitalise(&phrases::city(dice)))),
-        ("country", |dice| {
-            Value::from(phrases::capitalise(&phrases::country(dice)))
-        }),
-        ("postcode", |dice| Value::from(phrases::postal(dice).to_uppercase())),
-        ("domain", |dice| Value::from(phrases::domain(dice))),
+        ("email", fields::email),
+        ("phone", phrases::phone),
+        ("company", phrases::company),
+        ("street", |dice| phrases::capitalise(&phrases::address(dice))),
+        ("city", |dice| phrases::capitalise(&phrases::city(dice))),
+        ("country", |dice| phrases::capitalise(&phrases::country(dice))),
+        ("postcode", |dice| phrases::postal(dice).to_uppercase()),
+        ("domain", phrases::domain),
         // The network for documentation of RFC 5737, section 3.
-        ("ip", |dice| Value::from(format!("203.0.113.{}", dice.from(1, 254)))),
-        ("word", |dice| Value::from(phrases::thing(dice))),
-        ("sentence", |dice| Value::from(phrases::sentence(dice))),
+        ("ip", |dice| format!("203.0.113.{}", dice.from(1, 254))),
+        ("word", |dice| phrases::thing(dice).to_owned()),
+        ("sentence", phrases::sentence),
     ];
     for (name, make) in simple {
-        env.add_function(*name, move |state: &State<'_, '_>| -> FunctionResult {
-            Ok(make(&mut dice(state)?))
+        env.add_function(*name, |state: &State<'_, '_>| {
+            dice(state).map(|mut dice| make(&mut dice))
         });
     }
     env.add_filter("base64", |text: String| STANDARD.encode(text));
@@ -149,28 +114,6 @@ fn root(state: &State<'_, '_>) -> Result<Arc<Root>, Error> {
 fn dice(state: &State<'_, '_>) -> Result<Dice, Error> {
     let (key, index) = root(state)?.luck.next();
     Ok(Dice::new(key, Stream::Templates, index))
-}
-
-fn first_name(dice: &mut Dice) -> &'static str {
-    dice.pick(words::FIRST_NAMES)
-}
-
-fn last_name(dice: &mut Dice) -> &'static str {
-    dice.pick(words::LAST_NAMES)
-}
-
-fn lower(name: &str) -> String {
-    let letters = name.chars().filter(char::is_ascii_alphanumeric);
-    letters.map(|letter| letter.to_ascii_lowercase()).collect()
-}
-
-fn uuid(dice: &mut Dice) -> Value {
-    let random = u128::from(dice.throw()) << 64 | u128::from(dice.throw());
-    Value::from(
-        uuid::Builder::from_random_bytes(random.to_be_bytes())
-            .into_uuid()
-            .to_string(),
-    )
 }
 
 fn random(state: &State<'_, '_>, first: Value, last: Value) -> FunctionResult {

@@ -38,6 +38,8 @@ pub(super) struct Compiler<'a> {
     /// All that is wrong so far.
     pub(super) mistakes: &'a mut Vec<Diagnostic>,
     env: Environment<'static>,
+    /// The names of the functions besides those of Jinja, in alphabetical order.
+    functions: Vec<String>,
     compiled: usize,
     /// The parameters of the path of the route at hand.
     parameters: Vec<String>,
@@ -61,10 +63,14 @@ impl<'a> Compiler<'a> {
                 escape_formatter(out, state, value)
             }
         });
+        let builtin = global_names(&env);
         functions::add(&mut env);
+        let mut functions = global_names(&env);
+        functions.retain(|name| !builtin.contains(name));
         Self {
             mistakes,
             env,
+            functions,
             compiled: 0,
             parameters: Vec::new(),
             extra: &[],
@@ -132,10 +138,8 @@ impl<'a> Compiler<'a> {
         self.compiled += 1;
         let lines = source.lines().count();
         let filters = filters(&source);
-        let uncalled: Vec<_> = functions::NAMES
-            .iter()
-            .filter(|name| !is_called(&source, name))
-            .collect();
+        let uncalled = self.functions.iter().filter(|name| !is_called(&source, name));
+        let uncalled: Vec<_> = uncalled.cloned().collect();
         if let Err(error) = self.env.add_template_owned(name.to_string(), source) {
             let message = format!("the template is not valid: {}", describe(&error, lines));
             self.mistakes.push(Diagnostic::error(span, message));
@@ -145,10 +149,7 @@ impl<'a> Compiler<'a> {
             let mut used: Vec<_> = template.undeclared_variables(true).into_iter().collect();
             used.sort();
             self.check_names(&used, span);
-            for name in uncalled
-                .into_iter()
-                .filter(|name| used.iter().any(|used| used == *name))
-            {
+            for name in uncalled.into_iter().filter(|name| used.contains(name)) {
                 let message = format!("`{name}` is a function: use `{name}()`");
                 self.mistakes.push(Diagnostic::error(span, message));
             }
@@ -191,15 +192,15 @@ impl<'a> Compiler<'a> {
 
     fn unknown_name(&mut self, name: &str, span: Span) {
         let mut known: Vec<&str> = VARIABLES.iter().chain(self.extra).copied().collect();
-        let functions: Vec<&str> = functions::NAMES.to_vec();
-        let near = did_you_mean(name, known.iter().chain(&functions).copied()).map(str::to_owned);
+        let functions = self.functions.iter().map(String::as_str);
+        let near = did_you_mean(name, known.iter().copied().chain(functions)).map(str::to_owned);
         known.sort_unstable();
         let mistake = Diagnostic::error(span, format!("unknown variable `{name}`"));
         self.mistakes.push(match near {
             Some(near) => mistake.help(format!("did you mean `{near}`?")),
             None => mistake
                 .help(format!("variables: {}", known.join(", ")))
-                .help(format!("functions: {}", functions.join(", "))),
+                .help(format!("functions: {}", self.functions.join(", "))),
         });
     }
 
@@ -213,6 +214,10 @@ impl<'a> Compiler<'a> {
             }
         }
     }
+}
+
+fn global_names(env: &Environment<'_>) -> Vec<String> {
+    env.globals().map(|(name, _)| name.to_owned()).collect()
 }
 
 fn is_template(text: &str) -> bool {
@@ -271,49 +276,45 @@ fn describe(error: &Error, lines: usize) -> String {
 #[derive(Clone)]
 pub(super) struct Scope<'a> {
     env: &'a Environment<'static>,
-    facts: Arc<Facts>,
-    luck: Arc<Luck>,
-    root: Value,
+    root: Arc<Root>,
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(env: &'a Environment<'static>, facts: &Arc<Facts>, luck: &Arc<Luck>) -> Self {
-        Self::made(env, facts, luck, Vec::new())
-    }
-
-    fn made(
+    /// `extra` are variables besides those of every request.
+    pub(super) fn new(
         env: &'a Environment<'static>,
         facts: &Arc<Facts>,
         luck: &Arc<Luck>,
         extra: Vec<(&'static str, Value)>,
     ) -> Self {
-        let (facts, luck) = (Arc::clone(facts), Arc::clone(luck));
         let root = Root {
-            facts: Arc::clone(&facts),
-            luck: Arc::clone(&luck),
+            facts: Arc::clone(facts),
+            luck: Arc::clone(luck),
             extra,
         };
         Self {
             env,
-            facts,
-            luck,
-            root: Value::from_object(root),
+            root: Arc::new(root),
         }
     }
 
-    /// Makes a scope with more variables.
+    /// Makes a scope with other extra variables.
     pub(super) fn with(&self, extra: Vec<(&'static str, Value)>) -> Self {
-        Self::made(self.env, &self.facts, &self.luck, extra)
+        Self::new(self.env, &self.root.facts, &self.root.luck, extra)
     }
 
-    /// Makes a scope with more variables, and random data of its own.
+    /// Makes a scope with other extra variables, and random data of its own.
     pub(super) fn with_luck(&self, luck: Luck, extra: Vec<(&'static str, Value)>) -> Self {
-        Self::made(self.env, &self.facts, &Arc::new(luck), extra)
+        Self::new(self.env, &self.root.facts, &Arc::new(luck), extra)
+    }
+
+    fn variables(&self) -> Value {
+        Value::from_dyn_object(Arc::clone(&self.root))
     }
 
     /// What the request is like.
     pub(super) fn facts(&self) -> &Facts {
-        &self.facts
+        &self.root.facts
     }
 
     /// Renders a template to text.
@@ -326,7 +327,7 @@ impl<'a> Scope<'a> {
         let rendered = self
             .env
             .get_template(name)
-            .and_then(|template| template.render_captured_to(self.root.clone(), &mut out).map(drop));
+            .and_then(|template| template.render_captured_to(self.variables(), &mut out).map(drop));
         rendered.map_err(|error| Failure::of(&error))?;
         String::from_utf8(out.0).map_err(|error| Failure(error.to_string()))
     }
@@ -339,7 +340,7 @@ impl<'a> Scope<'a> {
         let captured = self
             .env
             .get_template(name)
-            .and_then(|template| template.render_captured_to(self.root.clone(), io::sink()))
+            .and_then(|template| template.render_captured_to(self.variables(), io::sink()))
             .map_err(|error| Failure::of(&error))?;
         let value = captured.state().lookup(KEPT).unwrap_or_default();
         if value.is_undefined() {

@@ -20,7 +20,12 @@ fn compile(text: &str) -> Result<(Environment<'static>, Node), Vec<String>> {
 fn render(text: &str) -> Result<serde_json::Value, Failure> {
     let (env, node) = compile(text).unwrap();
     let facts = Arc::new(Facts::example());
-    node.value(&Scope::new(&env, &facts, &Arc::new(Luck::new(1, "GET /x", 1))))
+    node.value(&Scope::new(
+        &env,
+        &facts,
+        &Arc::new(Luck::new(1, "GET /x", 1)),
+        Vec::new(),
+    ))
 }
 
 #[test]
