@@ -1,17 +1,21 @@
 //! What the fakes have in common: clients and their credentials, bodies, responses.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use axum::BoxError;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures_util::stream::unfold;
 use http::header::CONTENT_TYPE;
 use http::{Extensions, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::Instant;
 
 /// The address of the client, as a request extension. Whoever calls a router in process sets it, if it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,21 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyErr
             BodyError::Broken
         }
     })
+}
+
+/// A body whose pieces leave when they are due, counted from `start`. They are made one after the other, as they are read;
+/// an error breaks the body off.
+pub(super) fn scheduled<E: Into<BoxError> + Send + 'static>(
+    start: Instant,
+    pieces: impl Iterator<Item = (Duration, Result<Bytes, E>)> + Send + 'static,
+) -> Body {
+    Body::from_stream(unfold(pieces, move |mut pieces| async move {
+        let (due, piece) = pieces.next()?;
+        if !due.is_zero() {
+            tokio::time::sleep_until(start + due).await;
+        }
+        Some((piece, pieces))
+    }))
 }
 
 /// A response of ready-made JSON text.

@@ -2,14 +2,14 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
-use super::ask::{Ask, Choice, Reply, StopReason, Tool, content};
+use super::ask::{Ask, Choice, Reply, StopReason, Tool, content, items};
 use super::pace::{self, Pieces};
-use super::{Call, HANG, Llm, MODELS, Misbehaviour, REQUESTS_LIMIT, TOKENS_LIMIT, set, text};
+use super::{Call, HANG, Llm, MODELS, Misbehaviour, REQUESTS_LIMIT, TOKENS_LIMIT, event, set, text};
+use crate::fake::reply::scheduled;
 
 /// `POST /v1/messages`
 pub(super) async fn messages(llm: &Llm, call: Call, body: &Value) -> Response {
@@ -18,23 +18,20 @@ pub(super) async fn messages(llm: &Llm, call: Call, body: &Value) -> Response {
         Err(message) => return invalid(&call, &message),
     };
     let misbehaviour = Misbehaviour::of(&ask.model);
-    if let Some(refused) = misbehaviour
-        .as_ref()
-        .and_then(|wanted| refusal(&call, wanted, ask.stream))
-    {
-        return refused;
-    }
     if misbehaviour.as_ref().is_some_and(|wanted| wanted.hangs(ask.stream)) {
         tokio::time::sleep(HANG).await;
         return fail(&call, StatusCode::GATEWAY_TIMEOUT, "Request timed out");
     }
+    if let Some(status) = misbehaviour.as_ref().and_then(|wanted| wanted.refusal(ask.stream, 529)) {
+        return refused(&call, status);
+    }
     let said = ask.reply(llm.pace.seed, 0);
     let id = text::identifier(llm.pace.seed, call.number, "msg_01", 22);
     if ask.stream {
-        let error = data(&error(&call, "overloaded_error", "Overloaded"));
+        let error = event(&error(&call, "overloaded_error", "Overloaded"));
         let pieces = pace::disturbed(stream(llm, &call, &ask, &said, &id), misbehaviour.as_ref(), 6, error);
         call.wait(llm.pace.first).await;
-        return events(&call, pace::body(call.arrived, pieces));
+        return events(&call, scheduled(call.arrived, pieces));
     }
     call.wait(call.end(llm, said.count())).await;
     let block = match &said.tool {
@@ -46,24 +43,19 @@ pub(super) async fn messages(llm: &Llm, call: Call, body: &Value) -> Response {
             "input": serde_json::from_str::<Value>(&said.text).unwrap_or_else(|_| json!({})),
         }),
     };
-    let mut message = message(&ask, &id, &json!([block]), said.count());
-    if let Some(message) = message.as_object_mut() {
-        let (reason, sequence) = stop(&said.end);
-        message.insert("stop_reason".to_owned(), reason.into());
-        message.insert("stop_sequence".to_owned(), sequence);
-    }
+    let message = message(&ask, &id, &json!([block]), said.count(), stop(&said.end));
     reply(&call, StatusCode::OK, &message)
 }
 
-fn message(ask: &Ask, id: &str, blocks: &Value, output: u64) -> Value {
+fn message(ask: &Ask, id: &str, blocks: &Value, output: u64, (reason, sequence): (Value, Value)) -> Value {
     json!({
         "id": id,
         "type": "message",
         "role": "assistant",
         "model": ask.model,
         "content": blocks,
-        "stop_reason": null,
-        "stop_sequence": null,
+        "stop_reason": reason,
+        "stop_sequence": sequence,
         "usage": {
             "input_tokens": ask.prompt_tokens,
             "cache_creation_input_tokens": 0,
@@ -82,7 +74,7 @@ fn stream(llm: &Llm, call: &Call, ask: &Ask, said: &Reply, id: &str) -> impl Pie
         Some(name) => json!({ "type": "tool_use", "id": tool_id(llm, call), "name": name, "input": {} }),
     };
     let opening = [
-        json!({ "type": "message_start", "message": message(ask, id, &json!([]), 1) }),
+        json!({ "type": "message_start", "message": message(ask, id, &json!([]), 1, (Value::Null, Value::Null)) }),
         json!({ "type": "content_block_start", "index": 0, "content_block": block }),
         json!({ "type": "ping" }),
     ];
@@ -93,7 +85,7 @@ fn stream(llm: &Llm, call: &Call, ask: &Ask, said: &Reply, id: &str) -> impl Pie
         } else {
             json!({ "type": "text_delta", "text": token })
         };
-        data(&json!({ "type": "content_block_delta", "index": 0, "delta": delta }))
+        event(&json!({ "type": "content_block_delta", "index": 0, "delta": delta }))
     });
     let (reason, sequence) = stop(&said.end);
     let closing = [
@@ -106,25 +98,21 @@ fn stream(llm: &Llm, call: &Call, ask: &Ask, said: &Reply, id: &str) -> impl Pie
         json!({ "type": "message_stop" }),
     ];
     let times = (llm.pace.first, call.end(llm, said.count()));
-    let (opening, closing) = (opening.iter().map(data).collect(), closing.iter().map(data).collect());
+    let (opening, closing) = (opening.iter().map(event).collect(), closing.iter().map(event).collect());
     pace::pieces(llm.pace.due(call.number), times, opening, tokens, closing)
-}
-
-fn data(event: &Value) -> Bytes {
-    let name = event.get("type").and_then(Value::as_str).unwrap_or_default();
-    format!("event: {name}\ndata: {event}\n\n").into()
 }
 
 fn tool_id(llm: &Llm, call: &Call) -> String {
     text::identifier(llm.pace.seed, call.number, "toolu_01", 22)
 }
 
-fn stop(end: &StopReason) -> (&'static str, Value) {
+/// `stop_reason` and `stop_sequence`.
+fn stop(end: &StopReason) -> (Value, Value) {
     match end {
-        StopReason::Natural => ("end_turn", Value::Null),
-        StopReason::Length => ("max_tokens", Value::Null),
-        StopReason::Stopped(stop) => ("stop_sequence", stop.as_str().into()),
-        StopReason::Tool => ("tool_use", Value::Null),
+        StopReason::Natural => ("end_turn".into(), Value::Null),
+        StopReason::Length => ("max_tokens".into(), Value::Null),
+        StopReason::Stopped(stop) => ("stop_sequence".into(), stop.as_str().into()),
+        StopReason::Tool => ("tool_use".into(), Value::Null),
     }
 }
 
@@ -176,21 +164,13 @@ fn read(body: &Value, limited: bool) -> Result<Ask, String> {
             return Err(format!("messages.{at}: all messages must have non-empty content"));
         }
         // What a tool gave comes from the user, who did not ask for anything with it.
-        let has_result = message.get("content").and_then(Value::as_array).is_some_and(|blocks| {
-            let mut kinds = blocks.iter().filter_map(|block| block.get("type"));
-            kinds.any(|kind| kind == "tool_result")
-        });
+        let mut kinds = items(message, "content").filter_map(|block| block.get("type"));
+        let has_result = kinds.any(|kind| kind == "tool_result");
         ask.add(if has_result { "tool" } else { role }, &text);
     }
-    let stops = body.get("stop_sequences").and_then(Value::as_array);
-    ask.stops = stops
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
-    let tools = body.get("tools").and_then(Value::as_array);
-    let tools = tools.into_iter().flatten().filter_map(|tool| {
+    let stops = items(body, "stop_sequences").filter_map(Value::as_str);
+    ask.stops = stops.map(str::to_owned).collect();
+    let tools = items(body, "tools").filter_map(|tool| {
         Some(Tool {
             name: tool.get("name")?.as_str()?.to_owned(),
             schema: tool.get("input_schema")?.clone(),
@@ -234,15 +214,8 @@ fn model_object(id: &str) -> Value {
     })
 }
 
-/// The error that a caller asked for by the model's name; `None` where it is about something that comes later.
-fn refusal(call: &Call, wanted: &Misbehaviour, streamed: bool) -> Option<Response> {
-    let status = match wanted {
-        Misbehaviour::Status(status) => *status,
-        Misbehaviour::Stream | Misbehaviour::Cut if !streamed => {
-            StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
-        }
-        _ => return None,
-    };
+/// The error that a caller asked for by the model's name.
+fn refused(call: &Call, status: StatusCode) -> Response {
     let message = match status.as_u16() {
         429 => "This request would exceed the rate limit for your organization.",
         529 => "Overloaded",
@@ -256,7 +229,7 @@ fn refusal(call: &Call, wanted: &Misbehaviour, streamed: bool) -> Option<Respons
         set(response.headers_mut(), "anthropic-ratelimit-requests-remaining", 0);
     }
     super::retry_later(status, response.headers_mut());
-    Some(response)
+    response
 }
 
 /// 400.

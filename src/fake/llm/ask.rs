@@ -175,6 +175,12 @@ fn cut(mut said: String, most: u64, stops: &[String]) -> (String, StopReason) {
     (said, end)
 }
 
+/// The items of a list in an object.
+pub(super) fn items<'a>(object: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    let list = object.get(key).and_then(Value::as_array);
+    list.into_iter().flatten()
+}
+
 /// The text of a message's content: a string, or a list of parts, of which those count that have a text.
 pub(super) fn content(value: Option<&Value>) -> String {
     match value {

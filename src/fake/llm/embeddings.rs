@@ -6,8 +6,8 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::openai::{invalid, model_name, refusal, reply};
-use super::{Call, HANG, Llm, Misbehaviour, text};
+use super::openai::{invalid, misbehave, model_name, reply};
+use super::{Call, Llm, Misbehaviour, text};
 use crate::fake::made_up::dice::{Dice, Stream};
 
 /// Inputs of one request, and numbers of one vector: at most 8 million numbers, some 100 MB of JSON.
@@ -49,17 +49,9 @@ pub(super) async fn embed(llm: &Llm, call: &Call, body: &Value) -> Response {
         Ok(model) => model,
         Err((parameter, message)) => return invalid(call, parameter, &message),
     };
-    match Misbehaviour::of(&model) {
-        Some(Misbehaviour::Hang | Misbehaviour::Stall) => {
-            tokio::time::sleep(HANG).await;
-            return super::openai::hung(call);
-        }
-        Some(wanted) => {
-            if let Some(refused) = refusal(call, &wanted, false) {
-                return refused;
-            }
-        }
-        None => {}
+    let misbehaviour = Misbehaviour::of(&model);
+    if let Some(response) = misbehave(call, misbehaviour.as_ref(), false).await {
+        return response;
     }
     let inputs = inputs(body.get("input"));
     if inputs.is_empty() || inputs.len() > MOST_INPUTS {

@@ -30,6 +30,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
@@ -240,6 +241,15 @@ impl Misbehaviour {
         *self == Self::Hang || *self == Self::Stall && !streamed
     }
 
+    /// The status with which a request is refused at once; `failing` stands for trouble in a stream where there is none.
+    fn refusal(&self, streamed: bool, failing: u16) -> Option<StatusCode> {
+        match self {
+            Self::Status(status) => Some(*status),
+            Self::Stream | Self::Cut if !streamed => StatusCode::from_u16(failing).ok(),
+            _ => None,
+        }
+    }
+
     fn of(model: &str) -> Option<Self> {
         match model.strip_prefix("error-")? {
             "stream" => Some(Self::Stream),
@@ -264,6 +274,12 @@ fn retry_later(status: StatusCode, headers: &mut HeaderMap) {
     }
     let again = matches!(status.as_u16(), 408 | 409 | 429 | 500..);
     set(headers, "x-should-retry", again);
+}
+
+/// An event of a stream, named by its `type`.
+fn event(event: &Value) -> Bytes {
+    let name = event.get("type").and_then(Value::as_str).unwrap_or_default();
+    format!("event: {name}\ndata: {event}\n\n").into()
 }
 
 /// A stream of events, as both providers send it.

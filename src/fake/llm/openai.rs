@@ -10,10 +10,11 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::ask::{Ask, Choice, Reply, StopReason, Tool, content};
+use super::ask::{Ask, Choice, Reply, StopReason, Tool, content, items};
 use super::pace::{self, TimedPiece};
 use super::text::Tokens;
 use super::{Call, HANG, Llm, MODELS, Misbehaviour, REQUESTS_LIMIT, TOKENS_LIMIT, set, text};
+use crate::fake::reply::scheduled;
 
 const CREATED: i64 = 1_700_000_000;
 pub(super) const SERVER_ERROR: &str = "The server had an error while processing your request.";
@@ -28,15 +29,8 @@ pub(super) async fn chat(llm: &Llm, call: Call, body: &Value) -> Response {
         Err((parameter, message)) => return invalid(&call, parameter, &message),
     };
     let misbehaviour = Misbehaviour::of(&ask.model);
-    if let Some(refused) = misbehaviour
-        .as_ref()
-        .and_then(|wanted| refusal(&call, wanted, ask.stream))
-    {
-        return refused;
-    }
-    if misbehaviour.as_ref().is_some_and(|wanted| wanted.hangs(ask.stream)) {
-        tokio::time::sleep(HANG).await;
-        return hung(&call);
+    if let Some(response) = misbehave(&call, misbehaviour.as_ref(), ask.stream).await {
+        return response;
     }
     let replies: Vec<Reply> = (0..choices).map(|choice| ask.reply(llm.pace.seed, choice)).collect();
     let usage = usage(&ask, &replies);
@@ -51,7 +45,7 @@ pub(super) async fn chat(llm: &Llm, call: Call, body: &Value) -> Response {
         let error = data(&error("server_error", None, None, SERVER_ERROR));
         let pieces = pace::disturbed(speech, misbehaviour.as_ref(), 4, error);
         call.wait(llm.pace.first).await;
-        return events(&call, pace::body(call.arrived, pieces));
+        return events(&call, scheduled(call.arrived, pieces));
     }
     call.wait(call.end(llm, longest)).await;
     let choices: Vec<_> = replies
@@ -283,8 +277,9 @@ fn read(body: &Value) -> Result<(Ask, u64, bool), Wrong> {
     let Some(choices) = choices.filter(|n| (1..=MOST_CHOICES).contains(n)) else {
         return Err(wrong("n", "Invalid 'n': expected an integer between 1 and 16."));
     };
-    ask.add_tools(tools(body));
-    ask.choice = choice(body);
+    let functions = items(body, "tools").filter_map(|tool| tool.get("function"));
+    ask.add_tools(functions.filter_map(Tool::read).collect());
+    ask.choice = choice(body, "/function/name");
     ask.json = json_wanted(body.get("response_format"), "/json_schema/schema");
     ask.stream = body.get("stream").and_then(Value::as_bool).unwrap_or_default();
     let usage = body
@@ -292,12 +287,6 @@ fn read(body: &Value) -> Result<(Ask, u64, bool), Wrong> {
         .and_then(Value::as_bool)
         .unwrap_or_default();
     Ok((ask, choices, usage))
-}
-
-fn tools(body: &Value) -> Vec<Tool> {
-    let tools = body.get("tools").and_then(Value::as_array);
-    let functions = tools.into_iter().flatten().filter_map(|tool| tool.get("function"));
-    functions.filter_map(Tool::read).collect()
 }
 
 /// # Errors
@@ -324,15 +313,15 @@ pub(super) fn limit(body: &Value, names: &[&'static str]) -> Result<Option<u64>,
     }
 }
 
-fn choice(body: &Value) -> Choice {
-    match body.get("tool_choice") {
-        Some(Value::String(word)) if word == "none" => Choice::Never,
-        Some(Value::String(word)) if word == "required" => Choice::Required,
-        Some(named) => match named.pointer("/function/name").and_then(Value::as_str) {
-            Some(name) => Choice::Named(name.to_owned()),
-            None => Choice::Auto,
-        },
-        None => Choice::Auto,
+/// Whether a tool is to be called; the name of a particular one stands at `pointer` in `tool_choice`.
+pub(super) fn choice(body: &Value, pointer: &str) -> Choice {
+    let choice = body.get("tool_choice");
+    let name = choice.and_then(|choice| choice.pointer(pointer)?.as_str());
+    match (choice.and_then(Value::as_str), name) {
+        (Some("none"), _) => Choice::Never,
+        (Some("required"), _) => Choice::Required,
+        (_, Some(name)) => Choice::Named(name.to_owned()),
+        _ => Choice::Auto,
     }
 }
 
@@ -371,61 +360,45 @@ fn model_object(id: &str) -> Value {
     json!({ "id": id, "object": "model", "created": CREATED, "owned_by": "squall" })
 }
 
-/// The error that a caller asked for by the model's name; `None` where it is about something that comes later.
-pub(super) fn refusal(call: &Call, wanted: &Misbehaviour, streamed: bool) -> Option<Response> {
-    let status = match wanted {
-        Misbehaviour::Status(status) => *status,
-        Misbehaviour::Stream | Misbehaviour::Cut if !streamed => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => return None,
+/// The response that a caller asks for by the model's name instead of a reply, if it does.
+pub(super) async fn misbehave(call: &Call, wanted: Option<&Misbehaviour>, streamed: bool) -> Option<Response> {
+    let wanted = wanted?;
+    if wanted.hangs(streamed) {
+        tokio::time::sleep(HANG).await;
+        return Some(refused(call, StatusCode::GATEWAY_TIMEOUT));
+    }
+    let status = wanted.refusal(streamed, 500)?;
+    Some(refused(call, status))
+}
+
+fn refused(call: &Call, status: StatusCode) -> Response {
+    let kind = match status.as_u16() {
+        400 | 401 | 403 | 404 => "invalid_request_error",
+        429 => "requests",
+        _ => "server_error",
     };
-    let (kind, code, message) = match status.as_u16() {
-        400 => (
-            "invalid_request_error",
-            None,
-            "The fake was told to refuse this request.",
-        ),
-        401 => (
-            "invalid_request_error",
-            Some("invalid_api_key"),
-            "Incorrect API key provided.",
-        ),
-        403 => (
-            "invalid_request_error",
-            Some("unsupported_country_region_territory"),
-            "Access is not allowed.",
-        ),
-        404 => (
-            "invalid_request_error",
-            Some("model_not_found"),
-            "The model does not exist or you do not have access to it.",
-        ),
-        429 => (
-            "requests",
-            Some("rate_limit_exceeded"),
-            "Rate limit reached for requests. Please try again in 1s.",
-        ),
-        503 => (
-            "server_error",
-            None,
-            "The engine is currently overloaded, please try again later.",
-        ),
-        _ => (
-            "server_error",
-            None,
-            "The server had an error while processing your request.",
-        ),
+    let code = match status.as_u16() {
+        401 => Some("invalid_api_key"),
+        403 => Some("unsupported_country_region_territory"),
+        404 => Some("model_not_found"),
+        429 => Some("rate_limit_exceeded"),
+        _ => None,
+    };
+    let message = match status.as_u16() {
+        400 => "The fake was told to refuse this request.",
+        401 => "Incorrect API key provided.",
+        403 => "Access is not allowed.",
+        404 => "The model does not exist or you do not have access to it.",
+        429 => "Rate limit reached for requests. Please try again in 1s.",
+        503 => "The engine is currently overloaded, please try again later.",
+        _ => SERVER_ERROR,
     };
     let mut response = reply(call, status, &error(kind, None, code, message));
     if status == StatusCode::TOO_MANY_REQUESTS {
         set(response.headers_mut(), "x-ratelimit-remaining-requests", 0);
     }
     super::retry_later(status, response.headers_mut());
-    Some(response)
-}
-
-/// What a client that does not leave gets in the end.
-pub(super) fn hung(call: &Call) -> Response {
-    refusal(call, &Misbehaviour::Status(StatusCode::GATEWAY_TIMEOUT), false).unwrap_or_default()
+    response
 }
 
 /// 400 with the parameter that is wrong.

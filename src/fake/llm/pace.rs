@@ -3,10 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream;
-use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{HANG, Misbehaviour};
@@ -75,16 +72,6 @@ pub(super) fn disturbed(pieces: impl Pieces, wanted: Option<&Misbehaviour>, kept
     };
     let kept = if last.is_some() { kept } else { usize::MAX };
     pieces.take(kept).chain(last)
-}
-
-/// A body whose pieces leave when they are due.
-pub(super) fn body(arrived: Instant, pieces: impl Pieces) -> Body {
-    let pieces = stream::unfold(pieces, move |mut pieces| async move {
-        let (due, piece) = pieces.next()?;
-        tokio::time::sleep_until(arrived + due).await;
-        Some((piece, pieces))
-    });
-    Body::from_stream(pieces)
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::ask::{Ask, Choice, Reply, StopReason, Tool, content};
-use super::openai::{SERVER_ERROR, events, hung, invalid, limit, model_name, refusal, reply};
+use super::ask::{Ask, Reply, StopReason, Tool, content, items};
+use super::openai::{SERVER_ERROR, choice, events, invalid, limit, misbehave, model_name, reply};
 use super::pace::{self, Pieces};
-use super::{Call, HANG, Llm, Misbehaviour, text};
+use super::{Call, Llm, Misbehaviour, event, text};
+use crate::fake::reply::scheduled;
 
 /// `POST /v1/responses`
 pub(super) async fn respond(llm: &Llm, call: &Call, body: &Value) -> Response {
@@ -18,13 +19,8 @@ pub(super) async fn respond(llm: &Llm, call: &Call, body: &Value) -> Response {
         Err((parameter, message)) => return invalid(call, parameter, &message),
     };
     let misbehaviour = Misbehaviour::of(&ask.model);
-    let refused = misbehaviour.as_ref();
-    if let Some(refused) = refused.and_then(|wanted| refusal(call, wanted, ask.stream)) {
-        return refused;
-    }
-    if misbehaviour.as_ref().is_some_and(|wanted| wanted.hangs(ask.stream)) {
-        tokio::time::sleep(HANG).await;
-        return hung(call);
+    if let Some(response) = misbehave(call, misbehaviour.as_ref(), ask.stream).await {
+        return response;
     }
     let said = ask.reply(llm.pace.seed, 0);
     let made = Made::new(llm, call, &said);
@@ -34,9 +30,9 @@ pub(super) async fn respond(llm: &Llm, call: &Call, body: &Value) -> Response {
             "type": "error", "code": "server_error", "message": SERVER_ERROR, "param": null, "sequence_number": 7,
         });
         let pieces = stream(llm, call, (first, end), &made, &ask, body);
-        let pieces = pace::disturbed(pieces, misbehaviour.as_ref(), 7, data(&error));
+        let pieces = pace::disturbed(pieces, misbehaviour.as_ref(), 7, event(&error));
         call.wait(first).await;
-        return events(call, pace::body(call.arrived, pieces));
+        return events(call, scheduled(call.arrived, pieces));
     }
     call.wait(call.end(llm, said.count())).await;
     reply(call, StatusCode::OK, &made.response(call, &ask, body, true))
@@ -194,13 +190,8 @@ fn joined(mut event: Value, with: &Value) -> Value {
     event
 }
 
-fn numbered((event, number): (Value, u64)) -> Bytes {
-    data(&joined(event, &json!({ "sequence_number": number })))
-}
-
-fn data(event: &Value) -> Bytes {
-    let name = event.get("type").and_then(Value::as_str).unwrap_or_default();
-    format!("event: {name}\ndata: {event}\n\n").into()
+fn numbered((value, number): (Value, u64)) -> Bytes {
+    event(&joined(value, &json!({ "sequence_number": number })))
 }
 
 fn read(body: &Value) -> Result<Ask, super::openai::Wrong> {
@@ -224,21 +215,9 @@ fn read(body: &Value) -> Result<Ask, super::openai::Wrong> {
         _ => return Err((Some("input"), "Missing required parameter: 'input'.".to_owned())),
     }
     ask.most = limit(body, &["max_output_tokens"])?;
-    let tools = body.get("tools").and_then(Value::as_array);
-    let functions = tools
-        .into_iter()
-        .flatten()
-        .filter(|tool| tool.get("type").is_some_and(|kind| kind == "function"));
+    let functions = items(body, "tools").filter(|tool| tool.get("type").is_some_and(|kind| kind == "function"));
     ask.add_tools(functions.filter_map(Tool::read).collect());
-    ask.choice = match body.get("tool_choice") {
-        Some(Value::String(word)) if word == "none" => Choice::Never,
-        Some(Value::String(word)) if word == "required" => Choice::Required,
-        Some(named) => match named.get("name").and_then(Value::as_str) {
-            Some(name) => Choice::Named(name.to_owned()),
-            None => Choice::Auto,
-        },
-        None => Choice::Auto,
-    };
+    ask.choice = choice(body, "/name");
     ask.json = super::openai::json_wanted(body.pointer("/text/format"), "/schema");
     ask.stream = body.get("stream").and_then(Value::as_bool).unwrap_or_default();
     Ok(ask)

@@ -27,7 +27,7 @@ use self::spec::{HarLong, HarPart, HarRepeat};
 use super::super::spec::FakeSpec;
 use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
-use crate::fake::reply::{json as json_reply, read_body};
+use crate::fake::reply::{json as json_reply, read_body, scheduled};
 use crate::yaml::report::{Diagnostic, Span};
 
 /// The largest recording.
@@ -240,17 +240,12 @@ fn paced(body: Bytes, receive: Duration) -> Body {
         .max(1);
     let size = body.len().div_ceil(pieces as usize);
     let every = receive / pieces;
-    Body::from_stream(futures_util::stream::unfold(
-        (body, Instant::now() + every),
-        move |(mut rest, due)| async move {
-            if rest.is_empty() {
-                return None;
-            }
-            tokio::time::sleep_until(due).await;
-            let piece = rest.split_to(size.min(rest.len()));
-            Some((Ok::<_, Infallible>(piece), (rest, due + every)))
-        },
-    ))
+    let mut rest = body;
+    let pieces = (1..).map_while(move |number| {
+        let piece = rest.split_to(size.min(rest.len()));
+        (!piece.is_empty()).then_some((every * number, Ok::<_, Infallible>(piece)))
+    });
+    scheduled(Instant::now(), pieces)
 }
 
 /// What requests are told apart by. The parts are separated by a character that a request line can't hold.

@@ -17,7 +17,6 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -35,7 +34,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::echo;
-use crate::fake::reply::{error, json};
+use crate::fake::reply::{error, json, scheduled};
 use crate::yaml::units::{ByteSize, Time};
 
 /// The most that `/bytes` sends.
@@ -112,49 +111,21 @@ fn series(count: &str, options: OptionsQuery, content_type: &'static str, write:
         Ok(options) => options.0.every.get(),
         Err(problem) => return error(StatusCode::BAD_REQUEST, &problem.body_text()),
     };
-    let series = Lines {
-        next: 0,
-        count,
-        every,
-        due: Instant::now(),
-        write,
-    };
-    let pieces = futures_util::stream::unfold(series, Lines::piece);
-    let mut response = Response::new(Body::from_stream(pieces));
+    let mut numbers = 0..count;
+    let pieces = std::iter::from_fn(move || {
+        let number = numbers.next()?;
+        let mut text = write(number);
+        while every.is_zero() && text.len() < PIECE {
+            let Some(number) = numbers.next() else { break };
+            text.push_str(&write(number));
+        }
+        let due = every.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
+        Some((due, Ok::<_, Infallible>(Bytes::from(text))))
+    });
+    let mut response = Response::new(scheduled(Instant::now(), pieces));
     let content_type = HeaderValue::from_static(content_type);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
-}
-
-/// Lines or events that are still to come.
-struct Lines {
-    next: u64,
-    count: u64,
-    every: Duration,
-    due: Instant,
-    write: fn(u64) -> String,
-}
-
-impl Lines {
-    /// The next piece, when it is due, and what comes after it.
-    async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
-        if self.next == self.count {
-            return None;
-        }
-        let mut text = String::new();
-        if self.every.is_zero() {
-            while text.len() < PIECE && self.next < self.count {
-                text.push_str(&(self.write)(self.next));
-                self.next += 1;
-            }
-        } else {
-            tokio::time::sleep_until(self.due).await;
-            self.due += self.every;
-            text = (self.write)(self.next);
-            self.next += 1;
-        }
-        Some((Ok(text.into()), self))
-    }
 }
 
 /// The body of `/bytes`: pieces of one shared block.
