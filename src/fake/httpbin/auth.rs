@@ -7,8 +7,8 @@ use md5::{Digest as _, Md5};
 use ring::digest;
 use serde_json::json;
 
-use super::asked::HttpbinRequest;
-use super::replies::{cookie, empty, header, reply};
+use super::request::HttpbinRequest;
+use super::response::{cookie, empty, header, reply};
 use super::status;
 use crate::fake::made_up::dice::Dice;
 use crate::fake::reply::basic_credentials;
@@ -17,22 +17,24 @@ use crate::fake::reply::basic_credentials;
 const REALM: &str = "me@kennethreitz.com";
 
 /// `refusal` is what whoever does not show the right name and password gets.
-pub(super) fn basic(asked: &HttpbinRequest, user: &str, password: &str, refusal: u16) -> Response {
-    let shown = asked.header("authorization").and_then(|text| basic_credentials(&text));
+pub(super) fn basic(request: &HttpbinRequest, user: &str, password: &str, refusal: u16) -> Response {
+    let shown = request
+        .header("authorization")
+        .and_then(|text| basic_credentials(&text));
     if shown.is_some_and(|shown| shown == format!("{user}:{password}").as_bytes()) {
         return reply(StatusCode::OK, &json!({"authenticated": true, "user": user}));
     }
     status::answer(refusal)
 }
 
-pub(super) fn bearer(asked: &HttpbinRequest) -> Response {
-    match asked
+pub(super) fn bearer(request: &HttpbinRequest) -> Response {
+    match request
         .header("authorization")
         .as_deref()
         .and_then(|text| text.strip_prefix("Bearer "))
     {
         Some(token) => reply(StatusCode::OK, &json!({"authenticated": true, "token": token})),
-        None => header(empty(StatusCode::UNAUTHORIZED), WWW_AUTHENTICATE.as_str(), "Bearer"),
+        None => header(empty(StatusCode::UNAUTHORIZED), WWW_AUTHENTICATE, "Bearer"),
     }
 }
 
@@ -47,23 +49,25 @@ pub(super) struct Wanted<'a> {
 
 /// A challenge until the answer to it is right. The state (how often a nonce may still be used) is in cookies, as in
 /// httpbin: `stale_after`, `last_nonce` and `fake`.
-pub(super) fn digest_auth(asked: &HttpbinRequest, wanted: &Wanted<'_>, dice: &mut Dice) -> Response {
-    let cookie_wanted = asked
+pub(super) fn digest_auth(request: &HttpbinRequest, wanted: &Wanted<'_>, dice: &mut Dice) -> Response {
+    let cookie_wanted = request
         .parameter("require-cookie")
         .is_some_and(|value| ["1", "t", "true"].contains(&value.to_ascii_lowercase().as_str()));
-    let credentials = asked.header("authorization").and_then(|text| Credentials::parse(&text));
-    let Some(credentials) = credentials.filter(|_| !cookie_wanted || asked.headers.contains_key("cookie")) else {
+    let credentials = request
+        .header("authorization")
+        .and_then(|text| Credentials::parse(&text));
+    let Some(credentials) = credentials.filter(|_| !cookie_wanted || request.headers.contains_key("cookie")) else {
         let response = cookie(challenge(wanted, dice, false), "stale_after", wanted.stale_after);
         return cookie(response, "fake", "fake_value");
     };
-    if cookie_wanted && asked.cookie("fake").as_deref() != Some("fake_value") {
+    if cookie_wanted && request.cookie("fake").as_deref() != Some("fake_value") {
         let problem = json!({"errors": ["missing cookie set on challenge"]});
         return cookie(reply(StatusCode::FORBIDDEN, &problem), "fake", "fake_value");
     }
     let nonce = credentials.get("nonce").unwrap_or_default();
-    let left = asked.cookie("stale_after");
-    let stale = asked.cookie("last_nonce").as_deref() == Some(nonce) || left.as_deref() == Some("0");
-    if stale || !credentials.answer(asked, wanted) {
+    let left = request.cookie("stale_after");
+    let stale = request.cookie("last_nonce").as_deref() == Some(nonce) || left.as_deref() == Some("0");
+    if stale || !credentials.answer(request, wanted) {
         let response = cookie(challenge(wanted, dice, stale), "stale_after", wanted.stale_after);
         return cookie(cookie(response, "last_nonce", nonce), "fake", "fake_value");
     }
@@ -96,7 +100,7 @@ fn challenge(wanted: &Wanted<'_>, dice: &mut Dice, stale: bool) -> Response {
     let text = format!(
         "Digest realm=\"{REALM}\", nonce=\"{nonce}\", opaque=\"{opaque}\", qop=\"{qop}\", algorithm={algorithm}, stale={stale}"
     );
-    header(empty(StatusCode::UNAUTHORIZED), WWW_AUTHENTICATE.as_str(), &text)
+    header(empty(StatusCode::UNAUTHORIZED), WWW_AUTHENTICATE, &text)
 }
 
 /// MD5 stands in for what is unknown.
@@ -150,16 +154,16 @@ impl Credentials {
     }
 
     /// Whether the response is the right one (RFC 7616, section 3.4.1). The realm and the nonce are the client's word.
-    fn answer(&self, asked: &HttpbinRequest, wanted: &Wanted<'_>) -> bool {
+    fn answer(&self, request: &HttpbinRequest, wanted: &Wanted<'_>) -> bool {
         let algorithm = self.get("algorithm").unwrap_or("MD5");
         let get = |name| self.get(name).unwrap_or_default();
         let first = hash(
             algorithm,
             format!("{}:{}:{}", get("username"), get("realm"), wanted.password).as_bytes(),
         );
-        let mut second = format!("{}:{}", asked.method, asked.target);
+        let mut second = format!("{}:{}", request.method, request.target);
         if self.get("qop") == Some("auth-int") {
-            second = format!("{second}:{}", hash(algorithm, &asked.body));
+            second = format!("{second}:{}", hash(algorithm, &request.body));
         }
         let second = hash(algorithm, second.as_bytes());
         let joined = match self.get("qop") {

@@ -16,8 +16,8 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use serde_json::{Value, json};
 
-use super::asked::HttpbinRequest;
-use super::replies::{TEXT, bad, header, typed};
+use super::request::HttpbinRequest;
+use super::response::{TEXT, bad, header, typed};
 use super::{python_json, status};
 use crate::fake::made_up::dice::{Dice, Stream};
 
@@ -59,8 +59,8 @@ fn streamed(
 }
 
 /// A parameter as a number of seconds: `1.5`, or with a unit as in `200ms`; 0 to [`DURATION_LIMIT`].
-pub(super) fn seconds(asked: &HttpbinRequest, name: &str, default: f64) -> Result<f64, Response> {
-    let Some(text) = asked.parameter(name) else {
+pub(super) fn seconds(request: &HttpbinRequest, name: &str, default: f64) -> Result<f64, Response> {
+    let Some(text) = request.parameter(name) else {
         return Ok(default);
     };
     let parsed = text.trim().parse::<f64>().ok();
@@ -77,19 +77,19 @@ pub(super) fn seconds(asked: &HttpbinRequest, name: &str, default: f64) -> Resul
     }
 }
 
-fn whole(asked: &HttpbinRequest, name: &str, default: i64) -> Result<i64, Response> {
-    match asked.parameter(name).map(|text| text.trim().parse::<i64>()) {
+fn whole(request: &HttpbinRequest, name: &str, default: i64) -> Result<i64, Response> {
+    match request.parameter(name).map(|text| text.trim().parse::<i64>()) {
         None => Ok(default),
         Some(Ok(number)) => Ok(number),
         Some(Err(_)) => Err(bad(&format!("{name} must be a whole number"))),
     }
 }
 
-fn dice_of(asked: &HttpbinRequest, dice: Dice) -> Result<Dice, Response> {
-    match asked.parameter("seed") {
+fn dice_of(request: &HttpbinRequest, dice: Dice) -> Result<Dice, Response> {
+    match request.parameter("seed") {
         None => Ok(dice),
         Some(_) => Ok(Dice::new(
-            whole(asked, "seed", 0)?.cast_unsigned(),
+            whole(request, "seed", 0)?.cast_unsigned(),
             Stream::Httpbin,
             u64::MAX,
         )),
@@ -100,15 +100,15 @@ fn random(dice: &mut Dice, count: u64) -> Bytes {
     (0..count).map(|_| dice.throw().to_le_bytes()[0]).collect()
 }
 
-pub(super) fn bytes(asked: &HttpbinRequest, count: u64, dice: Dice) -> Result<Response, Response> {
-    let mut dice = dice_of(asked, dice)?;
+pub(super) fn bytes(request: &HttpbinRequest, count: u64, dice: Dice) -> Result<Response, Response> {
+    let mut dice = dice_of(request, dice)?;
     Ok(typed(StatusCode::OK, OCTETS, random(&mut dice, count.min(BYTES_LIMIT))))
 }
 
 /// Sends the bytes of `/bytes` in chunks.
-pub(super) fn stream_bytes(asked: &HttpbinRequest, count: u64, dice: Dice) -> Result<Response, Response> {
-    let mut dice = dice_of(asked, dice)?;
-    let chunk = whole(asked, "chunk_size", 10 * 1024)?.max(1).cast_unsigned();
+pub(super) fn stream_bytes(request: &HttpbinRequest, count: u64, dice: Dice) -> Result<Response, Response> {
+    let mut dice = dice_of(request, dice)?;
+    let chunk = whole(request, "chunk_size", 10 * 1024)?.max(1).cast_unsigned();
     let mut left = count.min(BYTES_LIMIT);
     let pieces = std::iter::from_fn(move || {
         let size = left.min(chunk);
@@ -119,8 +119,8 @@ pub(super) fn stream_bytes(asked: &HttpbinRequest, count: u64, dice: Dice) -> Re
 }
 
 /// The description of the request, up to a hundred times, a line each.
-pub(super) fn stream(asked: &HttpbinRequest, count: u64) -> Response {
-    let mut described = asked.describe(&["url", "args", "headers", "origin"]);
+pub(super) fn stream(request: &HttpbinRequest, count: u64) -> Response {
+    let mut described = request.describe(&["url", "args", "headers", "origin"]);
     let lines = (0..count.min(100)).map(move |i| {
         described.insert("id".to_owned(), Value::from(i));
         let line = python_json::line(&Value::Object(described.clone())) + "\n";
@@ -129,15 +129,15 @@ pub(super) fn stream(asked: &HttpbinRequest, count: u64) -> Response {
     streamed(StatusCode::OK, "application/json", lines)
 }
 
-/// Stars over a time. Pieces leave at most every 10 ms, so that many bytes take no longer than asked.
-pub(super) fn drip(asked: &HttpbinRequest) -> Result<Response, Response> {
-    let duration = seconds(asked, "duration", 2.0)?;
-    let delay = seconds(asked, "delay", 0.0)?;
-    let count = match whole(asked, "numbytes", 10)? {
+/// Stars over a time. Pieces leave at most every 10 ms, so that many bytes take no longer than they should.
+pub(super) fn drip(request: &HttpbinRequest) -> Result<Response, Response> {
+    let duration = seconds(request, "duration", 2.0)?;
+    let delay = seconds(request, "delay", 0.0)?;
+    let count = match whole(request, "numbytes", 10)? {
         count if count <= 0 => return Err(typed(StatusCode::BAD_REQUEST, TEXT, "number of bytes must be positive")),
         count => count.cast_unsigned().min(DRIP_LIMIT),
     };
-    let code = u16::try_from(whole(asked, "code", 200)?)
+    let code = u16::try_from(whole(request, "code", 200)?)
         .ok()
         .filter(|code| (200..=999).contains(code));
     let Some(status) = code.and_then(|code| StatusCode::from_u16(code).ok()) else {
@@ -159,25 +159,25 @@ pub(super) fn drip(asked: &HttpbinRequest) -> Result<Response, Response> {
         (wait, Bytes::from(vec![b'*'; usize::try_from(size).unwrap_or_default()]))
     });
     let response = streamed(status, OCTETS, pieces);
-    Ok(header(response, CONTENT_LENGTH.as_str(), &count.to_string()))
+    Ok(header(response, CONTENT_LENGTH, &count.to_string()))
 }
 
 /// The alphabet over and over, of which a client may ask for a part.
-pub(super) fn range(asked: &HttpbinRequest, size: u64) -> Result<Response, Response> {
+pub(super) fn range(request: &HttpbinRequest, size: u64) -> Result<Response, Response> {
     let labelled = |response| {
-        let response = header(response, ETAG.as_str(), &format!("range{size}"));
-        header(response, ACCEPT_RANGES.as_str(), "bytes")
+        let response = header(response, ETAG, &format!("range{size}"));
+        header(response, ACCEPT_RANGES, "bytes")
     };
     if size == 0 || size > BYTES_LIMIT {
         let problem = "number of bytes must be in the range (0, 102400]";
         return Ok(labelled(typed(StatusCode::NOT_FOUND, TEXT, problem)));
     }
-    let duration = seconds(asked, "duration", 0.0)?;
-    let chunk = whole(asked, "chunk_size", 10 * 1024)?.max(1).cast_unsigned();
-    let (first, last) = wanted_range(asked, size);
+    let duration = seconds(request, "duration", 0.0)?;
+    let chunk = whole(request, "chunk_size", 10 * 1024)?.max(1).cast_unsigned();
+    let (first, last) = wanted_range(request, size);
     if first > last || last >= size {
         let response = labelled(typed(StatusCode::RANGE_NOT_SATISFIABLE, TEXT, ""));
-        return Ok(header(response, CONTENT_RANGE.as_str(), &format!("bytes */{size}")));
+        return Ok(header(response, CONTENT_RANGE, &format!("bytes */{size}")));
     }
     let mut at = first;
     let pieces = std::iter::from_fn(move || {
@@ -197,22 +197,18 @@ pub(super) fn range(asked: &HttpbinRequest, size: u64) -> Result<Response, Respo
         StatusCode::PARTIAL_CONTENT
     };
     let response = labelled(streamed(status, OCTETS, pieces));
-    let response = header(response, CONTENT_LENGTH.as_str(), &(last + 1 - first).to_string());
-    Ok(header(
-        response,
-        CONTENT_RANGE.as_str(),
-        &format!("bytes {first}-{last}/{size}"),
-    ))
+    let response = header(response, CONTENT_LENGTH, &(last + 1 - first).to_string());
+    Ok(header(response, CONTENT_RANGE, &format!("bytes {first}-{last}/{size}")))
 }
 
-/// The first and the last byte asked for. What is no single range of bytes asks for all, and so does one under an
+/// The first and the last byte that a request asks for: all of them where it has no single range of bytes, or one under an
 /// `If-Range` (RFC 9110, section 13.1.5) that names something else.
-fn wanted_range(asked: &HttpbinRequest, size: u64) -> (u64, u64) {
+fn wanted_range(request: &HttpbinRequest, size: u64) -> (u64, u64) {
     let all = (0, size - 1);
-    let other = asked
+    let other = request
         .header("if-range")
         .is_some_and(|tag| tag.trim().trim_matches('"') != format!("range{size}"));
-    let text = asked.header("range").unwrap_or_default();
+    let text = request.header("range").unwrap_or_default();
     let Some(text) = text.trim().strip_prefix("bytes=").filter(|_| !other) else {
         return all;
     };
@@ -228,10 +224,10 @@ fn wanted_range(asked: &HttpbinRequest, size: u64) -> (u64, u64) {
 }
 
 /// Server-Sent Events named `ping`, as go-httpbin has them: `count` of them over `duration`, after `delay`.
-pub(super) fn sse(asked: &HttpbinRequest) -> Result<Response, Response> {
-    let duration = seconds(asked, "duration", 5.0)?;
-    let delay = seconds(asked, "delay", 0.0)?;
-    let count = match whole(asked, "count", 10)? {
+pub(super) fn sse(request: &HttpbinRequest) -> Result<Response, Response> {
+    let duration = seconds(request, "duration", 5.0)?;
+    let delay = seconds(request, "delay", 0.0)?;
+    let count = match whole(request, "count", 10)? {
         count @ 1..=100_000 => count.cast_unsigned(),
         _ => return Err(bad("count must be from 1 to 100000")),
     };
@@ -250,9 +246,9 @@ pub(super) fn sse(asked: &HttpbinRequest) -> Result<Response, Response> {
 }
 
 /// The query's parameters as trailer fields (RFC 9110, section 6.5) after a short body.
-pub(super) fn trailers(asked: &HttpbinRequest) -> Response {
+pub(super) fn trailers(request: &HttpbinRequest) -> Response {
     let mut fields = HeaderMap::new();
-    for (name, value) in &asked.query {
+    for (name, value) in &request.query {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) {
             fields.append(name, value);
         }
@@ -268,14 +264,14 @@ pub(super) fn trailers(asked: &HttpbinRequest) -> Response {
 }
 
 /// A 500 for a share of the requests: of its own seed, or of the run's.
-pub(super) fn unstable(asked: &HttpbinRequest, dice: Dice) -> Result<Response, Response> {
-    let rate = asked
+pub(super) fn unstable(request: &HttpbinRequest, dice: Dice) -> Result<Response, Response> {
+    let rate = request
         .parameter("failure_rate")
         .map_or(Ok(0.5), |text| text.trim().parse::<f64>());
     let Some(rate) = rate.ok().filter(|rate| (0.0..=1.0).contains(rate)) else {
         return Err(bad("failure_rate must be from 0 to 1"));
     };
-    let mut dice = dice_of(asked, dice)?;
+    let mut dice = dice_of(request, dice)?;
     let code = if dice.unit() < rate { 500 } else { 200 };
     let mut response = status::answer(code);
     response

@@ -5,42 +5,34 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, ETAG, LAST_MODIFIED};
 use serde_json::{Map, Value};
 
-use super::asked::HttpbinRequest;
-use super::replies::{header, reply, typed};
+use super::request::HttpbinRequest;
+use super::response::{chosen_header, header, reply, typed};
 use super::{GET_KEYS, python_json, status};
 
-fn described(asked: &HttpbinRequest) -> Response {
-    reply(StatusCode::OK, &Value::Object(asked.describe(GET_KEYS)))
+fn described(request: &HttpbinRequest) -> Response {
+    reply(StatusCode::OK, &Value::Object(request.describe(GET_KEYS)))
 }
 
 /// A 304 to any conditional request.
-pub(super) fn cache(asked: &HttpbinRequest, tag: &str) -> Response {
-    if asked.headers.contains_key("if-modified-since") || asked.headers.contains_key("if-none-match") {
+pub(super) fn cache(request: &HttpbinRequest, tag: &str) -> Response {
+    if request.headers.contains_key("if-modified-since") || request.headers.contains_key("if-none-match") {
         return status::answer(304);
     }
     let format = time::macros::format_description!(
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
     );
     let now = time::OffsetDateTime::now_utc().format(&format).unwrap_or_default();
-    header(
-        header(described(asked), LAST_MODIFIED.as_str(), &now),
-        ETAG.as_str(),
-        tag,
-    )
+    header(header(described(request), LAST_MODIFIED, &now), ETAG, tag)
 }
 
-pub(super) fn max_age(asked: &HttpbinRequest, seconds: &str) -> Response {
-    header(
-        described(asked),
-        CACHE_CONTROL.as_str(),
-        &format!("public, max-age={seconds}"),
-    )
+pub(super) fn max_age(request: &HttpbinRequest, seconds: &str) -> Response {
+    header(described(request), CACHE_CONTROL, &format!("public, max-age={seconds}"))
 }
 
 /// A resource with this tag: RFC 9110, sections 13.1.1 and 13.1.2, but that the tag has no quotes, as in httpbin.
-pub(super) fn etag(asked: &HttpbinRequest, etag: &str) -> Response {
+pub(super) fn etag(request: &HttpbinRequest, etag: &str) -> Response {
     let tags = |name: &str| -> Vec<String> {
-        let text = asked.header(name).unwrap_or_default();
+        let text = request.header(name).unwrap_or_default();
         let tags = text
             .split(',')
             .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned());
@@ -50,42 +42,39 @@ pub(super) fn etag(asked: &HttpbinRequest, etag: &str) -> Response {
     let (none, some) = (tags("if-none-match"), tags("if-match"));
     if !none.is_empty() {
         if names(&none) {
-            return header(status::answer(304), ETAG.as_str(), etag);
+            return header(status::answer(304), ETAG, etag);
         }
     } else if !some.is_empty() && !names(&some) {
         return status::answer(412);
     }
-    header(described(asked), ETAG.as_str(), etag)
+    header(described(request), ETAG, etag)
 }
 
 /// The query's parameters as header fields, and the fields as JSON. The body states its own length, so it is written
 /// until that is right; that settles at once or with the next digit.
-pub(super) fn response_headers(asked: &HttpbinRequest) -> Response {
+pub(super) fn response_headers(request: &HttpbinRequest) -> Response {
     let mut length = 0;
     let mut body = String::new();
     for _ in 0..5 {
-        body = python_json::pretty(&fields(asked, length));
+        body = python_json::pretty(&fields(request, length));
         if body.len() == length {
             break;
         }
         length = body.len();
     }
     let mut response = typed(StatusCode::OK, "application/json", body);
-    for (name, value) in &asked.query {
-        // What frames the message is not the query's.
-        if !["content-length", "transfer-encoding", "connection"].contains(&name.to_ascii_lowercase().as_str()) {
-            response = header(response, name, value);
-        }
+    for (name, value) in &request.query {
+        response = chosen_header(response, name, value);
     }
     response
 }
 
-fn fields(asked: &HttpbinRequest, length: usize) -> Value {
+fn fields(request: &HttpbinRequest, length: usize) -> Value {
     let mut all = vec![
         ("Content-Type".to_owned(), "application/json".to_owned()),
         ("Content-Length".to_owned(), length.to_string()),
     ];
-    all.extend(asked.query.iter().cloned());
+    all.extend(request.query.iter().cloned());
     let mut map = Map::new();
     for (name, _) in &all {
         let same = all.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));

@@ -9,8 +9,8 @@ use http::StatusCode;
 use http::header::CONTENT_ENCODING;
 use serde_json::{Value, json};
 
-use super::asked::HttpbinRequest;
-use super::replies::{HTML, header, reply, typed};
+use super::request::HttpbinRequest;
+use super::response::{HTML, header, reply, typed};
 use super::{python_json, status};
 
 const PAGE: &str = "<!DOCTYPE html>\n<html>\n  <head>\n    <title>A page</title>\n  </head>\n  <body>\n    <h1>The slow boat</h1>\n    \
@@ -74,8 +74,8 @@ pub(super) fn image(kind: &str) -> Option<Response> {
     Some(typed(StatusCode::OK, content_type, image))
 }
 
-pub(super) fn negotiated_image(asked: &HttpbinRequest) -> Response {
-    let Some(accept) = asked.header("accept").map(|accept| accept.to_ascii_lowercase()) else {
+pub(super) fn negotiated_image(request: &HttpbinRequest) -> Response {
+    let Some(accept) = request.header("accept").map(|accept| accept.to_ascii_lowercase()) else {
         return image("png").unwrap_or_else(|| status::answer(406));
     };
     let kinds = [
@@ -91,8 +91,8 @@ pub(super) fn negotiated_image(asked: &HttpbinRequest) -> Response {
 }
 
 /// What came, compressed, whether the client accepts that or not, as in httpbin.
-pub(super) fn encoded(asked: &HttpbinRequest, name: &str) -> Response {
-    let mut described = asked.describe(&["origin", "headers", "method"]);
+pub(super) fn encoded(request: &HttpbinRequest, name: &str) -> Response {
+    let mut described = request.describe(&["origin", "headers", "method"]);
     let (flag, coding) = match name {
         "gzip" => ("gzipped", "gzip"),
         "deflate" => ("deflated", "deflate"),
@@ -119,7 +119,7 @@ pub(super) fn encoded(asked: &HttpbinRequest, name: &str) -> Response {
     match compressed {
         Ok(bytes) => header(
             typed(StatusCode::OK, "application/json", bytes),
-            CONTENT_ENCODING.as_str(),
+            CONTENT_ENCODING,
             coding,
         ),
         Err(_) => status::answer(500),

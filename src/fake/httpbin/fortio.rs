@@ -10,8 +10,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::asked::HttpbinRequest;
-use super::replies::{header, typed};
+use super::request::HttpbinRequest;
+use super::response::{chosen_header, header, typed};
 use crate::fake::made_up::dice::Dice;
 
 /// The first part of the paths whose query means something else: these parameters, or all (`*`).
@@ -41,14 +41,14 @@ pub(super) struct Wishes {
 }
 
 impl Wishes {
-    pub(super) fn draw(asked: &HttpbinRequest, dice: &mut Dice) -> Self {
-        let route = asked.path.split('/').nth(1).unwrap_or_default();
+    pub(super) fn draw(request: &HttpbinRequest, dice: &mut Dice) -> Self {
+        let route = request.path.split('/').nth(1).unwrap_or_default();
         let own = OWN
             .iter()
             .find(|(name, _)| *name == route)
             .map_or(&[][..], |(_, own)| *own);
         let mut wishes = Self::default();
-        for (name, value) in &asked.query {
+        for (name, value) in &request.query {
             if own.contains(&"*") || own.contains(&name.as_str()) {
                 continue;
             }
@@ -92,9 +92,7 @@ impl Wishes {
             response = header(response, "connection", "close");
         }
         for (name, value) in &self.headers {
-            if !["content-length", "transfer-encoding", "connection"].contains(&name.to_ascii_lowercase().as_str()) {
-                response = header(response, name, value);
-            }
+            response = chosen_header(response, name, value);
         }
         response
     }

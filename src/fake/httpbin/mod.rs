@@ -23,7 +23,6 @@
 
 #![expect(clippy::result_large_err, reason = "a refusal is a whole response, made rarely")]
 
-mod asked;
 mod auth;
 mod bodies;
 mod caching;
@@ -32,7 +31,8 @@ mod forms;
 mod fortio;
 mod page;
 mod python_json;
-mod replies;
+mod request;
+mod response;
 mod status;
 
 use std::sync::Arc;
@@ -51,9 +51,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use self::asked::HttpbinRequest;
 use self::fortio::Wishes;
-use self::replies::{HTML, TEXT, bad, cookie, empty, error, header, redirect, reply, typed};
+use self::request::HttpbinRequest;
+use self::response::{HTML, TEXT, bad, cookie, empty, error, header, redirect, reply, typed};
 use super::made_up::dice::{Dice, Stream};
 use super::made_up::fields::uuid;
 use super::spec::FakeSpec;
@@ -90,13 +90,13 @@ async fn answer(request: Request, mut dice: Dice) -> Response {
     let cors = Cors::new(&parts.headers, &parts.method);
     let response = match read_body(body, BODY_LIMIT).await {
         Ok(body) => {
-            let asked = Arc::new(HttpbinRequest::new(parts, body));
-            let wishes = Wishes::draw(&asked, &mut dice);
+            let request = Arc::new(HttpbinRequest::new(parts, body));
+            let wishes = Wishes::draw(&request, &mut dice);
             let delay = wishes.delay;
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            wishes.apply(dispatch(&asked, dice).await)
+            wishes.apply(dispatch(&request, dice).await)
         }
         Err(BodyError::TooLarge) => error(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than 16 MiB."),
         Err(BodyError::Broken) => error(StatusCode::BAD_REQUEST, "The body could not be read."),
@@ -195,18 +195,18 @@ fn methods(path: &[&str]) -> Option<&'static [&'static str]> {
     })
 }
 
-async fn dispatch(asked: &Arc<HttpbinRequest>, dice: Dice) -> Response {
-    let path: Vec<&str> = asked.path.split('/').skip(1).collect();
+async fn dispatch(request: &Arc<HttpbinRequest>, dice: Dice) -> Response {
+    let path: Vec<&str> = request.path.split('/').skip(1).collect();
     let Some(methods) = methods(&path) else {
         return error(
             StatusCode::NOT_FOUND,
             "Nothing is served at this path; / lists all paths.",
         );
     };
-    let method = if asked.method == Method::HEAD {
+    let method = if request.method == Method::HEAD {
         "GET"
     } else {
-        asked.method.as_str()
+        request.method.as_str()
     };
     if !methods.contains(&method) {
         let head = if methods.contains(&"GET") { ", HEAD" } else { "" };
@@ -218,57 +218,57 @@ async fn dispatch(asked: &Arc<HttpbinRequest>, dice: Dice) -> Response {
                 "This path does not support this method.",
             ),
         };
-        return header(response, ALLOW.as_str(), &allowed);
+        return header(response, ALLOW, &allowed);
     }
     let answered = match path.as_slice() {
-        ["get"] => Ok(describe(asked, GET_KEYS).await),
-        ["post" | "put" | "patch" | "delete"] => Ok(describe(asked, BODY_KEYS).await),
-        ["anything", ..] => Ok(describe(asked, ALL_KEYS).await),
-        ["delay", seconds] => delay(asked, seconds).await,
-        path => route(asked, path, dice),
+        ["get"] => Ok(describe(request, GET_KEYS).await),
+        ["post" | "put" | "patch" | "delete"] => Ok(describe(request, BODY_KEYS).await),
+        ["anything", ..] => Ok(describe(request, ALL_KEYS).await),
+        ["delay", seconds] => delay(request, seconds).await,
+        path => route(request, path, dice),
     };
     answered.unwrap_or_else(|refused| refused)
 }
 
-async fn describe(asked: &Arc<HttpbinRequest>, keys: &'static [&'static str]) -> Response {
-    if asked.body.len() < LARGE_BODY {
-        return reply(StatusCode::OK, &Value::Object(asked.describe(keys)));
+async fn describe(request: &Arc<HttpbinRequest>, keys: &'static [&'static str]) -> Response {
+    if request.body.len() < LARGE_BODY {
+        return reply(StatusCode::OK, &Value::Object(request.describe(keys)));
     }
-    let asked = Arc::clone(asked);
-    let large = tokio::task::spawn_blocking(move || reply(StatusCode::OK, &Value::Object(asked.describe(keys))));
+    let request = Arc::clone(request);
+    let large = tokio::task::spawn_blocking(move || reply(StatusCode::OK, &Value::Object(request.describe(keys))));
     large.await.unwrap_or_else(|_| status::answer(500))
 }
 
-async fn delay(asked: &Arc<HttpbinRequest>, seconds: &str) -> Result<Response, Response> {
+async fn delay(request: &Arc<HttpbinRequest>, seconds: &str) -> Result<Response, Response> {
     match seconds.trim().parse::<f64>() {
         Ok(seconds) if seconds >= 0.0 => {
             tokio::time::sleep(Duration::from_secs_f64(seconds.min(bodies::DELAY_LIMIT))).await;
-            Ok(describe(asked, DELAY_KEYS).await)
+            Ok(describe(request, DELAY_KEYS).await)
         }
         _ => Err(bad("the delay must be a number of seconds, 0 or more")),
     }
 }
 
 /// The routes that neither wait nor read the body.
-fn route(asked: &HttpbinRequest, path: &[&str], mut dice: Dice) -> Result<Response, Response> {
+fn route(request: &HttpbinRequest, path: &[&str], mut dice: Dice) -> Result<Response, Response> {
     let ok = |value: &Value| reply(StatusCode::OK, value);
     Ok(match path {
-        [""] => page::answer(asked),
-        ["headers"] => ok(&Value::Object(asked.describe(&["headers"]))),
-        ["ip"] => ok(&json!({"origin": asked.origin()})),
-        ["user-agent"] => ok(&json!({"user-agent": asked.header("user-agent")})),
-        ["hostname"] => ok(&json!({"hostname": asked.base.trim_start_matches("http://")})),
+        [""] => page::answer(request),
+        ["headers"] => ok(&Value::Object(request.describe(&["headers"]))),
+        ["ip"] => ok(&json!({"origin": request.origin()})),
+        ["user-agent"] => ok(&json!({"user-agent": request.header("user-agent")})),
+        ["hostname"] => ok(&json!({"hostname": request.base.trim_start_matches("http://")})),
         ["uuid"] => ok(&json!({"uuid": uuid(&mut dice).hyphenated().to_string()})),
-        ["dump", "request"] => dump(asked),
+        ["dump", "request"] => dump(request),
         ["status", codes] => status::route(codes, &mut dice),
-        ["redirect-to"] => redirect_to(asked)?,
-        ["redirect" | "relative-redirect" | "absolute-redirect", n] => redirects(asked, path, n)?,
+        ["redirect-to"] => redirect_to(request)?,
+        ["redirect" | "relative-redirect" | "absolute-redirect", n] => redirects(request, path, n)?,
         ["links", n] => redirect(&format!("/links/{}/0", n.parse::<u64>().unwrap_or(u64::MAX))),
         ["links", n, offset] => links(n, offset),
-        ["cookies", ..] => cookies(asked, path),
-        ["basic-auth", user, password] => auth::basic(asked, user, password, 401),
-        ["hidden-basic-auth", user, password] => auth::basic(asked, user, password, 404),
-        ["bearer"] => auth::bearer(asked),
+        ["cookies", ..] => cookies(request, path),
+        ["basic-auth", user, password] => auth::basic(request, user, password, 401),
+        ["hidden-basic-auth", user, password] => auth::basic(request, user, password, 404),
+        ["bearer"] => auth::bearer(request),
         ["digest-auth", qop, user, password, more @ ..] => {
             let wanted = auth::Wanted {
                 qop,
@@ -277,56 +277,56 @@ fn route(asked: &HttpbinRequest, path: &[&str], mut dice: Dice) -> Result<Respon
                 algorithm: more.first().copied().unwrap_or("MD5"),
                 stale_after: more.get(1).copied().unwrap_or("never"),
             };
-            auth::digest_auth(asked, &wanted, &mut dice)
+            auth::digest_auth(request, &wanted, &mut dice)
         }
-        ["gzip" | "deflate" | "brotli"] => formats::encoded(asked, &asked.path[1..]),
-        ["image"] => formats::negotiated_image(asked),
+        ["gzip" | "deflate" | "brotli"] => formats::encoded(request, &request.path[1..]),
+        ["image"] => formats::negotiated_image(request),
         ["image", kind] => formats::image(kind).unwrap_or_else(|| status::answer(404)),
         ["base64", text] => base64(text),
-        ["cache"] => caching::cache(asked, &uuid(&mut dice).simple().to_string()),
+        ["cache"] => caching::cache(request, &uuid(&mut dice).simple().to_string()),
         ["cache", seconds] => {
             let seconds = seconds.trim_start_matches('0');
-            caching::max_age(asked, if seconds.is_empty() { "0" } else { seconds })
+            caching::max_age(request, if seconds.is_empty() { "0" } else { seconds })
         }
-        ["etag", tag] => caching::etag(asked, tag),
-        ["response-headers"] => caching::response_headers(asked),
-        _ => return stream(asked, path, dice),
+        ["etag", tag] => caching::etag(request, tag),
+        ["response-headers"] => caching::response_headers(request),
+        _ => return stream(request, path, dice),
     })
 }
 
-fn stream(asked: &HttpbinRequest, path: &[&str], dice: Dice) -> Result<Response, Response> {
+fn stream(request: &HttpbinRequest, path: &[&str], dice: Dice) -> Result<Response, Response> {
     let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
     match path {
-        ["bytes", n] => bodies::bytes(asked, number(n), dice),
-        ["stream-bytes", n] => bodies::stream_bytes(asked, number(n), dice),
-        ["stream", n] => Ok(bodies::stream(asked, number(n))),
-        ["range", n] => bodies::range(asked, number(n)),
-        ["drip"] => bodies::drip(asked),
-        ["sse"] => bodies::sse(asked),
-        ["trailers"] => Ok(bodies::trailers(asked)),
-        ["unstable"] => bodies::unstable(asked, dice),
+        ["bytes", n] => bodies::bytes(request, number(n), dice),
+        ["stream-bytes", n] => bodies::stream_bytes(request, number(n), dice),
+        ["stream", n] => Ok(bodies::stream(request, number(n))),
+        ["range", n] => bodies::range(request, number(n)),
+        ["drip"] => bodies::drip(request),
+        ["sse"] => bodies::sse(request),
+        ["trailers"] => Ok(bodies::trailers(request)),
+        ["unstable"] => bodies::unstable(request, dice),
         _ => Ok(formats::document(&path.join("/")).unwrap_or_else(|| status::answer(404))),
     }
 }
 
 /// The request as it might have been on the wire.
-fn dump(asked: &HttpbinRequest) -> Response {
-    let mut text = format!("{} {} HTTP/1.1\r\n", asked.method, asked.target).into_bytes();
-    for (name, value) in &asked.headers {
+fn dump(request: &HttpbinRequest) -> Response {
+    let mut text = format!("{} {} HTTP/1.1\r\n", request.method, request.target).into_bytes();
+    for (name, value) in &request.headers {
         text.extend_from_slice(format!("{name}: ").as_bytes());
         text.extend_from_slice(value.as_bytes());
         text.extend_from_slice(b"\r\n");
     }
     text.extend_from_slice(b"\r\n");
-    text.extend_from_slice(&asked.body);
+    text.extend_from_slice(&request.body);
     typed(StatusCode::OK, TEXT, text)
 }
 
-fn redirect_to(asked: &HttpbinRequest) -> Result<Response, Response> {
-    let Some(url) = asked.parameter("url") else {
+fn redirect_to(request: &HttpbinRequest) -> Result<Response, Response> {
+    let Some(url) = request.parameter("url") else {
         return Err(bad("url is missing"));
     };
-    let status = match asked.parameter("status_code").map(|code| code.trim().parse::<u16>()) {
+    let status = match request.parameter("status_code").map(|code| code.trim().parse::<u16>()) {
         None => 302,
         Some(Ok(code @ 300..=399)) => code,
         Some(Ok(_)) => 302,
@@ -334,23 +334,24 @@ fn redirect_to(asked: &HttpbinRequest) -> Result<Response, Response> {
     };
     let response = empty(StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND));
     let location = utf8_percent_encode(url, NOT_IN_URLS).to_string();
-    Ok(header(response, LOCATION.as_str(), &location))
+    Ok(header(response, LOCATION, &location))
 }
 
-fn redirects(asked: &HttpbinRequest, path: &[&str], n: &str) -> Result<Response, Response> {
+fn redirects(request: &HttpbinRequest, path: &[&str], n: &str) -> Result<Response, Response> {
     let left = match n.parse::<u64>() {
         Ok(n) if n > 0 => n - 1,
         _ => return Err(bad("the number of redirects must be positive")),
     };
-    let absolute = path.first() == Some(&"absolute-redirect")
-        || path.first() == Some(&"redirect")
-            && asked
-                .parameter("absolute")
-                .is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let (base, kind) = if absolute {
-        (asked.base.as_str(), "absolute")
-    } else {
-        ("", "relative")
+    let wants_absolute = || {
+        request
+            .parameter("absolute")
+            .unwrap_or_default()
+            .eq_ignore_ascii_case("true")
+    };
+    let (base, kind) = match path.first() {
+        Some(&"absolute-redirect") => (request.base.as_str(), "absolute"),
+        Some(&"redirect") if wants_absolute() => (request.base.as_str(), "absolute"),
+        _ => ("", "relative"),
     };
     Ok(match left {
         0 => redirect(&format!("{base}/get")),
@@ -373,27 +374,27 @@ fn links(n: &str, offset: &str) -> Response {
     typed(StatusCode::OK, HTML, page)
 }
 
-fn cookies(asked: &HttpbinRequest, path: &[&str]) -> Response {
+fn cookies(request: &HttpbinRequest, path: &[&str]) -> Response {
     match path {
         ["cookies", "set", name, value] => cookie(redirect("/cookies"), name, value),
         ["cookies", "set"] => {
-            let all = asked.first_values();
+            let all = request.first_values();
             all.iter().fold(redirect("/cookies"), |response, (name, value)| {
                 cookie(response, name, value)
             })
         }
         ["cookies", "delete"] => {
             let gone = "=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/";
-            let all = asked.first_values();
+            let all = request.first_values();
             all.iter().fold(redirect("/cookies"), |response, (name, _)| {
                 header(response, "set-cookie", &format!("{name}{gone}"))
             })
         }
         _ => {
-            let show_all = asked.query.iter().any(|(name, _)| name == "show_env");
+            let show_all = request.query.iter().any(|(name, _)| name == "show_env");
             // Those of trackers, which httpbin hides.
             let shown = |name: &str| show_all || !(name.starts_with("__utm") || name.starts_with("_gauges_unique"));
-            let all = asked.cookies().into_iter().filter(|(name, _)| shown(name));
+            let all = request.cookies().into_iter().filter(|(name, _)| shown(name));
             let all = all.map(|(name, value)| (name, Value::String(value))).collect();
             reply(StatusCode::OK, &json!({"cookies": Value::Object(all)}))
         }

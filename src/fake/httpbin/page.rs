@@ -3,7 +3,7 @@
 use axum::response::Response;
 use http::header::HOST;
 
-use super::asked::HttpbinRequest;
+use super::request::HttpbinRequest;
 use crate::fake::page::{page, rows};
 
 const INTRODUCTION: &str = "Answers as httpbin and go-httpbin do. On every route, fortio's query parameters work too: \
@@ -40,6 +40,6 @@ GET | /sse | Server-Sent Events | count, duration, delay | -N /sse?count=3&durat
 GET | /trailers | Trailer fields, for clients that send TE: trailers | name=value | --raw -H 'TE: trailers' /trailers?a=1
 "#;
 
-pub(super) fn answer(asked: &HttpbinRequest) -> Response {
-    page("httpbin", INTRODUCTION, &rows(ROWS), asked.headers.get(HOST))
+pub(super) fn answer(request: &HttpbinRequest) -> Response {
+    page("httpbin", INTRODUCTION, &rows(ROWS), request.headers.get(HOST))
 }

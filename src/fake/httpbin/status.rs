@@ -4,7 +4,7 @@ use axum::response::Response;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, LOCATION, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
 
-use super::replies::{bad, empty, header, typed};
+use super::response::{TEXT, bad, empty, header, typed};
 use crate::fake::made_up::dice::Dice;
 
 /// What `/image` and a 406 say that there is.
@@ -25,14 +25,14 @@ const TEAPOT: &str = r"
 pub(super) fn route(codes: &str, dice: &mut Dice) -> Response {
     let mut choices: Vec<(u16, f64)> = Vec::new();
     if codes.contains(':') && !codes.contains(',') {
-        return typed(StatusCode::BAD_REQUEST, super::replies::TEXT, "Invalid status code");
+        return bad("Invalid status code");
     }
     for choice in codes.split(',') {
         let (code, weight) = choice.split_once(':').unwrap_or((choice, "1"));
         match (code.trim().parse::<u16>(), weight.trim().parse::<f64>()) {
             // Final ones only: a 1xx can't be the whole answer (RFC 9110, section 15.2).
             (Ok(code @ 200..=999), Ok(weight)) if weight.is_finite() && weight >= 0.0 => choices.push((code, weight)),
-            _ => return typed(StatusCode::BAD_REQUEST, super::replies::TEXT, "Invalid status code"),
+            _ => return bad("Invalid status code"),
         }
     }
     let total: f64 = choices.iter().map(|(_, weight)| weight).sum();
@@ -54,31 +54,23 @@ pub(super) fn answer(code: u16) -> Response {
     let Ok(status) = StatusCode::from_u16(code) else {
         return bad("Invalid status code");
     };
-    let bare = || {
-        let mut response = empty(status);
+    let untyped = |body: &'static str| {
+        let mut response = typed(status, TEXT, body);
         response.headers_mut().remove(CONTENT_TYPE);
         response
     };
+    let more = |body, url| header(untyped(body), "x-more-info", url);
     match code {
-        301 | 302 | 303 | 305 | 307 => header(bare(), LOCATION.as_str(), "/redirect/1"),
-        304 => bare(),
-        401 => header(bare(), WWW_AUTHENTICATE.as_str(), "Basic realm=\"Fake Realm\""),
-        402 => {
-            let mut response = typed(status, super::replies::TEXT, "Coins first, please.");
-            response.headers_mut().remove(CONTENT_TYPE);
-            header(
-                response,
-                "x-more-info",
-                "https://www.rfc-editor.org/rfc/rfc9110#section-15.5.3",
-            )
-        }
+        301 | 302 | 303 | 305 | 307 => header(untyped(""), LOCATION, "/redirect/1"),
+        304 => untyped(""),
+        401 => header(untyped(""), WWW_AUTHENTICATE, "Basic realm=\"Fake Realm\""),
+        402 => more(
+            "Coins first, please.",
+            "https://www.rfc-editor.org/rfc/rfc9110#section-15.5.3",
+        ),
         406 => typed(status, "application/json", ACCEPTABLE),
-        407 => header(bare(), PROXY_AUTHENTICATE.as_str(), "Basic realm=\"Fake Realm\""),
-        418 => {
-            let mut response = typed(status, super::replies::TEXT, TEAPOT);
-            response.headers_mut().remove(CONTENT_TYPE);
-            header(response, "x-more-info", "http://tools.ietf.org/html/rfc2324")
-        }
+        407 => header(untyped(""), PROXY_AUTHENTICATE, "Basic realm=\"Fake Realm\""),
+        418 => more(TEAPOT, "http://tools.ietf.org/html/rfc2324"),
         _ => empty(status),
     }
 }

@@ -20,7 +20,7 @@ mod todos;
 mod users;
 mod validate;
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -150,40 +150,40 @@ async fn answer_route(
 impl TestApi {
     async fn silly_one(&self, mut parameters: QueryParameters) -> Result<Response, Rejection> {
         let delay = parameters.integer("delay", DELAY_SECONDS);
-        parameters.finish()?;
-        wait(delay).await;
-        // Relaxed: numbers only have to differ.
-        let index = self.made_up.fetch_add(1, Ordering::Relaxed);
+        let index = self.numbers(parameters, delay, 1).await?.start;
         Ok(json_reply(StatusCode::OK, &data::silly_user(self.seed, index)))
     }
 
     async fn silly_list(&self, mut parameters: QueryParameters) -> Result<Response, Rejection> {
         let quantity = parameters.required_integer("qty", 1..=1000);
         let delay = parameters.integer("delay", DELAY_SECONDS);
-        parameters.finish()?;
-        wait(delay).await;
-        let quantity = quantity.unsigned_abs();
-        let first = self.made_up.fetch_add(quantity, Ordering::Relaxed);
-        let people: Vec<_> = (first..first.saturating_add(quantity))
-            .map(|i| data::silly_user(self.seed, i))
-            .collect();
+        let numbers = self.numbers(parameters, delay, quantity).await?;
+        let people: Vec<_> = numbers.map(|i| data::silly_user(self.seed, i)).collect();
         Ok(json_reply(StatusCode::OK, &people))
     }
 
     async fn jokes(&self, mut parameters: QueryParameters) -> Result<Response, Rejection> {
-        let quantity = parameters.integer("qty", 1..=10);
+        let quantity = parameters.integer("qty", 1..=10).unwrap_or(1);
         let delay = parameters.integer("delay", JOKE_DELAY_SECONDS);
+        let numbers = self.numbers(parameters, delay, quantity).await?;
+        let jokes: Vec<_> = numbers.map(|i| json!({ "Joke": data::joke(self.seed, i) })).collect();
+        let reply = json!({ "PyJokes": jokes, "Credit": "https://pyjok.es/" });
+        Ok(json_reply(StatusCode::OK, &reply))
+    }
+
+    /// Waits, and then takes the numbers of the next `quantity` made-up things.
+    async fn numbers(
+        &self,
+        parameters: QueryParameters,
+        delay: Option<i64>,
+        quantity: i64,
+    ) -> Result<Range<u64>, Rejection> {
         parameters.finish()?;
         wait(delay).await;
-        let quantity = quantity.unwrap_or(1).unsigned_abs();
+        let quantity = quantity.unsigned_abs();
+        // Relaxed: numbers only have to differ.
         let first = self.made_up.fetch_add(quantity, Ordering::Relaxed);
-        let jokes: Vec<_> = (first..first.saturating_add(quantity))
-            .map(|i| json!({ "Joke": data::joke(self.seed, i) }))
-            .collect();
-        Ok(json_reply(
-            StatusCode::OK,
-            &json!({ "PyJokes": jokes, "Credit": "https://pyjok.es/" }),
-        ))
+        Ok(first..first.saturating_add(quantity))
     }
 }
 
@@ -197,7 +197,7 @@ async fn wait(delay: Option<i64>) {
 
 /// The JSON in a body; `None` for an empty body.
 async fn read_json(body: Body) -> Result<Option<Value>, Rejection> {
-    let body = read_body(body, BODY_LIMIT).await?;
+    let body = read_body(body, BODY_LIMIT).await.map_err(Rejection::Body)?;
     if body.is_empty() {
         return Ok(None);
     }
@@ -239,12 +239,6 @@ enum Rejection {
 impl From<Problems> for Rejection {
     fn from(problems: Problems) -> Self {
         Self::Invalid(problems)
-    }
-}
-
-impl From<BodyError> for Rejection {
-    fn from(error: BodyError) -> Self {
-        Self::Body(error)
     }
 }
 

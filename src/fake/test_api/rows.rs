@@ -27,14 +27,15 @@ pub(super) async fn answer<R: Record>(
         return create(api, rows, parameters, body).await;
     }
     let strict = api.version == Version::Later;
-    let missing = |id: &str| detail(StatusCode::NOT_FOUND, &format!("{id} not found"));
-    if let Action::Delete(id) = action {
-        let deleted = rows.delete(id).await?;
-        return Ok(if strict && !deleted {
-            missing(id)
+    let done = |id: &str, found: bool, response: Response| {
+        if found || !strict {
+            response
         } else {
-            status(id, "deleted")
-        });
+            detail(StatusCode::NOT_FOUND, &format!("{id} not found"))
+        }
+    };
+    if let Action::Delete(id) = action {
+        return Ok(done(id, rows.delete(id).await?, status(id, "deleted")));
     }
     let delay = parameters.integer("delay", DELAY_SECONDS);
     let flag = parameters.boolean(R::FLAG_PARAMETER);
@@ -51,21 +52,10 @@ pub(super) async fn answer<R: Record>(
             Ok(json_text(StatusCode::OK, list))
         }
         Action::Count => Ok(count(rows.count(flag))),
-        Action::Finish(id) => {
-            let finished = rows.finish(id).await?;
-            Ok(if strict && !finished {
-                missing(id)
-            } else {
-                R::finished(id)
-            })
-        }
+        Action::Finish(id) => Ok(done(id, rows.finish(id).await?, R::finished(id))),
         Action::Get(id) => {
             let row = rows.find(id).await?;
-            Ok(if strict && row.is_none() {
-                missing(id)
-            } else {
-                R::found(id, row)
-            })
+            Ok(done(id, row.is_some(), R::found(id, row)))
         }
         Action::Delete(_) | Action::Create => Ok(super::not_found()),
     }

@@ -2,7 +2,6 @@
 
 use axum::response::Response;
 use rusqlite::Row;
-use rusqlite::types::Value;
 use serde::Serialize;
 
 use super::store::Record;
@@ -47,20 +46,6 @@ impl Record for Todo {
             date_complete: row.get(7)?,
             user_id: row.get(8)?,
         })
-    }
-
-    fn values(self) -> Vec<Value> {
-        vec![
-            self.todo_id.into(),
-            self.title.into(),
-            self.description.into(),
-            self.is_complete.into(),
-            self.date_due.into(),
-            self.date_create.into(),
-            self.date_update.into(),
-            self.date_complete.into(),
-            self.user_id.into(),
-        ]
     }
 
     fn flag(&self) -> bool {

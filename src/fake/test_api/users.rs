@@ -3,7 +3,6 @@
 use axum::response::Response;
 use http::StatusCode;
 use rusqlite::Row;
-use rusqlite::types::Value;
 use serde::Serialize;
 
 use super::dates;
@@ -65,27 +64,6 @@ impl Record for User {
             is_active: row.get(14)?,
             is_superuser: row.get(15)?,
         })
-    }
-
-    fn values(self) -> Vec<Value> {
-        vec![
-            self.user_id.into(),
-            self.first_name.into(),
-            self.last_name.into(),
-            self.title.into(),
-            self.company.into(),
-            self.address.into(),
-            self.city.into(),
-            self.country.into(),
-            self.postal.into(),
-            self.email.into(),
-            self.website.into(),
-            self.password.into(),
-            self.description.into(),
-            self.date_create.into(),
-            self.is_active.into(),
-            self.is_superuser.into(),
-        ]
     }
 
     fn flag(&self) -> bool {

@@ -3,7 +3,6 @@
 //! A row is kept as it is answered, so a changed schema needs no migration. What the table `squall_collections` knows of
 //! a collection tells whether its first rows were made, and which integer comes next: none is used twice.
 
-use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
@@ -12,7 +11,7 @@ use super::spec::IdKind;
 use super::{Collection, RowProblem};
 use crate::fake::made_up::dice::{Dice, Stream};
 use crate::fake::made_up::fields;
-use crate::fake::store::StoreError;
+use crate::fake::store::{StoreError, sql_value};
 
 /// Why a collection can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -364,21 +363,6 @@ fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
                 target.insert(key, value);
             }
         }
-    }
-}
-
-/// What SQLite compares a JSON value with: what `json_extract` makes of it.
-pub(super) fn sql_value(value: &Value) -> Sql {
-    match value {
-        Value::Null => Sql::Null,
-        Value::Bool(flag) => Sql::Integer(i64::from(*flag)),
-        Value::Number(number) => number
-            .as_i64()
-            .map(Sql::Integer)
-            .or_else(|| number.as_f64().map(Sql::Real))
-            .unwrap_or(Sql::Null),
-        Value::String(text) => Sql::Text(text.clone()),
-        Value::Array(_) | Value::Object(_) => Sql::Text(value.to_string()),
     }
 }
 

@@ -5,11 +5,9 @@
 //! lists are kept until the next write. Both change under the connection's lock, before the write is acknowledged, so
 //! that whoever got an answer to a write sees its effect.
 
-use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, LazyLock};
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -23,7 +21,7 @@ use super::users::User;
 use super::validate::Fields;
 use super::{data, dates};
 use crate::fake::context::Store;
-use crate::fake::store::{self, StoreError};
+use crate::fake::store::{self, OpenFiles, StoreError, sql_value};
 
 /// Rendered lists up to this many bytes are kept for the next reader.
 const KEEP_LIST_BYTES: usize = 1024 * 1024;
@@ -53,7 +51,7 @@ pub(super) enum OpenError {
 /// What can be a row of a table.
 pub(super) trait Record: Serialize + Send + Sized + 'static {
     const TABLE: &'static str;
-    /// All columns, the identifier first.
+    /// All columns, the identifier first. They are named as the fields of the row in JSON are.
     const COLUMNS: &'static str;
     const ID: &'static str;
     /// The boolean column that lists and counts can be narrowed by.
@@ -71,8 +69,6 @@ pub(super) trait Record: Serialize + Send + Sized + 'static {
     const BODY: &'static str;
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self>;
-    /// In the order of [`Self::COLUMNS`].
-    fn values(self) -> Vec<Value>;
     fn flag(&self) -> bool;
     /// A new row from the fields of a body.
     fn new(id: String, fields: &mut Fields) -> Self;
@@ -91,7 +87,7 @@ pub(super) struct Tables {
 
 /// The files that are open in this process. Two routers on the same file, as before and after a reload of the
 /// configuration, must share the counts.
-static OPEN_FILES: LazyLock<Mutex<HashMap<PathBuf, Weak<Tables>>>> = LazyLock::new(Mutex::default);
+static OPEN_FILES: LazyLock<OpenFiles<Tables>> = LazyLock::new(OpenFiles::default);
 
 impl Tables {
     /// Opens the database and fills an empty one with what `seed` gives.
@@ -99,15 +95,7 @@ impl Tables {
         let Store::File(path) = store else {
             return Self::prepare(store, seed);
         };
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let mut open = OPEN_FILES.lock();
-        open.retain(|_, database| database.strong_count() > 0);
-        if let Some(database) = open.get(&path).and_then(Weak::upgrade) {
-            return Ok(database);
-        }
-        let database = Self::prepare(store, seed)?;
-        open.insert(path, Arc::downgrade(&database));
-        Ok(database)
+        OPEN_FILES.get(path, |_| Self::prepare(store, seed))
     }
 
     fn prepare(store: &Store, seed: u64) -> Result<Arc<Self>, OpenError> {
@@ -147,7 +135,11 @@ fn fill(connection: &mut Connection, seed: u64) -> Result<(), OpenError> {
 }
 
 fn insert<R: Record>(connection: &Connection, record: R) -> rusqlite::Result<()> {
-    let values = record.values();
+    let row = to_json(serde_json::to_value(&record))?;
+    let columns = R::COLUMNS.split(", ");
+    let values: Vec<_> = columns
+        .map(|column| row.get(column).map_or(Value::Null, sql_value))
+        .collect();
     let marks = vec!["?"; values.len()].join(",");
     let sql = format!("INSERT INTO {} ({}) VALUES ({marks})", R::TABLE, R::COLUMNS);
     connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
@@ -346,11 +338,15 @@ fn render<R: Record>(
             list.push(b',');
         }
         let row = R::read(row)?;
-        serde_json::to_writer(&mut list, &row)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        to_json(serde_json::to_writer(&mut list, &row))?;
     }
     list.push(b']');
     Ok(list.into())
+}
+
+/// Rows can be written as JSON, so there is no error of SQLite's for it.
+fn to_json<T>(result: serde_json::Result<T>) -> rusqlite::Result<T> {
+    result.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
 #[cfg(test)]

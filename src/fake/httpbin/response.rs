@@ -1,4 +1,4 @@
-//! Building replies.
+//! Building responses.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -44,11 +44,19 @@ pub(super) fn error(status: StatusCode, explanation: &str) -> Response {
 }
 
 /// Adds a field, if it can be one.
-pub(super) fn header(mut response: Response, name: &str, value: &str) -> Response {
-    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) {
+pub(super) fn header(mut response: Response, name: impl TryInto<HeaderName>, value: &str) -> Response {
+    if let (Ok(name), Ok(value)) = (name.try_into(), HeaderValue::from_bytes(value.as_bytes())) {
         response.headers_mut().append(name, value);
     }
     response
+}
+
+/// Adds a field that a query names, unless it is one that frames the message.
+pub(super) fn chosen_header(response: Response, name: &str, value: &str) -> Response {
+    if ["content-length", "transfer-encoding", "connection"].contains(&name.to_ascii_lowercase().as_str()) {
+        return response;
+    }
+    header(response, name, value)
 }
 
 /// A 302 to a path of this server, or to a URL.
@@ -60,15 +68,11 @@ pub(super) fn redirect(location: &str) -> Response {
     let page = format!(
         "<!doctype html>\n<html lang=en>\n<title>Redirecting...</title>\n<p>See <a href=\"{shown}\">{shown}</a>.\n"
     );
-    header(typed(StatusCode::FOUND, HTML, page), LOCATION.as_str(), location)
+    header(typed(StatusCode::FOUND, HTML, page), LOCATION, location)
 }
 
 pub(super) fn cookie(response: Response, name: &str, value: &str) -> Response {
-    header(
-        response,
-        SET_COOKIE.as_str(),
-        &format!("{name}={}; Path=/", quoted(value)),
-    )
+    header(response, SET_COOKIE, &format!("{name}={}; Path=/", quoted(value)))
 }
 
 /// A cookie's value, in quotes and escaped where RFC 6265 does not allow it as it is.
