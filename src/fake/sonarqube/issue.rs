@@ -36,10 +36,6 @@ pub(super) struct Issue<'a> {
 }
 
 impl<'a> Issue<'a> {
-    pub(super) fn world(self) -> &'a World {
-        self.world
-    }
-
     fn draw(self, attribute: Attribute) -> u64 {
         let [a, b, c, d] = self.index.to_le_bytes();
         xxh3_64_with_seed(&[a, b, c, d, attribute as u8], self.world.seed)
@@ -50,17 +46,9 @@ impl<'a> Issue<'a> {
     }
 
     pub(super) fn key(self) -> String {
-        let (first, second) = (
-            self.draw(Attribute::Key).to_be_bytes(),
-            self.draw(Attribute::Hash).to_be_bytes(),
-        );
+        let first = self.draw(Attribute::Key).to_be_bytes().into_iter().take(6);
         let hidden = (self.index ^ self.world.mask()).to_be_bytes();
-        let mut bytes = [0; 15];
-        let parts = first.into_iter().take(6).chain(hidden).chain(second);
-        for (byte, from) in bytes.iter_mut().zip(parts) {
-            *byte = from;
-        }
-        key_of(bytes)
+        key_of(first.chain(hidden).chain(self.draw(Attribute::Hash).to_be_bytes()))
     }
 
     /// Its place in [`SEVERITIES`]: each has as many issues as the others, so that a pull can be sliced by it.

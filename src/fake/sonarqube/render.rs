@@ -1,7 +1,9 @@
 //! Answers as JSON. Fields that an issue does not have are left out.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use serde_with::skip_serializing_none;
 
 use super::ORGANIZATION;
@@ -120,7 +122,7 @@ impl TextRange {
 }
 
 fn issue<'a>(issue: Issue<'a>, query: &Query) -> IssueAnswer<'a> {
-    let (rule, world, line) = (issue.rule(), issue.world(), issue.line());
+    let (rule, world, line) = (issue.rule(), issue.world, issue.line());
     let component = component_key(issue);
     let effort = (issue.effort() > 0).then(|| duration(u64::from(issue.effort())));
     let flows = issue.other_line().map(|line| {
@@ -187,33 +189,25 @@ pub(super) fn paging(page: Page, total: u64) -> Value {
 
 /// The files of the page's issues, and then their projects, each once.
 fn components(world: &World, found: &SearchResult) -> Vec<Value> {
-    let places = found.page.iter().map(|index| {
-        let issue = world.issue(*index);
-        (issue.project_index(), issue.file())
+    let issues = found.page.iter().map(|index| world.issue(*index));
+    let places: BTreeSet<_> = issues.map(|issue| (issue.project_index(), issue.file())).collect();
+    let files = places.iter().filter_map(|(at, file)| {
+        let project = world.projects.get(*at)?;
+        let path = project.files.get(*file)?;
+        Some(json!({
+            "organization": ORGANIZATION,
+            "key": format!("{}:{path}", project.key),
+            "uuid": file_uuid(world.seed, *at, *file),
+            "enabled": true,
+            "qualifier": "FIL",
+            "name": path.rsplit('/').next(),
+            "longName": path,
+            "path": path,
+        }))
     });
-    let mut places: Vec<_> = places.collect();
-    places.sort_unstable();
-    places.dedup();
-    let mut all: Vec<_> = places
-        .iter()
-        .filter_map(|(at, file)| {
-            let project = world.projects.get(*at)?;
-            let path = project.files.get(*file)?;
-            Some(json!({
-                "organization": ORGANIZATION,
-                "key": format!("{}:{path}", project.key),
-                "uuid": file_uuid(world.seed, *at, *file),
-                "enabled": true,
-                "qualifier": "FIL",
-                "name": path.rsplit('/').next(),
-                "longName": path,
-                "path": path,
-            }))
-        })
-        .collect();
-    places.dedup_by_key(|(project, _)| *project);
-    all.extend(places.iter().filter_map(|(at, _)| world.projects.get(*at)).map(project));
-    all
+    let projects: BTreeSet<_> = places.iter().map(|(at, _)| *at).collect();
+    let projects = projects.iter().filter_map(|at| world.projects.get(*at));
+    files.chain(projects.map(project)).collect()
 }
 
 /// A project among components.
@@ -243,13 +237,8 @@ pub(super) fn listed_project(project: &Project) -> Value {
 }
 
 fn rules(world: &World, found: &SearchResult) -> Vec<Value> {
-    let mut used: Vec<_> = found
-        .page
-        .iter()
-        .map(|index| world.issue(*index).rule_index())
-        .collect();
-    used.sort_unstable();
-    used.dedup();
+    let issues = found.page.iter().map(|index| world.issue(*index));
+    let used: BTreeSet<_> = issues.map(Issue::rule_index).collect();
     used.iter()
         .filter_map(|at| RULES.get(*at))
         .map(|rule| {
@@ -266,13 +255,8 @@ fn rules(world: &World, found: &SearchResult) -> Vec<Value> {
 }
 
 fn users(world: &World, found: &SearchResult) -> Vec<Value> {
-    let mut used: Vec<_> = found
-        .page
-        .iter()
-        .filter_map(|index| world.issue(*index).assignee())
-        .collect();
-    used.sort_unstable();
-    used.dedup();
+    let issues = found.page.iter().map(|index| world.issue(*index));
+    let used: BTreeSet<_> = issues.filter_map(Issue::assignee).collect();
     used.iter()
         .filter_map(|at| world.authors.get(*at))
         .map(|person| json!({ "login": person.login, "name": person.name, "active": true }))
@@ -289,7 +273,5 @@ pub(super) fn languages() -> Vec<Value> {
 
 /// `{"errors":[{"msg":"…"}]}`
 pub(super) fn errors(message: &str) -> Value {
-    let mut error = Map::new();
-    error.insert("msg".to_owned(), message.into());
-    json!({ "errors": [error] })
+    json!({ "errors": [{ "msg": message }] })
 }

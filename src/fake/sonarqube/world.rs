@@ -1,6 +1,8 @@
 //! All that there is: projects, files, people and issues. Everything is a function of the seed; projects, files and people
 //! are kept, issues are made when they are asked for.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -8,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::issue::Issue;
 use super::rules::LANGUAGES;
 use crate::fake::made_up::dice::{Dice, Stream};
+use crate::fake::made_up::phrases::capitalise;
 use crate::fake::made_up::words;
 
 /// The time of the last analysis. It is also the present of `createdInLast`, since data from a seed do not grow old.
@@ -74,8 +77,7 @@ impl World {
 
     /// The issue with that key, if there is one.
     pub(super) fn issue_of(&self, key: &str) -> Option<u32> {
-        use base64::Engine as _;
-        let bytes = base64::engine::general_purpose::URL_SAFE.decode(key).ok()?;
+        let bytes = URL_SAFE.decode(key).ok()?;
         let hidden: [u8; 4] = bytes.get(6..10)?.try_into().ok()?;
         let index = u32::from_be_bytes(hidden) ^ self.mask();
         (index < self.issues && self.issue(index).key() == key).then_some(index)
@@ -97,7 +99,7 @@ fn project(seed: u64, index: u64) -> Project {
         let mut paths: Vec<_> = (0..FILES_EACH)
             .map(|number| {
                 let folder = dice.pick(words::COLOURS);
-                let file = capitalised(&dice.pick(words::THINGS).0.replace([' ', '-'], ""));
+                let file = capitalise(&dice.pick(words::THINGS).0.replace([' ', '-'], ""));
                 format!("{}/{folder}/{file}{number}.{}", language.folder, language.ending)
             })
             .collect();
@@ -105,7 +107,7 @@ fn project(seed: u64, index: u64) -> Project {
         files.extend(paths);
     }
     Project {
-        name: capitalised(&name.replace('-', " ")),
+        name: capitalise(&name.replace('-', " ")),
         key: name,
         uuid: identifier(&mut dice),
         files,
@@ -115,7 +117,7 @@ fn project(seed: u64, index: u64) -> Project {
 fn person(seed: u64, index: u64) -> Person {
     let mut dice = Dice::new(seed, Stream::Developers, index);
     let (first, last) = (dice.pick(words::FIRST_NAMES), dice.pick(words::LAST_NAMES));
-    let last_name = capitalised(&last.to_lowercase());
+    let last_name = capitalise(&last.to_lowercase());
     // The number keeps logins apart.
     let initial = first.chars().next().unwrap_or('x').to_lowercase();
     let login = format!("{initial}{}{}", last.to_lowercase(), index + 1);
@@ -126,26 +128,21 @@ fn person(seed: u64, index: u64) -> Person {
     }
 }
 
-fn capitalised(text: &str) -> String {
-    crate::fake::made_up::phrases::capitalise(text)
-}
-
 /// Twenty characters, as SonarQube 7 makes them.
 fn identifier(dice: &mut Dice) -> String {
-    let (a, b) = (dice.throw().to_be_bytes(), dice.throw().to_be_bytes());
-    let mut bytes = [0; 15];
-    for (byte, from) in bytes.iter_mut().zip(a.into_iter().chain(b)) {
-        *byte = from;
-    }
-    key_of(bytes)
+    let (first, second) = (dice.throw().to_be_bytes(), dice.throw().to_be_bytes());
+    key_of(first.into_iter().chain(second))
 }
 
-/// Keys begin with `AW`, as those of SonarQube 7 do.
-pub(super) fn key_of(mut bytes: [u8; 15]) -> String {
-    use base64::Engine as _;
-    bytes[0] = 0x01;
-    bytes[1] = 0x60 | bytes[1] & 0x0F;
-    base64::engine::general_purpose::URL_SAFE.encode(bytes)
+/// A key of the first 15 of some bytes. It begins with `AW`, as those of SonarQube 7 do.
+pub(super) fn key_of(bytes: impl Iterator<Item = u8>) -> String {
+    let begins = |(place, byte): (usize, u8)| match place {
+        0 => 0x01,
+        1 => 0x60 | byte & 0x0F,
+        _ => byte,
+    };
+    let bytes: Vec<_> = bytes.take(15).enumerate().map(begins).collect();
+    URL_SAFE.encode(bytes)
 }
 
 /// The uuid of a file.

@@ -173,24 +173,19 @@ fn read(name: &Spanned<String>, spec: &CollectionSpec, mistakes: &mut Vec<Diagno
     }
     for row in &spec.rows {
         let mut copy = row.value.clone();
-        let problems = match copy.as_object_mut() {
-            Some(map) => {
-                let given = map.remove("id");
-                let mut problems = collection.complete(map);
-                problems.extend(given.and_then(|id| collection.id_problem(&id)));
-                problems
-            }
-            None => vec![RowProblem::new("", "a row must be a map")],
+        let Some(map) = copy.as_object_mut() else {
+            mistakes.push(Diagnostic::error(row.span, "a row must be a map"));
+            continue;
         };
+        let given = map.remove("id");
+        let mut problems = collection.complete(map);
+        problems.extend(given.and_then(|id| collection.id_problem(&id)));
         let message = |problem: RowProblem| match problem.field.as_str() {
             "" => problem.message,
             field => format!("`{field}` {}", problem.message),
         };
-        mistakes.extend(
-            problems
-                .into_iter()
-                .map(|problem| Diagnostic::error(row.span, message(problem))),
-        );
+        let problems = problems.into_iter();
+        mistakes.extend(problems.map(|problem| Diagnostic::error(row.span, message(problem))));
     }
     collection
 }
@@ -219,12 +214,16 @@ fn page(spec: &CollectionSpec, mistakes: &mut Vec<Diagnostic>) -> (u32, u32) {
 impl Collection {
     /// Adds defaults to a row without its `id`, and says what is wrong with it then.
     fn complete(&self, row: &mut Map<String, Value>) -> Vec<RowProblem> {
+        self.add_defaults(row);
+        self.problems(row)
+    }
+
+    fn add_defaults(&self, row: &mut Map<String, Value>) {
         for field in &self.fields {
-            if let Some(default) = field.default.as_ref().filter(|_| !row.contains_key(&field.name)) {
-                row.insert(field.name.clone(), default.clone());
+            if let Some(default) = &field.default {
+                row.entry(&field.name).or_insert_with(|| default.clone());
             }
         }
-        self.problems(row)
     }
 
     /// What is wrong with a row without its `id`.
@@ -245,15 +244,14 @@ impl Collection {
     }
 
     fn id_problem(&self, id: &Value) -> Option<RowProblem> {
-        let fits = match self.id {
-            IdKind::Integer => id.as_i64().is_some_and(|id| (1..1 << 53).contains(&id)),
-            IdKind::Uuid => id.as_str().is_some_and(|id| uuid::Uuid::try_parse(id).is_ok()),
-            IdKind::String => id.as_str().is_some_and(|id| !id.is_empty() && id.len() <= 200),
-        };
-        let wanted = match self.id {
-            IdKind::Integer => "must be an integer from 1 to 2^53",
-            IdKind::Uuid => "must be a UUID",
-            IdKind::String => "must be a string of 1 to 200 bytes",
+        let text = id.as_str().unwrap_or_default();
+        let (fits, wanted) = match self.id {
+            IdKind::Integer => (
+                id.as_i64().is_some_and(|id| (1..1 << 53).contains(&id)),
+                "must be an integer from 1 to 2^53",
+            ),
+            IdKind::Uuid => (uuid::Uuid::try_parse(text).is_ok(), "must be a UUID"),
+            IdKind::String => ((1..=200).contains(&text.len()), "must be a string of 1 to 200 bytes"),
         };
         (!fits).then(|| RowProblem::new("id", wanted))
     }

@@ -262,11 +262,7 @@ fn replace(
     match current(transaction, collection, &id, wanted)? {
         Ok(_) => {
             row.entry("id").or_insert_with(|| id.clone());
-            for field in &collection.fields {
-                if let Some(default) = field.default.as_ref().filter(|_| !row.contains_key(&field.name)) {
-                    row.insert(field.name.clone(), default.clone());
-                }
-            }
+            collection.add_defaults(&mut row);
             update(transaction, collection, &id, row)
         }
         // RFC 9110, section 13.1.1: `If-Match` is false where there is no version at all.

@@ -154,7 +154,7 @@ impl<'a> Maker<'a> {
             && object.is_empty()
             && self.depth < DEPTH_LIMIT
         {
-            let least = get(layers, "minProperties").and_then(Value::as_u64).unwrap_or(0);
+            let least = whole(layers, "minProperties").unwrap_or(0);
             for _ in 0..least.clamp(2, ITEMS_LIMIT) {
                 let key = phrases::thing(&mut self.dice);
                 let value = self.value(additional, key);
@@ -168,9 +168,10 @@ impl<'a> Maker<'a> {
     }
 
     fn array(&mut self, layers: &[&'a Value], name: &str) -> Value {
-        let bound = |key| get(layers, key).and_then(Value::as_u64);
-        let least = bound("minItems").unwrap_or(0).min(ITEMS_LIMIT);
-        let most = bound("maxItems").unwrap_or(ITEMS_LIMIT).clamp(least, ITEMS_LIMIT);
+        let least = whole(layers, "minItems").unwrap_or(0).min(ITEMS_LIMIT);
+        let most = whole(layers, "maxItems")
+            .unwrap_or(ITEMS_LIMIT)
+            .clamp(least, ITEMS_LIMIT);
         let fixed = list(layers, "prefixItems");
         let mut items: Vec<Value> = Vec::new();
         for one in fixed.iter().take(ITEMS_LIMIT as usize) {
@@ -203,13 +204,9 @@ impl<'a> Maker<'a> {
     }
 
     fn text(&mut self, layers: &[&Value], name: &str) -> String {
-        let length = |key| {
-            get(layers, key)
-                .and_then(Value::as_u64)
-                .and_then(|length| usize::try_from(length).ok())
-        };
-        let format = get(layers, "format").and_then(Value::as_str).unwrap_or("");
-        if let Some(pattern) = get(layers, "pattern").and_then(Value::as_str)
+        let length = |key| whole(layers, key).and_then(|length| usize::try_from(length).ok());
+        let format = text(layers, "format").unwrap_or("");
+        if let Some(pattern) = text(layers, "pattern")
             && let Some(text) = pattern::matching(pattern, &mut self.dice)
         {
             return text;
@@ -258,10 +255,7 @@ impl<'a> Maker<'a> {
         if below.is_some_and(|below| most as f64 >= below) {
             most = most.saturating_sub(1);
         }
-        let step = get(layers, "multipleOf")
-            .and_then(Value::as_f64)
-            .map_or(1, |step| step as i64)
-            .max(1);
+        let step = number(layers, "multipleOf").map_or(1, |step| step as i64).max(1);
         let (first, last) = (
             least.div_euclid(step) + i64::from(least.rem_euclid(step) != 0),
             most.div_euclid(step),
@@ -271,10 +265,7 @@ impl<'a> Maker<'a> {
 
     fn number(&mut self, layers: &[&Value]) -> Value {
         let (least, most) = bounds(layers);
-        if let Some(step) = get(layers, "multipleOf")
-            .and_then(Value::as_f64)
-            .filter(|step| *step > 0.0)
-        {
+        if let Some(step) = number(layers, "multipleOf").filter(|step| *step > 0.0) {
             #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
             let (first, last) = ((least / step).ceil() as i64, (most / step).floor() as i64);
             #[expect(clippy::cast_precision_loss, reason = "a made-up number")]
@@ -290,6 +281,18 @@ impl<'a> Maker<'a> {
 /// What the first layer that has a key says.
 fn get<'a>(layers: &[&'a Value], key: &str) -> Option<&'a Value> {
     layers.iter().find_map(|layer| layer.get(key))
+}
+
+fn whole(layers: &[&Value], key: &str) -> Option<u64> {
+    get(layers, key)?.as_u64()
+}
+
+fn number(layers: &[&Value], key: &str) -> Option<f64> {
+    get(layers, key)?.as_f64()
+}
+
+fn text<'a>(layers: &[&'a Value], key: &str) -> Option<&'a str> {
+    get(layers, key)?.as_str()
 }
 
 fn list<'a>(layers: &[&'a Value], key: &str) -> &'a [Value] {
@@ -338,7 +341,7 @@ pub(in crate::fake) fn kind<'a>(layers: &[&'a Value]) -> &'a str {
 }
 
 fn bounds(layers: &[&Value]) -> (f64, f64) {
-    let bound = |keys: [&str; 2]| keys.iter().find_map(|key| get(layers, key).and_then(Value::as_f64));
+    let bound = |keys: [&str; 2]| keys.iter().find_map(|key| number(layers, key));
     let least = bound(["minimum", "exclusiveMinimum"]);
     let most = bound(["maximum", "exclusiveMaximum"]);
     match (least, most) {

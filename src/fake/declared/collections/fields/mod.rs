@@ -7,6 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 use super::spec::{FieldKind, FieldLong};
+use crate::fake::declared::noted;
 use crate::fake::made_up::dice::Dice;
 use crate::fake::made_up::{fields, phrases};
 use crate::yaml::decode::Spanned;
@@ -205,9 +206,7 @@ impl Field {
             return Some(format!("must have at most {maximum} {unit}"));
         }
         let pattern = self.pattern.as_ref()?;
-        let text = value.as_str().filter(|text| !pattern.is_match(text))?;
-        let _unmatched = text;
-        Some(format!("must match {}", pattern.as_str()))
+        (!pattern.is_match(value.as_str()?)).then(|| format!("must match {}", pattern.as_str()))
     }
 
     /// A value that fits, for row number `index`, from 0. For a pattern none is made up; texts ignore it.
@@ -290,21 +289,15 @@ fn kind_of(long: &FieldLong) -> FieldKind {
 fn pattern(long: &FieldLong, mistakes: &mut Vec<Diagnostic>) -> Option<Regex> {
     let pattern = long.pattern.as_ref()?;
     let built = regex::RegexBuilder::new(&pattern.value).size_limit(1 << 20).build();
-    built
-        .map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned();
-            mistakes.push(Diagnostic::error(
-                pattern.span,
-                format!("not a valid regular expression: {reason}"),
-            ));
-        })
-        .ok()
+    let built = built.map_err(|error| {
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or_default();
+        format!(
+            "not a valid regular expression: {}",
+            reason.trim_start_matches("error: ")
+        )
+    });
+    noted(built, pattern.span, mistakes)
 }
 
 /// 1 and 1.0 are the same number in JSON.
