@@ -24,7 +24,7 @@ pub(super) fn basic(request: &HttpbinRequest, user: &str, password: &str, refusa
     if shown.is_some_and(|shown| shown == format!("{user}:{password}").as_bytes()) {
         return reply(StatusCode::OK, &json!({"authenticated": true, "user": user}));
     }
-    status::answer(refusal)
+    status::response(refusal)
 }
 
 pub(super) fn bearer(request: &HttpbinRequest) -> Response {

@@ -273,7 +273,7 @@ pub(super) fn unstable(request: &HttpbinRequest, dice: Dice) -> Result<Response,
     };
     let mut dice = dice_of(request, dice)?;
     let code = if dice.unit() < rate { 500 } else { 200 };
-    let mut response = status::answer(code);
+    let mut response = status::response(code);
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));

@@ -16,7 +16,7 @@ fn described(request: &HttpbinRequest) -> Response {
 /// A 304 to any conditional request.
 pub(super) fn cache(request: &HttpbinRequest, tag: &str) -> Response {
     if request.headers.contains_key("if-modified-since") || request.headers.contains_key("if-none-match") {
-        return status::answer(304);
+        return status::response(304);
     }
     let format = time::macros::format_description!(
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
@@ -42,10 +42,10 @@ pub(super) fn etag(request: &HttpbinRequest, etag: &str) -> Response {
     let (none, some) = (tags("if-none-match"), tags("if-match"));
     if !none.is_empty() {
         if names(&none) {
-            return header(status::answer(304), ETAG, etag);
+            return header(status::response(304), ETAG, etag);
         }
     } else if !some.is_empty() && !names(&some) {
-        return status::answer(412);
+        return status::response(412);
     }
     header(described(request), ETAG, etag)
 }

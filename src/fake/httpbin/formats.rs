@@ -76,7 +76,7 @@ pub(super) fn image(kind: &str) -> Option<Response> {
 
 pub(super) fn negotiated_image(request: &HttpbinRequest) -> Response {
     let Some(accept) = request.header("accept").map(|accept| accept.to_ascii_lowercase()) else {
-        return image("png").unwrap_or_else(|| status::answer(406));
+        return image("png").unwrap_or_else(|| status::response(406));
     };
     let kinds = [
         ("image/webp", "webp"),
@@ -87,7 +87,7 @@ pub(super) fn negotiated_image(request: &HttpbinRequest) -> Response {
     ];
     let kind = kinds.iter().find(|(wanted, _)| accept.contains(wanted));
     kind.and_then(|(_, kind)| image(kind))
-        .unwrap_or_else(|| status::answer(406))
+        .unwrap_or_else(|| status::response(406))
 }
 
 /// What came, compressed, whether the client accepts that or not, as in httpbin.
@@ -122,6 +122,6 @@ pub(super) fn encoded(request: &HttpbinRequest, name: &str) -> Response {
             CONTENT_ENCODING,
             coding,
         ),
-        Err(_) => status::answer(500),
+        Err(_) => status::response(500),
     }
 }

@@ -220,14 +220,14 @@ async fn dispatch(request: &Arc<HttpbinRequest>, dice: Dice) -> Response {
         };
         return header(response, ALLOW, &allowed);
     }
-    let answered = match path.as_slice() {
+    let response = match path.as_slice() {
         ["get"] => Ok(describe(request, GET_KEYS).await),
         ["post" | "put" | "patch" | "delete"] => Ok(describe(request, BODY_KEYS).await),
         ["anything", ..] => Ok(describe(request, ALL_KEYS).await),
         ["delay", seconds] => delay(request, seconds).await,
         path => route(request, path, dice),
     };
-    answered.unwrap_or_else(|refused| refused)
+    response.unwrap_or_else(|refused| refused)
 }
 
 async fn describe(request: &Arc<HttpbinRequest>, keys: &'static [&'static str]) -> Response {
@@ -236,7 +236,7 @@ async fn describe(request: &Arc<HttpbinRequest>, keys: &'static [&'static str]) 
     }
     let request = Arc::clone(request);
     let large = tokio::task::spawn_blocking(move || reply(StatusCode::OK, &Value::Object(request.describe(keys))));
-    large.await.unwrap_or_else(|_| status::answer(500))
+    large.await.unwrap_or_else(|_| status::response(500))
 }
 
 async fn delay(request: &Arc<HttpbinRequest>, seconds: &str) -> Result<Response, Response> {
@@ -253,7 +253,7 @@ async fn delay(request: &Arc<HttpbinRequest>, seconds: &str) -> Result<Response,
 fn route(request: &HttpbinRequest, path: &[&str], mut dice: Dice) -> Result<Response, Response> {
     let ok = |value: &Value| reply(StatusCode::OK, value);
     Ok(match path {
-        [""] => page::answer(request),
+        [""] => page::response(request),
         ["headers"] => ok(&Value::Object(request.describe(&["headers"]))),
         ["ip"] => ok(&json!({"origin": request.origin()})),
         ["user-agent"] => ok(&json!({"user-agent": request.header("user-agent")})),
@@ -281,7 +281,7 @@ fn route(request: &HttpbinRequest, path: &[&str], mut dice: Dice) -> Result<Resp
         }
         ["gzip" | "deflate" | "brotli"] => formats::encoded(request, &request.path[1..]),
         ["image"] => formats::negotiated_image(request),
-        ["image", kind] => formats::image(kind).unwrap_or_else(|| status::answer(404)),
+        ["image", kind] => formats::image(kind).unwrap_or_else(|| status::response(404)),
         ["base64", text] => base64(text),
         ["cache"] => caching::cache(request, &uuid(&mut dice).simple().to_string()),
         ["cache", seconds] => {
@@ -305,7 +305,7 @@ fn stream(request: &HttpbinRequest, path: &[&str], dice: Dice) -> Result<Respons
         ["sse"] => bodies::sse(request),
         ["trailers"] => Ok(bodies::trailers(request)),
         ["unstable"] => bodies::unstable(request, dice),
-        _ => Ok(formats::document(&path.join("/")).unwrap_or_else(|| status::answer(404))),
+        _ => Ok(formats::document(&path.join("/")).unwrap_or_else(|| status::response(404))),
     }
 }
 

@@ -40,6 +40,6 @@ GET | /sse | Server-Sent Events | count, duration, delay | -N /sse?count=3&durat
 GET | /trailers | Trailer fields, for clients that send TE: trailers | name=value | --raw -H 'TE: trailers' /trailers?a=1
 "#;
 
-pub(super) fn answer(request: &HttpbinRequest) -> Response {
+pub(super) fn response(request: &HttpbinRequest) -> Response {
     page("httpbin", INTRODUCTION, &rows(ROWS), request.headers.get(HOST))
 }

@@ -40,17 +40,17 @@ pub(super) fn route(codes: &str, dice: &mut Dice) -> Response {
     for (code, weight) in &choices {
         left -= weight;
         if left < 0.0 {
-            return answer(*code);
+            return response(*code);
         }
     }
     match choices.last() {
-        Some((code, _)) if total > 0.0 || choices.len() == 1 => answer(*code),
+        Some((code, _)) if total > 0.0 || choices.len() == 1 => response(*code),
         _ => bad("the weights are all zero"),
     }
 }
 
 /// The answer with this status, with the fields that go with it.
-pub(super) fn answer(code: u16) -> Response {
+pub(super) fn response(code: u16) -> Response {
     let Ok(status) = StatusCode::from_u16(code) else {
         return bad("Invalid status code");
     };

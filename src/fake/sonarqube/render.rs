@@ -35,7 +35,7 @@ pub(super) fn search(world: &World, query: &Query, found: &SearchResult) -> serd
             .collect();
         json!({ "property": facet.property(), "values": values })
     });
-    serde_json::to_vec(&SearchAnswer {
+    serde_json::to_vec(&SearchResponse {
         total: found.total,
         p: query.page.number,
         ps: query.page.size,
@@ -54,14 +54,14 @@ pub(super) fn search(world: &World, query: &Query, found: &SearchResult) -> serd
 #[skip_serializing_none]
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SearchAnswer<'a> {
+struct SearchResponse<'a> {
     total: u64,
     p: usize,
     ps: usize,
     paging: Value,
     effort_total: u64,
     debt_total: u64,
-    issues: Vec<IssueAnswer<'a>>,
+    issues: Vec<ListedIssue<'a>>,
     components: Vec<Value>,
     rules: Option<Vec<Value>>,
     users: Option<Vec<Value>>,
@@ -72,7 +72,7 @@ struct SearchAnswer<'a> {
 #[skip_serializing_none]
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct IssueAnswer<'a> {
+struct ListedIssue<'a> {
     key: String,
     rule: &'static str,
     severity: &'static str,
@@ -121,7 +121,7 @@ impl TextRange {
     }
 }
 
-fn issue<'a>(issue: Issue<'a>, query: &Query) -> IssueAnswer<'a> {
+fn issue<'a>(issue: Issue<'a>, query: &Query) -> ListedIssue<'a> {
     let (rule, world, line) = (issue.rule(), issue.world, issue.line());
     let component = component_key(issue);
     let effort = (issue.effort() > 0).then(|| duration(u64::from(issue.effort())));
@@ -130,7 +130,7 @@ fn issue<'a>(issue: Issue<'a>, query: &Query) -> IssueAnswer<'a> {
         json!({ "locations": [{ "component": component, "textRange": range, "msg": "And here." }] })
     });
     let assignee = issue.assignee().and_then(|assignee| world.authors.get(assignee));
-    IssueAnswer {
+    ListedIssue {
         key: issue.key(),
         rule: rule.key,
         severity: at(SEVERITIES, issue.severity()),

@@ -365,7 +365,7 @@ impl Collections {
             PathTarget::List => return self.list(collection, head.uri.query().unwrap_or("")).await,
             PathTarget::One(segment) => match collection.id_of(&segment) {
                 Some(id) => Some(id),
-                None => return Ok(answer(&collection, Done::Missing)),
+                None => return Ok(response_to(&collection, Done::Missing)),
             },
         };
         let change = match (&head.method, id) {
@@ -387,7 +387,7 @@ impl Collections {
         let shape = Arc::clone(&collection);
         let work = move |connection: &mut _| rows::change(connection, &shape, change, wanted.as_deref());
         let done = self.database.run(work).await?;
-        Ok(answer(&collection, done))
+        Ok(response_to(&collection, done))
     }
 
     async fn one(&self, collection: Arc<Collection>, id: Value, headers: &HeaderMap) -> Result<Response, StoreError> {
@@ -397,7 +397,7 @@ impl Collections {
             .run(move |connection| rows::find(connection, &shape, &id))
             .await?;
         let Some(text) = found else {
-            return Ok(answer(&collection, Done::Missing));
+            return Ok(response_to(&collection, Done::Missing));
         };
         let tag = rows::tag(&text);
         let known = tags(headers, &IF_NONE_MATCH);
@@ -492,7 +492,7 @@ fn tagged(status: StatusCode, text: String) -> Response {
     with_field(json_text(status, text), ETAG, &tag)
 }
 
-fn answer(collection: &Collection, done: Done) -> Response {
+fn response_to(collection: &Collection, done: Done) -> Response {
     match done {
         Done::Created(id, text) => {
             let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);

@@ -101,7 +101,7 @@ fn read(
 
 /// A recording.
 struct Har {
-    series: HashMap<String, AnswerSeries>,
+    series: HashMap<String, ResponseSeries>,
     parts: Vec<HarPart>,
     repeat: HarRepeat,
     /// By what recorded times are divided; `None` for no waiting.
@@ -112,19 +112,19 @@ struct Har {
 
 /// All answers to one request.
 #[derive(Default)]
-struct AnswerSeries {
-    answers: Vec<Arc<Recorded>>,
+struct ResponseSeries {
+    responses: Vec<Arc<Recorded>>,
     given: AtomicUsize,
 }
 
-impl AnswerSeries {
+impl ResponseSeries {
     fn next(&self, repeat: HarRepeat) -> Option<&Arc<Recorded>> {
         let given = self.given.fetch_add(1, Ordering::Relaxed);
         let index = match repeat {
-            HarRepeat::Last => given.min(self.answers.len() - 1),
-            HarRepeat::Cycle => given % self.answers.len(),
+            HarRepeat::Last => given.min(self.responses.len() - 1),
+            HarRepeat::Cycle => given % self.responses.len(),
         };
-        self.answers.get(index)
+        self.responses.get(index)
     }
 }
 
@@ -135,10 +135,10 @@ impl Har {
             None => vec![HarPart::Method, HarPart::Path, HarPart::Query],
         };
         let speed = long.speed.as_ref().map_or(1.0, |speed| speed.value);
-        let mut series: HashMap<String, AnswerSeries> = HashMap::new();
+        let mut series: HashMap<String, ResponseSeries> = HashMap::new();
         for one in recorded {
             let key = key(&one.request, &parts);
-            series.entry(key).or_default().answers.push(Arc::new(one));
+            series.entry(key).or_default().responses.push(Arc::new(one));
         }
         Self {
             series,
@@ -167,7 +167,7 @@ impl Har {
             .series
             .values()
             .take(COMPARED_LIMIT)
-            .filter_map(|series| series.answers.first())
+            .filter_map(|series| series.responses.first())
             .map(|one| (distance(asked, &one.request), show(&one.request)))
             .collect();
         near.sort();

@@ -8,13 +8,13 @@ use http::{Method, StatusCode};
 
 use super::super::super::spec::FakeSpec;
 use super::super::{Built, noted};
-use super::answer::{self, Answer, AnswerContext};
 use super::condition::Condition;
 use super::path::Pattern;
+use super::response::{self, ResponseContext, RouteResponse};
 use super::sequence::{End, Places, States};
-use super::spec::{AnswerSpec, EndSpec, RouteSpec, StateSpec, StepSpec};
+use super::spec::{EndSpec, ResponseSpec, RouteSpec, StateSpec, StepSpec};
 use super::template::{Compiler, Template};
-use super::{Answers, Route, Routes, StateUse};
+use super::{Route, RouteResponses, Routes, StateUse};
 use crate::fake::context::Context;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Span, did_you_mean};
@@ -94,7 +94,7 @@ fn route(
     let ordinal = names.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
     let luck = format!("{name} {ordinal}");
     compiler.begin(pattern.as_ref().map(Pattern::names).unwrap_or_default());
-    let place = AnswerContext {
+    let place = ResponseContext {
         folder: context.folder,
         seed: context.seed,
         route: &luck,
@@ -108,7 +108,7 @@ fn route(
         .state
         .as_ref()
         .and_then(|state| state_use(&state.value, states, compiler));
-    let answers = answers(given, &place, compiler);
+    let responses = responses(given, &place, compiler);
     let needs_body = compiler.uses_body() || condition.as_ref().is_some_and(Condition::needs_body);
     Some(Route {
         name,
@@ -118,7 +118,7 @@ fn route(
         methods: methods(given),
         condition,
         state,
-        answers: answers?,
+        responses: responses?,
         needs_body,
         asked: AtomicU64::new(0),
     })
@@ -141,8 +141,8 @@ fn state_use(spec: &StateSpec, states: &HashMap<String, Arc<States>>, compiler: 
     })
 }
 
-fn answers(spec: &RouteSpec, place: &AnswerContext<'_>, compiler: &mut Compiler<'_>) -> Option<Answers> {
-    let own = spec.answer();
+fn responses(spec: &RouteSpec, place: &ResponseContext<'_>, compiler: &mut Compiler<'_>) -> Option<RouteResponses> {
+    let own = spec.response();
     let Some(sequence) = &spec.sequence else {
         let key = spec.key.as_ref().map(|key| ("key", key.span));
         let end = spec.end.as_ref().map(|end| ("end", end.span));
@@ -158,7 +158,7 @@ fn answers(spec: &RouteSpec, place: &AnswerContext<'_>, compiler: &mut Compiler<
                     "give `json`, `body`, `file`, `page`, `events`, `chunks` or `sequence`, or a `status` alone",
                 ));
         }
-        return Answer::compile(own, place, compiler).map(Answers::One);
+        return RouteResponse::compile(own, place, compiler).map(RouteResponses::One);
     };
     if let Some((key, span)) = own.first_key() {
         let mistake = Diagnostic::error(span, format!("`{key}` can't be combined with `sequence`"));
@@ -173,9 +173,9 @@ fn answers(spec: &RouteSpec, place: &AnswerContext<'_>, compiler: &mut Compiler<
 fn steps(
     spec: &RouteSpec,
     sequence: &Spanned<Vec<Spanned<StepSpec>>>,
-    place: &AnswerContext<'_>,
+    place: &ResponseContext<'_>,
     compiler: &mut Compiler<'_>,
-) -> Option<Answers> {
+) -> Option<RouteResponses> {
     let count = sequence.value.len();
     if count == 0 || count > MAX_STEPS {
         let message = format!("the sequence has {count} steps: use 1 to {MAX_STEPS}");
@@ -185,32 +185,32 @@ fn steps(
     let mut times = Vec::new();
     let mut steps = Vec::new();
     for step in &sequence.value {
-        let place = AnswerContext {
+        let place = ResponseContext {
             span: step.span,
             ..*place
         };
-        if step.value.answer().first_key().is_none() {
+        if step.value.response().first_key().is_none() {
             let mistake = Diagnostic::error(step.span, "the step's response is missing");
             compiler
                 .mistakes
                 .push(mistake.help("give `json`, `body` or another body, or a `status` alone"));
         }
-        steps.extend(Answer::compile(step.value.answer(), &place, compiler));
+        steps.extend(RouteResponse::compile(step.value.response(), &place, compiler));
         times.push(u64::from(step_times(&step.value, compiler)));
     }
     let (end, status) = match spec.end.as_ref().map(|end| (&end.value, end.span)) {
         None | Some((EndSpec::RepeatLast, _)) => (End::RepeatLast, StatusCode::GONE),
         Some((EndSpec::Cycle, _)) => (End::Cycle, StatusCode::GONE),
         Some((EndSpec::Status(number), span)) => {
-            let status = noted(answer::status(*number), span, compiler.mistakes)?;
+            let status = noted(response::status(*number), span, compiler.mistakes)?;
             (End::Stop, status)
         }
     };
-    Some(Answers::Sequence {
+    Some(RouteResponses::Sequence {
         steps,
         places: Places::new(times, end),
         key: key(spec.key.as_ref(), compiler),
-        beyond: Answer::error(status, "the sequence is over"),
+        beyond: RouteResponse::error(status, "the sequence is over"),
     })
 }
 
@@ -223,7 +223,7 @@ fn step_times(step: &StepSpec, compiler: &mut Compiler<'_>) -> u32 {
     times.value
 }
 
-impl AnswerSpec<'_> {
+impl ResponseSpec<'_> {
     /// The first key that is given.
     fn first_key(&self) -> Option<(&'static str, Span)> {
         let status = self.status.map(|value| ("status", value.span));

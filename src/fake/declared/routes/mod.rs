@@ -3,13 +3,13 @@
 //! Of the routes whose path and method fit a request, the one with the most specific path is asked first, and of equally
 //! specific ones the one that is listed first; the first whose conditions hold answers.
 
-mod answer;
 mod build;
 mod condition;
 mod facts;
 mod functions;
 mod page;
 mod path;
+mod response;
 mod sequence;
 pub(super) mod spec;
 mod stream;
@@ -32,11 +32,11 @@ use http::{Method, StatusCode};
 use minijinja::Environment;
 use serde_json::json;
 
-use self::answer::Answer;
 pub(super) use self::build::source;
 use self::condition::Condition;
 use self::facts::{Facts, Luck};
 use self::path::Pattern;
+use self::response::RouteResponse;
 use self::sequence::{Counters, Places, States};
 use self::template::{Failure, Scope, Template};
 use super::{NearMiss, Outcome, Source};
@@ -68,7 +68,7 @@ struct Route {
     methods: Option<Vec<Method>>,
     condition: Option<Condition>,
     state: Option<StateUse>,
-    answers: Answers,
+    responses: RouteResponses,
     needs_body: bool,
     /// How many requests it has answered.
     asked: AtomicU64,
@@ -83,20 +83,20 @@ struct StateUse {
 }
 
 /// One answer, or a sequence of them.
-enum Answers {
-    One(Answer),
+enum RouteResponses {
+    One(RouteResponse),
     Sequence {
-        steps: Vec<Answer>,
+        steps: Vec<RouteResponse>,
         places: Places,
         key: Template,
         /// What is answered when the sequence is over.
-        beyond: Answer,
+        beyond: RouteResponse,
     },
 }
 
 /// The answer to one request, and what it is made from.
 struct Chosen<'a> {
-    answer: &'a Answer,
+    response: &'a RouteResponse,
     facts: Arc<Facts>,
     luck: Arc<Luck>,
 }
@@ -139,10 +139,10 @@ impl Source for Routes {
                 Ok(None) => {}
                 Ok(Some(chosen)) => {
                     // Its natural time: how long until the answer begins.
-                    if !chosen.answer.delay.is_zero() {
-                        tokio::time::sleep(chosen.answer.delay).await;
+                    if !chosen.response.delay.is_zero() {
+                        tokio::time::sleep(chosen.response.delay).await;
                     }
-                    let response = chosen.answer.respond(&self.env, &chosen.facts, &chosen.luck);
+                    let response = chosen.response.respond(&self.env, &chosen.facts, &chosen.luck);
                     return Outcome::Answered(response.unwrap_or_else(|failure| route.failed(&failure)));
                 }
                 Err(failure) => return Outcome::Answered(route.failed(&failure)),
@@ -196,9 +196,9 @@ impl Routes {
             }
         }
         facts.number = route.asked.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let answer = match &route.answers {
-            Answers::One(answer) => answer,
-            Answers::Sequence {
+        let response = match &route.responses {
+            RouteResponses::One(response) => response,
+            RouteResponses::Sequence {
                 steps,
                 places,
                 key,
@@ -209,7 +209,7 @@ impl Routes {
             }
         };
         Ok(Some(Chosen {
-            answer,
+            response,
             luck: Arc::new(Luck::new(self.seed, &route.luck, facts.number)),
             facts: Arc::new(facts),
         }))
@@ -251,9 +251,9 @@ impl Route {
                 (names.join(", "), names.first().copied())
             }
         };
-        let summary = match &self.answers {
-            Answers::One(answer) => answer.summary().to_owned(),
-            Answers::Sequence { steps, .. } => format!("a sequence of {} responses", steps.len()),
+        let summary = match &self.responses {
+            RouteResponses::One(response) => response.summary().to_owned(),
+            RouteResponses::Sequence { steps, .. } => format!("a sequence of {} responses", steps.len()),
         };
         let conditions = match (&self.condition, &self.state) {
             (Some(_), _) => "if its conditions hold",

@@ -9,8 +9,8 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use serde_json::{Value, json};
 
 use super::super::noted;
-use super::answer::read_file;
 use super::facts::{Luck, value_of};
+use super::response::read_file;
 use super::spec::{PageSpec, Style};
 use super::template::{Compiler, Failure, Scope};
 use super::tree::Node;
@@ -67,7 +67,7 @@ struct Names {
 }
 
 /// What a page answers.
-pub(super) enum Answered {
+pub(super) enum PageResponse {
     /// The body, and the header fields that belong to it.
     Page(Value, Vec<(&'static str, String)>),
     /// What is wrong with the request.
@@ -111,10 +111,10 @@ impl PagedList {
     }
 
     /// The page that a request asks for.
-    pub(super) fn answer(&self, scope: &Scope<'_>) -> Result<Answered, Failure> {
+    pub(super) fn answer(&self, scope: &Scope<'_>) -> Result<PageResponse, Failure> {
         let slice = match self.slice(scope) {
             Ok(slice) => slice,
-            Err(message) => return Ok(Answered::Refused(message)),
+            Err(message) => return Ok(PageResponse::Refused(message)),
         };
         let items = self.items(scope, &slice)?;
         let (total, size, offset) = (self.total(), slice.size, slice.offset);
@@ -139,7 +139,7 @@ impl PagedList {
             Style::Link => self.links(scope, total, size, next_url, previous_url),
             _ => Vec::new(),
         };
-        Ok(Answered::Page(self.body(scope, all)?, headers))
+        Ok(PageResponse::Page(self.body(scope, all)?, headers))
     }
 
     /// The body, from the values of all [`VARIABLES`].

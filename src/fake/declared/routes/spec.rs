@@ -13,7 +13,7 @@ use crate::yaml::forms::{OneOrMany, Scalar, ShortForm, short_form};
 use crate::yaml::units::Time;
 
 /// A struct with its own fields, and those that say what is answered: serde's `flatten` would lose the places.
-macro_rules! with_answer {
+macro_rules! with_response {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
         #[skip_serializing_none]
@@ -49,8 +49,8 @@ macro_rules! with_answer {
 
         impl $name {
             /// What is answered.
-            pub(super) fn answer(&self) -> AnswerSpec<'_> {
-                AnswerSpec {
+            pub(super) fn response(&self) -> ResponseSpec<'_> {
+                ResponseSpec {
                     status: self.status.as_ref(),
                     headers: self.headers.as_ref(),
                     body: self.body.as_ref(),
@@ -67,7 +67,7 @@ macro_rules! with_answer {
     };
 }
 
-with_answer! {
+with_response! {
     /// One route of a declared fake.
     pub struct RouteSpec {
         /// The path: `/users/{id}`, `/files/{name}.json`, and `/static/{*rest}` for all below. A more specific path goes
@@ -90,7 +90,7 @@ with_answer! {
     }
 }
 
-with_answer! {
+with_response! {
     /// One response of a sequence.
     pub struct StepSpec {
         /// How many times this response is sent, 1 to 1,000,000. Default: 1.
@@ -100,7 +100,7 @@ with_answer! {
 
 /// What is answered, as typed.
 #[derive(Clone, Copy)]
-pub(super) struct AnswerSpec<'a> {
+pub(super) struct ResponseSpec<'a> {
     pub(super) status: Option<&'a Spanned<StatusSpec>>,
     pub(super) headers: Option<&'a Named<Spanned<Tree>>>,
     pub(super) body: Option<&'a Spanned<String>>,

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use super::super::noted;
 use super::facts::{Facts, Luck};
-use super::page::{Answered, PagedList};
-use super::spec::{AnswerSpec, FileSpec, StatusSpec};
+use super::page::{PageResponse, PagedList};
+use super::spec::{FileSpec, ResponseSpec, StatusSpec};
 use super::stream::{Script, bytes};
 use super::template::{Compiler, Failure, Scope, Template};
 use super::tree::{Node, Tree};
@@ -28,7 +28,7 @@ use crate::yaml::report::{Diagnostic, Span};
 const MAX_FILE: usize = 16 << 20;
 
 /// What an answer is compiled with.
-pub(super) struct AnswerContext<'a> {
+pub(super) struct ResponseContext<'a> {
     /// Where relative paths start.
     pub(super) folder: &'a Path,
     pub(super) seed: u64,
@@ -40,10 +40,10 @@ pub(super) struct AnswerContext<'a> {
 
 /// A compiled answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct RouteResponse {
     status: Status,
     headers: Vec<(HeaderName, Template)>,
-    content: AnswerBody,
+    content: ResponseBody,
     /// How long until it begins.
     pub(super) delay: Duration,
 }
@@ -55,7 +55,7 @@ enum Status {
 }
 
 #[derive(Debug)]
-enum AnswerBody {
+enum ResponseBody {
     Empty,
     Text(&'static str, Template),
     Json(Node),
@@ -86,11 +86,11 @@ pub(super) fn status(number: i64) -> Result<StatusCode, String> {
     ResponseStatus::try_from(number).map(ResponseStatus::get)
 }
 
-impl Answer {
+impl RouteResponse {
     /// Compiles an answer.
     pub(super) fn compile(
-        spec: AnswerSpec<'_>,
-        place: &AnswerContext<'_>,
+        spec: ResponseSpec<'_>,
+        place: &ResponseContext<'_>,
         compiler: &mut Compiler<'_>,
     ) -> Option<Self> {
         let content = content(spec, place, compiler);
@@ -103,7 +103,7 @@ impl Answer {
         };
         if let (Status::Fixed(status @ (StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)), Some(written)) =
             (&status, spec.status)
-            && !matches!(content, None | Some(AnswerBody::Empty))
+            && !matches!(content, None | Some(ResponseBody::Empty))
         {
             // RFC 9110, sections 15.3.5 and 15.4.5.
             let message = format!("a response with status {} can't have a body", status.as_u16());
@@ -122,7 +122,7 @@ impl Answer {
         Self {
             status: Status::Fixed(status),
             headers: Vec::new(),
-            content: AnswerBody::Json(Node::Fixed(json!({ "error": message }))),
+            content: ResponseBody::Json(Node::Fixed(json!({ "error": message }))),
             delay: Duration::ZERO,
         }
     }
@@ -130,13 +130,13 @@ impl Answer {
     /// What it is, in a few words.
     pub(super) fn summary(&self) -> &'static str {
         match &self.content {
-            AnswerBody::Empty => "no body",
-            AnswerBody::Text(..) => "text",
-            AnswerBody::Json(_) => "JSON",
-            AnswerBody::Bytes(..) => "a file",
-            AnswerBody::Page(_) => "a list in pages",
-            AnswerBody::Stream(script) if script.kind == "text/event-stream" => "server-sent events",
-            AnswerBody::Stream(_) => "a body in pieces",
+            ResponseBody::Empty => "no body",
+            ResponseBody::Text(..) => "text",
+            ResponseBody::Json(_) => "JSON",
+            ResponseBody::Bytes(..) => "a file",
+            ResponseBody::Page(_) => "a list in pages",
+            ResponseBody::Stream(script) if script.kind == "text/event-stream" => "server-sent events",
+            ResponseBody::Stream(_) => "a body in pieces",
         }
     }
 
@@ -151,19 +151,19 @@ impl Answer {
         let mut status = self.status(&scope)?;
         let mut response = Response::new(Body::empty());
         let (kind, body) = match &self.content {
-            AnswerBody::Empty => (None, Body::empty()),
-            AnswerBody::Text(kind, template) => (Some(*kind), Body::from(scope.text(template)?)),
-            AnswerBody::Json(node) => (Some("application/json"), Body::from(node.value(&scope)?.to_string())),
-            AnswerBody::Bytes(kind, bytes) => (Some(*kind), Body::from(bytes.clone())),
-            AnswerBody::Stream(script) => (Some(script.kind), script.body(env, facts, luck)),
-            AnswerBody::Page(page) => match page.answer(&scope)? {
-                Answered::Page(body, fields) => {
+            ResponseBody::Empty => (None, Body::empty()),
+            ResponseBody::Text(kind, template) => (Some(*kind), Body::from(scope.text(template)?)),
+            ResponseBody::Json(node) => (Some("application/json"), Body::from(node.value(&scope)?.to_string())),
+            ResponseBody::Bytes(kind, bytes) => (Some(*kind), Body::from(bytes.clone())),
+            ResponseBody::Stream(script) => (Some(script.kind), script.body(env, facts, luck)),
+            ResponseBody::Page(page) => match page.answer(&scope)? {
+                PageResponse::Page(body, fields) => {
                     for (name, value) in fields {
                         response.headers_mut().insert(name, field_value(&value)?);
                     }
                     (Some("application/json"), Body::from(body.to_string()))
                 }
-                Answered::Refused(message) => {
+                PageResponse::Refused(message) => {
                     status = StatusCode::BAD_REQUEST;
                     (
                         Some("application/json"),
@@ -274,7 +274,7 @@ fn header(tree: &Tree, span: Span, compiler: &mut Compiler<'_>) -> Option<Templa
 }
 
 /// The one body that is given; `None` if it is wrong.
-fn content(spec: AnswerSpec<'_>, place: &AnswerContext<'_>, compiler: &mut Compiler<'_>) -> Option<AnswerBody> {
+fn content(spec: ResponseSpec<'_>, place: &ResponseContext<'_>, compiler: &mut Compiler<'_>) -> Option<ResponseBody> {
     let mut given = spec.bodies();
     if let (Some((first, at)), Some((second, span))) = (given.next(), given.next()) {
         let message = format!("`{first}` can't be combined with `{second}`: give one body");
@@ -285,34 +285,34 @@ fn content(spec: AnswerSpec<'_>, place: &AnswerContext<'_>, compiler: &mut Compi
         return None;
     }
     Some(if let Some(body) = spec.body {
-        AnswerBody::Text("text/plain; charset=utf-8", compiler.text(&body.value, body.span))
+        ResponseBody::Text("text/plain; charset=utf-8", compiler.text(&body.value, body.span))
     } else if let Some(tree) = spec.json {
-        AnswerBody::Json(Node::compile(&tree.value, tree.span, compiler))
+        ResponseBody::Json(Node::compile(&tree.value, tree.span, compiler))
     } else if let Some(text) = spec.base64 {
-        AnswerBody::Bytes("application/octet-stream", bytes(text, compiler)?)
+        ResponseBody::Bytes("application/octet-stream", bytes(text, compiler)?)
     } else if let Some(file) = spec.file {
         self::file(file, place, compiler)?
     } else if let Some(page) = spec.page {
         let page = PagedList::compile(page, compiler, place.folder, place.seed, place.route)?;
-        AnswerBody::Page(Box::new(page))
+        ResponseBody::Page(Box::new(page))
     } else if let Some(events) = spec.events {
-        AnswerBody::Stream(Arc::new(Script::events(events, compiler)))
+        ResponseBody::Stream(Arc::new(Script::events(events, compiler)))
     } else if let Some(chunks) = spec.chunks {
-        AnswerBody::Stream(Arc::new(Script::chunks(chunks, compiler)))
+        ResponseBody::Stream(Arc::new(Script::chunks(chunks, compiler)))
     } else {
-        AnswerBody::Empty
+        ResponseBody::Empty
     })
 }
 
-fn file(spec: &Spanned<FileSpec>, place: &AnswerContext<'_>, compiler: &mut Compiler<'_>) -> Option<AnswerBody> {
+fn file(spec: &Spanned<FileSpec>, place: &ResponseContext<'_>, compiler: &mut Compiler<'_>) -> Option<ResponseBody> {
     let file = &spec.value.0;
     let kind = type_of(&file.path);
     let bytes = noted(read_file(place.folder, &file.path), spec.span, compiler.mistakes)?;
     if !file.template {
-        return Some(AnswerBody::Bytes(kind, bytes.into()));
+        return Some(ResponseBody::Bytes(kind, bytes.into()));
     }
     let text =
         String::from_utf8(bytes).map_err(|_| format!("`{}` is not valid UTF-8, so it can't be a template", file.path));
     let text = noted(text, spec.span, compiler.mistakes)?;
-    Some(AnswerBody::Text(kind, compiler.text(&text, spec.span)))
+    Some(ResponseBody::Text(kind, compiler.text(&text, spec.span)))
 }
