@@ -13,7 +13,7 @@ pub struct Context<'a> {
     pub store: Store,
     /// The folder that relative paths start from: the one of the file in which the fake stands.
     pub folder: &'a Path,
-    /// Where the fake is written: the place of what is wrong with nothing in particular.
+    /// Where the fake is written: the place of mistakes that have none of their own.
     pub place: Span,
 }
 

@@ -4,8 +4,8 @@
 //! A fake is an [`axum::Router`]. The proxy calls it in process, once for each request (`tower::ServiceExt::oneshot`):
 //! there is no socket between them. `squall fake NAME` puts the same router behind a listener with [`serve`].
 //!
-//! Fakes inject nothing and decide nothing about faults: what they answer is the natural answer. A `delay` that a
-//! client asks `test-api` for is a property of that API, not an injected delay.
+//! Fakes inject nothing and decide nothing about faults: their responses are the natural ones. A `delay` that a
+//! client requests of `test-api` is a property of that API, not an injected delay.
 
 mod context;
 pub mod declared;

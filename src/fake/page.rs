@@ -8,7 +8,7 @@ use http::HeaderValue;
 /// One route of a fake, or a family of them.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    /// `GET`, or what stands for several methods.
+    /// `GET`, several methods, or `any`.
     pub(super) method: String,
     /// The path, with its parameters in braces.
     pub(super) path: String,
@@ -20,7 +20,7 @@ pub(super) struct Row {
     pub(super) example: String,
 }
 
-/// The rows of a table with one row a line, whose cells are separated by ` | `: method, path, summary, parameters, example.
+/// The rows of a table: a row a line, its cells separated by ` | `: method, path, summary, parameters, example.
 pub(super) fn rows(table: &str) -> Vec<Row> {
     table.trim().lines().map(row).collect()
 }

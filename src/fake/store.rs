@@ -1,7 +1,7 @@
 //! SQLite for fakes that keep rows: one connection for each database, used by one piece of work at a time on a blocking
 //! thread. Requests queue for it without holding a thread.
 //!
-//! Whoever opens the same file again in this process, as after a reload of the configuration, shares the connection.
+//! Opening the same file again in this process, as after a reload of the configuration, shares the connection.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ impl Database {
         work(&mut self.open.connection.lock())
     }
 
-    /// Works when it is its turn. Work that has begun is finished, also if nobody waits for it any more.
+    /// Does the work when it is its turn. Work that has begun is finished, even if its caller is gone.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,

@@ -24,7 +24,7 @@ use super::spec::FakeSpec;
 use crate::fake::context::Context;
 use crate::yaml::report::{Diagnostic, Span};
 
-/// Where answers come from.
+/// Where responses come from.
 #[async_trait]
 trait Source: Send + Sync {
     /// Answers a request, or gives it back.
@@ -42,7 +42,7 @@ struct NearMiss(usize);
 
 /// What a source makes of a request.
 enum Outcome {
-    /// This is the answer.
+    /// This is the response.
     Answered(Response),
     /// The path is not this source's; or it is, but only with these methods.
     Passed(Request, Vec<Method>),

@@ -8,7 +8,8 @@
 //! `path` is as it arrived, not decoded. A query parameter or header that comes more than once has a list. A body that
 //! is not UTF-8 is `{"base64":"…"}`. Bodies over [`BODY_LIMIT`] get a 413.
 //!
-//! A few paths answer with something long or slow instead: see [`streams`]. A browser at `/` gets a page about all this.
+//! A few paths answer with something long or slow instead: see [`streams`]. A browser at `/` gets a page that documents
+//! them.
 
 mod streams;
 
@@ -72,7 +73,7 @@ async fn echo(request: Request) -> Response {
         .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the reply could not be generated"))
 }
 
-/// A browser at `/` gets the documentation; everybody else gets the echo there, too.
+/// A browser gets the documentation at `/`; other clients get the echo there, too.
 fn wants_page(parts: &Parts) -> bool {
     let accept = parts.headers.get(ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
     parts.method == Method::GET && parts.uri.path() == "/" && accept.starts_with(b"text/html")

@@ -1,4 +1,4 @@
-//! `fakeresponse`: FakeResponse.com, which answers as it is told to: `GET /api/?sleep=1&status=404&data={"a":1}`.
+//! `fakeresponse`: FakeResponse.com, which responds as requested: `GET /api/?sleep=1&status=404&data={"a":1}`.
 //!
 //! | parameter | what it does |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `api_key` | comes back, and lifts the rate limit |
 //!
 //! With the setting `rate_limit: true`, a call without `api_key` that comes within 2 s of the same client's last one gets a
-//! 429. What the original answered then is not known; ours has its words, "Rate Limit exceeded!", under `error`.
+//! 429. The original's response is not known; ours has its words, "Rate Limit exceeded!", under `error`.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -48,7 +48,7 @@ struct FakeResponse {
 }
 
 /// # Errors
-/// None: every setting is right.
+/// None: every setting is valid.
 pub(super) fn router(spec: &FakeSpec, _context: &Context<'_>) -> Result<Router, Vec<Diagnostic>> {
     let limited = spec.rate_limit.as_ref().is_some_and(|limit| limit.value);
     let fake = FakeResponse {

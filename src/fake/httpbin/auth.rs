@@ -16,7 +16,7 @@ use crate::fake::reply::basic_credentials;
 /// The realm of httpbin's challenges.
 const REALM: &str = "me@kennethreitz.com";
 
-/// `refusal` is what whoever does not show the right name and password gets.
+/// Basic authentication. `refusal` is the status for a wrong or missing name and password.
 pub(super) fn basic(request: &HttpbinRequest, user: &str, password: &str, refusal: u16) -> Response {
     let shown = request
         .header("authorization")
@@ -47,7 +47,7 @@ pub(super) struct Wanted<'a> {
     pub(super) stale_after: &'a str,
 }
 
-/// A challenge until the answer to it is right. The state (how often a nonce may still be used) is in cookies, as in
+/// A challenge until the credentials are right. The state (how often a nonce may still be used) is in cookies, as in
 /// httpbin: `stale_after`, `last_nonce` and `fake`.
 pub(super) fn digest_auth(request: &HttpbinRequest, wanted: &Wanted<'_>, dice: &mut Dice) -> Response {
     let cookie_wanted = request

@@ -1,5 +1,5 @@
 //! Bodies that are random, slow, long or in pieces. They are made while they are read; a wait ends when the client
-//! leaves, as the body is dropped then.
+//! disconnects, as the body is dropped then.
 
 #![expect(clippy::result_large_err, reason = "a refusal is a whole response, made rarely")]
 
@@ -21,7 +21,7 @@ use super::response::{TEXT, bad, header, typed};
 use super::{python_json, status};
 use crate::fake::made_up::dice::{Dice, Stream};
 
-/// The most random bytes of one answer, as in httpbin.
+/// The most random bytes of one response, as in httpbin.
 const BYTES_LIMIT: u64 = 100 * 1024;
 
 /// The most that `/drip` sends, as in httpbin.

@@ -1,4 +1,4 @@
-//! Answers of a kind: documents, images, encodings. All are this project's own.
+//! Responses of a certain format: documents, images, encodings. All are this project's own.
 
 use std::io::Write as _;
 
@@ -90,7 +90,7 @@ pub(super) fn negotiated_image(request: &HttpbinRequest) -> Response {
         .unwrap_or_else(|| status::response(406))
 }
 
-/// What came, compressed, whether the client accepts that or not, as in httpbin.
+/// The request, described in a compressed body, whether the client accepts that or not, as in httpbin.
 pub(super) fn encoded(request: &HttpbinRequest, name: &str) -> Response {
     let mut described = request.describe(&["origin", "headers", "method"]);
     let (flag, coding) = match name {

@@ -64,7 +64,7 @@ pub(super) fn form(headers: &HeaderMap, body: &Bytes) -> Form {
     }
 }
 
-/// RFC 7578. What is malformed ends the form: nothing of it is kept.
+/// A form in parts (RFC 7578). Of a malformed one nothing is kept.
 fn multipart(body: &Bytes, boundary: &str) -> Form {
     let mut form = Form {
         is_form: true,

@@ -1,8 +1,8 @@
 //! fortio's query parameters, on every route: `delay=150us:10,2ms:5`, `status=503:5`, `size=1000`, `close=5.3`,
 //! `header=Name:value`.
 //!
-//! Numbers after a colon are percentages; the rest of the requests is answered as always. What does not read as
-//! fortio's is left alone, and so is a parameter that the route has itself ([`OWN`]).
+//! Numbers after a colon are percentages; the remaining requests are answered as always. Ignored are parameters
+//! that fortio would not understand, and those that the route has itself ([`OWN`]).
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::request::HttpbinRequest;
 use super::response::{chosen_header, header, typed};
 use crate::fake::made_up::dice::Dice;
 
-/// The first part of the paths whose query means something else: these parameters, or all (`*`).
+/// Paths, by their first segment, that have these query parameters themselves, or any (`*`).
 const OWN: &[(&str, &[&str])] = &[
     ("drip", &["delay"]),
     ("sse", &["delay"]),

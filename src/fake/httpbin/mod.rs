@@ -1,4 +1,4 @@
-//! `httpbin`: answers as httpbin 0.10 does, with what go-httpbin and fortio add. The page at `/` lists the routes.
+//! `httpbin`: responds as httpbin 0.10 does, with what go-httpbin and fortio add. The page at `/` lists the routes.
 //!
 //! Random choices (weights, bytes, identifiers) are a function of the fake's seed and of the number of the request.
 //! Bodies over [`BODY_LIMIT`] get a 413. Known differences from httpbin:
@@ -104,7 +104,7 @@ async fn answer(request: Request, mut dice: Dice) -> Response {
     cors.apply(response)
 }
 
-/// What browsers of other origins want to know (the Fetch standard, "CORS protocol").
+/// The fields for browsers of other origins (the Fetch standard, "CORS protocol").
 struct Cors {
     origin: HeaderValue,
     preflight: bool,
@@ -136,7 +136,7 @@ impl Cors {
     }
 }
 
-/// What a `Location` has in quoted form only (RFC 3986, section 2), besides what is not ASCII.
+/// Characters that are percent-encoded in `Location` (RFC 3986, section 2), besides what is not ASCII.
 const NOT_IN_URLS: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')

@@ -79,7 +79,7 @@ impl HttpbinRequest {
         }
     }
 
-    /// The first value of a parameter of the query, whose name may be in any case.
+    /// The first value of a query parameter, by its name in any case.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         let found = self.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
@@ -176,7 +176,7 @@ impl HttpbinRequest {
     }
 }
 
-/// The first file of each name, as httpbin has it.
+/// The first file of each name, as in httpbin.
 fn files(form: &Form) -> Value {
     let mut all = Map::new();
     for file in &form.files {
@@ -186,7 +186,7 @@ fn files(form: &Form) -> Value {
     Value::Object(all)
 }
 
-/// The text, or a `data:` URL (RFC 2397) of what is no UTF-8.
+/// The text; a `data:` URL (RFC 2397) if it is not UTF-8.
 fn text_or_base64(bytes: &Bytes, content_type: &str) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -194,7 +194,7 @@ fn text_or_base64(bytes: &Bytes, content_type: &str) -> String {
     }
 }
 
-/// Every run of letters begins with a capital.
+/// A name in which every run of letters begins with a capital.
 fn titled(name: &str) -> String {
     let mut after_letter = false;
     name.chars()
@@ -210,8 +210,8 @@ fn titled(name: &str) -> String {
         .collect()
 }
 
-/// A part of a URL with what need not be quoted unquoted, and so shown as people write it. Quoted stay blanks, control
-/// characters, `special`, and bytes that are not UTF-8.
+/// A part of a URL as people write it: percent-encoded are only blanks, control characters, `special` characters, and
+/// bytes that are not UTF-8.
 fn readable(raw: &str, special: &[u8]) -> String {
     let stays = |byte: u8| byte <= b' ' || byte == 0x7f || special.contains(&byte);
     let bytes = raw.as_bytes();

@@ -28,7 +28,7 @@ pub(super) fn empty(status: StatusCode) -> Response {
     typed(status, HTML, "")
 }
 
-/// What a parameter that makes no sense gets.
+/// The response to a parameter that makes no sense.
 pub(super) fn bad(message: &str) -> Response {
     typed(StatusCode::BAD_REQUEST, TEXT, message.to_owned())
 }

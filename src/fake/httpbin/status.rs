@@ -30,7 +30,7 @@ pub(super) fn route(codes: &str, dice: &mut Dice) -> Response {
     for choice in codes.split(',') {
         let (code, weight) = choice.split_once(':').unwrap_or((choice, "1"));
         match (code.trim().parse::<u16>(), weight.trim().parse::<f64>()) {
-            // Final ones only: a 1xx can't be the whole answer (RFC 9110, section 15.2).
+            // Final ones only: a 1xx can't be the whole response (RFC 9110, section 15.2).
             (Ok(code @ 200..=999), Ok(weight)) if weight.is_finite() && weight >= 0.0 => choices.push((code, weight)),
             _ => return bad("Invalid status code"),
         }
@@ -49,7 +49,7 @@ pub(super) fn route(codes: &str, dice: &mut Dice) -> Response {
     }
 }
 
-/// The answer with this status, with the fields that go with it.
+/// The response with this status, with the fields that go with it.
 pub(super) fn response(code: u16) -> Response {
     let Ok(status) = StatusCode::from_u16(code) else {
         return bad("Invalid status code");

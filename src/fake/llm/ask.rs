@@ -96,7 +96,7 @@ impl Reply {
 }
 
 impl Ask {
-    /// Adds a message; four tokens say whose it is.
+    /// Adds a message; its role costs four tokens.
     pub(super) fn add(&mut self, role: &str, content: &str) {
         self.prompt_tokens += text::count(content) + 4;
         self.conversation.push_str(role);

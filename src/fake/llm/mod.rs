@@ -8,10 +8,10 @@
 //! any: the one that the message names, or else the first, with arguments that fit its schema. After a tool's result there
 //! is a text.
 //!
-//! The name of the model can ask for trouble: `error-STATUS` (`error-429`, `error-529`…) is refused with that status, in
-//! the provider's shape and with its fields; `error-stream` sends an error inside a stream, `error-cut` breaks it off,
-//! `error-stall` falls silent in it, `error-hang` never answers. Anything else that can go wrong is for squall's rules:
-//! `config/examples/llm.yaml`.
+//! The name of the model can ask for trouble: `error-STATUS` (`error-429`, `error-529`…) is refused with that status,
+//! in the provider's shape and with its fields; `error-stream` sends an error inside a stream, `error-cut` breaks it
+//! off, `error-stall` falls silent in it, `error-hang` never responds. Anything else that can go wrong is for squall's
+//! rules: `config/examples/llm.yaml`.
 
 mod anthropic;
 mod ask;
@@ -52,10 +52,10 @@ const JITTER: f64 = 0.2;
 /// Models that are listed; any other name is taken, too.
 const MODELS: [&str; 3] = ["squall-large", "squall-small", "squall-embedding"];
 
-/// How long `error-hang` and `error-stall` keep a client that does not leave.
+/// How long `error-hang` and `error-stall` keep a client that does not disconnect.
 const HANG: Duration = Duration::from_secs(3600);
 
-/// What answers say of rate limits. Nothing is limited by it.
+/// What responses say of rate limits, by which nothing is limited.
 const REQUESTS_LIMIT: u64 = 10_000;
 const TOKENS_LIMIT: u64 = 2_000_000;
 
@@ -231,12 +231,12 @@ enum Misbehaviour {
     Cut,
     /// The stream stays open, and nothing more comes.
     Stall,
-    /// There is no answer.
+    /// There is no response.
     Hang,
 }
 
 impl Misbehaviour {
-    /// Whether there is no answer at all.
+    /// Whether there is no response at all.
     fn hangs(&self, streamed: bool) -> bool {
         *self == Self::Hang || *self == Self::Stall && !streamed
     }

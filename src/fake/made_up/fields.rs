@@ -45,7 +45,7 @@ pub(in crate::fake) fn text(name: &str, dice: &mut Dice) -> String {
     }
 }
 
-/// An address at a domain that nobody can own (RFC 2606).
+/// An address at a reserved domain (RFC 2606).
 pub(in crate::fake) fn email(dice: &mut Dice) -> String {
     let name = format!("{}.{}", dice.pick(words::FIRST_NAMES), dice.pick(words::LAST_NAMES));
     format!("{}@{}", name.to_lowercase(), phrases::domain(dice))

@@ -73,7 +73,7 @@ pub(super) enum Bound {
 ///
 /// # Errors
 ///
-/// It is neither; as SonarQube says it.
+/// It is neither; in SonarQube's words.
 pub(super) fn parse(text: &str, bound: Bound) -> Result<i64, String> {
     if let Ok(time) = OffsetDateTime::parse(text, DATE_TIME) {
         return Ok(time.unix_timestamp());

@@ -22,7 +22,7 @@ pub(super) enum Facet {
     ModuleUuids,
     Rules,
     Assignees,
-    /// Callers are nobody whom an issue could be assigned to.
+    /// No issue is assigned to a caller.
     AssignedToMe,
     Authors,
     /// The later name of authors.
@@ -61,7 +61,7 @@ pub(super) const FACETS: &[(&str, Facet)] = &[
     ("createdAt", CreatedAt),
 ];
 
-/// Values of one facet that an answer lists at most, beside those that the request selects.
+/// The most values of one facet that a response lists, beside those that the request selects.
 const FACET_SIZE: usize = 100;
 
 impl Facet {
@@ -106,7 +106,7 @@ impl Facet {
         }
     }
 
-    /// A value as answers have it; empty for "none of them".
+    /// A value as responses have it; empty for "none of them".
     pub(super) fn name(self, value: usize, world: &World) -> String {
         let of = |list: &[&str], at: Option<usize>| at.and_then(|at| list.get(at)).map(ToString::to_string);
         let project = || world.projects.get(value);
@@ -161,7 +161,7 @@ impl Facet {
         1 << same as u32
     }
 
-    /// Whether answers list this value even if no issue has it.
+    /// Whether responses list this value even if no issue has it.
     fn always_lists(self, name: &str) -> bool {
         match self {
             Severities | Statuses | Resolutions | Types => true,
@@ -175,7 +175,7 @@ fn first_day() -> i64 {
     dates::day_of(FIRST_ANALYSIS.unix_timestamp())
 }
 
-/// The values that an answer lists, from the sum for each value: the largest first, and then those that must be there.
+/// The values that a response lists, from the sum for each value: the largest first, and then those that must be there.
 pub(super) fn listed(facet: Facet, sums: Vec<u64>, query: &Query, world: &World) -> Vec<(String, u64)> {
     if facet == CreatedAt {
         return histogram(&sums, query);

@@ -127,7 +127,7 @@ impl<'a> Issue<'a> {
         self.below(Attribute::Author, self.world.authors.len())
     }
 
-    /// Whose turn it is; two of five issues are nobody's.
+    /// The person that it is assigned to, if any; two of five issues are unassigned.
     pub(super) fn assignee(self) -> Option<usize> {
         let drawn = self.below(Attribute::Assignee, self.world.assignees() * 5 / 3);
         (drawn < self.world.assignees()).then_some(drawn)

@@ -1,11 +1,12 @@
 //! `sonarqube`: the part of SonarQube 7's web API that people pull issues with, above all `api/issues/search`.
 //!
-//! Parameters, messages and shapes are SonarQube's (its `SearchAction`, and what it answers): filters, facets, sorting, pages
-//! of up to 500, and never more than 10,000 results of one search, so that who wants all has to slice. Issues, projects and
-//! people come from the seed ([`world`]); with the same seed they are the same, whatever is asked first. Each severity has a
-//! fifth of the issues. Their dates end in May 2019, which is also the present of `createdInLast`.
+//! Parameters, messages and shapes are SonarQube's (its `SearchAction`, and its responses): filters, facets, sorting,
+//! pages of up to 500, and never more than 10,000 results of one search, so that a pull of all has to be sliced.
+//! Issues, projects and people come from the seed ([`world`]); with the same seed they are the same, whatever is asked
+//! first. Each severity has a fifth of the issues. Their dates end in May 2019, which is also the present of
+//! `createdInLast`.
 //!
-//! With the setting `token` callers must show it, as Basic `TOKEN:` or as Bearer; without it nobody has to.
+//! With the setting `token` callers must show it, as Basic `TOKEN:` or as Bearer; without it none is needed.
 
 mod components;
 mod dates;
@@ -115,7 +116,7 @@ async fn answer(State(fake): State<Arc<SonarQube>>, request: Request) -> Respons
     let parameters = Parameters::read(&[parts.uri.query().unwrap_or_default().as_bytes(), &form]);
     let shown = Shown::of(&parts.headers);
     match path {
-        // Nobody needs to be known for these.
+        // These need no credentials.
         "/api/authentication/validate" => json(StatusCode::OK, &json!({ "valid": fake.trusts(&shown) })),
         "/api/system/status" => {
             let status = json!({ "id": "20190531180000", "version": VERSION, "status": "UP" });
@@ -207,7 +208,7 @@ fn refuse(message: &str) -> Response {
     json(StatusCode::BAD_REQUEST, &render::errors(message))
 }
 
-/// What a caller shows of itself.
+/// The credentials that a caller sends.
 enum Shown {
     Nothing,
     /// The token; or something that can't be one.

@@ -1,7 +1,7 @@
 //! What a search of `api/issues/search` asks for.
 //!
-//! Values are looked at in the order in which SonarQube reads them, and the first complaint is the answer. Parameters that it
-//! does not know are ignored, as it does.
+//! Values are checked in the order in which SonarQube reads them, and the response names the first mistake. Unknown
+//! parameters are ignored, as SonarQube does.
 
 use std::ops::Range;
 
@@ -55,11 +55,11 @@ pub(super) struct Query {
     pub(super) ascending: bool,
     /// Each once, in the order in which they were asked for.
     pub(super) facets: Vec<Facet>,
-    /// For each of those, the values that the request selects, which its answer lists in any case.
+    /// For each of those, the values that the request selects, which the response lists in any case.
     pub(super) selected: Vec<(Facet, Vec<String>)>,
     /// Facets add up effort instead of counting issues.
     pub(super) by_effort: bool,
-    /// What answers have beside issues and components.
+    /// What the response has beside issues and components.
     pub(super) additional: Vec<String>,
     pub(super) filters: Vec<Filter>,
     /// When issues must have been created, in seconds since 1970.
@@ -152,7 +152,7 @@ impl Query {
         })
     }
 
-    /// Whether answers have this field.
+    /// Whether the response has this field.
     pub(super) fn wants(&self, field: &str) -> bool {
         self.additional.iter().any(|name| name == field || name == "_all")
     }

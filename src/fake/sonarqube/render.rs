@@ -1,4 +1,4 @@
-//! Answers as JSON. Fields that an issue does not have are left out.
+//! Responses as JSON. Fields that an issue does not have are left out.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use super::world::{Project, World, file_uuid};
 /// SonarQube's working day.
 const MINUTES_OF_A_DAY: u64 = 8 * 60;
 
-/// The answer to a search, as text.
+/// The response to a search, as text.
 ///
 /// # Errors
 /// Never in practice: nothing here is refused by JSON.
@@ -182,7 +182,7 @@ fn duration(minutes: u64) -> String {
         .collect()
 }
 
-/// Where in a list an answer is.
+/// The place of a page in its list.
 pub(super) fn paging(page: Page, total: u64) -> Value {
     json!({ "pageIndex": page.number, "pageSize": page.size, "total": total })
 }

@@ -22,7 +22,7 @@ pub(super) const FIRST_ANALYSIS: OffsetDateTime = datetime!(2013-05-13 17:55:39 
 pub(super) const FILES_EACH: usize = 4;
 /// Files of one project.
 pub(super) const FILES: usize = FILES_EACH * LANGUAGES.len();
-/// People who write code, half of whom have issues assigned.
+/// Authors of code; half of them have issues assigned.
 const AUTHORS: usize = 24;
 
 /// One instance of the fake.

@@ -7,7 +7,7 @@
 //! With `version: later`, a todo or user that is not there is a 404, and the list of users takes `qty` (1 to 500) and
 //! `offset`, as in the original's later versions; in 2019, unknown parameters make no difference.
 //!
-//! Ours where the original has no answer: a body over 1 MiB gets a 413, a full store a 507, and a 405 says
+//! Additions to the original: a body over 1 MiB gets a 413, a full store a 507, and a 405 says
 //! which methods are allowed (RFC 9110, section 15.5.6).
 
 mod data;

@@ -15,7 +15,7 @@ use crate::fake::reply::{json, json_text};
 const PAGE: std::ops::RangeInclusive<i64> = 1..=500;
 const OFFSET: std::ops::RangeInclusive<i64> = 0..=i64::MAX;
 
-/// Answers a request about the rows of one table. In 2019 it made no difference to most answers whether there is such a row.
+/// Answers a request about the rows of one table. In 2019, most responses did not depend on whether the row exists.
 pub(super) async fn answer<R: Record>(
     api: &TestApi,
     rows: &Table<R>,

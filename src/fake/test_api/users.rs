@@ -24,7 +24,7 @@ pub(super) struct User {
     pub(super) postal: Option<String>,
     pub(super) email: Option<String>,
     pub(super) website: Option<String>,
-    /// In the clear, and in every answer, as in the original.
+    /// In the clear, and in every response, as in the original.
     pub(super) password: String,
     pub(super) description: Option<String>,
     pub(super) date_create: String,

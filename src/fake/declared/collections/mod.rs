@@ -1,6 +1,6 @@
 //! Collections of rows: create, read, update, delete, filter, sort and page, on SQLite.
 //!
-//! | request | answer |
+//! | request | response |
 //! |---|---|
 //! | `GET /NAME` | the rows, see [`listing`] |
 //! | `POST /NAME` | 201 and the row; 409 if its `id` or a unique field is taken |

@@ -1,6 +1,6 @@
 //! The rows of collections in SQLite: for each collection a table of identifiers and JSON texts.
 //!
-//! A row is kept as it is answered, so a changed schema needs no migration. What the table `squall_collections` knows of
+//! A row is kept as it is sent, so a changed schema needs no migration. What the table `squall_collections` knows of
 //! a collection tells whether its first rows were made, and which integer comes next: none is used twice.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
@@ -333,7 +333,7 @@ fn taken(
     Ok(problems)
 }
 
-/// The row as it is answered, its `id` first.
+/// The row as it is sent, its `id` first.
 fn text_of(id: &Value, row: Map<String, Value>) -> String {
     let id = [("id".to_owned(), id.clone())];
     Value::Object(id.into_iter().chain(row).collect()).to_string()

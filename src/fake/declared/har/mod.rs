@@ -1,6 +1,6 @@
 //! A recorded HAR file, served back.
 //!
-//! Several recorded answers to the same request are given one after the other. A request that was not recorded gets a
+//! Several recorded responses to one request are given one after the other. A request that was not recorded gets a
 //! 404 that names the nearest ones that were, unless another source is asked after this.
 
 mod load;
@@ -36,7 +36,7 @@ const FILE_LIMIT: u64 = 64 << 20;
 /// The largest body of a request that is compared.
 const BODY_LIMIT: usize = 1 << 20;
 
-/// The longest wait of one answer, however slow it was when it was recorded.
+/// The longest wait of one response, however slow it was when it was recorded.
 const WAIT_LIMIT: Duration = Duration::from_secs(600);
 
 /// A slow body leaves in at most so many pieces, and not more often than this.
@@ -110,7 +110,7 @@ struct Har {
     last: bool,
 }
 
-/// All answers to one request.
+/// All responses to one request.
 #[derive(Default)]
 struct ResponseSeries {
     responses: Vec<Arc<Recorded>>,
@@ -149,7 +149,7 @@ impl Har {
         }
     }
 
-    /// The answer to HEAD is that to GET without a body, unless HEAD itself was recorded.
+    /// The response to HEAD is that to GET, unless HEAD itself was recorded.
     fn find(&self, asked: &ComparableRequest) -> Option<&Arc<Recorded>> {
         let found = self.series.get(&key(asked, &self.parts));
         let found = found.or_else(|| {

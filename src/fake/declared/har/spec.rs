@@ -47,7 +47,7 @@ pub enum HarPart {
     Body,
 }
 
-/// What follows the last answer.
+/// What follows the last response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HarRepeat {

@@ -1,8 +1,8 @@
 //! An OpenAPI 3 document as a source of routes.
 //!
 //! Each operation is answered with its success response: its `example`, the first of its `examples`, or a value made up
-//! from its schema. The media type is negotiated by `Accept`. `Prefer: code=404`, `Prefer: example=NAME` and
-//! `Prefer: dynamic=true` choose another response, example, or made-up values. The same seed and path give the same value.
+//! from its schema. The media type is negotiated by `Accept`. `Prefer: code=404`, `Prefer: example=NAME` and `Prefer:
+//! dynamic=true` choose another response, example, or made-up values. The value is a function of the seed and the path.
 
 mod check;
 mod document;

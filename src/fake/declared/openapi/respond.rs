@@ -1,4 +1,4 @@
-//! The answer of an operation: which response, in which media type, and what stands in it.
+//! The response of an operation: which of those declared, in which media type, and its content.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};

@@ -82,19 +82,19 @@ struct StateUse {
     becomes: Option<Arc<str>>,
 }
 
-/// One answer, or a sequence of them.
+/// One response, or a sequence of them.
 enum RouteResponses {
     One(RouteResponse),
     Sequence {
         steps: Vec<RouteResponse>,
         places: Places,
         key: Template,
-        /// What is answered when the sequence is over.
+        /// The response when the sequence is over.
         beyond: RouteResponse,
     },
 }
 
-/// The answer to one request, and what it is made from.
+/// The response to one request, and what it is made from.
 struct Chosen<'a> {
     response: &'a RouteResponse,
     facts: Arc<Facts>,
@@ -138,7 +138,7 @@ impl Source for Routes {
             match self.ask(route, &head, parameters, bytes) {
                 Ok(None) => {}
                 Ok(Some(chosen)) => {
-                    // Its natural time: how long until the answer begins.
+                    // Its natural time: how long until the response begins.
                     if !chosen.response.delay.is_zero() {
                         tokio::time::sleep(chosen.response.delay).await;
                     }
@@ -169,7 +169,7 @@ impl Source for Routes {
 }
 
 impl Routes {
-    /// What is to be answered, if the route's conditions hold.
+    /// The response to a request, if the route's conditions hold.
     fn ask<'a>(
         &self,
         route: &'a Route,
@@ -220,7 +220,7 @@ impl Routes {
         if let Template::Fixed(text) = template {
             return Ok(text.to_string());
         }
-        // With luck of its own, so that a key takes no draw from the answer.
+        // With luck of its own, so that a key takes no draw from the response.
         let luck = Luck::new(self.seed, &route.luck, 0);
         Scope::new(&self.env, &Arc::new(facts.clone()), &Arc::new(luck), Vec::new()).text(template)
     }

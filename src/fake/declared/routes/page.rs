@@ -66,7 +66,7 @@ struct Names {
     size: String,
 }
 
-/// What a page answers.
+/// The response to a request for a page.
 pub(super) enum PageResponse {
     /// The body, and the header fields that belong to it.
     Page(Value, Vec<(&'static str, String)>),

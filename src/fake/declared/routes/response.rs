@@ -1,4 +1,4 @@
-//! One answer of a route: status, header fields and a body.
+//! One response of a route: status, header fields and a body.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,18 +27,18 @@ use crate::yaml::report::{Diagnostic, Span};
 /// The largest file, in bytes.
 const MAX_FILE: usize = 16 << 20;
 
-/// What an answer is compiled with.
+/// What a response is compiled with.
 pub(super) struct ResponseContext<'a> {
     /// Where relative paths start.
     pub(super) folder: &'a Path,
     pub(super) seed: u64,
     /// The route's name.
     pub(super) route: &'a str,
-    /// Where the answer is written.
+    /// Where the response is written.
     pub(super) span: Span,
 }
 
-/// A compiled answer.
+/// A compiled response.
 #[derive(Debug)]
 pub(super) struct RouteResponse {
     status: Status,
@@ -81,13 +81,13 @@ pub(super) fn read_file(folder: &Path, file: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// A status that an answer may have.
+/// A status that a response may have.
 pub(super) fn status(number: i64) -> Result<StatusCode, String> {
     ResponseStatus::try_from(number).map(ResponseStatus::get)
 }
 
 impl RouteResponse {
-    /// Compiles an answer.
+    /// Compiles a response.
     pub(super) fn compile(
         spec: ResponseSpec<'_>,
         place: &ResponseContext<'_>,
@@ -140,7 +140,7 @@ impl RouteResponse {
         }
     }
 
-    /// The answer to a request.
+    /// The response to a request.
     pub(super) fn respond(
         &self,
         env: &Arc<Environment<'static>>,

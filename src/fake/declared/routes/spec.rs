@@ -12,7 +12,7 @@ use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::{OneOrMany, Scalar, ShortForm, short_form};
 use crate::yaml::units::Time;
 
-/// A struct with its own fields, and those that say what is answered: serde's `flatten` would lose the places.
+/// A struct with its own fields and those of a response: serde's `flatten` would lose the places.
 macro_rules! with_response {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
@@ -48,7 +48,7 @@ macro_rules! with_response {
         }
 
         impl $name {
-            /// What is answered.
+            /// The response.
             pub(super) fn response(&self) -> ResponseSpec<'_> {
                 ResponseSpec {
                     status: self.status.as_ref(),
@@ -98,7 +98,7 @@ with_response! {
     }
 }
 
-/// What is answered, as typed.
+/// A response, as typed.
 #[derive(Clone, Copy)]
 pub(super) struct ResponseSpec<'a> {
     pub(super) status: Option<&'a Spanned<StatusSpec>>,

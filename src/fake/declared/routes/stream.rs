@@ -1,7 +1,7 @@
 //! Bodies that come in pieces with a schedule: server-sent events and chunks.
 //!
-//! Times are counted from the start of the answer, so that they do not drift. A piece is made when it is due. When the
-//! client leaves, nothing more is made.
+//! Times are counted from the start of the response, so that they do not drift. A piece is made when it is due. When
+//! the client leaves, nothing more is made.
 
 use std::io;
 use std::sync::Arc;
@@ -112,7 +112,7 @@ impl Script {
         Self { entries, kind }
     }
 
-    /// The body of one answer.
+    /// The body of one response.
     pub(super) fn body(
         self: &Arc<Self>,
         env: &Arc<Environment<'static>>,

@@ -1,6 +1,6 @@
-//! The paths of `echo` whose answers are long or slow, or that take long uploads.
+//! The paths of `echo` with long or slow responses, or for long uploads.
 //!
-//! | path | answer |
+//! | path | response |
 //! |---|---|
 //! | `GET /bytes/{size}` | `size` bytes (`1024`, `1MiB`, at most 4 GiB), of which number `i`, from 0, is `(31 * i + 7) % 251`. `Content-Length` is set, unless `?chunked=true` |
 //! | `GET /lines/{count}` | lines of JSON (`application/x-ndjson`): `{"n": 0}`, `{"n": 1}` and so on, at most ten million |
@@ -11,7 +11,7 @@
 //! times are counted from the first, so that they do not drift. Adler-32 is the checksum of RFC 1950, section 9 (Python's
 //! `zlib.adler32`). Other methods on these paths are echoed.
 //!
-//! An answer is made while it is read: it takes a few KiB, however long it is.
+//! A body is made while it is read: it takes a few KiB, however long it is.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -40,7 +40,7 @@ use crate::yaml::units::{ByteSize, Time};
 /// The most that `/bytes` sends.
 const BYTES_LIMIT: u64 = 4 << 30;
 
-/// The most lines or events of one answer.
+/// The most lines or events of one response.
 const COUNT_LIMIT: u64 = 10_000_000;
 
 /// Lines or events without a pause leave in pieces of at least this many bytes.

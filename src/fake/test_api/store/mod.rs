@@ -3,7 +3,7 @@
 //! One connection, used by one request at a time on a blocking thread: requests queue for it without holding a thread.
 //! What is asked for most needs no connection at all: counts are kept beside the rows in one atomic word, and rendered
 //! lists are kept until the next write. Both change under the connection's lock, before the write is acknowledged, so
-//! that whoever got an answer to a write sees its effect.
+//! that a client whose write was acknowledged sees its effect.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,9 +72,9 @@ pub(super) trait Record: Serialize + Send + Sized + 'static {
     fn flag(&self) -> bool;
     /// A new row from the fields of a body.
     fn new(id: String, fields: &mut Fields) -> Self;
-    /// The answer to a request for a row.
+    /// The response to a request for a row.
     fn found(id: &str, row: Option<Self>) -> Response;
-    /// The answer to a request that finishes a row.
+    /// The response to a request that finishes a row.
     fn finished(id: &str) -> Response;
 }
 
@@ -221,7 +221,7 @@ impl<R: Record> Table<R> {
         }
     }
 
-    /// How many rows there are: all, or those whose flag is so. Never waits.
+    /// How many rows there are: all, or those with this value of the flag. Never waits.
     pub(super) fn count(&self, flag: Option<bool>) -> u32 {
         self.shared.count(flag)
     }

@@ -326,7 +326,7 @@ fn is_date_time(text: &str) -> bool {
     time::OffsetDateTime::parse(text, &Rfc3339).is_ok()
 }
 
-/// Something, an @, and a domain. What RFC 5322 allows beyond that is nobody's address.
+/// Something, an @, and a domain. What RFC 5322 allows beyond that is not in use.
 fn is_email(text: &str) -> bool {
     let spaced = text
         .chars()

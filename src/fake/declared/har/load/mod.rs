@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use crate::fake::query::{decode_path, pairs};
 
-/// Fields that belong to the connection on which the answer was recorded (RFC 9110, section 7.6.1), or to the coding of
-/// its body, which a recording holds decoded.
+/// Fields that belong to the connection on which the response was recorded (RFC 9110, section 7.6.1), or to the coding
+/// of its body, which a recording holds decoded.
 const LEFT_OUT: &[&str] = &[
     "connection",
     "keep-alive",
@@ -64,7 +64,7 @@ impl ComparableRequest {
     }
 }
 
-/// All exchanges that have an answer, in the order of the file; `host` alone, if it is given.
+/// All exchanges that have a response, in the order of the file; only those of `host`, if it is given.
 ///
 /// # Errors
 /// What is wrong with the file, and where.
@@ -74,7 +74,7 @@ pub(super) fn load(bytes: &[u8], host: Option<&str>) -> Result<Vec<Recorded>, St
     let file: HarFile = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let mut recorded = Vec::new();
     for (index, entry) in file.log.entries.into_iter().enumerate() {
-        // 0 is what browsers note where no answer came; an upgraded connection has no answer that could be repeated.
+        // Browsers write 0 where no response came; an upgraded connection has none that could be repeated.
         if entry.response.status < 200 {
             continue;
         }

@@ -14,7 +14,7 @@
 //! | `x \| base64`, `x \| base64_decode` | filters |
 //!
 //! Random data are a function of the seed, the route, the request's number and how many were drawn for it before: the same
-//! requests in the same order get the same answers.
+//! requests in the same order get the same responses.
 
 use std::sync::Arc;
 use std::time::SystemTime;
