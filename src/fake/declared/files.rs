@@ -11,11 +11,10 @@ use crate::yaml::report::{Diagnostic, Span};
 pub(in crate::fake) fn named(spec: &FakeSettings, folder: &Path) -> Vec<PathBuf> {
     let openapi = spec.openapi.as_ref().map(|openapi| &openapi.value.0.file.value);
     let har = spec.har.as_ref().map(|har| &har.value.0.file.value);
-    [openapi, har]
-        .into_iter()
-        .flatten()
-        .map(|file| folder.join(file))
-        .collect()
+    let routes = spec.routes.iter().flat_map(|routes| &routes.value);
+    let routes = routes.flat_map(|route| route.value.files());
+    let documents = openapi.into_iter().chain(har).map(String::as_str);
+    documents.chain(routes).map(|file| folder.join(file)).collect()
 }
 
 /// The whole file, if it has at most `limit` bytes. `place` is where it is named, if the name has no place of its own.

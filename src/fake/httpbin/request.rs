@@ -218,8 +218,7 @@ fn readable(raw: &str, special: &[u8]) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut i = 0;
     while let Some(byte) = bytes.get(i) {
-        let hex = bytes.get(i + 1..i + 3).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+        match digits(bytes.get(i + 1..i + 3), 16) {
             Some(quoted) if *byte == b'%' => {
                 if stays(quoted) {
                     decoded.extend(bytes.get(i..i + 3).unwrap_or_default())
@@ -237,6 +236,13 @@ fn readable(raw: &str, special: &[u8]) -> String {
     forms::quoting_invalid(&decoded)
 }
 
+/// The number that these digits are; `from_str_radix` alone would accept a plus sign.
+fn digits(text: Option<&[u8]>, radix: u32) -> Option<u8> {
+    let text = std::str::from_utf8(text?).ok()?;
+    let all = text.chars().all(|digit| digit.is_digit(radix));
+    all.then(|| u8::from_str_radix(text, radix).ok()).flatten()
+}
+
 /// A cookie's value without its quotes, and with `\"` and octal escapes undone.
 fn unquoted(value: &str) -> String {
     let Some(inner) = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) else {
@@ -246,10 +252,7 @@ fn unquoted(value: &str) -> String {
     let mut plain = Vec::with_capacity(bytes.len());
     let mut i = 0;
     while let Some(byte) = bytes.get(i) {
-        let octal = bytes
-            .get(i + 1..i + 4)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+        match digits(bytes.get(i + 1..i + 4), 8) {
             Some(value) if *byte == b'\\' => {
                 plain.push(value);
                 i += 4;

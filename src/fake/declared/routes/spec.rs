@@ -98,6 +98,19 @@ with_response! {
     }
 }
 
+impl RouteSpec {
+    /// The files that its responses are made from.
+    pub(in crate::fake::declared) fn files(&self) -> impl Iterator<Item = &str> {
+        let steps = self.sequence.iter().flat_map(|steps| &steps.value);
+        let responses = steps.map(|step| step.value.response()).chain([self.response()]);
+        responses.flat_map(|response| {
+            let file = response.file.map(|file| file.value.0.path.as_str());
+            let page = response.page.and_then(|page| page.value.file.as_ref());
+            file.into_iter().chain(page.map(|file| file.value.as_str()))
+        })
+    }
+}
+
 /// A response, as typed.
 #[derive(Clone, Copy)]
 pub(super) struct ResponseSpec<'a> {

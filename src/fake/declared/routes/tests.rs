@@ -265,6 +265,27 @@ async fn streams_keep_their_schedule() {
     assert_eq!(ask(&router, "/chunks").await.1, "{\"n\":0}\n{\"n\":1}\n");
 }
 
+/// A reload notices when one of them changes.
+#[test]
+fn a_fake_names_the_files_that_it_is_made_from() {
+    let yaml = "
+openapi: a.yaml
+routes:
+  - {path: /b, file: b.html}
+  - {path: /c, file: {path: c.html, template: true}}
+  - {path: /d, sequence: [{file: d.txt}, {page: {file: e.json}}, {status: 204}]}
+  - {path: /f, page: {file: f.json}}
+";
+    let spec: FakeSpec = crate::yaml::testing::read(yaml).unwrap();
+    let files = crate::fake::files(&spec, Path::new("/etc"));
+    let expect = ["a.yaml", "b.html", "c.html", "d.txt", "e.json", "f.json"];
+    assert_eq!(files.len(), expect.len());
+    assert!(
+        expect.iter().all(|file| files.contains(&Path::new("/etc").join(file))),
+        "{files:?}"
+    );
+}
+
 #[test]
 fn mistakes_are_found_when_the_configuration_is_loaded() {
     for (yaml, expect) in [
