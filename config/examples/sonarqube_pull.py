@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Pulls 25,000 issues from a slow SonarQube: one page after the other with requests, and 50 pages at once with aiohttp.
+"""Pulls 25,000 issues from a slow SonarQube: one page after another with requests, and 50 pages at once with aiohttp.
 
     pip install requests aiohttp
     python3 config/examples/sonarqube_pull.py             # all rows of the table: about a quarter of an hour
     python3 config/examples/sonarqube_pull.py --short     # the first one: under a minute
 
-A search shows 10,000 results at most, so the pull goes by severity: 5 severities of 10 pages of 500 issues. The SonarQube
-is squall's fake, and how slow it is says sonarqube.yaml beside this file. Each pull gets a squall of its own, started
-here: with the same seed, it delays the pages of both pulls by the same times.
+A search returns at most 10,000 results, so the pull goes by severity: 5 severities of 10 pages of 500 issues. The SonarQube
+is squall's fake; sonarqube.yaml beside this file sets how slow it is. Each pull gets its own squall, started here: with
+the same seed, it delays the pages of both pulls by the same times.
 """
 
 import argparse
@@ -238,8 +238,8 @@ def squall_command(binary):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--short", action="store_true", help="the first row only: under a minute")
-    parser.add_argument("--squall", metavar="BINARY", help="the squall to run; default: that of target/, built if need be")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there, too")
+    parser.add_argument("--squall", metavar="BINARY", help="the squall to run; default: the one in target/, built if missing")
+    parser.add_argument("--json", metavar="FILE", help="also write all figures to FILE")
     options = parser.parse_args()
     command = squall_command(options.squall)
     rows = ROWS[:1] if options.short else ROWS
@@ -252,8 +252,8 @@ def main():
     for row, (one_by_one, _) in measured:
         pages = len(PAGES)
         mean = sum(one_by_one.page_seconds) / pages
-        print(f"{row.title}: a page took {mean:.2f} s in the mean, of which {one_by_one.delays / pages:.2f} s were injected;")
-        print(f"  {one_by_one.issues} issues, all distinct, of {one_by_one.size / pages / 1000:.0f} kB a page")
+        print(f"{row.title}: a page took {mean:.2f} s on average, of which {one_by_one.delays / pages:.2f} s was injected;")
+        print(f"  {one_by_one.issues} issues, all distinct, {one_by_one.size / pages / 1000:.0f} kB per page")
     print()
     print(table(measured))
 

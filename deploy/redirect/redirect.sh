@@ -1,15 +1,15 @@
 #!/bin/sh
-# Redirects the outgoing connections of this network namespace to squall, which then sees where each was headed
-# (SO_ORIGINAL_DST). Needs iptables and NET_ADMIN; run again, it replaces what it set before.
+# Redirects the outgoing connections of this network namespace to squall, which looks up where each was headed
+# (SO_ORIGINAL_DST). Needs iptables and NET_ADMIN. A second run replaces the rules of the first.
 #
 #   redirect.sh [--ports 80,443] [--to 15001] [--user 15001] [--ipv6] [--remove]
 #
-#   --ports    the destination ports to redirect: those of HTTP, and of HTTPS, which passes through
+#   --ports    the destination ports to redirect; by default HTTP, and HTTPS, which passes through unread
 #   --to       the port that squall listens on, at 127.0.0.1 (and [::1])
-#   --user     the user that squall runs as: its own connections go out as they are, or they would come back for ever.
-#              Nothing else in the namespace may run as this user, or it is not redirected either
+#   --user     the user that squall runs as: its own connections are not redirected, or they would loop.
+#              Nothing else in the namespace should run as this user: it would not be redirected either
 #   --ipv6     IPv6 too
-#   --remove   take the rules away
+#   --remove   remove the rules
 set -eu
 
 ports=80,443 to=15001 user=15001 tables=iptables remove=false
@@ -35,10 +35,10 @@ for table in $tables; do
   [ "$remove" = false ] || continue
   nat -N SQUALL
   nat -A SQUALL -m owner --uid-owner "$user" -j RETURN
-  # What stays within, such as a database beside the application, and docker's own name server.
+  # Local connections, such as to a database beside the application, and to docker's own name server.
   nat -A SQUALL -o lo -j RETURN
   nat -A SQUALL -p tcp -m multiport --dports "$ports" -j REDIRECT --to-ports "$to"
   nat -A OUTPUT -p tcp -j SQUALL
 done
-[ "$remove" = true ] && echo "nothing is redirected any more" ||
-  echo "TCP connections to port $ports are redirected to squall at port $to, but for those of user $user"
+[ "$remove" = true ] && echo "connections are no longer redirected" ||
+  echo "TCP connections to port $ports are redirected to squall at port $to, except those of user $user"

@@ -192,7 +192,7 @@ class Jobs:
     later: str = ""
 
 
-JOBS_COLUMNS = ["untouched", "polls under `delay`, `abort`, `truncate`", "an answer lost to `close`"]
+JOBS_COLUMNS = ["untouched", "polls under `delay`, `abort`, `truncate`", "a response lost to `close`"]
 JOBS = [
     Jobs(
         "Celery {celery} behind Flask, with a worker and Redis",

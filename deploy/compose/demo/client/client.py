@@ -1,4 +1,4 @@
-"""Looks at items and orders one now and then, and tries again when the shop is overloaded. Standard library only."""
+"""Looks at items, orders one now and then, and retries when the shop is overloaded. Standard library only."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ LONGEST_WAIT = 5.0
 
 
 def send(method, path, body=None, headers=None):
-    """One logical request, of up to TRIES attempts: 503s and lost connections are tried again."""
+    """One logical request, of up to TRIES attempts: 503s and lost connections are retried."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"content-type": "application/json", **(headers or {})}
     began = time.monotonic()

@@ -1,11 +1,11 @@
-"""A small shop: items to look at, and orders that are placed once however often they are sent."""
+"""A small shop: items to look at, and orders that are placed once, however often they are sent."""
 
 from fastapi import FastAPI, Header, HTTPException
 from pydantic import BaseModel
 
 app = FastAPI(title="shop")
 PRICES = {1: 1200, 2: 350, 3: 9900}
-MAX_ORDERS = 10_000  # what is kept of the past
+MAX_ORDERS = 10_000  # how many are remembered
 orders: dict[str, dict] = {}
 
 

@@ -1,4 +1,4 @@
-"""Asks the shop for the same two things again and again. Standard library only."""
+"""Repeats the same two requests to the shop. Standard library only."""
 
 import os
 import time
