@@ -133,7 +133,7 @@ impl Metrics {
             upstream_errors: counters(
                 &registry,
                 "squall_upstream_errors_total",
-                "Requests that failed at the upstream: not reached, interrupted, or timed out. Never injected.",
+                "Requests that failed at the upstream (not reached, interrupted or timed out); injected faults don't count.",
                 &["upstream"],
             )?,
             matched: counters(
@@ -157,7 +157,7 @@ impl Metrics {
             skipped: counters(
                 &registry,
                 "squall_faults_skipped_total",
-                "Faults that could not be applied, with the reason.",
+                "Faults that could not be applied, by rule, fault and reason.",
                 &["rule", "fault", "reason"],
             )?,
             delay_seconds: histograms(

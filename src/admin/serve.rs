@@ -48,7 +48,7 @@ pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Futur
                 match accepted {
                     Ok((socket, _)) => drop(connections.spawn(serve_connection(Raw::new(Arc::new(socket)), service.clone()))),
                     Err(error) => {
-                        tracing::warn!("the admin side can't accept a connection: {error}");
+                        tracing::warn!("the admin API can't accept a connection: {error}");
                         sleep(ACCEPT_PAUSE).await;
                     }
                 }

@@ -114,7 +114,7 @@ fn load(args: &FakeArgs, metrics: &Metrics) -> Result<Snapshot, Report> {
         "listeners: {{fake: {{address: \"{}\", upstream: {name}}}}}\n",
         args.address
     ));
-    config::load_text("the settings of the command line", &text, inputs)
+    config::load_text("command-line settings", &text, inputs)
 }
 
 async fn serve(router: Router, address: SocketAddr) -> io::Result<()> {

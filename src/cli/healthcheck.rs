@@ -44,11 +44,11 @@ pub fn run(args: HealthcheckArgs) -> ExitCode {
         .or_else(|| address_in(args.config.as_deref()?, &environment))
         .or_else(|| DEFAULT_ADMIN.parse().ok());
     let Some(address) = address.map(reachable) else {
-        return fail(UNHEALTHY, "unhealthy: there is no admin address to ask");
+        return fail(UNHEALTHY, "unhealthy: there is no admin address to check");
     };
     match ask(&address, Duration::from_secs(args.timeout)) {
         Ok(200) => print("ready\n"),
-        Ok(status) => fail(UNHEALTHY, &format!("unhealthy: {address} answered {status}")),
+        Ok(status) => fail(UNHEALTHY, &format!("unhealthy: {address} responded with {status}")),
         Err(error) => fail(UNHEALTHY, &format!("unhealthy: {address}: {error}")),
     }
 }

@@ -71,25 +71,25 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
     match effect {
         Effect::Wait { before, mode, time } => wait(*before, *mode, *time, longest_wait),
         Effect::End { ending, before } => format!("{}{}", ending.describe(longest_wait), instead(*before)),
-        Effect::Queue(station) => format!("takes a place at an overloaded server: {}", station.describe()),
+        Effect::Queue(station) => format!("takes a slot of an overloaded server: {}", station.describe()),
         Effect::Certificate(certificate) => format!("presents {}", certificate.describe()),
         Effect::Fields(fields) => {
             let listed: Vec<String> = fields.iter().map(|(name, value)| describe_field(name, value)).collect();
             if listed.is_empty() {
                 "lets it pass".to_owned()
             } else {
-                format!("lets it pass and adds to the response {}", listed.join(", "))
+                format!("lets it pass and adds {} to the response", listed.join(", "))
             }
         }
         Effect::GoAway => {
-            "lets no further request use the connection: GOAWAY after the response over HTTP/2, `Connection: close` \
-            over HTTP/1"
+            "makes the response the last one on its connection: over HTTP/2 with GOAWAY, over HTTP/1 with \
+            `Connection: close`"
                 .into()
         }
         Effect::Rewrite(rewrite) => rewritten(rewrite),
         Effect::Shape(parts) => shape::words(parts, longest_wait),
         Effect::Duplicate { limit } => format!(
-            "sends the request to the upstream twice, if its body has at most {}",
+            "sends the request to the upstream twice, if its body is at most {}",
             bytes(*limit)
         ),
         Effect::Skip(reason) => format!("can't be applied: {reason}"),
@@ -192,7 +192,7 @@ fn new_body(change: &BodyChange, limit: usize) -> String {
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!(
-        "{} in its body, if that has at most {}",
+        "{} in its body, if that is at most {}",
         parts.join(" and "),
         bytes(limit)
     )

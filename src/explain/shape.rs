@@ -40,9 +40,9 @@ fn describe_part(part: &Part, longest_wait: Duration) -> String {
                 Scope::Connection => ", shared by the requests of the connection",
                 Scope::Rule(_) => ", shared by the requests of the rule",
             };
-            format!("lets the body of {whose} through at {rate}{scope}")
+            format!("limits the body of {whose} to {rate}{scope}")
         }
-        Act::Dribble(dribble) => format!("lets the body of {whose} through {}", describe_dribble(*dribble)),
+        Act::Dribble(dribble) => format!("sends the body of {whose} {}", describe_dribble(*dribble)),
         Act::Delay(time) => {
             let time = (*time).min(longest_wait);
             format!("waits {} before the body of {whose}", drawn(time))
@@ -66,7 +66,7 @@ fn describe_dribble(dribble: Dribble) -> String {
             let bytes = ByteSize::from_bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
             format!("in pieces of {bytes}, {} apart", shown(gap))
         }
-        Dribble::Over { chunks, time } => format!("in {chunks} pieces, over {}", shown(time)),
+        Dribble::Over { chunks, time } => format!("in {chunks} pieces over {}", shown(time)),
     }
 }
 
@@ -77,10 +77,10 @@ fn describe_stall(stall: &Stall, whose: &str, longest_wait: Duration) -> String 
     };
     let (time, until) = match stall.limit {
         Some(limit) => (limit.min(longest_wait), "for"),
-        None => (longest_wait, "until the client disconnects, at most"),
+        None => (longest_wait, "until the client disconnects, for at most"),
     };
     let then = match &stall.then {
-        Finish::Natural => "goes on".to_owned(),
+        Finish::Natural => "continues".to_owned(),
         Finish::Clean(_) => "ends it".to_owned(),
         Finish::Close => "closes the connection".to_owned(),
         Finish::Reset(code) => describe_reset(*code),
@@ -118,7 +118,7 @@ fn describe_clean(clean: &Clean) -> String {
 
 fn describe_reset(code: u32) -> String {
     format!(
-        "resets the connection; over HTTP/2 the stream, with {}",
+        "resets the connection, or over HTTP/2 the stream with {}",
         reset_code::name(code)
     )
 }
@@ -140,7 +140,7 @@ fn describe_pick(pick: &Pick) -> String {
         Pick::Share { ppm, .. } if *ppm >= Percentage::ALL.ppm() => "each message".to_owned(),
         Pick::Share { ppm, .. } => format!("{} of the messages", Percentage::from_ppm(*ppm)),
         Pick::Every(NonZeroU64::MIN) => "each message".to_owned(),
-        Pick::Every(every) => format!("one message in {every}"),
+        Pick::Every(every) => format!("1 in {every} messages"),
     }
 }
 

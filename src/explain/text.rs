@@ -98,7 +98,7 @@ impl Page {
                 self.draw(indent, draw);
                 if let Some(outcome) = outcome {
                     let of = format!(
-                        "{} of {}, of weight {} in {}",
+                        "{} of {}, weight {} of {}",
                         outcome.number, outcome.of, outcome.weight, outcome.weights
                     );
                     self.pair(indent, "outcome", &of);
@@ -139,8 +139,8 @@ impl Page {
                 Step::End {
                     rule, fault, effect, ..
                 } => self.step(Style::Red, rule, fault, effect),
-                Step::Upstream { name } => format!("goes to upstream {}", self.styled(Style::Green, name)),
-                Step::Response => "its response goes to the client".to_owned(),
+                Step::Upstream { name } => format!("sends the request to upstream {}", self.styled(Style::Green, name)),
+                Step::Response => "sends the response to the client".to_owned(),
             };
             self.line(&format!("  {number:>digits$}. {words}"));
         }

@@ -110,7 +110,7 @@ pub(super) fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Resp
     match serde_json::to_vec(value) {
         Ok(text) => json_text(status, text),
         Err(error) => {
-            tracing::error!(%error, "a fake's reply could not be written as JSON");
+            tracing::error!(%error, "a fake's response could not be written as JSON");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

@@ -140,7 +140,7 @@ impl Station {
     /// Describes the state: `2 places free, 0 of 100 in the queue`.
     pub fn describe(&self) -> String {
         format!(
-            "{} places free, {} of {} in the queue",
+            "{} slots free, {} of {} in the queue",
             self.places.available_permits(),
             self.waiting(),
             self.queue

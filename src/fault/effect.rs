@@ -97,20 +97,20 @@ impl Ending {
     pub fn describe(&self, longest_wait: Duration) -> String {
         match self {
             Ending::Answer(answer, asked) => {
-                let why = if asked.is_some() { ", as the request asks" } else { "" };
+                let why = if asked.is_some() { ", as requested" } else { "" };
                 let status = asked.unwrap_or(answer.status);
-                format!("answers {status}{}{why}", answer.describe())
+                format!("responds with {status}{}{why}", answer.describe())
             }
-            Ending::Grpc(status) => format!("answers the gRPC status {status}"),
-            Ending::Close => "closes the connection without a reply".into(),
+            Ending::Grpc(status) => format!("responds with the gRPC status {status}"),
+            Ending::Close => "closes the connection without a response".into(),
             Ending::Reset(code) => format!(
-                "resets the connection; over HTTP/2 the stream, with {}",
+                "resets the connection, or over HTTP/2 the stream with {}",
                 reset_code::name(*code)
             ),
             Ending::Hang(limit) => {
                 let limit = limit.unwrap_or(longest_wait).min(longest_wait);
                 format!(
-                    "never answers; after {} the connection is closed",
+                    "sends no response, and closes the connection after {}",
                     Time::saturating(limit)
                 )
             }

@@ -130,7 +130,7 @@ impl TruncateLong {
         let reason = self.reason.as_deref().unwrap_or_default();
         if reason.len() > LONGEST_REASON {
             return Err(format!(
-                "the reason has {} bytes: a close frame can hold {LONGEST_REASON} (RFC 6455, section 5.5)",
+                "the reason is {} bytes long: a close frame can hold {LONGEST_REASON} (RFC 6455, section 5.5)",
                 reason.len()
             ));
         }
@@ -279,6 +279,6 @@ mod tests {
             read::<TruncateSpec>(&format!("{{after: 1, reason: {}}}", "x".repeat(bytes)))?.compile(&context())
         };
         assert!(compile(123).is_ok());
-        assert!(compile(124).unwrap_err().contains("the reason has 124 bytes"));
+        assert!(compile(124).unwrap_err().contains("the reason is 124 bytes long"));
     }
 }

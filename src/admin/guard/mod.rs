@@ -104,7 +104,7 @@ impl Checked<'_> {
             // A reload removed the token and moved the address to loopback, but the address only takes effect at the next
             // start.
             None => {
-                let detail = "the admin side is reachable from other machines until squall restarts, and its \
+                let detail = "the admin API is reachable from other machines until squall restarts, and its \
                     configuration no longer has a token";
                 return Err(Refusal::new(StatusCode::FORBIDDEN, detail));
             }
@@ -166,8 +166,8 @@ impl Checked<'_> {
         {
             Ok(())
         } else {
-            let detail = "the Host field does not name this machine: without a token the admin side answers only \
-                          to localhost, loopback addresses and its own listening address (to use another name, set \
+            let detail = "the Host field does not name this machine: without a token the admin API accepts only \
+                          localhost, loopback addresses and its own listening address (to use another name, set \
                           `admin: {token: …}` and send the token)";
             Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, detail))
         }

@@ -251,7 +251,7 @@ impl Build<'_> {
             self.diagnostics.push(
                 Diagnostic::error(
                     address.span,
-                    "the admin side is reachable from other machines and has no token",
+                    "the admin API is reachable from other machines and has no token",
                 )
                 .help("add `token: ${SQUALL_TOKEN}` beside it, or listen on 127.0.0.1"),
             );

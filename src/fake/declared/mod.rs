@@ -109,7 +109,7 @@ async fn ask_all(sources: &Sources, mut request: Request) -> Response {
             return overview(sources, request.headers().get(header::HOST));
         }
         let error = match request.extensions().get::<NearMiss>() {
-            None => format!("the fake declares no {what}"),
+            None => format!("the fake has no route for {what}"),
             Some(NearMiss(1)) => format!("the route for {what} does not match"),
             Some(NearMiss(routes)) => format!("none of the {routes} routes for {what} matches"),
         };
@@ -122,7 +122,7 @@ async fn ask_all(sources: &Sources, mut request: Request) -> Response {
     let response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        let error = format!("the fake declares no {what}, but {names}");
+        let error = format!("the fake has no route for {what}, only for {names}");
         reply::error(StatusCode::METHOD_NOT_ALLOWED, &error)
     };
     reply::with_field(response, header::ALLOW, &names)
@@ -131,7 +131,7 @@ async fn ask_all(sources: &Sources, mut request: Request) -> Response {
 /// The page at `/`, where nothing else is declared there.
 fn overview(sources: &Sources, host: Option<&HeaderValue>) -> Response {
     let rows: Vec<_> = sources.iter().flat_map(|source| source.rows()).collect();
-    let introduction = "<p>A fake upstream that the configuration declares.</p>";
+    let introduction = "<p>A fake upstream, declared in the configuration.</p>";
     page("A declared fake", introduction, &rows, host)
 }
 

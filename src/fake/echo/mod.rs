@@ -30,16 +30,16 @@ use super::page::{page, rows};
 use crate::fake::query::{Pairs, grouped};
 use crate::fake::reply::{BodyError, client_of, error, json, read_body};
 
-const INTRODUCTION: &str = "A fake that squall serves: it answers every request with what arrived, as JSON. A few paths \
-    answer with something long or slow instead.";
+const INTRODUCTION: &str = "A fake served by squall: it returns every request as JSON. A few paths return something long or \
+    slow instead.";
 
 /// The rows of the page, see [`rows`].
 const ROWS: &str = r#"
-any | /anything | what arrived |  | -d hello /a/b?x=1
+any | /anything | the request as JSON |  | -d hello /a/b?x=1
 GET | /bytes/{size} | this number of bytes: 1000, 64KiB, 4GiB |  | -o /dev/null /bytes/64KiB
 GET | /lines/{n} | this number of JSON lines | every: the time between two of them | -N /lines/5?every=200ms
 GET | /events/{n} | this number of server-sent events | every: the time between two of them | -N /events/5?every=200ms
-POST | /count | how many bytes the body had, and their Adler-32 sum |  | -d hello /count
+POST | /count | the body's length and Adler-32 checksum |  | -d hello /count
 "#;
 
 /// The longest body that is echoed, in bytes.
@@ -70,7 +70,7 @@ async fn echo(request: Request) -> Response {
     let large = tokio::task::spawn_blocking(move || json(StatusCode::OK, &describe(&parts, &body)));
     large
         .await
-        .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the reply could not be generated"))
+        .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the response could not be generated"))
 }
 
 /// A browser gets the documentation at `/`; other clients get the echo there, too.

@@ -81,7 +81,7 @@ impl FakeResponse {
             return with_field(response, RETRY_AFTER, &seconds);
         }
         if asked.auth.as_ref().is_some_and(|auth| !shows(&request.headers, auth)) {
-            let response = refuse(StatusCode::UNAUTHORIZED, "The credentials of `auth` are needed");
+            let response = refuse(StatusCode::UNAUTHORIZED, "Send the credentials given in `auth`");
             return with_field(response, WWW_AUTHENTICATE, "Basic realm=\"FakeResponse\"");
         }
         tokio::time::sleep(Duration::from_secs_f64(asked.sleep)).await;
@@ -189,13 +189,13 @@ fn meta(request: &Parts, client: Option<IpAddr>) -> Value {
         .map(|agent| String::from_utf8_lossy(agent.as_bytes()));
     json!({
         "help": {
-            "data": "data={json}: comes back under `data`",
-            "sleep": "sleep=1.5: waits that many seconds, at most 5",
-            "status": "status=404: the status of the reply",
-            "basic_auth": "auth=user:password: asks for these credentials",
+            "data": "data={json}: returned under `data`",
+            "sleep": "sleep=1.5: waits this number of seconds, at most 5",
+            "status": "status=404: the status of the response",
+            "basic_auth": "auth=user:password: requires these credentials",
             "documentation": "/",
         },
-        "about": { "name": "FakeResponse", "description": "A fake that squall serves" },
+        "about": { "name": "FakeResponse", "description": "A fake served by squall" },
         "agent": agent,
         "originating_ip": client.map(|client| client.to_string()),
     })
@@ -205,12 +205,12 @@ fn refuse(status: StatusCode, message: &str) -> Response {
     json(status, &json!({ "error": message, "status": status.as_u16() }))
 }
 
-const INTRODUCTION: &str = "A fake that squall serves: FakeResponse.com, which responds as requested.";
+const INTRODUCTION: &str = "A fake served by squall: FakeResponse.com, which responds as requested.";
 
 /// The rows of the page, see [`rows`].
 const ROWS: &str = r#"
-any | /api/ | waits, and answers with a status and with data | sleep (seconds, up to 5), status, data (JSON), meta=false, api_key | -g /api/?sleep=1.5&status=404&data={"a":[1]}
-any | /api/?auth=user:password | asks for credentials | auth | -u ada:secret /api/?auth=ada:secret
+any | /api/ | waits, then responds with a status and data | sleep (seconds, up to 5), status, data (JSON), meta=false, api_key | -g /api/?sleep=1.5&status=404&data={"a":[1]}
+any | /api/?auth=user:password | requires credentials | auth | -u ada:secret /api/?auth=ada:secret
 "#;
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use http::header::HOST;
 use super::request::HttpbinRequest;
 use crate::fake::page::{page, rows};
 
-const INTRODUCTION: &str = "Answers as httpbin and go-httpbin do. On every route, fortio's query parameters work too: \
+const INTRODUCTION: &str = "A fake served by squall: httpbin, with parts of go-httpbin. On every route, fortio's query parameters work too: \
     <code>delay=150us:10,2ms:5</code>, <code>status=503:5</code>, <code>size=1000</code>, <code>close=5.3</code>, \
-    <code>header=Name:value</code>; the route's own parameters go first.";
+    <code>header=Name:value</code>; the route's own parameters take precedence.";
 
 /// The rows of the page, see [`rows`].
 const ROWS: &str = r#"

@@ -297,20 +297,21 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: impl Display) {
     }
 }
 
-const INTRODUCTION: &str = "A fake that squall serves: a language model behind the APIs of OpenAI (base URL: this server's, \
-    with <code>/v1</code>) and of Anthropic (base URL: this server's). Replies are made up, and come a token at a time. If \
-    the user's last message is <code>echo: TEXT</code> or <code>tokens: NUMBER</code>, so is the reply. Models called \
-    <code>error-429</code>, <code>error-529</code> or any other status refuse; <code>error-stream</code> sends an error \
-    within the stream, <code>error-cut</code> breaks it off, <code>error-stall</code> falls silent in it, <code>error-hang</code> never answers.";
+const INTRODUCTION: &str = "A fake served by squall: a language model behind the APIs of OpenAI (base URL: this server's, \
+    with <code>/v1</code>) and of Anthropic (base URL: this server's). Replies are made up, and arrive token by token. Last \
+    user messages <code>echo: TEXT</code> and <code>tokens: NUMBER</code> set the reply's text or length. The model \
+    <code>error-429</code> responds with status 429, likewise for any other status; <code>error-stream</code> sends an error \
+    within the stream, <code>error-cut</code> breaks it off, <code>error-stall</code> stalls it, and <code>error-hang</code> \
+    sends no response.";
 
 /// The rows of the page, see [`rows`].
 const ROWS: &str = r#"
 POST | /v1/chat/completions | OpenAI's chat completions | model, messages, stream, stream_options, max_tokens, max_completion_tokens, stop, n, tools, tool_choice, response_format | -d '{"model":"squall-large","stream":true,"messages":[{"role":"user","content":"hello"}]}' /v1/chat/completions
 POST | /v1/responses | OpenAI's responses | model, input, instructions, stream, max_output_tokens, tools, tool_choice, text | -d '{"model":"squall-large","input":"hello"}' /v1/responses
 POST | /v1/embeddings | OpenAI's embeddings | model, input, dimensions, encoding_format | -d '{"model":"squall-embedding","input":"hello","dimensions":8}' /v1/embeddings
-GET | /v1/models, /v1/models/{id} | models, or one of them, as OpenAI or (asked with anthropic-version) Anthropic lists them; any other name works, too |  | /v1/models
+GET | /v1/models, /v1/models/{id} | all models, or one, as OpenAI lists them, or Anthropic if anthropic-version is sent; any other name works too |  | /v1/models
 POST | /v1/messages | Anthropic's messages | model, max_tokens, messages, system, stream, stop_sequences, tools, tool_choice | -H 'anthropic-version: 2023-06-01' -d '{"model":"squall-large","max_tokens":99,"messages":[{"role":"user","content":"hello"}]}' /v1/messages
-POST | /v1/messages/count_tokens | how many tokens that would cost | as above | -H 'anthropic-version: 2023-06-01' -d '{"model":"squall-large","messages":[{"role":"user","content":"hello"}]}' /v1/messages/count_tokens
+POST | /v1/messages/count_tokens | the number of tokens in a request | as above | -H 'anthropic-version: 2023-06-01' -d '{"model":"squall-large","messages":[{"role":"user","content":"hello"}]}' /v1/messages/count_tokens
 "#;
 
 #[cfg(test)]

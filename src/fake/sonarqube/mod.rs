@@ -232,17 +232,17 @@ impl Shown {
     }
 }
 
-const INTRODUCTION: &str = "A fake that squall serves: SonarQube 7's issues, by default 25,000 of 12 projects, all made from \
-    the seed. A page has 500 issues at most and a search 10,000, so a pull of all is sliced: each severity has a fifth.";
+const INTRODUCTION: &str = "A fake served by squall: SonarQube 7's issues, by default 25,000 in 12 projects, all generated \
+    from the seed. A page has at most 500 issues and a search 10,000; to pull all of them, search by severity: each has a fifth.";
 
 /// The rows of the page, see [`rows`].
 const ROWS: &str = r#"
-GET, POST | /api/issues/search | issues, filtered, sorted, counted, a page at a time | p, ps, s, asc, facets, facetMode, additionalFields, componentKeys, severities, statuses, resolutions, resolved, types, rules, tags, issues, assignees, assigned, authors, languages, createdAfter, createdBefore, createdAt, createdInLast, branch, pullRequest | /api/issues/search?severities=MAJOR&ps=500&p=2&facets=types
+GET, POST | /api/issues/search | issues, filtered, sorted, counted and paged | p, ps, s, asc, facets, facetMode, additionalFields, componentKeys, severities, statuses, resolutions, resolved, types, rules, tags, issues, assignees, assigned, authors, languages, createdAfter, createdBefore, createdAt, createdInLast, branch, pullRequest | /api/issues/search?severities=MAJOR&ps=500&p=2&facets=types
 GET, POST | /api/projects/search | projects; also at /api/components/search | p, ps, q, projects | /api/projects/search?q=red
-GET | /api/issues/tags | the tags that issues have | q | /api/issues/tags
-GET | /api/languages/list | the languages that code is written in |  | /api/languages/list
-GET | /api/authentication/validate | whether the caller is trusted |  | -u TOKEN: /api/authentication/validate
-GET | /api/system/status | that it is up; the version alone is at /api/server/version |  | /api/system/status
+GET | /api/issues/tags | the tags of issues | q | /api/issues/tags
+GET | /api/languages/list | the programming languages |  | /api/languages/list
+GET | /api/authentication/validate | whether the credentials are valid |  | -u TOKEN: /api/authentication/validate
+GET | /api/system/status | whether the server is up; the version alone is at /api/server/version |  | /api/system/status
 "#;
 
 #[cfg(test)]

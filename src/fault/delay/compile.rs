@@ -107,7 +107,7 @@ impl DelaySpec {
             (Mode::Add, before) => Ok(before.unwrap_or(Before::Request)),
             (mode, Some(Before::Request)) => Err(format!(
                 "mode {mode} compares with the time that the upstream took, which is known only before the response: \
-                use `before: response` or leave it out"
+                use `before: response`, or leave out `before`"
             )),
             (mode, Some(before @ (Before::Body | Before::Message))) => Err(format!(
                 "mode {mode} makes the response begin later, but before the {} it has already begun: leave out \

@@ -202,7 +202,7 @@ fn contradictions_say_what_would_be_valid() {
     );
     refused(
         "{percentiles: {p50: 2s, p90: 1s}}",
-        "percentiles must rise: p90 is 1s, shorter than p50 with 2s",
+        "percentiles must rise: p90 (1s) is shorter than p50 (2s)",
     );
     refused("2h", "a delay of 2h is longer than the longest allowed, 1h");
     refused("{wave: {shape: saw, period: 1d, max: 2h}}", "longer than the longest");

@@ -83,7 +83,7 @@ impl Distribution {
         if deviation.saturating_mul(3) > mean {
             let negative = standard_normal_cdf(-nanos(mean) / nanos(deviation)) * 100.0;
             return Err(format!(
-                "normal with mean {} and deviation {} would be negative for {negative:.1} % of the draws; the deviation \
+                "normal with mean {} and deviation {} would be negative for {negative:.1}% of the draws; the deviation \
                  can be at most a third of the mean, {}; lognormal is never negative",
                 text(mean),
                 text(deviation),

@@ -126,7 +126,7 @@ fn check_neighbours(pair: &[(Percentile, Duration)]) -> Result<(), String> {
     }
     if lower_time > higher_time {
         return Err(format!(
-            "percentiles must rise: {higher} is {}, shorter than {lower} with {}",
+            "percentiles must rise: {higher} ({}) is shorter than {lower} ({})",
             text(*higher_time),
             text(*lower_time)
         ));
@@ -199,7 +199,7 @@ mod tests {
         let refused = |entries: &[(&str, u64)]| table(entries).unwrap_err();
         assert_eq!(
             refused(&[("p90", 100), ("p50", 300)]),
-            "percentiles must rise: p90 is 100ms, shorter than p50 with 300ms"
+            "percentiles must rise: p90 (100ms) is shorter than p50 (300ms)"
         );
         assert_eq!(refused(&[("p0", 1), ("min", 2)]), "percentiles give p0 twice");
         assert_eq!(

@@ -191,7 +191,7 @@ fn impossible_parameters_are_refused() {
     );
     assert_eq!(
         text(Distribution::normal(ms(90), ms(50))),
-        "normal with mean 90ms and deviation 50ms would be negative for 3.6 % of the draws; the deviation can be at most \
+        "normal with mean 90ms and deviation 50ms would be negative for 3.6% of the draws; the deviation can be at most \
          a third of the mean, 30ms; lognormal is never negative"
     );
     assert_eq!(

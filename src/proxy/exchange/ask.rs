@@ -85,7 +85,7 @@ impl Squall {
                     if !again {
                         return Err(Stop::Upstream(error));
                     }
-                    tracing::debug!("asking once more: {error}");
+                    tracing::debug!("retrying the request: {error}");
                     tried_again = true;
                     drop(session);
                     // A fresh connection: another kept-alive one may be just as dead.

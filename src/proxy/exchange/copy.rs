@@ -58,8 +58,8 @@ pub(super) async fn send_all(
             biased;
             done = tokio::time::timeout(request.view.bounds.longest, exchange) => match done {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "the first of two requests failed"),
-                Err(_) => tracing::debug!("the first of two requests has no end"),
+                Ok(Err(error)) => tracing::debug!(%error, "the first copy of a duplicated request failed"),
+                Err(_) => tracing::debug!("the first copy of a duplicated request timed out"),
             },
             () = gone(client) => return Err(Stop::gone()),
         }

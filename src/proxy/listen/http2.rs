@@ -83,7 +83,7 @@ async fn serve_streams(
         () = &mut left => return,
     };
     let Ok(Ok(mut http2)) = handshake else {
-        tracing::debug!(listener = %connection.listener().name(), "no HTTP/2 handshake");
+        tracing::debug!(listener = %connection.listener().name(), "the HTTP/2 handshake failed");
         return;
     };
     let mut leaving = false;

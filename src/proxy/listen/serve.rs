@@ -154,7 +154,7 @@ async fn serve_tls(
     let handshake = async {
         let stream = tls.accept(Raw::new(Arc::clone(socket))).await;
         stream.inspect_err(|error| {
-            tracing::debug!(listener = %shared.info.name(), peer = ?connection.peer(), "no TLS handshake: {error}");
+            tracing::debug!(listener = %shared.info.name(), peer = ?connection.peer(), "the TLS handshake failed: {error}");
         })
     };
     let Some(stream) = within(shared, shared.options.handshake_timeout, handshake).await else {

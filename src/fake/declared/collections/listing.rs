@@ -381,8 +381,8 @@ fn candidates(kind: FieldKind, value: &str) -> Result<Vec<Sql>, &'static str> {
     };
     let text = || Sql::Text(value.to_owned());
     match kind {
-        FieldKind::Number | FieldKind::Integer => Ok(vec![number().ok_or("is a number")?]),
-        FieldKind::Boolean => Ok(vec![flag().ok_or("is true or false")?]),
+        FieldKind::Number | FieldKind::Integer => Ok(vec![number().ok_or("must be a number")?]),
+        FieldKind::Boolean => Ok(vec![flag().ok_or("must be true or false")?]),
         FieldKind::Any | FieldKind::Array | FieldKind::Object => {
             let other = number().or_else(flag);
             Ok(other.into_iter().chain([text()]).collect())

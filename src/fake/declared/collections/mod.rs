@@ -168,7 +168,7 @@ fn read(name: &Spanned<String>, spec: &CollectionSpec, mistakes: &mut Vec<Diagno
     if let Some(key) = spec.envelope.as_ref().filter(|key| taken.contains(&key.value.as_str())) {
         mistakes.push(Diagnostic::error(
             key.span,
-            format!("`{}` is already a number in the envelope", key.value),
+            format!("`{}` is already a key of the envelope: use another name", key.value),
         ));
     }
     for row in &spec.rows {
@@ -411,11 +411,7 @@ impl Collections {
         let listing = match Listing::read(&collection, query) {
             Ok(listing) => listing,
             Err(problems) => {
-                return Ok(refused(
-                    StatusCode::BAD_REQUEST,
-                    "the query can't be answered",
-                    &problems,
-                ));
+                return Ok(refused(StatusCode::BAD_REQUEST, "the query is not valid", &problems));
             }
         };
         let shape = Arc::clone(&collection);

@@ -16,11 +16,11 @@ use crate::fake::store::{StoreError, sql_value};
 /// Why a collection can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PrepareError {
-    #[error("it has a table `{0}` that is not a collection of squall")]
+    #[error("its table `{0}` was not created by squall")]
     Foreign(String),
     #[error("the stored rows of `{0}` have ids of another type: {1}")]
     OtherIds(String, String),
-    #[error("there is no room for the rows of `{0}`")]
+    #[error("the rows of `{0}` do not fit")]
     Full(String),
     /// By index.
     #[error("row {0}: {1}")]

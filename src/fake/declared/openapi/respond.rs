@@ -140,7 +140,7 @@ fn body<'a>(
     let Some(content) = content else { return Ok(None) };
     let Some((name, media)) = negotiate(content, headers) else {
         let known: Vec<_> = content.keys().collect();
-        let error = json!({"error": "none of these media types is accepted", "known": known});
+        let error = json!({"error": "the request accepts none of these media types", "known": known});
         return Err(Box::new(json_reply(StatusCode::NOT_ACCEPTABLE, &error)));
     };
     let media = document.resolve(media);

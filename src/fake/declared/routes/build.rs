@@ -210,7 +210,7 @@ fn steps(
         steps,
         places: Places::new(times, end),
         key: key(spec.key.as_ref(), compiler),
-        beyond: RouteResponse::error(status, "the sequence is over"),
+        beyond: RouteResponse::error(status, "the sequence has ended"),
     })
 }
 
@@ -261,8 +261,11 @@ fn states(routes: &[Spanned<RouteSpec>], mistakes: &mut Vec<Diagnostic>) -> Hash
         let Some(given) = &state.initial else { continue };
         let first = *initial.entry(&state.name.value).or_insert(given);
         if first.value != given.value {
-            let message = format!("the state `{}` can't also begin as `{}`", state.name.value, given.value);
-            mistakes.push(Diagnostic::error(given.span, message).also(first.span, "it begins here"));
+            let message = format!(
+                "the state `{}` can't have another initial value, `{}`",
+                state.name.value, given.value
+            );
+            mistakes.push(Diagnostic::error(given.span, message).also(first.span, "the first is here"));
         }
     }
     let mut states = HashMap::new();
@@ -283,7 +286,7 @@ fn states(routes: &[Spanned<RouteSpec>], mistakes: &mut Vec<Diagnostic>) -> Hash
                 mistakes.push(match did_you_mean(wanted, reachable.iter().copied()) {
                     Some(near) => mistake.help(format!("did you mean `{near}`?")),
                     None => mistake.help(format!(
-                        "no route has `becomes: {wanted}`, and the state begins as `{begins}`"
+                        "no route has `becomes: {wanted}`, and the initial value of the state is `{begins}`"
                     )),
                 });
             }

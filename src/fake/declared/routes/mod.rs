@@ -237,8 +237,8 @@ impl Route {
 
     /// A template could not be rendered: that is a mistake in the configuration, and says where.
     fn failed(&self, failure: &Failure) -> Response {
-        tracing::warn!(route = %self.name, cause = %failure.0, "a declared route could not answer");
-        let error = format!("the fake's route `{}` could not answer", self.name);
+        tracing::warn!(route = %self.name, cause = %failure.0, "a declared route failed");
+        let error = format!("the fake's route `{}` failed", self.name);
         let body = json!({ "error": error, "route": self.name, "cause": failure.0 });
         json(StatusCode::INTERNAL_SERVER_ERROR, &body)
     }

@@ -9,7 +9,7 @@ use crate::fake::page::{self, Row};
 
 /// What stands above the table of routes.
 const INTRODUCTION: &str = concat!(
-    "A fake that squall serves: todos, users and made-up people, with waits on request. <code>delay</code> is in whole ",
+    "A fake served by squall: todos, users and made-up people, which wait on request. <code>delay</code> is in whole ",
     "seconds, and it really waits. The machine-readable form is ",
     r#"<a href="/api/v1/openapi.json">/api/v1/openapi.json</a>."#,
 );
@@ -17,22 +17,22 @@ const INTRODUCTION: &str = concat!(
 /// The routes as [`page::rows`] reads them; their parameters are keys of [`parameter`].
 const ROUTES: &str = r#"
 GET | /api/v1/todo/list | all todos | delay complete | /api/v1/todo/list?complete=true
-GET | /api/v1/todo/list/count | how many todos there are | delay complete | /api/v1/todo/list/count?delay=2
-GET | /api/v1/todo/{todoId} | says that a todo was retrieved | delay | /api/v1/todo/1
+GET | /api/v1/todo/list/count | the number of todos | delay complete | /api/v1/todo/list/count?delay=2
+GET | /api/v1/todo/{todoId} | confirms that a todo was retrieved | delay | /api/v1/todo/1
 PUT | /api/v1/todo/complete/{todoId} | completes a todo | delay | -X PUT /api/v1/todo/complete/1
-POST | /api/v1/todo/create/ | creates a todo; mind the slash | delay | -d '{"title":"wait","dateDue":"2019-06-01T12:00:00"}' /api/v1/todo/create/
+POST | /api/v1/todo/create/ | creates a todo; the trailing slash is required | delay | -d '{"title":"wait","dateDue":"2019-06-01T12:00:00"}' /api/v1/todo/create/
 DELETE | /api/v1/todo/{todoId} | deletes a todo |  | -X DELETE /api/v1/todo/1
 GET | /api/v1/users/list | all users | delay active | /api/v1/users/list?active=true
-GET | /api/v1/users/list/count | how many users there are | delay active | /api/v1/users/list/count
-GET | /api/v1/users/{userId} | a user; nothing if there is none | delay | /api/v1/users/1
+GET | /api/v1/users/list/count | the number of users | delay active | /api/v1/users/list/count
+GET | /api/v1/users/{userId} | a user, or null | delay | /api/v1/users/1
 PUT | /api/v1/users/deactivate/{userId} | deactivates a user | delay | -X PUT /api/v1/users/deactivate/1
-POST | /api/v1/users/create/ | creates a user; mind the slash | delay | -d '{"firstName":"Ada","lastName":"Lovelace","password":"engine"}' /api/v1/users/create/
+POST | /api/v1/users/create/ | creates a user; the trailing slash is required | delay | -d '{"firstName":"Ada","lastName":"Lovelace","password":"engine"}' /api/v1/users/create/
 DELETE | /api/v1/users/{userId} | deletes a user |  | -X DELETE /api/v1/users/1
 GET | /api/v1/silly-users/make-one | a made-up person | delay | /api/v1/silly-users/make-one
 GET | /api/v1/silly-users/list | made-up people | quantity delay | /api/v1/silly-users/list?qty=3
 GET | /joke | jokes | few long_delay | /joke?qty=2
 GET | /information | about the original |  | /information
-GET | /api/health | says that it is up |  | /api/health
+GET | /api/health | whether the server is up |  | /api/health
 "#;
 
 /// The fields of a body; those that end in `!` must be there.
@@ -72,7 +72,7 @@ fn parameter(key: &str) -> (&'static str, bool, Value) {
         "few" => ("qty: 1 to 10", false, integer(10)),
         "page_quantity" => ("qty: 1 to 500", false, integer(500)),
         _ => (
-            "offset: how many to skip",
+            "offset: the number to skip",
             false,
             json!({ "type": "integer", "minimum": 0 }),
         ),
@@ -99,7 +99,7 @@ pub(super) fn open_api(version: Version) -> Response {
             operations.insert(route.method.to_ascii_lowercase(), operation(&route, version));
         }
     }
-    let info = json!({ "title": "Test API", "version": "2019.4", "description": "A fake that squall serves." });
+    let info = json!({ "title": "Test API", "version": "2019.4", "description": "A fake served by squall." });
     let schemas = json!({ "HTTPValidationError": error_schema() });
     let document = json!({ "openapi": "3.0.2", "info": info, "paths": paths, "components": { "schemas": schemas } });
     crate::fake::reply::json(StatusCode::OK, &document)
@@ -130,7 +130,7 @@ fn operation(route: &Row, version: Version) -> Value {
     {
         responses.insert(
             "404".to_owned(),
-            json!({ "description": "There is none of that identifier" }),
+            json!({ "description": "There is no row with this identifier" }),
         );
     }
     let fields = match route.path.as_str() {

@@ -183,7 +183,7 @@ fn check_request(head: &RequestHeader) -> Result<(), Malformed> {
         return Err(Malformed::bad("the request target is neither a path nor a URL"));
     }
     validate_request_authority(head)
-        .map_err(|_| Malformed::bad("the Host field and the request target are not one valid authority"))?;
+        .map_err(|_| Malformed::bad("the Host field and the request target don't name one valid authority"))?;
     if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
         return Err(Malformed::bad("the Host field is missing"));
     }

@@ -71,9 +71,9 @@ impl Builder<'_> {
         self.exactly_one_target(name, span)?;
         let spec = self.spec;
         if spec.fake.is_some() {
-            self.refuse_http_keys("a fake answers in process");
+            self.refuse_http_keys("a fake runs inside squall");
             if let Some(timeouts) = &spec.timeouts {
-                self.refuse("timeouts", timeouts.span, "a fake answers in process");
+                self.refuse("timeouts", timeouts.span, "a fake runs inside squall");
             }
             return None;
         }

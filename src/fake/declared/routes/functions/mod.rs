@@ -187,7 +187,7 @@ fn shifted(now: OffsetDateTime, offset: &str) -> Result<OffsetDateTime, Error> {
     } else {
         now.checked_add(Duration::try_from(length.get()).unwrap_or_default())
     };
-    moved.ok_or_else(|| wrong("no such time"))
+    moved.ok_or_else(|| wrong("the time is out of range"))
 }
 
 fn written(at: OffsetDateTime, format: &str) -> FunctionResult {

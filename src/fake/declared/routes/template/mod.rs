@@ -267,7 +267,7 @@ fn describe(error: &Error, lines: usize) -> String {
         (kind, None) => kind.to_string(),
     };
     match error.line() {
-        Some(line) if lines > 1 => format!("{what} (in its line {line})"),
+        Some(line) if lines > 1 => format!("{what} (line {line} of the template)"),
         _ => what,
     }
 }
