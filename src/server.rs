@@ -187,7 +187,7 @@ impl Server {
         let snapshot = Arc::new(config::load(&self.source, inputs).map_err(Failure::Configuration)?);
         let bound = self.bind_new(&snapshot)?;
         for what in previous.needs_restart(&snapshot) {
-            tracing::warn!("a change of `{what}` takes effect at the next start");
+            tracing::warn!("a change of `{what}` needs a restart");
         }
         // Everything that can fail is done. The snapshot first, so that the admin side never shows older rules than
         // requests see.

@@ -1,6 +1,7 @@
 //! Walks the list of faults: each has a file, an example that passes, a section in the reference, and a row on the front page.
 //! Walks the keys of the configuration: the reference has each.
-//! Walks the program's texts, which are plain English, and the documentation of public items, where each comment stands alone.
+//! Walks the texts of the program and the guides, which are plain English, and the documentation of public items, where each
+//! comment stands alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -105,12 +106,18 @@ fn each_example_passes_without_a_warning() {
 }
 
 /// Phrases that plain English avoids, each with what to write instead.
-const AWKWARD: [(&str, &str); 5] = [
+const AWKWARD: [(&str, &str); 11] = [
     ("is no ", "`x` is not a valid Y: use Z"),
     ("are no ", "`x` are not valid Ys: use Z"),
     ("so many ", "the number of …"),
     ("so-manieth", "nth"),
     ("cannot ", "can't"),
+    ("answers with ", "responds with …: what a client gets is a response"),
+    ("answers the ", "responds with the …"),
+    ("without a reply", "without a response"),
+    ("admin side", "admin API"),
+    ("side port", "admin API"),
+    ("in the mean", "on average"),
 ];
 
 /// What may stand around those phrases: "there is no file", "the file is no longer watched".
@@ -134,14 +141,51 @@ fn texts_are_plain_english() {
             continue;
         }
         let text = texts(&std::fs::read_to_string(&file).unwrap());
-        for (phrase, instead) in AWKWARD {
-            if let Some(start) = text.find(phrase) {
-                let around: String = text[start..].chars().take(60).collect();
-                found.push(format!("{}: `{around}`: write {instead}", file.display()));
-            }
+        found.extend(awkward(&file, &text));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The first place of each awkward phrase in a text, with what to write instead.
+fn awkward(file: &Path, text: &str) -> Vec<String> {
+    let found = AWKWARD.iter().filter_map(|(phrase, instead)| {
+        let around: String = text[text.find(phrase)?..].chars().take(60).collect();
+        Some(format!("{}: `{around}`: write {instead}", file.display()))
+    });
+    found.collect()
+}
+
+/// The files that users read beside the program: guides, examples and deploy files.
+#[test]
+fn guides_are_plain_english() {
+    let mut found = Vec::new();
+    for place in [
+        "README.md",
+        ".github",
+        "config",
+        "deploy",
+        "src/README.md",
+        "tests/README.md",
+    ] {
+        for file in guides(&root().join(place)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            found.extend(awkward(&file, &without_fine(&text)));
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The files with prose in a folder, or the one file.
+fn guides(place: &Path) -> Vec<PathBuf> {
+    if place.is_dir() {
+        let entries = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
+        return entries.flat_map(|path| guides(&path)).collect();
+    }
+    let kinds = ["md", "yaml", "yml", "json", "py", "sh", "service"];
+    let has_prose = place
+        .extension()
+        .is_some_and(|extension| kinds.iter().any(|kind| extension == *kind));
+    if has_prose { vec![place.to_owned()] } else { Vec::new() }
 }
 
 /// The Rust files in a folder, without those of tests.
@@ -167,7 +211,11 @@ fn texts(source: &str) -> String {
     let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let lines = code.lines().map(str::trim).filter(|line| !line.starts_with("//"));
     let joined = lines.collect::<Vec<_>>().join("\n").replace("\\\n", "");
-    FINE.iter().fold(joined, |text, fine| text.replace(fine, ""))
+    without_fine(&joined)
+}
+
+fn without_fine(text: &str) -> String {
+    FINE.iter().fold(text.to_owned(), |text, fine| text.replace(fine, ""))
 }
 
 /// The test of this test: a phrase is found across the lines of a literal, and in literals alone.

@@ -152,7 +152,10 @@ pub(super) async fn wrong_method(uri: Uri, headers: HeaderMap) -> Response {
         .unwrap_or_default();
     // axum serves HEAD wherever there is a GET.
     let allow = methods.join(", ").replace("GET", "GET, HEAD");
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} takes {allow}", uri.path()));
+    let problem = Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{} supports only {allow}", uri.path()),
+    );
     let mut response = problem.answer(Accept::of(&headers));
     if let Ok(allow) = HeaderValue::try_from(allow) {
         response.headers_mut().insert(ALLOW, allow);

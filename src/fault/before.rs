@@ -139,7 +139,7 @@ impl JsonSchema for Before {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "When in a request's life a fault acts; each fault takes some of these.",
+            "description": "When in a request's life a fault acts; each fault supports some of these.",
             "enum": BEFORE_NAMES,
         })
     }

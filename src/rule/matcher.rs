@@ -178,9 +178,9 @@ impl Condition {
         match self {
             Condition::All(all) => all.iter().flat_map(|condition| condition.failures(head)).collect(),
             other if other.matches(head) => Vec::new(),
-            Condition::Method(_) => vec![format!("{self}: the request's is {}", head.method)],
-            Condition::Host(_) => vec![format!("{self}: the request's is `{}`", head.host())],
-            Condition::Path(_) => vec![format!("{self}: the request's is `{}`", head.path())],
+            Condition::Method(_) => vec![format!("{self}: the request has {}", head.method)],
+            Condition::Host(_) => vec![format!("{self}: the request has `{}`", head.host())],
+            Condition::Path(_) => vec![format!("{self}: the request has `{}`", head.path())],
             Condition::Client(_) => match head.client {
                 Some(client) => vec![format!("{self}: the client is {client}")],
                 None => vec![format!("{self}: the client has no address")],
@@ -209,7 +209,7 @@ impl Condition {
         if values.is_empty() {
             vec![format!("{self}: the request has none")]
         } else {
-            vec![format!("{self}: the request's is {}", values.join(", "))]
+            vec![format!("{self}: the request has {}", values.join(", "))]
         }
     }
 }

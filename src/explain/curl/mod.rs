@@ -164,7 +164,7 @@ impl Line {
             "proxy" | "proxy1.0" => self.proxy = Some(value),
             "preproxy" | "socks4" | "socks4a" | "socks5" | "socks5-hostname" => {
                 self.notes.push(format!(
-                    "`--{option}` is left out: the request is explained as if it came straight to squall"
+                    "`--{option}` is left out: the request is explained as if sent straight to squall"
                 ));
             }
             "unix-socket" => self.socket = Some(value.into()),

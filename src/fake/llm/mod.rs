@@ -298,11 +298,11 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: impl Display) {
 }
 
 const INTRODUCTION: &str = "A fake served by squall: a language model behind the APIs of OpenAI (base URL: this server's, \
-    with <code>/v1</code>) and of Anthropic (base URL: this server's). Replies are made up, and arrive token by token. Last \
-    user messages <code>echo: TEXT</code> and <code>tokens: NUMBER</code> set the reply's text or length. The model \
-    <code>error-429</code> responds with status 429, likewise for any other status; <code>error-stream</code> sends an error \
-    within the stream, <code>error-cut</code> breaks it off, <code>error-stall</code> stalls it, and <code>error-hang</code> \
-    sends no response.";
+    with <code>/v1</code>) and of Anthropic (base URL: this server's). Replies are made up, and arrive token by token. If \
+    the last user message is <code>echo: TEXT</code> or <code>tokens: NUMBER</code>, it sets the reply's text or length. \
+    The model <code>error-429</code> responds with status 429 (any other status works too); <code>error-stream</code> \
+    sends an error within the stream, <code>error-cut</code> breaks it off, <code>error-stall</code> stalls it, and \
+    <code>error-hang</code> sends no response.";
 
 /// The rows of the page, see [`rows`].
 const ROWS: &str = r#"

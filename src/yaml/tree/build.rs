@@ -101,7 +101,7 @@ impl Builder<'_> {
                 if self.documents > 1 {
                     let message = "a second document starts here: a file can contain only one";
                     return Err(Diagnostic::error(span, message)
-                        .help("put it into its own file and `include` that")
+                        .help("move it into its own file, and `include` that")
                         .into());
                 }
             }

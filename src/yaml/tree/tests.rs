@@ -142,7 +142,7 @@ fn mistakes() {
     check_errors("{a: 1, 'a': 2}", "1:8 `'a'`: the key `a` is given twice");
     check_errors(
         "a: 1\n---\nb: 2\n",
-        "2:1 `---`: a second document starts here: a file can contain only one (put it into its own file and \
+        "2:1 `---`: a second document starts here: a file can contain only one (move it into its own file, and \
             `include` that)",
     );
     check_errors(
