@@ -148,7 +148,7 @@ impl ShortForm for BandwidthSpec {
 }
 
 short_form!(BandwidthSpec, BandwidthLong, "Bandwidth", {
-    "description": "A rate for the response's body and for the request's, each by itself: 64KiB/s, 10Mbit/s",
+    "description": "A rate for the response's body and for the request's, separately: 64KiB/s, 10Mbit/s",
     "type": "string",
     "pattern": "^[0-9]+(\\.[0-9]+)? ?([kKMGT]?i?B|[kKMGT]?i?bit) ?/s$|\\$\\{",
 });
