@@ -54,6 +54,8 @@ pub struct Metrics {
     pub reloads_ok: IntCounter,
     /// Reloads that were refused.
     pub reloads_failed: IntCounter,
+    /// Lines of the log that were dropped.
+    pub log_lines_dropped: IntCounter,
     /// The rules in force, whose active requests are read at each scrape. Locked for reloads and scrapes only.
     rules: Mutex<Vec<Arc<dyn CountedRule>>>,
 }
@@ -211,6 +213,13 @@ impl Metrics {
                 IntCounter::new(
                     "squall_waits_cut_total",
                     "Injected waits that were cut short because squall was stopping.",
+                )?,
+            )?,
+            log_lines_dropped: registered(
+                &registry,
+                IntCounter::new(
+                    "squall_log_lines_dropped_total",
+                    "Lines of the log that were dropped because they could not be written in time.",
                 )?,
             )?,
             reloads_ok: reloads.with_label_values(&["ok"]),

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod explain;
 pub mod fake;
 pub mod healthcheck;
+mod log;
 pub mod man;
 mod output;
 pub mod run;

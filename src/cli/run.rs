@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::log::Log;
 use super::{BAD_CONFIGURATION, INTERNAL};
 use crate::config::Source;
-use crate::config::root::{LogFormat, LogLevel, LogSpec};
 use crate::metrics::Metrics;
 use crate::server::{Failure, Server};
 use crate::{admin, watch};
@@ -40,14 +40,14 @@ pub fn run(args: RunArgs) -> ExitCode {
         Ok(snapshot) => snapshot,
         Err(report) => return failed(BAD_CONFIGURATION, report.render(io::stderr().is_terminal()).trim_end()),
     };
-    start_log(&settings.spec.log);
+    let log = Log::start(&settings.spec.log, &metrics);
     let threads = settings.spec.threads.as_ref().map(|threads| threads.value.get());
     let runtime = match runtime(threads) {
         Ok(runtime) => runtime,
         Err(error) => return failed(INTERNAL, &format!("can't start threads: {error}")),
     };
     drop(settings);
-    let code = runtime.block_on(serve(args, source, metrics));
+    let code = runtime.block_on(serve(args, source, metrics, &log));
     // Drops tasks that outlived the grace period, and does not wait for blocking ones.
     runtime.shutdown_background();
     code
@@ -69,7 +69,7 @@ fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>) -> ExitCode {
+async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>, log: &Log) -> ExitCode {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -115,7 +115,7 @@ async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>) -> ExitCode
         "ready"
     );
     if matches!(server.source(), Source::Demo) {
-        introduce_demo(&server, admin_address);
+        introduce_demo(&server, admin_address, log);
     }
     drop(snapshot);
     loop {
@@ -153,38 +153,8 @@ fn failed(code: u8, message: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start_log(spec: &LogSpec) {
-    let level = match spec.level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
-    };
-    // Pingora's own lines repeat squall's about each request, so they appear only from `debug` on.
-    let quiet = match spec.level {
-        LogLevel::Debug | LogLevel::Trace => "",
-        _ => ",pingora=off,pingora_core=off",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SQUALL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{level}{quiet}")));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    // Fails on a second start in one process, which keeps the first log.
-    let _ = match spec.format {
-        LogFormat::Json => log
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .try_init(),
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-    };
-}
-
 /// Prints what to try, with the demo's real address, which the environment may have changed.
-fn introduce_demo(server: &Server, admin: String) {
+fn introduce_demo(server: &Server, admin: String, log: &Log) {
     let Some((_, address)) = server.addresses().into_iter().next() else {
         return;
     };
@@ -195,5 +165,5 @@ fn introduce_demo(server: &Server, admin: String) {
          \x20 curl -i http://{address}/api/v1/silly-users/make-one    # 503 from squall itself twice, then success\n\n\
          Every injected fault is named in a Squall-Fault header. Metrics: http://{admin}/metrics\n",
     );
-    let _ = io::stderr().write_all(text.as_bytes());
+    log.say(&text);
 }

@@ -13,7 +13,7 @@ use crate::proxy::upstream::spec::UpstreamSpec;
 use crate::rule::spec::RuleSpec;
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::OneOrMany;
-use crate::yaml::units::{ByteSize, Percentage, Time};
+use crate::yaml::units::{ByteSize, Share, Time};
 
 /// A whole configuration: one file and what it includes.
 #[skip_serializing_none]
@@ -94,7 +94,7 @@ pub struct LogSpec {
     /// Whether each request gets a line.
     pub access: bool,
     /// The share of requests that get a line; those with an injected fault or a server error always do.
-    pub sample: Percentage,
+    pub sample: Share,
 }
 
 impl Default for LogSpec {
@@ -103,7 +103,7 @@ impl Default for LogSpec {
             format: LogFormat::Text,
             level: LogLevel::Info,
             access: true,
-            sample: Percentage::ALL,
+            sample: Share::ALL,
         }
     }
 }

@@ -62,7 +62,7 @@ impl<'a> Head<'a> {
     /// The host, in lower case, without the port and without a final dot.
     pub fn host(&self) -> &str {
         self.host.get_or_init(|| {
-            let host = without_port(self.authority);
+            let (host, _) = split_port(self.authority);
             let host = host.strip_suffix('.').unwrap_or(host);
             if host.bytes().any(|b| b.is_ascii_uppercase()) {
                 Cow::Owned(host.to_ascii_lowercase())
@@ -70,6 +70,14 @@ impl<'a> Head<'a> {
                 Cow::Borrowed(host)
             }
         })
+    }
+
+    /// Whether the request is for this port. The default ports, 80 and 443, can be left out (RFC 9110, section 4.2.3).
+    pub fn is_for_port(&self, port: u16) -> bool {
+        match split_port(self.authority).1 {
+            None | Some("") => matches!(port, 80 | 443),
+            Some(text) => text.parse() == Ok(port),
+        }
     }
 
     /// The query's parameters, decoded as `application/x-www-form-urlencoded`.
@@ -113,12 +121,16 @@ impl<'a> Head<'a> {
     }
 }
 
-fn without_port(authority: &str) -> &str {
+/// The host of an authority, an IPv6 address without its brackets, and the text behind the colon.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
     let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if let Some(rest) = authority.strip_prefix('[') {
-        return rest.split_once(']').map_or(authority, |(address, _)| address);
+    if let Some((address, rest)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (address, rest.strip_prefix(':'));
     }
-    authority.split_once(':').map_or(authority, |(host, _)| host)
+    match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    }
 }
 
 fn form_decode(text: &str) -> Cow<'_, str> {
@@ -222,6 +234,25 @@ mod tests {
                 Head::new(&Method::GET, "/", Some(authority), &headers, None).host(),
                 expect
             );
+        }
+    }
+
+    #[test]
+    fn default_ports_can_be_left_out() {
+        let headers = HeaderMap::new();
+        for (authority, port, expect) in [
+            ("shop:8080", 8080, true),
+            ("shop:8080", 80, false),
+            ("[::1]:8080", 8080, true),
+            ("shop", 80, true),
+            ("shop", 443, true),
+            ("[::1]", 443, true),
+            ("shop:", 80, true),
+            ("shop", 8080, false),
+            ("shop:x", 80, false),
+        ] {
+            let head = Head::new(&Method::GET, "/", Some(authority), &headers, None);
+            assert_eq!(head.is_for_port(port), expect, "{authority} {port}");
         }
     }
 

@@ -13,7 +13,7 @@ use super::declared::spec::{CollectionSpec, HarSpec, OpenApiSpec, RouteSpec};
 use super::test_api::Version;
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::report::{Diagnostic, Span, did_you_mean};
-use crate::yaml::units::{Percentage, Time};
+use crate::yaml::units::{Share, Time};
 
 /// A server that is built into squall, or declared here. [`FakeSpec::check`] says which keys belong together.
 #[skip_serializing_none]
@@ -47,7 +47,7 @@ pub struct FakeSettings {
     /// llm: tokens a second after the first, 0.1 to 100,000. Default: 50.
     pub tokens_per_second: Option<Spanned<f64>>,
     /// llm: how far the time until each token may deviate from the mean, either way. Default: 20%.
-    pub jitter: Option<Spanned<Percentage>>,
+    pub jitter: Option<Spanned<Share>>,
 
     /// Declared routes, tried in order.
     pub routes: Option<Spanned<Vec<Spanned<RouteSpec>>>>,

@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 
-use super::answer::{self, Answer, ResponseStatus};
+use super::answer::{self, Answer, GrpcAnswer, ResponseStatus};
 use super::before::Before;
 use super::content;
 use super::context::Context;
@@ -60,7 +60,7 @@ pub struct Abort {
     /// The response to requests that are not gRPC, or to all without `grpc`.
     pub answer: Option<Arc<Answer>>,
     /// The status for gRPC requests.
-    pub grpc: Option<Arc<GrpcStatus>>,
+    pub grpc: Option<Arc<GrpcAnswer>>,
     /// When the response is sent.
     pub before: Before,
 }
@@ -74,12 +74,19 @@ impl Spec for AbortSpec {
         if long.message.is_some() && long.grpc.is_none() {
             return Err("`message` needs `grpc`: for the text of an HTTP response use `body`".into());
         }
+        let headers = answer::header_fields(long.headers.as_ref())?;
         let grpc = long.grpc.map(|code| {
             let message = long.message.as_deref().unwrap_or("fault injected by squall");
-            Arc::new(GrpcStatus::new(code, message))
+            let status = GrpcStatus::new(code, message);
+            let headers = headers.clone();
+            Arc::new(GrpcAnswer { status, headers })
         });
-        let http_wanted = long.grpc.is_none() || long.status.is_some();
-        let answer = http_wanted.then(|| long.answer(context)).transpose()?.map(Arc::new);
+        let answer = if long.grpc.is_none() || long.status.is_some() {
+            Some(Arc::new(long.answer(headers, context)?))
+        } else {
+            long.refuse_http_parts()?;
+            None
+        };
         Ok(Abort {
             answer,
             grpc,
@@ -89,7 +96,26 @@ impl Spec for AbortSpec {
 }
 
 impl AbortLong {
-    fn answer(&self, context: &Context<'_>) -> Result<Answer, String> {
+    /// A gRPC status alone has neither a body nor `Retry-After`.
+    fn refuse_http_parts(&self) -> Result<(), String> {
+        let parts = [
+            (self.body.is_some(), "body"),
+            (self.json.is_some(), "json"),
+            (self.file.is_some(), "file"),
+            (self.retry_after.is_some(), "retry_after"),
+        ];
+        match parts.into_iter().find(|(given, _)| *given) {
+            None => Ok(()),
+            Some((_, "retry_after")) => Err(
+                "`retry_after` needs `status`: for gRPC clients use `headers: {grpc-retry-pushback-ms: 500}`".into(),
+            ),
+            Some((_, part)) => Err(format!(
+                "`{part}` needs `status`: it is for requests that are not gRPC; a gRPC status has a `message`"
+            )),
+        }
+    }
+
+    fn answer(&self, fields: Vec<(HeaderName, HeaderValue)>, context: &Context<'_>) -> Result<Answer, String> {
         let status = self.status.map_or(StatusCode::SERVICE_UNAVAILABLE, ResponseStatus::get);
         let content = content::given(self.body.as_deref(), self.json.as_ref(), self.file.as_deref(), context)?;
         let mut headers = Vec::new();
@@ -99,12 +125,8 @@ impl AbortLong {
         if let Some(after) = self.retry_after {
             headers.push((header::RETRY_AFTER, HeaderValue::from(answer::seconds_up(after.get()))));
         }
-        for (name, value) in self.headers.iter().flat_map(Named::iter) {
-            let name = answer::header_name(name)?;
-            let value = answer::header_value(&name, value)?;
-            headers.retain(|(other, _)| *other != name);
-            headers.push((name, value));
-        }
+        headers.retain(|(own, _)| fields.iter().all(|(name, _)| name != own));
+        headers.extend(fields);
         let body = content.map(|content| content.bytes).unwrap_or_default();
         Ok(Answer { status, headers, body })
     }
@@ -171,7 +193,7 @@ impl Fault for Abort {
 
     fn requested(&self, _: &HitRequest<'_, '_>, requested: &Requested) -> Option<Effect> {
         let ending = match (requested.abort_grpc, requested.abort) {
-            (Some(code), _) => Ending::Grpc(GrpcStatus::new(code, "fault requested by the caller").into()),
+            (Some(code), _) => Ending::Grpc(GrpcAnswer::new(code, "fault requested by the caller").into()),
             (None, status) => Ending::Answer(self.answer.clone()?, Some(status?)),
         };
         Some(self.effect(ending))

@@ -7,6 +7,9 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::grpc::{GrpcCode, GrpcStatus};
+use crate::yaml::decode::Named;
+
 /// A response that squall injects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -21,11 +24,7 @@ pub struct Answer {
 impl Answer {
     /// Describes the fields and the body, in words that follow the status.
     pub fn describe(&self) -> String {
-        let fields = self
-            .headers
-            .iter()
-            .map(|(name, value)| format!(", {}", describe_field(name, value)));
-        let fields: String = fields.collect();
+        let fields = described(&self.headers);
         match self.body.len() {
             0 => format!("{fields}, no body"),
             bytes => format!("{fields}, {bytes} bytes"),
@@ -33,9 +32,41 @@ impl Answer {
     }
 }
 
+/// Formats header fields for a sentence, each after a comma.
+fn described(headers: &[(HeaderName, HeaderValue)]) -> String {
+    let fields = headers
+        .iter()
+        .map(|(name, value)| format!(", {}", describe_field(name, value)));
+    fields.collect()
+}
+
 /// Formats a header field as `name: value`, in backticks.
 pub fn describe_field(name: &HeaderName, value: &HeaderValue) -> String {
     format!("`{name}: {}`", String::from_utf8_lossy(value.as_bytes()))
+}
+
+/// The status of a gRPC call, sent in place of the upstream's response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcAnswer {
+    /// The status of the call, with its message.
+    pub status: GrpcStatus,
+    /// Further header fields, such as `grpc-retry-pushback-ms`.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl GrpcAnswer {
+    /// Describes the status and the fields: "the gRPC status UNAVAILABLE (`try later`), `a: b`".
+    pub fn describe(&self) -> String {
+        format!("the gRPC status {}{}", self.status, described(&self.headers))
+    }
+
+    /// Creates a response of a status without further fields.
+    pub fn new(code: GrpcCode, message: &str) -> GrpcAnswer {
+        GrpcAnswer {
+            status: GrpcStatus::new(code, message),
+            headers: Vec::new(),
+        }
+    }
 }
 
 /// The status of a final response (RFC 9110, section 15): 200 to 599.
@@ -81,6 +112,16 @@ impl JsonSchema for ResponseStatus {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "integer", "minimum": 200, "maximum": 599})
     }
+}
+
+/// Parses header fields of the configuration.
+pub fn header_fields(fields: Option<&Named<String>>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let fields = fields.into_iter().flat_map(Named::iter).map(|(name, value)| {
+        let name = header_name(name)?;
+        let value = header_value(&name, value)?;
+        Ok((name, value))
+    });
+    fields.collect()
 }
 
 /// Parses the name of a header field in the configuration.

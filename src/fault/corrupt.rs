@@ -20,7 +20,7 @@ use super::context::Context;
 use super::kind::Spec;
 use super::place::{self, Parts};
 use crate::shape::{Act, Corruption, Direction, Malformed};
-use crate::yaml::units::Percentage;
+use crate::yaml::units::{Percentage, Share};
 
 /// `corrupt: {bytes: 1%}`, `{messages: 10%}` or `{malformed: chunk}`
 #[skip_serializing_none]
@@ -28,11 +28,11 @@ use crate::yaml::units::Percentage;
 #[serde(deny_unknown_fields)]
 pub struct CorruptSpec {
     /// The share of payload bytes that are changed.
-    pub bytes: Option<Percentage>,
+    pub bytes: Option<Share>,
     /// The share of messages that are hit. Without `bytes` one byte of each of them is changed.
-    pub messages: Option<Percentage>,
+    pub messages: Option<Share>,
     /// Another word for `messages`.
-    pub events: Option<Percentage>,
+    pub events: Option<Share>,
     /// What is malformed. Can't be combined with the shares.
     pub malformed: Option<Malformation>,
     /// For `malformed: content-length`: by how many bytes the field exceeds the body; negative where it falls short.
@@ -94,11 +94,11 @@ impl Spec for CorruptSpec {
 
 impl CorruptSpec {
     fn flip(&self) -> Result<Corruption, String> {
-        if self.bytes == Some(Percentage::NONE) {
+        if self.bytes.map(Share::get) == Some(Percentage::NONE) {
             return Err("0% of the bytes has no effect: to do nothing, leave out the fault".into());
         }
         Ok(Corruption {
-            ppm: self.bytes.map_or(0, Percentage::ppm),
+            ppm: self.bytes.map_or(0, Share::ppm),
             messages: place::pick(self.messages, self.events, None)?,
             seed: 0,
         })
@@ -154,7 +154,7 @@ mod tests {
                     ),
                 ),
                 (
-                    "{bytes: 1, events: 10}",
+                    "{bytes: 1%, events: 10%}",
                     Ok(
                         "Response Corrupt(Corruption { ppm: 10000, messages: Some(Share { ppm: 100000, seed: 0 }), seed: 0 })",
                     ),
@@ -189,6 +189,7 @@ mod tests {
                     Err("`direction: request` needs `malformed: json`"),
                 ),
                 ("{malformed: chunks}", Err("unknown malformation `chunks`")),
+                ("{bytes: 0.5}", Err("the share `0.5` needs a percent sign: 0.5% or 50%")),
                 ("1%", Err("expected a map with keys such as `bytes`")),
             ],
         );

@@ -16,7 +16,7 @@ use super::kind::Spec;
 use super::place::{self, Parts};
 use crate::shape::{Act, Direction};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
-use crate::yaml::units::Percentage;
+use crate::yaml::units::Share;
 
 /// `drop: 10%`, `drop: {messages: 10%, direction: request}` or `drop: {every: 3}`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,9 +28,9 @@ pub struct DropSpec(MessagesLong);
 #[serde(deny_unknown_fields)]
 pub struct MessagesLong {
     /// A share of the messages, each drawn by itself.
-    pub messages: Option<Percentage>,
+    pub messages: Option<Share>,
     /// Another word for `messages`.
-    pub events: Option<Percentage>,
+    pub events: Option<Share>,
     /// Every nth message: with 3 the third, the sixth…
     #[schemars(range(min = 1))]
     pub every: Option<u64>,
@@ -58,7 +58,7 @@ impl ShortForm for DropSpec {
     const EXPECTING: &'static str = "a share of the messages such as 10%, or a map such as {every: 3}";
 
     fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
-        let share = scalar.text()?.parse::<Percentage>().map_err(|error| error.to_string());
+        let share = scalar.text()?.parse::<Share>().map_err(|error| error.to_string());
         Some(share.map(|share| {
             DropSpec(MessagesLong {
                 messages: Some(share),
@@ -74,10 +74,8 @@ impl ShortForm for DropSpec {
 
 short_form!(DropSpec, MessagesLong, "Drop", {
     "description": "A share of the messages: 10%",
-    "type": ["string", "number"],
-    "pattern": "^[0-9]+(\\.[0-9]+)? ?%?$|\\$\\{",
-    "minimum": 0,
-    "maximum": 100,
+    "type": "string",
+    "pattern": "^[0-9]+(\\.[0-9]+)? ?%$|\\$\\{",
 });
 
 #[cfg(test)]
@@ -91,7 +89,9 @@ mod tests {
             |yaml| read::<DropSpec>(yaml)?.compile(&context()),
             &[
                 ("10%", Ok("Response Drop(Share { ppm: 100000, seed: 0 })")),
-                ("12.5", Ok("Response Drop(Share { ppm: 125000, seed: 0 })")),
+                ("12.5%", Ok("Response Drop(Share { ppm: 125000, seed: 0 })")),
+                ("12.5", Err("the share `12.5` needs a percent sign: 12.5%")),
+                ("{messages: 0.1}", Err("needs a percent sign: 0.1% or 10%")),
                 (
                     "{events: 10%, direction: request}",
                     Ok("Request Drop(Share { ppm: 100000, seed: 0 })"),

@@ -28,7 +28,7 @@ use super::place::{self, Parts};
 use super::rewrite;
 use crate::shape::{Act, Direction};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
-use crate::yaml::units::{ByteSize, Percentage};
+use crate::yaml::units::{ByteSize, Share};
 
 /// `duplicate: {}`, `duplicate: {messages: 10%, direction: response}` or `duplicate: {every: 3}`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,9 +40,9 @@ pub struct DuplicateSpec(DuplicateLong);
 #[serde(deny_unknown_fields)]
 pub struct DuplicateLong {
     /// A share of the messages, each drawn by itself.
-    pub messages: Option<Percentage>,
+    pub messages: Option<Share>,
     /// Another word for `messages`.
-    pub events: Option<Percentage>,
+    pub events: Option<Share>,
     /// Every nth message: with 3 the third, the sixth…
     #[schemars(range(min = 1))]
     pub every: Option<u64>,
@@ -162,7 +162,7 @@ mod tests {
                     "{every: 3, limit: 1KiB}",
                     Err("`limit` can't be combined with `messages`"),
                 ),
-                ("{messages: 0}", Err("0% of the messages has no effect")),
+                ("{messages: 0%}", Err("0% of the messages has no effect")),
                 ("10%", Err("a share of requests or of messages")),
                 ("true", Err("{} for the whole request")),
             ],

@@ -6,13 +6,12 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
-use super::answer::Answer;
+use super::answer::{Answer, GrpcAnswer};
 use super::before::{Before, Mode};
 use super::certificate::CertificateSpec;
 use super::concurrency::Station;
 use super::reset_code;
 use super::rewrite::change::Rewrite;
-use crate::grpc::GrpcStatus;
 use crate::shape::Part;
 use crate::yaml::units::Time;
 
@@ -62,7 +61,7 @@ pub enum Ending {
     /// squall sends this response, with another status if the request asked for one.
     Answer(Arc<Answer>, Option<StatusCode>),
     /// squall ends a gRPC call with this status.
-    Grpc(Arc<GrpcStatus>),
+    Grpc(Arc<GrpcAnswer>),
     /// The connection is closed without a response.
     Close,
     /// The connection or the stream is reset, with this HTTP/2 code.
@@ -101,7 +100,7 @@ impl Ending {
                 let status = asked.unwrap_or(answer.status);
                 format!("responds with {status}{}{why}", answer.describe())
             }
-            Ending::Grpc(status) => format!("responds with the gRPC status {status}"),
+            Ending::Grpc(answer) => format!("responds with {}", answer.describe()),
             Ending::Close => "closes the connection without a response".into(),
             Ending::Reset(code) => format!(
                 "resets the connection, or over HTTP/2 the stream with {}",

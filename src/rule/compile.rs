@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::spec::RuleSpec;
+use super::spec::{MatchSpec, RuleSpec};
+use super::text::path_hint;
 use crate::draw::Seed;
 use crate::fault::FaultSpec;
 use crate::fault::before::Before;
@@ -186,6 +187,11 @@ impl Context<'_> {
         }
         for (span, message) in mistakes {
             self.error(span, message);
+        }
+        for path in spec.matches.iter().flat_map(MatchSpec::paths) {
+            if let Some(message) = path_hint(&path.value) {
+                self.diagnostics.push(Diagnostic::warning(path.span, message));
+            }
         }
         condition
     }

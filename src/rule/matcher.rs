@@ -18,6 +18,8 @@ pub enum Condition {
     Method(Vec<Method>),
     /// The host.
     Host(Shown<Text>),
+    /// The port that the request is for.
+    Port(u16),
     /// The path.
     Path(Shown<Text>),
     /// A header field.
@@ -70,7 +72,7 @@ impl Condition {
             ));
         }
         if let Some(host) = &spec.host {
-            all.extend(text(host, Place::Host, mistakes).map(Condition::Host));
+            all.extend(host_and_port(host, mistakes));
         }
         if let Some(path) = &spec.path {
             all.extend(text(path, Place::Path, mistakes).map(Condition::Path));
@@ -146,6 +148,7 @@ impl Condition {
         match self {
             Condition::Method(methods) => methods.contains(head.method),
             Condition::Host(text) => text.value.matches(head.host()),
+            Condition::Port(port) => head.is_for_port(*port),
             Condition::Path(text) => text.value.matches(head.path()),
             Condition::Header(name, field) => field.matches(
                 head.headers
@@ -237,6 +240,39 @@ fn text(spec: &Spanned<TextSpec>, place: Place, mistakes: &mut Vec<Mistake>) -> 
     }
 }
 
+/// The conditions for `host:`. A port at the end of the pattern is one of its own.
+fn host_and_port(spec: &Spanned<TextSpec>, mistakes: &mut Vec<Mistake>) -> Vec<Condition> {
+    let pattern = spec.value.text();
+    let port = pattern.rsplit_once(':').and_then(|(host, port)| {
+        let is_one_host = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
+        Some((host, port.parse().ok()?)).filter(|_| is_one_host)
+    });
+    let Some((host, port)) = port else {
+        return text(spec, Place::Host, mistakes)
+            .into_iter()
+            .map(Condition::Host)
+            .collect();
+    };
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let value = match (&spec.value, address) {
+        (TextSpec::Plain(_) | TextSpec::Exact(_), Some(address)) => TextSpec::Exact(address.to_owned()),
+        (TextSpec::Plain(_), None) => TextSpec::Plain(host.to_owned()),
+        (TextSpec::Exact(_), None) => TextSpec::Exact(host.to_owned()),
+        (TextSpec::Glob(_), _) => TextSpec::Glob(host.to_owned()),
+        (TextSpec::Suffix(_), _) => TextSpec::Suffix(host.to_owned()),
+        (TextSpec::Prefix(_) | TextSpec::Contains(_) | TextSpec::Regex(_), _) => {
+            let message = "this pattern is matched without the port: use a glob such as `shop-*:8080`";
+            mistakes.push((spec.span, message.to_owned()));
+            return Vec::new();
+        }
+    };
+    let host = text(&Spanned { value, span: spec.span }, Place::Host, mistakes);
+    host.map(Condition::Host)
+        .into_iter()
+        .chain([Condition::Port(port)])
+        .collect()
+}
+
 fn field(spec: &Spanned<FieldSpec>, mistakes: &mut Vec<Mistake>) -> Option<Field> {
     Some(match &spec.value {
         FieldSpec::Present => Field::Present,
@@ -315,6 +351,7 @@ impl fmt::Display for Condition {
                 join(f, methods, " or ")
             }
             Condition::Host(text) => write!(f, "host {text}"),
+            Condition::Port(port) => write!(f, "port {port}"),
             Condition::Path(text) => write!(f, "path {text}"),
             Condition::Header(name, field) => write!(f, "header {name} {field}"),
             Condition::Query(name, field) => write!(f, "query {name} {field}"),

@@ -59,7 +59,8 @@ pub struct OutcomeSpec {
 pub struct MatchSpec {
     /// One method, or several.
     pub method: Option<Spanned<OneOrMany<MethodSpec>>>,
-    /// The host of the request, without the port. A plain string is a glob; `*` crosses dots.
+    /// The host of the request, and its port if the pattern ends with one: `shop.example:8080`. A plain string is a glob; `*`
+    /// crosses dots.
     pub host: Option<Spanned<TextSpec>>,
     /// The path, percent-decoded and normalised. A plain string is a glob: `*` stays within a segment, `**` does not,
     /// and a final `/**` also matches the folder itself.
@@ -80,6 +81,15 @@ pub struct MatchSpec {
     pub all: Option<Spanned<Vec<MatchSpec>>>,
     /// This must not hold.
     pub not: Option<Box<MatchSpec>>,
+}
+
+impl MatchSpec {
+    /// The path patterns, also of the conditions within.
+    pub fn paths(&self) -> Vec<&Spanned<TextSpec>> {
+        let lists = self.any.iter().chain(&self.all).flat_map(|list| &list.value);
+        let inner = lists.chain(self.not.as_deref()).flat_map(MatchSpec::paths);
+        self.path.iter().chain(inner).collect()
+    }
 }
 
 /// A gRPC call's names, as in its path `/service/method`.

@@ -220,6 +220,16 @@ async fn duplicated_messages_come_twice() {
 }
 
 #[tokio::test]
+async fn grpc_status_comes_with_its_fields() {
+    let fault = "{abort: {grpc: UNAVAILABLE, message: later, headers: {grpc-retry-pushback-ms: 250}}}";
+    let (response, squall, _upstream) = called(fault).await;
+    assert_eq!(response.field("grpc-status"), Some("14"));
+    assert_eq!(response.field("grpc-message"), Some("later"));
+    assert_eq!(response.field("grpc-retry-pushback-ms"), Some("250"));
+    squall.injected("abort").await;
+}
+
+#[tokio::test]
 async fn duplicated_call_is_made_twice() {
     let (response, squall, mut upstream) = called("{duplicate: {}}").await;
     assert_eq!(texts(&response.body), ["one", "two", "three"]);

@@ -306,6 +306,17 @@ async fn bandwidth_slows_messages() {
 }
 
 #[tokio::test]
+async fn rewrite_of_the_status_is_skipped() {
+    let (upstream, _seen) = echo().await;
+    let squall = Squall::with_fault(&upstream, "{rewrite: {status: 200}}");
+    let mut wire = open(&squall).await;
+    say(&mut wire, "one").await;
+    assert_eq!(hear(&mut wire).await, "one");
+    drop(wire);
+    squall.skipped("rewrite", "upgraded").await;
+}
+
+#[tokio::test]
 async fn rewrite_of_a_body_is_skipped() {
     let (upstream, _seen) = echo().await;
     let squall = Squall::with_fault(&upstream, "{rewrite: {body: x}}");

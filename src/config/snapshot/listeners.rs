@@ -27,8 +27,11 @@ impl Build<'_> {
         let spec = self.spec;
         if spec.listeners.is_empty() {
             self.diagnostics.push(
-                Diagnostic::error(None, "there are no listeners: squall would have nothing to do")
-                    .help("add `listeners: {web: {address: 127.0.0.1:8080, upstream: NAME}}`"),
+                Diagnostic::error(
+                    self.sources.start(),
+                    "there are no listeners: squall would have nothing to do",
+                )
+                .help("add `listeners: {web: {address: 127.0.0.1:8080, upstream: NAME}}`"),
             );
         }
         let mut seen: HashMap<&AddressSpec, Span> = HashMap::new();

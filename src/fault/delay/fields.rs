@@ -19,7 +19,7 @@ use super::spec::{
 };
 use crate::fault::before::{Before, Mode};
 use crate::shape::Direction;
-use crate::yaml::units::{Percentage, Time};
+use crate::yaml::units::{Share, Time};
 
 /// The long form: exactly one distribution, with options.
 #[skip_serializing_none]
@@ -45,7 +45,7 @@ pub(super) struct DelayFields {
     /// Longer delays are cut to this.
     max: Option<Time>,
     /// How much each delay resembles the one before it, 0 to 95 %: bursts. Only with the default key.
-    correlation: Option<Percentage>,
+    correlation: Option<Share>,
     /// What the delay holds up; the request by default.
     before: Option<Before>,
     /// Whose body or messages wait, with `before: body` and `before: message`; the response's by default.

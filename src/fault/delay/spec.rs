@@ -12,7 +12,7 @@ use crate::fault::distribution::percentiles::Percentile;
 use crate::fault::distribution::samples::{Column, SampleUnit};
 use crate::fault::distribution::wave::WaveShape;
 use crate::shape::Direction;
-use crate::yaml::units::{Percentage, Time};
+use crate::yaml::units::{Share, Time};
 
 /// A `delay` as typed: one distribution, and options.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,7 +23,7 @@ pub struct DelaySpec {
     /// Longer delays are cut to this.
     pub max: Option<Time>,
     /// How much each delay resembles the one before it, 0 to 95 %.
-    pub correlation: Option<Percentage>,
+    pub correlation: Option<Share>,
     /// What the delay holds. Absent: the request, or the response if the mode needs that.
     pub before: Option<Before>,
     /// Whose body or messages wait, with `before: body` and `before: message`. Absent: the response's.

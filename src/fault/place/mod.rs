@@ -15,7 +15,7 @@ use super::kind::{Effects, Fault, HitRequest};
 use crate::draw::{Draw, Purpose};
 use crate::shape::{Act, After, Corruption, Direction, Part, Pick};
 use crate::yaml::forms::{self, Scalar, ShortForm};
-use crate::yaml::units::{ByteSize, Percentage};
+use crate::yaml::units::{ByteSize, Percentage, Share};
 
 /// A position in a body, as typed: `1KiB`, `50%`, `3 events`, `{messages: 3}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,12 +145,8 @@ pub fn after_schema() -> Schema {
 ///
 /// # Errors
 /// More than one is given, the share is 0 %, or the number is 0.
-pub fn pick(
-    messages: Option<Percentage>,
-    events: Option<Percentage>,
-    every: Option<u64>,
-) -> Result<Option<Pick>, String> {
-    match (either(messages, events)?, every) {
+pub fn pick(messages: Option<Share>, events: Option<Share>, every: Option<u64>) -> Result<Option<Pick>, String> {
+    match (either(messages, events)?.map(Share::get), every) {
         (Some(_), Some(_)) => {
             Err("`messages` can't be combined with `every`: give a share such as `messages: 10%`, or `every: 3`".into())
         }
@@ -173,7 +169,7 @@ pub fn pick(
 ///
 /// # Errors
 /// Both are given.
-pub fn either(messages: Option<Percentage>, events: Option<Percentage>) -> Result<Option<Percentage>, String> {
+pub fn either(messages: Option<Share>, events: Option<Share>) -> Result<Option<Share>, String> {
     match (messages, events) {
         (Some(_), Some(_)) => Err("`events` can't be combined with `messages`: they mean the same".into()),
         (share, None) | (None, share) => Ok(share),

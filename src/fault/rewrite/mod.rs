@@ -186,17 +186,6 @@ fn header_changes(spec: Option<&HeadersSpec>) -> Result<HeaderChanges, String> {
 
 impl HeadersSpec {
     fn compile(&self) -> Result<HeaderChanges, String> {
-        let pairs = |fields: &Option<Named<String>>| {
-            fields
-                .iter()
-                .flat_map(Named::iter)
-                .map(|(name, value)| {
-                    let name = answer::header_name(name)?;
-                    let value = answer::header_value(&name, value)?;
-                    Ok((name, value))
-                })
-                .collect::<Result<Vec<_>, String>>()
-        };
         let remove = self
             .remove
             .iter()
@@ -204,8 +193,8 @@ impl HeadersSpec {
             .map(|name| answer::header_name(name));
         Ok(HeaderChanges {
             remove: remove.collect::<Result<_, _>>()?,
-            set: pairs(&self.set)?,
-            add: pairs(&self.add)?,
+            set: answer::header_fields(self.set.as_ref())?,
+            add: answer::header_fields(self.add.as_ref())?,
         })
     }
 }

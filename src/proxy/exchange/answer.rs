@@ -6,9 +6,8 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 
-use crate::fault::answer::Answer;
+use crate::fault::answer::{Answer, GrpcAnswer};
 use crate::fault::rewrite::is_bodiless;
-use crate::grpc::GrpcStatus;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
 
@@ -33,11 +32,14 @@ pub(super) fn text_head(status: u16) -> Result<ResponseHeader> {
 }
 
 /// The head of a trailers-only gRPC response (gRPC over HTTP/2, "Responses").
-pub(super) fn grpc_head(status: &GrpcStatus) -> Result<ResponseHeader> {
+pub(super) fn grpc_head(answer: &GrpcAnswer) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(StatusCode::OK, Some(6))?;
     head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))?;
-    for (name, value) in status.fields() {
+    for (name, value) in answer.status.fields() {
         head.insert_header(name, value)?;
+    }
+    for (name, value) in &answer.headers {
+        head.append_header(name.clone(), value.clone())?;
     }
     Ok(head)
 }

@@ -234,8 +234,8 @@ impl Squall {
                 request.reveal(&mut head)?;
                 answer::send(client, head, answer.body.clone()).await?;
             }
-            End::Fault(Ending::Grpc(status)) => {
-                let mut head = answer::grpc_head(&status)?;
+            End::Fault(Ending::Grpc(answer)) => {
+                let mut head = answer::grpc_head(&answer)?;
                 request.reveal(&mut head)?;
                 answer::send_trailers_only(client, head).await?;
             }
@@ -353,12 +353,13 @@ fn rewrite_response(at: usize, rewrite: &Rewrite, head: &mut ResponseHeader, rec
     if !rewrite.touches_response_head() {
         return;
     }
-    record.done(at);
     // The status of a 101 stays, since the connection switches protocols.
-    if let Some(status) = rewrite
-        .status
-        .filter(|_| head.status != StatusCode::SWITCHING_PROTOCOLS)
-    {
+    let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    if switches && rewrite.response.is_empty() {
+        return record.skip(at, "upgraded");
+    }
+    record.done(at);
+    if let Some(status) = rewrite.status.filter(|_| !switches) {
         // Fails only for a status outside 100 to 999, which the configuration refuses.
         let _ = head.set_status(status);
     }

@@ -6,7 +6,7 @@ use serde_with::skip_serializing_none;
 
 use crate::fake::spec::FakeSpec;
 use crate::yaml::decode::Spanned;
-use crate::yaml::units::{Percentage, Time};
+use crate::yaml::units::{Share, Time};
 
 /// A named target of requests. It has exactly one of `url`, `endpoints`, `original_destination`, `fake` and `address`.
 #[skip_serializing_none]
@@ -80,7 +80,7 @@ pub struct EjectionSpec {
     /// How long it stays ejected. Default: 30s.
     pub duration: Option<Spanned<Time>>,
     /// The largest share of endpoints that can be ejected at once. Default: 50%.
-    pub max: Option<Spanned<Percentage>>,
+    pub max: Option<Spanned<Share>>,
     /// Answers with these statuses count as failures too. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub statuses: Vec<Spanned<u16>>,

@@ -51,7 +51,7 @@ fn effects(plan: Option<&Plan>) -> Vec<String> {
         Effect::Wait { time, .. } => format!("wait {time:?}"),
         Effect::End { ending, .. } => match ending {
             Ending::Answer(answer, status) => format!("answer {}", status.unwrap_or(answer.status).as_u16()),
-            Ending::Grpc(status) => format!("grpc {}", status.code),
+            Ending::Grpc(answer) => format!("grpc {}", answer.status.code),
             Ending::Close => "close".into(),
             Ending::Reset(code) => format!("reset {code}"),
             Ending::Hang(_) => "hang".into(),
@@ -99,6 +99,22 @@ fn a_shadow_rule_ends_nothing_for_the_others() {
         &[],
         &["answer 500", "wait 1s"],
     );
+}
+
+/// The request is for `shop.example.com`.
+#[test]
+fn hosts_match_with_their_ports() {
+    for (host, hits) in [
+        ("shop.example.com:443", true),
+        ("\"*.example.com:80\"", true),
+        ("{exact: shop.example.com:80}", true),
+        ("{suffix: example.com:80}", true),
+        ("shop.example.com:8080", false),
+        ("other.example.com:80", false),
+    ] {
+        let rules = format!("  - {{name: a, match: {{host: {host}}}, faults: [abort: 500]}}\n");
+        check(&rules, &[], if hits { &["answer 500"] } else { &[] });
+    }
 }
 
 #[test]

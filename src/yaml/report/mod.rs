@@ -98,6 +98,16 @@ impl Sources {
         id
     }
 
+    /// The beginning of the first source, for what is wrong with all of it.
+    pub fn start(&self) -> Option<Span> {
+        let start = Span {
+            source: SourceId(0),
+            start: 0,
+            end: 0,
+        };
+        self.0.first().map(|_| start)
+    }
+
     /// The text of a source; empty for an id of other `Sources`.
     pub fn text(&self, id: SourceId) -> &str {
         self.0.get(id.index()).map_or("", |source| &source.text)

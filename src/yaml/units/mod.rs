@@ -183,6 +183,52 @@ impl fmt::Display for Percentage {
     }
 }
 
+/// A [`Percentage`] that always has its percent sign: `12.5%`. Without one, `0.5` could as well mean a half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Share(Percentage);
+
+impl Share {
+    /// All: 100 %.
+    pub const ALL: Self = Self(Percentage::ALL);
+
+    /// The share as a percentage.
+    pub const fn get(self) -> Percentage {
+        self.0
+    }
+
+    /// Parts per million, 0 to 1,000,000.
+    pub const fn ppm(self) -> u32 {
+        self.0.ppm()
+    }
+}
+
+impl FromStr for Share {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let percentage: Percentage = text.parse()?;
+        if text.trim_end().ends_with('%') {
+            return Ok(Self(percentage));
+        }
+        let all = u128::from(Percentage::ALL.0);
+        let hundredfold = u128::from(percentage.0) * 100;
+        let either = match hundredfold {
+            1.. if hundredfold <= all => format!(" or {}%", Ratio(hundredfold, 10_000)),
+            _ => String::new(),
+        };
+        fail(format!(
+            "the share {} needs a percent sign: {percentage}{either}",
+            quoted(text)
+        ))
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A number of bytes: `64B`, `1KiB` (1,024), `1kB` or `1KB` (1,000), `10MiB`; a bare integer is bytes.
 ///
 /// Fractions are fine where they make whole bytes (`1.5KiB`). The units are `B`, `kB`, `MB`, `GB`, `TB` and `KiB`, `MiB`,
@@ -510,6 +556,11 @@ written_as_text!(Percentage, "a percentage such as 12.5%", {
     "pattern": "^[0-9]+(\\.[0-9]+)? ?%?$|\\$\\{",
     "minimum": 0,
     "maximum": 100,
+});
+written_as_text!(Share, "a share such as 12.5%", {
+    "description": "A share from 0% to 100%: 12.5%",
+    "type": "string",
+    "pattern": "^[0-9]+(\\.[0-9]+)? ?%$|\\$\\{",
 });
 written_as_text!(ByteSize, "a size such as 64KiB", {
     "description": "A size: 64B, 1KiB (1024), 1kB (1000), 10MiB; a bare integer is bytes",

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 use bytes::{BufMut, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader, header_value_from_raw};
 use pingora::protocols::http::authority::validate_request_authority;
@@ -49,6 +50,12 @@ pub(crate) fn parse_request(input: &mut BytesMut) -> Result<Option<RequestHeader
     for (name, value) in ranges {
         let value = HeaderValue::from_maybe_shared(bytes.slice(value)).map_err(|_| FIELD)?;
         head.append_header(bytes.slice(name), value).map_err(|_| FIELD)?;
+    }
+    check_host(&head)?;
+    // The authority of an absolute target counts, whatever Host says (RFC 9112, section 3.2.2).
+    if let Some(authority) = authority_of(head.raw_path()).filter(|_| head.headers.contains_key(HOST)) {
+        let authority = HeaderValue::from_bytes(authority).map_err(|_| FIELD)?;
+        head.insert_header(HOST, authority).map_err(|_| FIELD)?;
     }
     check_request(&head)?;
     if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH) {
@@ -168,18 +175,52 @@ fn ranges(input: &[u8], fields: &[httparse::Header<'_>]) -> Ranges {
         .collect()
 }
 
+/// Refuses a Host that is repeated, or that is not `uri-host [ ":" port ]` (RFC 9112, section 3.2). An empty one is valid.
+fn check_host(head: &RequestHeader) -> Result<(), Malformed> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let Some(host) = hosts.next() else { return Ok(()) };
+    if hosts.next().is_some() {
+        return Err(Malformed::bad("there is more than one Host field"));
+    }
+    let valid = |host: &[u8]| Authority::try_from(host).is_ok_and(|authority| has_valid_port(authority.as_str()));
+    if host.is_empty() || valid(host.as_bytes()) {
+        Ok(())
+    } else {
+        Err(Malformed::bad("the Host field is not a host and a port"))
+    }
+}
+
+/// Whether what follows the host is a port: digits, or nothing (RFC 3986, section 3.2.3).
+fn has_valid_port(authority: &str) -> bool {
+    let behind_address = authority.rfind(']').and_then(|end| authority.get(end + 1..));
+    let port = match behind_address {
+        Some(rest) => rest,
+        None => authority
+            .find(':')
+            .and_then(|colon| authority.get(colon..))
+            .unwrap_or_default(),
+    };
+    let digits = port.strip_prefix(':').unwrap_or(port);
+    digits.bytes().all(|digit| digit.is_ascii_digit()) && (digits.is_empty() || digits.parse::<u16>().is_ok())
+}
+
+/// The authority of a target in absolute form (RFC 9112, section 3.2.2).
+fn authority_of(target: &[u8]) -> Option<&[u8]> {
+    let without = |scheme: &[u8]| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    let rest = without(b"http://").or_else(|| without(b"https://"))?;
+    rest.split(|byte| matches!(byte, b'/' | b'?' | b'#')).next()
+}
+
 /// Refuses requests that two recipients could read in two ways.
 fn check_request(head: &RequestHeader) -> Result<(), Malformed> {
     let target = head.raw_path();
     let origin = target.starts_with(b"/") || target == b"*" && head.method == Method::OPTIONS;
     // SSDP uses an asterisk with other methods.
-    let is_url = |scheme: &[u8]| {
-        target
-            .get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    };
-    let absolute = is_url(b"http://") || is_url(b"https://");
-    if !(origin || absolute || head.method == Method::CONNECT || target == b"*") {
+    let known = origin || target == b"*" || authority_of(target).is_some();
+    if !(known || head.method == Method::CONNECT) {
         return Err(Malformed::bad("the request target is neither a path nor a URL"));
     }
     validate_request_authority(head)

@@ -38,6 +38,14 @@ fn bytes_after_a_head_stay() {
 fn a_target_that_names_its_host_becomes_a_path() {
     let head = request("GET http://a/b?c HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert!(written(&head).starts_with("GET /b?c HTTP/1.1\r\n"));
+    let head = request("GET http://a:81/ HTTP/1.1\r\nHost: b\r\n\r\n").unwrap();
+    assert_eq!(head.headers["host"], "a:81", "RFC 9112, section 3.2.2");
+    for host in ["", "a", "a:", "a:80", "[::1]", "[::1]:80", "a_b.example", "127.0.0.1:1"] {
+        assert!(
+            request(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).is_ok(),
+            "{host}"
+        );
+    }
     let head = request("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert!(written(&head).starts_with("GET / HTTP/1.1\r\n"));
 }
@@ -50,7 +58,16 @@ fn ambiguous_requests_are_refused() {
         "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-        "GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n",
+        "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET http://a/ HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a:b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
         "GET / HTTP/1.1\r\n\r\n",
         "GET gopher://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost : a\r\n\r\n",

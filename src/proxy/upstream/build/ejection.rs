@@ -12,7 +12,7 @@ impl Builder<'_> {
         let ejection = self.spec.ejection.as_ref()?;
         self.check_ejection(ejection);
         let share = ejection.max.as_deref().copied();
-        let share = share.unwrap_or(Percentage::from_ppm(500_000));
+        let share = share.map_or(Percentage::from_ppm(500_000), |share| share.get());
         let max = u64::from(share.ppm()) * u64::try_from(len).unwrap_or(0) / u64::from(Percentage::ALL.ppm());
         let ejected_max = usize::try_from(max).unwrap_or(usize::MAX);
         if ejected_max == 0 && len > 0 && self.spec.endpoints.is_some() {
