@@ -188,7 +188,7 @@ impl fmt::Display for Percentage {
 pub struct Share(Percentage);
 
 impl Share {
-    /// All: 100 %.
+    /// The whole: 100 %.
     pub const ALL: Self = Self(Percentage::ALL);
 
     /// The share as a percentage.
