@@ -3,6 +3,7 @@
 pub mod compile;
 mod connection;
 pub mod decide;
+pub mod glob;
 pub mod index;
 pub mod matcher;
 pub mod plan;

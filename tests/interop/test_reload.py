@@ -178,7 +178,7 @@ def test_what_needs_a_restart_is_a_warning(squall):
     server.save(good(1) + "bounds: {connections: 3}\nthreads: 1\n")
     assert server.admin_call("/api/v1/reload", "POST")[0] == 200
     for key in ("threads", "bounds.connections"):
-        server.wait_for_message(f"a change of `{key}` takes effect at the next start", 5)
+        server.wait_for_message(f"a change of `{key}` needs a restart", 5)
 
 
 def test_listeners_come_and_go(squall):

@@ -189,13 +189,15 @@ fn shapes(text: &Text) -> Vec<Shape> {
         Text::Prefix(text) => vec![Shape::Prefix(text.clone())],
         Text::Suffix(text) | Text::Contains(text) if !text.is_empty() => vec![Shape::Literal(text.clone())],
         Text::Suffix(_) | Text::Contains(_) => vec![Shape::Any],
-        Text::Regex(pattern) => {
-            let (prefix, literals) = literals(pattern.as_str());
-            let prefix = prefix.map(|prefix| Shape::Prefix(prefix.into()));
-            let literals = literals.into_iter().map(|literal| Shape::Literal(literal.into()));
-            prefix.into_iter().chain(literals).chain([Shape::Any]).collect()
-        }
+        Text::Glob(glob) => shapes_of(glob.literals()),
+        Text::Regex(pattern) => shapes_of(literals(pattern.as_str())),
     }
+}
+
+fn shapes_of((prefix, literals): (Option<String>, Vec<String>)) -> Vec<Shape> {
+    let prefix = prefix.map(|prefix| Shape::Prefix(prefix.into()));
+    let literals = literals.into_iter().map(|literal| Shape::Literal(literal.into()));
+    prefix.into_iter().chain(literals).chain([Shape::Any]).collect()
 }
 
 #[derive(Default)]

@@ -3,6 +3,7 @@
 use globset::GlobBuilder;
 use regex::{Regex, RegexBuilder};
 
+use super::glob::Glob;
 use crate::rule::spec::TextSpec;
 
 /// The largest compiled regular expression, in bytes.
@@ -19,7 +20,9 @@ pub enum Text {
     Suffix(Box<str>),
     /// A part of the text.
     Contains(Box<str>),
-    /// A regular expression, or a glob turned into one.
+    /// A glob of literals, `*`, `?` and `**`.
+    Glob(Glob),
+    /// A regular expression, or any other glob turned into one.
     Regex(Box<Regex>),
 }
 
@@ -63,6 +66,7 @@ impl Text {
             Text::Prefix(pattern) => text.starts_with(&**pattern),
             Text::Suffix(pattern) => text.ends_with(&**pattern),
             Text::Contains(pattern) => text.contains(&**pattern),
+            Text::Glob(pattern) => pattern.matches(text),
             Text::Regex(pattern) => pattern.is_match(text),
         }
     }
@@ -151,16 +155,28 @@ fn glob(text: &str, place: Place) -> Result<Text, String> {
     if !text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
         return Ok(Text::Exact(text.into()));
     }
+    let simple = match place {
+        Place::Path => Glob::of_path(text),
+        Place::Host | Place::Value => Glob::of_text(text),
+    };
+    match simple {
+        Some(glob) => Ok(Text::Glob(glob)),
+        None => complex_glob(text, place).map(|regex| Text::Regex(Box::new(regex))),
+    }
+}
+
+/// A glob with alternatives, classes or escapes, turned into a regular expression.
+fn complex_glob(text: &str, place: Place) -> Result<Regex, String> {
     if let Some(folder) = text.strip_suffix("/**").filter(|_| place == Place::Path) {
         let inner = if folder.is_empty() {
             String::new()
         } else {
             glob_regex(folder, place)?
         };
-        return regex(&format!("(?s)^{inner}(?:/.*)?$"), Place::Value).map(|r| Text::Regex(Box::new(r)));
+        return regex(&format!("(?s)^{inner}(?:/.*)?$"), Place::Value);
     }
     let inner = glob_regex(text, place)?;
-    regex(&format!("(?s)^{inner}$"), Place::Value).map(|r| Text::Regex(Box::new(r)))
+    regex(&format!("(?s)^{inner}$"), Place::Value)
 }
 
 /// The regular expression of a glob, without flags and anchors.
