@@ -12,7 +12,7 @@
 //! 6. Delays, queues, remembered keys, connections and held requests are bounded, by `bounds:` in the configuration.
 //! 7. Metric labels come from the configuration alone, never from traffic.
 //! 8. Traffic, a control request or a configuration cannot panic the process.
-//! 9. The admin side is on loopback by default and needs a token elsewhere; it refuses other origins and foreign Hosts.
+//! 9. The admin API is on loopback by default and needs a token elsewhere; it refuses other origins and foreign Hosts.
 
 pub mod admin;
 pub mod cli;

@@ -162,6 +162,10 @@ impl Server {
             return Err(Failure::Stopping);
         }
         let result = self.try_reload();
+        if self.holder.is_stopping() {
+            // The drain began meanwhile and knows nothing of new listeners. Dropping them stops them.
+            self.listeners.lock().clear();
+        }
         match &result {
             Ok(snapshot) => {
                 self.metrics.reloads_ok.inc();
@@ -189,7 +193,7 @@ impl Server {
         for what in previous.needs_restart(&snapshot) {
             tracing::warn!("a change of `{what}` needs a restart");
         }
-        // Everything that can fail is done. The snapshot first, so that the admin side never shows older rules than
+        // Everything that can fail is done. The snapshot first, so that the admin API never shows older rules than
         // requests see.
         self.current.store(Arc::clone(&snapshot));
         self.take_over(&snapshot, bound);
@@ -288,6 +292,17 @@ impl Server {
         }
         // After the listeners, so that no new connection begins without its injected waits.
         self.holder.stop();
+        // Those of a reload that ended meanwhile. From now on a reload ends its own.
+        let late: Vec<_> = self
+            .listeners
+            .lock()
+            .drain()
+            .map(|(_, running)| running.listener)
+            .collect();
+        for listener in &late {
+            listener.stop_accepting();
+        }
+        all.extend(late);
         let drained = async {
             for listener in &all {
                 listener.drained().await;

@@ -1,15 +1,15 @@
-//! Opens the side port.
+//! Opens the admin API's port.
 
 use std::io;
 
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::net::bind::Opened;
 
-/// The open side port, not served yet. Dropping it closes the port, and removes the file of a unix socket.
+/// The open admin API's port, not served yet. Dropping it closes the port, and removes the file of a unix socket.
 #[derive(Debug)]
 pub struct Bound(pub(super) Opened);
 
-/// Opens the side port. A stale socket file is replaced. Needs a tokio runtime.
+/// Opens the admin API's port. A stale socket file is replaced. Needs a tokio runtime.
 ///
 /// # Errors
 /// The operating system's, most often that the address is in use.

@@ -1,4 +1,4 @@
-//! The side port: metrics, health, and an API over the configuration in force.
+//! The admin API: metrics, health, reloading, and questions about the configuration in force.
 //!
 //! On loopback or a unix socket it is open to local programs but not to web pages; elsewhere it needs a token (see
 //! `guard`). Requests are checked against the configuration in force at that moment, so a reload may change the token.
@@ -33,7 +33,7 @@ pub const MAX_BODY_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 struct Context {
     server: Arc<Server>,
-    /// The real address of the side port. The configuration in force may name another one, for the next start.
+    /// The real address of the admin API. The configuration in force may name another one, for the next start.
     address: AddressSpec,
     started: Instant,
 }

@@ -1,4 +1,4 @@
-//! Responses of the side port: JSON, and errors as plain text or, if JSON is asked for, as problem details (RFC 9457).
+//! Responses of the admin API: JSON, and errors as plain text or, if JSON is asked for, as problem details (RFC 9457).
 
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};

@@ -1,4 +1,4 @@
-//! Serves the side port, with bounds so that no caller can exhaust it.
+//! Serves the admin API, with bounds so that no caller can exhaust it.
 
 use std::future::{Future, pending};
 use std::pin::pin;
@@ -29,12 +29,12 @@ const LAST_ANSWER: Duration = Duration::from_secs(10);
 /// The pause after an accept that failed for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the side port until the task is dropped.
+/// Serves the admin API until the task is dropped.
 pub async fn serve(bound: Bound, server: Arc<Server>) {
     serve_until(bound, server, pending()).await;
 }
 
-/// Serves the side port until `shutdown`, then ends all its connections and removes its socket file.
+/// Serves the admin API until `shutdown`, then ends all its connections and removes its socket file.
 pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Future<Output = ()>) {
     let service = TowerToHyperService::new(super::router_at(server, bound.address().clone()));
     let mut connections = JoinSet::new();

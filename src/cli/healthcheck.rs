@@ -22,13 +22,13 @@ const MAX_SECONDS: u64 = 3600;
 
 /// Ask a running squall whether it is ready
 ///
-/// Sends GET /readyz to the admin side. Exits with 0 if it is ready and with 1 if it is not, or does not answer.
+/// Sends GET /readyz to the admin API. Exits with 0 if squall is ready, and with 1 if it is not, or does not respond.
 #[derive(Debug, clap::Args)]
 pub struct HealthcheckArgs {
     /// The configuration file whose admin address is checked. Without it, or where it names none: 127.0.0.1:9900
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
     config: Option<PathBuf>,
-    /// The admin side's address, in place of the file's: 127.0.0.1:9900, or unix:/run/squall.sock
+    /// The admin API's address, in place of the file's: 127.0.0.1:9900, or unix:/run/squall.sock
     #[arg(short, long, value_name = "ADDRESS", env = "SQUALL_ADMIN")]
     address: Option<AddressSpec>,
     /// The timeout of the whole check in seconds, from 1 to 3600
@@ -36,7 +36,7 @@ pub struct HealthcheckArgs {
     timeout: u64,
 }
 
-/// Asks the admin side once whether it is ready.
+/// Asks the admin API once whether it is ready.
 pub fn run(args: HealthcheckArgs) -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     let address = args

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -13,6 +14,9 @@ use crate::config::Source;
 use crate::metrics::Metrics;
 use crate::server::{Failure, Server};
 use crate::{admin, watch};
+
+/// How long the end of the admin API may take.
+const ADMIN_END: Duration = Duration::from_secs(1);
 
 /// Run the proxy
 #[derive(Debug, clap::Args)]
@@ -107,7 +111,7 @@ async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>, log: &Log) 
         _ => None,
     };
     // Runs until the runtime is shut down, so that health and metrics can be read while draining.
-    tokio::spawn(admin::serve(admin, Arc::clone(&server)));
+    let admin = tokio::spawn(admin::serve(admin, Arc::clone(&server)));
     tracing::info!(
         seed = snapshot.seed.0,
         config_hash = snapshot.hash,
@@ -133,17 +137,13 @@ async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>, log: &Log) 
     );
     // Dropping the drain on a second signal ends the process without waiting for requests.
     tokio::select! {
-        finished = server.drain(grace) => {
-            tracing::info!(finished, "stopped");
-            ExitCode::SUCCESS
-        }
-        _ = terminate.recv() => ended_at_once(),
-        _ = interrupt.recv() => ended_at_once(),
+        finished = server.drain(grace) => tracing::info!(finished, "stopped"),
+        _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
+        _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
     }
-}
-
-fn ended_at_once() -> ExitCode {
-    tracing::warn!("stopped at once by a second signal");
+    // Waits until it is dropped, which removes the file of a unix socket: the runtime's end would not.
+    admin.abort();
+    let _ended = tokio::time::timeout(ADMIN_END, admin).await;
     ExitCode::SUCCESS
 }
 

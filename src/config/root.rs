@@ -28,7 +28,7 @@ pub struct ConfigSpec {
     pub seed: Option<u64>,
     /// The number of worker threads. Absent: one for each processor.
     pub threads: Option<Spanned<NonZeroUsize>>,
-    /// The side port: metrics, health, API.
+    /// The admin API: metrics, health, reloading.
     pub admin: Option<AdminSpec>,
     /// The log on standard error.
     #[serde(default)]
@@ -43,7 +43,7 @@ pub struct ConfigSpec {
     #[serde(default)]
     pub bounds: BoundsSpec,
     /// The authority that issues the certificates of the fault `certificate`. Absent: one is made at each start, and the
-    /// admin side gives its certificate at `/api/v1/ca.pem`.
+    /// admin API gives its certificate at `/api/v1/ca.pem`.
     pub fault_ca: Option<Spanned<PairSpec>>,
     /// The addresses that squall listens on, by name.
     #[serde(default)]
@@ -71,7 +71,7 @@ pub struct FragmentSpec {
     pub rules: Vec<RuleSpec>,
 }
 
-/// The side port.
+/// The settings of the admin API.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSpec {

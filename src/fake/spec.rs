@@ -53,7 +53,7 @@ pub struct FakeSettings {
     pub routes: Option<Spanned<Vec<Spanned<RouteSpec>>>>,
     /// Declared collections of rows, by name: create, read, update, delete, filter and page, on SQLite.
     pub collections: Option<Spanned<Named<Spanned<CollectionSpec>>>>,
-    /// An OpenAPI 3 document whose operations are answered with their examples.
+    /// An OpenAPI 3 document whose operations respond with their examples.
     pub openapi: Option<Spanned<OpenApiSpec>>,
     /// A recorded HAR file whose responses are served back.
     pub har: Option<Spanned<HarSpec>>,

@@ -35,7 +35,7 @@ pub struct AbortSpec(AbortLong);
 pub struct AbortLong {
     /// The status, 200 to 599. Default: 503.
     status: Option<ResponseStatus>,
-    /// Header fields of the answer.
+    /// Header fields of the response.
     headers: Option<Named<String>>,
     /// The body, as text. At most one of `body`, `json` and `file`.
     body: Option<String>,
@@ -49,7 +49,7 @@ pub struct AbortLong {
     grpc: Option<GrpcCode>,
     /// The gRPC status's message.
     message: Option<String>,
-    /// `request` (default): the upstream never sees the request. `response`: it has answered, and its answer is replaced.
+    /// `request` (default): the upstream never sees the request. `response`: in place of the upstream's response.
     #[serde(default)]
     before: Before,
 }

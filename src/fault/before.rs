@@ -23,7 +23,7 @@ pub enum Before {
     Message,
     /// When a connection is accepted, before anything is read from it.
     Connection,
-    /// Before the TLS handshake is answered.
+    /// In place of the TLS handshake.
     Handshake,
 }
 

@@ -10,7 +10,7 @@
 //! | `self-signed` | itself | right | right |
 //!
 //! Clients check the issuer first. To get to the dates or names, a client must trust the fault authority: squall creates one
-//! at each start, whose certificate is at `/api/v1/ca.pem` of the admin side, or uses the one in `fault_ca`. Sessions are not
+//! at each start, whose certificate is at `/api/v1/ca.pem` of the admin API, or uses the one in `fault_ca`. Sessions are not
 //! resumed, so that a client with a session sees the certificate too.
 
 use schemars::JsonSchema;

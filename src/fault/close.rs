@@ -17,7 +17,7 @@ use super::kind::{AlwaysEnds, Spec};
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CloseSpec {
-    /// `request` (default): the upstream never sees the request. `response`: it has answered, and the answer is lost.
+    /// `request` (default): the upstream never sees the request. `response`: after the upstream's response, which is lost.
     /// `connection`: as soon as it is accepted. `handshake`: in place of the TLS handshake.
     #[serde(default)]
     pub before: Before,

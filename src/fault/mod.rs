@@ -75,15 +75,15 @@ macro_rules! faults {
 faults! {
     /// The request or the response waits.
     "delay" Delay(delay::DelaySpec),
-    /// squall answers with an error of its own.
+    /// squall responds with an error of its own.
     "abort" Abort(abort::AbortSpec),
     /// The connection ends without a reply.
     "close" Close(close::CloseSpec),
     /// The connection is reset.
     "reset" Reset(reset::ResetSpec),
-    /// The request is answered, and its connection takes no further requests.
+    /// The response is the last one on its connection.
     "goaway" GoAway(goaway::GoAwaySpec),
-    /// The request is accepted and never answered.
+    /// The request is accepted and gets no response.
     "hang" Hang(hang::HangSpec),
     /// A rate limit.
     "quota" Quota(quota::QuotaSpec),
@@ -93,7 +93,7 @@ faults! {
     "rewrite" Rewrite(Box<rewrite::RewriteSpec>),
     /// A named network.
     "profile" Profile(profile::ProfileSpec),
-    /// Bytes leave at a rate.
+    /// Bodies are sent at a limited rate.
     "bandwidth" Bandwidth(bandwidth::BandwidthSpec),
     /// A body arrives in pieces with gaps between them.
     "dribble" Dribble(dribble::DribbleSpec),

@@ -19,7 +19,7 @@ use super::reset_code;
 pub struct ResetSpec {
     /// The HTTP/2 error code, by name or number (RFC 9113, section 7). Default: INTERNAL_ERROR. HTTP/1 has none.
     pub code: Option<String>,
-    /// `request` (default): the upstream never sees the request. `response`: it has answered, and the answer is lost.
+    /// `request` (default): the upstream never sees the request. `response`: after the upstream's response, which is lost.
     /// `connection`: as soon as it is accepted. `handshake`: in place of the TLS handshake.
     #[serde(default)]
     pub before: Before,

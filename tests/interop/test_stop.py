@@ -13,7 +13,7 @@ import grpc
 import pytest
 import requests
 import wire
-from squall import eventually
+from squall import binary, eventually
 
 SLOW_SECONDS = 2.0
 RULES = """
@@ -146,3 +146,21 @@ upstreams: {{slow: {{url: 'http://127.0.0.1:{upstream}'}}}}
         began = time.monotonic()
         server.stop()
         assert 0.9 < time.monotonic() - began < 8
+
+
+def test_the_admin_socket_is_removed(tmp_path):
+    file, socket_file = tmp_path / "squall.yaml", tmp_path / "admin.sock"
+    file.write_text(f"""
+listeners: {{web: {{address: 127.0.0.1:0, upstream: echo}}}}
+upstreams: {{echo: {{fake: echo}}}}
+admin: {{address: "unix:{socket_file}"}}
+""")
+    for _ in range(5):
+        process = subprocess.Popen([binary(), "run", "-c", str(file)], stderr=subprocess.DEVNULL)
+        try:
+            eventually(socket_file.exists, True)
+            process.terminate()
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+        assert not socket_file.exists()

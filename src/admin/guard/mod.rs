@@ -1,4 +1,4 @@
-//! Access control of the side port.
+//! Access control of the admin API.
 //!
 //! With a token, every path except `/healthz` and `/readyz` requires `Authorization: Bearer TOKEN` (RFC 6750). That
 //! includes `/metrics`, since rule names reveal what is being tested; Prometheus can send the token (`authorization:` in

@@ -28,7 +28,7 @@ use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Report, Sources, Span};
 use crate::yaml::tree::identity;
 
-/// The default address of the admin side.
+/// The default address of the admin API.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:9900";
 
 /// The most worker threads; more are a mistake.
@@ -47,7 +47,7 @@ pub struct Snapshot {
     pub hash: String,
     /// The seed of all draws.
     pub seed: Seed,
-    /// Where and how the admin side listens.
+    /// Where and how the admin API listens.
     pub admin: Admin,
     /// All listeners, in file order.
     pub listeners: Vec<Listener>,
@@ -62,7 +62,7 @@ pub struct Snapshot {
     pub files: Vec<PathBuf>,
 }
 
-/// The admin side of a configuration.
+/// The admin API of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// The address that it listens on.

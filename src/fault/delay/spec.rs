@@ -73,7 +73,7 @@ pub struct NormalSpec {
 pub struct LognormalSpec {
     /// Half of all delays are shorter.
     pub median: Time,
-    /// 99 % of all delays are shorter.
+    /// The 99th percentile: 99 % of all delays are shorter.
     pub p99: Option<Time>,
     /// The standard deviation of the delay's logarithm; above 0.
     #[schemars(range(min = 0.0))]

@@ -81,7 +81,7 @@ pub struct EjectionSpec {
     pub duration: Option<Spanned<Time>>,
     /// The largest share of endpoints that can be ejected at once. Default: 50%.
     pub max: Option<Spanned<Share>>,
-    /// Answers with these statuses count as failures too. Default: none.
+    /// Responses with these statuses also count as failures. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub statuses: Vec<Spanned<u16>>,
 }

@@ -18,7 +18,7 @@ pub struct HarSpec(pub HarLong);
 pub struct HarLong {
     /// The HAR 1.2 file, relative to this one: at most 64 MiB.
     pub file: Spanned<String>,
-    /// Whether answers take as long as when they were recorded: `wait` until the head, `receive` for the body. Default:
+    /// Whether responses take as long as when they were recorded: `wait` until the head, `receive` for the body. Default:
     /// true.
     pub timing: Option<bool>,
     /// How many times faster than recorded, 0.01 to 1000. Default: 1.

@@ -70,7 +70,7 @@ struct Route {
     state: Option<StateUse>,
     responses: RouteResponses,
     needs_body: bool,
-    /// How many requests it has answered.
+    /// The number of requests that it has answered.
     asked: AtomicU64,
 }
 

@@ -220,7 +220,7 @@ pub enum Style {
     Page,
     /// `?offset=20&limit=20`
     Offset,
-    /// `?cursor=…&limit=20`: the answer has the cursor of the next page.
+    /// `?cursor=…&limit=20`: the response has the cursor of the next page.
     Cursor,
     /// `?page=2&per_page=20`: the body is the bare list, and `Link` (RFC 8288) has the addresses of the other pages.
     Link,
@@ -330,9 +330,9 @@ pub enum StatusSpec {
 /// What follows the end of a sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EndSpec {
-    /// The last answer, again and again.
+    /// The last response, again and again.
     RepeatLast,
-    /// The first answer again.
+    /// The first response again.
     Cycle,
     /// An error with this status.
     Status(i64),

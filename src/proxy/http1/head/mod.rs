@@ -228,6 +228,10 @@ fn check_request(head: &RequestHeader) -> Result<(), Malformed> {
     if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
         return Err(Malformed::bad("the Host field is missing"));
     }
+    if head.headers.contains_key(CONNECTION) && has_token(&head.headers, &CONNECTION, "host") {
+        // A recipient that removes what is nominated would remove the Host (RFC 9110, section 7.6.1).
+        return Err(Malformed::bad("Connection can't nominate Host"));
+    }
     if head.headers.contains_key(TRANSFER_ENCODING) && head.version == Version::HTTP_10 {
         // Its framing must be treated as faulty (RFC 9112, section 6.1).
         return Err(Malformed::bad("HTTP/1.0 can't have a Transfer-Encoding"));

@@ -61,6 +61,7 @@ fn ambiguous_requests_are_refused() {
         "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET http://a/ HTTP/1.1\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Host\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a:b\r\n\r\n",
