@@ -7,7 +7,6 @@ use std::mem::MaybeUninit;
 
 use bytes::{BufMut, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader, header_value_from_raw};
 use pingora::protocols::http::authority::validate_request_authority;
@@ -182,26 +181,37 @@ fn check_host(head: &RequestHeader) -> Result<(), Malformed> {
     if hosts.next().is_some() {
         return Err(Malformed::bad("there is more than one Host field"));
     }
-    let valid = |host: &[u8]| Authority::try_from(host).is_ok_and(|authority| has_valid_port(authority.as_str()));
-    if host.is_empty() || valid(host.as_bytes()) {
+    // `to_str` and what follows allocate nothing, unlike `http::uri::Authority`: this runs for each request.
+    if host.is_empty() || host.to_str().is_ok_and(is_host_and_port) {
         Ok(())
     } else {
         Err(Malformed::bad("the Host field is not a host and a port"))
     }
 }
 
-/// Whether what follows the host is a port: digits, or nothing (RFC 3986, section 3.2.3).
-fn has_valid_port(authority: &str) -> bool {
-    let behind_address = authority.rfind(']').and_then(|end| authority.get(end + 1..));
-    let port = match behind_address {
-        Some(rest) => rest,
-        None => authority
-            .find(':')
-            .and_then(|colon| authority.get(colon..))
-            .unwrap_or_default(),
+/// Whether a text is a host, and a port or none (RFC 3986, sections 3.2.2 and 3.2.3).
+fn is_host_and_port(text: &str) -> bool {
+    let (valid, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, port)) = rest.split_once(']') else {
+                return false;
+            };
+            let is_of_address = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+            (!address.is_empty() && address.bytes().all(is_of_address), port)
+        }
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
+            (!name.is_empty() && name.bytes().all(is_of_name), port)
+        }
     };
-    let digits = port.strip_prefix(':').unwrap_or(port);
-    digits.bytes().all(|digit| digit.is_ascii_digit()) && (digits.is_empty() || digits.parse::<u16>().is_ok())
+    let valid_port = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(digits) => {
+            digits.is_empty() || (digits.bytes().all(|digit| digit.is_ascii_digit()) && digits.parse::<u16>().is_ok())
+        }
+    };
+    valid && valid_port
 }
 
 /// The authority of a target in absolute form (RFC 9112, section 3.2.2).

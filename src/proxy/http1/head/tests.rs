@@ -68,6 +68,8 @@ fn ambiguous_requests_are_refused() {
         "GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [::1]80\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: :80\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
         "GET / HTTP/1.1\r\n\r\n",
         "GET gopher://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
