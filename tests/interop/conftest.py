@@ -1,6 +1,7 @@
 """Fixtures: running squalls, and the real servers behind them."""
 
 import contextlib
+import gc
 import os
 import shutil
 import socket
@@ -13,6 +14,14 @@ import pytest
 from squall import Squall
 
 APPS = Path(__file__).parent / "apps"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen_heap():
+    """The thousands of collected tests and their reports are out of the garbage collector's way: walking them takes 0.1 s
+    and more, in which no thread of this process runs, and which tests of time would take for gaps of squall."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
