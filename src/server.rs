@@ -230,6 +230,7 @@ impl Server {
         let connection = listener.connection.clone();
         Entrance {
             tls: listener.tls.clone(),
+            timeouts: listener.timeouts,
             gate: connection.map(|connection| Gate::new(connection, Arc::clone(&self.holder))),
             intercepting: Intercepting::new(&listener.view),
         }

@@ -100,6 +100,7 @@ fn every_mistake_is_explained() {
         ("same_address", "listeners:\n  a: {address: 127.0.0.1:1, upstream: e}\n  b: {address: 127.0.0.1:1, upstream: e}\nupstreams:\n  e: {fake: echo}\n".into()),
         ("certificate_unreadable", "listeners:\n  web: {address: 127.0.0.1:1, upstream: e, tls: {certificate: no.pem, key: no.key}}\nupstreams:\n  e: {fake: echo}\n".into()),
         ("http_with_tcp_upstream", "listeners:\n  web: {address: 127.0.0.1:1, upstream: db}\nupstreams:\n  db: {address: 127.0.0.1:2}\n".into()),
+        ("listener_timeouts", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a, timeouts: {handshake: 0, header: 0s, idle: 0ms}}\nupstreams:\n  a: {url: 'http://127.0.0.1:2'}\n".into()),
         ("upstream_without_target", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {timeouts: {read: 1s}}\n".into()),
         ("upstream_two_targets", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {fake: echo, url: \"http://a\"}\n".into()),
         ("upstream_bad_url", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {url: ftp://a}\n".into()),

@@ -123,11 +123,11 @@ async fn an_upstream_that_pauses_within_a_body_is_heard_at_once() {
 }
 
 #[tokio::test]
-async fn idle_connections_end_after_the_header_timeout() {
+async fn idle_connections_end_after_the_idle_timeout() {
     let cases = [(true, ""), (true, "/hello"), (false, ""), (false, "/hello")];
     let ended = cases.map(|(h2c, first)| async move {
         let mut options = options();
-        options.header_timeout = Duration::from_secs(1);
+        options.entrance.timeouts.idle = Duration::from_secs(1);
         options.h2c = h2c;
         let (address, _listener, _) = start_with(&options, App::default());
         client(move || {
@@ -148,7 +148,7 @@ async fn idle_connections_end_after_the_header_timeout() {
 async fn a_head_has_a_limit_from_its_first_byte() {
     let ended = [true, false].map(|h2c| async move {
         let mut options = options();
-        options.header_timeout = Duration::from_secs(1);
+        options.entrance.timeouts.header = Duration::from_secs(1);
         options.h2c = h2c;
         let (address, _listener, seen) = start_with(&options, App::default());
         client(move || {
@@ -355,7 +355,7 @@ async fn a_refusal_of_a_malformed_request_outlives_an_unread_body() {
 #[tokio::test]
 async fn a_head_that_begins_like_a_preface_has_the_limit_of_any_other() {
     let mut options = options();
-    options.header_timeout = Duration::from_secs(1);
+    options.entrance.timeouts.header = Duration::from_secs(1);
     let (address, _listener, _) = start_with(&options, App::default());
     client(move || {
         let mut stream = connect(address);

@@ -164,7 +164,7 @@ async fn stopping_lets_streams_finish_and_takes_no_new_ones() {
 #[tokio::test]
 async fn idle_connections_get_goaway() {
     let mut options = options();
-    options.header_timeout = Duration::from_millis(300);
+    options.entrance.timeouts.idle = Duration::from_millis(300);
     let (address, listener, _) = start_with(&options, App::default());
     let (sender, task) = dial(address).await;
     fetch(&sender, "/slow").await.unwrap();

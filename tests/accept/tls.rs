@@ -207,13 +207,13 @@ async fn a_handshake_has_a_limit_and_ends_at_the_stop() {
     let ca = authority();
     let mut options = options();
     options.entrance.tls = Some(party(&ca, false).tls);
-    options.handshake_timeout = Duration::from_millis(200);
+    options.entrance.timeouts.handshake = Duration::from_millis(200);
     let (address, _listener, _) = start_with(&options, App::default());
     let started = Instant::now();
     client(move || assert_eq!(connect(address).read(&mut [0]).unwrap(), 0)).await;
     assert!(started.elapsed() >= Duration::from_millis(200));
 
-    options.handshake_timeout = Duration::from_secs(10);
+    options.entrance.timeouts.handshake = Duration::from_secs(10);
     let (address, listener, _) = start_with(&options, App::default());
     let silent = tokio::spawn(client(move || connect(address).read(&mut [0]).unwrap()));
     tokio::time::sleep(Duration::from_millis(100)).await;

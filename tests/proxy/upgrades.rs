@@ -1,5 +1,7 @@
 //! Upgrades to other protocols and tunnels: whatever comes behind the 101 passes in both directions.
 
+use std::time::Duration;
+
 use super::support::message::{Answer, Body, Ending, Request};
 use super::support::squall::Squall;
 use super::support::upstream::Upstream;
@@ -49,6 +51,39 @@ async fn bytes_pass_both_ways_after_101() {
     }
     wire.finish().await;
     squall.counted(101).await;
+}
+
+/// WebSockets are silent for as long as nobody has something to say; a limit is for both directions together, as HAProxy's
+/// `timeout tunnel` is.
+#[tokio::test]
+async fn silent_tunnel_is_cut_only_by_the_limit_of_streams() {
+    let pause = Duration::from_millis(400);
+    let upstream = Upstream::h1(parrot).await;
+    let squall = Squall::with_timeouts(&upstream, "{read: 150ms, write: 150ms}");
+    let mut wire = upgraded(&squall).await;
+    tokio::time::sleep(pause).await;
+    wire.write("still here").await;
+    assert_eq!(wire.exactly(10).await, b"still here");
+
+    // Reads, but says nothing.
+    let upstream = Upstream::h1(|_, mut wire| async move {
+        wire.head().await;
+        wire.write(SWITCH).await;
+        wire.end().await;
+    })
+    .await;
+    let squall = Squall::with_timeouts(&upstream, "{stream: 400ms}");
+    let mut wire = upgraded(&squall).await;
+    for _ in 0..6 {
+        tokio::time::sleep(pause / 4).await;
+        wire.write("talks").await;
+    }
+    squall.assert_nobody_gone();
+    assert_eq!(squall.metric("squall_upstream_errors_total", &[]), 0.0);
+    let (bytes, ending) = wire.end().await;
+    assert!(bytes.is_empty() && ending != Ending::Whole, "{ending:?}");
+    squall.until("squall_upstream_errors_total", &[], 1.0).await;
+    squall.assert_nobody_gone();
 }
 
 #[tokio::test]

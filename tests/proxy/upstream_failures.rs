@@ -172,6 +172,50 @@ async fn slow_but_steady_upstream_is_not_cut(pair: Pair) {
 }
 each!(slow_but_steady_upstream_is_not_cut { h1_to_h1 h2_to_h1 });
 
+/// A stream of messages has a limit of its own, and by default none: events and watches are silent for minutes.
+async fn silent_stream_is_cut_only_by_its_own_limit(pair: Pair) {
+    const PIECES: [&str; 3] = ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"];
+    const PAUSE: Duration = Duration::from_millis(400);
+    let upstream = match pair.up {
+        Protocol::H1 => {
+            Upstream::h1(|_, mut wire| async move {
+                wire.head().await;
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; a=b\r\nConnection: close\r\n\r\n";
+                wire.write(head).await;
+                for piece in PIECES {
+                    tokio::time::sleep(PAUSE).await;
+                    wire.try_write(piece).await;
+                }
+            })
+            .await
+        }
+        Protocol::H2 => {
+            Upstream::h2(|(_, mut respond)| async move {
+                let head = http::Response::builder().header("content-type", "text/event-stream");
+                let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
+                for piece in PIECES {
+                    tokio::time::sleep(PAUSE).await;
+                    let _cut = stream.send_data(piece.into(), false);
+                }
+                let _cut = stream.send_data("".into(), true);
+            })
+            .await
+        }
+    };
+    let squall = Squall::with_timeouts(&upstream, "{read: 150ms}");
+    squall
+        .ask(pair.down, &Request::get("/"))
+        .await
+        .assert(200, PIECES.concat());
+    let squall = Squall::with_timeouts(&upstream, "{stream: 150ms}");
+    let response = squall.ask(pair.down, &Request::get("/")).await;
+    assert_eq!((response.status, response.text().as_str()), (200, ""));
+    assert_ne!(response.ending, Ending::Whole);
+    squall.until("squall_upstream_errors_total", &[], 1.0).await;
+    squall.assert_nobody_gone();
+}
+each!(silent_stream_is_cut_only_by_its_own_limit);
+
 /// RST_STREAM before a head: there is still an answer to give.
 async fn reset_stream_before_a_head_is_502(pair: Pair) {
     let upstream = Upstream::h2(|(_, mut respond)| async move { respond.send_reset(h2::Reason::INTERNAL_ERROR) }).await;

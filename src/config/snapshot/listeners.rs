@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Build, Listener, Targets};
 use crate::proxy::exchange::view::{Target, View};
 use crate::proxy::execute::hold::Bounds;
+use crate::proxy::listen::accept::ListenerTimeouts;
 use crate::proxy::listen::gate::ConnectionView;
 use crate::proxy::listen::spec::{ListenerSpec, ListenerTlsSpec, PairSpec, ProtocolSpec};
 use crate::proxy::net::address::AddressSpec;
@@ -16,6 +18,7 @@ use crate::rule::stage::Stage;
 use crate::yaml::decode::Spanned;
 use crate::yaml::forms::OneOrMany;
 use crate::yaml::report::{Diagnostic, Span, did_you_mean};
+use crate::yaml::units::Time;
 
 impl Build<'_> {
     pub(super) fn listeners(
@@ -65,6 +68,7 @@ impl Build<'_> {
             return None;
         }
         let tls = self.tls(spec);
+        let timeouts = self.timeouts(spec);
         let target = self.listener_target(spec, targets)?;
         let mine = |rule: &&Arc<Rule>| rule.listeners.as_ref().is_none_or(|names| names.contains(&name.value));
         let of_stage = |stage| {
@@ -105,6 +109,7 @@ impl Build<'_> {
             name: name.value.as_str().into(),
             address: spec.address.value.clone(),
             tls: tls.ok()?,
+            timeouts,
             connection: (!connection.is_empty()).then(|| Arc::new(connection)),
             view: Arc::new(view),
         })
@@ -156,6 +161,25 @@ impl Build<'_> {
             Diagnostic::error(span, message).also(spec.upstream.span, "the upstream is the original destination"),
         );
         true
+    }
+
+    fn timeouts(&mut self, spec: &ListenerSpec) -> ListenerTimeouts {
+        let spec = spec.timeouts.clone().unwrap_or_default();
+        let default = ListenerTimeouts::default();
+        let mut or = |key: &str, given: Option<Spanned<Time>>, default: Duration| match given {
+            Some(time) if time.value == Time::ZERO => {
+                let message = format!("with `{key}: 0` no client would be in time: use a time such as 10s");
+                self.error(time.span, message);
+                default
+            }
+            Some(time) => time.get(),
+            None => default,
+        };
+        ListenerTimeouts {
+            handshake: or("handshake", spec.handshake, default.handshake),
+            header: or("header", spec.header, default.header),
+            idle: or("idle", spec.idle, default.idle),
+        }
     }
 
     fn tls(&mut self, spec: &ListenerSpec) -> Result<Option<ServerTls>, ()> {

@@ -16,6 +16,7 @@ use crate::draw::Seed;
 use crate::fake::{self, spec::FakeSpec};
 use crate::metrics::Metrics;
 use crate::proxy::exchange::view::{Target, View};
+use crate::proxy::listen::accept::ListenerTimeouts;
 use crate::proxy::listen::gate::ConnectionView;
 use crate::proxy::listen::spec::ListenerSpec;
 use crate::proxy::net::address::AddressSpec;
@@ -80,6 +81,8 @@ pub struct Listener {
     pub address: AddressSpec,
     /// The listener's certificates; `None` without TLS.
     pub tls: Option<ServerTls>,
+    /// How long its clients may take.
+    pub timeouts: ListenerTimeouts,
     /// The view of new connections; `None` without rules on connections.
     pub connection: Option<Arc<ConnectionView>>,
     /// The view of requests.

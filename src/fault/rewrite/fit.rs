@@ -1,5 +1,7 @@
 //! Whether a body can be changed, and which fields of the head then change with it.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
@@ -88,10 +90,15 @@ pub fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 /// The media type of a body in lower case, without parameters; empty if there is none.
-pub fn media_type(headers: &HeaderMap) -> String {
+pub fn media_type(headers: &HeaderMap) -> Cow<'_, str> {
     let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let kind = value.and_then(|value| value.split(|byte| *byte == b';').next());
-    String::from_utf8_lossy(kind.unwrap_or_default().trim_ascii()).to_ascii_lowercase()
+    let mut kind = String::from_utf8_lossy(kind.unwrap_or_default().trim_ascii());
+    // Nearly always in lower case already, and then nothing is allocated.
+    if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        kind.to_mut().make_ascii_lowercase();
+    }
+    kind
 }
 
 /// The changes to a head after its body was changed to one of `length` bytes. Fields mentioned in `users`, the user's own

@@ -88,14 +88,18 @@ impl ClientHttp1 {
         self.wire.into_parts()
     }
 
-    /// Reads the next request head; `None` if the connection is closed or a limit is exceeded. `limit` bounds the wait for
-    /// the first byte, and then the time from the first byte to the end of the head.
+    /// Reads the next request head; `None` if the connection is closed or a limit is exceeded. `idle` bounds the wait for the
+    /// first byte, `limit` the time from then on to the end of the head.
     ///
     /// # Errors
     /// The bytes are not a valid request.
-    pub(crate) async fn request(&mut self, limit: Duration) -> Result<Option<RequestHeader>, Malformed> {
+    pub(crate) async fn request(
+        &mut self,
+        idle: Duration,
+        limit: Duration,
+    ) -> Result<Option<RequestHeader>, Malformed> {
         // A pipelined request that was read with the one before needs no wait, and no timer.
-        if !self.has_begun() && !tokio::time::timeout(limit, self.first_byte()).await.unwrap_or(false) {
+        if !self.has_begun() && !tokio::time::timeout(idle, self.first_byte()).await.unwrap_or(false) {
             return Ok(None);
         }
         if let Some(head) = self.parse()? {

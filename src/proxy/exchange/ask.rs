@@ -121,6 +121,7 @@ impl Squall {
             picked.aim(original_destination(client)?, client.is_http2());
         }
         let peer = picked.peer().await;
+        let stream_limit = picked.stream_limit();
         request.picked = Some(picked);
         let peer = peer.map_err(Stop::Upstream)?;
         let origin = Origin::Real(&self.connector, &peer);
@@ -128,11 +129,13 @@ impl Squall {
         request.sent = Some(Instant::now());
         // Biased: opening is polled first because a pooled connection is often ready at once, so the client's socket is
         // looked at only where there is a wait. Dropping `open` drops the connection attempt.
-        tokio::select! {
+        let mut session = tokio::select! {
             biased;
-            session = origin.open(fresh) => session.map_err(Stop::Upstream),
-            () = gone(client) => Err(Stop::gone()),
-        }
+            session = origin.open(fresh) => session.map_err(Stop::Upstream)?,
+            () = gone(client) => return Err(Stop::gone()),
+        };
+        session.limit_streams(stream_limit);
+        Ok(session)
     }
 
     /// The pump of the request body, with the plan's shaping. Changes the head to fit the shaped length.

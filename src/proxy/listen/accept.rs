@@ -39,11 +39,6 @@ pub struct ListenerOptions {
     pub max_connections: usize,
     /// The most HTTP/2 streams at once on one connection.
     pub max_streams: u32,
-    /// The time limit of a TLS handshake.
-    pub handshake_timeout: Duration,
-    /// The time limit of each wait for the first byte of a request, also between requests (keep-alive), and then of the time
-    /// to the end of its head. On HTTP/2, how long a connection may have no stream, up to double that.
-    pub header_timeout: Duration,
 }
 
 /// What happens to new connections of a listener. Replaced as a whole, so that a connection sees one configuration.
@@ -55,6 +50,31 @@ pub struct Entrance {
     pub gate: Option<Gate>,
     /// For redirected connections: those that are not HTTP are passed on to their original destination.
     pub intercepting: Option<Intercepting>,
+    /// How long clients may take.
+    pub timeouts: ListenerTimeouts,
+}
+
+/// How long clients may take. None of these limits a request whose head has arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerTimeouts {
+    /// The time limit of a TLS handshake.
+    pub handshake: Duration,
+    /// The time limit of a request's head, from its first byte to its end.
+    pub header: Duration,
+    /// The time limit of each wait for the first byte of a request, also between requests (keep-alive). On HTTP/2, how long a
+    /// connection may have no stream, up to double that.
+    pub idle: Duration,
+}
+
+impl Default for ListenerTimeouts {
+    /// 10 s for a handshake, 60 s for a head and between requests.
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+        }
+    }
 }
 
 impl Entrance {
@@ -65,8 +85,7 @@ impl Entrance {
 }
 
 impl ListenerOptions {
-    /// Options of a plaintext listener: HTTP/1 and h2c, 10,000 connections, 128 streams each, 10 s for a handshake, 60 s for
-    /// a head.
+    /// Options of a plaintext listener: HTTP/1 and h2c, 10,000 connections, 128 streams each.
     pub fn new(name: impl Into<Arc<str>>, address: AddressSpec) -> Self {
         Self {
             name: name.into(),
@@ -75,8 +94,6 @@ impl ListenerOptions {
             h2c: true,
             max_connections: 10_000,
             max_streams: 128,
-            handshake_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -191,7 +208,7 @@ impl Listener {
             .sum()
     }
 
-    /// Replaces TLS, connection rules and interception for connections accepted from now on.
+    /// Replaces TLS, connection rules, interception and timeouts for connections accepted from now on.
     pub fn replace(&self, entrance: Entrance) {
         self.shared.entrance.store(Arc::new(entrance));
     }

@@ -1,19 +1,23 @@
 //! Serves HTTP/1.x on one connection, request after request, until either side closes it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::accept::ListenerTimeouts;
 use crate::proxy::client::{Client, ClientHttp1, Connection};
 use crate::proxy::exchange::Squall;
 
 /// Serves requests until the connection ends.
 ///
-/// `limit` bounds the wait for the first byte of a request, and then the time to the end of its head. Pipelined requests
-/// are served one after the other, in order (RFC 9112, section 9.3.2).
-pub(super) async fn serve(squall: &Squall, http1: ClientHttp1, connection: &Arc<Connection>, limit: Duration) {
+/// Pipelined requests are served one after the other, in order (RFC 9112, section 9.3.2).
+pub(super) async fn serve(
+    squall: &Squall,
+    http1: ClientHttp1,
+    connection: &Arc<Connection>,
+    timeouts: &ListenerTimeouts,
+) {
     let mut http1 = Box::new(http1);
     loop {
-        let head = match http1.request(limit).await {
+        let head = match http1.request(timeouts.idle, timeouts.header).await {
             Ok(Some(head)) => head,
             Ok(None) => return,
             Err(malformed) => return http1.refuse(malformed).await,

@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use pingora::http::RequestHeader;
 use tokio::task::JoinSet;
 
-use super::accept::ListenerOptions;
+use super::accept::{ListenerOptions, ListenerTimeouts};
 use crate::proxy::client::stream::Stream;
 use crate::proxy::client::{Client, ClientHttp2, Connection};
 use crate::proxy::exchange::Squall;
@@ -36,15 +36,19 @@ const MAX_MALFORMED: usize = 32;
 /// How long a client without open streams may take to close the connection after GOAWAY.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Serves streams until the connection ends. `header_timeout` bounds the client's preface, and the time without any stream
-/// up to double its value.
-pub(super) async fn serve(squall: &Arc<Squall>, stream: Stream, options: &ListenerOptions) {
+/// Serves streams until the connection ends.
+pub(super) async fn serve(
+    squall: &Arc<Squall>,
+    stream: Stream,
+    options: &ListenerOptions,
+    timeouts: &ListenerTimeouts,
+) {
     let connection = Arc::clone(stream.connection());
     connection.set_http2();
     let mut tasks = JoinSet::new();
     // Either ends the connection. Dropping `serve_streams` closes it, and so its streams.
     tokio::select! {
-        () = serve_streams(squall, stream, &connection, &mut tasks, options) => {}
+        () = serve_streams(squall, stream, &connection, &mut tasks, (options, timeouts)) => {}
         () = connection.over() => {}
     }
     connection.set_over();
@@ -71,14 +75,14 @@ async fn serve_streams(
     stream: Stream,
     connection: &Arc<Connection>,
     tasks: &mut JoinSet<()>,
-    options: &ListenerOptions,
+    (options, timeouts): (&ListenerOptions, &ListenerTimeouts),
 ) {
-    let idle = options.header_timeout;
+    let idle = timeouts.idle;
     let mut left = std::pin::pin!(connection.left());
     // Biased: a handshake that is complete counts, even if the listener stops at the same moment.
     let handshake = tokio::select! {
         biased;
-        done = tokio::time::timeout(idle, builder(options.max_streams).handshake(stream)) => done,
+        done = tokio::time::timeout(timeouts.header, builder(options.max_streams).handshake(stream)) => done,
         // Without its preface the client has no request in flight.
         () = &mut left => return,
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use pingora::protocols::{ALPN, Ssl};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::accept::Entrance;
+use super::accept::{Entrance, ListenerTimeouts};
 use super::gate::Passage;
 use super::intercept::{self, ClientProtocol, Intercepting};
 use super::live::{ConnectionSlot, ListenerState};
@@ -62,8 +62,8 @@ async fn run(
 ) {
     let mut passage = entrance.gate.as_ref().map(|gate| Passage::new(gate, &connection));
     match enter(&shared, &socket, &connection, &entrance, passage.as_mut()).await {
-        Some(Way::Tls(tls)) => serve_tls(&shared, &squall, &socket, &connection, &tls).await,
-        Some(Way::Plain) => serve_plain(&shared, &squall, &socket, &connection).await,
+        Some(Way::Tls(tls)) => serve_tls(&shared, &squall, &socket, &connection, (&tls, &entrance.timeouts)).await,
+        Some(Way::Plain) => serve_plain(&shared, &squall, &socket, &connection, &entrance.timeouts).await,
         Some(Way::On(intercepting, name)) => {
             intercepting
                 .pass_on(Raw::new(Arc::clone(&socket)), &connection, name)
@@ -106,13 +106,13 @@ async fn enter<'a>(
     let protocol = match (&entrance.tls, &entrance.intercepting) {
         (Some(_), _) => ClientProtocol::Tls,
         (None, None) => ClientProtocol::Http,
-        (None, Some(_)) => within(shared, shared.options.header_timeout, intercept::protocol(socket)).await?,
+        (None, Some(_)) => within(shared, entrance.timeouts.header, intercept::protocol(socket)).await?,
     };
     let mut name = None;
     if protocol == ClientProtocol::Tls {
         if entrance.tls.is_none() || passage.as_ref().is_some_and(|passage| passage.concerns_handshake()) {
             // No rule is decided for a client that disconnects before its ClientHello.
-            name = within(shared, shared.options.handshake_timeout, tls::server_name(socket)).await?;
+            name = within(shared, entrance.timeouts.handshake, tls::server_name(socket)).await?;
             if let Some(passage) = &mut passage
                 && !passage.on_client_hello(name.clone()).await
             {
@@ -149,7 +149,7 @@ async fn serve_tls(
     squall: &Arc<Squall>,
     socket: &Arc<Socket>,
     connection: &Arc<Connection>,
-    tls: &ServerTls,
+    (tls, timeouts): (&ServerTls, &ListenerTimeouts),
 ) {
     let handshake = async {
         let stream = tls.accept(Raw::new(Arc::clone(socket))).await;
@@ -157,36 +157,42 @@ async fn serve_tls(
             tracing::debug!(listener = %shared.info.name(), peer = ?connection.peer(), "the TLS handshake failed: {error}");
         })
     };
-    let Some(stream) = within(shared, shared.options.handshake_timeout, handshake).await else {
+    let Some(stream) = within(shared, timeouts.handshake, handshake).await else {
         return;
     };
     let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
     let stream = Stream::tls(stream, Arc::clone(connection));
     if http2 {
-        http2::serve(squall, stream, &shared.options).await;
+        http2::serve(squall, stream, &shared.options, timeouts).await;
     } else if connection.await_request() {
         let http1 = ClientHttp1::new(stream);
-        http1::serve(squall, http1, connection, shared.options.header_timeout).await;
+        http1::serve(squall, http1, connection, timeouts).await;
     }
 }
 
-async fn serve_plain(shared: &ListenerState, squall: &Arc<Squall>, socket: &Arc<Socket>, connection: &Arc<Connection>) {
+async fn serve_plain(
+    shared: &ListenerState,
+    squall: &Arc<Squall>,
+    socket: &Arc<Socket>,
+    connection: &Arc<Connection>,
+    timeouts: &ListenerTimeouts,
+) {
     let raw = Raw::new(Arc::clone(socket));
     let mut http1 = ClientHttp1::new(Stream::plain(raw, Arc::clone(connection)));
-    let limit = shared.options.header_timeout;
     if !shared.options.h2c {
-        return http1::serve(squall, http1, connection, limit).await;
+        return http1::serve(squall, http1, connection, timeouts).await;
     }
-    if !tokio::time::timeout(limit, http1.first_byte()).await.unwrap_or(false) {
+    let first = tokio::time::timeout(timeouts.idle, http1.first_byte());
+    if !first.await.unwrap_or(false) {
         return;
     }
-    match tokio::time::timeout(limit, http1.begins_with_http2()).await {
+    match tokio::time::timeout(timeouts.header, http1.begins_with_http2()).await {
         Ok(Ok(true)) => {
             let (stream, preface) = http1.into_parts();
             socket.unread(&preface);
-            http2::serve(squall, stream, &shared.options).await;
+            http2::serve(squall, stream, &shared.options, timeouts).await;
         }
-        Ok(Ok(false)) => http1::serve(squall, http1, connection, limit).await,
+        Ok(Ok(false)) => http1::serve(squall, http1, connection, timeouts).await,
         // Too slow, or disconnected.
         Ok(Err(_)) | Err(_) => {}
     }

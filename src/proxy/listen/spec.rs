@@ -10,6 +10,7 @@ use crate::proxy::net::address::AddressSpec;
 use crate::rule::spec::NetworkSpec;
 use crate::yaml::decode::Spanned;
 use crate::yaml::forms::OneOrMany;
+use crate::yaml::units::Time;
 
 /// An address that squall listens on.
 #[skip_serializing_none]
@@ -24,8 +25,23 @@ pub struct ListenerSpec {
     pub upstream: Spanned<String>,
     /// Certificates, for HTTPS.
     pub tls: Option<Spanned<ListenerTlsSpec>>,
+    /// How long clients may take. Once the head of a request has arrived, none of them ends it.
+    pub timeouts: Option<ListenerTimeoutsSpec>,
     /// Proxies in front of squall whose `X-Forwarded-For` is trusted, as addresses or networks. Absent: none.
     pub trusted_proxies: Option<OneOrMany<NetworkSpec>>,
+}
+
+/// Timeouts for a listener's clients.
+#[skip_serializing_none]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTimeoutsSpec {
+    /// For the TLS handshake. Default: 10s.
+    pub handshake: Option<Spanned<Time>>,
+    /// For the whole head of a request, from its first byte on. Default: 60s.
+    pub header: Option<Spanned<Time>>,
+    /// How long a connection may be without a request, also before its first. On HTTP/2 up to double that. Default: 60s.
+    pub idle: Option<Spanned<Time>>,
 }
 
 /// What a listener speaks.

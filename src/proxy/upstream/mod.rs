@@ -56,6 +56,8 @@ struct Http {
     /// The connect timeout, if requests go to the original destination of their redirected connections.
     original: Option<Duration>,
     balancer: Balancer,
+    /// The limit of silence in streams of messages and upgraded connections; `None` means unlimited.
+    stream: Option<Duration>,
     /// Statuses that count as failures.
     failing_statuses: Box<[u16]>,
 }
@@ -75,7 +77,7 @@ impl Upstream {
             index: http.balancer.select(now),
             http,
             original: None,
-            failed: false,
+            outcome: Outcome::Unknown,
         })
     }
 
@@ -92,8 +94,18 @@ pub struct Picked {
     index: usize,
     /// The original destination of a redirected connection, which also replaces the label.
     original: Option<Original>,
-    /// Whether the request was counted as failed.
-    failed: bool,
+    outcome: Outcome,
+}
+
+/// How a request went, as far as the upstream is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// There is no response yet.
+    Unknown,
+    /// There is a good response, at least its head. It is a success when the request is over, since its body may break off.
+    Good,
+    /// A failure, which was counted.
+    Failed,
 }
 
 #[derive(Debug)]
@@ -139,12 +151,17 @@ impl Picked {
         }
     }
 
+    /// The limit of silence in streams of messages and upgraded connections; `None` means unlimited.
+    pub fn stream_limit(&self) -> Option<Duration> {
+        self.http.stream
+    }
+
     /// Notes the status of the response, which may count as a failure.
     pub fn answered(&mut self, status: u16, now: Instant) {
         if self.http.failing_statuses.contains(&status) {
             self.count_failure(now);
         } else {
-            self.http.balancer.succeeded(self.index);
+            self.outcome = Outcome::Good;
         }
     }
 
@@ -158,7 +175,7 @@ impl Picked {
 
     /// Counts a failure at most once per request.
     fn count_failure(&mut self, now: Instant) {
-        if !std::mem::replace(&mut self.failed, true) {
+        if std::mem::replace(&mut self.outcome, Outcome::Failed) != Outcome::Failed {
             self.http.balancer.failed(self.index, now);
         }
     }
@@ -170,6 +187,9 @@ impl Picked {
 
 impl Drop for Picked {
     fn drop(&mut self) {
+        if self.outcome == Outcome::Good {
+            self.http.balancer.succeeded(self.index);
+        }
         self.http.balancer.release(self.index);
     }
 }

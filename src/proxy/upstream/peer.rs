@@ -76,6 +76,8 @@ pub(super) struct Timeouts {
     pub(super) connect: Duration,
     /// Between two pieces of a response, and before the first.
     pub(super) read: Option<Duration>,
+    /// Between two pieces of a stream of messages or of an upgraded connection.
+    pub(super) stream: Option<Duration>,
     /// For the upstream to accept a piece of a request.
     pub(super) write: Option<Duration>,
     /// How long an idle connection is kept; with zero none is used twice.

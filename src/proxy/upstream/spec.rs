@@ -94,8 +94,12 @@ pub struct TimeoutsSpec {
     /// For a new connection, the TLS handshake included; also for looking up its name. Default: 5s.
     pub connect: Option<Spanned<Time>>,
     /// For the first byte of a response, and between two pieces of it, once the whole request has been sent; 0 means
-    /// unlimited. Upgraded connections (WebSocket) are not limited. Default: 60s.
+    /// unlimited. It ends responses that take longer, also if no rule matches. Default: 60s.
     pub read: Option<Time>,
+    /// Instead of `read` for what may be silent for long: between two pieces of a stream of messages (server-sent events,
+    /// newline-delimited JSON, gRPC), and in either direction of an upgraded connection (WebSocket). 0 means unlimited.
+    /// Default: 0.
+    pub stream: Option<Time>,
     /// For the upstream to accept a piece of a request; 0 means unlimited. Default: 60s.
     pub write: Option<Time>,
     /// How long an unused connection is kept for the next request; 0 makes a new connection for each. The default of 4s

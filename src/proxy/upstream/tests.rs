@@ -438,6 +438,24 @@ fn failures_eject_and_chosen_statuses_count() {
 }
 
 #[test]
+fn responses_that_break_off_are_failures_in_a_row() {
+    let upstream = build("{endpoints: ['http://h:1', 'http://h:2'], ejection: {failures: 2, duration: 9s}}");
+    let now = Instant::now();
+    let reset = Error::new_up(ErrorType::ReadError);
+    // Each response begins well, which says nothing about its body.
+    for _ in 0..2 {
+        let mut broken = upstream.select(now).unwrap();
+        assert_eq!(broken.label(), "h:1");
+        broken.answered(200, now);
+        broken.failed(&reset, now);
+        let mut whole = upstream.select(now).unwrap();
+        whole.answered(200, now);
+    }
+    let labels = [(); 3].map(|()| upstream.select(now).unwrap().label().to_owned());
+    assert_eq!(labels, ["h:2", "h:2", "h:2"]);
+}
+
+#[test]
 fn requests_under_way_end_with_their_guard() {
     let upstream = build("{endpoints: ['http://h:1', 'http://h:2'], balance: least-requests}");
     let now = Instant::now();

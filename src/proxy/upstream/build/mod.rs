@@ -169,6 +169,7 @@ impl Builder<'_> {
             original: original.then_some(settings.timeouts.connect),
             balancer: Balancer::new(balance, endpoints.len(), limits, now),
             endpoints: endpoints.into(),
+            stream: settings.timeouts.stream,
             failing_statuses: statuses.map(|status| status.value).collect(),
         })
     }
@@ -276,14 +277,13 @@ impl Builder<'_> {
                 "with `connect: 0` no connection would succeed: use a time such as 5s",
             );
         }
-        let unless_zero = |time: Option<Time>| {
-            let time = time.map_or(Duration::from_secs(60), Time::get);
-            Some(time).filter(|time| !time.is_zero())
-        };
+        let minute = Time::from_millis(60_000);
+        let unless_zero = |time: Time| Some(time.get()).filter(|time| !time.is_zero());
         Timeouts {
             connect: connect.get(),
-            read: unless_zero(spec.read),
-            write: unless_zero(spec.write),
+            read: unless_zero(spec.read.unwrap_or(minute)),
+            stream: unless_zero(spec.stream.unwrap_or(Time::ZERO)),
+            write: unless_zero(spec.write.unwrap_or(minute)),
             idle: spec.idle.map_or(Duration::from_secs(4), Time::get),
         }
     }

@@ -22,7 +22,9 @@ pub(super) use self::http1::UpstreamHttp1;
 pub(super) use self::http2::UpstreamHttp2;
 use self::patience::Patience;
 use super::connect::Connector;
+use crate::fault::rewrite::media_type;
 use crate::proxy::body::{Part, Sink, Source};
+use crate::shape::Framing;
 
 /// One request to an upstream.
 #[derive(Debug)]
@@ -30,6 +32,10 @@ pub(in crate::proxy) struct Session {
     side: UpstreamSide,
     /// The time limit between two pieces of the response, and before the first, once the whole request was sent.
     read: Patience,
+    /// Takes the place of `read` in streams of messages and in tunnels.
+    stream: Option<Duration>,
+    /// Whether the protocol was switched, so that bytes in either direction end a wait.
+    tunnel: bool,
     /// The time limit for the upstream to accept a piece of the request.
     write: Patience,
     /// Whether the whole request was sent, or the upstream accepts no more of it. `read` counts from then on.
@@ -82,10 +88,17 @@ impl Session {
         Session {
             side,
             read: Patience::new(read),
+            stream: None,
+            tunnel: false,
             write: Patience::new(write),
             asked: false,
             asks_upgrade: false,
         }
+    }
+
+    /// Sets the time limit of silence in streams of messages and in tunnels; `None`, as it is at first, means unlimited.
+    pub(in crate::proxy) fn limit_streams(&mut self, limit: Option<Duration>) {
+        self.stream = limit;
     }
 
     /// Whether this is a server over HTTP/1, which can upgrade and sends 100 (Continue).
@@ -128,6 +141,12 @@ impl Session {
                 );
                 Poll::Ready(Err(unasked.into_up()))
             }
+            Poll::Ready(Ok(head)) => {
+                if Framing::of(&media_type(&head.headers)) != Framing::Opaque {
+                    self.read = Patience::new(self.stream);
+                }
+                self.poll_read(cx, Poll::Ready(Ok(head)))
+            }
             head => self.poll_read(cx, head),
         }
     }
@@ -146,8 +165,9 @@ impl Session {
         if let UpstreamSide::Http1(http1) = &mut self.side {
             http1.switch_protocols();
         }
-        // Tunnels may be silent for any time.
-        self.read = Patience::new(None);
+        self.tunnel = true;
+        self.read = Patience::new(self.stream);
+        // One limit is enough: a server that accepts nothing for as long is silent, too.
         self.write = Patience::new(None);
     }
 
@@ -184,7 +204,12 @@ impl Session {
             return Poll::Pending;
         }
         ready!(self.read.poll_over(cx));
-        self.give_up(ErrorType::ReadTimedout, "no response in time")
+        let why = if self.tunnel {
+            "nothing in either direction in time"
+        } else {
+            "no response in time"
+        };
+        self.give_up(ErrorType::ReadTimedout, why)
     }
 
     /// Applies the write limit to a poll of the request.
@@ -221,6 +246,9 @@ impl Source for Session {
 impl Sink for Session {
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<bool>> {
         let sent = either!(self, side => side.poll_send(cx, bytes));
+        if self.tunnel && sent.is_ready() {
+            self.read.rest();
+        }
         self.poll_write(cx, sent).map_ok(|()| true)
     }
 
