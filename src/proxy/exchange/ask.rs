@@ -120,11 +120,11 @@ impl Squall {
         if upstream.original_destination().is_some() {
             picked.aim(original_destination(client)?, client.is_http2());
         }
-        let peer = picked.peer().await;
+        let destination = picked.destination().await;
         let stream_limit = picked.stream_limit();
         request.picked = Some(picked);
-        let peer = peer.map_err(Stop::Upstream)?;
-        let origin = Origin::Real(&self.connector, &peer);
+        let destination = destination.map_err(Stop::Upstream)?;
+        let origin = Origin::Real(&self.connector, &destination);
         copy::send_all(client, request, outgoing, origin).await?;
         request.sent = Some(Instant::now());
         // Biased: opening is polled first because a pooled connection is often ready at once, so the client's socket is

@@ -5,14 +5,13 @@ use std::net::IpAddr;
 use axum::Router;
 use bytes::Bytes;
 use pingora::Result;
-use pingora::upstreams::peer::HttpPeer;
 
 use super::pump::Pump;
 use super::whole::Outgoing;
 use super::{Request, Stop, ask, gone};
 use crate::proxy::body::{Part, Source};
 use crate::proxy::client::Client;
-use crate::proxy::upstream::{Connector, Fake, Session};
+use crate::proxy::upstream::{Connector, Destination, Fake, Session};
 
 /// Where sessions with the upstream are opened.
 #[derive(Clone, Copy)]
@@ -20,7 +19,7 @@ pub(super) enum Origin<'a> {
     /// An axum router, for a client with this address.
     Fake(&'a Router, Option<IpAddr>),
     /// A server.
-    Real(&'a Connector, &'a HttpPeer),
+    Real(&'a Connector, &'a Destination),
 }
 
 impl Origin<'_> {
@@ -28,7 +27,7 @@ impl Origin<'_> {
     pub(super) async fn open(self, fresh: bool) -> Result<Session> {
         match self {
             Origin::Fake(router, client) => Ok(Session::fake(Fake::new(router, client))),
-            Origin::Real(connector, peer) => connector.session(peer, fresh).await,
+            Origin::Real(connector, destination) => connector.session(destination, fresh).await,
         }
     }
 }

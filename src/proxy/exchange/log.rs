@@ -54,7 +54,7 @@ pub(super) fn write(client: &Client, request: &Request, status: u16, total: Dura
         bytes_out = client.bytes_sent(),
         client_gone = request.gone.then_some(true),
         request_id = request_id(head),
-        error = request.error.as_ref().map(|error| error.to_string()),
+        error = request.error.as_deref(),
         "request"
     );
 }

@@ -79,7 +79,7 @@ struct Request {
     /// Whether the client disconnected before the response was complete.
     gone: bool,
     /// The error to log.
-    error: Option<Box<Error>>,
+    error: Option<String>,
 }
 
 /// Why a request ends without its natural response.
@@ -197,7 +197,7 @@ impl Squall {
             Stop::Client(error) => {
                 let malformed = *error.etype() == ErrorType::InvalidHTTPHeader;
                 let text = format!("squall: the request is not valid HTTP: {}\n", reason(&error));
-                request.error = Some(error);
+                request.error = Some(error.to_string());
                 request.gone = !malformed;
                 if malformed {
                     request.explain(client, 400, text).await
@@ -207,7 +207,7 @@ impl Squall {
             }
             Stop::Upstream(error) => {
                 let failure = request.failure(&error);
-                request.error = Some(error);
+                request.error = Some(failure.text.trim_end().to_owned());
                 request.explain(client, failure.status, failure.text).await
             }
         };
@@ -216,7 +216,7 @@ impl Squall {
             && !client.connection().ended()
         {
             request.gone = true;
-            request.error.get_or_insert(error);
+            request.error.get_or_insert_with(|| error.to_string());
         }
         if request.gone && client.status().is_some() {
             // A client that only closed its sending side must not take the partial response for a complete one.

@@ -5,6 +5,7 @@ mod forge;
 mod hello;
 mod names;
 pub(super) mod pem;
+pub(super) mod words;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

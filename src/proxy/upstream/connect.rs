@@ -5,13 +5,15 @@ use std::fmt;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pingora::Result;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::upstreams::peer::{ALPN, HttpPeer, Peer};
+use pingora::{Error, ErrorType, Result};
 
+use super::peer::Destination;
 use super::pool::{self, Pool};
 use super::session::{Session, UpstreamHttp1, UpstreamHttp2};
+use super::tls::Handshake;
 
 /// The most idle HTTP/1 connections, to all upstreams together.
 const KEPT: usize = 1024;
@@ -36,8 +38,9 @@ impl Default for Connector {
 }
 
 impl Connector {
-    /// Opens a session with `peer`. `fresh`: over a connection that has served no request.
-    pub(in crate::proxy) async fn session(&self, peer: &HttpPeer, fresh: bool) -> Result<Session> {
+    /// Opens a session. `fresh`: over a connection that has served no request.
+    pub(in crate::proxy) async fn session(&self, destination: &Destination, fresh: bool) -> Result<Session> {
+        let (peer, tls) = (&*destination.peer, destination.handshake.is_some());
         let key = peer.reuse_hash();
         let mut over_http1 = None;
         if peer.options.alpn == ALPN::H2H1 && self.avoids_http2(peer) {
@@ -49,7 +52,7 @@ impl Connector {
         // Without idle time no connection is used twice.
         let fresh = fresh || idle == Some(Duration::ZERO);
         let http1 = |stream, reused| Session::http1(UpstreamHttp1::new(stream, reused, key, idle), options);
-        let http2 = |slot| Session::http2(UpstreamHttp2::new(slot, peer.is_tls()), options);
+        let http2 = |slot| Session::http2(UpstreamHttp2::new(slot, tls), options);
         if alpn.get_max_http_version() == 2
             && !fresh
             && let Some(slot) = self.http2.reuse(key).await
@@ -62,13 +65,30 @@ impl Connector {
         {
             return Ok(http1(stream, true));
         }
-        // Boxed: the state of connecting, 8 KB with TLS, would otherwise be part of every request's future.
-        let stream = Box::pin(self.transport.new_stream(peer)).await;
+        // Boxed: the state of connecting would otherwise be part of every request's future.
+        let stream = Box::pin(self.connect(peer, destination.handshake.as_deref())).await;
         let stream = stream.map_err(|error| error.into_up())?;
-        if speaks_http2(&stream, peer) {
+        if speaks_http2(&stream, alpn, tls) {
             Box::pin(self.http2.open(stream, peer, key)).await.map(http2)
         } else {
             Ok(http1(stream, false))
+        }
+    }
+
+    /// Opens a connection, and performs the TLS handshake if there is one. Both together have the time limit of the peer.
+    async fn connect(&self, peer: &HttpPeer, handshake: Option<&Handshake>) -> Result<Stream> {
+        let Some(handshake) = handshake else {
+            return self.transport.new_stream(peer).await;
+        };
+        let secured = async {
+            let stream = self.transport.new_stream(peer).await?;
+            handshake.perform(stream, &peer.options.alpn).await
+        };
+        // Pingora's own limit, which counts for TCP alone, is the same.
+        let limit = peer.options.total_connection_timeout.unwrap_or(Duration::MAX);
+        match tokio::time::timeout(limit, secured).await {
+            Ok(secured) => secured,
+            Err(_) => Error::e_explain(ErrorType::TLSHandshakeTimedout, "connecting took too long"),
         }
     }
 
@@ -93,11 +113,11 @@ impl Connector {
 }
 
 /// Whether a connection speaks HTTP/2: by ALPN over TLS, else by configuration (RFC 9113, section 3.3).
-fn speaks_http2(stream: &Stream, peer: &HttpPeer) -> bool {
+fn speaks_http2(stream: &Stream, alpn: &ALPN, tls: bool) -> bool {
     match stream.selected_alpn_proto() {
         Some(ALPN::H2) => true,
         Some(_) => false,
-        None => !peer.is_tls() && peer.options.alpn.get_min_http_version() == 2,
+        None => !tls && alpn.get_min_http_version() == 2,
     }
 }
 

@@ -9,6 +9,7 @@ use std::io;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::resolve::RESOLVE_FAILED;
+use crate::proxy::tls::words;
 
 /// A natural failure of an upstream, as an error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ fn classify(error: &Error) -> (u16, Cow<'static, str>) {
         }
         kind if *kind == RESOLVE_FAILED => (502, error.root_cause().to_string().into()),
         ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => {
-            (502, format!("TLS: {}", tls_reason(error)).into())
+            (502, format!("TLS: {}", handshake(error)).into())
         }
         ErrorType::ConnectionClosed => (502, "it closed the connection before the response was complete".into()),
         ErrorType::ReadError | ErrorType::WriteError => broken(error),
@@ -80,11 +81,8 @@ fn broken(error: &Error) -> (u16, Cow<'static, str>) {
     let Some(io_error) = h2.and_then(h2::Error::get_io).or_else(|| root_io(error)) else {
         return (502, "the connection broke".into());
     };
-    if let Some(tls) = io_error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    {
-        return (502, format!("TLS: {tls}").into());
+    if let Some(tls) = rustls_error(io_error) {
+        return (502, format!("TLS: {}", words::failure(tls)).into());
     }
     match io_error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
@@ -110,14 +108,20 @@ fn h2_reason(error: &Error) -> (u16, Cow<'static, str>) {
     (502, text.into())
 }
 
-/// Extracts rustls's message from Pingora's text, since Pingora drops the typed error: "invalid peer certificate:
-/// UnknownIssuer".
-fn tls_reason(error: &Error) -> String {
-    let text = error.to_string();
-    let end = text.rfind(", SNI: ").unwrap_or(text.len());
-    let text = text.get(..end).unwrap_or(&text);
-    let start = text.rfind("cause: ").map_or(0, |start| start + "cause: ".len());
-    text.get(start..).unwrap_or(text).trim().to_owned()
+/// Why the handshake with an upstream failed.
+fn handshake(error: &Error) -> Cow<'static, str> {
+    let Some(cause) = root_io(error) else {
+        return "the handshake failed".into();
+    };
+    match rustls_error(cause) {
+        Some(tls) => words::failure(tls),
+        None if cause.kind() == io::ErrorKind::UnexpectedEof => "it closed the connection in the handshake".into(),
+        None => format!("the connection broke in the handshake: {cause}").into(),
+    }
+}
+
+fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 #[cfg(test)]
@@ -142,7 +146,11 @@ mod tests {
                 "connection reset",
             ),
             (read_error(io::ErrorKind::TimedOut.into()), 504, "connection timed out"),
-            (read_error(io::Error::other(alert)), 502, "TLS: received fatal alert: "),
+            (
+                read_error(io::Error::other(alert)),
+                502,
+                "TLS: it requires a client certificate",
+            ),
             (Error::because(ErrorType::H2Error, "reading", reset), 502, "HTTP/2: "),
             (
                 unresolved("shop.test", "no such name"),

@@ -1,7 +1,7 @@
 //! Upstreams, ready for requests: choose an endpoint, connect to it, and exchange a request with it.
 //!
 //! ```text
-//! config::upstream::UpstreamSpec ── build ──> Upstream ── select ──> Picked ── peer ──> HttpPeer
+//! config::upstream::UpstreamSpec ── build ──> Upstream ── select ──> Picked ── destination ──> Destination
 //!                                   target    Balancer               │ answered, failed: failures eject an endpoint
 //!                                   certificates                     │
 //!                                   Endpoint (a template) <──────────┘
@@ -24,22 +24,32 @@ pub mod spec;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
-use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use self::balance::Balancer;
-pub use self::certificates::check_system_authorities;
 pub use self::connect::Connector;
 pub use self::failure::{Failure, describe_error};
+pub(super) use self::peer::Destination;
 use self::peer::Endpoint;
 pub(super) use self::resolve::unresolved;
 pub(super) use self::session::{Fake, Session};
+
+/// Checks that the system's certificate authorities (or `SSL_CERT_FILE` and `SSL_CERT_DIR`) can be read. Pingora's
+/// connector reads them when it is created, and panics on an error. An empty set is fine.
+///
+/// # Errors
+///
+/// The operating system's error about the files.
+pub fn check_system_authorities() -> Result<(), String> {
+    tls::Authorities::of_system().map(drop)
+}
 
 /// A named target, ready for requests.
 #[derive(Debug)]
@@ -126,14 +136,14 @@ impl Picked {
         });
     }
 
-    /// The peer for Pingora to connect to. May be called again for a retry.
+    /// Where to connect to. May be called again for a retry.
     ///
     /// # Errors
     ///
     /// The endpoint's name has no address.
-    pub async fn peer(&self) -> pingora::Result<Box<HttpPeer>> {
+    pub(super) async fn destination(&self) -> pingora::Result<Destination> {
         match self.endpoint() {
-            Some(endpoint) => endpoint.peer(self.original.as_ref()).await,
+            Some(endpoint) => endpoint.destination(self.original.as_ref()).await,
             None => Err(Error::explain(ErrorType::InternalError, "no such endpoint")),
         }
     }

@@ -3,6 +3,7 @@
 //! Most of a peer is prepared when the configuration is loaded. A request clones this template, which for a plain endpoint
 //! with an IP address is one allocation, without a lock or a look-up.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,13 +13,12 @@ use http::HeaderValue;
 use pingora::protocols::TcpKeepalive;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::upstreams::peer::{ALPN, HttpPeer};
-use pingora::utils::tls::CertKey;
+use rustls::pki_types::ServerName;
 
 use super::Original;
-use super::certificates::Authorities;
 use super::resolve::Resolver;
 use super::target::{HttpTarget, TargetAddress};
-use crate::proxy::upstream::spec::Protocol;
+use super::tls::{ClientTls, Handshake};
 
 /// The receive window of an HTTP/2 stream, in bytes, which squall buffers for a slow client. Pingora's default of 8 MB
 /// would hide back-pressure.
@@ -34,10 +34,12 @@ pub(super) struct Settings {
     /// Separates the pooled connections of different upstreams and configurations. Pingora ignores many of a peer's settings
     /// when it looks for a reusable connection.
     pub(super) group_key: u64,
-    /// The version of HTTP to use; `None`: the client's.
-    pub(super) protocol: Option<Protocol>,
-    /// TLS settings for `https` endpoints.
-    pub(super) tls: Tls,
+    /// The versions of HTTP to offer over TLS; without TLS the highest is spoken.
+    pub(super) alpn: ALPN,
+    /// Whether to use the client's version of HTTP.
+    pub(super) follows_client: bool,
+    /// TLS settings, for `https` endpoints.
+    pub(super) tls: Option<Tls>,
     /// What to do with the `Host` header.
     pub(super) host: HostHeader,
     /// The time limits.
@@ -45,16 +47,11 @@ pub(super) struct Settings {
 }
 
 /// The usable form of an upstream's `tls`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tls {
+    pub(super) client: ClientTls,
     /// The server name to send and to verify, instead of the URL's host.
     pub(super) name: Option<String>,
-    /// Trusted instead of the system's authorities.
-    pub(super) authorities: Option<Authorities>,
-    /// The client certificate, for servers that request one.
-    pub(super) client: Option<Arc<CertKey>>,
-    /// False accepts every certificate.
-    pub(super) verify: bool,
 }
 
 /// The usable form of an upstream's `host`.
@@ -84,6 +81,15 @@ pub(super) struct Timeouts {
     pub(super) idle: Duration,
 }
 
+/// Where to connect to for one request.
+#[derive(Debug)]
+pub(in crate::proxy) struct Destination {
+    /// The address and the options; never with TLS.
+    pub(super) peer: Box<HttpPeer>,
+    /// The handshake to perform; `None` without TLS.
+    pub(super) handshake: Option<Arc<Handshake>>,
+}
+
 /// One place that serves requests.
 #[derive(Debug)]
 pub(super) struct Endpoint {
@@ -91,6 +97,8 @@ pub(super) struct Endpoint {
     pub(super) label: String,
     /// The `Host` header to send, or `None` to send the client's.
     pub(super) host: Option<HeaderValue>,
+    /// `None` without TLS.
+    handshake: Option<Arc<Handshake>>,
     template: HttpPeer,
     resolver: Option<Arc<Resolver>>,
     /// Whether to use the client's version of HTTP.
@@ -104,18 +112,21 @@ impl Endpoint {
     ///
     /// A sentence that says why the target and the settings don't fit together.
     pub(super) fn new(target: &HttpTarget, settings: &Settings) -> Result<Self, String> {
-        let sni = sni(target, settings)?;
+        let handshake = handshake(target, settings)?;
+        // Only tells connections to servers of one address apart; Pingora does no TLS.
+        let name = handshake.as_ref().map_or(Cow::Borrowed(""), Handshake::server);
+        let plain = |address| HttpPeer::new(address, false, name.into_owned());
         let mut resolver = None;
         let mut template = match &target.place {
-            TargetAddress::Ip(address) => HttpPeer::new(*address, target.tls, sni),
+            TargetAddress::Ip(address) => plain(*address),
             TargetAddress::Name(host, port) => {
                 let timeout = settings.timeouts.connect;
                 resolver = Some(Arc::new(Resolver::new(host.clone(), *port, timeout)));
-                HttpPeer::new(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)), target.tls, sni)
+                plain(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)))
             }
             TargetAddress::Unix(path) => unix_peer(path)?,
             // The address comes with each request.
-            TargetAddress::Original => HttpPeer::new(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), false, sni),
+            TargetAddress::Original => plain(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
         };
         template.group_key = settings.group_key;
         set_options(&mut template, settings);
@@ -123,18 +134,19 @@ impl Endpoint {
         Ok(Self {
             label: target.place.to_string(),
             host: host_header(target, settings)?,
+            handshake: handshake.map(Arc::new),
             template,
             resolver,
-            follows_client: settings.protocol.is_none(),
+            follows_client: settings.follows_client,
         })
     }
 
-    /// The peer to connect to. `original` is the original destination, for an endpoint without an address.
+    /// Where to connect to. `original` is the original destination, for an endpoint without an address.
     ///
     /// # Errors
     ///
     /// The name can't be resolved.
-    pub(super) async fn peer(&self, original: Option<&Original>) -> pingora::Result<Box<HttpPeer>> {
+    pub(super) async fn destination(&self, original: Option<&Original>) -> pingora::Result<Destination> {
         let mut peer = Box::new(self.template.clone());
         if let Some(original) = original {
             peer._address = PeerAddress::Inet(original.destination);
@@ -144,19 +156,23 @@ impl Endpoint {
         } else if let Some(resolver) = &self.resolver {
             peer._address = PeerAddress::Inet(resolver.first().await?);
         }
-        Ok(peer)
+        let handshake = self.handshake.clone();
+        Ok(Destination { peer, handshake })
     }
 }
 
-/// The name to verify. With TLS it must not be empty, since Pingora would then verify nothing.
-fn sni(target: &HttpTarget, settings: &Settings) -> Result<String, String> {
-    if !target.tls {
-        return Ok(String::new());
+/// The handshake with a target, for the name to send and to verify; `None` without TLS.
+fn handshake(target: &HttpTarget, settings: &Settings) -> Result<Option<Handshake>, String> {
+    let Some(tls) = settings.tls.as_ref().filter(|_| target.tls) else {
+        return Ok(None);
+    };
+    let name = tls.name.clone().or_else(|| target.host()).unwrap_or_default();
+    match ServerName::try_from(name.clone()) {
+        Ok(server) => Ok(Some(tls.client.handshake(server))),
+        Err(_) => Err(format!(
+            "`{name}` is not a valid certificate name: set `tls: {{sni: NAME}}`"
+        )),
     }
-    let name = settings.tls.name.clone().or_else(|| target.host()).unwrap_or_default();
-    rustls::pki_types::ServerName::try_from(name.as_str())
-        .map_err(|_| format!("`{name}` is not a valid certificate name: set `tls: {{sni: NAME}}`"))?;
-    Ok(name)
 }
 
 fn unix_peer(path: &Path) -> Result<HttpPeer, String> {
@@ -174,11 +190,7 @@ fn set_options(peer: &mut HttpPeer, settings: &Settings) {
     options.read_timeout = timeouts.read;
     options.write_timeout = timeouts.write;
     options.idle_timeout = Some(timeouts.idle);
-    options.alpn = match settings.protocol {
-        None | Some(Protocol::Http1) => ALPN::H1,
-        Some(Protocol::H2 | Protocol::H2c) => ALPN::H2,
-        Some(Protocol::Auto) => ALPN::H2H1,
-    };
+    options.alpn = settings.alpn.clone();
     options.max_h2_streams = usize::try_from(H2_STREAMS_MAX).unwrap_or(1);
     options.h2_stream_window_size = Some(H2_STREAM_WINDOW_BYTES);
     options.h2_connection_window_size = Some(H2_CONNECTION_WINDOW_BYTES);
@@ -189,10 +201,6 @@ fn set_options(peer: &mut HttpPeer, settings: &Settings) {
         #[cfg(target_os = "linux")]
         user_timeout: Duration::ZERO,
     });
-    options.verify_cert = settings.tls.verify;
-    options.verify_hostname = settings.tls.verify;
-    options.ca = settings.tls.authorities.clone();
-    peer.client_cert_key = settings.tls.client.clone();
 }
 
 fn host_header(target: &HttpTarget, settings: &Settings) -> Result<Option<HeaderValue>, String> {
@@ -200,7 +208,8 @@ fn host_header(target: &HttpTarget, settings: &Settings) -> Result<Option<Header
         HostHeader::Preserve => Ok(None),
         HostHeader::Fixed(value) => Ok(Some(value.clone())),
         HostHeader::Upstream => {
-            let name = settings.tls.name.as_deref().filter(|_| target.tls);
+            let name = settings.tls.as_ref().filter(|_| target.tls);
+            let name = name.and_then(|tls| tls.name.as_deref());
             let authority = target.authority(name).ok_or_else(|| {
                 format!(
                     "`{}` has no host name: use `host: NAME` or `host: preserve`",

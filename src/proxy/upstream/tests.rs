@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -47,8 +48,8 @@ async fn request(connector: &Connector, upstream: &Upstream) -> Result<u16, Fail
 }
 
 async fn exchange(connector: &Connector, picked: &Picked) -> pingora::Result<u16> {
-    let peer = picked.peer().await?;
-    let mut session = connector.session(&peer, false).await?;
+    let destination = picked.destination().await?;
+    let mut session = connector.session(&destination, false).await?;
     let head = RequestHeader::build("GET", b"/", None).unwrap();
     let client = HeaderValue::from_static("client.test");
     session.ask(&head, Some(picked.host().unwrap_or(&client)), false, false)?;
@@ -93,6 +94,8 @@ struct Authority {
     folder: tempfile::TempDir,
     root: CertificateDer<'static>,
     server: (CertificateDer<'static>, Vec<u8>),
+    /// The number of handshakes that resumed a session.
+    resumed: Arc<AtomicUsize>,
 }
 
 impl Authority {
@@ -119,6 +122,7 @@ impl Authority {
             folder,
             root: root.der().clone(),
             server: (server.der().clone(), server_key.serialize_der()),
+            resumed: Arc::default(),
         }
     }
 
@@ -144,6 +148,7 @@ impl Authority {
         let address = listener.local_addr().unwrap();
         let seen = Seen::default();
         let log = Arc::clone(&seen);
+        let resumed = Arc::clone(&self.resumed);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let Ok(stream) = acceptor.accept(stream).await else {
@@ -151,6 +156,9 @@ impl Authority {
                 };
                 let session = stream.get_ref().1;
                 let alpn = session.alpn_protocol().map(String::from_utf8_lossy);
+                if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
+                    resumed.fetch_add(1, Ordering::Relaxed);
+                }
                 let certificates = session.peer_certificates().map_or(0, <[_]>::len);
                 log.lock()
                     .push(format!("{:?} {alpn:?} {certificates}", session.server_name()));
@@ -310,7 +318,8 @@ async fn the_own_authority_is_accepted_and_the_name_sent() {
 
     let failure = get("ca: ca.pem, sni: other.internal").await.unwrap_err();
     assert_eq!(failure.status, 502);
-    assert!(failure.text.contains("not valid for name"), "{}", failure.text);
+    let text = "TLS: its certificate is for shop.internal, 127.0.0.1, not for other.internal;";
+    assert!(failure.text.contains(text), "{}", failure.text);
 }
 
 #[tokio::test]
@@ -319,7 +328,7 @@ async fn an_unknown_authority_is_refused_unless_nothing_is_verified() {
     let (address, _) = authority.serve(false, &[]).await;
     let failure = authority.get_tls(address, "sni: shop.internal").await.unwrap_err();
     assert_eq!(failure.status, 502);
-    let text = "squall: upstream shop: TLS: invalid peer certificate: UnknownIssuer";
+    let text = "squall: upstream shop: TLS: its certificate was not issued by a trusted authority";
     assert!(failure.text.starts_with(text), "{}", failure.text);
     for tls in [
         "verify: false",
@@ -327,6 +336,88 @@ async fn an_unknown_authority_is_refused_unless_nothing_is_verified() {
         "verify: false, ca: ca.pem",
     ] {
         assert_eq!(authority.get_tls(address, tls).await.unwrap(), 200, "{tls}");
+    }
+}
+
+/// What `openssl req -x509` makes for development: a CA's certificate, self-signed, which the server itself presents. curl,
+/// Python and Node accept it as `ca`; its names and dates count all the same.
+#[tokio::test]
+async fn a_self_signed_certificate_is_its_own_authority() {
+    let now = rcgen::date_time_ymd(2020, 1, 1);
+    for (is_ca, until, own, text) in [
+        (true, None, true, None),
+        (false, None, true, None),
+        (true, None, false, Some("was not issued by a trusted authority")),
+        (true, Some(now), true, Some("has expired")),
+    ] {
+        let mut parameters = rcgen::CertificateParams::new(vec!["shop.internal".to_owned()]).unwrap();
+        if is_ca {
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        }
+        parameters.not_after = until.unwrap_or(parameters.not_after);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let mut authority = Authority::new();
+        authority.server = (certificate.der().clone(), key.serialize_der());
+        if own {
+            std::fs::write(authority.folder.path().join("ca.pem"), certificate.pem()).unwrap();
+        }
+        let (address, _) = authority.serve(false, &[]).await;
+        let seen = authority.get_tls(address, "ca: ca.pem, sni: shop.internal").await;
+        match text {
+            None => assert_eq!(seen.unwrap(), 200),
+            // A CA's certificate in place of a server's is an error of its own.
+            Some(text) => {
+                let failure = seen.unwrap_err();
+                let refused = failure.text.contains(text) || !own && failure.text.contains("is not one of a server");
+                assert!(refused, "{}", failure.text);
+            }
+        }
+        if own {
+            let failure = authority.get_tls(address, "ca: ca.pem, sni: other.internal").await;
+            let failure = failure.unwrap_err().text;
+            assert!(
+                text.is_some() || failure.contains("is for shop.internal, not for other.internal"),
+                "{failure}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_resumed_with_an_authority_of_ones_own() {
+    let authority = Authority::new();
+    let (address, _) = authority.serve(false, &[]).await;
+    let yaml = format!("{{url: 'https://{address}', tls: {{ca: ca.pem}}, timeouts: {{idle: 0}}}}");
+    let upstream = build_in(&yaml, authority.folder.path()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(request(&Connector::default(), &upstream).await.unwrap(), 200);
+    }
+    assert_eq!(authority.resumed.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn servers_that_do_not_speak_tls_are_named_as_such() {
+    let authority = Authority::new();
+    for (answer, text) in [
+        (
+            &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+            "it sent something that is not TLS",
+        ),
+        (b"", "it closed the connection in the handshake"),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "it refused the handshake (alert 40)"),
+        (b"\x15\x03\x03\x00\x02\x02\x70", "it does not know the name"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _hello = stream.read(&mut [0; 4096]).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+        });
+        let failure = authority.get_tls(address, "ca: ca.pem").await.unwrap_err();
+        assert_eq!(failure.status, 502);
+        assert!(failure.text.contains(text), "{}", failure.text);
     }
 }
 
@@ -339,7 +430,11 @@ async fn the_client_certificate_is_shown() {
     assert_eq!(seen.lock().as_slice(), ["None None 1"]);
     let failure = authority.get_tls(address, "ca: ca.pem").await.unwrap_err();
     assert_eq!(failure.status, 502, "{}", failure.text);
-    assert!(failure.text.contains("ertificate"), "{}", failure.text);
+    assert!(
+        failure.text.contains("it requires a client certificate"),
+        "{}",
+        failure.text
+    );
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use http::uri::Authority;
+use pingora::upstreams::peer::ALPN;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::balance::Balancer;
@@ -39,11 +40,12 @@ impl Upstream {
     ) -> Result<Self, Vec<Diagnostic>> {
         let mut builder = Builder {
             spec,
+            span,
             base_dir,
             problems: Vec::new(),
             hash: Xxh3::new(),
         };
-        let http = builder.target(name, span, now).map(Arc::new);
+        let http = builder.target(name, now).map(Arc::new);
         if !builder.problems.is_empty() {
             return Err(builder.problems);
         }
@@ -56,6 +58,8 @@ impl Upstream {
 
 struct Builder<'a> {
     spec: &'a UpstreamSpec,
+    /// Where the upstream is declared.
+    span: Span,
     base_dir: &'a Path,
     problems: Vec<Diagnostic>,
     /// Hash of the whole configuration of the upstream, including its certificates.
@@ -64,11 +68,11 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     /// Builds the HTTP target; `None` for a fake, for a TCP server, and on errors.
-    fn target(&mut self, name: &str, span: Span, now: Instant) -> Option<Http> {
+    fn target(&mut self, name: &str, now: Instant) -> Option<Http> {
         self.hash.update(name.as_bytes());
         self.hash.update(self.base_dir.as_os_str().as_encoded_bytes());
         self.hash.update(&serde_json::to_vec(self.spec).unwrap_or_default());
-        self.exactly_one_target(name, span)?;
+        self.exactly_one_target(name)?;
         let spec = self.spec;
         if spec.fake.is_some() {
             self.refuse_http_keys("a fake runs inside squall");
@@ -93,7 +97,7 @@ impl Builder<'_> {
         T::default()
     }
 
-    fn exactly_one_target(&mut self, name: &str, span: Span) -> Option<()> {
+    fn exactly_one_target(&mut self, name: &str) -> Option<()> {
         let spec = self.spec;
         let mut targets = given([
             ("url", span_of(&spec.url)),
@@ -103,7 +107,7 @@ impl Builder<'_> {
             ("address", span_of(&spec.address)),
         ]);
         let Some((first, at)) = targets.next() else {
-            let problem = Diagnostic::error(span, format!("the upstream `{name}` has no target"))
+            let problem = Diagnostic::error(self.span, format!("the upstream `{name}` has no target"))
                 .help("give one of `url`, `endpoints`, `original_destination`, `fake` and `address`");
             self.problems.push(problem);
             return None;
@@ -144,9 +148,12 @@ impl Builder<'_> {
         let first = targets.as_ref().and_then(|targets| targets.first());
         let tls = first.map(|(_, target)| target.tls);
         let limits = self.limits(targets.as_ref().map_or(0, Vec::len));
+        let protocol = self.protocol(tls);
+        let alpn = alpn(protocol);
         let settings = Settings {
-            protocol: self.protocol(tls),
-            tls: self.tls(tls),
+            tls: self.tls(tls, &alpn),
+            alpn,
+            follows_client: protocol.is_none(),
             host: self.host(tls),
             timeouts: self.timeouts(),
             // After `self.tls`, so that the hash includes the certificates.
@@ -286,6 +293,15 @@ impl Builder<'_> {
             write: unless_zero(spec.write.unwrap_or(minute)),
             idle: spec.idle.map_or(Duration::from_secs(4), Time::get),
         }
+    }
+}
+
+/// The versions of HTTP to offer over TLS; without TLS the highest is spoken.
+fn alpn(protocol: Option<Protocol>) -> ALPN {
+    match protocol {
+        None | Some(Protocol::Http1) => ALPN::H1,
+        Some(Protocol::H2 | Protocol::H2c) => ALPN::H2,
+        Some(Protocol::Auto) => ALPN::H2H1,
     }
 }
 
