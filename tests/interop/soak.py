@@ -103,32 +103,38 @@ def config(ports, number):
     return CONFIG.format(rules="\n".join(rules), **ports)
 
 
-class Watched(Squall):
+class Measured(Squall):
+    """A squall, and what it takes of the machine."""
+
+    def memory(self):
+        """Resident KiB."""
+        return int(self._proc("status").read_text().split("VmRSS:")[1].split()[0])
+
+    def level(self):
+        """Descriptors and threads."""
+        return len(list(self._proc("fd").iterdir())), len(list(self._proc("task").iterdir()))
+
+    def _proc(self, name):
+        return Path(f"/proc/{self.process.pid}/{name}")
+
+    def gauges(self):
+        metrics = self.metrics()
+        names = ["squall_connections", "squall_requests_held", "squall_faults_active"]
+        return {name: metrics.sum(name) for name in names}
+
+
+class Watched(Measured):
     """A squall whose access log goes into a ledger."""
 
     def __init__(self, text, directory, ledger):
         self.ledger = ledger
         super().__init__(text, directory)
-        self.proc = Path(f"/proc/{self.process.pid}")
 
     def _take(self, line):
         if '"target":"squall::access"' in line:
             self.ledger.heard(json.loads(line))
         else:
             super()._take(line)
-
-    def memory(self):
-        """Resident KiB."""
-        return int((self.proc / "status").read_text().split("VmRSS:")[1].split()[0])
-
-    def level(self):
-        """Descriptors and threads."""
-        return len(list((self.proc / "fd").iterdir())), len(list((self.proc / "task").iterdir()))
-
-    def gauges(self):
-        metrics = self.metrics()
-        names = ["squall_connections", "squall_requests_held", "squall_faults_active"]
-        return {name: metrics.sum(name) for name in names}
 
 
 # The traffic.
