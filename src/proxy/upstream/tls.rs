@@ -96,7 +96,7 @@ impl ClientTls {
         alpn: &ALPN,
     ) -> Result<ClientTls, String> {
         let provider = crypto_provider();
-        let verifier = ServerVerifier::new(trusted, &provider)?;
+        let verifier = ServerVerifier::new(trusted, Arc::clone(&provider))?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS can't be set up: {error}"))?
@@ -169,33 +169,40 @@ fn offers(alpn: &ALPN) -> Vec<Vec<u8>> {
 
 /// Verifies servers' certificates.
 #[derive(Debug)]
-enum ServerVerifier {
-    /// Accepts any.
-    Any(Arc<CryptoProvider>),
-    /// Accepts those that authorities have issued, and those of the authorities themselves: what `openssl req -x509` makes
-    /// for development is both. OpenSSL, and so curl and Python, accept them too; webpki does not.
-    Trusted {
+struct ServerVerifier {
+    provider: Arc<CryptoProvider>,
+    trust: Trust,
+}
+
+#[derive(Debug)]
+enum Trust {
+    /// Any certificate.
+    Any,
+    /// No certificate, for lack of authorities.
+    Nothing,
+    /// Those that authorities have issued, and those of the authorities themselves: what `openssl req -x509` makes for
+    /// development is both. OpenSSL, and so curl and Python, accept these too; webpki does not.
+    Issued {
         chains: Arc<WebPkiServerVerifier>,
         authorities: Arc<[CertificateDer<'static>]>,
     },
-    /// Accepts none, for lack of authorities.
-    Nothing(Arc<CryptoProvider>),
 }
 
 impl ServerVerifier {
-    fn new(trusted: Option<&Authorities>, provider: &Arc<CryptoProvider>) -> Result<ServerVerifier, String> {
-        let Some(trusted) = trusted else {
-            return Ok(ServerVerifier::Any(Arc::clone(provider)));
+    fn new(trusted: Option<&Authorities>, provider: Arc<CryptoProvider>) -> Result<ServerVerifier, String> {
+        let trust = match trusted {
+            None => Trust::Any,
+            Some(trusted) if trusted.roots.is_empty() => Trust::Nothing,
+            Some(trusted) => {
+                let roots = Arc::clone(&trusted.roots);
+                let chains = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+                Trust::Issued {
+                    chains: chains.map_err(|error| format!("TLS can't be set up: {error}"))?,
+                    authorities: Arc::clone(&trusted.certificates),
+                }
+            }
         };
-        if trusted.roots.is_empty() {
-            return Ok(ServerVerifier::Nothing(Arc::clone(provider)));
-        }
-        let roots = Arc::clone(&trusted.roots);
-        let chains = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build();
-        Ok(ServerVerifier::Trusted {
-            chains: chains.map_err(|error| format!("TLS can't be set up: {error}"))?,
-            authorities: Arc::clone(&trusted.certificates),
-        })
+        Ok(ServerVerifier { provider, trust })
     }
 }
 
@@ -208,16 +215,15 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let (chains, authorities) = match self {
-            ServerVerifier::Any(_) => return Ok(ServerCertVerified::assertion()),
-            ServerVerifier::Nothing(_) => return Err(CertificateError::UnknownIssuer.into()),
-            ServerVerifier::Trusted { chains, authorities } => (chains, authorities),
+        use CertificateError::{Other, UnknownIssuer};
+        let (chains, authorities) = match &self.trust {
+            Trust::Any => return Ok(ServerCertVerified::assertion()),
+            Trust::Nothing => return Err(UnknownIssuer.into()),
+            Trust::Issued { chains, authorities } => (chains, authorities),
         };
         let error = match chains.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            // The last two: webpki has checked the dates, and then found that this is a CA's certificate, or found no issuer.
-            Err(rustls::Error::InvalidCertificate(
-                error @ (CertificateError::Other(_) | CertificateError::UnknownIssuer),
-            )) => error,
+            // webpki has checked the dates, and then found that this is a CA's certificate, or found no issuer.
+            Err(rustls::Error::InvalidCertificate(error @ (Other(_) | UnknownIssuer))) => error,
             verified => return verified,
         };
         if !authorities.contains(end_entity) {
@@ -233,12 +239,12 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        match self {
-            ServerVerifier::Any(provider) | ServerVerifier::Nothing(provider) => {
-                verify_tls12_signature(message, cert, signature, &provider.signature_verification_algorithms)
-            }
-            ServerVerifier::Trusted { chains, .. } => chains.verify_tls12_signature(message, cert, signature),
-        }
+        verify_tls12_signature(
+            message,
+            cert,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -247,21 +253,16 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        match self {
-            ServerVerifier::Any(provider) | ServerVerifier::Nothing(provider) => {
-                verify_tls13_signature(message, cert, signature, &provider.signature_verification_algorithms)
-            }
-            ServerVerifier::Trusted { chains, .. } => chains.verify_tls13_signature(message, cert, signature),
-        }
+        verify_tls13_signature(
+            message,
+            cert,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        match self {
-            ServerVerifier::Any(provider) | ServerVerifier::Nothing(provider) => {
-                provider.signature_verification_algorithms.supported_schemes()
-            }
-            ServerVerifier::Trusted { chains, .. } => chains.supported_verify_schemes(),
-        }
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
