@@ -16,7 +16,6 @@ use crate::config::root::{AdminSpec, ConfigSpec};
 use crate::config::snapshot::{Listener, Snapshot};
 use crate::rule::decide::{Outcome, Rule};
 use crate::server::Failure;
-use crate::yaml::tree::to_yaml;
 
 pub(super) async fn status(State(context): Shared) -> Response {
     let server = &context.server;
@@ -57,15 +56,15 @@ fn listeners(context: &Context, snapshot: &Snapshot) -> Vec<Value> {
     snapshot.listeners.iter().map(listener).collect()
 }
 
-/// The configuration with defaults, includes and variables resolved, and the seed in force, so that it can be saved and
-/// replayed. It never contains the token.
+/// The configuration with defaults and includes resolved, and the seed in force, so that it can be saved and replayed.
+/// Secrets are masked, and it never contains the token.
 pub(super) async fn config(State(context): Shared, headers: HeaderMap, uri: Uri) -> Response {
     let snapshot = context.server.snapshot();
     let pairs = explain::pairs(&uri);
     let shown = pairs.and_then(|pairs| match pairs.as_slice() {
-        [] => config_json(&resolved(&snapshot)),
-        [(name, format)] if name == "format" && format == "json" => config_json(&resolved(&snapshot)),
-        [(name, format)] if name == "format" && format == "yaml" => config_yaml(&resolved(&snapshot)),
+        [] => config_json(&snapshot),
+        [(name, format)] if name == "format" && format == "json" => config_json(&snapshot),
+        [(name, format)] if name == "format" && format == "yaml" => config_yaml(&snapshot),
         _ => Err(Problem::bad_request("`format` is the only parameter: use json or yaml")),
     });
     shown.unwrap_or_else(|problem| problem.answer(Accept::of(&headers)))
@@ -80,13 +79,15 @@ fn resolved(snapshot: &Snapshot) -> ConfigSpec {
     spec
 }
 
-fn config_json(spec: &ConfigSpec) -> Result<Response, Problem> {
-    Ok(json_answer(&serde_json::to_value(spec).map_err(unwritable)?))
+fn config_json(snapshot: &Snapshot) -> Result<Response, Problem> {
+    let shown = snapshot.masks.json(&resolved(snapshot)).map_err(unwritable)?;
+    Ok(json_answer(&shown))
 }
 
-fn config_yaml(spec: &ConfigSpec) -> Result<Response, Problem> {
+fn config_yaml(snapshot: &Snapshot) -> Result<Response, Problem> {
+    let shown = snapshot.masks.yaml(&resolved(snapshot)).map_err(unwritable)?;
     // The media type of YAML (RFC 9512).
-    Ok(([(CONTENT_TYPE, "application/yaml")], to_yaml(spec).map_err(unwritable)?).into_response())
+    Ok(([(CONTENT_TYPE, "application/yaml")], shown).into_response())
 }
 
 fn unwritable(error: impl std::fmt::Display) -> Problem {
@@ -105,7 +106,11 @@ pub(super) async fn rules(State(context): Shared) -> Response {
         .zip(whens)
         .map(|(rule, when)| rule_json(rule, json!(when)))
         .collect();
-    json_answer(&json!({"config_hash": snapshot.hash, "rules": rules}))
+    let shown = json!({"config_hash": snapshot.hash, "rules": rules});
+    match snapshot.masks.json(&shown) {
+        Ok(shown) => json_answer(&shown),
+        Err(error) => unwritable(error).answer(Accept::Json),
+    }
 }
 
 /// A rule as JSON. `listeners` is null for a rule that applies to every listener, and `when` is as typed.

@@ -14,7 +14,6 @@ use crate::config::snapshot::{Inputs, Snapshot};
 use crate::config::{self, Source};
 use crate::metrics::Metrics;
 use crate::yaml::report::Report;
-use crate::yaml::tree::to_yaml;
 
 /// Check configuration files and report every problem
 #[derive(Debug, clap::Args)]
@@ -107,7 +106,7 @@ fn show(checked: &[Checked], resolved: bool) -> ExitCode {
                 }
                 say(&format!("{}: ok ({})", one.file, contents(snapshot)));
                 let between = if number > 0 { "---\n" } else { "" };
-                code = match to_yaml(&snapshot.spec) {
+                code = match snapshot.masks.yaml(&snapshot.spec) {
                     Ok(yaml) => print(&format!("{between}{yaml}")),
                     Err(error) => fail(INTERNAL, &format!("error: {error}")),
                 };
@@ -225,7 +224,10 @@ rules:
 
     #[test]
     fn printed_configurations_read_back_as_equal() {
-        let yaml = |text: &str| to_yaml(&checked(text).result.unwrap().spec).unwrap();
+        let yaml = |text: &str| {
+            let snapshot = checked(text).result.unwrap();
+            snapshot.masks.yaml(&snapshot.spec).unwrap()
+        };
         let once = yaml(GOOD);
         assert_eq!(yaml(&once), once);
     }

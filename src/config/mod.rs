@@ -1,12 +1,14 @@
 //! The configuration: its top level, the files that it includes, and the snapshot that they are assembled into.
 
 pub mod load;
+pub mod masks;
 pub mod root;
 pub mod snapshot;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use self::masks::Masks;
 use self::root::{ConfigSpec, FragmentSpec};
 use self::snapshot::{Inputs, Snapshot};
 use crate::yaml::decode::{Spanned, decode};
@@ -56,7 +58,24 @@ pub fn load_text(name: &str, text: &str, inputs: Inputs<'_>) -> Result<Snapshot,
     )
 }
 
-fn build(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
+fn build(mut tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
+    let variables = std::mem::take(&mut tree.variables);
+    match compile(tree, inputs) {
+        Ok(mut snapshot) => {
+            let masks = Masks::of(&snapshot.spec, variables);
+            snapshot.warnings.change_texts(|text| masks.text(text));
+            snapshot.masks = Arc::new(masks);
+            Ok(snapshot)
+        }
+        Err(mut report) => {
+            let masks = Masks::of_variables(variables);
+            report.change_texts(|text| masks.text(text));
+            Err(report)
+        }
+    }
+}
+
+fn compile(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     let mut diagnostics = tree.diagnostics;
     let sources = Arc::new(tree.sources);
     let mut documents = tree.documents.iter();

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, Method};
 use serde::Serialize;
 
+use crate::config::masks::Masks;
 use crate::config::snapshot::{Listener, Snapshot};
 use crate::draw::head::Head;
 use crate::fault::certificate;
@@ -69,6 +70,9 @@ pub struct Explanation {
     /// What is unknown about the request, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Hides the secrets of the configuration.
+    #[serde(skip)]
+    pub masks: Arc<Masks>,
 }
 
 /// A request as the rules see it.
@@ -223,6 +227,7 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
     };
     let rules = snapshot.rules.iter().map(|rule| explaining.rule(rule)).collect();
     Explanation {
+        masks: Arc::clone(&snapshot.masks),
         request: Request {
             method: asked.method.to_string(),
             target: asked.target.clone(),
@@ -249,12 +254,12 @@ impl Explanation {
     /// The explanation as JSON. Times are in milliseconds, shares are fractions of one, percentages are percentages.
     pub fn to_json(&self) -> serde_json::Value {
         // Fails only for maps with keys that are not strings, and there are none.
-        serde_json::to_value(self).unwrap_or_default()
+        self.masks.json(self).unwrap_or_default()
     }
 
     /// The explanation as aligned lines, including the final newline. `coloured` adds ANSI escapes.
     pub fn to_text(&self, coloured: bool) -> String {
-        text::render(self, coloured)
+        self.masks.text(&text::render(self, coloured))
     }
 }
 

@@ -40,9 +40,11 @@ def complete(text):
     return "\n".join([*missing, text])
 
 
-def command(*args, timeout=30):
+def command(*args, timeout=30, **options):
     """Runs a subcommand to its end."""
-    return subprocess.run([binary(), *map(str, args)], capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        [binary(), *map(str, args)], capture_output=True, text=True, timeout=timeout, check=False, **options
+    )
 
 
 class Metrics:

@@ -3,6 +3,7 @@
 //! `include:` lists files and globs, relative to the including file. Included documents follow the including one, in the
 //! order of the list, the matches of a glob sorted by name, and each file before its own includes.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -96,6 +97,8 @@ pub struct Tree {
     pub files: Vec<PathBuf>,
     /// The problems found so far.
     pub diagnostics: Vec<Diagnostic>,
+    /// The variables of the environment that were asked for, with their values.
+    pub variables: Vec<(String, String)>,
 }
 
 /// Reads a configuration and everything that it includes. `${VAR}` is replaced by `environment`.
@@ -148,12 +151,21 @@ impl Loader<'_> {
 
     fn bytes(&mut self, name: &str, bytes: Vec<u8>, folder: PathBuf) {
         let Tree {
-            sources, diagnostics, ..
+            sources,
+            diagnostics,
+            variables,
+            ..
         } = &mut self.tree;
         let Some(source) = tree::add_source(sources, name, bytes, &folder, diagnostics) else {
             return;
         };
-        let Some(mut document) = tree::parse(sources, source, Some(self.environment), diagnostics) else {
+        let variables = RefCell::new(variables);
+        let noted = |name: &str| {
+            let value = (self.environment)(name)?;
+            variables.borrow_mut().push((name.to_owned(), value.clone()));
+            Some(value)
+        };
+        let Some(mut document) = tree::parse(sources, source, Some(&noted), diagnostics) else {
             return;
         };
         let include = document.remove("include");

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::masks::Masks;
 use super::root::ConfigSpec;
 use crate::draw::Seed;
 use crate::fake::{self, spec::FakeSpec};
@@ -59,6 +60,8 @@ pub struct Snapshot {
     pub authority: Arc<FaultAuthority>,
     /// Warnings about the configuration.
     pub warnings: Report,
+    /// Hides secrets where the configuration is shown.
+    pub masks: Arc<Masks>,
     /// The files that the configuration was read from, and those that it names: certificates, bodies, samples.
     pub files: Vec<PathBuf>,
 }
@@ -164,6 +167,7 @@ impl Snapshot {
             targets,
             authority,
             warnings: report,
+            masks: Arc::default(),
             files,
         })
     }

@@ -241,6 +241,20 @@ impl Report {
         }
     }
 
+    /// Changes every text but those of the files themselves.
+    pub fn change_texts(&mut self, change: impl Fn(&str) -> String) {
+        for one in &mut self.diagnostics {
+            let related = one.secondary.iter_mut().map(|(_, text)| text);
+            let texts = [&mut one.message]
+                .into_iter()
+                .chain(&mut one.label)
+                .chain(&mut one.help);
+            for text in texts.chain(related) {
+                *text = change(text);
+            }
+        }
+    }
+
     /// Adds the files that the configuration names besides its YAML.
     pub fn with_files(self, files: Vec<PathBuf>) -> Self {
         Self { files, ..self }
