@@ -21,6 +21,7 @@ pub mod draw;
 pub mod explain;
 pub mod fake;
 pub mod fault;
+pub mod files;
 pub mod grpc;
 pub mod metrics;
 pub mod proxy;

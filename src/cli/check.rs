@@ -1,7 +1,7 @@
 //! `squall check`: reports everything that is wrong with configuration files.
 
 use std::fmt::Write as _;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -12,8 +12,10 @@ use super::output::{fail, is_coloured, print, say};
 use super::{BAD_CONFIGURATION, INTERNAL};
 use crate::config::snapshot::{Inputs, Snapshot};
 use crate::config::{self, Source};
+use crate::files;
 use crate::metrics::Metrics;
 use crate::yaml::report::Report;
+use crate::yaml::tree::MAX_FILE_BYTES;
 
 /// Check configuration files and report every problem
 #[derive(Debug, clap::Args)]
@@ -79,13 +81,8 @@ fn load(file: &Path, metrics: &Metrics) -> io::Result<Result<Snapshot, Report>> 
     if file.as_os_str() != "-" {
         return Ok(config::load(&Source::File(file.to_owned()), inputs));
     }
-    let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes)?;
-    Ok(config::load_text(
-        "standard input",
-        &String::from_utf8_lossy(&bytes),
-        inputs,
-    ))
+    let bytes = files::read_at_most(io::stdin().lock(), MAX_FILE_BYTES)?;
+    Ok(config::load_bytes("standard input", &bytes, inputs))
 }
 
 /// Prints reports to standard error, in the order of the files, and verdicts to standard output, or to standard error

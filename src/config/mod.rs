@@ -5,14 +5,19 @@ pub mod masks;
 pub mod root;
 pub mod snapshot;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::load::{Disk, Start, load_tree};
 use self::masks::Masks;
 use self::root::{ConfigSpec, FragmentSpec};
 use self::snapshot::{Inputs, Snapshot};
+use crate::files;
 use crate::yaml::decode::{Spanned, decode};
 use crate::yaml::report::{Diagnostic, Report, Span};
+use crate::yaml::tree;
 
 /// The demo: the embedded, commented default configuration.
 pub const DEMO: &str = include_str!("../../config/squall.yaml");
@@ -31,19 +36,27 @@ pub enum Source {
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn load(source: &Source, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
-    let environment = |name: &str| std::env::var(name).ok();
-    let tree = match source {
-        Source::File(path) => load::load_tree(load::Start::Path(path), &load::Disk, &environment),
-        Source::Demo => load::load_tree(
-            load::Start::Text {
-                name: "demo",
-                text: DEMO,
-            },
-            &load::Disk,
-            &environment,
-        ),
+    match source {
+        Source::File(path) if files::is_stream(path) => load_stream(path, inputs),
+        Source::File(path) => build(load_tree(Start::Path(path), &Disk, &environment), inputs),
+        Source::Demo => load_text("demo", DEMO, inputs),
+    }
+}
+
+/// Loads what a pipe or a terminal gives, which can't be read again for a reload.
+fn load_stream(path: &Path, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
+    let read = match inputs.previous {
+        Some(_) => Err(io::Error::other("it is a pipe, which can be read only once")),
+        None => File::open(path).and_then(|stream| files::read_at_most(stream, tree::MAX_FILE_BYTES)),
     };
-    build(tree, inputs)
+    let name = path.display().to_string();
+    match read {
+        Ok(bytes) => load_bytes(&name, &bytes, inputs),
+        Err(error) => {
+            let mistake = Diagnostic::error(None, format!("can't read {name}: {error}"));
+            Err(Report::new(vec![mistake], Arc::default()))
+        }
+    }
 }
 
 /// Checks and compiles a text, for tests and for configurations without a file.
@@ -51,11 +64,19 @@ pub fn load(source: &Source, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn load_text(name: &str, text: &str, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
-    let environment = |name: &str| std::env::var(name).ok();
-    build(
-        load::load_tree(load::Start::Text { name, text }, &load::Disk, &environment),
-        inputs,
-    )
+    load_bytes(name, text.as_bytes(), inputs)
+}
+
+/// Checks and compiles the bytes of a text, which may turn out not to be UTF-8.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn load_bytes(name: &str, text: &[u8], inputs: Inputs<'_>) -> Result<Snapshot, Report> {
+    build(load_tree(Start::Text { name, text }, &Disk, &environment), inputs)
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn build(mut tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {

@@ -4,9 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 
 use super::context::Context;
-
-/// The largest body file, in bytes.
-const MAX_BODY: usize = 16 << 20;
+use crate::files;
 
 /// A body and its content type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +42,7 @@ pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 
 fn read(file: &str, context: &Context<'_>) -> Result<Bytes, String> {
     let path = context.folder.join(file);
-    let body = (context.read)(&path).map_err(|error| format!("can't read `{}`: {error}", path.display()))?;
-    if body.len() > MAX_BODY {
-        Err(format!("`{}` is larger than 16 MiB", path.display()))
-    } else {
-        Ok(Bytes::from(body))
-    }
+    (context.read)(&path, files::MAX_BYTES).map_err(|error| format!("can't read `{}`: {error}", path.display()))
 }
 
 /// The content type of a file, by its extension.

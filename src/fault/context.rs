@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::yaml::units::Time;
 
 /// The input of compiling a fault besides its own YAML.
@@ -11,8 +13,8 @@ use crate::yaml::units::Time;
 pub struct Context<'a> {
     /// The folder that relative paths start from: that of the file with the rule.
     pub folder: &'a Path,
-    /// Reads a file that the configuration names.
-    pub read: &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>,
+    /// Reads a file that the configuration names, of at most so many bytes.
+    pub read: &'a dyn Fn(&Path, usize) -> std::io::Result<Bytes>,
     /// The most keys that a `quota` remembers.
     pub keys: NonZeroUsize,
     /// The longest single wait.

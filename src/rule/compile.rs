@@ -1,13 +1,14 @@
 //! Compiles rules from their configuration, and reports every mistake with its position.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::spec::{MatchSpec, RuleSpec};
@@ -17,6 +18,7 @@ use crate::fault::FaultSpec;
 use crate::fault::before::Before;
 use crate::fault::context;
 use crate::fault::kind::Fault;
+use crate::files::Named;
 use crate::metrics::Metrics;
 use crate::rule::decide::{Outcome, Rule, RuleFault};
 use crate::rule::matcher::Condition;
@@ -48,8 +50,8 @@ pub struct Context<'a> {
     pub longest_wait: Duration,
     /// The rules in force before. Unchanged ones are kept, with their state.
     pub previous: &'a [Arc<Rule>],
-    /// Collects the files that the rules name.
-    pub files: &'a RefCell<Vec<PathBuf>>,
+    /// The files that the rules name.
+    pub files: &'a Named,
     /// The time of loading.
     pub now: Instant,
     /// The metrics that the rules register with.
@@ -299,9 +301,8 @@ impl Context<'_> {
         fingerprint: &Cell<u64>,
     ) -> Result<Box<dyn Fault>, String> {
         // File contents are part of the fingerprint: a changed samples file changes the rule.
-        let read = |path: &Path| -> io::Result<Vec<u8>> {
-            self.files.borrow_mut().push(path.to_owned());
-            let bytes = std::fs::read(path)?;
+        let read = |path: &Path, max_bytes: usize| -> io::Result<Bytes> {
+            let bytes = self.files.read(path, max_bytes)?;
             fingerprint.set(xxh3_64_with_seed(
                 &bytes,
                 fingerprint.get() ^ xxh3_64(path.as_os_str().as_encoded_bytes()),

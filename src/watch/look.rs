@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::kernel::{Interest, Kernel};
 use super::way::Way;
 use crate::config::load::{Disk, Files, Start, load_tree};
+use crate::files;
 
 /// A hash of a file's content; `None` if it can't be read.
 type Content = Option<u64>;
@@ -132,7 +133,7 @@ struct Noting(RefCell<Tree>);
 
 impl Files for Noting {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let read = read(path);
+        let read = Disk.read(path);
         self.0.borrow_mut().files.insert(path.to_owned(), in_short(&read));
         read
     }
@@ -144,17 +145,8 @@ impl Files for Noting {
     }
 }
 
-/// Reads regular files only: opening a pipe would block until it has a writer.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if path.metadata()?.is_file() {
-        Disk.read(path)
-    } else {
-        Err(io::ErrorKind::InvalidInput.into())
-    }
-}
-
 fn content(path: &Path) -> Content {
-    in_short(&read(path))
+    in_short(&files::read(path, files::MAX_RECORDS_BYTES))
 }
 
 fn in_short(read: &io::Result<Vec<u8>>) -> Content {

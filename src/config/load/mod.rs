@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::files;
 use crate::yaml::env::Lookup;
 use crate::yaml::report::{Diagnostic, Sources, Span};
 use crate::yaml::tree::{self, Node, Value};
@@ -43,15 +44,8 @@ pub trait Files {
 pub struct Disk;
 
 impl Files for Disk {
-    /// Reads one byte more than a file may have, so that the rest is never in memory.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        use std::io::Read;
-        let mut bytes = Vec::new();
-        let bound = u64::try_from(tree::MAX_FILE_BYTES)
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
-        std::fs::File::open(path)?.take(bound).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        files::read(path, tree::MAX_FILE_BYTES)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<(String, bool)>> {
@@ -82,7 +76,7 @@ pub enum Start<'a> {
         /// The name that diagnostics show.
         name: &'a str,
         /// The YAML.
-        text: &'a str,
+        text: &'a [u8],
     },
 }
 
@@ -134,7 +128,11 @@ impl Loader<'_> {
             Ok(bytes) => bytes,
             Err(error) => {
                 let message = format!("can't read {}: {}", path.display(), in_words(&error));
-                return self.tree.diagnostics.push(Diagnostic::error(asked, message));
+                let mistake = Diagnostic::error(asked, message);
+                let is_folder = error.kind() == io::ErrorKind::IsADirectory && asked.is_some();
+                let help = is_folder.then_some("to include all its files, use `folder/*.yaml`");
+                let mistake = help.into_iter().fold(mistake, Diagnostic::help);
+                return self.tree.diagnostics.push(mistake);
             }
         };
         let identity = tidy(path);
@@ -253,7 +251,6 @@ fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
-        io::ErrorKind::IsADirectory => "it is a folder: to include all its files, use `folder/*.yaml`".into(),
         _ => error.to_string(),
     }
 }

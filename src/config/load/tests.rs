@@ -154,7 +154,7 @@ fn bounded() {
 fn texts_without_a_file() {
     let start = Start::Text {
         name: "demo",
-        text: "x: 1\ninclude: a.yaml\ny: [",
+        text: b"x: 1\ninclude: a.yaml\ny: [",
     };
     let (names, files, report) = load(&[("a.yaml", "a: 1")], start);
     assert!(
@@ -165,7 +165,7 @@ fn texts_without_a_file() {
         &[("a.yaml", "a: 1")],
         Start::Text {
             name: "demo",
-            text: "x: 1\ninclude: a.yaml\n",
+            text: b"x: 1\ninclude: a.yaml\n",
         },
     );
     assert_eq!((names.as_str(), files), ("x a", vec![PathBuf::from("a.yaml")]));

@@ -186,7 +186,7 @@ impl Build<'_> {
         let Some(tls) = &spec.tls else { return Ok(None) };
         let folder = self.folder(tls.span).to_owned();
         let client_ca = tls.value.client_ca.as_ref().map(|file| folder.join(&file.value));
-        self.files.borrow_mut().extend(client_ca.clone());
+        self.files.note(client_ca.clone());
         let loaded = pairs(&tls.value).and_then(|typed| {
             let pairs: Vec<Pair> = typed
                 .into_iter()
@@ -202,9 +202,7 @@ impl Build<'_> {
             certificate: folder.join(certificate),
             key: folder.join(key),
         };
-        self.files
-            .borrow_mut()
-            .extend([pair.certificate.clone(), pair.key.clone()]);
+        self.files.note([pair.certificate.clone(), pair.key.clone()]);
         pair
     }
 }

@@ -2,7 +2,6 @@
 
 mod listeners;
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use super::masks::Masks;
 use super::root::ConfigSpec;
 use crate::draw::Seed;
 use crate::fake::{self, spec::FakeSpec};
+use crate::files::Named;
 use crate::metrics::Metrics;
 use crate::proxy::exchange::view::{Target, View};
 use crate::proxy::listen::accept::ListenerTimeouts;
@@ -139,7 +139,7 @@ impl Snapshot {
             sources: &sources,
             seed,
             inputs,
-            files: RefCell::default(),
+            files: Named::default(),
             diagnostics: &mut diagnostics,
         };
         let admin = build.admin();
@@ -151,7 +151,7 @@ impl Snapshot {
         let listeners = authority
             .as_ref()
             .map(|authority| build.listeners(&targets, &rules, authority));
-        let named = build.files.take();
+        let named = build.files.into_paths();
         let report = Report::new(diagnostics, sources);
         let (Some(authority), Some(listeners), false) = (authority, listeners, report.has_errors()) else {
             return Err(report.with_files(named));
@@ -205,7 +205,7 @@ struct Build<'a> {
     seed: Seed,
     inputs: Inputs<'a>,
     /// The files that it names.
-    files: RefCell<Vec<PathBuf>>,
+    files: Named,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -323,9 +323,7 @@ impl Build<'_> {
             let tls = &tls.value;
             let named = [&tls.ca, &tls.certificate, &tls.key].into_iter().flatten();
             let folder = self.folder(spec.span);
-            self.files
-                .borrow_mut()
-                .extend(named.map(|file| folder.join(&file.value)));
+            self.files.note(named.map(|file| folder.join(&file.value)));
         }
         let upstream = match Upstream::build(
             &name.value,
@@ -341,7 +339,7 @@ impl Build<'_> {
             }
         };
         if let Some(fake) = &spec.value.fake {
-            self.files.borrow_mut().extend(self.fake_files(spec));
+            self.files.note(self.fake_files(spec));
             return self.fake(fake, spec, same);
         }
         match same.map(|(_, target)| target) {

@@ -1,9 +1,9 @@
 //! Files that a declared fake is made from.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::fake::spec::FakeSettings;
+use crate::files;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Span};
 
@@ -17,24 +17,18 @@ pub(in crate::fake) fn named(spec: &FakeSettings, folder: &Path) -> Vec<PathBuf>
     documents.chain(routes).map(|file| folder.join(file)).collect()
 }
 
-/// The whole file, if it has at most `limit` bytes. `place` is where it is named, if the name has no place of its own.
-pub(super) fn read(file: &Spanned<String>, place: Span, folder: &Path, limit: u64) -> Result<Vec<u8>, Box<Diagnostic>> {
-    let span = place_of(file, place);
+/// The whole file, if it has at most `max_bytes`. `place` is where it is named, if the name has no place of its own.
+pub(super) fn read(
+    file: &Spanned<String>,
+    place: Span,
+    folder: &Path,
+    max_bytes: usize,
+) -> Result<Vec<u8>, Box<Diagnostic>> {
     let path = folder.join(&file.value);
-    let name = path.display();
-    let error = |error: std::io::Error| Box::new(Diagnostic::error(span, format!("{name}: {error}")));
-    // A pipe or a device would be waited for.
-    if !std::fs::metadata(&path).map_err(error)?.is_file() {
-        return Err(Box::new(Diagnostic::error(span, format!("{name} is not a file"))));
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(&path).map_err(error)?;
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(error)?;
-    if bytes.len() as u64 > limit {
-        let message = format!("{name} is larger than {} MiB", limit >> 20);
-        return Err(Box::new(Diagnostic::error(span, message)));
-    }
-    Ok(bytes)
+    files::read(&path, max_bytes).map_err(|error| {
+        let message = format!("can't read `{}`: {error}", path.display());
+        Box::new(Diagnostic::error(place_of(file, place), message))
+    })
 }
 
 /// Where a file is named: at its name, or, where that has no place, at what it belongs to.

@@ -13,6 +13,7 @@ use crate::fault::distribution::percentiles::PercentileTable;
 use crate::fault::distribution::samples::{SampleFormat, Samples, read_samples};
 use crate::fault::distribution::wave::Wave;
 use crate::fault::kind::Spec;
+use crate::files;
 use crate::yaml::units::Time;
 
 impl Spec for DelaySpec {
@@ -161,7 +162,7 @@ fn compile_wave(spec: &WaveSpec) -> Result<Wave, String> {
 
 fn compile_samples(spec: &SamplesSpec, context: &Context<'_>, longest: Duration) -> Result<Samples, String> {
     let file = spec.file.as_str();
-    let bytes = (context.read)(&context.folder.join(file))
+    let bytes = (context.read)(&context.folder.join(file), files::MAX_RECORDS_BYTES)
         .map_err(|error| format!("can't read the samples file {file}: {error}"))?;
     let format = SampleFormat {
         column: spec.column.clone(),

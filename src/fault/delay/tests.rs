@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -20,10 +21,10 @@ fn compile(yaml: &str) -> Result<Arc<Delay>, String> {
         ("/etc/squall/times.txt", "10\n30\n20\n"),
         ("/etc/squall/times.csv", "when,seconds\n1,0.5\n2,7200\n"),
     ]);
-    let read = |path: &Path| {
+    let read = |path: &Path, _: usize| {
         let content = path.to_str().and_then(|path| files.get(path));
         content
-            .map(|content| content.as_bytes().to_vec())
+            .map(|content| Bytes::from_static(content.as_bytes()))
             .ok_or(io::Error::from(io::ErrorKind::NotFound))
     };
     let spec: DelaySpec = crate::yaml::testing::read(yaml)?;

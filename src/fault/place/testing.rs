@@ -3,13 +3,14 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Parts;
 use crate::fault::context::Context;
 
-fn unreadable(_: &Path) -> io::Result<Vec<u8>> {
+fn unreadable(_: &Path, _: usize) -> io::Result<Bytes> {
     Err(io::ErrorKind::NotFound.into())
 }
 

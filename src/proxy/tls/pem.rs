@@ -1,6 +1,5 @@
 //! Reads certificates and private keys from PEM files. Errors are sentences that name the file and what is wrong with it.
 
-use std::io;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -9,28 +8,39 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::crypto_provider;
+use crate::files;
 
 /// Reads all certificates of a file, at least one.
 pub(in crate::proxy) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    certificates_in(&read(path)?, path)
+}
+
+/// All certificates in the bytes of a file, at least one.
+pub(super) fn certificates_in(bytes: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>();
     match found {
         Ok(found) if found.is_empty() => Err(in_words(path, "certificate", &pem::Error::NoItemsFound)),
         found => found.map_err(|error| in_words(path, "certificate", &error)),
     }
 }
 
+/// Reads a PEM file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    files::read(path, files::MAX_BYTES).map_err(|error| format!("{}: {error}", path.display()))
+}
+
 /// Reads the first private key of a file: PKCS#8, PKCS#1 or SEC1.
 pub(in crate::proxy) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| in_words(path, "unencrypted private key", &error))
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| in_words(path, "unencrypted private key", &error))
 }
 
 /// Makes a root store of the authorities' certificates that were read from `path`.
 pub(in crate::proxy) fn roots(path: &Path, certificates: Vec<CertificateDer<'_>>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
-        roots.add(certificate).map_err(|error| {
+        roots.add(certificate).map_err(|_| {
             format!(
-                "{}: contains a certificate that can't be used as a certificate authority (CA): {error}",
+                "{}: contains a certificate that can't be used as a certificate authority (CA)",
                 path.display()
             )
         })?;
@@ -47,11 +57,13 @@ pub(in crate::proxy) fn certified_key(
 ) -> Result<CertifiedKey, String> {
     CertifiedKey::from_der(chain, private_key, &crypto_provider()).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => mismatch(certificate, key),
-        rustls::Error::InvalidCertificate(error) => {
-            let certificate = certificate.display();
-            format!("{certificate}: the first certificate can't be used: {error}")
+        rustls::Error::InvalidCertificate(_) => {
+            format!("{}: the first certificate can't be parsed", certificate.display())
         }
-        error => format!("{}: this private key can't be used: {error}", key.display()),
+        _ => format!(
+            "{}: this private key can't be used: RSA, ECDSA with P-256 or P-384, and Ed25519 are supported",
+            key.display()
+        ),
     })
 }
 
@@ -65,8 +77,6 @@ fn in_words(path: &Path, what: &str, error: &pem::Error) -> String {
     let path = path.display();
     match error {
         pem::Error::NoItemsFound => format!("{path}: there is no {what} in this file (PEM is expected)"),
-        pem::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => format!("{path}: there is no such file"),
-        pem::Error::Io(error) => format!("{path}: can't be read: {error}"),
         error => format!("{path}: is not valid PEM: {error}"),
     }
 }

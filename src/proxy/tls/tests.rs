@@ -53,7 +53,7 @@ fn errors_name_the_file_and_what_is_wrong() {
     let absent = files.dir.path().join("absent.pem");
     check(&absent, &key, None, "absent.pem: there is no such file");
     check(&certificate, &absent, None, "absent.pem: there is no such file");
-    check(files.dir.path(), &key, None, "can't be read");
+    check(files.dir.path(), &key, None, "it is a folder, not a file");
     check(&key, &key, None, "web.key: there is no certificate in this file");
     check(
         &certificate,
@@ -81,7 +81,7 @@ fn errors_name_the_file_and_what_is_wrong() {
         "junk.pem",
         "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
     );
-    check(&junk, &key, None, "junk.pem: the first certificate can't be used");
+    check(&junk, &key, None, "junk.pem: the first certificate can't be parsed");
     let junk = files.write(
         "junk.key",
         "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n",

@@ -28,10 +28,8 @@ use super::super::spec::FakeSpec;
 use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
 use crate::fake::reply::{json as json_reply, read_body, scheduled};
+use crate::files::MAX_RECORDS_BYTES;
 use crate::yaml::report::{Diagnostic, Span};
-
-/// The largest recording.
-const FILE_LIMIT: u64 = 64 << 20;
 
 /// The largest body of a request that is compared.
 const BODY_LIMIT: usize = 1 << 20;
@@ -83,7 +81,7 @@ fn read(
     context: &Context<'_>,
     host: Option<&str>,
 ) -> Result<Vec<Recorded>, Box<Diagnostic>> {
-    let bytes = files::read(&long.file, place, context.folder, FILE_LIMIT)?;
+    let bytes = files::read(&long.file, place, context.folder, MAX_RECORDS_BYTES)?;
     let span = files::place_of(&long.file, place);
     let recorded = load::load(&bytes, host).map_err(|problem| {
         Box::new(Diagnostic::error(

@@ -34,10 +34,8 @@ use super::super::spec::FakeSpec;
 use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
 use crate::fake::reply::{self, json as json_reply, read_body};
+use crate::files::MAX_BYTES;
 use crate::yaml::report::Diagnostic;
-
-/// The largest document.
-const FILE_LIMIT: u64 = 16 << 20;
 
 /// The largest body of a request that is checked.
 const BODY_LIMIT: usize = 8 << 20;
@@ -65,7 +63,7 @@ pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
         ));
     }
     let span = files::place_of(&long.file, openapi.span);
-    let read = files::read(&long.file, openapi.span, context.folder, FILE_LIMIT).map_err(|mistake| vec![*mistake]);
+    let read = files::read(&long.file, openapi.span, context.folder, MAX_BYTES).map_err(|mistake| vec![*mistake]);
     let read = read.and_then(|bytes| {
         let of_file = |problem: String| Diagnostic::error(span, format!("{}: {problem}", long.file.value));
         let read = read_document(&bytes, long.validate == Some(true));

@@ -21,11 +21,9 @@ use super::template::{Compiler, Failure, Scope, Template};
 use super::tree::{Node, Tree};
 use crate::fault::answer::ResponseStatus;
 use crate::fault::content::type_of;
+use crate::files;
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::report::{Diagnostic, Span};
-
-/// The largest file, in bytes.
-const MAX_FILE: usize = 16 << 20;
 
 /// What a response is compiled with.
 pub(super) struct ResponseContext<'a> {
@@ -64,21 +62,10 @@ enum ResponseBody {
     Stream(Arc<Script>),
 }
 
-/// Reads a file of at most 16 MiB.
+/// Reads a file of at most [`files::MAX_BYTES`].
 pub(super) fn read_file(folder: &Path, file: &str) -> Result<Vec<u8>, String> {
     let path = folder.join(file);
-    let too_large = || format!("`{}` is larger than 16 MiB", path.display());
-    let unreadable = |error: std::io::Error| format!("can't read `{}`: {error}", path.display());
-    let length = std::fs::metadata(&path).map_err(unreadable)?.len();
-    if length > MAX_FILE as u64 {
-        return Err(too_large());
-    }
-    let bytes = std::fs::read(&path).map_err(unreadable)?;
-    if bytes.len() > MAX_FILE {
-        Err(too_large())
-    } else {
-        Ok(bytes)
-    }
+    files::read(&path, files::MAX_BYTES).map_err(|error| format!("can't read `{}`: {error}", path.display()))
 }
 
 /// A status that a response may have.

@@ -9,8 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::{nanos, text};
 use crate::yaml::units::Time;
 
-/// The largest samples file that is read, in bytes: 64 MiB.
-pub const MAX_FILE_BYTES: usize = 64 << 20;
 /// The most values of a samples file.
 pub const MAX_VALUES: usize = 10_000_000;
 
@@ -142,9 +140,6 @@ pub struct SampleFormat {
 /// The text says what is wrong and in which line of `file`: a value that is no delay, is negative, or above
 /// `format.longest`; a column that is not there; too many values; none at all.
 pub fn read_samples(file: &str, bytes: &[u8], format: &SampleFormat) -> Result<Samples, String> {
-    if bytes.len() > MAX_FILE_BYTES {
-        return Err(format!("{file} is larger than {} MiB", MAX_FILE_BYTES >> 20));
-    }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let content = std::str::from_utf8(bytes).map_err(|error| {
         let line = 1 + bytes

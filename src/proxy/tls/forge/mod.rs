@@ -67,7 +67,8 @@ impl FaultAuthority {
     /// # Errors
     /// A sentence that names the file and what is wrong with it.
     pub fn load(certificate: &Path, key: &Path) -> Result<FaultAuthority, String> {
-        let chain = pem::certificates(certificate)?;
+        let bytes = pem::read(certificate)?;
+        let chain = pem::certificates_in(&bytes, certificate)?;
         let signing = signing_key(key)?;
         let unusable = |what: &str| format!("{}: {what}", certificate.display());
         let own = chain
@@ -88,10 +89,9 @@ impl FaultAuthority {
         let identified = identifier.is_some();
         params.key_identifier_method = KeyIdMethod::PreSpecified(identifier.unwrap_or_default());
         let is_root = parsed.subject().as_raw() == parsed.issuer().as_raw();
-        let pem = std::fs::read_to_string(certificate).map_err(|error| unusable(&error.to_string()))?;
         Ok(FaultAuthority {
             issuer: Issuer::new(params, signing),
-            pem: certificates_only(&pem),
+            pem: certificates_only(&String::from_utf8_lossy(&bytes)),
             chain: if is_root { Vec::new() } else { chain },
             key: KeyPair::generate().map_err(|error| format!("can't create a key: {error}"))?,
             identified,
