@@ -10,6 +10,7 @@ pub mod man;
 mod output;
 pub mod run;
 pub mod schema;
+mod signals;
 
 use std::process::ExitCode;
 

@@ -6,13 +6,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::log::Log;
+use super::signals::Signals;
 use super::{BAD_CONFIGURATION, INTERNAL};
 use crate::config::Source;
+use crate::config::snapshot::Snapshot;
 use crate::metrics::Metrics;
-use crate::server::{Failure, Server};
+use crate::server::{Failure, Origin, Server};
 use crate::{admin, watch};
 
 /// How long the end of the admin API may take.
@@ -34,27 +36,60 @@ pub struct RunArgs {
 
 /// Runs until a signal.
 pub fn run(args: RunArgs) -> ExitCode {
-    let source = args.config.clone().map_or(Source::Demo, Source::File);
+    // First of all: as process 1 of a container, squall would ignore a signal without a handler.
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return failed(INTERNAL, &format!("can't listen for signals: {error}")),
+    };
+    let source = args.config.map_or(Source::Demo, Source::File);
     let metrics = match Metrics::new() {
         Ok(metrics) => metrics,
         Err(error) => return failed(INTERNAL, &format!("internal error: {error}")),
     };
-    // Load it once before anything starts, for the settings of the process itself: threads and log.
-    let settings = match Server::check(&source, args.seed, &metrics) {
+    let origin = Origin::new(source, args.seed, Arc::clone(&metrics));
+    // Before anything starts, since it has the settings of the process itself: threads and log.
+    let snapshot = match load(origin.clone(), &signals) {
         Ok(snapshot) => snapshot,
-        Err(report) => return failed(BAD_CONFIGURATION, report.render(io::stderr().is_terminal()).trim_end()),
+        Err(code) => return code,
     };
-    let log = Log::start(&settings.spec.log, &metrics);
-    let threads = settings.spec.threads.as_ref().map(|threads| threads.value.get());
+    let log = Log::start(&snapshot.spec.log, &metrics);
+    let threads = snapshot.spec.threads.as_ref().map(|threads| threads.value.get());
     let runtime = match runtime(threads) {
         Ok(runtime) => runtime,
         Err(error) => return failed(INTERNAL, &format!("can't start threads: {error}")),
     };
-    drop(settings);
-    let code = runtime.block_on(serve(args, source, metrics, &log));
+    let code = runtime.block_on(serve(origin, snapshot, !args.no_watch, signals, &log));
     // Drops tasks that outlived the grace period, and does not wait for blocking ones.
     runtime.shutdown_background();
     code
+}
+
+/// Loads the first configuration on a thread of its own, so that a signal ends even a load that hangs. Fails with the exit
+/// code, after saying why.
+fn load(origin: Origin, signals: &Signals) -> Result<Snapshot, ExitCode> {
+    let no_threads = |error: io::Error| failed(INTERNAL, &format!("can't start threads: {error}"));
+    let (done, loaded) = oneshot::channel();
+    let loading = std::thread::Builder::new().name("squall-load".into());
+    // Nobody takes the result if a signal came first.
+    loading
+        .spawn(move || drop(done.send(origin.load())))
+        .map_err(no_threads)?;
+    let loaded = runtime(Some(1)).map_err(no_threads)?.block_on(async {
+        tokio::select! {
+            loaded = loaded => Ok(loaded),
+            () = signals.stop(1) => Err(ExitCode::SUCCESS),
+        }
+    });
+    match loaded? {
+        Ok(Ok(snapshot)) => Ok(snapshot),
+        Ok(Err(Failure::Configuration(report))) => {
+            let report = report.render(io::stderr().is_terminal());
+            Err(failed(BAD_CONFIGURATION, report.trim_end()))
+        }
+        Ok(Err(failure)) => Err(failed(INTERNAL, &failure.to_string())),
+        // The thread panicked, and has said so.
+        Err(_) => Err(ExitCode::from(INTERNAL)),
+    }
 }
 
 /// Creates the runtime. With one thread, the runtime without work stealing is cheaper per request.
@@ -73,18 +108,9 @@ fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>, log: &Log) -> ExitCode {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-    );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        return failed(INTERNAL, "can't listen for signals");
-    };
-    let server = match Server::start(source, args.seed, metrics) {
+async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals, log: &Log) -> ExitCode {
+    let server = match Server::open(origin, first) {
         Ok(server) => server,
-        Err(failure @ Failure::Configuration(_)) => return failed(BAD_CONFIGURATION, failure.to_string().trim_end()),
         Err(failure) => return failed(INTERNAL, &failure.to_string()),
     };
     let snapshot = server.snapshot();
@@ -97,15 +123,9 @@ async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>, log: &Log) 
     };
     let admin_address = admin.address().to_string();
     tracing::info!(address = admin_address, "admin listening");
-    for warning in snapshot.warnings.diagnostics() {
-        tracing::warn!(
-            place = warning.span.and_then(|span| snapshot.warnings.sources().locate(span)),
-            "{}",
-            warning.message
-        );
-    }
-    let _watcher = match (args.no_watch, server.source()) {
-        (false, Source::File(_)) => watch::start(Arc::clone(&server))
+    snapshot.log_warnings();
+    let _watcher = match (watched, server.source()) {
+        (true, Source::File(_)) => watch::start(Arc::clone(&server))
             .inspect_err(|error| tracing::warn!("not watching the configuration: {error}"))
             .ok(),
         _ => None,
@@ -123,11 +143,13 @@ async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>, log: &Log) 
     }
     drop(snapshot);
     loop {
-        // Not biased: `recv` loses no signal when it is dropped, so the next turn sees the others.
+        // Not biased: neither future loses a signal when it is dropped. A reload is not waited for: it logs its result.
         tokio::select! {
-            _ = hangup.recv() => drop(server.reload().await),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = signals.reload() => {
+                let server = Arc::clone(&server);
+                tokio::spawn(async move { server.reload().await });
+            }
+            () = signals.stop(1) => break,
         }
     }
     let grace = server.snapshot().spec.shutdown.grace.get();
@@ -138,8 +160,7 @@ async fn serve(args: RunArgs, source: Source, metrics: Arc<Metrics>, log: &Log) 
     // Dropping the drain on a second signal ends the process without waiting for requests.
     tokio::select! {
         finished = server.drain(grace) => tracing::info!(finished, "stopped"),
-        _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
-        _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
+        () = signals.stop(2) => tracing::warn!("stopped at once by a second signal"),
     }
     // Waits until it is dropped, which removes the file of a unix socket: the runtime's end would not.
     admin.abort();

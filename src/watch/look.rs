@@ -33,16 +33,22 @@ struct Tree {
     folders: BTreeMap<PathBuf, Content>,
 }
 
+/// Fails if `main` is not a regular file, such as a pipe, which can't be read twice.
+pub(super) fn check(main: &Path) -> io::Result<()> {
+    if main.metadata()?.is_file() {
+        return Ok(());
+    }
+    let message = format!("{} is not a regular file", main.display());
+    Err(io::Error::new(io::ErrorKind::Unsupported, message))
+}
+
 impl Eye {
     /// Takes a first look at the files.
     ///
     /// # Errors
     /// `main` is not a regular file, such as a pipe, which can't be read twice.
     pub(super) fn open(main: PathBuf, others: Vec<PathBuf>, kernel: Kernel) -> io::Result<Eye> {
-        if !main.metadata()?.is_file() {
-            let message = format!("{} is not a regular file", main.display());
-            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-        }
+        check(&main)?;
         let mut eye = Eye {
             tree: Tree::walk(&main),
             main,

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::kernel::Kernel;
@@ -59,13 +60,18 @@ pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
     let Source::File(main) = server.source() else {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "the demo is not in a file"));
     };
+    let main = main.clone();
+    look::check(&main)?;
     let wake = Arc::new(Notify::new());
-    let mut eye = Eye::open(
-        main.clone(),
-        server.snapshot().files.clone(),
-        Kernel::new(Arc::clone(&wake)),
-    )?;
+    let (waking, others) = (Arc::clone(&wake), server.snapshot().files.clone());
+    // On the blocking pool: the first look reads and parses every file.
+    let opening = spawn_blocking(move || Eye::open(main, others, Kernel::new(waking)));
     let task = async move {
+        let mut eye = match opening.await {
+            Ok(Ok(eye)) => eye,
+            Ok(Err(error)) => return tracing::warn!("not watching the configuration: {error}"),
+            Err(error) => return tracing::error!("not watching the configuration: {error}"),
+        };
         if loaded_before(&server, eye.files()).await {
             let failed = server.reload().await.err();
             eye.also(files(&server, failed.as_ref()));
@@ -122,7 +128,7 @@ where
             settle(&wake).await;
         }
         // On the blocking pool: reading may take long on a network file system.
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = spawn_blocking(move || {
             let changed = eye.look();
             (eye, changed)
         });
@@ -172,7 +178,7 @@ async fn loaded_before(server: &Arc<Server>, files: Vec<PathBuf>) -> bool {
         let found = Server::check(server.source(), Some(loaded.seed.0), &metrics);
         found.map_or(true, |found| found.hash != loaded.hash)
     };
-    tokio::task::spawn_blocking(differs).await.unwrap_or(false)
+    spawn_blocking(differs).await.unwrap_or(false)
 }
 
 #[cfg(test)]

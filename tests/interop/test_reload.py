@@ -2,13 +2,14 @@
 
 import http.client
 import signal
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import requests
-from squall import eventually
+from squall import binary, complete, eventually
 
 SAVES_PER_SECOND = 20
 SECONDS = 20
@@ -201,3 +202,41 @@ def connects(server, listener):
     except requests.ConnectionError:
         return False
     return True
+
+
+def test_a_long_reload_stops_neither_requests_nor_the_admin_api(squall):
+    """With one thread for traffic, which would stand still for as long as the rules load if it loaded them."""
+    server = squall("threads: 1\n" + good(0), args=["--no-watch"])
+    rules = "".join(f"  - {{name: r{n}, match: {{path: /{n}/*/x}}, faults: [{{abort: 418}}]}}\n" for n in range(4_000))
+    server.save("threads: 1\n" + good(1, rules))
+    with ThreadPoolExecutor(1) as pool:
+        began = time.monotonic()
+        reloaded = pool.submit(server.admin_call, "/api/v1/reload", "POST")
+        longest = 0
+        while not reloaded.done():
+            before = time.monotonic()
+            assert status_of(server) == 200
+            assert server.admin_call("/healthz")[0] == 200
+            longest = max(longest, time.monotonic() - before)
+        took = time.monotonic() - began
+    assert reloaded.result()[0] == 200
+    assert longest < max(0.25, took / 4), f"{longest} s of {took} s"
+    assert requests.get(server.url("/77/a/x"), timeout=30).status_code == 418
+
+
+def test_a_configuration_from_a_pipe_runs_and_is_not_read_again(tmp_path):
+    """A shell's `<(…)` is a pipe too."""
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        command = [binary(), "run", "-c", "/dev/stdin"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr) as process:
+            try:
+                process.stdin.write(complete(good(0)).encode())
+                process.stdin.close()
+                eventually(log.read_text, lambda text: '"ready"' in text)
+                process.send_signal(signal.SIGHUP)
+                eventually(log.read_text, lambda text: "it is a pipe, which can be read only once" in text)
+                process.terminate()
+                assert process.wait(10) == 0
+            finally:
+                process.kill()

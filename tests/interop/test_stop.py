@@ -164,3 +164,39 @@ admin: {{address: "unix:{socket_file}"}}
         finally:
             process.kill()
         assert not socket_file.exists()
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_first_load_that_hangs(first):
+    """Standard input that never ends keeps squall loading. As process 1 of a container it has no default handlers."""
+    command = [binary(), "run", "-c", "/dev/stdin"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            caught = f"/proc/{process.pid}/status"
+            eventually(lambda: handles(caught, first), True)
+            process.send_signal(first)
+            assert process.wait(3) == 0
+        finally:
+            process.kill()
+
+
+def handles(status, number):
+    """Whether a process has a handler for a signal (proc_pid_status(5))."""
+    with open(status) as lines:
+        mask = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
+    return bool(mask >> (number - 1) & 1)
+
+
+def test_a_second_signal_ends_it_during_a_long_reload(squall):
+    configuration = "listeners: {web: {address: 127.0.0.1:0, upstream: echo}}\nupstreams: {echo: {fake: echo}}\n"
+    server = squall(configuration, args=["--no-watch"])
+    rules = "".join(f"  - {{name: r{n}, match: {{path: /{n}/*}}, faults: [{{delay: 1ms}}]}}\n" for n in range(20_000))
+    server.save(f"{configuration}rules:\n{rules}")
+    with closing(wire.connect(server.port())) as sock:
+        sock.sendall(b"POST /held HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\n")
+        server.signal(signal.SIGHUP)
+        time.sleep(0.2)
+        server.signal(signal.SIGTERM)
+        eventually(lambda: accepts(server.port()), False, seconds=3)
+        server.signal(signal.SIGTERM)
+        server.wait(3)

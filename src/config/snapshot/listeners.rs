@@ -194,7 +194,11 @@ impl Build<'_> {
                 .collect();
             ServerTls::load(&pairs, client_ca.as_deref())
         });
-        loaded.map(Some).map_err(|message| self.error(tls.span, message))
+        let loaded = loaded.map_err(|message| self.error(tls.span, message))?;
+        let warnings = loaded.warnings().iter();
+        self.diagnostics
+            .extend(warnings.map(|warning| Diagnostic::warning(tls.span, warning)));
+        Ok(Some(loaded))
     }
 
     pub(super) fn pair(&self, folder: &Path, certificate: &Path, key: &Path) -> Pair {

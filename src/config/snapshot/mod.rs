@@ -188,6 +188,14 @@ impl Snapshot {
         changed.map(|(_, what)| what).collect()
     }
 
+    /// Logs what is doubtful about the configuration.
+    pub fn log_warnings(&self) {
+        for warning in self.warnings.diagnostics() {
+            let place = warning.span.and_then(|span| self.warnings.sources().locate(span));
+            tracing::warn!(place, "{}", warning.message);
+        }
+    }
+
     /// A listener by name.
     pub fn listener(&self, name: &str) -> Option<&Listener> {
         self.listeners.iter().find(|listener| &*listener.name == name)

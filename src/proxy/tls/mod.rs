@@ -44,6 +44,7 @@ pub struct ServerTls {
     acceptor: Arc<Acceptor>,
     /// The names in its certificates.
     names: Arc<[Name]>,
+    warnings: Arc<[String]>,
 }
 
 impl ServerTls {
@@ -51,16 +52,20 @@ impl ServerTls {
     /// wildcards, or else the first one. With `client_ca`, only clients with a certificate issued by one of the authorities in
     /// that file are accepted.
     ///
-    /// Speaks TLS 1.2 and 1.3. A certificate that is not valid now is only logged, since that may be the test.
+    /// Speaks TLS 1.2 and 1.3. A certificate that is not valid now is only a warning, since that may be the test.
     ///
     /// # Errors
     /// A sentence that names the file and what is wrong with it.
     pub fn load(pairs: &[Pair], client_ca: Option<&Path>) -> Result<Self, String> {
         let mut certificates = ByName::default();
         let mut names = Vec::new();
+        let mut warnings = Vec::new();
         for Pair { certificate, key } in pairs {
             let chain = pem::certificates(certificate)?;
-            warn_if_not_valid_now(&chain, certificate);
+            warnings.extend(chain.first().and_then(validity_problem).map(|problem| {
+                let certificate = certificate.display();
+                format!("{certificate}: the certificate is not valid now: {problem}")
+            }));
             let certified = pem::certified_key(chain, pem::private_key(key)?, certificate, key)?;
             let own = certified.end_entity_cert().map(names_of).unwrap_or_default();
             certificates.add(certified, &own);
@@ -83,16 +88,22 @@ impl ServerTls {
         };
         let mut config = builder.with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(Self::new(config, names.into()))
+        Ok(Self::new(config, names.into(), warnings.into()))
     }
 
-    fn new(config: ServerConfig, names: Arc<[Name]>) -> Self {
+    fn new(config: ServerConfig, names: Arc<[Name]>, warnings: Arc<[String]>) -> Self {
         let config = Arc::new(config);
         Self {
             acceptor: Arc::new(Acceptor::from_server_config(Arc::clone(&config))),
             config,
             names,
+            warnings,
         }
+    }
+
+    /// The certificates that are not valid now, in words.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Returns a copy for one handshake whose certificate is faulty as `what` says. It is issued for the names of the real
@@ -117,7 +128,7 @@ impl ServerTls {
         config.cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(certified));
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self::new(config, Arc::clone(&self.names)))
+        Ok(Self::new(config, Arc::clone(&self.names), Arc::clone(&self.warnings)))
     }
 
     /// Performs the handshake with a client. Has no time limit.
@@ -143,13 +154,7 @@ pub fn crypto_provider() -> Arc<CryptoProvider> {
         .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()))
 }
 
-/// Logs a certificate that has expired, or is not valid yet.
-fn warn_if_not_valid_now(chain: &[CertificateDer<'_>], path: &Path) {
-    if let Some(problem) = chain.first().and_then(validity_problem) {
-        tracing::warn!(file = %path.display(), "the certificate is not valid now: {problem}");
-    }
-}
-
+/// When a certificate is valid, if it has expired or is not valid yet.
 fn validity_problem(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let validity = parsed.validity();

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
 
 use crate::config::snapshot::{self, Inputs, Snapshot};
 use crate::config::{self, Source};
@@ -22,13 +24,22 @@ use crate::proxy::net::address::AddressSpec;
 use crate::proxy::upstream::Connector;
 use crate::yaml::report::Report;
 
-/// A running squall: its listeners and the configuration in force.
-#[derive(Debug)]
-pub struct Server {
+/// The longest time that loading a configuration may take in a reload.
+const LOADING_TIME: Duration = Duration::from_secs(60);
+
+/// Where the configurations of one process come from.
+#[derive(Debug, Clone)]
+pub struct Origin {
     source: Source,
     seed: Option<u64>,
     default_seed: u64,
     metrics: Arc<Metrics>,
+}
+
+/// A running squall: its listeners and the configuration in force.
+#[derive(Debug)]
+pub struct Server {
+    origin: Origin,
     holder: Arc<Holder>,
     connector: Arc<Connector>,
     current: ArcSwap<Snapshot>,
@@ -36,8 +47,9 @@ pub struct Server {
     listeners: Mutex<HashMap<Place, Running>>,
     /// Listeners that a reload removed and that still have requests in flight.
     leaving: Mutex<Vec<Arc<Listener>>>,
-    /// Held during a reload, so that there is one at a time. tokio's lock, since others wait for it without blocking.
-    reloading: AsyncMutex<()>,
+    /// Held during a reload, so that there is one at a time, and until a load that took too long ends, so that those don't
+    /// pile up. tokio's lock, since others wait for it without blocking.
+    reloading: Arc<AsyncMutex<()>>,
 }
 
 /// Identifies a listening socket across reloads: by address, and for port 0 by name too.
@@ -66,6 +78,15 @@ pub enum Failure {
         /// The operating system's reason.
         error: io::Error,
     },
+    /// Loading took too long.
+    #[error(
+        "loading the configuration takes longer than {} s: is a file on a file system that does not respond?",
+        .0.as_secs_f64()
+    )]
+    Slow(Duration),
+    /// An earlier reload that took too long has not ended.
+    #[error("an earlier reload is still loading its configuration")]
+    Busy,
     /// A stopping squall takes no new configuration.
     #[error("squall is stopping")]
     Stopping,
@@ -74,31 +95,62 @@ pub enum Failure {
     System(String),
 }
 
+impl Origin {
+    /// The source's configurations, with a seed that overrides theirs, and with one drawn for those that set none.
+    pub fn new(source: Source, seed: Option<u64>, metrics: Arc<Metrics>) -> Origin {
+        Origin {
+            source,
+            seed,
+            default_seed: drawn_seed(),
+            metrics,
+        }
+    }
+
+    /// Loads the first configuration. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn load(&self) -> Result<Snapshot, Failure> {
+        crate::proxy::upstream::check_system_authorities().map_err(Failure::System)?;
+        self.load_after(None)
+    }
+
+    fn load_after(&self, previous: Option<&Snapshot>) -> Result<Snapshot, Failure> {
+        let inputs = Inputs {
+            seed: self.seed,
+            default_seed: self.default_seed,
+            previous,
+            now: Instant::now(),
+            metrics: &self.metrics,
+        };
+        config::load(&self.source, inputs).map_err(Failure::Configuration)
+    }
+}
+
 impl Server {
     /// Loads the configuration and opens every address. Nothing listens if anything is wrong.
     ///
     /// # Errors
     /// See [`Failure`].
     pub fn start(source: Source, seed: Option<u64>, metrics: Arc<Metrics>) -> Result<Arc<Server>, Failure> {
-        crate::proxy::upstream::check_system_authorities().map_err(Failure::System)?;
-        let default_seed = drawn_seed();
-        let inputs = Inputs {
-            seed,
-            default_seed,
-            ..Inputs::new(&metrics, Instant::now())
-        };
-        let snapshot = config::load(&source, inputs).map_err(Failure::Configuration)?;
+        let origin = Origin::new(source, seed, metrics);
+        let snapshot = origin.load()?;
+        Server::open(origin, snapshot)
+    }
+
+    /// Opens every address of the first configuration. Nothing listens if one can't be opened. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn open(origin: Origin, snapshot: Snapshot) -> Result<Arc<Server>, Failure> {
         let server = Server {
-            source,
-            seed,
-            default_seed,
-            holder: Holder::new(Arc::clone(&metrics)),
+            holder: Holder::new(Arc::clone(&origin.metrics)),
             connector: Arc::default(),
-            metrics,
+            origin,
             current: ArcSwap::from_pointee(snapshot),
             listeners: Mutex::default(),
             leaving: Mutex::default(),
-            reloading: AsyncMutex::default(),
+            reloading: Arc::default(),
         };
         let snapshot = server.snapshot();
         let bound = server.bind_new(&snapshot)?;
@@ -125,20 +177,21 @@ impl Server {
 
     /// Where the configuration comes from.
     pub fn source(&self) -> &Source {
-        &self.source
+        &self.origin.source
     }
 
     /// The metrics of this server.
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.origin.metrics
     }
 
     /// Renders the metrics page, after updating the gauges that only the server knows.
     pub fn metrics_page(&self) -> String {
         for running in self.listeners.lock().values() {
-            self.metrics.connections(&running.name, running.listener.connections());
+            self.metrics()
+                .connections(&running.name, running.listener.connections());
         }
-        self.metrics.page()
+        self.metrics().page()
     }
 
     /// The names and addresses of the listeners, with the real port in place of port 0.
@@ -152,43 +205,64 @@ impl Server {
         addresses
     }
 
-    /// Reads the configuration again and puts it into force, all of it or nothing. Requests in flight keep the old one.
+    /// Reads the configuration again and puts it into force, all of it or nothing. Requests in flight keep the old one. A
+    /// reload that has begun goes on if the caller drops the future.
     ///
     /// # Errors
     /// See [`Failure`]. The old configuration stays in force.
-    pub async fn reload(&self) -> Result<Arc<Snapshot>, Failure> {
-        let _one_at_a_time = self.reloading.lock().await;
+    pub async fn reload(self: &Arc<Self>) -> Result<Arc<Snapshot>, Failure> {
+        self.reload_within(LOADING_TIME).await
+    }
+
+    async fn reload_within(self: &Arc<Self>, limit: Duration) -> Result<Arc<Snapshot>, Failure> {
+        let server = Arc::clone(self);
+        let reloading = tokio::spawn(async move {
+            let result = server.load_and_switch(limit).await;
+            server.report(&result);
+            result
+        });
+        reloading.await.unwrap_or_else(|error| Err(broken_off(&error)))
+    }
+
+    /// Everything that takes time happens on blocking threads, and none of it on those that carry requests.
+    async fn load_and_switch(self: &Arc<Self>, limit: Duration) -> Result<Arc<Snapshot>, Failure> {
+        let turn = Arc::clone(&self.reloading).lock_owned();
+        let turn = timeout(limit, turn).await.map_err(|_| Failure::Busy)?;
         if self.holder.is_stopping() {
             return Err(Failure::Stopping);
         }
-        let result = self.try_reload();
-        if self.holder.is_stopping() {
-            // The drain began meanwhile and knows nothing of new listeners. Dropping them stops them.
-            self.listeners.lock().clear();
-        }
-        match &result {
+        let (origin, previous) = (self.origin.clone(), self.snapshot());
+        let loading = spawn_blocking(move || (origin.load_after(Some(&previous)), turn));
+        let loaded = timeout(limit, loading).await.map_err(|_| Failure::Slow(limit))?;
+        let (snapshot, turn) = loaded.map_err(|error| broken_off(&error))?;
+        let (snapshot, server) = (snapshot?, Arc::clone(self));
+        let switching = spawn_blocking(move || {
+            let _turn = turn;
+            server.switch_to(snapshot)
+        });
+        switching.await.map_err(|error| broken_off(&error))?
+    }
+
+    fn report(&self, result: &Result<Arc<Snapshot>, Failure>) {
+        match result {
             Ok(snapshot) => {
-                self.metrics.reloads_ok.inc();
+                self.metrics().reloads_ok.inc();
                 tracing::info!(config_hash = snapshot.hash, rules = snapshot.rules.len(), "reloaded");
             }
+            Err(Failure::Stopping) => {}
             Err(failure) => {
-                self.metrics.reloads_failed.inc();
+                self.metrics().reloads_failed.inc();
                 tracing::error!("not reloaded; the old configuration stays in force: {failure}");
             }
         }
-        result
     }
 
-    fn try_reload(&self) -> Result<Arc<Snapshot>, Failure> {
-        let previous = self.snapshot();
-        let inputs = Inputs {
-            seed: self.seed,
-            default_seed: self.default_seed,
-            previous: Some(&previous),
-            now: Instant::now(),
-            metrics: &self.metrics,
-        };
-        let snapshot = Arc::new(config::load(&self.source, inputs).map_err(Failure::Configuration)?);
+    /// Puts a loaded configuration into force, unless an address can't be opened.
+    fn switch_to(&self, snapshot: Snapshot) -> Result<Arc<Snapshot>, Failure> {
+        if self.holder.is_stopping() {
+            return Err(Failure::Stopping);
+        }
+        let (snapshot, previous) = (Arc::new(snapshot), self.snapshot());
         let bound = self.bind_new(&snapshot)?;
         for what in previous.needs_restart(&snapshot) {
             tracing::warn!("a change of `{what}` needs a restart");
@@ -197,6 +271,11 @@ impl Server {
         // requests see.
         self.current.store(Arc::clone(&snapshot));
         self.take_over(&snapshot, bound);
+        snapshot.log_warnings();
+        if self.holder.is_stopping() {
+            // The drain began meanwhile and knows nothing of new listeners. Dropping them stops them.
+            self.listeners.lock().clear();
+        }
         Ok(snapshot)
     }
 
@@ -260,10 +339,10 @@ impl Server {
         for running in old.into_values() {
             tracing::info!(listener = &*running.name, "no longer listening");
             running.listener.stop_accepting();
-            self.metrics.forget_listener(&running.name);
+            self.metrics().forget_listener(&running.name);
             leaving.push(running.listener);
         }
-        self.metrics
+        self.metrics()
             .configured(&snapshot.hash, snapshot.seed.0, &snapshot.rules);
     }
 
@@ -309,12 +388,17 @@ impl Server {
                 listener.drained().await;
             }
         };
-        let finished = tokio::time::timeout(grace, drained).await.is_ok();
+        let finished = timeout(grace, drained).await.is_ok();
         for listener in &all {
             listener.abort();
         }
         finished
     }
+}
+
+/// The failure of a reload whose thread panicked, or whose runtime ended.
+fn broken_off(error: &JoinError) -> Failure {
+    Failure::System(format!("the reload broke off: {error}"))
 }
 
 fn place(listener: &snapshot::Listener) -> Place {
@@ -328,3 +412,6 @@ fn drawn_seed() -> u64 {
     // Short enough to be typed by hand.
     RandomState::new().hash_one(std::process::id()) % 1_000_000_000
 }
+
+#[cfg(test)]
+mod tests;
