@@ -9,7 +9,7 @@
 //! 3. Equal configuration, seed, key and head give equal plans. A draw reads no clock and no shared state.
 //! 4. Each injected fault is counted exactly once, and shown in a field of the response, if there is one.
 //! 5. squall's own failures never look injected, and injected ones never look natural.
-//! 6. Delays, queues, remembered keys, connections and held requests are bounded, by `bounds:` in the configuration.
+//! 6. Delays, queues, remembered keys, connections, held requests and collected bodies are bounded, by `bounds:` in the configuration.
 //! 7. Metric labels come from the configuration alone, never from traffic.
 //! 8. Traffic, a control request or a configuration cannot panic the process.
 //! 9. The admin API is on loopback by default and needs a token elsewhere; it refuses other origins and foreign Hosts.
@@ -23,6 +23,7 @@ pub mod fake;
 pub mod fault;
 pub mod files;
 pub mod grpc;
+pub mod limits;
 pub mod metrics;
 pub mod proxy;
 pub mod rule;

@@ -48,6 +48,8 @@ pub struct Metrics {
     pub overshoot: Histogram,
     /// Requests held in injected waits now.
     pub held: IntGauge,
+    /// Bytes of whole bodies in memory now, as of the last scrape.
+    pub bodies: IntGauge,
     /// Injected waits that were cut short because squall was stopping.
     pub waits_cut: IntCounter,
     /// Reloads that took effect.
@@ -208,6 +210,13 @@ impl Metrics {
                 &registry,
                 IntGauge::new("squall_requests_held", "Requests held in injected waits now.")?,
             )?,
+            bodies: registered(
+                &registry,
+                IntGauge::new(
+                    "squall_bodies_bytes",
+                    "Bytes of whole bodies in memory now: collected by faults, or read by fakes.",
+                )?,
+            )?,
             waits_cut: registered(
                 &registry,
                 IntCounter::new(
@@ -322,9 +331,10 @@ impl Metrics {
 }
 
 /// Why a fault could not be applied: all values of the label `reason`.
-pub const SKIP_REASONS: [&str; 24] = [
+pub const SKIP_REASONS: [&str; 26] = [
     "not a gRPC request",
     "too many held",
+    "too many bodies held",
     "no body",
     "no messages",
     "length unknown",
@@ -346,6 +356,7 @@ pub const SKIP_REASONS: [&str; 24] = [
     "not sent",
     "partial content",
     "patch failed",
+    "replacing took too long",
     "upgraded",
 ];
 

@@ -1,20 +1,19 @@
 //! The endpoint that explains what would happen to a request under the configuration in force. It changes no state.
 
-use std::error::Error as _;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode, Uri};
-use http_body_util::LengthLimitError;
 use tokio::time::timeout;
 
 use super::problem::{Accept, Problem, json_answer};
 use super::{Context, MAX_BODY_BYTES, Shared};
 use crate::explain::question::Question;
+use crate::limits::bodies::Full;
+use crate::limits::collector::{Uncollected, collect};
 use crate::yaml::forms::OneOrMany;
 use crate::yaml::report::did_you_mean;
 
@@ -37,7 +36,7 @@ pub(super) async fn query(State(context): Shared, headers: HeaderMap, uri: Uri) 
 
 /// A [`Question`] as JSON: `{"curl": "curl …"}`, or `{"url": …, "headers": {…}, …}`.
 pub(super) async fn body(State(context): Shared, headers: HeaderMap, body: Body) -> Response {
-    let asked = read(&headers, body).await.and_then(|bytes| {
+    let asked = read(&context, body).await.and_then(|bytes| {
         let question = serde_json::from_slice(&bytes);
         let help = "the body must be JSON such as {\"curl\": \"curl http://127.0.0.1:8080/pay\"}";
         Ok((
@@ -129,26 +128,20 @@ fn unknown(name: &str) -> Problem {
 }
 
 /// Reads a request body within its limits of size and time.
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let too_large = || {
-        Problem::new(
+async fn read(context: &Context, body: Body) -> Result<Bytes, Problem> {
+    let budget = context.server.budget();
+    let (status, detail) = match timeout(BODY_TIMEOUT, collect(body, MAX_BODY_BYTES, &budget)).await {
+        Ok(Ok(bytes)) => return Ok(bytes),
+        Ok(Err(Uncollected::TooLarge)) => (
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body is larger than {MAX_BODY_BYTES} bytes"),
-        )
-    };
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
-        return Err(too_large());
-    }
-    match timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::bad_request("the body is incomplete")),
-        Err(_) => Err(Problem::new(
+        ),
+        Ok(Err(Uncollected::Full)) => (StatusCode::SERVICE_UNAVAILABLE, Full::REASON.to_owned()),
+        Ok(Err(Uncollected::Broken)) => (StatusCode::BAD_REQUEST, "the body is incomplete".to_owned()),
+        Err(_) => (
             StatusCode::REQUEST_TIMEOUT,
-            "the body did not arrive in time",
-        )),
-    }
+            "the body did not arrive in time".to_owned(),
+        ),
+    };
+    Err(Problem::new(status, detail))
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
+use crate::limits::bodies::Budget;
 use crate::proxy::listen::spec::{ListenerSpec, PairSpec};
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::record::RevealSpec;
@@ -159,6 +160,10 @@ pub struct BoundsSpec {
     /// How much of a throttled, delayed or stalled body is kept in memory, for each request and direction; beyond it
     /// the sender waits. From 1KiB to 64MiB; default: 64KiB.
     pub buffer: Spanned<ByteSize>,
+    /// How much memory whole bodies may take, of all requests together: those that `rewrite` and `duplicate` collect, and those
+    /// that fakes read. Beyond it such a fault is skipped, and counted; a fake responds with 503. A JSON patch takes
+    /// about ten times the body. At least 1MiB; default: 128MiB.
+    pub bodies: Spanned<ByteSize>,
 }
 
 impl Default for ShutdownSpec {
@@ -166,6 +171,13 @@ impl Default for ShutdownSpec {
         ShutdownSpec {
             grace: Time::from_millis(8_000),
         }
+    }
+}
+
+impl BoundsSpec {
+    /// [`BoundsSpec::bodies`] as a number of bytes in memory.
+    pub fn most_bodies(&self) -> usize {
+        usize::try_from(self.bodies.value.get()).unwrap_or(usize::MAX)
     }
 }
 
@@ -177,6 +189,7 @@ impl Default for BoundsSpec {
             held: nonzero(20_000),
             delay: Time::from_millis(3_600_000),
             buffer: Spanned::from(ByteSize::from_bytes(64 * 1024)),
+            bodies: Spanned::from(ByteSize::from_bytes(Budget::DEFAULT as u64)),
         }
     }
 }

@@ -28,13 +28,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use axum::Router;
 use axum::serve::ListenerExt;
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 
 pub use self::context::{Context, Store};
 pub use self::reply::Client;
 use self::spec::FakeSpec;
+use crate::limits::bodies::Budget;
 use crate::yaml::report::Diagnostic;
 
 /// Builds a fake.
@@ -82,6 +83,7 @@ pub async fn serve(
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
     });
+    let router = router.layer(Extension(Budget::default()));
     axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(shutdown)
         .await

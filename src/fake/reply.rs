@@ -17,6 +17,9 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::limits::bodies::{Budget, Full, parsed_size};
+use crate::limits::collector::{Uncollected, collect};
+
 /// The address of the client, as a request extension. Whoever calls a router in process sets it, if it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client(pub IpAddr);
@@ -47,28 +50,46 @@ pub(super) enum BodyError {
     TooLarge,
     /// It broke off or was malformed on its way.
     Broken,
+    /// Bodies in memory take as much as they may.
+    Full,
 }
 
 impl BodyError {
+    /// What every fake says in this case.
+    pub(super) const FULL: &str = "squall holds as many bodies as `bounds.bodies` allows: try again";
+
     /// The status of the response that says so.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken => StatusCode::BAD_REQUEST,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
 
-/// The whole body, if it has at most `limit` bytes.
-pub(super) async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyError> {
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let source = std::error::Error::source(&error);
-        if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-            BodyError::TooLarge
-        } else {
-            BodyError::Broken
-        }
+/// The bound that bodies count against: a request extension, which whoever calls a router sets.
+pub(super) fn budget_of(extensions: &Extensions) -> Budget {
+    extensions.get().cloned().unwrap_or_default()
+}
+
+/// The whole body of a request with these extensions, if it has at most `limit` bytes.
+pub(super) async fn read_body(extensions: &Extensions, body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    let collected = collect(body, limit, &budget_of(extensions)).await;
+    collected.map_err(|error| match error {
+        Uncollected::TooLarge => BodyError::TooLarge,
+        Uncollected::Full => BodyError::Full,
+        Uncollected::Broken => BodyError::Broken,
     })
+}
+
+/// The whole body of a request, as [`read_body`] reads it, if there is also room for the JSON that may be in it. That room
+/// counts as held for as long as the body does.
+pub(super) async fn read_json_body(extensions: &Extensions, body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    let bytes = read_body(extensions, body, limit).await?;
+    let parsed = budget_of(extensions).take(parsed_size(&bytes));
+    let parsed = parsed.map_err(|Full| BodyError::Full)?;
+    Ok(parsed.attach(bytes))
 }
 
 /// A body whose pieces leave when they are due, counted from `start`. They are made one after the other, as they are read;

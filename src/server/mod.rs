@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::config::snapshot::{self, Inputs, Snapshot};
 use crate::config::{self, Source};
+use crate::limits::bodies::{Bodies, Budget};
 use crate::metrics::Metrics;
 use crate::proxy::exchange::Squall;
 use crate::proxy::exchange::view::View;
@@ -42,6 +43,7 @@ pub struct Server {
     origin: Origin,
     holder: Arc<Holder>,
     connector: Arc<Connector>,
+    bodies: Arc<Bodies>,
     current: ArcSwap<Snapshot>,
     /// Changed by reloads and by the drain. Locked together with `leaving` only in this order, never across an await.
     listeners: Mutex<HashMap<Place, Running>>,
@@ -146,6 +148,7 @@ impl Server {
         let server = Server {
             holder: Holder::new(Arc::clone(&origin.metrics)),
             connector: Arc::default(),
+            bodies: Arc::default(),
             origin,
             current: ArcSwap::from_pointee(snapshot),
             listeners: Mutex::default(),
@@ -185,12 +188,19 @@ impl Server {
         &self.origin.metrics
     }
 
+    /// The bound on bodies in memory that the configuration in force sets.
+    pub fn budget(&self) -> Budget {
+        Budget::new(&self.bodies, self.snapshot().spec.bounds.most_bodies())
+    }
+
     /// Renders the metrics page, after updating the gauges that only the server knows.
     pub fn metrics_page(&self) -> String {
         for running in self.listeners.lock().values() {
             self.metrics()
                 .connections(&running.name, running.listener.connections());
         }
+        let bodies = i64::try_from(self.bodies.bytes()).unwrap_or(i64::MAX);
+        self.metrics().bodies.set(bodies);
         self.metrics().page()
     }
 
@@ -352,6 +362,7 @@ impl Server {
             view: Arc::clone(&view),
             holder: Arc::clone(&self.holder),
             connector: Arc::clone(&self.connector),
+            bodies: Arc::clone(&self.bodies),
         };
         let running = bound.serve(Arc::new(squall));
         tracing::info!(listener = &*listener.name, address = %running.local_addr(), "listening");

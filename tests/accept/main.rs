@@ -149,6 +149,7 @@ fn app(listener: &str, with: App) -> (Arc<Squall>, Seen) {
         view: Arc::new(ArcSwap::from(view)),
         holder: Holder::new(Arc::clone(&metrics)),
         connector: Arc::new(Connector::default()),
+        bodies: Arc::default(),
     };
     (Arc::new(squall), Seen(metrics))
 }

@@ -1,7 +1,7 @@
 //! `rewrite`: heads and bodies are changed, lengths fit, and what can't be edited passes as it is.
 
 use super::support::message::{Answer, Body, Ending, Request, Response};
-use super::support::squall::Squall;
+use super::support::squall::{Squall, configuration, fault_rule};
 use super::support::upstream::Upstream;
 use super::support::{Pair, Protocol, each, pattern};
 
@@ -177,4 +177,76 @@ async fn rewrite_of_an_expected_request_gives_leave() {
     wire.write("hello").await;
     wire.response("POST").await.assert(200, "ok");
     assert_eq!(upstream.next().await.body, b"hEo");
+}
+
+/// A configuration that lets whole bodies take 1 MiB in all.
+fn tight(upstream: &Upstream, fault: &str) -> Squall {
+    let more = "bounds: {bodies: 1MiB}\n";
+    Squall::start(&format!("{}{more}", configuration(upstream, "{}", &fault_rule(fault))))
+}
+
+async fn response_beyond_the_bound_on_all_bodies_passes(pair: Pair) {
+    let answer = Answer::ok(Body::chunked(pattern(3 << 20)));
+    let upstream = Upstream::answering(pair.up, answer.clone()).await;
+    let squall = tight(&upstream, "{rewrite: {replace: [{find: x, with: y}], limit: 4MiB}}");
+    let mut client = squall.client(pair.down).await;
+    client.get("/fault").await.assert(200, answer.body.bytes());
+    squall.skipped("rewrite", "too many bodies held").await;
+    squall.until("squall_bodies_bytes", &[], 0.0).await;
+    client.get("/next").await.assert(200, answer.body.bytes());
+    squall.assert_nobody_gone();
+}
+each!(response_beyond_the_bound_on_all_bodies_passes);
+
+async fn request_beyond_the_bound_on_all_bodies_passes(pair: Pair) {
+    let mut upstream = Upstream::answering(pair.up, Answer::ok(Body::sized("ok"))).await;
+    let faults = "{rewrite: {request: {replace: [{find: x, with: y}]}, limit: 4MiB}}, {duplicate: {limit: 4MiB}}";
+    let squall = tight(&upstream, faults);
+    let request = Request::post("/fault", Body::sized(pattern(3 << 20)));
+    squall.ask(pair.down, &request).await.assert(200, "ok");
+    assert_eq!(upstream.next().await.body, pattern(3 << 20));
+    upstream.assert_no_more();
+    squall.skipped("rewrite", "too many bodies held").await;
+    squall.skipped("duplicate", "too many bodies held").await;
+    squall.until("squall_bodies_bytes", &[], 0.0).await;
+}
+each!(request_beyond_the_bound_on_all_bodies_passes);
+
+/// A body that takes long to arrive counts, with the copy that is made of it in the end.
+#[tokio::test]
+async fn bodies_of_all_requests_count_together() {
+    let mut upstream = Upstream::answering(Protocol::H1, Answer::ok(Body::sized("ok"))).await;
+    let squall = tight(&upstream, "{rewrite: {request: {replace: [{find: l+, with: L}]}}}");
+    let mut slow = squall.wire().await;
+    slow.write("POST /fault HTTP/1.1\r\nHost: origin.test\r\nContent-Length: 500001\r\n\r\n")
+        .await;
+    slow.write(vec![b'l'; 500_000]).await;
+    squall.until("squall_bodies_bytes", &[], 1_000_002.0).await;
+    let request = Request::post("/fault", Body::sized(vec![b'l'; 400_000]));
+    squall.ask(Protocol::H1, &request).await.assert(200, "ok");
+    assert_eq!(upstream.next().await.body, vec![b'l'; 400_000]);
+    squall.skipped("rewrite", "too many bodies held").await;
+
+    slow.write("l").await;
+    slow.response("POST").await.assert(200, "ok");
+    assert_eq!(upstream.next().await.body, b"L");
+    squall.until("squall_bodies_bytes", &[], 0.0).await;
+}
+
+/// A fake has nothing to pass the body on to, so the client is told to try again.
+#[tokio::test]
+async fn uploads_to_fakes_count_too() {
+    let squall = Squall::start(
+        "listeners: {web: {address: \"127.0.0.1:0\", upstream: echo}}\nupstreams: {echo: {fake: echo}}\n\
+         bounds: {bodies: 1MiB}\n",
+    );
+    for _ in 0..2 {
+        let request = Request::post("/", Body::sized(vec![b'x'; 2 << 20]));
+        let response = squall.ask(Protocol::H1, &request).await;
+        assert_eq!(response.status, 503, "{}", response.text());
+        assert!(response.text().contains("bounds.bodies"), "{}", response.text());
+        let request = Request::post("/", Body::sized(vec![b'x'; 1 << 19]));
+        assert_eq!(squall.ask(Protocol::H1, &request).await.status, 200);
+        squall.until("squall_bodies_bytes", &[], 0.0).await;
+    }
 }

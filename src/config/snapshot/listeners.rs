@@ -102,6 +102,7 @@ impl Build<'_> {
             reveal: self.spec.reveal,
             bounds,
             buffer: usize::try_from(self.spec.bounds.buffer.get()).unwrap_or(usize::MAX),
+            bodies: self.spec.bounds.most_bodies(),
             access: self.spec.log.access,
             sample_ppm: self.spec.log.sample.ppm(),
         };

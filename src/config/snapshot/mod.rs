@@ -40,6 +40,9 @@ const MAX_THREADS: usize = 1024;
 const MIN_BUFFER: u64 = 1024;
 const MAX_BUFFER: u64 = 64 * 1024 * 1024;
 
+/// The least of `bounds.bodies`, in bytes: the default `limit` of the faults that collect a body.
+const MIN_BODIES: u64 = 1024 * 1024;
+
 /// A compiled configuration, ready to be put into force.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -145,6 +148,7 @@ impl Snapshot {
         let admin = build.admin();
         build.threads();
         build.buffer();
+        build.bodies();
         let targets = build.targets();
         let rules = compile::compile(&mut build.rules_context());
         let authority = build.authority();
@@ -297,6 +301,13 @@ impl Build<'_> {
         let buffer = self.spec.bounds.buffer;
         if !(MIN_BUFFER..=MAX_BUFFER).contains(&buffer.value.get()) {
             self.error(buffer.span, "a buffer must be from 1KiB to 64MiB");
+        }
+    }
+
+    fn bodies(&mut self) {
+        let bodies = self.spec.bounds.bodies;
+        if bodies.value.get() < MIN_BODIES {
+            self.error(bodies.span, "the bound on bodies must be at least 1MiB");
         }
     }
 

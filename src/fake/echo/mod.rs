@@ -59,9 +59,10 @@ async fn echo(request: Request) -> Response {
     if wants_page(&parts) {
         return page("Echo", INTRODUCTION, &rows(ROWS), parts.headers.get(HOST));
     }
-    let body = match read_body(body, BODY_LIMIT).await {
+    let body = match read_body(&parts.extensions, body, BODY_LIMIT).await {
         Ok(body) => body,
         Err(problem @ BodyError::TooLarge) => return error(problem.status(), "the body is longer than 16 MiB"),
+        Err(problem @ BodyError::Full) => return error(problem.status(), BodyError::FULL),
         Err(problem @ BodyError::Broken) => return error(problem.status(), "the body could not be read"),
     };
     if body.len() < LARGE_BODY {

@@ -58,7 +58,7 @@ use super::made_up::dice::{Dice, Stream};
 use super::made_up::fields::uuid;
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
-use crate::fake::reply::{BodyError, read_body};
+use crate::fake::reply::{BodyError, read_json_body};
 use crate::yaml::report::Diagnostic;
 
 /// The longest body that is taken, in bytes.
@@ -88,7 +88,7 @@ pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, V
 async fn answer(request: Request, mut dice: Dice) -> Response {
     let (parts, body) = request.into_parts();
     let cors = Cors::new(&parts.headers, &parts.method);
-    let response = match read_body(body, BODY_LIMIT).await {
+    let response = match read_json_body(&parts.extensions, body, BODY_LIMIT).await {
         Ok(body) => {
             let request = Arc::new(HttpbinRequest::new(parts, body));
             let wishes = Wishes::draw(&request, &mut dice);
@@ -99,6 +99,7 @@ async fn answer(request: Request, mut dice: Dice) -> Response {
             wishes.apply(dispatch(&request, dice).await)
         }
         Err(BodyError::TooLarge) => error(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than 16 MiB."),
+        Err(BodyError::Full) => error(StatusCode::SERVICE_UNAVAILABLE, BodyError::FULL),
         Err(BodyError::Broken) => error(StatusCode::BAD_REQUEST, "The body could not be read."),
     };
     cors.apply(response)

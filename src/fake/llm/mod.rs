@@ -40,7 +40,7 @@ use self::pace::Pace;
 use super::page::{page, rows};
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
-use crate::fake::reply::{BodyError, read_body, with_field};
+use crate::fake::reply::{BodyError, read_json_body, with_field};
 use crate::yaml::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.
@@ -181,22 +181,21 @@ async fn answer(State(llm): State<Arc<Llm>>, request: Request) -> Response {
     if path.starts_with("/v1/messages") && !parts.headers.contains_key("anthropic-version") {
         return fail(StatusCode::BAD_REQUEST, None, "anthropic-version: header is required");
     }
-    let body: Value = match read_body(body, BODY_LIMIT)
-        .await
-        .map(|body| serde_json::from_slice(&body))
-    {
-        Ok(Ok(body @ Value::Object(_))) => body,
-        Ok(_) => {
-            let message = "The body of the request is not a JSON object.";
-            return fail(StatusCode::BAD_REQUEST, None, message);
-        }
+    let bytes = match read_json_body(&parts.extensions, body, BODY_LIMIT).await {
+        Ok(bytes) => bytes,
         Err(error) => {
             let message = match error {
                 BodyError::TooLarge => "The body is longer than 16 MiB.",
                 BodyError::Broken => "The body could not be read.",
+                BodyError::Full => BodyError::FULL,
             };
             return fail(error.status(), None, message);
         }
+    };
+    // Kept to the end: the parsed document counts for as long.
+    let Ok(body @ Value::Object(_)) = serde_json::from_slice(&bytes) else {
+        let message = "The body of the request is not a JSON object.";
+        return fail(StatusCode::BAD_REQUEST, None, message);
     };
     // The model begins once it has all that it is asked.
     call.arrived = Instant::now();

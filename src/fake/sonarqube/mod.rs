@@ -104,7 +104,7 @@ async fn answer(State(fake): State<Arc<SonarQube>>, request: Request) -> Respons
     }
     let mut form = Bytes::new();
     if parts.method == Method::POST {
-        match read_body(body, FORM_LIMIT).await {
+        match read_body(&parts.extensions, body, FORM_LIMIT).await {
             Ok(body) => form = body,
             Err(_) => return refuse("The form can't be read, or is longer than 64 KiB"),
         }

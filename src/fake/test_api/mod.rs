@@ -30,7 +30,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, HOST, LOCATION};
-use http::{HeaderValue, StatusCode};
+use http::{Extensions, HeaderValue, StatusCode};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ use self::validate::{Problems, QueryParameters};
 use super::spec::FakeSpec;
 use super::store::StoreError;
 use crate::fake::context::{Context, Store};
-use crate::fake::reply::{BodyError, json as json_reply, json_text, read_body, with_field};
+use crate::fake::reply::{BodyError, json as json_reply, json_text, read_json_body, with_field};
 use crate::yaml::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.
@@ -120,17 +120,20 @@ async fn answer(State(api): State<Arc<TestApi>>, request: Request) -> Response {
         }
         RouteMatch::Route(ApiRoute::Docs) => docs::page(api.version, parts.headers.get(HOST)),
         RouteMatch::Route(route) => {
-            let reply = answer_route(&api, route, QueryParameters::of(&parts.uri), body).await;
+            let reply = answer_route(&api, route, QueryParameters::of(&parts.uri), (&parts.extensions, body)).await;
             reply.unwrap_or_else(IntoResponse::into_response)
         }
     }
 }
 
+/// A body, and the extensions of its request.
+type UnreadBody<'a> = (&'a Extensions, Body);
+
 async fn answer_route(
     api: &TestApi,
     route: ApiRoute<'_>,
     parameters: QueryParameters,
-    body: Body,
+    body: UnreadBody<'_>,
 ) -> Result<Response, Rejection> {
     match route {
         ApiRoute::Root => Ok((StatusCode::FOUND, [(LOCATION, HeaderValue::from_static("/docs"))]).into_response()),
@@ -196,8 +199,10 @@ async fn wait(delay: Option<i64>) {
 }
 
 /// The JSON in a body; `None` for an empty body.
-async fn read_json(body: Body) -> Result<Option<Value>, Rejection> {
-    let body = read_body(body, BODY_LIMIT).await.map_err(Rejection::Body)?;
+async fn read_json((extensions, body): UnreadBody<'_>) -> Result<Option<Value>, Rejection> {
+    let body = read_json_body(extensions, body, BODY_LIMIT)
+        .await
+        .map_err(Rejection::Body)?;
     if body.is_empty() {
         return Ok(None);
     }
@@ -255,6 +260,7 @@ impl IntoResponse for Rejection {
             Self::NotJson | Self::Body(BodyError::Broken) => {
                 detail(StatusCode::BAD_REQUEST, "There was an error parsing the body")
             }
+            Self::Body(error @ BodyError::Full) => detail(error.status(), BodyError::FULL),
             Self::Body(BodyError::TooLarge) => detail(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than 1 MiB"),
             Self::Store(error @ StoreError::Full) => detail(StatusCode::INSUFFICIENT_STORAGE, &error.to_string()),
             Self::Store(error) => {

@@ -1,6 +1,5 @@
 //! What can be asked about todos and about users alike.
 
-use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value};
@@ -8,7 +7,9 @@ use serde_json::{Map, Value};
 use super::route::Action;
 use super::store::{Record, Table};
 use super::validate::{Fields, QueryParameters};
-use super::{DELAY_SECONDS, Rejection, TestApi, Version, count, detail, new_identifier, read_json, status, wait};
+use super::{
+    DELAY_SECONDS, Rejection, TestApi, UnreadBody, Version, count, detail, new_identifier, read_json, status, wait,
+};
 use crate::fake::reply::{json, json_text};
 
 /// Users of one page, and how many may be skipped: in later versions.
@@ -21,7 +22,7 @@ pub(super) async fn answer<R: Record>(
     rows: &Table<R>,
     action: Action<'_>,
     mut parameters: QueryParameters,
-    body: Body,
+    body: UnreadBody<'_>,
 ) -> Result<Response, Rejection> {
     if action == Action::Create {
         return create(api, rows, parameters, body).await;
@@ -65,7 +66,7 @@ async fn create<R: Record>(
     api: &TestApi,
     rows: &Table<R>,
     mut parameters: QueryParameters,
-    body: Body,
+    body: UnreadBody<'_>,
 ) -> Result<Response, Rejection> {
     let body = read_json(body).await?;
     let delay = parameters.integer("delay", DELAY_SECONDS);

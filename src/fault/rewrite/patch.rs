@@ -1,5 +1,8 @@
 //! The configuration of JSON patches (RFC 6902), checked when it is loaded.
 
+use std::io::{self, BufWriter, IntoInnerError};
+
+use bytes::Bytes;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{
     AddOperation, CopyOperation, MoveOperation, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
@@ -9,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_with::skip_serializing_none;
 
+use super::body::{MAX_LIMIT, reason};
 use crate::fault::content::present;
+use crate::limits::bodies::{Budget, Full, Writing, parsed_size, tree_size};
 
 /// One operation: `{op: replace, path: /items/0/price, value: -1}`.
 #[skip_serializing_none]
@@ -55,6 +60,34 @@ pub(super) fn compile(operations: &[OperationSpec]) -> Result<Vec<PatchOperation
             .map_err(|problem| format!("operation {number} of `json_patch`: {problem}"))
     });
     compiled.collect()
+}
+
+/// Applies all operations to a body. JSON is parsed and written again. Its members keep their order, except that the last one
+/// takes the place of a removed one. White space is lost, and numbers are limited to 64 bits.
+///
+/// # Errors
+/// The reason why the body stays unchanged: one of [`crate::metrics::SKIP_REASONS`].
+pub(super) fn apply(operations: &[PatchOperation], body: &[u8], budget: &Budget) -> Result<Bytes, &'static str> {
+    let mut parsed = budget.take(parsed_size(body)).map_err(|Full| Full::REASON)?;
+    let mut document = serde_json::from_slice(body).map_err(|_| "not JSON")?;
+    for operation in operations {
+        if let PatchOperation::Copy(copy) = operation
+            && let Ok(copied) = copy.from.resolve(&document)
+        {
+            // A few copies of a document into itself would fill any memory.
+            parsed.grow(tree_size(copied)).map_err(|Full| Full::REASON)?;
+        }
+        json_patch::patch(&mut document, std::slice::from_ref(operation)).map_err(|_| "patch failed")?;
+    }
+    written(&document, budget)
+}
+
+fn written(document: &Value, budget: &Budget) -> Result<Bytes, &'static str> {
+    let mut writing = BufWriter::new(Writing::new(budget, MAX_LIMIT));
+    let written = serde_json::to_writer(&mut writing, document).map_err(io::Error::from);
+    let flushed = written.and_then(|()| writing.into_inner().map_err(IntoInnerError::into_error));
+    let failed = |error: io::Error| error.downcast().map_or("patch failed", reason);
+    flushed.map(Writing::finish).map_err(failed)
 }
 
 impl OperationSpec {

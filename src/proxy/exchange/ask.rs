@@ -107,7 +107,8 @@ impl Squall {
         let view = Arc::clone(&request.view);
         let upstream = match view.target.as_ref() {
             Target::Fake(router) => {
-                let origin = Origin::Fake(router, request.address);
+                let budget = self.budget(&view);
+                let origin = Origin::Fake(router, request.address, &budget);
                 copy::send_all(client, request, outgoing, origin).await?;
                 request.sent = Some(Instant::now());
                 return Ok(origin.open(fresh).await?);

@@ -9,6 +9,7 @@ use pingora::Result;
 use super::pump::Pump;
 use super::whole::Outgoing;
 use super::{Request, Stop, ask, gone};
+use crate::limits::bodies::Budget;
 use crate::proxy::body::{Part, Source};
 use crate::proxy::client::Client;
 use crate::proxy::upstream::{Connector, Destination, Fake, Session};
@@ -16,8 +17,8 @@ use crate::proxy::upstream::{Connector, Destination, Fake, Session};
 /// Where sessions with the upstream are opened.
 #[derive(Clone, Copy)]
 pub(super) enum Origin<'a> {
-    /// An axum router, for a client with this address.
-    Fake(&'a Router, Option<IpAddr>),
+    /// An axum router, for a client with this address, and the bound on the bodies that the router reads.
+    Fake(&'a Router, Option<IpAddr>, &'a Budget),
     /// A server.
     Real(&'a Connector, &'a Destination),
 }
@@ -26,7 +27,7 @@ impl Origin<'_> {
     /// Opens a session. `fresh`: over a connection that has served no request.
     pub(super) async fn open(self, fresh: bool) -> Result<Session> {
         match self {
-            Origin::Fake(router, client) => Ok(Session::fake(Fake::new(router, client))),
+            Origin::Fake(router, client, budget) => Ok(Session::fake(Fake::new(router, client, budget.clone()))),
             Origin::Real(connector, destination) => connector.session(destination, fresh).await,
         }
     }

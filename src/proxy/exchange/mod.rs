@@ -12,7 +12,6 @@
 
 mod answer;
 mod ask;
-mod collector;
 mod copy;
 mod fields;
 mod lane;
@@ -47,6 +46,7 @@ use crate::fault::before::Before;
 use crate::fault::effect::{Effect, Ending};
 use crate::fault::rewrite::change::Rewrite;
 use crate::fault::rewrite::is_bodiless;
+use crate::limits::bodies::{Bodies, Budget};
 use crate::metrics::NO_STATUS;
 use crate::proxy::exchange::view::View;
 use crate::rule::state::Live;
@@ -61,6 +61,8 @@ pub struct Squall {
     pub holder: Arc<Holder>,
     /// Opens and pools connections to upstreams.
     pub connector: Arc<Connector>,
+    /// Counts the bodies in memory.
+    pub bodies: Arc<Bodies>,
 }
 
 /// The state of one request.
@@ -148,6 +150,11 @@ impl Squall {
         }
     }
 
+    /// The bound on bodies that a request counts against.
+    fn budget(&self, view: &View) -> Budget {
+        Budget::new(&self.bodies, view.bodies)
+    }
+
     /// Decides which rules hit a request. Returns `None` if none does.
     fn decide(&self, view: &View, head: &RequestHeader, address: Option<IpAddr>, now: Instant) -> Option<Execution> {
         if view.rules.rules().is_empty() {
@@ -178,7 +185,8 @@ impl Squall {
             if let Some(ending) = ending {
                 return Err(Stop::End(ending));
             }
-            outgoing.change(client, execution.record()).await?;
+            let budget = self.budget(&request.view);
+            outgoing.change(client, execution.record(), &budget).await?;
         }
         let asked = self.ask(client, request, outgoing).await?;
         self.relay(client, request, asked).await

@@ -9,14 +9,15 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 
 use super::ask::Asked;
-use super::collector::Collector;
 use super::lane::Lane;
 use super::pump::{Broken, Pump, Rest, Waits};
 use super::shaping::ShapedResponse;
 use super::sides::Sides;
-use super::whole::Collecting;
+use super::whole::{Collecting, Natural};
 use super::{OfRequest, Request, Squall, Stop, reframe, rewrite_response, rewrites_of_both};
 use crate::fault::before::Before;
+use crate::limits::bodies::Full;
+use crate::limits::collector::Collector;
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
 use crate::proxy::http1::head;
@@ -53,10 +54,11 @@ impl Squall {
             Pump::new(Lane::default())
         };
         if let Some(execution) = &request.execution
-            && let Some(collecting) = Collecting::begin(client, execution.record(), &mut head).await
+            && let Some((collecting, natural)) =
+                Collecting::begin(client, execution.record(), &mut head, self.budget(&request.view)).await
         {
             let mut sides = Sides::new(&self.holder, client, &mut session, &mut upload, None);
-            download = sides.collect(&mut head, &collecting).await?;
+            download = sides.collect(&mut head, &collecting, natural).await?;
         }
         let shaped = match request.shaping() {
             Some(shaping) => shaping.response(client, &mut head, !drops, (upgrade, switched)),
@@ -116,14 +118,19 @@ impl Squall {
 
 impl Sides<'_> {
     /// Collects a response body and changes it, or passes it on unchanged if it can't be changed.
-    async fn collect(&mut self, head: &mut ResponseHeader, collecting: &Collecting) -> Result<Pump, Stop> {
-        if let Some(reason) = collecting.at_once {
-            return Ok(match collecting.settle(head, Err(reason)).await {
-                Some(new) => Pump::whole(new, None),
-                None => Pump::new(Lane::default()),
-            });
-        }
-        let mut held = Collector::new(collecting.limit());
+    async fn collect(
+        &mut self,
+        head: &mut ResponseHeader,
+        collecting: &Collecting,
+        natural: Natural,
+    ) -> Result<Pump, Stop> {
+        let mut held = match natural {
+            Ok(collector) => collector,
+            Err(reason) => {
+                let new = collecting.settle(head, Err(reason)).await;
+                return Ok(new.map_or_else(|| Pump::new(Lane::default()), |new| Pump::whole(new, None)));
+            }
+        };
         let mut trailers = None;
         // Biased: a body that is complete when its time runs out counts as complete.
         let end = tokio::select! {
@@ -131,19 +138,23 @@ impl Sides<'_> {
             end = self.fill(&mut held, &mut trailers) => end?,
             () = tokio::time::sleep(collecting.patience()) => CollectEnd::Not("body too slow"),
         };
-        let old = match &end {
-            CollectEnd::Natural => Ok(held.whole()),
-            CollectEnd::Not(reason) => Err(*reason),
-            CollectEnd::Failed(_) => Err("body broke off"),
+        let (old, rest) = match end {
+            CollectEnd::Natural => match held.into_whole() {
+                Ok(whole) => {
+                    let new = collecting.settle(head, Ok(whole.clone())).await;
+                    return Ok(Pump::whole(new.unwrap_or(whole), trailers));
+                }
+                Err(same) => {
+                    held = same;
+                    (Full::REASON, Rest::End)
+                }
+            },
+            CollectEnd::Not(reason) => (reason, Rest::Source),
+            CollectEnd::Failed(error) => ("body broke off", Rest::Failure(Some(error))),
         };
-        if let Some(new) = collecting.settle(head, old).await {
+        if let Some(new) = collecting.settle(head, Err(old)).await {
             return Ok(Pump::whole(new, trailers));
         }
-        let rest = match end {
-            CollectEnd::Natural => Rest::End,
-            CollectEnd::Not(_) => Rest::Source,
-            CollectEnd::Failed(error) => Rest::Failure(Some(error)),
-        };
         Ok(Pump::with(Lane::default(), held.into_pieces().into(), rest).with_trailers(trailers))
     }
 
@@ -159,8 +170,8 @@ impl Sides<'_> {
             while let Poll::Ready(part) = self.session.poll_part(cx) {
                 match part {
                     Ok(Some(Part::Data(data))) => {
-                        if !held.push(data) {
-                            return Poll::Ready(Ok(CollectEnd::Not("body too large")));
+                        if let Err(reason) = held.push(data) {
+                            return Poll::Ready(Ok(CollectEnd::Not(reason.reason())));
                         }
                     }
                     Ok(Some(Part::Trailers(fields))) => *trailers = Some(fields),

@@ -33,6 +33,8 @@ pub struct View {
     pub bounds: Bounds,
     /// Bytes that a shaped body may buffer, per direction.
     pub buffer: usize,
+    /// Bytes that the collected bodies of all requests may take.
+    pub bodies: usize,
     /// Whether the access log is on.
     pub access: bool,
     /// The share of requests without a fault or error that are logged, in parts per million.

@@ -19,13 +19,15 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::{Instant, timeout_at};
 
-use super::collector::Collector;
 use super::fields::Fields;
 use super::pump::Rest;
 use super::rewrites_of_both;
 use crate::fault::effect::Effect;
 use crate::fault::rewrite::change::{HeaderChanges, Rewrite};
 use crate::fault::rewrite::{BodyChange, Message, content_length, fields_of_new_body};
+use crate::limits::aside;
+use crate::limits::bodies::{Budget, Full};
+use crate::limits::collector::{Collector, Uncollected};
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
 use crate::proxy::record::Record;
@@ -37,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a message is held for a body that is replaced anyway. Reading it only keeps the upstream's connection usable.
 const PATIENCE_WITH_WASTE: Duration = Duration::from_secs(1);
 
-/// Bodies of at least this many bytes are changed on tokio's blocking pool.
+/// Bodies of at least this many bytes are changed off the threads that carry traffic.
 const LARGE: usize = 128 << 10;
 
 /// A change that a plan makes to one body.
@@ -70,12 +72,12 @@ impl Outgoing {
     ///
     /// # Errors
     /// The client disconnected, or sent an invalid body.
-    pub(super) async fn change(&mut self, client: &mut Client, record: &Arc<Record>) -> Result<()> {
+    pub(super) async fn change(&mut self, client: &mut Client, record: &Arc<Record>, budget: &Budget) -> Result<()> {
         let mut head = client.head().clone();
         for (_, rewrite) in rewrites_of_both(record) {
             head.change(&rewrite.request);
         }
-        self.change_body(client, record, &mut head).await?;
+        self.change_body(client, record, &mut head, budget).await?;
         if self.continued {
             head.remove_header(&EXPECT);
         }
@@ -83,7 +85,13 @@ impl Outgoing {
         Ok(())
     }
 
-    async fn change_body(&mut self, client: &mut Client, record: &Arc<Record>, head: &mut RequestHeader) -> Result<()> {
+    async fn change_body(
+        &mut self,
+        client: &mut Client,
+        record: &Arc<Record>,
+        head: &mut RequestHeader,
+        budget: &Budget,
+    ) -> Result<()> {
         let empty = client.is_body_done();
         let message = Message {
             headers: &client.head().headers,
@@ -103,15 +111,15 @@ impl Outgoing {
             return Ok(());
         }
         let most = copies.iter().map(|(_, limit)| *limit).fold(limit(&changes), usize::max);
-        let (old, pieces) = if empty {
-            (Ok(Bytes::new()), Vec::new())
-        } else if length.is_some_and(|length| length > most as u64) {
-            (Err("body too large"), Vec::new())
-        } else {
-            self.tell_to_continue(client).await?;
-            read(client, most).await?
+        let (old, pieces) = match Collector::new(most, length, budget) {
+            _ if empty => (Ok(Bytes::new()), Vec::new()),
+            Err(reason) => (Err(reason.reason()), Vec::new()),
+            Ok(collector) => {
+                self.tell_to_continue(client).await?;
+                read(client, collector).await?
+            }
         };
-        let new = change(&changes, old.clone(), head).await;
+        let new = change(&changes, old.clone(), head, budget).await;
         if new.is_some() && old.is_err() {
             self.tell_to_continue(client).await?;
             drain(client).await?;
@@ -177,20 +185,25 @@ fn copies(record: &Record) -> Vec<(usize, usize)> {
     copies.collect()
 }
 
-/// Reads the request body up to a limit in bytes. If it is not complete, returns the reason and the pieces read so far.
-async fn read(client: &mut Client, most: usize) -> Result<(Result<Bytes, &'static str>, Vec<Bytes>)> {
+/// Reads the request body. If it can't be collected, returns the reason and the pieces read so far.
+async fn read(client: &mut Client, mut collector: Collector) -> Result<(Result<Bytes, &'static str>, Vec<Bytes>)> {
     let deadline = Instant::now() + PATIENCE;
-    let mut collector = Collector::new(most);
     let reason = loop {
         match timeout_at(deadline, client.part()).await {
             Ok(Ok(Some(Part::Data(piece)))) => {
-                if !collector.push(piece) {
-                    break "body too large";
+                if let Err(reason) = collector.push(piece) {
+                    break reason.reason();
                 }
             }
             // A collected body is sent on without its trailers.
             Ok(Ok(Some(Part::Trailers(_)))) => {}
-            Ok(Ok(None)) => return Ok((Ok(collector.whole()), Vec::new())),
+            Ok(Ok(None)) => match collector.into_whole() {
+                Ok(whole) => return Ok((Ok(whole), Vec::new())),
+                Err(same) => {
+                    collector = same;
+                    break Full::REASON;
+                }
+            },
             Ok(Err(error)) => return Err(error),
             Err(_) => break "body too slow",
         }
@@ -211,14 +224,21 @@ async fn drain(client: &mut Client) -> Result<()> {
 /// The changes that a response body is collected for.
 pub(super) struct Collecting {
     changes: Vec<Change>,
-    /// Why the natural body is not collected, if it is not: it is a stream, or too large.
-    pub(super) at_once: Option<&'static str>,
+    budget: Budget,
 }
+
+/// Collects the natural body, or says why it is not collected: it is a stream, or too large.
+pub(super) type Natural = Result<Collector, &'static str>;
 
 impl Collecting {
     /// Decides by a response head what to do once the body is collected; `None` if nothing. For a response to HEAD, the head
     /// is changed at once.
-    pub(super) async fn begin(client: &Client, record: &Arc<Record>, head: &mut ResponseHeader) -> Option<Collecting> {
+    pub(super) async fn begin(
+        client: &Client,
+        record: &Arc<Record>,
+        head: &mut ResponseHeader,
+        budget: Budget,
+    ) -> Option<(Collecting, Natural)> {
         let to_head = client.head().method == Method::HEAD;
         let message = Message {
             headers: &head.headers,
@@ -230,17 +250,20 @@ impl Collecting {
         if changes.is_empty() {
             return None;
         }
-        let at_once = match content_length(message.headers) {
-            _ if message.is_endless() => Some("a stream"),
-            Some(length) if length > limit(&changes) as u64 => Some("body too large"),
-            _ => None,
-        };
-        let collecting = Collecting { changes, at_once };
+        let length = content_length(message.headers);
+        let endless = message.is_endless();
+        let collecting = Collecting { changes, budget };
         if to_head {
             collecting.settle(head, Err("no body")).await;
             return None;
         }
-        Some(collecting)
+        let natural = if endless {
+            Err("a stream")
+        } else {
+            let collector = Collector::new(limit(&collecting.changes), length, &collecting.budget);
+            collector.map_err(Uncollected::reason)
+        };
+        Some((collecting, natural))
     }
 
     /// How long to wait for the natural body.
@@ -251,14 +274,9 @@ impl Collecting {
         }
     }
 
-    /// How many bytes of the natural body are collected.
-    pub(super) fn limit(&self) -> usize {
-        limit(&self.changes)
-    }
-
     /// Applies the changes, and fits the head. Returns the new body, if there is one.
     pub(super) async fn settle(&self, head: &mut ResponseHeader, old: Result<Bytes, &'static str>) -> Option<Bytes> {
-        change(&self.changes, old, head).await
+        change(&self.changes, old, head, &self.budget).await
     }
 }
 
@@ -324,11 +342,12 @@ async fn change(
     changes: &[Change],
     old: Result<Bytes, &'static str>,
     head: &mut (impl Fields + Send),
+    budget: &Budget,
 ) -> Option<Bytes> {
     let mut changed = None;
     for one in changes {
         let now = changed.clone().map_or_else(|| old.clone(), Ok);
-        let outcome = apply(one, now).await;
+        let outcome = apply(one, now, budget).await;
         one.count(outcome.as_ref().map(drop).map_err(|reason| *reason));
         if let (Ok(new), Some(body)) = (outcome, one.body()) {
             head.change(&fields_of_new_body(body, new.len(), one.users()));
@@ -338,7 +357,7 @@ async fn change(
     changed
 }
 
-async fn apply(change: &Change, body: Result<Bytes, &'static str>) -> Result<Bytes, &'static str> {
+async fn apply(change: &Change, body: Result<Bytes, &'static str>, budget: &Budget) -> Result<Bytes, &'static str> {
     if let Some(BodyChange::Whole(content)) = change.body() {
         return Ok(content.bytes.clone());
     }
@@ -350,14 +369,14 @@ async fn apply(change: &Change, body: Result<Bytes, &'static str>) -> Result<Byt
         return Err("body too large");
     }
     let large = body.len() >= LARGE;
-    let change = change.clone();
+    let (change, budget) = (change.clone(), budget.clone());
     let edit = move || match change.body() {
-        Some(BodyChange::Edit(edit)) => edit.apply(&body),
+        Some(BodyChange::Edit(edit)) => edit.apply(&body, &budget),
         _ => Ok(body),
     };
     if large {
         // A large edit takes milliseconds, which would stall the other tasks of this runtime thread.
-        tokio::task::spawn_blocking(edit).await.unwrap_or(Err("patch failed"))
+        aside::run(edit).await.unwrap_or(Err("patch failed"))
     } else {
         edit()
     }

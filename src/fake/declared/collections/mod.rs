@@ -41,7 +41,9 @@ use super::super::store::{Database, StoreError};
 use super::{Built, Outcome, Source};
 use crate::fake::context::{Context, Store};
 use crate::fake::query::decode_path;
-use crate::fake::reply::{BodyError, error as failure, essence, json as json_reply, json_text, read_body, with_field};
+use crate::fake::reply::{
+    BodyError, error as failure, essence, json as json_reply, json_text, read_json_body, with_field,
+};
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::Diagnostic;
 
@@ -372,7 +374,7 @@ impl Collections {
             (&Method::GET | &Method::HEAD, Some(id)) => return self.one(collection, id, &head.headers).await,
             (&Method::DELETE, Some(id)) => Change::Delete(id),
             (method, id) => {
-                let row = match row(&head.headers, body, *method == Method::PATCH).await {
+                let row = match row(&head, body, *method == Method::PATCH).await {
                     Ok(row) => row,
                     Err(refusal) => return Ok(refusal),
                 };
@@ -435,8 +437,9 @@ impl Collections {
 }
 
 /// The row in a request's body.
-async fn row(headers: &HeaderMap, body: axum::body::Body, patch: bool) -> Result<Map<String, Value>, Response> {
-    let media_type = headers
+async fn row(head: &Parts, body: axum::body::Body, patch: bool) -> Result<Map<String, Value>, Response> {
+    let media_type = head
+        .headers
         .get(CONTENT_TYPE)
         .map(|value| value.to_str().unwrap_or_default());
     let essence = media_type.map(essence);
@@ -451,10 +454,13 @@ async fn row(headers: &HeaderMap, body: axum::body::Body, patch: bool) -> Result
         let message = format!("the body must be application/json, not {}", essence.unwrap_or_default());
         return Err(failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, &message));
     }
-    let bytes = read_body(body, BODY_LIMIT).await.map_err(|error| match error {
-        BodyError::TooLarge => failure(StatusCode::PAYLOAD_TOO_LARGE, "a row can have at most 1 MiB"),
-        BodyError::Broken => failure(StatusCode::BAD_REQUEST, "the body is incomplete"),
-    })?;
+    let bytes = read_json_body(&head.extensions, body, BODY_LIMIT)
+        .await
+        .map_err(|error| match error {
+            BodyError::TooLarge => failure(StatusCode::PAYLOAD_TOO_LARGE, "a row can have at most 1 MiB"),
+            BodyError::Full => failure(error.status(), BodyError::FULL),
+            BodyError::Broken => failure(StatusCode::BAD_REQUEST, "the body is incomplete"),
+        })?;
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(row)) => Ok(row),
         Ok(_) => {

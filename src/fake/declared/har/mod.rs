@@ -189,7 +189,7 @@ impl Source for Har {
         let (head, mut body) = request.into_parts();
         let mut bytes = Bytes::new();
         if self.parts.contains(&HarPart::Body) {
-            bytes = match read_body(body, BODY_LIMIT).await {
+            bytes = match read_body(&head.extensions, body, BODY_LIMIT).await {
                 Ok(bytes) => bytes,
                 Err(error) => return Outcome::Answered(error.status().into_response()),
             };

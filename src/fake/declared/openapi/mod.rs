@@ -33,7 +33,7 @@ use super::super::made_up::dice::{Dice, Stream};
 use super::super::spec::FakeSpec;
 use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
-use crate::fake::reply::{self, json as json_reply, read_body};
+use crate::fake::reply::{self, json as json_reply, read_json_body};
 use crate::files::MAX_BYTES;
 use crate::yaml::report::Diagnostic;
 
@@ -122,7 +122,7 @@ impl Source for OpenApi {
         };
         let (head, body) = request.into_parts();
         if let Some(validator) = &self.validator {
-            let bytes = match read_body(body, BODY_LIMIT).await {
+            let bytes = match read_json_body(&head.extensions, body, BODY_LIMIT).await {
                 Ok(bytes) => bytes,
                 Err(error) => return Outcome::Answered(error.status().into_response()),
             };

@@ -42,7 +42,7 @@ use self::template::{Failure, Scope, Template};
 use super::{NearMiss, Outcome, Source};
 use crate::draw::head::Head;
 use crate::fake::page::Row;
-use crate::fake::reply::{self, BodyError, client_of, json, read_body};
+use crate::fake::reply::{self, BodyError, client_of, json, read_json_body};
 
 /// The largest request body that is looked at, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -126,7 +126,7 @@ impl Source for Routes {
             if route.needs_body
                 && let Held::Unread(unread) = body
             {
-                body = match read_body(unread, MAX_BODY).await {
+                body = match read_json_body(&head.extensions, unread, MAX_BODY).await {
                     Ok(bytes) => Held::Read(bytes),
                     Err(error) => return Outcome::Answered(unreadable(&error)),
                 };
@@ -278,6 +278,7 @@ impl Route {
 fn unreadable(error: &BodyError) -> Response {
     let message = match error {
         BodyError::TooLarge => "the body is larger than 1 MiB",
+        BodyError::Full => BodyError::FULL,
         BodyError::Broken => "the body could not be read",
     };
     reply::error(error.status(), message)

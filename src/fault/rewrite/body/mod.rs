@@ -1,6 +1,7 @@
 //! Changes of a body by a rewrite: a replacement, or an edit by regular expressions and JSON patches.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use json_patch::PatchOperation;
@@ -11,12 +12,16 @@ use serde::{Deserialize, Serialize};
 use super::patch::{self, OperationSpec};
 use crate::fault::content::{self, Content};
 use crate::fault::context::Context;
+use crate::limits::bodies::{Budget, Full, Unwritten, Writing};
 use crate::yaml::units::ByteSize;
 
 /// The default of `limit`.
 pub const DEFAULT_LIMIT: usize = 1 << 20;
 /// The largest `limit`, and the largest body that a rewrite may make, in bytes.
 pub const MAX_LIMIT: usize = 64 << 20;
+
+/// The longest time that one search and replace may take.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// `{find: REGEX, with: TEXT}`: each match is replaced by the text, in which `$1` and `$name` stand for the match's
 /// groups.
@@ -121,32 +126,23 @@ impl BodyChange {
 }
 
 impl Edit {
-    /// Returns the new body. Blocks for about 10 ms per megabyte.
-    ///
-    /// JSON is parsed and written again. Its members keep their order, except that the last one takes the place of a removed
-    /// one. White space is lost, and numbers are limited to 64 bits.
+    /// Returns the new body, and counts what is made on the way there. Blocks for about 10 ms per megabyte, and for no more than
+    /// [`LONGEST`] beyond a single search.
     ///
     /// # Errors
     /// The reason why the body stays unchanged: one of [`crate::metrics::SKIP_REASONS`].
-    pub fn apply(&self, body: &Bytes) -> Result<Bytes, &'static str> {
+    pub fn apply(&self, body: &Bytes, budget: &Budget) -> Result<Bytes, &'static str> {
         let mut new = None;
         for (regex, with) in &self.replace {
             let old = new.as_ref().unwrap_or(body);
-            if let Some(replaced) = replace(regex, with, old)? {
-                new = Some(Bytes::from(replaced));
+            if let Some(replaced) = replace(regex, with, old, budget)? {
+                new = Some(replaced);
             }
         }
         if self.patch.is_empty() {
             return new.ok_or("no match");
         }
-        let mut document = serde_json::from_slice(new.as_ref().unwrap_or(body)).map_err(|_| "not JSON")?;
-        json_patch::patch(&mut document, &self.patch).map_err(|_| "patch failed")?;
-        let patched = serde_json::to_vec(&document).map_err(|_| "patch failed")?;
-        if patched.len() > MAX_LIMIT {
-            Err("body too large")
-        } else {
-            Ok(Bytes::from(patched))
-        }
+        patch::apply(&self.patch, new.as_ref().unwrap_or(body), budget)
     }
 
     /// The numbers of replacements and of JSON patch operations.
@@ -166,29 +162,42 @@ pub(crate) fn limit(limit: Option<ByteSize>) -> Result<usize, String> {
         .ok_or_else(|| format!("`limit: {limit}` is out of range: use 1B to 64MiB"))
 }
 
-/// Replaces all matches, within [`MAX_LIMIT`]. `None` if there is none.
-fn replace(regex: &Regex, with: &str, body: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
-    let mut new = Vec::new();
+/// Replaces all matches, within [`MAX_LIMIT`] and [`LONGEST`]. `None` if there is none.
+fn replace(regex: &Regex, with: &str, body: &[u8], budget: &Budget) -> Result<Option<Bytes>, &'static str> {
+    let mut new = Writing::new(budget, MAX_LIMIT);
     let mut copied = 0;
     let mut any = false;
+    // All matches of a body can take time that grows with the square of its length, unlike a single one.
+    let deadline = Instant::now() + LONGEST;
     for captures in regex.captures_iter(body) {
         let Some(found) = captures.get(0) else { continue };
-        new.extend_from_slice(body.get(copied..found.start()).unwrap_or_default());
-        captures.expand(with.as_bytes(), &mut new);
+        let append = |new: &mut Vec<u8>| {
+            new.extend_from_slice(body.get(copied..found.start()).unwrap_or_default());
+            captures.expand(with.as_bytes(), new);
+        };
+        if !any {
+            new.reserve(body.len());
+            any = true;
+        }
+        new.append(append).map_err(reason)?;
         copied = found.end();
-        any = true;
-        if new.len() > MAX_LIMIT {
-            return Err("body too large");
+        if Instant::now() > deadline {
+            return Err("replacing took too long");
         }
     }
     if !any {
         return Ok(None);
     }
-    new.extend_from_slice(body.get(copied..).unwrap_or_default());
-    if new.len() > MAX_LIMIT {
-        Err("body too large")
-    } else {
-        Ok(Some(new))
+    new.append(|new| new.extend_from_slice(body.get(copied..).unwrap_or_default()))
+        .map_err(reason)?;
+    Ok(Some(new.finish()))
+}
+
+/// Why a fault is skipped whose new body can't be written.
+pub(super) fn reason(error: Unwritten) -> &'static str {
+    match error {
+        Unwritten::TooLarge => "body too large",
+        Unwritten::Full(_) => Full::REASON,
     }
 }
 

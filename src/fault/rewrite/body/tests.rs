@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fault::place::testing::context;
+use crate::limits::bodies::Bodies;
 
 fn edit(replace: &[(&str, &str)], patch: serde_json::Value) -> Result<Edit, String> {
     let replace: Vec<ReplaceSpec> = replace
@@ -27,7 +28,9 @@ fn edit(replace: &[(&str, &str)], patch: serde_json::Value) -> Result<Edit, Stri
 
 #[track_caller]
 fn check(replace: &[(&str, &str)], patch: serde_json::Value, body: &str, expect: Result<&str, &'static str>) {
-    let changed = edit(replace, patch).unwrap().apply(&Bytes::from(body.to_owned()));
+    let changed = edit(replace, patch)
+        .unwrap()
+        .apply(&Bytes::from(body.to_owned()), &Budget::default());
     assert_eq!(changed.as_deref(), expect.map(str::as_bytes).as_deref());
 }
 
@@ -54,7 +57,9 @@ fn replaces() {
 #[test]
 fn bytes_that_are_no_text_are_found_too() {
     let edit = edit(&[(r"(?-u)\xff\x00", "x")], serde_json::json!([])).unwrap();
-    let changed = edit.apply(&Bytes::from_static(b"a\xff\x00b")).unwrap();
+    let changed = edit
+        .apply(&Bytes::from_static(b"a\xff\x00b"), &Budget::default())
+        .unwrap();
     assert_eq!(&changed[..], b"axb");
 }
 
@@ -98,7 +103,58 @@ fn the_order_of_members_stays_but_for_the_last() {
 #[test]
 fn results_beyond_the_limit_are_refused() {
     let edit = edit(&[("a", &"b".repeat(70_000))], serde_json::json!([])).unwrap();
-    assert_eq!(edit.apply(&Bytes::from("a".repeat(1000))), Err("body too large"));
+    let bodies = Arc::new(Bodies::default());
+    let apply = |most| edit.apply(&Bytes::from("a".repeat(1000)), &Budget::new(&bodies, most));
+    assert_eq!(apply(usize::MAX), Err("body too large"));
+    assert_eq!(apply(MAX_LIMIT / 2), Err("too many bodies held"));
+    assert_eq!(bodies.bytes(), 0);
+}
+
+#[test]
+fn what_is_made_counts_until_it_is_sent() {
+    let bodies = Arc::new(Bodies::default());
+    let budget = Budget::new(&bodies, 1 << 20);
+    let patch = serde_json::json!([{"op": "add", "path": "/b", "value": 1}]);
+    let edit = edit(&[("x", "yy")], patch).unwrap();
+    let made = edit.apply(&Bytes::from_static(br#"{"a":"x"}"#), &budget).unwrap();
+    assert_eq!(&made[..], br#"{"a":"yy","b":1}"#);
+    assert_eq!(bodies.bytes(), made.len());
+    drop(made);
+    assert_eq!(bodies.bytes(), 0);
+}
+
+#[test]
+fn documents_that_grow_beyond_the_bound_are_refused() {
+    let both = [("/a", "/b/-"), ("/b", "/a/-")];
+    let copies = both.iter().cycle().take(60);
+    let copies: Vec<_> = copies
+        .map(|(from, path)| serde_json::json!({"op": "copy", "from": from, "path": path}))
+        .collect();
+    let copies = edit(&[], copies.into()).unwrap();
+    let budget = Budget::new(&Arc::default(), 1 << 20);
+    assert_eq!(
+        copies.apply(&Bytes::from_static(br#"{"a":[],"b":[]}"#), &budget),
+        Err("too many bodies held"),
+        "each copy makes the document half as large again"
+    );
+    let one = edit(&[], serde_json::json!([{"op": "remove", "path": "/0"}])).unwrap();
+    let dense = format!("[{}1]", "1,".repeat(10_000));
+    assert_eq!(
+        one.apply(&Bytes::from(dense), &budget),
+        Err("too many bodies held"),
+        "a parsed list takes far more than its text"
+    );
+}
+
+/// From the documentation of the regex crate, "Untrusted input": iterating over all matches can take time that grows with the
+/// square of the body.
+#[test]
+fn a_search_that_takes_too_long_is_given_up() {
+    let edit = edit(&[(".*[^A-Z]|[A-Z]", "x")], serde_json::json!([])).unwrap();
+    let started = Instant::now();
+    let outcome = edit.apply(&Bytes::from("A".repeat(1 << 20)), &Budget::default());
+    assert_eq!(outcome, Err("replacing took too long"));
+    assert!(started.elapsed() < 5 * LONGEST, "{:?}", started.elapsed());
 }
 
 #[test]
@@ -131,6 +187,6 @@ proptest! {
         prop_assume!(made.is_ok());
         let regex = Regex::new(&find).unwrap();
         let expect = if regex.is_match(&body) { Ok(Bytes::from(regex.replace_all(&body, with.as_bytes()).into_owned())) } else { Err("no match") };
-        prop_assert_eq!(made.unwrap().apply(&Bytes::from(body)), expect);
+        prop_assert_eq!(made.unwrap().apply(&Bytes::from(body), &Budget::default()), expect);
     }
 }

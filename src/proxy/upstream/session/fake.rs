@@ -22,6 +22,7 @@ use tokio_util::sync::PollSender;
 use tower::ServiceExt;
 
 use crate::fake::Client;
+use crate::limits::bodies::Budget;
 use crate::proxy::body::Part;
 
 /// The most parts of a request body that wait for the fake to read them.
@@ -34,17 +35,19 @@ type Upload = Result<Frame<Bytes>, std::io::Error>;
 pub(in crate::proxy) struct Fake {
     router: Router,
     client: Option<IpAddr>,
+    budget: Budget,
     asking: Option<Asking>,
     upload: Option<PollSender<Upload>>,
     body: Option<Body>,
 }
 
 impl Fake {
-    /// Begins a request from a client with this address.
-    pub(in crate::proxy) fn new(router: &Router, client: Option<IpAddr>) -> Fake {
+    /// Begins a request from a client with this address. What the fake reads of it counts against `budget`.
+    pub(in crate::proxy) fn new(router: &Router, client: Option<IpAddr>, budget: Budget) -> Fake {
         Fake {
             router: router.clone(),
             client,
+            budget,
             asking: None,
             upload: None,
             body: None,
@@ -58,6 +61,7 @@ impl Fake {
         *request.uri_mut() = head.uri.clone();
         *request.version_mut() = head.version;
         *request.headers_mut() = head.headers.clone();
+        request.extensions_mut().insert(self.budget.clone());
         if let Some(client) = self.client {
             request.extensions_mut().insert(Client(client));
         }
