@@ -316,18 +316,43 @@ impl Metrics {
         let _ = self.connections.remove_label_values(&[listener]);
     }
 
-    /// The page that Prometheus scrapes (text format 0.0.4).
-    pub fn page(&self) -> String {
-        for rule in self.rules.lock().iter() {
+    /// The page that Prometheus scrapes (text format 0.0.4). Blocks for a second and more if there are thousands of rules.
+    pub fn page(&self, series: Series) -> String {
+        let rules = self.rules.lock().clone();
+        for rule in &rules {
             self.active
                 .with_label_values(&[&*rule.metrics().rule])
                 .set(i64::from(rule.active()));
         }
+        let mut families = self.registry.gather();
+        if series == Series::Matched {
+            let matched = rules.iter().map(|rule| rule.metrics());
+            let matched: HashSet<&str> = matched
+                .filter(|rule| rule.matched.get() > 0)
+                .map(|rule| &*rule.rule)
+                .collect();
+            for family in &mut families {
+                family.mut_metric().retain(|metric| {
+                    let rule = metric.get_label().iter().find(|label| label.name() == "rule");
+                    rule.is_none_or(|rule| matched.contains(rule.value()))
+                });
+            }
+            families.retain(|family| !family.get_metric().is_empty());
+        }
         let mut page = Vec::new();
-        // Encoding fails only for families without a name or of mixed types, which these are not.
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut page);
+        // Encoding fails only for families that are empty, without a name or of mixed types, which these are not.
+        let _ = TextEncoder::new().encode(&families, &mut page);
         String::from_utf8(page).unwrap_or_default()
     }
+}
+
+/// The series of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Series {
+    /// All of them.
+    All,
+    /// Without those of rules that have matched nothing yet.
+    Matched,
 }
 
 /// Why a fault could not be applied: all values of the label `reason`.

@@ -13,6 +13,7 @@ mod explain;
 mod guard;
 mod pages;
 mod problem;
+mod scrape;
 mod serve;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ struct Context {
     /// The real address of the admin API. The configuration in force may name another one, for the next start.
     address: AddressSpec,
     started: Instant,
+    scrapes: scrape::Scrapes,
 }
 
 type Shared = axum::extract::State<Arc<Context>>;
@@ -51,10 +53,11 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         server,
         address,
         started: Instant::now(),
+        scrapes: scrape::Scrapes::new(),
     });
     axum::Router::new()
         .route("/", get(pages::index))
-        .route("/metrics", get(pages::metrics))
+        .route("/metrics", get(scrape::metrics))
         .route("/healthz", get(pages::health))
         .route("/readyz", get(pages::ready))
         .route("/api/v1/status", get(api::status))

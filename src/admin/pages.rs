@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde_json::json;
 
@@ -24,7 +24,11 @@ const fn endpoint(methods: &'static [&'static str], path: &'static str, what: &'
 /// All endpoints.
 pub(super) const ENDPOINTS: [Endpoint; 10] = [
     endpoint(&["GET"], "/", "this list"),
-    endpoint(&["GET"], "/metrics", "metrics for Prometheus"),
+    endpoint(
+        &["GET"],
+        "/metrics",
+        "metrics for Prometheus; ?rules=matched leaves out rules that have matched nothing",
+    ),
     endpoint(&["GET"], "/healthz", "200 while the process is alive"),
     endpoint(
         &["GET"],
@@ -87,15 +91,6 @@ fn index_html() -> String {
          <h1>squall {}</h1>\n<table>\n{rows}</table>\n</html>\n",
         env!("CARGO_PKG_VERSION")
     )
-}
-
-/// The metrics in the text format of Prometheus, version 0.0.4.
-pub(super) async fn metrics(State(context): Shared) -> Response {
-    (
-        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        context.server.metrics_page(),
-    )
-        .into_response()
 }
 
 pub(super) async fn health() -> &'static str {

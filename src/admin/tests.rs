@@ -105,6 +105,23 @@ async fn metrics_are_prometheus_text() {
 }
 
 #[tokio::test]
+async fn metrics_may_leave_out_rules_that_matched_nothing() {
+    let more = "rules: [{name: quiet, faults: [{delay: 1ms}]}, {name: busy, faults: [{abort: 503}]}]\n";
+    let admin = admin(more);
+    admin.server.snapshot().rules[1].metrics.matched.inc();
+    let (status, all) = admin.get("/metrics").await;
+    let (_, matched) = admin.get("/metrics?rules=matched").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(all.contains("rule=\"quiet\"") && all.contains("rule=\"busy\""));
+    assert!(!matched.contains("rule=\"quiet\""), "{matched}");
+    let busy = |page: &str| page.matches("rule=\"busy\"").count();
+    assert_eq!(busy(&matched), busy(&all));
+    assert!(matched.contains("squall_info{") && matched.contains("squall_requests_held 0"));
+    let (status, problem) = admin.get("/metrics?rules=none").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+}
+
+#[tokio::test]
 async fn readiness_ends_with_draining() {
     let admin = admin("");
     assert_eq!(admin.get("/healthz").await, (StatusCode::OK, "ok\n".into()));

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::config::snapshot::{self, Inputs, Snapshot};
 use crate::config::{self, Source};
 use crate::limits::bodies::{Bodies, Budget};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Series};
 use crate::proxy::exchange::Squall;
 use crate::proxy::exchange::view::View;
 use crate::proxy::execute::hold::Holder;
@@ -194,14 +194,14 @@ impl Server {
     }
 
     /// Renders the metrics page, after updating the gauges that only the server knows.
-    pub fn metrics_page(&self) -> String {
+    pub fn metrics_page(&self, series: Series) -> String {
         for running in self.listeners.lock().values() {
             self.metrics()
                 .connections(&running.name, running.listener.connections());
         }
         let bodies = i64::try_from(self.bodies.bytes()).unwrap_or(i64::MAX);
         self.metrics().bodies.set(bodies);
-        self.metrics().page()
+        self.metrics().page(series)
     }
 
     /// The names and addresses of the listeners, with the real port in place of port 0.

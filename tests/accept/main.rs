@@ -24,7 +24,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use squall::config::load_text;
 use squall::config::snapshot::Inputs;
-use squall::metrics::Metrics;
+use squall::metrics::{Metrics, Series};
 use squall::proxy::exchange::Squall;
 use squall::proxy::exchange::view::Target;
 use squall::proxy::execute::hold::Holder;
@@ -107,7 +107,7 @@ impl Seen {
 
     /// The sum of a metric's series.
     fn sum(&self, metric: &str) -> usize {
-        let page = self.0.page();
+        let page = self.0.page(Series::All);
         let series = page.lines().filter_map(|line| line.strip_prefix(metric));
         series
             .filter(|rest| rest.starts_with([' ', '{']))

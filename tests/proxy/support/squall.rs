@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use squall::config::Source;
-use squall::metrics::Metrics;
+use squall::metrics::{Metrics, Series};
 use squall::server::{Failure, Server};
 
 use super::client::Client;
@@ -80,7 +80,7 @@ impl Squall {
 
     /// The sum of a metric's series that have all these labels, as `name="value"`.
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let page = self.server.metrics_page();
+        let page = self.server.metrics_page(Series::All);
         let wanted = |line: &&str| {
             let series = line.rsplit_once(' ').map_or("", |(series, _)| series);
             let own = series == name || series.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'));
@@ -106,7 +106,7 @@ impl Squall {
 
     /// The metrics that are about requests, without those that are 0.
     fn page(&self) -> String {
-        let page = self.server.metrics_page();
+        let page = self.server.metrics_page(Series::All);
         let counts = |line: &&str| line.starts_with("squall_") && !line.contains("_bucket") && !line.ends_with(" 0");
         page.lines().filter(counts).collect::<Vec<_>>().join("\n")
     }
