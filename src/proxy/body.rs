@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
 use pingora::Result;
 
 /// A part of a body. The end of the body is not a part.
@@ -13,6 +14,23 @@ pub(crate) enum Part {
     Data(Bytes),
     /// Trailer fields (RFC 9110, section 6.5). Only the end follows them.
     Trailers(HeaderMap),
+}
+
+/// Fields that must not be trailers (RFC 9110, section 6.5.1): a recipient that merges them into the head would frame or route
+/// the message in another way.
+const NEVER_TRAILERS: [HeaderName; 4] = [CONTENT_LENGTH, TRANSFER_ENCODING, HOST, CONNECTION];
+
+impl Part {
+    /// The part for a trailer section, without fields that must not be there; `None` if there are no others.
+    pub(crate) fn trailers(mut fields: HeaderMap) -> Option<Part> {
+        for name in &NEVER_TRAILERS {
+            // Removing reorders the others, so only where there is something to remove.
+            if fields.contains_key(name) {
+                fields.remove(name);
+            }
+        }
+        (!fields.is_empty()).then_some(Part::Trailers(fields))
+    }
 }
 
 /// Where a body is read from: the client for a request, the upstream for a response.

@@ -47,7 +47,7 @@ pub(super) fn poll_part(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Res
         }
     }
     match ready!(body.poll_trailers(cx)) {
-        Ok(trailers) => Poll::Ready(Ok(trailers.map(Part::Trailers))),
+        Ok(trailers) => Poll::Ready(Ok(trailers.and_then(Part::trailers))),
         // The whole body was received. A server that needs no more of the request resets the stream with NO_ERROR after its
         // response (RFC 9113, section 8.1).
         Err(error) if error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR) => Poll::Ready(Ok(None)),

@@ -47,6 +47,14 @@ impl Squall {
             let coded = Error::explain(ErrorType::InvalidHTTPHeader, "its transfer coding is not supported");
             return Err(Stop::Upstream(coded.into_up()));
         }
+        if switched && !upgrade {
+            // Nobody would speak the new protocol (RFC 9110, section 7.8).
+            let unasked = Error::explain(
+                ErrorType::InvalidHTTPHeader,
+                "it switches protocols without being asked",
+            );
+            return Err(Stop::Upstream(unasked.into_up()));
+        }
         let drops = self.before_response(client, request, &mut head).await?;
         let mut download = if drops || session.is_body_done() {
             Pump::whole(Bytes::new(), None)

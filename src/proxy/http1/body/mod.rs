@@ -36,14 +36,10 @@ impl Framing {
     /// The fields contradict each other, or name a coding that is not `chunked` last.
     pub(crate) fn of_request(fields: &HeaderMap) -> Result<Framing, Malformed> {
         if fields.contains_key(TRANSFER_ENCODING) {
-            let chunks =
-                head::tokens(fields, &TRANSFER_ENCODING).filter(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-            return if !head::is_chunked(fields) {
-                Err(Malformed::bad("the last transfer coding is not chunked"))
-            } else if chunks.count() > 1 {
-                Err(Malformed::bad("chunked is applied more than once"))
+            return if head::is_chunked(fields) {
+                chunked(fields)
             } else {
-                Ok(Framing::Chunked)
+                Err(Malformed::bad("the last transfer coding is not chunked"))
             };
         }
         Ok(Framing::Length(length(fields)?.unwrap_or(0)))
@@ -52,19 +48,29 @@ impl Framing {
     /// The framing of the body of a response to a request with `method` (RFC 9112, section 6.3).
     ///
     /// # Errors
-    /// Lengths that contradict each other.
+    /// The fields contradict each other, or name `chunked` more than once.
     pub(crate) fn of_response(method: &Method, status: StatusCode, fields: &HeaderMap) -> Result<Framing, Malformed> {
         if method == Method::HEAD || has_no_content(status) {
             return Ok(Framing::NONE);
         }
         if fields.contains_key(TRANSFER_ENCODING) {
-            return Ok(if head::is_chunked(fields) {
-                Framing::Chunked
+            return if head::is_chunked(fields) {
+                chunked(fields)
             } else {
-                Framing::UntilClose
-            });
+                Ok(Framing::UntilClose)
+            };
         }
         Ok(length(fields)?.map_or(Framing::UntilClose, Framing::Length))
+    }
+}
+
+/// The framing of a body whose last transfer coding is chunked, which must be applied only once (RFC 9112, section 6.1).
+fn chunked(fields: &HeaderMap) -> Result<Framing, Malformed> {
+    let codings = head::tokens(fields, &TRANSFER_ENCODING);
+    if codings.filter(|coding| coding.eq_ignore_ascii_case(b"chunked")).count() > 1 {
+        Err(Malformed::bad("chunked is applied more than once"))
+    } else {
+        Ok(Framing::Chunked)
     }
 }
 
@@ -182,7 +188,7 @@ impl Decoder {
                         return Ok(None);
                     };
                     self.state = BodyState::Done;
-                    return Ok((!fields.is_empty()).then_some(Part::Trailers(fields)));
+                    return Ok(Part::trailers(fields));
                 }
             }
         }
@@ -239,9 +245,9 @@ fn trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
     let parsed = httparse::parse_headers(input, &mut fields);
     let (length, fields) = match parsed {
-        Ok(httparse::Status::Complete(parsed)) => parsed,
+        Ok(httparse::Status::Complete(parsed)) if parsed.0 <= MAX_TRAILERS => parsed,
         Ok(httparse::Status::Partial) if input.len() < MAX_TRAILERS => return Ok(None),
-        Ok(httparse::Status::Partial) => return Err(Malformed::bad("the trailer section is too large")),
+        Ok(_) => return Err(Malformed::bad("the trailer section is too large")),
         Err(_) => return Err(Malformed::bad("the trailer section is malformed")),
     };
     let mut map = HeaderMap::with_capacity(fields.len());

@@ -64,6 +64,7 @@ fn a_chunk_without_a_size_is_not_a_last_chunk() {
     refused("0\r\na: b\rc: d\r\n\r\n", "trailer section is malformed");
     refused(&"5".repeat(5000), "too long");
     refused(&format!("0\r\n{}", "a: b\r\n".repeat(20_000)), "trailer section");
+    refused(&format!("0\r\na: {}\r\n\r\n", "b".repeat(MAX_TRAILERS)), "too large");
 }
 
 #[test]
@@ -74,6 +75,15 @@ fn chunks_extensions_and_trailers_are_understood() {
         assert_eq!((&body[..], done), (&b"hello world"[..], true));
         assert_eq!(fields.get_all("x-sum").iter().count(), 2);
     }
+}
+
+/// RFC 9110, section 6.5.1.
+#[test]
+fn trailers_neither_frame_nor_route() {
+    let bytes = b"0\r\nContent-Length: 5\r\nx-a: 1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let (_, fields, done) = decode(Framing::Chunked, bytes, 1000).unwrap();
+    assert_eq!((fields.len(), done), (1, true));
+    assert!(fields.contains_key("x-a"));
 }
 
 #[test]
@@ -140,6 +150,8 @@ fn framing_is_read_as_rfc_9112_says() {
         response(Method::GET, 200, &[("transfer-encoding", "gzip")]),
         Framing::UntilClose
     );
+    let twice = fields(&[("transfer-encoding", "chunked, chunked")]);
+    assert!(Framing::of_response(&Method::GET, StatusCode::OK, &twice).is_err());
 }
 
 proptest! {

@@ -33,10 +33,12 @@ pub(crate) fn parse_request(input: &mut BytesMut) -> Result<Option<RequestHeader
     }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
-    let parsed = httparse::ParserConfig::default()
-        .parse_request_with_uninit_headers(&mut request, input, &mut fields)
-        .map_err(of_parser)?;
-    let httparse::Status::Complete(length) = parsed else {
+    let parsed = httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut request, input, &mut fields);
+    if parsed == Err(httparse::Error::Version) {
+        lower_version(input, true)?;
+        return parse_request(input);
+    }
+    let httparse::Status::Complete(length @ ..=MAX_HEAD) = parsed.map_err(of_parser)? else {
         return incomplete(input, true);
     };
     let target = request.path.unwrap_or_default().as_bytes();
@@ -82,9 +84,12 @@ pub(crate) fn parse_response(input: &mut BytesMut) -> Result<Option<ResponseHead
     let parsed = httparse::ParserConfig::default()
         .allow_spaces_after_header_name_in_responses(true)
         .allow_obsolete_multiline_headers_in_responses(true)
-        .parse_response_with_uninit_headers(&mut response, input, &mut fields)
-        .map_err(of_parser)?;
-    let httparse::Status::Complete(length) = parsed else {
+        .parse_response_with_uninit_headers(&mut response, input, &mut fields);
+    if parsed == Err(httparse::Error::Version) {
+        lower_version(input, false)?;
+        return parse_response(input);
+    }
+    let httparse::Status::Complete(length @ ..=MAX_HEAD) = parsed.map_err(of_parser)? else {
         return incomplete(input, false);
     };
     let mut head = ResponseHeader::build(response.code.unwrap_or_default(), Some(response.headers.len()))
@@ -129,6 +134,33 @@ fn has_end(input: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Reads a later minor version, which httparse does not know, as HTTP/1.1 (RFC 9110, section 2.5).
+///
+/// # Errors
+/// The version is of another major version, or malformed.
+fn lower_version(input: &mut [u8], request: bool) -> Result<(), Malformed> {
+    let begin = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let line = input.get_mut(begin..).unwrap_or_default();
+    let end = line.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+    let line = line.get_mut(..end.unwrap_or_default()).unwrap_or_default();
+    let version = if request {
+        line.rsplit_mut(|byte| *byte == b' ').next()
+    } else {
+        line.split_mut(|byte| *byte == b' ').next()
+    };
+    match version {
+        Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9']) => {
+            *minor = b'1';
+            Ok(())
+        }
+        Some([b'H', b'T', b'T', b'P', b'/', b'0' | b'2'..=b'9', b'.', b'0'..=b'9']) => Err(Malformed {
+            status: 505,
+            reason: "the version is not HTTP/1",
+        }),
+        _ => Err(of_parser(httparse::Error::Version)),
+    }
 }
 
 fn incomplete<T>(input: &[u8], request: bool) -> Result<Option<T>, Malformed> {
@@ -320,9 +352,13 @@ pub(crate) fn write_request<'a>(
     end(buffer, extra);
 }
 
-/// Reduces the absolute form of a target, which only proxies receive (RFC 9112, section 3.2.2), to a path.
+/// Reduces the absolute form of a target, which only proxies receive (RFC 9112, section 3.2.2), to a path, or to an asterisk
+/// where an OPTIONS has none (section 3.2.4).
 fn origin_form(head: &RequestHeader) -> &[u8] {
     let target = head.raw_path();
+    if head.method == Method::OPTIONS && authority_of(target).is_some_and(|authority| target.ends_with(authority)) {
+        return b"*";
+    }
     if target.starts_with(b"/") || head.method == Method::CONNECT || target == b"*" {
         return target;
     }

@@ -75,7 +75,8 @@ fn ambiguous_requests_are_refused() {
         "GET gopher://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
-        "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.10\r\nHost: a\r\n\r\n",
+        "GET /a b HTTP/1.2\r\nHost: a\r\n\r\n",
         "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
     ] {
         assert_eq!(request(text).unwrap_err().status, 400, "{text:?}");
@@ -85,6 +86,37 @@ fn ambiguous_requests_are_refused() {
     assert_eq!(parse_request(&mut long).unwrap_err().status, 414);
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS + 1));
     assert_eq!(request(&many).unwrap_err().status, 431);
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", "b".repeat(MAX_HEAD));
+    assert_eq!(request(&large).unwrap_err().status, 431);
+}
+
+/// RFC 9110, sections 2.5 and 15.6.6.
+#[test]
+fn later_minor_versions_are_read_as_http_1_1() {
+    let head = request("\r\nGET / HTTP/1.3\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(head.version, Version::HTTP_11);
+    for version in ["HTTP/0.9", "HTTP/2.0", "HTTP/9.9"] {
+        let text = format!("GET / {version}\r\nHost: a\r\n\r\n");
+        assert_eq!(request(&text).unwrap_err().status, 505, "{version}");
+    }
+    let mut response = BytesMut::from(&b"HTTP/1.2 200 OK\r\n\r\n"[..]);
+    assert_eq!(
+        parse_response(&mut response).unwrap().unwrap().version,
+        Version::HTTP_11
+    );
+}
+
+/// RFC 9112, section 3.2.4.
+#[test]
+fn an_options_without_a_path_has_an_asterisk() {
+    for (target, line) in [
+        ("http://a", "OPTIONS * "),
+        ("http://a/", "OPTIONS / "),
+        ("http://a?b", "OPTIONS /?b "),
+    ] {
+        let head = request(&format!("OPTIONS {target} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap();
+        assert!(written(&head).starts_with(line), "{target}");
+    }
 }
 
 #[test]

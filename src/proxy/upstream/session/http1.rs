@@ -132,7 +132,10 @@ impl UpstreamHttp1 {
         }
         let framing = Framing::of_response(&self.method, head.status, &head.headers);
         let framing = framing.map_err(|malformed| self.wire.blame(malformed.error()))?;
-        self.keep_alive = framing != Framing::UntilClose && head::keeps_alive(head.version, &head.headers);
+        // HTTP/1.0 has no transfer codings, so the framing of one that has is faulty (RFC 9112, section 6.1).
+        let faulty = head.version == Version::HTTP_10 && head.headers.contains_key(TRANSFER_ENCODING);
+        let ends = faulty || framing == Framing::UntilClose;
+        self.keep_alive = !ends && head::keeps_alive(head.version, &head.headers);
         self.wire.decoder = Decoder::new(framing);
         Ok(head)
     }
