@@ -32,6 +32,7 @@ class Received:
     head: bytes = b""
     body: bytearray = field(default_factory=bytearray)
     trailers: list = field(default_factory=list)
+    interim: list = field(default_factory=list)  # the statuses of interim responses
     pieces: list = field(default_factory=list)  # (when, how many bytes of body)
     head_at: float | None = None
     sent_at: float = 0.0
@@ -150,6 +151,14 @@ class Link:
         """"fin" or "reset", once the connection has ended."""
         return next((end for end in self.ends if end != "close_notify"), None)
 
+    def finish(self):
+        """Sends what is queued, then closes the sending side."""
+        self.sock.setblocking(True)
+        self.sock.sendall(self.out)
+        self.out.clear()
+        self.sock.setblocking(False)
+        self.sock.shutdown(socket.SHUT_WR)
+
     def close(self):
         with contextlib.suppress(OSError):
             self.sock.close()
@@ -254,6 +263,7 @@ class Parser:
         headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
         answer.version, answer.status, answer.headers = words[0], int(words[1]), headers
         if 100 <= answer.status < 200 and answer.status != 101:
+            answer.interim.append(answer.status)
             return True
         return self._framing()
 
@@ -261,7 +271,7 @@ class Parser:
         answer = self.answer
         if self.method == "HEAD" or answer.status in (204, 304) or answer.status == 101:
             answer.end = "complete"
-        elif (answer.header("transfer-encoding") or "").lower() == "chunked":
+        elif (answer.header("transfer-encoding") or "").lower().endswith("chunked"):
             self.state = self._chunk_size
         elif answer.header("content-length") is not None:
             self.left = int(answer.header("content-length"))
@@ -397,6 +407,8 @@ class H2:
                 headers = dict(event.headers)
                 answer.version, answer.status = "HTTP/2", int(headers.pop(":status"))
                 answer.headers = [(name, value) for name, value in event.headers if name != ":status"]
+            case h2.events.InformationalResponseReceived():
+                answer.interim.append(int(dict(event.headers)[":status"]))
             case h2.events.DataReceived():
                 if event.data:
                     answer.body += event.data

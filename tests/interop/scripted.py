@@ -1,6 +1,6 @@
 """An upstream that does what a test's script says, and keeps exactly what arrived: over HTTP/1.1, h2c, or HTTP/2 over TLS.
 
-`upstream.answers["/path"] = Answer(...)`; other paths get `Answer()`. It runs on a thread of its own.
+`upstream.answers["/path"] = Answer(...)`; other paths get `upstream.otherwise`. It runs on a thread of its own.
 """
 
 import asyncio
@@ -52,6 +52,7 @@ class Seen:
     count: int = 0
     trailers: list = field(default_factory=list)
     end: str | None = None  # "complete", "broken"
+    peer: tuple | None = None  # HTTP/1: the address of the connection's other end
 
     def take(self, data):
         self.count += len(data)
@@ -87,6 +88,7 @@ class Upstream:
 
     def __init__(self, protocol="h1", certificate=None):
         self.answers, self.seen = {}, []
+        self.otherwise = Answer()
         self.tls = None
         if protocol == "h2":
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -114,7 +116,7 @@ class Upstream:
 
     def begin(self, seen):
         self.seen.append(seen)
-        return self.answers.get(urlsplit(seen.target).path, Answer())
+        return self.answers.get(urlsplit(seen.target).path, self.otherwise)
 
     def last(self, path):
         return [seen for seen in self.seen if urlsplit(seen.target).path == path][-1]
@@ -147,7 +149,7 @@ def lines(first, fields):
 
 async def serve_http1(upstream, reader, writer):
     while True:
-        seen = Seen(head=await reader.readuntil(b"\r\n\r\n"))
+        seen = Seen(head=await reader.readuntil(b"\r\n\r\n"), peer=writer.get_extra_info("peername"))
         answer = upstream.begin(seen)
         for status, fields in answer.interim:
             writer.write(lines(f"HTTP/1.1 {status} Interim", fields))

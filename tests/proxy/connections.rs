@@ -93,15 +93,9 @@ async fn client_that_half_closes_gets_its_answer(up: Protocol) {
     squall.counted(200).await;
     squall.assert_nobody_gone();
 }
-each!(client_that_half_closes_gets_its_answer {
-    #[ignore = "a client that closes its sending side counts as gone"]
-    h1
-    #[ignore = "a client that closes its sending side counts as gone"]
-    h2
-});
+each!(client_that_half_closes_gets_its_answer { h1 h2 });
 
 #[tokio::test]
-#[ignore = "a client that closes its sending side counts as gone"]
 async fn client_that_half_closes_after_its_body_gets_its_answer() {
     let mut upstream = Upstream::answering(Protocol::H1, Answer::ok(Body::sized("ok"))).await;
     let squall = Squall::before(&upstream);

@@ -1,6 +1,7 @@
 //! The client's side of an exchange over HTTP/1: parses requests and writes responses on one connection (RFC 9112).
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorSource, Result};
+use tokio::time::Sleep;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::connection::Connection;
@@ -27,12 +29,21 @@ const AHEAD: usize = 16 << 10;
 const DRAIN: u64 = 64 << 10;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
+/// How long a response may pause before a client that has closed its sending side in the meantime counts as gone.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// A client's HTTP/1 connection and the state of its current request.
 #[derive(Debug)]
 pub(crate) struct ClientHttp1 {
     wire: Wire<Stream>,
     /// Watches for the client's disconnect once the read-ahead is full.
     leaving: Option<ReusableBoxFuture<'static, ()>>,
+    /// Set once the client has closed its sending side while a response was sent: the number of writes by then, and a timer.
+    silence: Option<(usize, Pin<Box<Sleep>>)>,
+    /// Whether the first byte of the response was sent before its head, see [`ClientHttp1::poll_half_closed`].
+    begun: bool,
+    /// Whether the client has closed its sending side before the response.
+    half_closed: bool,
     /// Whether another request may follow this one.
     keep_alive: bool,
     /// Whether the final response head was written.
@@ -49,6 +60,9 @@ impl ClientHttp1 {
         ClientHttp1 {
             wire: Wire::new(stream, ErrorSource::Downstream),
             leaving: None,
+            silence: None,
+            begun: false,
+            half_closed: false,
             keep_alive: true,
             answered: false,
             waits: false,
@@ -92,7 +106,7 @@ impl ClientHttp1 {
     /// first byte, `limit` the time from then on to the end of the head.
     ///
     /// # Errors
-    /// The bytes are not a valid request.
+    /// The bytes are not a valid request, or the client has closed its sending side before the end of the head.
     pub(crate) async fn request(
         &mut self,
         idle: Duration,
@@ -106,7 +120,10 @@ impl ClientHttp1 {
             return Ok(Some(head));
         }
         let rest = async {
-            while self.fill().await.unwrap_or(false) {
+            while let Ok(more) = self.fill().await {
+                if !more {
+                    return head::check_absent(&self.wire.input).map(|()| None);
+                }
                 if let Some(head) = self.parse()? {
                     return Ok(Some(head));
                 }
@@ -131,6 +148,9 @@ impl ClientHttp1 {
         self.answered = false;
         self.malformed = None;
         self.leaving = None;
+        self.silence = None;
+        self.begun = false;
+        self.half_closed = false;
         Ok(Some(head))
     }
 
@@ -155,12 +175,52 @@ impl ClientHttp1 {
         while self.wire.input.len() < AHEAD {
             match ready!(self.wire.poll_listen(cx)) {
                 Ok(true) => {}
-                Ok(false) | Err(_) => return Poll::Ready(()),
+                Ok(false) => return self.poll_half_closed(cx),
+                Err(_) => return Poll::Ready(()),
             }
         }
         ready!(self.poll_leaving(cx, |connection| async move { connection.gone().await }));
-        self.keep_alive = false;
-        Poll::Ready(())
+        self.leaving = None;
+        self.poll_half_closed(cx)
+    }
+
+    /// Ready when a client that has closed its sending side can't receive the response either.
+    ///
+    /// A FIN does not tell whether the client has closed both sides, but its answer to a byte does: a RST if it has. Each
+    /// response begins with the same byte, so that byte is sent ahead of the head. Once a response is under way its own bytes
+    /// tell, as long as it does not pause.
+    fn poll_half_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.answered && !self.half_closed {
+            return self.poll_silence(cx);
+        }
+        if !self.half_closed {
+            self.half_closed = true;
+            // It may wait for a FIN, which has come.
+            self.leaving = None;
+            if self.wire.output.len() == 0 {
+                self.begun = true;
+                self.wire.output.put(b"H");
+            }
+        }
+        match self.wire.poll_flush(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            _ => self.poll_reset(cx),
+        }
+    }
+
+    /// Ready when nothing was written for [`SILENCE`], or the client has reset the connection.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (writes, blocked) = self.wire.stream().connection().writes();
+        let (seen, timer) = self.silence.get_or_insert_with(|| {
+            self.leaving = None;
+            (writes, Box::pin(tokio::time::sleep(SILENCE)))
+        });
+        if *seen != writes || blocked {
+            *seen = writes;
+            timer.as_mut().reset(tokio::time::Instant::now() + SILENCE);
+        }
+        let silent = timer.as_mut().poll(cx).is_ready();
+        if silent { Poll::Ready(()) } else { self.poll_reset(cx) }
     }
 
     /// Ready when the client has reset the connection; a closed sending side does not count.
@@ -186,9 +246,12 @@ impl ClientHttp1 {
         // An interim response has no content (RFC 9110, section 15.2), so it needs no framing, and its `Connection` is
         // dropped.
         let mut fields = ResponseFields::new(head, Framing::NONE, None);
-        self.wire
-            .output
-            .append(|buffer| head::write_response(head, buffer, |name| fields.fate(name), &[]));
+        let begun = std::mem::take(&mut self.begun);
+        self.wire.output.append(|buffer| {
+            behind_first_byte(begun, buffer, |buffer| {
+                head::write_response(head, buffer, |name| fields.fate(name), &[]);
+            });
+        });
     }
 
     /// Whether bytes written so far still wait for the client to read.
@@ -215,7 +278,8 @@ impl ClientHttp1 {
         let unread = much && (self.waits || refuses);
         let old = request.version == Version::HTTP_10;
         let framing = self.framing(&request.method, head, old);
-        self.keep_alive &= !(leaving || unread || framing == Framing::UntilClose);
+        let last = self.wire.has_ended() && self.is_body_done() && !self.has_begun();
+        self.keep_alive &= !(leaving || unread || last || framing == Framing::UntilClose);
         self.answered = true;
         self.wire.encoder = Encoder::new(match framing {
             // A Content-Length that lies on purpose must not cut the body.
@@ -234,12 +298,13 @@ impl ClientHttp1 {
         }
         let (switched, malformed) = (self.switched, self.malformed.as_ref());
         let fate = |name: &[u8]| if switched { Fate::Pass } else { fields.fate(name) };
+        let begun = std::mem::take(&mut self.begun);
         self.wire.output.append(|buffer| {
             let write = |buffer: &mut BytesMut| head::write_response(head, buffer, fate, &extra);
-            match malformed {
+            behind_first_byte(begun, buffer, |buffer| match malformed {
                 Some(malformed) => malformed.head(buffer, write),
                 None => write(buffer),
-            }
+            });
         });
     }
 
@@ -305,7 +370,9 @@ impl ClientHttp1 {
         // A response after an incomplete one would be read as part of its body.
         let whole = self.answered && self.wire.encoder.is_done();
         let flushed = std::future::poll_fn(|cx| self.poll_flush(cx)).await;
-        if flushed.is_err() || !self.keep_alive || !whole || self.wire.has_ended() || !self.drain().await {
+        // A client may close its sending side behind several requests (RFC 9112, section 9.6).
+        let last = self.wire.has_ended() && !self.has_begun();
+        if flushed.is_err() || !self.keep_alive || !whole || last || !self.drain().await {
             return false;
         }
         self.wire.rest();
@@ -347,6 +414,16 @@ impl ClientHttp1 {
         );
         self.wire.output.put(text.as_bytes());
         let _left_already = std::future::poll_fn(|cx| self.poll_flush(cx)).await;
+    }
+}
+
+/// Writes a head with `write`, without its first byte if that was sent already.
+fn behind_first_byte(begun: bool, buffer: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+    let start = buffer.len();
+    write(buffer);
+    if begun {
+        let head = buffer.split_off(start);
+        buffer.extend_from_slice(head.get(1..).unwrap_or_default());
     }
 }
 

@@ -124,8 +124,9 @@ impl Client {
 
     /// Ready when the client can no longer receive the response. Reads ahead, and keeps what it has read.
     ///
-    /// A client that closes its sending side of an HTTP/1 connection counts as gone: it can't be told from one that closed
-    /// both. On HTTP/2, END_STREAM does not mean that; a reset of the stream or the end of the connection does.
+    /// A client that only closes its sending side can still receive it (RFC 9112, section 9.6). It can be told from one that
+    /// closed both by sending a byte, see [`ClientHttp1::poll_half_closed`]. On HTTP/2, a reset of the stream or the end of the
+    /// connection counts.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         either!(self, side => side.poll_gone(cx))
     }

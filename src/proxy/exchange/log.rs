@@ -6,7 +6,7 @@ use std::time::Duration;
 use pingora::http::RequestHeader;
 
 use super::Request;
-use crate::proxy::client::Client;
+use crate::proxy::client::{Client, Connection};
 use crate::proxy::exchange::view::View;
 use crate::proxy::execute::Execution;
 use crate::proxy::record::Record;
@@ -55,6 +55,19 @@ pub(super) fn write(client: &Client, request: &Request, status: u16, total: Dura
         client_gone = request.gone.then_some(true),
         request_id = request_id(head),
         error = request.error.as_deref(),
+        "request"
+    );
+}
+
+/// Writes the line of a request whose head was refused.
+pub(super) fn write_refused(view: &View, connection: &Connection, status: u16, reason: &str) {
+    tracing::info!(
+        target: TARGET,
+        listener = &*view.name,
+        upstream = &*view.upstream,
+        client = connection.client().map(tracing::field::display),
+        status,
+        error = reason,
         "request"
     );
 }

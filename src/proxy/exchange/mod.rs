@@ -36,7 +36,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use self::fields::Fields;
 use self::shaping::Shaping;
 use self::whole::Outgoing;
-use super::client::Client;
+use super::client::{Client, Connection};
 use super::execute::hold::{Holder, Left};
 use super::execute::{End, Execution, Subject};
 use super::record::Record;
@@ -51,6 +51,9 @@ use crate::metrics::NO_STATUS;
 use crate::proxy::exchange::view::View;
 use crate::rule::state::Live;
 use crate::shape::Finish;
+
+/// How long the RST of a client may take that has closed both sides of its connection in the middle of its request.
+const LATE_RESET: Duration = Duration::from_millis(100);
 
 /// The proxy behind one listener.
 #[derive(Debug)]
@@ -125,6 +128,17 @@ impl Squall {
         // Before `finish`, which may wait: the request is over now, and its places are free for others.
         settle(client, request);
         client.finish().await;
+    }
+
+    /// Counts and logs a request whose head was refused with `status`, so that no rule has seen it.
+    pub(in crate::proxy) fn refused(&self, connection: &Connection, status: u16, reason: &str) {
+        let view = self.view.load();
+        if let Some(counter) = view.metrics.requests(status) {
+            counter.inc();
+        }
+        if log::wanted(&view, false, status) {
+            log::write_refused(&view, connection, status, reason);
+        }
     }
 
     fn request(&self, client: &Client) -> Request {
@@ -203,7 +217,13 @@ impl Squall {
             Stop::End(end) => self.end(client, request, end).await,
             Stop::Finish(_) => Ok(()),
             Stop::Client(error) => {
-                let malformed = *error.etype() == ErrorType::InvalidHTTPHeader;
+                let malformed = match error.etype() {
+                    ErrorType::InvalidHTTPHeader => true,
+                    // The request ended short. A client that has only closed its sending side still gets a response (RFC 9112,
+                    // section 8).
+                    ErrorType::ConnectionClosed => tokio::time::timeout(LATE_RESET, gone(client)).await.is_err(),
+                    _ => false,
+                };
                 let text = format!("squall: the request is not valid HTTP: {}\n", reason(&error));
                 request.error = Some(error.to_string());
                 request.gone = !malformed;

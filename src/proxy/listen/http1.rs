@@ -20,7 +20,10 @@ pub(super) async fn serve(
         let head = match http1.request(timeouts.idle, timeouts.header).await {
             Ok(Some(head)) => head,
             Ok(None) => return,
-            Err(malformed) => return http1.refuse(malformed).await,
+            Err(malformed) => {
+                http1.refuse(malformed).await;
+                return squall.refused(connection, malformed.status, malformed.reason);
+            }
         };
         let mut client = Client::http1(head, Arc::clone(connection), http1);
         squall.serve(&mut client).await;

@@ -163,6 +163,18 @@ fn lower_version(input: &mut [u8], request: bool) -> Result<(), Malformed> {
     }
 }
 
+/// Checks that a connection has ended without a further head. Empty lines don't begin one (RFC 9112, section 2.2).
+///
+/// # Errors
+/// A head has begun (RFC 9112, section 8).
+pub(crate) fn check_absent(input: &[u8]) -> Result<(), Malformed> {
+    if input.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+        Ok(())
+    } else {
+        Err(Malformed::bad("the connection ended before the end of the head"))
+    }
+}
+
 fn incomplete<T>(input: &[u8], request: bool) -> Result<Option<T>, Malformed> {
     if input.len() <= MAX_HEAD {
         return Ok(None);

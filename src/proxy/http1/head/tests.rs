@@ -119,6 +119,13 @@ fn an_options_without_a_path_has_an_asterisk() {
     }
 }
 
+/// RFC 9112, sections 2.2 and 8.
+#[test]
+fn a_connection_may_end_behind_empty_lines_only() {
+    assert!(check_absent(b"").is_ok() && check_absent(b"\r\n\r\n").is_ok());
+    assert!(check_absent(b"\r\nGET").is_err());
+}
+
 #[test]
 fn a_length_beside_a_coding_does_not_count_and_ends_the_connection() {
     let text = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
