@@ -12,10 +12,11 @@ use pingora::http::RequestHeader;
 use tokio::task::JoinSet;
 
 use super::accept::{ListenerOptions, ListenerTimeouts};
+use crate::metrics::NO_STATUS;
 use crate::proxy::client::stream::Stream;
 use crate::proxy::client::{Client, ClientHttp2, Connection};
 use crate::proxy::exchange::Squall;
-use crate::proxy::http1::Framing;
+use crate::proxy::http1::{Framing, Malformed};
 
 /// The receive window of a stream, in bytes. The connection's window is the sum of its streams' windows, so that an upload
 /// that is not read never blocks the others.
@@ -24,8 +25,12 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// The largest window that the protocol allows (RFC 9113, section 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
-/// The most bytes of a request's fields, as HPACK counts them (RFC 9113, section 6.5.2).
-const MAX_FIELDS: u32 = 64 * 1024;
+/// The most bytes of a request's fields, as HPACK counts them (RFC 9113, section 6.5.2). More get a 431.
+const MAX_FIELDS: usize = 64 << 10;
+
+/// The most bytes of fields that are decoded. h2 ends the whole connection if there are more than a quarter above it, because
+/// the state of HPACK would be lost, so this is far more than what is accepted.
+const MAX_DECODED: u32 = 1 << 20;
 
 /// The most bytes of one response that are buffered for sending.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -62,7 +67,7 @@ pub(super) async fn serve(
 fn builder(streams: u32) -> Builder {
     let mut builder = Builder::new();
     builder
-        .max_header_list_size(MAX_FIELDS)
+        .max_header_list_size(MAX_DECODED)
         .max_concurrent_streams(streams)
         .max_send_buffer_size(SEND_BUFFER)
         .initial_window_size(STREAM_WINDOW)
@@ -102,14 +107,19 @@ async fn serve_streams(
             // Must be polled in every turn: it drives the whole connection.
             next = http2.accept() => match next {
                 Some(Ok((request, respond))) => match client(request, respond, connection) {
-                    Some(mut client) => {
+                    Ok(mut client) => {
                         touched = true;
                         let squall = Arc::clone(squall);
                         tasks.spawn(async move { squall.serve(&mut client).await });
                         connection.set_streams(tasks.len());
                     }
-                    None if malformed < MAX_MALFORMED => malformed += 1,
-                    None => return,
+                    Err(refused) => {
+                        squall.refused(connection, refused.status, refused.reason);
+                        malformed += 1;
+                        if malformed > MAX_MALFORMED {
+                            return;
+                        }
+                    }
                 },
                 Some(Err(error)) => return tracing::debug!("the HTTP/2 connection ended: {error}"),
                 None => return,
@@ -158,32 +168,59 @@ impl Unsent {
     }
 }
 
-/// Returns the client of a stream; `None` if the request is malformed and was refused.
+/// Returns the client of a stream.
+///
+/// # Errors
+/// The request is malformed or too large, and was refused. The status is [`NO_STATUS`] if the stream was reset.
 fn client(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     connection: &Arc<Connection>,
-) -> Option<Client> {
+) -> Result<Client, Malformed> {
     let (parts, body) = request.into_parts();
     let head = RequestHeader::from(parts);
-    let ambiguous_length = head.headers.contains_key(CONTENT_LENGTH) && Framing::of_request(&head.headers).is_err();
-    if ambiguous_length || has_forbidden_byte(head.raw_path()) {
+    let Err(refused) = check(&head) else {
+        let http2 = ClientHttp2::new(body, respond);
+        return Ok(Client::http2(head, Arc::clone(connection), http2));
+    };
+    match StatusCode::from_u16(refused.status) {
+        Ok(status) => {
+            let mut response = Response::new(());
+            *response.status_mut() = status;
+            // Fails only if the client has reset the stream in the meantime.
+            let _reset = respond.send_response(response, true);
+        }
         // A malformed request is a stream error (RFC 9113, section 8.1.1).
-        respond.send_reset(h2::Reason::PROTOCOL_ERROR);
-        return None;
+        Err(_) => respond.send_reset(h2::Reason::PROTOCOL_ERROR),
     }
-    if !has_one_authority(&head) {
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        // Fails only if the client has reset the stream in the meantime.
-        let _reset = respond.send_response(response, true);
-        return None;
+    Err(refused)
+}
+
+fn check(head: &RequestHeader) -> Result<(), Malformed> {
+    let refuse = |status, reason| Err(Malformed { status, reason });
+    if head.headers.contains_key(CONTENT_LENGTH)
+        && let Err(ambiguous) = Framing::of_request(&head.headers)
+    {
+        return refuse(NO_STATUS, ambiguous.reason);
     }
-    Some(Client::http2(
-        head,
-        Arc::clone(connection),
-        ClientHttp2::new(body, respond),
-    ))
+    if has_forbidden_byte(head.raw_path()) {
+        return refuse(NO_STATUS, "the path has a forbidden byte");
+    }
+    if !has_one_authority(head) {
+        return refuse(400, "the request does not name one host");
+    }
+    if size(head) > MAX_FIELDS {
+        // RFC 6585, section 5.
+        return refuse(431, "the header fields are too large");
+    }
+    Ok(())
+}
+
+/// The size of a head as HPACK counts it (RFC 9113, section 6.5.2), without the short pseudo-fields.
+fn size(head: &RequestHeader) -> usize {
+    let fields = head.headers.iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + 32);
+    head.raw_path().len() + fields.sum::<usize>()
 }
 
 /// Whether a path has bytes that would break the request line over HTTP/1 (RFC 9112, section 3.2).
