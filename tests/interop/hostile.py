@@ -30,14 +30,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import conformance
 import flow
 from certificates import Authority
-from conformance import request_bytes, response_bytes
 from soak import Measured, level_problems
 from soak_ledger import listed
 from squall import eventually
 
 
+REQUESTS, RESPONSES = conformance.cases()
+REQUESTS, RESPONSES = [case.sent for case in REQUESTS], [case.answer for case in RESPONSES]
 CLIENTS = 16
 QUICK_SECONDS = 4, 10  # warm-up, and the run
 SETTLE_SECONDS = 60
@@ -109,7 +111,7 @@ async def answer_anything(dice, reader, writer):
         while True:
             async with asyncio.timeout(5):
                 await reader.readuntil(b"\r\n\r\n")
-            await send_in_pieces(dice, writer, hostile_bytes(dice, response_bytes))
+            await send_in_pieces(dice, writer, hostile_bytes(dice, RESPONSES))
             if dice.random() < 0.5:
                 break
     leave(dice, writer)
@@ -130,7 +132,7 @@ async def answer_well(reader, writer):
 
 def hostile_bytes(dice, cases):
     """A case as it is, or damaged."""
-    data = bytearray(dice.choice(cases()))
+    data = bytearray(dice.choice(cases))
     damage = dice.random()
     if damage < 0.2 and data:
         for _ in range(dice.randint(1, 4)):
@@ -161,7 +163,7 @@ def http2_bytes(dice):
 def client_bytes(dice):
     chosen = dice.random()
     if chosen < 0.7:
-        return hostile_bytes(dice, request_bytes)
+        return hostile_bytes(dice, REQUESTS)
     if chosen < 0.95:
         return http2_bytes(dice)
     return b"\x16\x03\x01" + struct.pack(">H", dice.randrange(65536)) + dice.randbytes(dice.randint(0, 300))
@@ -264,7 +266,8 @@ class Run:
 
     targets = ("plain", "faulty", "faulty", "tls", "to-h2", "echo", "httpbin", "templates")
 
-    def __init__(self, directory, seed):
+    def __init__(self, directory, seed, clients=CLIENTS):
+        self.clients = clients
         authority = Authority(Path(directory))
         certificate, key = authority.sign("server")
         self.files = {"certificate": certificate, "key": key}
@@ -292,7 +295,7 @@ class Run:
 
     async def traffic(self, seconds, phase):
         until = time.monotonic() + seconds
-        dice = [random.Random(f"{self.seed} {phase} {number}") for number in range(CLIENTS)]
+        dice = [random.Random(f"{self.seed} {phase} {number}") for number in range(self.clients)]
         await asyncio.gather(
             *(attacker(self, one, until) for one in dice),
             *(bystander(self, listener, until) for listener in ("steady", "steady-tls")),
@@ -307,9 +310,9 @@ class Run:
         return self.server.level(), self.server.memory()
 
 
-async def hostile(directory, warm_up, seconds, seed):
+async def hostile(directory, warm_up, seconds, seed, clients=CLIENTS):
     """Runs it; the report, and the problems, each of a kind and with details."""
-    async with Run(directory, seed) as run:
+    async with Run(directory, seed, clients) as run:
         await run.traffic(warm_up, "warm-up")
         before = await asyncio.to_thread(run.level)
         run.counts.clear()
@@ -330,10 +333,11 @@ def main():
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--quick", action="store_true", help="a quarter of a minute: it only proves that all of this works")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--clients", type=int, default=CLIENTS, help="hostile ones at a time")
     options = parser.parse_args()
     warm_up, seconds = QUICK_SECONDS if options.quick else (max(10, options.minutes * 6), options.minutes * 60)
     with tempfile.TemporaryDirectory(prefix="squall-hostile-") as directory:
-        text, problems = asyncio.run(hostile(directory, warm_up, seconds, options.seed))
+        text, problems = asyncio.run(hostile(directory, warm_up, seconds, options.seed, options.clients))
     print(text)
     print(listed(problems))
     sys.exit(bool(problems))
