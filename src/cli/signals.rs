@@ -65,11 +65,15 @@ async fn hear([mut hangup, mut terminate, mut interrupt]: [Signal; 3], reload: &
         }
         stop.send_modify(|stops| *stops += 1);
         if *stop.borrow() == 2 {
-            std::thread::spawn(|| {
+            let end = || {
                 std::thread::sleep(LAST_WORDS);
                 // Whatever keeps the process from ending, a second signal ends it.
                 std::process::exit(0);
-            });
+            };
+            // Without a further thread there is nothing to wait for either.
+            if std::thread::Builder::new().spawn(end).is_err() {
+                std::process::exit(0);
+            }
         }
     }
 }
