@@ -127,7 +127,7 @@ impl BodyChange {
 
 impl Edit {
     /// Returns the new body, and counts what is made on the way there. Blocks for about 10 ms per megabyte, and for no more than
-    /// [`LONGEST`] beyond a single search.
+    /// two seconds beyond a single search.
     ///
     /// # Errors
     /// The reason why the body stays unchanged: one of [`crate::metrics::SKIP_REASONS`].
