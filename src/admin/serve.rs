@@ -1,22 +1,29 @@
 //! Serves the admin API, with bounds so that no caller can exhaust it.
 
+use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use parking_lot::Mutex;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::bind::Bound;
 use crate::proxy::net::socket::Raw;
 use crate::server::Server;
 
-/// The most connections at once; further ones wait to be accepted.
+/// The most connections at once. A further one takes the place of the oldest that waits for a request, so that callers that
+/// send nothing, or a head byte by byte, can't keep a health check out. While all are answered, it waits to be accepted.
 const MAX_CONNECTIONS: usize = 256;
+/// How long a connection may wait for a request before it may lose its place.
+const MIN_WAIT: Duration = Duration::from_millis(100);
 /// The longest time from one request to the end of the next request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of a request head, and of the buffers.
@@ -38,15 +45,29 @@ pub async fn serve(bound: Bound, server: Arc<Server>) {
 pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Future<Output = ()>) {
     let service = TowerToHyperService::new(super::router_at(server, bound.address().clone()));
     let mut connections = JoinSet::new();
+    let mut places: Vec<Place> = Vec::new();
     let mut shutdown = pin!(shutdown);
     loop {
+        places.retain(|place| !place.task.is_finished());
+        let full = places.len() >= MAX_CONNECTIONS;
+        let given_up = places.iter().position(|place| place.caller.waits()).filter(|_| full);
         // Not biased: no branch can starve another. Returning drops the set, which aborts the connections' tasks.
         tokio::select! {
             () = &mut shutdown => return,
             Some(_) = connections.join_next() => {}
-            accepted = bound.0.acceptor.accept(), if connections.len() < MAX_CONNECTIONS => {
+            // Looks again which of them waits.
+            () = sleep(MIN_WAIT), if full && given_up.is_none() => {}
+            accepted = bound.0.acceptor.accept(), if !full || given_up.is_some() => {
                 match accepted {
-                    Ok((socket, _)) => drop(connections.spawn(serve_connection(Raw::new(Arc::new(socket)), service.clone()))),
+                    Ok((socket, _)) => {
+                        if let Some(place) = given_up {
+                            // Dropped with its connection. In the order of their age.
+                            places.remove(place).task.abort();
+                        }
+                        let caller = Arc::new(Caller::default());
+                        let connection = serve_connection(Raw::new(Arc::new(socket)), service.clone(), Arc::clone(&caller));
+                        places.push(Place { task: connections.spawn(connection), caller });
+                    }
                     Err(error) => {
                         tracing::warn!("the admin API can't accept a connection: {error}");
                         sleep(ACCEPT_PAUSE).await;
@@ -57,7 +78,61 @@ pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Futur
     }
 }
 
-async fn serve_connection(stream: Raw, service: TowerToHyperService<axum::Router>) {
+/// A connection's place, and who has it.
+struct Place {
+    task: AbortHandle,
+    caller: Arc<Caller>,
+}
+
+/// Whether a caller is answered now, and since when it is not.
+struct Caller {
+    since: Mutex<Option<Instant>>,
+}
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self {
+            since: Mutex::new(Some(Instant::now())),
+        }
+    }
+}
+
+impl Caller {
+    /// Whether nothing has been asked for some time.
+    fn waits(&self) -> bool {
+        self.since.lock().is_some_and(|since| since.elapsed() >= MIN_WAIT)
+    }
+
+    /// Notes that a request is answered until the returned guard is dropped.
+    fn is_answered(self: &Arc<Self>) -> Answered {
+        *self.since.lock() = None;
+        Answered(Arc::clone(self))
+    }
+}
+
+struct Answered(Arc<Caller>);
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        *self.0.since.lock() = Some(Instant::now());
+    }
+}
+
+async fn serve_connection(stream: Raw, service: TowerToHyperService<axum::Router>, caller: Arc<Caller>) {
+    let service = service_fn(move |request| {
+        let answered = caller.is_answered();
+        let answer = service.call(request);
+        async move {
+            let answer = answer.await?;
+            // The body is dropped when all of it was handed over.
+            Ok::<_, Infallible>(answer.map(|body| {
+                body.map_frame(move |frame| {
+                    let _until_dropped = &answered;
+                    frame
+                })
+            }))
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -97,12 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn serves_on_tcp_and_tells_the_real_address() {
-        let bound = bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let AddressSpec::Tcp(address) = *bound.address() else {
-            panic!("asked for TCP")
-        };
-        let (_folder, server) = server("");
-        let task = tokio::spawn(serve(bound, server));
+        let (address, task, _folder) = serving().await;
         let answer = get(&mut TcpStream::connect(address).await.unwrap(), "/api/v1/status").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.contains(&address.to_string()), "{answer}");
@@ -123,36 +193,60 @@ mod tests {
         assert!(!path.exists());
     }
 
+    /// As many callers as there are places, each of which sends `bytes` and no more.
+    async fn crowd(address: std::net::SocketAddr, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
+        let mut callers = Vec::new();
+        for _ in 0..count {
+            let mut caller = TcpStream::connect(address).await.unwrap();
+            caller.write_all(bytes).await.unwrap();
+            callers.push(caller);
+        }
+        callers
+    }
+
     #[tokio::test]
-    async fn connections_beyond_the_bound_wait_for_a_place() {
+    async fn callers_that_ask_nothing_keep_no_place() {
+        let (address, task, _folder) = serving().await;
+        for bytes in [
+            &b""[..],
+            b"GET /healthz HT",
+            b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        ] {
+            let _crowd = crowd(address, MAX_CONNECTIONS + 50, bytes).await;
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let answer = timeout(Duration::from_secs(2), get(&mut stream, "/healthz")).await;
+            assert!(answer.unwrap().ends_with("ok\n"));
+        }
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn callers_that_are_answered_keep_their_places() {
+        let (address, task, _folder) = serving().await;
+        // Answered once its body has arrived.
+        let head =
+            b"POST /api/v1/explain HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 5\r\n\r\n";
+        let mut crowd = crowd(address, MAX_CONNECTIONS, head).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let waiting = tokio::spawn(async move { get(&mut stream, "/healthz").await });
+        sleep(3 * MIN_WAIT).await;
+        assert!(!waiting.is_finished());
+        let mut first = crowd.remove(0);
+        first.write_all(b"{bad}").await.unwrap();
+        let mut answer = String::new();
+        first.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        let answer = timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+        assert!(answer.ends_with("ok\n"));
+        task.abort();
+    }
+
+    async fn serving() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>, tempfile::TempDir) {
         let bound = bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
         let AddressSpec::Tcp(address) = *bound.address() else {
             panic!("asked for TCP")
         };
-        let (_folder, server) = server("");
-        let task = tokio::spawn(serve(bound, server));
-        let mut idle = Vec::new();
-        for _ in 0..MAX_CONNECTIONS {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream
-                .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
-                .await
-                .unwrap();
-            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
-            idle.push(stream);
-        }
-        let mut one_more = TcpStream::connect(address).await.unwrap();
-        let waiting = tokio::spawn(async move { get(&mut one_more, "/healthz").await });
-        sleep(Duration::from_millis(100)).await;
-        assert!(!waiting.is_finished());
-        idle.pop();
-        assert!(
-            timeout(Duration::from_secs(10), waiting)
-                .await
-                .unwrap()
-                .unwrap()
-                .ends_with("ok\n")
-        );
-        task.abort();
+        let (folder, server) = server("");
+        (address, tokio::spawn(serve(bound, server)), folder)
     }
 }

@@ -170,15 +170,19 @@ async fn a_head_has_a_limit_from_its_first_byte() {
                 // Bytes that keep coming don't put the end off.
                 stream.write_all(b"x").unwrap();
                 match stream.read(&mut [0]) {
-                    Ok(0) => break,
+                    Ok(1) => break,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     other => panic!("{other:?}"),
                 }
             }
+            let mut answer = String::new();
+            stream.set_read_timeout(None).unwrap();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("TTP/1.1 408 "), "{answer}");
             assert!(started.elapsed() >= Duration::from_millis(950) && started.elapsed() < Duration::from_secs(4));
         })
         .await;
-        assert_eq!(seen.logged(), 2);
+        assert_eq!(seen.logged(), 3);
     });
     futures_util::future::join_all(ended).await;
 }

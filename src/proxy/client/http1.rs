@@ -106,7 +106,8 @@ impl ClientHttp1 {
     /// first byte, `limit` the time from then on to the end of the head.
     ///
     /// # Errors
-    /// The bytes are not a valid request, or the client has closed its sending side before the end of the head.
+    /// The bytes are not a valid request, the client has closed its sending side before the end of the head, or the head has
+    /// taken too long (RFC 9110, section 15.5.9).
     pub(crate) async fn request(
         &mut self,
         idle: Duration,
@@ -130,7 +131,15 @@ impl ClientHttp1 {
             }
             Ok(None)
         };
-        tokio::time::timeout(limit, rest).await.unwrap_or(Ok(None))
+        match tokio::time::timeout(limit, rest).await {
+            Ok(head) => head,
+            // Empty lines alone are no request that could be answered.
+            Err(_) if head::check_absent(&self.wire.input).is_ok() => Ok(None),
+            Err(_) => Err(Malformed {
+                status: 408,
+                reason: "the head did not arrive in time",
+            }),
+        }
     }
 
     async fn fill(&mut self) -> Result<bool> {
