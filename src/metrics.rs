@@ -1,7 +1,8 @@
 //! Every metric and label of squall, defined in one place.
 //!
 //! Label values come from the configuration alone, never from traffic: names of listeners, upstreams, rules and faults, and
-//! statuses as numbers. Handles are resolved when a configuration is loaded, so that a request needs no look-up.
+//! statuses as numbers. Handles are resolved once, so that a request needs no look-up: those of listeners when a configuration
+//! is loaded, those of rules on first use, since thousands of rules would take longer to register than to compile.
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -34,11 +35,7 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     upstream_seconds: HistogramVec,
     upstream_errors: IntCounterVec,
-    matched: IntCounterVec,
-    injected: IntCounterVec,
-    shadowed: IntCounterVec,
-    skipped: IntCounterVec,
-    delay_seconds: HistogramVec,
+    of_rules: Arc<RuleFamilies>,
     active: IntGaugeVec,
     clients_gone: IntCounterVec,
     passed_on: IntCounterVec,
@@ -82,22 +79,37 @@ pub struct ListenerMetrics {
     pub upstream_errors: IntCounter,
 }
 
+/// The metrics of all rules.
+#[derive(Debug)]
+struct RuleFamilies {
+    matched: IntCounterVec,
+    injected: IntCounterVec,
+    shadowed: IntCounterVec,
+    skipped: IntCounterVec,
+    delay_seconds: HistogramVec,
+}
+
 /// The metrics of one rule.
 #[derive(Debug)]
 pub struct RuleMetrics {
-    /// Requests that the rule matched.
-    pub matched: IntCounter,
-    /// The counters of each fault, by its position in the rule.
-    faults: Vec<FaultMetrics>,
-    skipped: IntCounterVec,
     rule: Arc<str>,
-    /// How long the rule's faults made requests wait.
-    pub delay_seconds: Histogram,
+    /// The names of the rule's faults, by position.
+    faults: Box<[&'static str]>,
+    families: Arc<RuleFamilies>,
+    /// Resolved on first use, at the latest by a scrape.
+    handles: OnceLock<Box<RuleHandles>>,
 }
 
 #[derive(Debug)]
-struct FaultMetrics {
-    name: &'static str,
+struct RuleHandles {
+    matched: IntCounter,
+    delay_seconds: Histogram,
+    /// By the fault's position in the rule.
+    faults: Box<[FaultHandles]>,
+}
+
+#[derive(Debug)]
+struct FaultHandles {
     injected: IntCounter,
     shadowed: IntCounter,
 }
@@ -140,36 +152,38 @@ impl Metrics {
                 "Requests that failed at the upstream (not reached, interrupted or timed out); injected faults don't count.",
                 &["upstream"],
             )?,
-            matched: counters(
-                &registry,
-                "squall_rules_matched_total",
-                "Requests that a rule matched, hit or not.",
-                &["rule"],
-            )?,
-            injected: counters(
-                &registry,
-                "squall_faults_injected_total",
-                "Faults injected, by rule and fault.",
-                &["rule", "fault"],
-            )?,
-            shadowed: counters(
-                &registry,
-                "squall_faults_shadowed_total",
-                "Faults that shadow rules decided on but did not inject.",
-                &["rule", "fault"],
-            )?,
-            skipped: counters(
-                &registry,
-                "squall_faults_skipped_total",
-                "Faults that could not be applied, by rule, fault and reason.",
-                &["rule", "fault", "reason"],
-            )?,
-            delay_seconds: histograms(
-                &registry,
-                "squall_injected_delay_seconds",
-                "Time that a rule's faults made a request wait.",
-                &["rule"],
-            )?,
+            of_rules: Arc::new(RuleFamilies {
+                matched: counters(
+                    &registry,
+                    "squall_rules_matched_total",
+                    "Requests that a rule matched, hit or not.",
+                    &["rule"],
+                )?,
+                injected: counters(
+                    &registry,
+                    "squall_faults_injected_total",
+                    "Faults injected, by rule and fault.",
+                    &["rule", "fault"],
+                )?,
+                shadowed: counters(
+                    &registry,
+                    "squall_faults_shadowed_total",
+                    "Faults that shadow rules decided on but did not inject.",
+                    &["rule", "fault"],
+                )?,
+                skipped: counters(
+                    &registry,
+                    "squall_faults_skipped_total",
+                    "Faults that could not be applied, by rule, fault and reason.",
+                    &["rule", "fault", "reason"],
+                )?,
+                delay_seconds: histograms(
+                    &registry,
+                    "squall_injected_delay_seconds",
+                    "Time that a rule's faults made a request wait.",
+                    &["rule"],
+                )?,
+            }),
             active: gauges(
                 &registry,
                 "squall_faults_active",
@@ -260,17 +274,11 @@ impl Metrics {
 
     /// Creates the metrics of a rule. `faults` are the names of its faults, by position.
     pub fn rule(&self, rule: &Arc<str>, faults: impl Iterator<Item = &'static str>) -> RuleMetrics {
-        let fault = |name: &'static str| FaultMetrics {
-            name,
-            injected: self.injected.with_label_values(&[rule.as_ref(), name]),
-            shadowed: self.shadowed.with_label_values(&[rule.as_ref(), name]),
-        };
         RuleMetrics {
-            matched: self.matched.with_label_values(&[rule.as_ref()]),
-            faults: faults.map(fault).collect(),
-            skipped: self.skipped.clone(),
             rule: Arc::clone(rule),
-            delay_seconds: self.delay_seconds.with_label_values(&[rule.as_ref()]),
+            faults: faults.collect(),
+            families: Arc::clone(&self.of_rules),
+            handles: OnceLock::new(),
         }
     }
 
@@ -290,16 +298,20 @@ impl Metrics {
     }
 
     fn forget(&self, rule: &RuleMetrics) {
+        // A request that still has the rule counts on, with a handle that is resolved before its series is removed: resolved
+        // later, it would bring the series back.
+        rule.handles();
         // Errors mean that a series does not exist.
         let name = &*rule.rule;
-        let _ = self.matched.remove_label_values(&[name]);
-        let _ = self.delay_seconds.remove_label_values(&[name]);
+        let families = &*self.of_rules;
+        let _ = families.matched.remove_label_values(&[name]);
+        let _ = families.delay_seconds.remove_label_values(&[name]);
         let _ = self.active.remove_label_values(&[name]);
         for fault in &rule.faults {
-            let _ = self.injected.remove_label_values(&[name, fault.name]);
-            let _ = self.shadowed.remove_label_values(&[name, fault.name]);
+            let _ = families.injected.remove_label_values(&[name, fault]);
+            let _ = families.shadowed.remove_label_values(&[name, fault]);
             for reason in SKIP_REASONS {
-                let _ = self.skipped.remove_label_values(&[name, fault.name, reason]);
+                let _ = families.skipped.remove_label_values(&[name, fault, reason]);
             }
         }
     }
@@ -320,6 +332,7 @@ impl Metrics {
     pub fn page(&self, series: Series) -> String {
         let rules = self.rules.lock().clone();
         for rule in &rules {
+            rule.metrics().handles();
             self.active
                 .with_label_values(&[&*rule.metrics().rule])
                 .set(i64::from(rule.active()));
@@ -328,7 +341,7 @@ impl Metrics {
         if series == Series::Matched {
             let matched = rules.iter().map(|rule| rule.metrics());
             let matched: HashSet<&str> = matched
-                .filter(|rule| rule.matched.get() > 0)
+                .filter(|rule| rule.handles().matched.get() > 0)
                 .map(|rule| &*rule.rule)
                 .collect();
             for family in &mut families {
@@ -412,16 +425,21 @@ pub trait CountedRule: std::fmt::Debug + Send + Sync {
 }
 
 impl RuleMetrics {
+    /// Counts a request that the rule matched.
+    pub fn matched(&self) {
+        self.handles().matched.inc();
+    }
+
     /// Counts a fault that was injected, by its position in the rule.
     pub fn injected(&self, fault: usize) {
-        if let Some(fault) = self.faults.get(fault) {
+        if let Some(fault) = self.handles().faults.get(fault) {
             fault.injected.inc();
         }
     }
 
     /// Counts a fault that a shadow rule decided.
     pub fn shadowed(&self, fault: usize) {
-        if let Some(fault) = self.faults.get(fault) {
+        if let Some(fault) = self.handles().faults.get(fault) {
             fault.shadowed.inc();
         }
     }
@@ -429,18 +447,34 @@ impl RuleMetrics {
     /// Counts a fault that could not be applied.
     pub fn skipped(&self, fault: usize, reason: &'static str) {
         if let Some(fault) = self.faults.get(fault) {
-            self.skipped.with_label_values(&[&*self.rule, fault.name, reason]).inc();
+            let labels = [&*self.rule, fault, reason];
+            self.families.skipped.with_label_values(&labels).inc();
         }
     }
 
     /// The name of the rule's fault at this position.
     pub fn fault_name(&self, fault: usize) -> &'static str {
-        self.faults.get(fault).map_or("unknown", |fault| fault.name)
+        self.faults.get(fault).copied().unwrap_or("unknown")
     }
 
     /// Observes an injected wait.
     pub fn delayed(&self, time: Duration) {
-        self.delay_seconds.observe(time.as_secs_f64());
+        self.handles().delay_seconds.observe(time.as_secs_f64());
+    }
+
+    fn handles(&self) -> &RuleHandles {
+        self.handles.get_or_init(|| {
+            let (rule, families) = (&*self.rule, &*self.families);
+            let fault = |name: &&'static str| FaultHandles {
+                injected: families.injected.with_label_values(&[rule, name]),
+                shadowed: families.shadowed.with_label_values(&[rule, name]),
+            };
+            Box::new(RuleHandles {
+                matched: families.matched.with_label_values(&[rule]),
+                delay_seconds: families.delay_seconds.with_label_values(&[rule]),
+                faults: self.faults.iter().map(fault).collect(),
+            })
+        })
     }
 }
 

@@ -108,7 +108,7 @@ async fn metrics_are_prometheus_text() {
 async fn metrics_may_leave_out_rules_that_matched_nothing() {
     let more = "rules: [{name: quiet, faults: [{delay: 1ms}]}, {name: busy, faults: [{abort: 503}]}]\n";
     let admin = admin(more);
-    admin.server.snapshot().rules[1].metrics.matched.inc();
+    admin.server.snapshot().rules[1].metrics.matched();
     let (status, all) = admin.get("/metrics").await;
     let (_, matched) = admin.get("/metrics?rules=matched").await;
     assert_eq!(status, StatusCode::OK);

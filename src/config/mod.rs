@@ -99,15 +99,16 @@ fn build(mut tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
 fn compile(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     let mut diagnostics = tree.diagnostics;
     let sources = Arc::new(tree.sources);
-    let mut documents = tree.documents.iter();
+    // Each document is dropped once it is decoded: of a large configuration, it takes more memory than what it is decoded to.
+    let mut documents = tree.documents.into_iter();
     let Some(mut spec) = documents
         .next()
-        .and_then(|main| decode::<ConfigSpec>(main, &mut diagnostics))
+        .and_then(|main| decode::<ConfigSpec>(&main, &mut diagnostics))
     else {
         return Err(Report::new(diagnostics, sources));
     };
     for document in documents {
-        if let Some(fragment) = decode::<FragmentSpec>(document, &mut diagnostics) {
+        if let Some(fragment) = decode::<FragmentSpec>(&document, &mut diagnostics) {
             merge(&mut spec, fragment, &mut diagnostics);
         }
     }

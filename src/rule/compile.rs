@@ -28,7 +28,7 @@ use crate::rule::when::When;
 use crate::shape::Direction;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Severity, Sources, Span, did_you_mean};
-use crate::yaml::tree::identity;
+use crate::yaml::tree::identity_hash;
 
 /// The input of compiling rules, and where mistakes are reported.
 pub struct Context<'a> {
@@ -107,8 +107,8 @@ impl Context<'_> {
             }
         };
         // Bounds that are compiled into a rule are part of its fingerprint.
-        let identity = format!("{} {} {:?}", identity(spec), self.keys, self.longest_wait);
-        let fingerprint = Cell::new(xxh3_64_with_seed(identity.as_bytes(), self.seed.0));
+        let bounds = format_args!(" {} {:?}", self.keys, self.longest_wait);
+        let fingerprint = Cell::new(identity_hash(spec, bounds, self.seed.0));
         let outcomes = self.outcomes(spec, &when, &fingerprint);
         if self
             .diagnostics
@@ -190,7 +190,7 @@ impl Context<'_> {
         for (span, message) in mistakes {
             self.error(span, message);
         }
-        for path in spec.matches.iter().flat_map(MatchSpec::paths) {
+        for path in spec.matches.as_deref().into_iter().flat_map(MatchSpec::paths) {
             if let Some(message) = path_hint(&path.value) {
                 self.diagnostics.push(Diagnostic::warning(path.span, message));
             }

@@ -32,7 +32,7 @@ pub struct RuleSpec {
     pub shadow: bool,
     /// The requests that the rule matches. Absent: all of them.
     #[serde(rename = "match")]
-    pub matches: Option<MatchSpec>,
+    pub matches: Option<Box<MatchSpec>>,
     /// Which of the matching requests are hit. Absent: all of them.
     pub when: Option<Spanned<WhenSpec>>,
     /// What happens, in this order.

@@ -122,7 +122,7 @@ fn within(limits: &Limits, hits: u64, ordinal: u64) -> Result<(), Reason> {
 
 impl Memory for Live {
     fn ordinal(&self, rule: &Rule) -> u64 {
-        rule.metrics.matched.inc();
+        rule.metrics.matched();
         // Relaxed: the read-modify-write alone makes ordinals unique.
         rule.state.matched.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -74,3 +74,38 @@ async fn a_stopping_server_does_not_reload() {
     assert!(matches!(server.reload().await, Err(Failure::Stopping)));
     assert!(server.addresses().is_empty());
 }
+
+#[tokio::test]
+async fn each_rule_in_force_has_its_series_and_no_other_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&folder);
+    let save = |name: &str| {
+        let rule = format!("rules: [{{name: {name}, faults: [{{delay: 1ms}}, {{delay: 2ms}}]}}]\n");
+        std::fs::write(folder.path().join("squall.yaml"), format!("{CONFIGURATION}{rule}")).unwrap();
+    };
+    let series = |rule: &str| -> Vec<String> {
+        let label = format!("rule=\"{rule}\"");
+        let page = server.metrics_page(crate::metrics::Series::All);
+        let lines = page
+            .lines()
+            .filter(|line| line.contains(&label) && !line.contains("_bucket"));
+        lines.map(|line| line.replace(&label, "")).collect()
+    };
+    save("first");
+    let first = server.reload().await.unwrap();
+    save("second");
+    server.reload().await.unwrap();
+    // A request that still has the old rules counts, but brings no series back.
+    first.rules[0].metrics.matched();
+    first.rules[0].metrics.injected(1);
+    assert_eq!(series("first"), [""; 0]);
+    let expected = [
+        "squall_faults_active{} 0",
+        "squall_faults_injected_total{fault=\"delay\",} 0",
+        "squall_faults_shadowed_total{fault=\"delay\",} 0",
+        "squall_injected_delay_seconds_sum{} 0",
+        "squall_injected_delay_seconds_count{} 0",
+        "squall_rules_matched_total{} 0",
+    ];
+    assert_eq!(series("second"), expected);
+}

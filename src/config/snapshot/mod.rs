@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use super::masks::Masks;
 use super::root::ConfigSpec;
 use crate::draw::Seed;
@@ -28,7 +26,7 @@ use crate::rule::compile;
 use crate::rule::decide::Rule;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Report, Sources, Span};
-use crate::yaml::tree::identity;
+use crate::yaml::tree::{identity, identity_hash};
 
 /// The default address of the admin API.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:9900";
@@ -136,7 +134,7 @@ impl Snapshot {
         inputs: Inputs<'_>,
     ) -> Result<Snapshot, Report> {
         let seed = Seed(inputs.seed.or(spec.seed).unwrap_or(inputs.default_seed));
-        let hash = format!("{:016x}", xxh3_64(format!("{}{seed}", identity(&spec)).as_bytes()));
+        let hash = format!("{:016x}", identity_hash(&spec, seed, 0));
         let mut build = Build {
             spec: &spec,
             sources: &sources,

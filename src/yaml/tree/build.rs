@@ -13,6 +13,9 @@ use crate::yaml::report::{Diagnostic, SourceId, Span};
 /// An error that ends the reading.
 type Fatal = Box<Diagnostic>;
 
+/// The most entries of a map whose keys are compared one by one.
+const FEW: usize = 16;
+
 /// Builds the tree of the only document in `text`.
 pub(super) fn build(
     text: &str,
@@ -89,6 +92,7 @@ enum OpenKind {
     Map {
         entries: Vec<(Node, Node)>,
         key: Option<Node>,
+        /// The positions of the keys, once there are more than [`FEW`].
         keys: HashMap<Arc<str>, Span>,
     },
 }
@@ -239,9 +243,17 @@ impl Builder<'_> {
             last.unwrap_or(span.end).clamp(span.start, end.end.max(span.start))
         };
         let span = self.place.without_properties(span);
+        // Most lists and maps are small, and half of their room would stay unused.
         let value = match kind {
-            OpenKind::Seq(items) => Value::Seq(items),
-            OpenKind::Map { entries, .. } => Value::Map(self.merged(entries)),
+            OpenKind::Seq(mut items) => {
+                items.shrink_to_fit();
+                Value::Seq(items)
+            }
+            OpenKind::Map { entries, .. } => {
+                let mut entries = self.merged(entries);
+                entries.shrink_to_fit();
+                Value::Map(entries)
+            }
         };
         self.complete(
             Tree {
@@ -301,7 +313,7 @@ impl Builder<'_> {
                 if node.span.start == node.span.end {
                     node.span = key.span;
                 }
-                match refuse_key(&key, keys) {
+                match refuse_key(&key, entries, keys) {
                     Some(diagnostic) => self.diagnostics.push(diagnostic),
                     None => entries.push((key, node)),
                 }
@@ -344,7 +356,7 @@ impl Builder<'_> {
 }
 
 /// Why a key is not valid, if so.
-fn refuse_key(key: &Node, keys: &mut HashMap<Arc<str>, Span>) -> Option<Diagnostic> {
+fn refuse_key(key: &Node, entries: &[(Node, Node)], keys: &mut HashMap<Arc<str>, Span>) -> Option<Diagnostic> {
     if matches!(key.value, Value::Unusable) {
         return None;
     }
@@ -352,13 +364,30 @@ fn refuse_key(key: &Node, keys: &mut HashMap<Arc<str>, Span>) -> Option<Diagnost
         let help = "a string that starts with `{` or `[` must be quoted";
         return Some(Diagnostic::error(key.span, "a key must be a plain string").help(help));
     };
-    if let Some(first) = keys.get(name) {
+    if let Some(first) = first_given(name, entries, keys) {
         return Some(
-            Diagnostic::error(key.span, format!("the key `{name}` is given twice")).also(*first, "first given here"),
+            Diagnostic::error(key.span, format!("the key `{name}` is given twice")).also(first, "first given here"),
         );
     }
-    keys.insert(name.into(), key.span);
+    if !keys.is_empty() {
+        keys.insert(name.into(), key.span);
+    }
     None
+}
+
+/// Where a key is among the entries. Small maps are searched, since filling a hash map for each would take longer.
+fn first_given(name: &str, entries: &[(Node, Node)], keys: &mut HashMap<Arc<str>, Span>) -> Option<Span> {
+    if entries.len() <= FEW {
+        let same = entries.iter().find(|(key, _)| key.text() == Some(name));
+        return same.map(|(key, _)| key.span);
+    }
+    if keys.is_empty() {
+        let known = entries
+            .iter()
+            .filter_map(|(key, _)| Some((key.text()?.into(), key.span)));
+        keys.extend(known);
+    }
+    keys.get(name).copied()
 }
 
 fn too_deep(span: Span) -> Fatal {

@@ -7,9 +7,11 @@ mod build;
 mod places;
 mod scalar;
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde::Serialize;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::env::Lookup;
 use super::report::{Diagnostic, SourceId, Sources, Span};
@@ -179,6 +181,28 @@ pub fn parse(
 pub fn identity(value: &impl Serialize) -> String {
     // Configuration always has a JSON form. If it had none, the texts would be equal.
     serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A hash of [`identity`], without building the text: that of a large configuration has megabytes.
+pub fn identity_hash(value: &impl Serialize, more: impl std::fmt::Display, seed: u64) -> u64 {
+    let mut hasher = HashWriter(Xxh3::with_seed(seed));
+    // Neither writing to a hasher nor the JSON form of a configuration fails.
+    let _ = serde_json::to_writer(&mut hasher, value);
+    let _ = write!(hasher, "{more}");
+    hasher.0.digest()
+}
+
+struct HashWriter(Xxh3);
+
+impl Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Why a value can't be written as YAML.

@@ -140,6 +140,13 @@ fn anchors_and_merges() {
 fn mistakes() {
     check_errors("a: 1\nb: 2\na: 3\n", "3:1 `a`: the key `a` is given twice");
     check_errors("{a: 1, 'a': 2}", "1:8 `'a'`: the key `a` is given twice");
+    for count in [1, 15, 16, 17, 40] {
+        let keys: String = (0..count).map(|number| format!("k{number}: 1\n")).collect();
+        for again in [0, count - 1] {
+            let place = format!("{}:1 `k{again}`: the key `k{again}` is given twice", count + 1);
+            check_errors(&format!("{keys}k{again}: 2\n"), &place);
+        }
+    }
     check_errors(
         "a: 1\n---\nb: 2\n",
         "2:1 `---`: a second document starts here: a file can contain only one (move it into its own file, and \
