@@ -158,7 +158,7 @@ fn responses(spec: &RouteSpec, place: &ResponseContext<'_>, compiler: &mut Compi
                     "give `json`, `body`, `file`, `page`, `events`, `chunks` or `sequence`, or a `status` alone",
                 ));
         }
-        return RouteResponse::compile(own, place, compiler).map(RouteResponses::One);
+        return RouteResponse::compile(own, place, compiler).map(|response| RouteResponses::One(Arc::new(response)));
     };
     if let Some((key, span)) = own.first_key() {
         let mistake = Diagnostic::error(span, format!("`{key}` can't be combined with `sequence`"));
@@ -195,7 +195,7 @@ fn steps(
                 .mistakes
                 .push(mistake.help("give `json`, `body` or another body, or a `status` alone"));
         }
-        steps.extend(RouteResponse::compile(step.value.response(), &place, compiler));
+        steps.extend(RouteResponse::compile(step.value.response(), &place, compiler).map(Arc::new));
         times.push(u64::from(step_times(&step.value, compiler)));
     }
     let (end, status) = match spec.end.as_ref().map(|end| (&end.value, end.span)) {
@@ -210,7 +210,7 @@ fn steps(
         steps,
         places: Places::new(times, end),
         key: key(spec.key.as_ref(), compiler),
-        beyond: RouteResponse::error(status, "the sequence has ended"),
+        beyond: Arc::new(RouteResponse::error(status, "the sequence has ended")),
     })
 }
 

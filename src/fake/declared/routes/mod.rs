@@ -84,19 +84,19 @@ struct StateUse {
 
 /// One response, or a sequence of them.
 enum RouteResponses {
-    One(RouteResponse),
+    One(Arc<RouteResponse>),
     Sequence {
-        steps: Vec<RouteResponse>,
+        steps: Vec<Arc<RouteResponse>>,
         places: Places,
         key: Template,
         /// The response when the sequence is over.
-        beyond: RouteResponse,
+        beyond: Arc<RouteResponse>,
     },
 }
 
 /// The response to one request, and what it is made from.
 struct Chosen<'a> {
-    response: &'a RouteResponse,
+    response: &'a Arc<RouteResponse>,
     facts: Arc<Facts>,
     luck: Arc<Luck>,
 }
@@ -142,7 +142,7 @@ impl Source for Routes {
                     if !chosen.response.delay.is_zero() {
                         tokio::time::sleep(chosen.response.delay).await;
                     }
-                    let response = chosen.response.respond(&self.env, &chosen.facts, &chosen.luck);
+                    let response = chosen.response.respond(&self.env, &chosen.facts, &chosen.luck).await;
                     return Outcome::Answered(response.unwrap_or_else(|failure| route.failed(&failure)));
                 }
                 Err(failure) => return Outcome::Answered(route.failed(&failure)),

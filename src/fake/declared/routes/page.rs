@@ -23,6 +23,9 @@ const MAX_COUNT: u64 = 10_000_000;
 /// The most items of one page.
 const MAX_SIZE: u64 = 10_000;
 
+/// A page of more items than this may take long.
+const LONG_PAGE: u64 = 100;
+
 /// The variables of an envelope.
 const VARIABLES: &[&str] = &[
     "items",
@@ -92,6 +95,9 @@ impl PagedList {
             compiler.mistakes.push(Diagnostic::error(written.span, message));
         }
         let first = limited(given.first.as_ref(), 0..=1, "the first page's number", compiler).unwrap_or(1);
+        if max > LONG_PAGE {
+            compiler.note_long();
+        }
         let names = names(spec, style, compiler);
         let envelope = given
             .envelope

@@ -22,8 +22,12 @@ use super::tree::{Node, Tree};
 use crate::fault::answer::ResponseStatus;
 use crate::fault::content::type_of;
 use crate::files;
+use crate::limits::aside::{self, Aborted};
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::report::{Diagnostic, Span};
+
+/// With request bodies of at least this many bytes, any template may take long.
+const LARGE_BODY: usize = 64 << 10;
 
 /// What a response is compiled with.
 pub(super) struct ResponseContext<'a> {
@@ -42,6 +46,8 @@ pub(super) struct RouteResponse {
     status: Status,
     headers: Vec<(HeaderName, Template)>,
     content: ResponseBody,
+    /// Whether one of its templates may be long.
+    long: bool,
     /// How long until it begins.
     pub(super) delay: Duration,
 }
@@ -80,6 +86,7 @@ impl RouteResponse {
         place: &ResponseContext<'_>,
         compiler: &mut Compiler<'_>,
     ) -> Option<Self> {
+        compiler.take_long();
         let content = content(spec, place, compiler);
         let status = match spec.status {
             None => Status::Fixed(StatusCode::OK),
@@ -96,10 +103,12 @@ impl RouteResponse {
             let message = format!("a response with status {} can't have a body", status.as_u16());
             compiler.mistakes.push(Diagnostic::error(written.span, message));
         }
+        let headers = headers(spec.headers, compiler);
         Some(Self {
             status,
-            headers: headers(spec.headers, compiler),
+            headers,
             content: content?,
+            long: compiler.take_long(),
             delay: spec.delay.map_or(Duration::ZERO, |delay| delay.value.get()),
         })
     }
@@ -110,6 +119,7 @@ impl RouteResponse {
             status: Status::Fixed(status),
             headers: Vec::new(),
             content: ResponseBody::Json(Node::Fixed(json!({ "error": message }))),
+            long: false,
             delay: Duration::ZERO,
         }
     }
@@ -127,13 +137,23 @@ impl RouteResponse {
         }
     }
 
-    /// The response to a request.
-    pub(super) fn respond(
-        &self,
+    /// The response to a request. One that may take long is made off the threads that carry traffic.
+    pub(super) async fn respond(
+        self: &Arc<Self>,
         env: &Arc<Environment<'static>>,
         facts: &Arc<Facts>,
         luck: &Arc<Luck>,
     ) -> Result<Response, Failure> {
+        if !self.long && facts.body.len() < LARGE_BODY {
+            return self.made(env, facts, luck);
+        }
+        let (response, env) = (Arc::clone(self), Arc::clone(env));
+        let (facts, luck) = (Arc::clone(facts), Arc::clone(luck));
+        let made = aside::run(move || response.made(&env, &facts, &luck)).await;
+        made.unwrap_or_else(|Aborted| Err(Failure("the response could not be made".into())))
+    }
+
+    fn made(&self, env: &Arc<Environment<'static>>, facts: &Arc<Facts>, luck: &Arc<Luck>) -> Result<Response, Failure> {
         let scope = Scope::new(env, facts, luck, Vec::new());
         let mut status = self.status(&scope)?;
         let mut response = Response::new(Body::empty());

@@ -21,6 +21,7 @@ use super::page::limited;
 use super::spec::{ChunkSpec, EventSpec};
 use super::template::{Compiler, Failure, Scope, Template};
 use super::tree::Node;
+use crate::limits::aside;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Span};
 use crate::yaml::units::Time;
@@ -42,6 +43,8 @@ pub(super) struct Script {
 #[derive(Debug)]
 struct StreamEntry {
     piece: Piece,
+    /// Whether one of its templates may be long.
+    long: bool,
     after: Duration,
     every: Duration,
     repeat: u64,
@@ -133,6 +136,17 @@ impl Script {
     }
 }
 
+impl Piece {
+    fn make(&self, scope: &Scope<'_>) -> Result<Bytes, Failure> {
+        match self {
+            Piece::Event(event) => event.write(scope).map(Bytes::from),
+            Piece::Text(template) => scope.text(template).map(Bytes::from),
+            Piece::Line(node) => node.value(scope).map(|value| Bytes::from(format!("{value}\n"))),
+            Piece::Bytes(bytes) => Ok(bytes.clone()),
+        }
+    }
+}
+
 impl Event {
     fn is_empty(&self) -> bool {
         self.comment.is_none()
@@ -190,8 +204,10 @@ impl StreamEntry {
                 .push(mistake.help("for a pause before it, use `after`"));
         }
         let after = after.map_or(Duration::ZERO, |time| time.value.get());
+        let long = compiler.take_long();
         Self {
             piece,
+            long,
             after,
             every: every.map_or(after, |time| time.value.get()),
             repeat: limited(repeat, 1..=MAX_REPEAT, "the number of repetitions", compiler).unwrap_or(1),
@@ -271,14 +287,18 @@ impl Run {
             self.due = due;
             tokio::time::sleep_until(due).await;
         }
-        let made = {
+        let made = if entry.long {
+            let (script, env) = (Arc::clone(&script), Arc::clone(&self.env));
+            let (facts, luck, n, entry) = (Arc::clone(&self.facts), Arc::clone(&self.luck), self.n, self.entry);
+            let make = move || {
+                let scope = Scope::new(&env, &facts, &luck, vec![("n", n.into())]);
+                script.entries.get(entry).map(|entry| entry.piece.make(&scope))
+            };
+            let made = aside::run(make).await.ok().flatten();
+            made.unwrap_or_else(|| Err(Failure("the piece could not be made".into())))
+        } else {
             let scope = Scope::new(&self.env, &self.facts, &self.luck, vec![("n", self.n.into())]);
-            match &entry.piece {
-                Piece::Event(event) => event.write(&scope).map(Bytes::from),
-                Piece::Text(template) => scope.text(template).map(Bytes::from),
-                Piece::Line(node) => node.value(&scope).map(|value| Bytes::from(format!("{value}\n"))),
-                Piece::Bytes(bytes) => Ok(bytes.clone()),
-            }
+            entry.piece.make(&scope)
         };
         self.n += 1;
         if self.n == entry.repeat {

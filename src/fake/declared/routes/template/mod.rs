@@ -1,13 +1,19 @@
 //! Templates: compiled when the configuration is loaded, rendered for each request.
 //!
-//! They come from the configuration, never from traffic. What one gives is at most 16 MiB; there are no macros, includes or
-//! inheritance, so nothing recurses; `range` stops at 100,000.
+//! They come from the configuration, but what they do can depend on the request. So what all templates of one response may do
+//! together is bounded: by [`FUEL`], which pays for instructions and for the memory of values, and by [`MAX_OUTPUT`]. There are
+//! no macros, includes or inheritance; `range` stops at 100,000.
+//!
+//! A response whose templates may take long, since they have loops, is made off the threads that carry traffic. A template that
+//! can nest values as deeply as its fuel lasts is rendered on a stack of its own, since dropping such a value recurses.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, escape_formatter};
+use minijinja::{Captured, Environment, Error, ErrorKind, UndefinedBehavior, Value, escape_formatter};
+use serde::Serialize as _;
 
 use super::facts::{Facts, Luck, Root, VARIABLES};
 use super::functions;
@@ -17,6 +23,19 @@ use crate::yaml::report::{Diagnostic, Span, did_you_mean};
 /// The most that a template may give, in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
 
+/// What the templates of one response may use: one for each instruction, and one for every 64 bytes of the values that they
+/// make. That takes some tens of milliseconds, and 32 MiB.
+const FUEL: u64 = 500_000;
+
+/// The deepest nesting of a value in a response, which is also the deepest that is read from a request.
+const MAX_DEPTH: usize = 128;
+
+/// The stack for values that are nested as deeply as [`FUEL`] allows, which is 300,000 levels of some 400 bytes each.
+const STACK: usize = 192 << 20;
+
+/// A text with more assignments than this can nest a value too deeply for an ordinary stack.
+const MANY_ASSIGNMENTS: usize = 500;
+
 /// The variable that an expression's value is kept in.
 const KEPT: &str = "__value";
 
@@ -25,8 +44,16 @@ const KEPT: &str = "__value";
 pub(super) enum Template {
     /// The text.
     Fixed(Arc<str>),
-    /// The name of a template of the environment.
-    Named(Arc<str>),
+    /// A template of the environment.
+    Named(Source),
+}
+
+/// A template of the environment.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    name: Arc<str>,
+    /// Whether it can nest a value too deeply for an ordinary stack.
+    nests: bool,
 }
 
 /// Why a template could not be rendered.
@@ -46,12 +73,14 @@ pub(super) struct Compiler<'a> {
     /// The variables that only this place has.
     extra: &'static [&'static str],
     uses_body: bool,
+    long: bool,
 }
 
 impl<'a> Compiler<'a> {
     pub(super) fn new(mistakes: &'a mut Vec<Diagnostic>) -> Self {
         let mut env = Environment::new();
         env.set_undefined_behavior(UndefinedBehavior::Chainable);
+        env.set_fuel(Some(FUEL));
         // The defaults' delimiters: this can only succeed.
         if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
             env.set_syntax(syntax);
@@ -59,6 +88,11 @@ impl<'a> Compiler<'a> {
         env.set_formatter(|out, state, value| {
             if value.is_none() {
                 out.write_str("null").map_err(Error::from)
+            } else if value.as_object().is_some() {
+                // The same list may be in a value many times, so its text can be far longer than what was paid for it.
+                let mut text = Limited::new(MAX_OUTPUT);
+                write!(text, "{value}").map_err(|error| Error::new(ErrorKind::WriteFailure, error.to_string()))?;
+                escape_formatter(out, state, &Value::from(text.into_text()?))
             } else {
                 escape_formatter(out, state, value)
             }
@@ -75,6 +109,7 @@ impl<'a> Compiler<'a> {
             parameters: Vec::new(),
             extra: &[],
             uses_body: false,
+            long: false,
         }
     }
 
@@ -87,6 +122,16 @@ impl<'a> Compiler<'a> {
     /// Whether a template since [`Self::begin`] looks at the request's body.
     pub(super) fn uses_body(&self) -> bool {
         self.uses_body
+    }
+
+    /// Notes that what is compiled may take long.
+    pub(super) fn note_long(&mut self) {
+        self.long = true;
+    }
+
+    /// Whether a template since the last call may take long.
+    pub(super) fn take_long(&mut self) -> bool {
+        std::mem::take(&mut self.long)
     }
 
     /// Compiles with these variables besides the usual ones.
@@ -137,13 +182,20 @@ impl<'a> Compiler<'a> {
         let name: Arc<str> = format!("t{}", self.compiled).into();
         self.compiled += 1;
         let lines = source.lines().count();
+        // What only looks like one of these costs some microseconds.
+        self.long |= ["for", "range", "*"].iter().any(|part| source.contains(part));
+        let nests = source.contains("namespace") || source.matches("set").count() > MANY_ASSIGNMENTS;
+        let template = Template::Named(Source {
+            name: Arc::clone(&name),
+            nests,
+        });
         let filters = filters(&source);
         let uncalled = self.functions.iter().filter(|name| !is_called(&source, name));
         let uncalled: Vec<_> = uncalled.cloned().collect();
         if let Err(error) = self.env.add_template_owned(name.to_string(), source) {
             let message = format!("the template is not valid: {}", describe(&error, lines));
             self.mistakes.push(Diagnostic::error(span, message));
-            return Template::Named(name);
+            return template;
         }
         if let Ok(template) = self.env.get_template(&name) {
             let mut used: Vec<_> = template.undeclared_variables(true).into_iter().collect();
@@ -155,7 +207,7 @@ impl<'a> Compiler<'a> {
             }
         }
         self.check_filters(&filters, span);
-        Template::Named(name)
+        template
     }
 
     fn check_names(&mut self, used: &[String], span: Span) {
@@ -262,6 +314,7 @@ fn filters(source: &str) -> Vec<String> {
 
 fn describe(error: &Error, lines: usize) -> String {
     let what = match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => "the templates of the response take too much time or memory".to_owned(),
         (ErrorKind::SyntaxError, Some(detail)) => detail.to_owned(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
@@ -277,6 +330,14 @@ fn describe(error: &Error, lines: usize) -> String {
 pub(super) struct Scope<'a> {
     env: &'a Environment<'static>,
     root: Arc<Root>,
+    spent: Arc<Spent>,
+}
+
+/// What the templates of one response have used.
+#[derive(Debug, Default)]
+struct Spent {
+    fuel: AtomicU64,
+    bytes: AtomicUsize,
 }
 
 impl<'a> Scope<'a> {
@@ -287,6 +348,16 @@ impl<'a> Scope<'a> {
         luck: &Arc<Luck>,
         extra: Vec<(&'static str, Value)>,
     ) -> Self {
+        Self::spending(env, facts, luck, extra, &Arc::default())
+    }
+
+    fn spending(
+        env: &'a Environment<'static>,
+        facts: &Arc<Facts>,
+        luck: &Arc<Luck>,
+        extra: Vec<(&'static str, Value)>,
+        spent: &Arc<Spent>,
+    ) -> Self {
         let root = Root {
             facts: Arc::clone(facts),
             luck: Arc::clone(luck),
@@ -295,17 +366,18 @@ impl<'a> Scope<'a> {
         Self {
             env,
             root: Arc::new(root),
+            spent: Arc::clone(spent),
         }
     }
 
     /// Makes a scope with other extra variables.
     pub(super) fn with(&self, extra: Vec<(&'static str, Value)>) -> Self {
-        Self::new(self.env, &self.root.facts, &self.root.luck, extra)
+        Self::spending(self.env, &self.root.facts, &self.root.luck, extra, &self.spent)
     }
 
     /// Makes a scope with other extra variables, and random data of its own.
     pub(super) fn with_luck(&self, luck: Luck, extra: Vec<(&'static str, Value)>) -> Self {
-        Self::new(self.env, &self.root.facts, &Arc::new(luck), extra)
+        Self::spending(self.env, &self.root.facts, &Arc::new(luck), extra, &self.spent)
     }
 
     fn variables(&self) -> Value {
@@ -319,34 +391,64 @@ impl<'a> Scope<'a> {
 
     /// Renders a template to text.
     pub(super) fn text(&self, template: &Template) -> Result<String, Failure> {
-        let name = match template {
+        let source = match template {
             Template::Fixed(text) => return Ok(text.to_string()),
-            Template::Named(name) => name,
+            Template::Named(source) => source,
         };
-        let mut out = Limited(Vec::new());
-        let rendered = self
-            .env
-            .get_template(name)
-            .and_then(|template| template.render_captured_to(self.variables(), &mut out).map(drop));
-        rendered.map_err(|error| Failure::of(&error))?;
-        String::from_utf8(out.0).map_err(|error| Failure(error.to_string()))
+        self.on_a_stack(source, || {
+            let mut out = Limited::new(MAX_OUTPUT.saturating_sub(self.spent.bytes.load(Ordering::Relaxed)));
+            self.render(source, &mut out)?;
+            self.spent.bytes.fetch_add(out.bytes.len(), Ordering::Relaxed);
+            out.into_text()
+        })
     }
 
     /// The value of an expression.
     pub(super) fn value(&self, template: &Template) -> Result<serde_json::Value, Failure> {
-        let Template::Named(name) = template else {
+        let Template::Named(source) = template else {
             return self.text(template).map(Into::into);
         };
-        let captured = self
-            .env
-            .get_template(name)
-            .and_then(|template| template.render_captured_to(self.variables(), io::sink()))
-            .map_err(|error| Failure::of(&error))?;
-        let value = captured.state().lookup(KEPT).unwrap_or_default();
-        if value.is_undefined() {
-            return Ok(serde_json::Value::Null);
+        self.on_a_stack(source, || {
+            let captured = self.render(source, io::sink())?;
+            let value = captured.state().lookup(KEPT).unwrap_or_default();
+            if value.is_undefined() {
+                return Ok(serde_json::Value::Null);
+            }
+            self.json(&value)
+                .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+        })
+    }
+
+    /// A value as JSON. It is written once to nowhere, to see that it is neither too large nor nested too deeply.
+    fn json(&self, value: &Value) -> serde_json::Result<serde_json::Value> {
+        if value.as_object().is_some() || value.as_str().is_some() {
+            let left = MAX_OUTPUT.saturating_sub(self.spent.bytes.load(Ordering::Relaxed));
+            let mut measured = Measured { left };
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut measured, Depth(0)))?;
+            self.spent.bytes.fetch_add(left - measured.left, Ordering::Relaxed);
         }
-        serde_json::to_value(&value).map_err(|error| Failure(error.to_string()))
+        serde_json::to_value(value)
+    }
+
+    /// Renders a template, and counts the fuel.
+    fn render(&self, source: &Source, out: impl io::Write) -> Result<Captured<'_>, Error> {
+        if self.spent.fuel.load(Ordering::Relaxed) >= FUEL {
+            return Err(ErrorKind::OutOfFuel.into());
+        }
+        let template = self.env.get_template(&source.name)?;
+        let captured = template.render_captured_to(self.variables(), out)?;
+        let (used, _left) = captured.state().fuel_levels().unwrap_or_default();
+        self.spent.fuel.fetch_add(used, Ordering::Relaxed);
+        Ok(captured)
+    }
+
+    fn on_a_stack<T>(&self, source: &Source, render: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure> {
+        let rendered = if source.nests {
+            stacker::grow(STACK, render)
+        } else {
+            render()
+        };
+        rendered.map_err(|error| Failure::of(&error))
     }
 }
 
@@ -362,20 +464,93 @@ impl Failure {
     }
 }
 
-/// A buffer that takes [`MAX_OUTPUT`] bytes and then refuses.
-struct Limited(Vec<u8>);
+/// A buffer that takes so many bytes and then refuses.
+struct Limited {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Limited {
+    fn new(limit: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            limit,
+        }
+    }
+
+    fn into_text(self) -> Result<String, Error> {
+        String::from_utf8(self.bytes).map_err(|error| Error::new(ErrorKind::WriteFailure, error.to_string()))
+    }
+}
 
 impl io::Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_OUTPUT {
-            return Err(io::Error::other("the template's output is larger than 16 MiB"));
+        if self.bytes.len() + bytes.len() > self.limit {
+            return Err(too_large());
         }
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Counts what is written, and refuses more than is left.
+struct Measured {
+    left: usize,
+}
+
+impl io::Write for Measured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.left = self.left.checked_sub(bytes.len()).ok_or_else(too_large)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn too_large() -> io::Error {
+    io::Error::other("the output of the templates is larger than 16 MiB")
+}
+
+/// Writes compact JSON, and refuses a value that is nested too deeply.
+struct Depth(usize);
+
+impl Depth {
+    fn enter(&mut self) -> io::Result<()> {
+        self.0 += 1;
+        if self.0 > MAX_DEPTH {
+            return Err(io::Error::other(format!(
+                "the value is nested more than {MAX_DEPTH} deep"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl serde_json::ser::Formatter for Depth {
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter()?;
+        writer.write_all(b"[")
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0 -= 1;
+        writer.write_all(b"]")
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter()?;
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0 -= 1;
+        writer.write_all(b"}")
     }
 }
 
