@@ -45,12 +45,12 @@ pub(super) enum Template {
     /// The text.
     Fixed(Arc<str>),
     /// A template of the environment.
-    Named(Source),
+    Named(NamedTemplate),
 }
 
 /// A template of the environment.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(super) struct NamedTemplate {
     name: Arc<str>,
     /// Whether it can nest a value too deeply for an ordinary stack.
     nests: bool,
@@ -185,7 +185,7 @@ impl<'a> Compiler<'a> {
         // What only looks like one of these costs some microseconds.
         self.long |= ["for", "range", "*"].iter().any(|part| source.contains(part));
         let nests = source.contains("namespace") || source.matches("set").count() > MANY_ASSIGNMENTS;
-        let template = Template::Named(Source {
+        let template = Template::Named(NamedTemplate {
             name: Arc::clone(&name),
             nests,
         });
@@ -431,7 +431,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Renders a template, and counts the fuel.
-    fn render(&self, source: &Source, out: impl io::Write) -> Result<Captured<'_>, Error> {
+    fn render(&self, source: &NamedTemplate, out: impl io::Write) -> Result<Captured<'_>, Error> {
         if self.spent.fuel.load(Ordering::Relaxed) >= FUEL {
             return Err(ErrorKind::OutOfFuel.into());
         }
@@ -442,7 +442,7 @@ impl<'a> Scope<'a> {
         Ok(captured)
     }
 
-    fn on_a_stack<T>(&self, source: &Source, render: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure> {
+    fn on_a_stack<T>(&self, source: &NamedTemplate, render: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure> {
         let rendered = if source.nests {
             stacker::grow(STACK, render)
         } else {
