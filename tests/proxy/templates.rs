@@ -35,7 +35,7 @@ async fn endless_templates_hold_up_no_other_request() {
     }
     let mut client = squall.client(Protocol::H1).await;
     let mut slowest = Duration::ZERO;
-    while hostile.len() > 0 {
+    while !hostile.is_empty() {
         let started = Instant::now();
         client.get("/quick").await.assert(200, "quick GET");
         slowest = slowest.max(started.elapsed());
