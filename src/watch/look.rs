@@ -119,8 +119,10 @@ impl Eye {
 impl Tree {
     fn walk(main: &Path) -> Tree {
         let noting = Noting::default();
-        // Errors are reported by the reload.
-        drop(load_tree(Start::Path(main), &noting, &|name| std::env::var(name).ok()));
+        if !noting.read(main).is_ok_and(|bytes| stands_alone(&bytes)) {
+            // Errors are reported by the reload.
+            drop(load_tree(Start::Path(main), &noting, &|name| std::env::var(name).ok()));
+        }
         noting.0.into_inner()
     }
 
@@ -131,6 +133,12 @@ impl Tree {
                 .iter()
                 .all(|(folder, before)| names(&Disk.list(folder)) == *before)
     }
+}
+
+/// Whether a file includes no other, seen without parsing it: that takes as long as loading, and as much memory. A key could
+/// be written with escapes, so a file with backslashes may include others.
+fn stands_alone(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| !text.contains("include") && !text.contains('\\'))
 }
 
 /// The real file system, which records what is read.
