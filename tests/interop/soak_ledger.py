@@ -20,6 +20,10 @@ SAME_BODY = {None, "delay", "late-response", "bandwidth", "bandwidth-up", "dribb
 SLOW_SECONDS = 10.0  # for the well-behaved client, on a busy machine
 
 
+# The error of a line about a request whose client closed its sending side within the head.
+CUT_HEAD = "the connection ended before the end of the head"
+
+
 class Ledger:
     """What clients saw of each request, and what squall's log says of it; what agrees is forgotten.
 
@@ -36,14 +40,19 @@ class Ledger:
         self.seen = 0  # of the requests that squall may not have had
         self.beside = 0  # answers to well-behaved clients
         self.found = []  # problems of well-behaved clients
+        self.cut_heads = 0  # requests whose clients left within the head: they have no id, and no duration
 
     def heard(self, line):
         """A line of the access log."""
         status, gone = line["status"], line.get("client_gone", False)
-        self.coming.append((line.get("request_id", "none"), (status, gone, line.get("error"))))
         self.counts["requests", line["listener"], str(status)] += 1
+        if line.get("error") == CUT_HEAD:
+            self.cut_heads += 1
+            return
+        self.coming.append((line.get("request_id", "none"), (status, gone, line.get("error"))))
         self.counts["gone", line["listener"]] += gone
-        if "error" in line:
+        # With a 400 it is the client's: no upstream of the soak fails so.
+        if "error" in line and status != 400:
             self.errors[line["upstream"], bool(gone)] += 1
         pairs = zip(line.get("rules", "").split(", "), line.get("faults", "").split(", "), strict=True)
         self.counts.update(("injected", rule, fault) for rule, fault in pairs if fault)
@@ -155,7 +164,9 @@ def metrics_problems(metrics, ledger):
         least, more = (ledger.errors[labels["upstream"], gone] for gone in (False, True))
         if not least <= value <= least + more:
             yield "metrics and log", f"{labels}: {value} upstream errors, {least} to {least + more} in the log"
-    requests = metrics.sum("squall_requests_total")
+    if ledger.cut_heads > ledger.fates[Fate.UNSENT]:
+        yield "metrics and log", f"{ledger.cut_heads} heads that were cut, {ledger.fates[Fate.UNSENT]} that clients cut"
+    requests = metrics.sum("squall_requests_total") - ledger.cut_heads
     if requests != (observed := metrics.sum("squall_request_duration_seconds_count")):
         yield "metrics and log", f"{requests} requests, {observed} durations"
 
