@@ -49,20 +49,22 @@ pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Futur
     let mut shutdown = pin!(shutdown);
     loop {
         places.retain(|place| !place.task.is_finished());
-        let full = places.len() >= MAX_CONNECTIONS;
-        let given_up = places.iter().position(|place| place.caller.waits()).filter(|_| full);
+        let has_room = places.len() < MAX_CONNECTIONS || oldest_that_waits(&places).is_some();
         // Not biased: no branch can starve another. Returning drops the set, which aborts the connections' tasks.
         tokio::select! {
             () = &mut shutdown => return,
             Some(_) = connections.join_next() => {}
             // Looks again which of them waits.
-            () = sleep(MIN_WAIT), if full && given_up.is_none() => {}
-            accepted = bound.0.acceptor.accept(), if !full || given_up.is_some() => {
+            () = sleep(MIN_WAIT), if !has_room => {}
+            accepted = bound.0.acceptor.accept(), if has_room => {
                 match accepted {
                     Ok((socket, _)) => {
-                        if let Some(place) = given_up {
-                            // Dropped with its connection. In the order of their age.
-                            places.remove(place).task.abort();
+                        // Asked again, since the one that waited may be answered by now. Then there is one connection too
+                        // many, and the next one makes up for it.
+                        while places.len() >= MAX_CONNECTIONS
+                            && let Some(oldest) = oldest_that_waits(&places)
+                        {
+                            places.remove(oldest).task.abort();
                         }
                         let caller = Arc::new(Caller::default());
                         let connection = serve_connection(Raw::new(Arc::new(socket)), service.clone(), Arc::clone(&caller));
@@ -82,6 +84,11 @@ pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Futur
 struct Place {
     task: AbortHandle,
     caller: Arc<Caller>,
+}
+
+/// Places are in the order of their connections' age.
+fn oldest_that_waits(places: &[Place]) -> Option<usize> {
+    places.iter().position(|place| place.caller.waits())
 }
 
 /// Whether a caller is answered now, and since when it is not.

@@ -13,7 +13,7 @@ use crate::yaml::units::Time;
 pub struct Context<'a> {
     /// The folder that relative paths start from: that of the file with the rule.
     pub folder: &'a Path,
-    /// Reads a file that the configuration names, of at most so many bytes.
+    /// Reads a file that the configuration names, up to a limit in bytes.
     pub read: &'a dyn Fn(&Path, usize) -> std::io::Result<Bytes>,
     /// The most keys that a `quota` remembers.
     pub keys: NonZeroUsize,

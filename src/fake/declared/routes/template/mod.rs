@@ -464,7 +464,7 @@ impl Failure {
     }
 }
 
-/// A buffer that takes so many bytes and then refuses.
+/// A buffer that refuses to grow beyond a limit.
 struct Limited {
     bytes: Vec<u8>,
     limit: usize,
