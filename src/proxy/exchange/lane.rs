@@ -14,26 +14,36 @@ const LEAST_ROOM: usize = 16 * 1024;
 
 /// What a shaped lane needs from its request: the record for counting, and the bounds of waits.
 #[derive(Clone)]
-pub(super) struct Rules {
-    pub(super) record: Arc<Record>,
-    pub(super) holder: Arc<Holder>,
-    pub(super) bounds: Bounds,
+pub(in crate::proxy) struct Rules {
+    pub(in crate::proxy) record: Arc<Record>,
+    pub(in crate::proxy) holder: Arc<Holder>,
+    pub(in crate::proxy) bounds: Bounds,
 }
 
 /// One direction of an exchange. The default lane passes everything unchanged.
+///
+/// A message of HTTP has at most one shaper, for all acts of its plan. A TCP connection has one for each rule, in a row, so that
+/// a rule can be changed while the bytes of the others go on.
 #[derive(Default)]
-pub(super) struct Lane {
-    /// Boxed, so that a lane without shaping is small.
-    shaped: Option<Box<ShapedLane>>,
-    /// Bytes taken in that the shaper has no room for yet.
+pub(in crate::proxy) struct Lane {
+    /// The shapers, from the source to the sink.
+    stages: Vec<Stage>,
+    /// Bytes taken in that the first stage has no room for yet.
     pending: Bytes,
     /// Whether the natural end was taken in.
     ended: bool,
     over: bool,
+    /// How the lane ends once what a stage sent before it ended has passed the stages behind it.
+    ending: Option<Finish>,
 }
 
-struct ShapedLane {
+/// A shaper, and what it takes in.
+pub(in crate::proxy) struct Stage {
     shaper: Shaper,
+    /// Bytes from the stage before that the shaper has no room for yet.
+    pending: Bytes,
+    /// Whether the stage before has ended.
+    ended: bool,
     /// The plan's actions that shape this lane, whose waits are reported when it ends.
     actions: Vec<usize>,
     rules: Rules,
@@ -42,6 +52,8 @@ struct ShapedLane {
     next: Option<Step>,
     stall: Option<Stall>,
     released: bool,
+    /// Whether the stage is only passing on what it has.
+    retired: bool,
 }
 
 /// A stall in progress.
@@ -53,7 +65,7 @@ struct Stall {
 
 /// What is due next in a lane.
 #[derive(Debug)]
-pub(super) enum Due {
+pub(in crate::proxy) enum Due {
     /// Send these bytes now.
     Send(Bytes),
     /// Nothing before this instant, unless more bytes are taken in.
@@ -67,59 +79,55 @@ pub(super) enum Due {
 }
 
 impl Lane {
-    /// A lane shaped by `shaper` on behalf of `actions`, by index in the plan.
-    pub(super) fn shaped(shaper: Shaper, actions: Vec<usize>, rules: Rules) -> Lane {
+    /// A lane with one stage.
+    pub(in crate::proxy) fn shaped(stage: Stage) -> Lane {
         Lane {
-            shaped: Some(Box::new(ShapedLane {
-                shaper,
-                actions,
-                rules,
-                told_end: false,
-                next: None,
-                stall: None,
-                released: false,
-            })),
+            stages: vec![stage],
             ..Lane::default()
         }
     }
 
     /// Whether the lane has room for more bytes.
-    pub(super) fn wants_more(&self) -> bool {
-        !self.ended && !self.over && self.pending.is_empty() && self.room() > 0
+    pub(in crate::proxy) fn wants_more(&self) -> bool {
+        let room = self.stages.first().is_none_or(|first| first.shaper.room() > 0);
+        !self.ended && !self.over && self.pending.is_empty() && room
     }
 
     /// Whether the natural end was taken in.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::proxy) fn has_ended(&self) -> bool {
         self.ended
     }
 
     /// Whether a shaper is at work.
-    pub(super) fn is_shaped(&self) -> bool {
-        self.shaped.is_some()
+    pub(in crate::proxy) fn is_shaped(&self) -> bool {
+        !self.stages.is_empty()
     }
 
     /// Takes in natural bytes. Call it only while the lane [wants](Lane::wants_more) them.
-    pub(super) fn take(&mut self, bytes: Bytes) {
+    pub(in crate::proxy) fn take(&mut self, bytes: Bytes) {
         if !self.over && !self.ended {
             self.pending = bytes;
         }
     }
 
     /// Takes in the natural end.
-    pub(super) fn end(&mut self) {
+    pub(in crate::proxy) fn end(&mut self) {
         self.ended = true;
     }
 
     /// Returns what is due next. Call it again after each [`Due::Send`]. `now` is called only if the lane is shaped.
-    pub(super) fn due(&mut self, now: impl FnOnce() -> Instant) -> Due {
+    pub(in crate::proxy) fn due(&mut self, now: impl FnOnce() -> Instant) -> Due {
         if self.over {
             return Due::Over;
         }
-        let due = match &mut self.shaped {
-            Some(shaped) => shaped.due(&mut self.pending, self.ended, now()),
-            None if !self.pending.is_empty() => Due::Send(std::mem::take(&mut self.pending)),
-            None if self.ended => Due::End(Finish::Natural),
-            None => Due::More,
+        let due = if self.is_shaped() {
+            self.shaped_due(now())
+        } else if !self.pending.is_empty() {
+            Due::Send(std::mem::take(&mut self.pending))
+        } else if self.ended {
+            Due::End(Finish::Natural)
+        } else {
+            Due::More
         };
         if matches!(due, Due::End(_)) {
             self.close();
@@ -127,41 +135,123 @@ impl Lane {
         due
     }
 
-    /// Ends a lane whose message turns out to have no body, and reports its actions as missed.
-    pub(super) fn has_no_body(&mut self) {
-        if let Some(shaped) = &self.shaped {
-            for &action in &shaped.actions {
-                shaped.rules.record.miss(action, "no body");
+    /// Asks the stages from the last to the first, so that what can leave does before more is let in.
+    fn shaped_due(&mut self, now: Instant) -> Due {
+        let mut until: Option<Instant> = None;
+        let mut at = self.stages.len();
+        while let Some((before, rest)) = at.checked_sub(1).and_then(|one| self.stages.split_at_mut_checked(one)) {
+            at -= 1;
+            let Some((stage, behind)) = rest.split_first_mut() else {
+                break;
+            };
+            if behind.first().is_some_and(|next| !next.wants_more()) {
+                continue;
+            }
+            if before.is_empty() {
+                stage.take_from(&mut self.pending, self.ended);
+            }
+            match (stage.due(now), behind.first_mut()) {
+                (Due::Send(bytes), None) => return Due::Send(bytes),
+                (Due::Send(bytes), Some(next)) => {
+                    next.pending = bytes;
+                    (at, until) = (self.stages.len(), None);
+                }
+                (Due::End(finish), None) => return Due::End(self.ending.take().unwrap_or(finish)),
+                (Due::End(finish), Some(next)) => {
+                    next.ended = true;
+                    if !matches!(finish, Finish::Natural) {
+                        self.ending.get_or_insert(finish);
+                    }
+                    // What comes before the end of this stage can't pass it any more.
+                    self.stages.drain(..=at);
+                    self.pending = Bytes::new();
+                    (at, until) = (self.stages.len(), None);
+                }
+                (Due::Wait(next), _) => until = Some(until.map_or(next, |until| until.min(next))),
+                (Due::More | Due::Over, _) if stage.is_spent() => {
+                    self.stages.remove(at);
+                    // What waited for this stage may pass the next one, or the lane.
+                    (at, until) = (self.stages.len(), None);
+                }
+                (Due::More | Due::Over, _) => {}
             }
         }
-        self.shaped = None;
+        match until {
+            Some(until) => Due::Wait(until),
+            None if self.is_shaped() => Due::More,
+            // The last stage was retired.
+            None if !self.pending.is_empty() => Due::Send(std::mem::take(&mut self.pending)),
+            None if self.ended => Due::End(Finish::Natural),
+            None => Due::More,
+        }
+    }
+
+    /// Ends a lane whose message turns out to have no body, and reports its actions as missed.
+    pub(super) fn has_no_body(&mut self) {
+        for stage in &self.stages {
+            for &action in &stage.actions {
+                stage.rules.record.miss(action, "no body");
+            }
+        }
+        self.stages.clear();
         self.ended = true;
         self.close();
     }
 
     /// Ends all waits because squall is stopping. A stall without a resume time ends the lane.
-    pub(super) fn release(&mut self) {
-        if let Some(shaped) = &mut self.shaped {
-            shaped.released = true;
-            shaped.shaper.release();
+    pub(in crate::proxy) fn release(&mut self) {
+        for stage in &mut self.stages {
+            stage.released = true;
+            stage.shaper.release();
         }
     }
 
     fn close(&mut self) {
         self.over = true;
         self.pending = Bytes::new();
-        self.shaped = None;
-    }
-
-    fn room(&self) -> usize {
-        self.shaped.as_ref().map_or(usize::MAX, |shaped| shaped.shaper.room())
+        self.stages.clear();
     }
 }
 
-impl ShapedLane {
-    fn due(&mut self, pending: &mut Bytes, ended: bool, now: Instant) -> Due {
+impl Stage {
+    /// A shaper that works on behalf of `actions`, by index in the plan.
+    pub(in crate::proxy) fn new(shaper: Shaper, actions: Vec<usize>, rules: Rules) -> Stage {
+        Stage {
+            shaper,
+            pending: Bytes::new(),
+            ended: false,
+            actions,
+            rules,
+            told_end: false,
+            next: None,
+            stall: None,
+            released: false,
+            retired: false,
+        }
+    }
+
+    fn wants_more(&self) -> bool {
+        !self.ended && self.pending.is_empty() && self.shaper.room() > 0
+    }
+
+    /// Takes over what the lane has taken in.
+    fn take_from(&mut self, pending: &mut Bytes, ended: bool) {
+        if self.pending.is_empty() {
+            self.pending = std::mem::take(pending);
+        }
+        self.ended |= ended && pending.is_empty();
+    }
+
+    /// Whether the stage was retired, and has passed on all that it had.
+    fn is_spent(&self) -> bool {
+        self.retired && !self.ended && self.pending.is_empty()
+    }
+}
+
+impl Stage {
+    fn due(&mut self, now: Instant) -> Due {
         loop {
-            self.feed(pending, ended);
+            self.feed();
             let step = self.step(now);
             if !matches!(step, Step::Stalled(_)) {
                 self.stall = None;
@@ -176,9 +266,12 @@ impl ShapedLane {
                 Step::Wait(until) => return Due::Wait(until),
                 Step::Stalled(until) => return self.stalled(until, now),
                 Step::End(finish) => return Due::End(finish),
-                Step::More if pending.is_empty() => return Due::More,
+                Step::More if self.pending.is_empty() => return Due::More,
                 // A message longer than the buffer would never fit, so it is let in piece by piece.
-                Step::More => self.shaper.push(pending.split_to(pending.len().min(LEAST_ROOM))),
+                Step::More => {
+                    let least = self.pending.len().min(LEAST_ROOM);
+                    self.shaper.push(self.pending.split_to(least));
+                }
             }
         }
     }
@@ -208,15 +301,15 @@ impl ShapedLane {
         step
     }
 
-    fn feed(&mut self, pending: &mut Bytes, ended: bool) {
-        while !pending.is_empty() {
-            let room = self.shaper.room().min(pending.len());
+    fn feed(&mut self) {
+        while !self.pending.is_empty() {
+            let room = self.shaper.room().min(self.pending.len());
             if room == 0 {
                 return;
             }
-            self.shaper.push(pending.split_to(room));
+            self.shaper.push(self.pending.split_to(room));
         }
-        if ended && !self.told_end {
+        if self.ended && !self.told_end {
             self.told_end = true;
             self.shaper.end();
         }
@@ -245,7 +338,7 @@ impl ShapedLane {
     }
 }
 
-impl Drop for ShapedLane {
+impl Drop for Stage {
     /// Reports the waits here, so that they are counted however the lane ends.
     fn drop(&mut self) {
         for &action in &self.actions {

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::fields::Fields;
-use super::lane::{Lane, Rules};
+use super::lane::{Lane, Rules, Stage};
 use crate::fault::effect::Effect;
 use crate::fault::rewrite::{content_length, is_bodiless, is_encoded, media_type};
 use crate::proxy::client::{Client, Connection, MalformedResponse};
@@ -176,7 +176,7 @@ impl Shaping<'_> {
             holder: Arc::clone(self.execution.holder()),
             bounds: self.execution.bounds(),
         };
-        (Lane::shaped(shaper, actions, rules), length)
+        (Lane::shaped(Stage::new(shaper, actions, rules)), length)
     }
 
     fn bucket(&self, connection: &Arc<Connection>, direction: Direction, action: usize, rate: &Rate) -> Arc<Bucket> {
