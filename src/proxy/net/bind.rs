@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,12 +73,13 @@ impl Opened {
     }
 }
 
-/// Turns on TCP keepalive. The accepted sockets inherit it, which saves four calls for each.
-fn keep_alive(listener: &std::net::TcpListener) -> io::Result<()> {
-    sockopt::set_socket_keepalive(listener, true)?;
-    sockopt::set_tcp_keepidle(listener, KEEPALIVE_IDLE)?;
-    sockopt::set_tcp_keepintvl(listener, KEEPALIVE_INTERVAL)?;
-    sockopt::set_tcp_keepcnt(listener, KEEPALIVE_COUNT)?;
+/// Turns on TCP keepalive. The accepted sockets of a listening one inherit it, which saves four calls for each.
+pub(crate) fn keep_alive(socket: impl AsFd) -> io::Result<()> {
+    let socket = socket.as_fd();
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, KEEPALIVE_COUNT)?;
     Ok(())
 }
 

@@ -101,6 +101,13 @@ impl ServerTls {
         }
     }
 
+    /// The same for a protocol that is not HTTP: whatever protocols a client offers by ALPN, none is chosen.
+    pub fn of_bytes(&self) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols.clear();
+        Self::new(config, Arc::clone(&self.names), Arc::clone(&self.warnings))
+    }
+
     /// The certificates that are not valid now, in words.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

@@ -2,8 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
+
+/// rustls's own error within an error of a stream.
+pub(in crate::proxy) fn rustls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
 
 /// Why TLS with a peer failed, as a phrase about the peer ("its certificate has expired"). For errors of a server, seen from
 /// a client.

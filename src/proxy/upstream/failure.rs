@@ -9,7 +9,7 @@ use std::io;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::resolve::RESOLVE_FAILED;
-use crate::proxy::tls::words;
+use crate::proxy::tls::words::{self, rustls_error};
 
 /// A natural failure of an upstream, as an error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,10 +118,6 @@ fn handshake(error: &Error) -> Cow<'static, str> {
         None if cause.kind() == io::ErrorKind::UnexpectedEof => "it closed the connection in the handshake".into(),
         None => format!("the connection broke in the handshake: {cause}").into(),
     }
-}
-
-fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
 }
 
 #[cfg(test)]

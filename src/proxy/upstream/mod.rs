@@ -19,6 +19,7 @@ mod failure;
 mod peer;
 mod pool;
 mod resolve;
+mod server;
 mod session;
 pub mod spec;
 mod target;
@@ -39,6 +40,8 @@ pub use self::failure::{Failure, describe_error};
 pub(super) use self::peer::Destination;
 use self::peer::Endpoint;
 pub(super) use self::resolve::unresolved;
+pub(super) use self::server::Secure;
+pub use self::server::TcpServer;
 pub(super) use self::session::{Fake, Session};
 
 /// Checks that the system's certificate authorities (or `SSL_CERT_FILE` and `SSL_CERT_DIR`) can be read. Pingora's
@@ -57,6 +60,7 @@ pub struct Upstream {
     fingerprint: u64,
     /// `None` for a fake, which is called in process, and for a TCP server.
     http: Option<Arc<Http>>,
+    tcp: Option<Arc<TcpServer>>,
 }
 
 #[derive(Debug)]
@@ -77,6 +81,11 @@ impl Upstream {
     /// state of failing endpoints and looked-up names.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    /// The TCP server, if it is one.
+    pub fn tcp(&self) -> Option<&Arc<TcpServer>> {
+        self.tcp.as_ref()
     }
 
     /// Chooses the endpoint for the next request; `None` for a fake and for a TCP server. `now` is the monotonic time, used

@@ -118,6 +118,13 @@ impl ClientTls {
         })
     }
 
+    /// The settings for a protocol that is not HTTP: no ALPN.
+    pub(super) fn of_bytes(&self) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.http1);
+        config.alpn_protocols.clear();
+        Arc::new(config)
+    }
+
     /// The handshake with the server called `server`.
     pub(super) fn handshake(&self, server: ServerName<'static>) -> Handshake {
         Handshake {

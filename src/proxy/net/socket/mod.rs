@@ -3,6 +3,18 @@
 //! Both hold the same socket without duplicating its descriptor: a duplicate would keep the connection open after its
 //! owner has dropped it, and would cost a second descriptor per connection.
 
+/// Runs the same expression on either kind of socket.
+macro_rules! either {
+    ($socket:expr, $stream:ident => $body:expr) => {
+        match &$socket.kind {
+            Kind::Tcp($stream) => $body,
+            Kind::Unix($stream) => $body,
+        }
+    };
+}
+
+mod splice;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -22,22 +34,14 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+pub(crate) use self::splice::Pipe;
+
 /// How long a closing connection waits for each further read to discard, and for all of them together.
 const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 const DRAIN_TOTAL: Duration = Duration::from_secs(10);
 
 /// Bytes read ahead while a request is held, so that a FIN behind them is noticed.
 const AHEAD: usize = 256 << 10;
-
-/// Runs the same expression on either kind of socket.
-macro_rules! either {
-    ($socket:expr, $stream:ident => $body:expr) => {
-        match &$socket.kind {
-            Kind::Tcp($stream) => $body,
-            Kind::Unix($stream) => $body,
-        }
-    };
-}
 
 #[derive(Debug)]
 enum Kind {
@@ -186,6 +190,11 @@ impl Socket {
             self.ended.store(true, Ordering::Relaxed);
         }
         Poll::Ready(outcome)
+    }
+
+    /// Writes as many bytes as there is room for. Returns their number.
+    pub(crate) fn poll_write_bytes(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write(cx, || either!(self, stream => stream.try_write(bytes)))
     }
 
     /// Writes through `write`, a non-blocking system call.
@@ -341,8 +350,7 @@ impl AsyncRead for Raw {
 
 impl AsyncWrite for Raw {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let write = || either!(self.0, stream => stream.try_write(bytes));
-        self.0.poll_write(cx, write)
+        self.0.poll_write_bytes(cx, bytes)
     }
 
     fn poll_write_vectored(

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use http::uri::Authority;
 use pingora::upstreams::peer::ALPN;
+use rustls::pki_types::ServerName;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::balance::Balancer;
 use super::peer::{Endpoint, HostHeader, Settings, Timeouts};
+use super::server::TcpServer;
 use super::target::{HttpTarget, TargetAddress, parse_address};
 use super::{Http, Upstream};
 use crate::proxy::upstream::spec::{Protocol, UpstreamSpec};
@@ -45,15 +47,27 @@ impl Upstream {
             problems: Vec::new(),
             hash: Xxh3::new(),
         };
-        let http = builder.target(name, now).map(Arc::new);
+        let built = builder.target(name, now);
         if !builder.problems.is_empty() {
             return Err(builder.problems);
         }
+        let (http, tcp) = match built {
+            Some(Built::Http(http)) => (Some(Arc::new(http)), None),
+            Some(Built::Tcp(server)) => (None, Some(Arc::new(server))),
+            None => (None, None),
+        };
         Ok(Self {
             fingerprint: builder.hash.digest(),
             http,
+            tcp,
         })
     }
+}
+
+/// What an upstream was built to, unless it is a fake.
+enum Built {
+    Http(Http),
+    Tcp(TcpServer),
 }
 
 struct Builder<'a> {
@@ -67,8 +81,8 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Builds the HTTP target; `None` for a fake, for a TCP server, and on errors.
-    fn target(&mut self, name: &str, now: Instant) -> Option<Http> {
+    /// Builds the target; `None` for a fake, and on errors.
+    fn target(&mut self, name: &str, now: Instant) -> Option<Built> {
         self.hash.update(name.as_bytes());
         self.hash.update(self.base_dir.as_os_str().as_encoded_bytes());
         self.hash.update(&serde_json::to_vec(self.spec).unwrap_or_default());
@@ -76,19 +90,60 @@ impl Builder<'_> {
         let spec = self.spec;
         if spec.fake.is_some() {
             self.refuse_http_keys("a fake runs inside squall");
+            if let Some(tls) = &spec.tls {
+                self.refuse("tls", tls.span, "a fake runs inside squall");
+            }
             if let Some(timeouts) = &spec.timeouts {
                 self.refuse("timeouts", timeouts.span, "a fake runs inside squall");
             }
             return None;
         }
         if let Some(address) = &spec.address {
-            self.refuse_http_keys("`address` is a TCP server");
-            if let Err(message) = parse_address(&address.value, self.base_dir) {
-                self.fail(address.span, message)
-            }
-            return None;
+            return self.tcp(address).map(Built::Tcp);
         }
-        self.http(now)
+        self.http(now).map(Built::Http)
+    }
+
+    fn tcp(&mut self, address: &Spanned<String>) -> Option<TcpServer> {
+        self.refuse_http_keys("`address` is a TCP server");
+        let spec = self.spec;
+        if let Some(timeouts) = &spec.timeouts {
+            let given = [
+                ("read", timeouts.read),
+                ("stream", timeouts.stream),
+                ("write", timeouts.write),
+                ("idle", timeouts.idle),
+            ];
+            for (key, _) in given.into_iter().filter(|(_, time)| time.is_some()) {
+                self.refuse(key, timeouts.span, "of the timeouts, a TCP server has only `connect`");
+            }
+        }
+        let place = match parse_address(&address.value, self.base_dir) {
+            Ok(place) => place,
+            Err(message) => return self.fail(address.span, message),
+        };
+        let tls = match &spec.tls {
+            None => None,
+            Some(tls) => {
+                let settings = self.tls(Some(true), &ALPN::H1)?;
+                let target = HttpTarget {
+                    place: place.clone(),
+                    tls: true,
+                };
+                let name = settings.name.or_else(|| target.host()).unwrap_or_default();
+                match ServerName::try_from(name.clone()) {
+                    Ok(server) => Some((settings.client.of_bytes(), server)),
+                    Err(_) => {
+                        let message = format!("`{name}` is not a valid certificate name: set `tls: {{sni: NAME}}`");
+                        return self.fail(tls.span, message);
+                    }
+                }
+            }
+        };
+        let connect = self.timeouts().connect;
+        self.problems
+            .is_empty()
+            .then(|| TcpServer::new(place, tls, connect))
     }
 
     /// Adds an error. The returned default is never used, since errors fail the build.
@@ -130,7 +185,6 @@ impl Builder<'_> {
             ("ejection", span_of(&spec.ejection)),
             ("protocol", span_of(&spec.protocol)),
             ("host", span_of(&spec.host)),
-            ("tls", span_of(&spec.tls)),
         ]);
         for (key, span) in keys {
             self.refuse(key, span, because);

@@ -111,6 +111,27 @@ impl Resolver {
         self.pick(&answer)
     }
 
+    /// Connects to the addresses of the name. Has no time limit, except for the look-up.
+    ///
+    /// # Errors
+    /// The name can't be resolved, or no address accepts a connection.
+    pub(super) async fn connect_first(&self) -> io::Result<TcpStream> {
+        let in_words = |error: Box<Error>| match error.root_cause().downcast_ref::<io::Error>() {
+            Some(cause) => cause.kind().into(),
+            None => io::Error::other(error.root_cause().to_string()),
+        };
+        let first = self.first().await.map_err(in_words)?;
+        self.connect_from(first).await.map_err(in_words)
+    }
+
+    async fn connect_from(&self, first: SocketAddr) -> pingora::Result<TcpStream> {
+        let (used, stream) = race(self.all(first)).await?;
+        if used != first {
+            self.preferred.store(Some(Arc::new(used)));
+        }
+        Ok(stream)
+    }
+
     /// All addresses, beginning with `first`.
     fn all(&self, first: SocketAddr) -> Vec<SocketAddr> {
         let mut addresses = vec![first];
@@ -199,11 +220,7 @@ impl L4Connect for Resolver {
         let first = *address
             .as_inet()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "a name has IP addresses only"))?;
-        let (used, stream) = race(self.all(first)).await?;
-        if used != first {
-            self.preferred.store(Some(Arc::new(used)));
-        }
-        Ok(stream.into())
+        Ok(self.connect_from(first).await?.into())
     }
 }
 

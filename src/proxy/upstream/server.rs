@@ -1,0 +1,102 @@
+//! A TCP server, for listeners with `protocol: tcp`: connects to it, and performs the TLS handshake if there is one.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::tls::TlsConnector;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::resolve::Resolver;
+use super::target::TargetAddress;
+use crate::proxy::net::socket::{Raw, Socket};
+use crate::proxy::tls::words;
+
+/// A server that takes bytes.
+#[derive(Debug)]
+pub struct TcpServer {
+    place: TargetAddress,
+    /// The server as written in the configuration, for logs: `10.0.0.1:5432`.
+    label: Box<str>,
+    /// For a name.
+    resolver: Option<Resolver>,
+    /// The client side of TLS, and the name to send and to verify; `None` without TLS.
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// The time limit of connecting, the look-up of a name and the TLS handshake included.
+    connect: Duration,
+}
+
+/// A stream with TLS over a socket.
+pub(in crate::proxy) type Secure = Pin<Box<dyn Duplex>>;
+
+/// Bytes in both directions.
+pub(in crate::proxy) trait Duplex: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
+
+impl TcpServer {
+    /// Prepares a server. `tls`: the client side of TLS, and the name to send and to verify.
+    pub(super) fn new(
+        place: TargetAddress,
+        tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+        connect: Duration,
+    ) -> TcpServer {
+        let resolver = match &place {
+            TargetAddress::Name(host, port) => Some(Resolver::new(host.clone(), *port, connect)),
+            _ => None,
+        };
+        TcpServer {
+            label: place.to_string().into(),
+            place,
+            resolver,
+            tls,
+            connect,
+        }
+    }
+
+    /// The server as written in the configuration: `10.0.0.1:5432`.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Opens a connection. The second part is its TLS, if there is one.
+    ///
+    /// # Errors
+    /// The server can't be reached within the time limit, or the TLS handshake fails; in words, for the log.
+    pub(in crate::proxy) async fn connect(&self) -> io::Result<(Arc<Socket>, Option<Secure>)> {
+        let connected = timeout(self.connect, self.open()).await;
+        connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "connecting timed out")))
+    }
+
+    async fn open(&self) -> io::Result<(Arc<Socket>, Option<Secure>)> {
+        let socket = Arc::new(self.socket().await?);
+        let Some((config, name)) = &self.tls else {
+            return Ok((socket, None));
+        };
+        let connector = TlsConnector::from(Arc::clone(config));
+        let secured = connector.connect(name.clone(), Raw::new(Arc::clone(&socket))).await;
+        let secured = secured.map_err(|error| match words::rustls_error(&error) {
+            Some(tls) => io::Error::other(format!("TLS: {}", words::failure(tls))),
+            None => io::Error::new(error.kind(), format!("the connection broke in the TLS handshake: {error}")),
+        })?;
+        Ok((socket, Some(Box::pin(secured))))
+    }
+
+    async fn socket(&self) -> io::Result<Socket> {
+        let stream = match (&self.place, &self.resolver) {
+            (TargetAddress::Unix(path), _) => return Ok(UnixStream::connect(path).await?.into()),
+            (TargetAddress::Ip(address), _) => TcpStream::connect(address).await?,
+            (_, Some(resolver)) => resolver.connect_first().await?,
+            // Not built: see `Builder::tcp`.
+            (_, None) => return Err(io::ErrorKind::AddrNotAvailable.into()),
+        };
+        stream.set_nodelay(true)?;
+        crate::proxy::net::bind::keep_alive(&stream)?;
+        Ok(stream.into())
+    }
+}
