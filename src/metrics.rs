@@ -369,7 +369,7 @@ pub enum Series {
 }
 
 /// Why a fault could not be applied: all values of the label `reason`.
-pub const SKIP_REASONS: [&str; 26] = [
+pub const SKIP_REASONS: [&str; 27] = [
     "not a gRPC request",
     "too many held",
     "too many bodies held",
@@ -379,6 +379,7 @@ pub const SKIP_REASONS: [&str; 26] = [
     "body too short",
     "body too large",
     "message too large",
+    "not HTTP",
     "not HTTP/1.1",
     "not HTTP/1",
     "not chunked",

@@ -1,11 +1,15 @@
-//! The request head as rules match it.
+//! The request head as rules match it, and what takes its place for a connection.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use http::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
+
+/// The header fields of a connection, which has none.
+static NO_FIELDS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
 
 /// A request head. Cheap to create: costly parts are computed when a rule first asks for them.
 pub struct Head<'a> {
@@ -18,6 +22,7 @@ pub struct Head<'a> {
     raw_path: &'a str,
     query: Option<&'a str>,
     authority: &'a str,
+    connection: bool,
     path: OnceCell<Cow<'a, str>>,
     host: OnceCell<Cow<'a, str>>,
 }
@@ -49,9 +54,25 @@ impl<'a> Head<'a> {
             raw_path,
             query,
             authority: authority.unwrap_or_else(host_field),
+            connection: false,
             path: OnceCell::new(),
             host: OnceCell::new(),
         }
+    }
+
+    /// Creates what takes the place of a head for a connection without requests. `server_name` is what the client asks for in
+    /// its TLS handshake, and becomes the host. Conditions on anything else of a request don't hold.
+    pub fn of_connection(client: Option<IpAddr>, server_name: Option<&'a str>) -> Self {
+        let authority = Some(server_name.unwrap_or_default());
+        Head {
+            connection: true,
+            ..Head::new(&Method::GET, "", authority, &NO_FIELDS, client)
+        }
+    }
+
+    /// Whether this stands for a connection rather than a request.
+    pub fn is_connection(&self) -> bool {
+        self.connection
     }
 
     /// The path, percent-decoded and normalised: see [`normalise`].
@@ -235,6 +256,16 @@ mod tests {
                 expect
             );
         }
+    }
+
+    #[test]
+    fn a_connection_has_a_host_and_a_client_at_most() {
+        let head = Head::of_connection(None, Some("Shop.Example"));
+        assert!(head.is_connection());
+        assert_eq!((head.host(), head.client), ("shop.example", None));
+        assert_eq!(Head::of_connection(None, None).host(), "");
+        let fields = HeaderMap::new();
+        assert!(!Head::new(&Method::GET, "/", None, &fields, None).is_connection());
     }
 
     #[test]

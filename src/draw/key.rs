@@ -110,7 +110,7 @@ impl Key {
         match &self.spec {
             KeySpec::Ordinal => None,
             KeySpec::Client => head.client.map(|client| then(client.to_string().as_bytes())),
-            KeySpec::Path => Some(then(head.path().as_bytes())),
+            KeySpec::Path => (!head.is_connection()).then(|| then(head.path().as_bytes())),
             KeySpec::Header(name) => head.headers.get(name).map(|value| then(value.as_bytes())),
             KeySpec::Cookie(name) => head
                 .cookies()

@@ -200,15 +200,8 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
     );
     // A connection has neither fields nor X-Forwarded-For. Its server name is assumed to be the request's host, unless
     // that is an address (RFC 6066, section 3).
-    let fields = HeaderMap::new();
     let name = Some(head.host()).filter(|host| host.parse::<IpAddr>().is_err());
-    let connection = Head::new(
-        &asked.method,
-        "",
-        Some(name.unwrap_or("")),
-        &fields,
-        asked.client.map(|client| client.to_canonical()),
-    );
+    let connection = Head::of_connection(asked.client.map(|client| client.to_canonical()), name);
     let redirected = view.target.original_destination().is_some();
     let mut explaining = Explaining {
         listener: &listener.name,

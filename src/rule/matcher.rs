@@ -143,9 +143,10 @@ impl Condition {
         }
     }
 
-    /// Whether the condition holds for a request head.
+    /// Whether the condition holds for a request head. One on a part that connections lack does not hold for a connection.
     pub fn matches(&self, head: &Head<'_>) -> bool {
         match self {
+            _ if head.is_connection() && self.needs_request() => false,
             Condition::Method(methods) => methods.contains(head.method),
             Condition::Host(text) => text.value.matches(head.host()),
             Condition::Port(port) => head.is_for_port(*port),
@@ -181,6 +182,15 @@ impl Condition {
         match self {
             Condition::All(all) => all.iter().flat_map(|condition| condition.failures(head)).collect(),
             other if other.matches(head) => Vec::new(),
+            other if head.is_connection() && other.needs_request() => {
+                vec![format!("{self}: a connection has no request")]
+            }
+            Condition::Host(_) if head.is_connection() => {
+                vec![format!(
+                    "{self}: the client asks for `{}` in its TLS handshake",
+                    head.host()
+                )]
+            }
             Condition::Method(_) => vec![format!("{self}: the request has {}", head.method)],
             Condition::Host(_) => vec![format!("{self}: the request has `{}`", head.host())],
             Condition::Path(_) => vec![format!("{self}: the request has `{}`", head.path())],
@@ -204,6 +214,22 @@ impl Condition {
                     .map(|(_, value)| value),
             ),
             other => vec![other.to_string()],
+        }
+    }
+
+    /// Whether the condition is on a part of a request that a connection lacks.
+    fn needs_request(&self) -> bool {
+        match self {
+            Condition::Method(_)
+            | Condition::Port(_)
+            | Condition::Path(_)
+            | Condition::Header(..)
+            | Condition::Query(..)
+            | Condition::Cookie(..)
+            | Condition::Grpc => true,
+            Condition::Host(_) | Condition::Client(_) | Condition::All(_) | Condition::Any(_) | Condition::Not(_) => {
+                false
+            }
         }
     }
 

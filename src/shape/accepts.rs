@@ -8,6 +8,19 @@ use super::{Act, After, Direction, Dribble, Finish, Framing, Malformed, Protocol
 pub const TOO_SHORT: &str = "body too short";
 
 impl Stream {
+    /// One direction of a raw TCP connection: bytes without messages, and without a known length.
+    pub const fn tcp(direction: Direction) -> Stream {
+        Stream {
+            direction,
+            protocol: Protocol::Tcp,
+            framing: Framing::Opaque,
+            length: None,
+            body: true,
+            json: false,
+            encoded: false,
+        }
+    }
+
     /// Checks that an act can be applied to the stream. A stall or a cut must come before the end of a known length. Whether
     /// an HTTP/1.1 body is chunked ([`Malformed::Chunk`]) is left to the proxy.
     ///
@@ -45,6 +58,7 @@ impl Stream {
 
     fn accepts_malformed(&self, malformed: Malformed) -> Result<(), &'static str> {
         match malformed {
+            _ if self.protocol == Protocol::Tcp => Err("not HTTP"),
             Malformed::Chunk | Malformed::StatusLine | Malformed::Header | Malformed::Length(_)
                 if matches!(self.protocol, Protocol::Http2 | Protocol::WebSocket) =>
             {
@@ -227,6 +241,27 @@ mod tests {
             Err("body too short"),
         );
         check(STREAM, cut(After::Bytes(u64::MAX)), Ok(()));
+    }
+
+    #[test]
+    fn raw_connections_have_bytes_and_nothing_else() {
+        let tcp = Stream::tcp(Direction::Request);
+        for malformed in [
+            Malformed::Chunk,
+            Malformed::StatusLine,
+            Malformed::Header,
+            Malformed::Json,
+            Malformed::Encoding,
+            Malformed::Length(1),
+        ] {
+            check(tcp, Act::Malform(malformed), Err("not HTTP"));
+        }
+        for act in [Act::Drop(PICK), Act::Duplicate(PICK), cut(After::Messages(1))] {
+            check(tcp, act, Err("no messages"));
+        }
+        check(tcp, cut(After::Share(1)), Err("length unknown"));
+        check(tcp, cut(After::Bytes(1)), Ok(()));
+        check(tcp, Act::Delay(Duration::ZERO), Ok(()));
     }
 
     #[test]

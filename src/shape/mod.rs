@@ -1,7 +1,7 @@
 //! Faults on bodies in motion, such as bandwidth, truncate, stall and corrupt: a state machine without sockets or a clock.
 //!
 //! A plan's body faults become [`Part`]s. The proxy gives those of one direction to a [`Shaper`], pushes the natural bytes
-//! in, and carries out the [`Step`]s that come out. It works this way for HTTP/1, HTTP/2, gRPC, WebSocket and fakes.
+//! in, and carries out the [`Step`]s that come out. It works this way for HTTP/1, HTTP/2, gRPC, WebSocket, raw TCP and fakes.
 //!
 //! ```text
 //! natural bytes ─ split into messages ─ drop, duplicate, delay each ─ corrupt ─ stall, truncate ─ dribble, bandwidth ─ Step
@@ -223,6 +223,8 @@ pub enum Protocol {
     Http2,
     /// An upgraded HTTP/1.1 connection.
     WebSocket,
+    /// A raw TCP connection, of which nothing is known but its bytes.
+    Tcp,
 }
 
 /// What is known of a stream once its head was read.

@@ -10,7 +10,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method};
 use smallvec::SmallVec;
 
 use crate::draw::head::Head;
@@ -182,10 +181,7 @@ impl Passage {
         if rules.rules().is_empty() {
             return;
         }
-        let fields = HeaderMap::new();
-        let client = self.arrival.connection.client();
-        let asked = self.asked.as_deref().unwrap_or_default();
-        let head = Head::new(&Method::GET, "", Some(asked), &fields, client);
+        let head = Head::of_connection(self.arrival.connection.client(), self.asked.as_deref());
         let now = Instant::now();
         if let Some(plan) = rules.decide(&head, &Live { now }) {
             self.executions

@@ -56,6 +56,30 @@ fn ten_thousand_rules_bring_few_candidates() {
 }
 
 #[test]
+fn a_connection_meets_only_conditions_on_its_client_and_its_server_name() {
+    let head = Head::of_connection("10.0.0.1".parse().ok(), Some("shop.example.com"));
+    for (json, expect) in [
+        (serde_json::json!({}), true),
+        (serde_json::json!({"client": "10.0.0.0/8"}), true),
+        (serde_json::json!({"client": "11.0.0.0/8"}), false),
+        (serde_json::json!({"host": "*.example.com"}), true),
+        (serde_json::json!({"host": "other.com"}), false),
+        (serde_json::json!({"host": "*.example.com:443"}), false),
+        (serde_json::json!({"method": "GET"}), false),
+        (serde_json::json!({"path": "/**"}), false),
+        (serde_json::json!({"headers": {"x": "absent"}}), false),
+        (serde_json::json!({"query": {"x": "absent"}}), false),
+        (serde_json::json!({"cookies": {"x": "absent"}}), false),
+        (serde_json::json!({"grpc": {}}), false),
+        (serde_json::json!({"not": {"method": "GET"}}), true),
+    ] {
+        let condition = condition(json.clone());
+        assert_eq!(condition.matches(&head), expect, "{json}");
+        assert_eq!(condition.failures(&head).is_empty(), expect, "{json}");
+    }
+}
+
+#[test]
 fn any_is_filed_under_all_its_branches() {
     let conditions = [
         condition(serde_json::json!({"any": [{"path": "/a"}, {"headers": {"x": "1"}}]})),
