@@ -87,6 +87,14 @@ impl Flow {
         !self.source.is_empty()
     }
 
+    /// Drops all acts. The bytes that are queued pass unchanged, except for copies of a message that have begun.
+    pub(super) fn retire(&mut self) {
+        self.messages.retire();
+        self.change = Change::default();
+        self.gates = Gates::default();
+        self.delays = Vec::new();
+    }
+
     /// Reports the acts that had nothing to act on, at the natural end of the stream.
     pub(super) fn missed(&self, notes: &mut Notes) {
         self.gates.missed(notes);

@@ -61,6 +61,14 @@ impl Messages {
         messages
     }
 
+    /// Drops all acts. A message that is being dropped is dropped to its end, so that the next one begins as a whole.
+    pub(super) fn retire(&mut self) {
+        self.drops = Vec::new();
+        self.duplicates = Vec::new();
+        self.delays = Vec::new();
+        self.kept = None;
+    }
+
     /// Whether any act depends on messages.
     pub(super) fn matter(&self) -> bool {
         !(self.drops.is_empty() && self.duplicates.is_empty() && self.delays.is_empty())

@@ -92,7 +92,10 @@ pub struct Shaper {
     stream: Stream,
     /// Whether the natural end was taken in.
     ended: bool,
+    /// Whether waits and rates have ended.
     released: bool,
+    /// The number of bytes that steps have sent.
+    sent: u64,
     /// The instant of the last step.
     now: Option<Instant>,
     over: Option<Finish>,
@@ -140,9 +143,19 @@ impl Shaper {
             stream: *stream,
             ended: false,
             released: false,
+            sent: 0,
             now: None,
             over: None,
         }
+    }
+
+    /// Counts positions on from `sent` bytes, which a shaper that this one replaces has sent. A position before them is
+    /// reached at once.
+    #[must_use]
+    pub fn continuing(mut self, sent: u64) -> Shaper {
+        self.sent = sent;
+        self.flow.out.bytes = sent;
+        self
     }
 
     /// The length of the shaped body, as its head should state it. A body that is cut without a clean end states its natural
@@ -189,6 +202,21 @@ impl Shaper {
     /// Ends all waits and rates from now on, because squall stops. Cuts and the ends after stalls still apply.
     pub fn release(&mut self) {
         self.released = true;
+    }
+
+    /// Ends all acts from now on, because their rule was removed: waits, rates, gaps, stalls, cuts and changes. The bytes that
+    /// were taken in are sent at once and in order, and later ones pass unchanged. An end that a step has returned, or that was
+    /// reached, stays.
+    pub fn retire(&mut self) {
+        self.released = true;
+        self.delays = None;
+        self.pauses.retire();
+        self.flow.retire();
+    }
+
+    /// The number of bytes that steps have sent, those that a replaced shaper [has sent](Shaper::continuing) included.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Skips the stall that the last step returned, because no more requests may be held, and resumes the stream. Returns the
@@ -259,7 +287,9 @@ impl Shaper {
         if *at > now && !self.released {
             return Some(Step::Wait(*at));
         }
-        self.piece.take().map(|(piece, _)| Step::Send(piece))
+        let (piece, _) = self.piece.take()?;
+        self.sent = self.sent.saturating_add(piece.len() as u64);
+        Some(Step::Send(piece))
     }
 
     /// Begins the waits before the first byte. Returns whether there are any.

@@ -78,6 +78,14 @@ impl Pauses {
         Some(stall.action)
     }
 
+    /// Ends the current pause at the next step as if it were a wait, and drops the others.
+    pub(super) fn retire(&mut self) {
+        self.waiting.truncate(usize::from(self.current.is_some()));
+        for pause in &mut self.waiting {
+            pause.stall = None;
+        }
+    }
+
     /// How long the current pause has lasted, if it belongs to `action`.
     pub(super) fn held(&self, action: usize, now: Instant) -> Duration {
         let of = self.waiting.front().filter(|pause| pause.action == action);

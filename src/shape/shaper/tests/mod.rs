@@ -9,6 +9,7 @@ use crate::shape::{Clean, Corruption, Direction, Dribble, Malformed, Pick, Proto
 mod acts;
 mod properties;
 mod rates;
+mod retire;
 
 const STREAM: Stream = Stream {
     direction: Direction::Response,

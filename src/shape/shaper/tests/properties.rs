@@ -95,7 +95,7 @@ fn picks() -> impl Strategy<Value = Pick> {
 }
 
 /// Acts that leave the bytes as they are.
-fn gentle() -> impl Strategy<Value = Act> {
+pub(super) fn gentle() -> impl Strategy<Value = Act> {
     prop_oneof![
         prop::sample::select(vec![1, 7, 1024, 20_480, 1 << 30, u64::MAX]).prop_map(pace),
         (1_usize..300, millis(0..500)).prop_map(|(bytes, gap)| Act::Dribble(Dribble::Chunk { bytes, gap })),
