@@ -40,6 +40,8 @@ pub struct Metrics {
     clients_gone: IntCounterVec,
     passed_on: IntCounterVec,
     connections: IntGaugeVec,
+    tcp_connections: IntCounterVec,
+    tcp_bytes: IntCounterVec,
     info: IntGaugeVec,
     /// The time that timers added to injected waits.
     pub overshoot: Histogram,
@@ -76,6 +78,19 @@ pub struct ListenerMetrics {
     /// The time from sending a request to the upstream to its response head.
     pub upstream_seconds: Histogram,
     /// Requests that the upstream failed to respond to.
+    pub upstream_errors: IntCounter,
+}
+
+/// The metrics of a TCP listener and its upstream.
+#[derive(Clone, Debug)]
+pub struct TcpMetrics {
+    /// Connections that were accepted.
+    pub connections: IntCounter,
+    /// Bytes from clients that were sent to the upstream.
+    pub bytes_in: IntCounter,
+    /// Bytes from the upstream that were sent to clients.
+    pub bytes_out: IntCounter,
+    /// Connections that the upstream refused or broke.
     pub upstream_errors: IntCounter,
 }
 
@@ -149,7 +164,7 @@ impl Metrics {
             upstream_errors: counters(
                 &registry,
                 "squall_upstream_errors_total",
-                "Requests that failed at the upstream (not reached, interrupted or timed out); injected faults don't count.",
+                "Requests and TCP connections that failed at the upstream (not reached, interrupted or timed out); injected faults don't count.",
                 &["upstream"],
             )?,
             of_rules: Arc::new(RuleFamilies {
@@ -204,6 +219,18 @@ impl Metrics {
                 &["listener"],
             )?,
             connections: gauges(&registry, "squall_connections", "Open connections.", &["listener"])?,
+            tcp_connections: counters(
+                &registry,
+                "squall_tcp_connections_total",
+                "Connections that TCP listeners accepted.",
+                &["listener", "upstream"],
+            )?,
+            tcp_bytes: counters(
+                &registry,
+                "squall_tcp_bytes_total",
+                "Bytes passed on by TCP listeners, while connections are open: request to the upstream, response to clients.",
+                &["listener", "upstream", "direction"],
+            )?,
             info: gauges(
                 &registry,
                 "squall_info",
@@ -268,6 +295,17 @@ impl Metrics {
             passed_on: self.passed_on.with_label_values(&[listener]),
             request_seconds: self.request_seconds.with_label_values(&[listener]),
             upstream_seconds: self.upstream_seconds.with_label_values(&[upstream]),
+            upstream_errors: self.upstream_errors.with_label_values(&[upstream]),
+        }
+    }
+
+    /// Creates the metrics of a TCP listener and its upstream.
+    pub fn tcp(&self, listener: &str, upstream: &str) -> TcpMetrics {
+        let bytes = |direction| self.tcp_bytes.with_label_values(&[listener, upstream, direction]);
+        TcpMetrics {
+            connections: self.tcp_connections.with_label_values(&[listener, upstream]),
+            bytes_in: bytes("request"),
+            bytes_out: bytes("response"),
             upstream_errors: self.upstream_errors.with_label_values(&[upstream]),
         }
     }

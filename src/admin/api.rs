@@ -50,7 +50,7 @@ fn listeners(context: &Context, snapshot: &Snapshot) -> Vec<Value> {
             "name": &*one.name,
             "address": address,
             "tls": one.tls.is_some(),
-            "upstream": &*one.view.upstream,
+            "upstream": &**one.upstream(),
         })
     };
     snapshot.listeners.iter().map(listener).collect()

@@ -92,10 +92,12 @@ pub struct LogSpec {
     pub format: LogFormat,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`.
     pub level: LogLevel,
-    /// Whether each request gets a line.
+    /// Whether each request gets a line, and each connection of a TCP listener when it ends.
     pub access: bool,
-    /// The share of requests that get a line; those with an injected fault or a server error always do.
+    /// The share of requests and of connections that get a line; those with an injected fault or a server error always do.
     pub sample: Share,
+    /// Whether a connection of a TCP listener gets a line when it begins, too.
+    pub opened: bool,
 }
 
 impl Default for LogSpec {
@@ -105,6 +107,7 @@ impl Default for LogSpec {
             level: LogLevel::Info,
             access: true,
             sample: Share::ALL,
+            opened: false,
         }
     }
 }

@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde::Serialize;
 
 use crate::config::masks::Masks;
-use crate::config::snapshot::{Listener, Snapshot};
+use crate::config::snapshot::{Listener, ListenerKind, Snapshot};
 use crate::draw::head::Head;
 use crate::fault::certificate;
 use crate::rule::decide::{Drawn, Rule};
@@ -75,25 +75,34 @@ pub struct Explanation {
     pub masks: Arc<Masks>,
 }
 
-/// A request as the rules see it.
+/// A request, or a connection to a TCP listener, as the rules see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Request {
-    /// The method of the request.
-    pub method: String,
-    /// The path with an optional query, as it would be sent.
-    pub target: String,
-    /// The path that rules match: percent-decoded and normalised.
-    pub path: String,
-    /// The host that rules match: in lower case, without the port.
+    /// What only requests have; `None` for a connection.
+    #[serde(flatten)]
+    pub head: Option<RequestHead>,
+    /// The host that rules match, in lower case and without the port; for a connection, the name that a client asks for in its
+    /// TLS handshake.
     pub host: String,
-    /// The header fields, as names and values.
-    pub headers: Vec<(String, String)>,
     /// The client's address, taken from X-Forwarded-For behind trusted proxies.
     pub client: Option<IpAddr>,
     /// The name of the listener asked about.
     pub listener: String,
     /// The name of the listener's upstream.
     pub upstream: String,
+}
+
+/// The head of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RequestHead {
+    /// The method of the request.
+    pub method: String,
+    /// The path with an optional query, as it would be sent.
+    pub target: String,
+    /// The path that rules match: percent-decoded and normalised.
+    pub path: String,
+    /// The header fields, as names and values.
+    pub headers: Vec<(String, String)>,
 }
 
 /// The decision of one rule.
@@ -189,9 +198,14 @@ pub struct OutcomeExplained {
 
 /// Explains what would happen to a request at `listener`, which is one of the snapshot's.
 pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Instant) -> Explanation {
-    let view = &listener.view;
-    let client = view.client(asked.client, forwarded(&asked.headers).as_deref());
-    let head = Head::new(
+    let (client, redirected, requests) = match &listener.kind {
+        ListenerKind::Http(view) => {
+            let client = view.client(asked.client, forwarded(&asked.headers).as_deref());
+            (client, view.target.original_destination().is_some(), true)
+        }
+        ListenerKind::Tcp(_) => (asked.client.map(|client| client.to_canonical()), false, false),
+    };
+    let request = Head::new(
         &asked.method,
         &asked.target,
         asked.authority.as_deref(),
@@ -200,21 +214,22 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
     );
     // A connection has neither fields nor X-Forwarded-For. Its server name is assumed to be the request's host, unless
     // that is an address (RFC 6066, section 3).
-    let name = Some(head.host()).filter(|host| host.parse::<IpAddr>().is_err());
+    let name = Some(request.host()).filter(|host| !host.is_empty() && host.parse::<IpAddr>().is_err());
     let connection = Head::of_connection(asked.client.map(|client| client.to_canonical()), name);
-    let redirected = view.target.original_destination().is_some();
+    let head = if requests { &request } else { &connection };
+    let longest_wait = listener.longest_wait();
     let mut explaining = Explaining {
         listener: &listener.name,
         tls: listener.tls.is_some(),
         redirected,
-        head: &head,
+        head,
         connection: &connection,
         memory: Peek {
             now,
             ordinal: asked.ordinal,
             since: asked.at,
         },
-        longest_wait: view.bounds.longest,
+        longest_wait,
         plan: Plan::default(),
         ended: false,
     };
@@ -222,23 +237,25 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
     Explanation {
         masks: Arc::clone(&snapshot.masks),
         request: Request {
-            method: asked.method.to_string(),
-            target: asked.target.clone(),
-            path: head.path().to_owned(),
+            head: requests.then(|| RequestHead {
+                method: asked.method.to_string(),
+                target: asked.target.clone(),
+                path: head.path().to_owned(),
+                headers: asked
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), shown(value)))
+                    .collect(),
+            }),
             host: head.host().to_owned(),
-            headers: asked
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), shown(value)))
-                .collect(),
             client,
             listener: listener.name.to_string(),
-            upstream: view.upstream.to_string(),
+            upstream: listener.upstream().to_string(),
         },
         seed: snapshot.seed.0,
         config_hash: snapshot.hash.clone(),
         rules,
-        plan: steps::of(&explaining.plan, &view.upstream, view.bounds.longest),
+        plan: steps::of(&explaining.plan, listener.upstream(), longest_wait),
         notes: redirected.then(|| REDIRECTED.to_owned()).into_iter().collect(),
     }
 }

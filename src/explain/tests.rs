@@ -347,12 +347,12 @@ proptest! {
             let listener = &snapshot.listeners[0];
             let explanation = explain(&snapshot, listener, asked, now);
             let head = Head::new(&asked.method, &asked.target, None, &asked.headers, asked.client);
-            let peeked = listener.view.rules.decide(&head, &Peek { now, ordinal: None, since: None });
-            let plan = listener.view.rules.decide(&head, &Live { now });
+            let peeked = listener.rules().decide(&head, &Peek { now, ordinal: None, since: None });
+            let plan = listener.rules().decide(&head, &Live { now });
             prop_assert_eq!(shown(peeked.as_deref()), shown(plan.as_deref()), "{}", yaml);
             prop_assert_eq!(&explained(&explanation), &shown(plan.as_deref()).0, "{}", yaml);
             let empty = Plan::default();
-            let steps = steps::of(plan.as_deref().unwrap_or(&empty), "u", listener.view.bounds.longest);
+            let steps = steps::of(plan.as_deref().unwrap_or(&empty), "u", listener.longest_wait());
             prop_assert_eq!(&explanation.plan, &steps, "{}", yaml);
             let ends = steps.iter().filter(|step| matches!(step, Step::End { .. } | Step::Response)).count();
             prop_assert_eq!(ends, 1, "{:?}", steps);

@@ -12,6 +12,10 @@ pub(super) fn render(explanation: &Explanation, coloured: bool) -> String {
     let mut page = Page {
         text: String::new(),
         coloured,
+        subject: match &explanation.request.head {
+            Some(_) => "request",
+            None => "connection",
+        },
     };
     page.request(explanation);
     page.rules(&explanation.rules);
@@ -32,15 +36,23 @@ enum Style {
 struct Page {
     text: String,
     coloured: bool,
+    /// What is explained: `request` or `connection`.
+    subject: &'static str,
 }
 
 impl Page {
     fn request(&mut self, explanation: &Explanation) {
         let request = &explanation.request;
-        let title = self.styled(Style::Bold, &format!("{} {}", request.method, request.target));
+        let title = match &request.head {
+            Some(head) => format!("{} {}", head.method, head.target),
+            None => "a connection".to_owned(),
+        };
+        let title = self.styled(Style::Bold, &title);
         self.line(&title);
-        if request.target.split('?').next() != Some(request.path.as_str()) {
-            self.pair(2, "path", &request.path);
+        if let Some(head) = &request.head
+            && head.target.split('?').next() != Some(head.path.as_str())
+        {
+            self.pair(2, "path", &head.path);
         }
         if !request.host.is_empty() {
             self.pair(2, "host", &request.host);
@@ -115,11 +127,11 @@ impl Page {
     }
 
     fn draw(&mut self, indent: usize, draw: &DrawExplained) {
-        self.pair(indent, "request", &format!("number {} of this rule", draw.ordinal));
+        self.pair(indent, self.subject, &format!("number {} of this rule", draw.ordinal));
         if draw.key != "ordinal" {
             let value = match &draw.key_value {
                 Some(value) => format!("{} = `{value}`", draw.key),
-                None => format!("{}: the request has none, so its number is used", draw.key),
+                None => format!("{}: the {} has none, so its number is used", draw.key, self.subject),
             };
             self.pair(indent, "key", &value);
         }
@@ -139,8 +151,12 @@ impl Page {
                 Step::End {
                     rule, fault, effect, ..
                 } => self.step(Style::Red, rule, fault, effect),
-                Step::Upstream { name } => format!("sends the request to upstream {}", self.styled(Style::Green, name)),
-                Step::Response => "sends the response to the client".to_owned(),
+                Step::Upstream { name } if self.subject == "request" => {
+                    format!("sends the request to upstream {}", self.styled(Style::Green, name))
+                }
+                Step::Upstream { name } => format!("connects to upstream {}", self.styled(Style::Green, name)),
+                Step::Response if self.subject == "request" => "sends the response to the client".to_owned(),
+                Step::Response => "passes bytes on, both ways".to_owned(),
             };
             self.line(&format!("  {number:>digits$}. {words}"));
         }

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! listen      accept, TLS handshake, connection rules, requests off a connection
+//! tcp         one connection of any protocol: decide, connect, move both directions
 //! exchange    one request: send it upstream, move both directions, respond
 //! execute     plans: waits, queues, endings, each fault counted once
 //! client      the client's side: HTTP/1, HTTP/2
@@ -24,5 +25,6 @@ mod http2;
 pub mod listen;
 pub mod net;
 pub mod record;
+pub mod tcp;
 pub mod tls;
 pub mod upstream;

@@ -143,6 +143,16 @@ impl Condition {
         }
     }
 
+    /// Whether the condition depends on the host.
+    pub fn concerns_host(&self) -> bool {
+        match self {
+            Condition::Host(_) => true,
+            Condition::All(all) | Condition::Any(all) => all.iter().any(Condition::concerns_host),
+            Condition::Not(not) => not.concerns_host(),
+            _ => false,
+        }
+    }
+
     /// Whether the condition holds for a request head. One on a part that connections lack does not hold for a connection.
     pub fn matches(&self, head: &Head<'_>) -> bool {
         match self {

@@ -11,17 +11,17 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::config::snapshot::{self, Inputs, Snapshot};
+use crate::config::snapshot::{self, Inputs, ListenerKind, Snapshot};
 use crate::config::{self, Source};
 use crate::limits::bodies::{Bodies, Budget};
 use crate::metrics::{Metrics, Series};
 use crate::proxy::exchange::Squall;
-use crate::proxy::exchange::view::View;
 use crate::proxy::execute::hold::Holder;
-use crate::proxy::listen::accept::{self, Bound, Entrance, Listener, ListenerOptions};
+use crate::proxy::listen::accept::{self, Bound, Entrance, Listener, ListenerOptions, Service};
 use crate::proxy::listen::gate::Gate;
 use crate::proxy::listen::intercept::Intercepting;
 use crate::proxy::net::address::AddressSpec;
+use crate::proxy::tcp::Relay;
 use crate::proxy::upstream::Connector;
 use crate::yaml::report::Report;
 
@@ -61,7 +61,7 @@ type Place = (AddressSpec, Option<Arc<str>>);
 struct Running {
     name: Arc<str>,
     listener: Arc<Listener>,
-    view: Arc<ArcSwap<View>>,
+    service: Service,
 }
 
 /// Why a server did not start, or did not reload.
@@ -321,7 +321,31 @@ impl Server {
             tls: listener.tls.clone(),
             timeouts: listener.timeouts,
             gate: connection.map(|connection| Gate::new(connection, Arc::clone(&self.holder))),
-            intercepting: Intercepting::new(&listener.view),
+            intercepting: match &listener.kind {
+                ListenerKind::Http(view) => Intercepting::new(view),
+                ListenerKind::Tcp(_) => None,
+            },
+        }
+    }
+
+    /// What serves a listener's connections: what runs, with the new view, unless there is nothing yet or of another kind.
+    fn service(&self, listener: &snapshot::Listener, running: Option<&Service>) -> Service {
+        match (&listener.kind, running) {
+            (ListenerKind::Http(view), Some(Service::Http(squall))) => {
+                squall.view.store(Arc::clone(view));
+                Service::Http(Arc::clone(squall))
+            }
+            (ListenerKind::Tcp(view), Some(Service::Tcp(relay))) => {
+                relay.replace(Arc::clone(view));
+                Service::Tcp(Arc::clone(relay))
+            }
+            (ListenerKind::Http(view), _) => Service::Http(Arc::new(Squall {
+                view: Arc::new(ArcSwap::from(Arc::clone(view))),
+                holder: Arc::clone(&self.holder),
+                connector: Arc::clone(&self.connector),
+                bodies: Arc::clone(&self.bodies),
+            })),
+            (ListenerKind::Tcp(view), _) => Service::Tcp(Relay::new(Arc::clone(view), Arc::clone(&self.holder))),
         }
     }
 
@@ -334,8 +358,9 @@ impl Server {
             let place = place(listener);
             let running = match (old.remove(&place), bound.remove(&place)) {
                 (Some(mut running), _) => {
-                    running.view.store(Arc::clone(&listener.view));
-                    running.listener.replace(self.entrance(listener));
+                    running.service = self.service(listener, Some(&running.service));
+                    let service = running.service.clone();
+                    running.listener.replace(service, self.entrance(listener));
                     running.name = Arc::clone(&listener.name);
                     running
                 }
@@ -357,19 +382,13 @@ impl Server {
     }
 
     fn serve(&self, listener: &snapshot::Listener, bound: Bound) -> Running {
-        let view = Arc::new(ArcSwap::from(Arc::clone(&listener.view)));
-        let squall = Squall {
-            view: Arc::clone(&view),
-            holder: Arc::clone(&self.holder),
-            connector: Arc::clone(&self.connector),
-            bodies: Arc::clone(&self.bodies),
-        };
-        let running = bound.serve(Arc::new(squall));
+        let service = self.service(listener, None);
+        let running = bound.serve(service.clone());
         tracing::info!(listener = &*listener.name, address = %running.local_addr(), "listening");
         Running {
             name: Arc::clone(&listener.name),
             listener: Arc::new(running),
-            view,
+            service,
         }
     }
 

@@ -23,12 +23,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use squall::config::load_text;
-use squall::config::snapshot::Inputs;
+use squall::config::snapshot::{Inputs, ListenerKind};
 use squall::metrics::{Metrics, Series};
 use squall::proxy::exchange::Squall;
 use squall::proxy::exchange::view::Target;
 use squall::proxy::execute::hold::Holder;
-use squall::proxy::listen::accept::{Listener, ListenerOptions, bind};
+use squall::proxy::listen::accept::{Listener, ListenerOptions, Service, bind};
 use squall::proxy::net::address::AddressSpec;
 use squall::proxy::upstream::Connector;
 
@@ -138,7 +138,9 @@ fn app(listener: &str, with: App) -> (Arc<Squall>, Seen) {
     let inputs = Inputs::new(&metrics, Instant::now());
     let mut snapshot =
         load_text("accept", &with.configuration(listener), inputs).unwrap_or_else(|report| panic!("{report}"));
-    let mut view = snapshot.listeners.remove(0).view;
+    let ListenerKind::Http(mut view) = snapshot.listeners.remove(0).kind else {
+        unreachable!("an http listener was configured")
+    };
     if let Target::Fake(fake) = &*view.target {
         // No configuration makes squall panic, so this is put in behind its back.
         let fake = fake.clone().route("/panic", axum::routing::any(panics));
@@ -173,7 +175,7 @@ fn start_with(options: &ListenerOptions, with: App) -> (SocketAddr, Listener, Se
     let AddressSpec::Tcp(address) = *bound.local_addr() else {
         unreachable!("a TCP port was asked for")
     };
-    (address, bound.serve(squall), seen)
+    (address, bound.serve(Service::Http(squall)), seen)
 }
 
 /// Answers each connection by the same bytes, with a pause after every piece.

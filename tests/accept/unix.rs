@@ -8,7 +8,7 @@ async fn a_unix_socket_serves_and_is_removed() {
     let (squall, seen) = app("local", App::default());
     let listener = bind(ListenerOptions::new("local", AddressSpec::Unix(path.clone())))
         .unwrap()
-        .serve(squall);
+        .serve(Service::Http(squall));
     let at = path.clone();
     let waiting = client(move || {
         let mut stream = UnixStream::connect(&at).unwrap();

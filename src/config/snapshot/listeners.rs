@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Build, Listener, Targets};
+use super::{Build, Listener, ListenerKind, Targets};
 use crate::proxy::exchange::view::{Target, View};
 use crate::proxy::execute::hold::Bounds;
 use crate::proxy::listen::accept::ListenerTimeouts;
 use crate::proxy::listen::gate::ConnectionView;
-use crate::proxy::listen::spec::{ListenerSpec, ListenerTlsSpec, PairSpec, ProtocolSpec};
+use crate::proxy::listen::spec::{ListenerSpec, ListenerTlsSpec, PairSpec};
 use crate::proxy::net::address::AddressSpec;
+use crate::proxy::tcp::view::{ConnectionLog, TcpView};
 use crate::proxy::tls::{FaultAuthority, Pair, ServerTls};
 use crate::rule::decide::{Rule, RuleSet};
 use crate::rule::stage::Stage;
@@ -61,12 +62,7 @@ impl Build<'_> {
         spec: &ListenerSpec,
         (targets, rules, authority): (&Targets, &[Arc<Rule>], &Arc<FaultAuthority>),
     ) -> Option<Listener> {
-        if let Some(protocol) = &spec.protocol
-            && protocol.value == ProtocolSpec::Tcp
-        {
-            self.error(protocol.span, "this version does not support tcp listeners, only http");
-            return None;
-        }
+        let is_tcp = spec.is_tcp();
         let tls = self.tls(spec);
         let timeouts = self.timeouts(spec);
         let target = self.listener_target(spec, targets)?;
@@ -87,6 +83,34 @@ impl Build<'_> {
             bounds,
             access: self.spec.log.access,
         };
+        let tls = tls.ok()?;
+        let connection = (!connection.is_empty()).then(|| Arc::new(connection));
+        let listener = |tls, kind| Listener {
+            name: name.value.as_str().into(),
+            address: spec.address.value.clone(),
+            tls,
+            timeouts,
+            connection,
+            kind,
+        };
+        if is_tcp {
+            let view = TcpView {
+                rules: of_stage(Stage::Request),
+                server: Arc::clone(target.tcp()?),
+                name: name.value.as_str().into(),
+                upstream: spec.upstream.value.as_str().into(),
+                metrics: self.inputs.metrics.tcp(&name.value, &spec.upstream.value),
+                bounds,
+                buffer: usize::try_from(self.spec.bounds.buffer.get()).unwrap_or(usize::MAX),
+                log: ConnectionLog {
+                    access: self.spec.log.access,
+                    opened: self.spec.log.opened,
+                    sample_ppm: self.spec.log.sample.ppm(),
+                },
+            };
+            let tls = tls.map(|tls| tls.of_bytes());
+            return Some(listener(tls, ListenerKind::Tcp(Arc::new(view))));
+        }
         let view = View {
             rules: of_stage(Stage::Request),
             target,
@@ -106,14 +130,7 @@ impl Build<'_> {
             access: self.spec.log.access,
             sample_ppm: self.spec.log.sample.ppm(),
         };
-        Some(Listener {
-            name: name.value.as_str().into(),
-            address: spec.address.value.clone(),
-            tls: tls.ok()?,
-            timeouts,
-            connection: (!connection.is_empty()).then(|| Arc::new(connection)),
-            view: Arc::new(view),
-        })
+        Some(listener(tls, ListenerKind::Http(Arc::new(view))))
     }
 
     fn listener_target(&mut self, spec: &ListenerSpec, targets: &Targets) -> Option<Arc<Target>> {
@@ -121,12 +138,24 @@ impl Build<'_> {
         let known = self.spec.upstreams.get(&wanted.value);
         match known {
             Some(upstream) if upstream.value.original_destination.is_some() && self.refuse_redirected(spec) => None,
-            Some(upstream) if upstream.value.address.is_some() => {
+            Some(upstream) if upstream.value.address.is_some() && !spec.is_tcp() => {
                 let message = format!(
                     "the upstream `{}` has an `address`, which is for tcp: http needs a `url`",
                     wanted.value
                 );
-                self.error(wanted.span, message);
+                let diagnostic = Diagnostic::error(wanted.span, message);
+                self.diagnostics
+                    .push(diagnostic.help("if its clients don't speak HTTP, add `protocol: tcp` to the listener"));
+                None
+            }
+            Some(upstream) if upstream.value.address.is_none() && spec.is_tcp() => {
+                let message = format!(
+                    "the upstream `{}` is for http: a listener with `protocol: tcp` needs one with an `address`",
+                    wanted.value
+                );
+                let diagnostic = Diagnostic::error(wanted.span, message);
+                self.diagnostics
+                    .push(diagnostic.help("such as `{address: 127.0.0.1:5432}`"));
                 None
             }
             // Its errors were reported at its own position.

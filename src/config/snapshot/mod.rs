@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::masks::Masks;
 use super::root::ConfigSpec;
@@ -19,11 +19,12 @@ use crate::proxy::listen::accept::ListenerTimeouts;
 use crate::proxy::listen::gate::ConnectionView;
 use crate::proxy::listen::spec::ListenerSpec;
 use crate::proxy::net::address::AddressSpec;
+use crate::proxy::tcp::view::TcpView;
 use crate::proxy::tls::{FaultAuthority, ServerTls};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::spec::UpstreamSpec;
 use crate::rule::compile;
-use crate::rule::decide::Rule;
+use crate::rule::decide::{Rule, RuleSet};
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Report, Sources, Span};
 use crate::yaml::tree::{identity, identity_hash};
@@ -89,8 +90,17 @@ pub struct Listener {
     pub timeouts: ListenerTimeouts,
     /// The view of new connections; `None` without rules on connections.
     pub connection: Option<Arc<ConnectionView>>,
-    /// The view of requests.
-    pub view: Arc<View>,
+    /// What its connections are for.
+    pub kind: ListenerKind,
+}
+
+/// What a listener's connections are for.
+#[derive(Debug)]
+pub enum ListenerKind {
+    /// HTTP: the view of requests.
+    Http(Arc<View>),
+    /// Bytes of any protocol: the view of connections.
+    Tcp(Arc<TcpView>),
 }
 
 /// The inputs of loading besides the files.
@@ -106,6 +116,32 @@ pub struct Inputs<'a> {
     pub now: Instant,
     /// The metrics that rules and listeners register with.
     pub metrics: &'a Metrics,
+}
+
+impl Listener {
+    /// The name of its upstream.
+    pub fn upstream(&self) -> &Arc<str> {
+        match &self.kind {
+            ListenerKind::Http(view) => &view.upstream,
+            ListenerKind::Tcp(view) => &view.upstream,
+        }
+    }
+
+    /// The rules that are decided for its requests, or for its connections if it has no requests.
+    pub fn rules(&self) -> &RuleSet {
+        match &self.kind {
+            ListenerKind::Http(view) => &view.rules,
+            ListenerKind::Tcp(view) => &view.rules,
+        }
+    }
+
+    /// The longest injected wait.
+    pub fn longest_wait(&self) -> Duration {
+        match &self.kind {
+            ListenerKind::Http(view) => view.bounds.longest,
+            ListenerKind::Tcp(view) => view.bounds.longest,
+        }
+    }
 }
 
 impl<'a> Inputs<'a> {

@@ -39,6 +39,8 @@ pub(in crate::proxy) struct Lane {
 
 /// A shaper, and what it takes in.
 pub(in crate::proxy) struct Stage {
+    /// Tells the stages of a lane apart, for one that changes.
+    id: u64,
     shaper: Shaper,
     /// Bytes from the stage before that the shaper has no room for yet.
     pending: Bytes,
@@ -54,6 +56,15 @@ pub(in crate::proxy) struct Stage {
     released: bool,
     /// Whether the stage is only passing on what it has.
     retired: bool,
+}
+
+/// What a stage that was retired has done.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct Retired {
+    /// The bytes that it has sent.
+    pub(in crate::proxy) sent: u64,
+    /// Whether it has thrown bytes away.
+    pub(in crate::proxy) discards: bool,
 }
 
 /// A stall in progress.
@@ -206,6 +217,29 @@ impl Lane {
         }
     }
 
+    /// Adds a stage behind the last one whose id is among `before`, or else before all others.
+    pub(in crate::proxy) fn insert(&mut self, stage: Stage, before: &[u64]) {
+        let last = self.stages.iter().rposition(|other| before.contains(&other.id));
+        self.stages.insert(last.map_or(0, |last| last + 1), stage);
+    }
+
+    /// Removes a stage once what it holds has passed on. `None` if there is no such stage.
+    pub(in crate::proxy) fn retire(&mut self, id: u64) -> Option<Retired> {
+        let stage = self.stages.iter_mut().find(|stage| stage.id == id && !stage.retired)?;
+        stage.retired = true;
+        stage.stall = None;
+        stage.shaper.retire();
+        Some(Retired {
+            sent: stage.shaper.sent(),
+            discards: false,
+        })
+    }
+
+    /// Whether the lane has nothing to do with the bytes that come next.
+    pub(in crate::proxy) fn is_clear(&self) -> bool {
+        self.stages.is_empty() && self.pending.is_empty() && !self.ended && !self.over
+    }
+
     fn close(&mut self) {
         self.over = true;
         self.pending = Bytes::new();
@@ -215,8 +249,9 @@ impl Lane {
 
 impl Stage {
     /// A shaper that works on behalf of `actions`, by index in the plan.
-    pub(in crate::proxy) fn new(shaper: Shaper, actions: Vec<usize>, rules: Rules) -> Stage {
+    pub(in crate::proxy) fn new(id: u64, shaper: Shaper, actions: Vec<usize>, rules: Rules) -> Stage {
         Stage {
+            id,
             shaper,
             pending: Bytes::new(),
             ended: false,

@@ -16,15 +16,18 @@ pub(crate) const TARGET: &str = "squall::access";
 
 /// Whether a request is logged: every one with a fault or a server error, and the configured share of the others.
 pub(crate) fn wanted(view: &View, hit: bool, status: u16) -> bool {
+    view.access && (hit || status >= 500 || is_sampled(view.sample_ppm))
+}
+
+/// Whether the next request or connection of those without a fault or error is logged, of which a share in parts per million
+/// is.
+pub(in crate::proxy) fn is_sampled(ppm: u32) -> bool {
     static SEEN: AtomicU64 = AtomicU64::new(0);
-    if !view.access {
-        return false;
-    }
-    if hit || status >= 500 || view.sample_ppm >= 1_000_000 {
+    if ppm >= 1_000_000 {
         return true;
     }
     // Spreads the sampled lines evenly instead of drawing them.
-    let due = |n: u64| (u128::from(n) * u128::from(view.sample_ppm)) / 1_000_000;
+    let due = |n: u64| (u128::from(n) * u128::from(ppm)) / 1_000_000;
     let seen = SEEN.fetch_add(1, Ordering::Relaxed);
     // Relaxed: only the count itself matters, and the read-modify-write keeps it exact.
     due(seen + 1) > due(seen)

@@ -21,12 +21,12 @@ const EXTENSIONS: &str = "sec-websocket-extensions";
 
 /// What the shaping of an exchange needs from its request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shaping<'a> {
-    pub(super) execution: &'a Execution,
+pub(in crate::proxy) struct Shaping<'a> {
+    pub(in crate::proxy) execution: &'a Execution,
     /// The plan and its counters.
-    pub(super) record: &'a Arc<Record>,
+    pub(in crate::proxy) record: &'a Arc<Record>,
     /// Bytes that a shaped body may buffer.
-    pub(super) buffer: usize,
+    pub(in crate::proxy) buffer: usize,
 }
 
 /// The acts on one direction, each with the index of its action.
@@ -111,6 +111,32 @@ impl Shaping<'_> {
         shaped
     }
 
+    /// Returns the stage of one direction of a TCP connection; `None` if the plan does not shape it. `passed` are the bytes before
+    /// it, where positions begin to count.
+    pub(in crate::proxy) fn connection(
+        &self,
+        connection: &Arc<Connection>,
+        direction: Direction,
+        passed: u64,
+        id: u64,
+    ) -> Option<Stage> {
+        let stream = Stream {
+            direction,
+            protocol: Protocol::Tcp,
+            framing: Framing::Opaque,
+            length: None,
+            body: true,
+            json: false,
+            encoded: false,
+        };
+        let acts = self.acts(&stream);
+        if acts.is_empty() {
+            return None;
+        }
+        let (shaper, actions) = self.shaper(connection, &stream, acts);
+        Some(Stage::new(id, shaper.continuing(passed), actions, self.rules()))
+    }
+
     /// Whether the plan shapes a direction.
     fn has(&self, direction: Direction) -> bool {
         self.parts().any(|(_, part)| part.direction == direction)
@@ -166,17 +192,24 @@ impl Shaping<'_> {
     }
 
     fn lane(&self, connection: &Arc<Connection>, stream: &Stream, acts: Acts) -> (Lane, Length) {
+        let (shaper, actions) = self.shaper(connection, stream, acts);
+        let length = shaper.length();
+        (Lane::shaped(Stage::new(0, shaper, actions, self.rules())), length)
+    }
+
+    fn shaper(&self, connection: &Arc<Connection>, stream: &Stream, acts: Acts) -> (Shaper, Vec<usize>) {
         let mut actions: Vec<usize> = acts.iter().map(|(action, _)| *action).collect();
         actions.dedup();
         let bucket = |action: usize, rate: &Rate| self.bucket(connection, stream.direction, action, rate);
-        let shaper = Shaper::new(stream, acts, self.buffer, bucket);
-        let length = shaper.length();
-        let rules = Rules {
+        (Shaper::new(stream, acts, self.buffer, bucket), actions)
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
             record: Arc::clone(self.record),
             holder: Arc::clone(self.execution.holder()),
             bounds: self.execution.bounds(),
-        };
-        (Lane::shaped(Stage::new(shaper, actions, rules)), length)
+        }
     }
 
     fn bucket(&self, connection: &Arc<Connection>, direction: Direction, action: usize, rate: &Rate) -> Arc<Bucket> {

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::metrics::ListenerMetrics;
 use crate::proxy::execute::hold::Bounds;
 use crate::proxy::record::RevealSpec;
-use crate::proxy::upstream::Upstream;
+use crate::proxy::upstream::{TcpServer, Upstream};
 use crate::rule::decide::RuleSet;
 
 /// A listener's part of a configuration snapshot. A request keeps the view that it started with.
@@ -55,6 +55,14 @@ impl Target {
     pub fn original_destination(&self) -> Option<Duration> {
         match self {
             Target::Real(upstream) => upstream.original_destination(),
+            Target::Fake(_) => None,
+        }
+    }
+
+    /// The server of connections, if it is one for bytes of any protocol.
+    pub fn tcp(&self) -> Option<&Arc<TcpServer>> {
+        match self {
+            Target::Real(upstream) => upstream.tcp(),
             Target::Fake(_) => None,
         }
     }

@@ -13,12 +13,13 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::gate::Gate;
 use super::intercept::Intercepting;
-use super::live::ListenerState;
+use super::live::{ListenerState, Serving};
 use super::serve::spawn;
 use crate::proxy::exchange::Squall;
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::net::bind::{Acceptor, Opened, SocketFile};
 use crate::proxy::net::socket::Socket;
+use crate::proxy::tcp::Relay;
 use crate::proxy::tls::ServerTls;
 
 /// The pause after an accept that failed for lack of descriptors or memory.
@@ -44,7 +45,7 @@ pub struct ListenerOptions {
 /// What happens to new connections of a listener. Replaced as a whole, so that a connection sees one configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Entrance {
-    /// TLS, with HTTP/2 and HTTP/1.1 by ALPN; `None` for plaintext.
+    /// TLS, for HTTP with HTTP/2 and HTTP/1.1 by ALPN; `None` for plaintext.
     pub tls: Option<ServerTls>,
     /// Rules on connections; `None` if there are none.
     pub gate: Option<Gate>,
@@ -52,6 +53,15 @@ pub struct Entrance {
     pub intercepting: Option<Intercepting>,
     /// How long clients may take.
     pub timeouts: ListenerTimeouts,
+}
+
+/// What a listener's connections are for.
+#[derive(Clone, Debug)]
+pub enum Service {
+    /// HTTP requests.
+    Http(Arc<Squall>),
+    /// Bytes of any protocol.
+    Tcp(Arc<Relay>),
 }
 
 /// How long clients may take. None of these limits a request whose head has arrived.
@@ -125,17 +135,17 @@ impl Bound {
         &self.opened.address
     }
 
-    /// Accepts connections and serves each of them with `squall`, in tasks of the current tokio runtime.
-    pub fn serve(self, squall: Arc<Squall>) -> Listener {
+    /// Accepts connections and serves each of them with `service`, in tasks of the current tokio runtime.
+    pub fn serve(self, service: Service) -> Listener {
         let Opened {
             acceptor,
             address,
             file,
         } = self.opened;
         let acceptor = Arc::new(acceptor);
-        let shared = ListenerState::new(self.options);
+        let shared = ListenerState::new(self.options, service);
         // Ended by `stop_accepting`, which the returned listener calls at the latest when it is dropped.
-        tokio::spawn(accept_all(Arc::clone(&acceptor), Arc::clone(&shared), squall));
+        tokio::spawn(accept_all(Arc::clone(&acceptor), Arc::clone(&shared)));
         Listener {
             shared,
             address,
@@ -208,9 +218,9 @@ impl Listener {
             .sum()
     }
 
-    /// Replaces TLS, connection rules, interception and timeouts for connections accepted from now on.
-    pub fn replace(&self, entrance: Entrance) {
-        self.shared.entrance.store(Arc::new(entrance));
+    /// Replaces the service and everything before it for connections accepted from now on.
+    pub fn replace(&self, service: Service, entrance: Entrance) {
+        self.shared.serving.store(Arc::new(Serving { service, entrance }));
     }
 }
 
@@ -220,7 +230,7 @@ impl Drop for Listener {
     }
 }
 
-async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<ListenerState>, squall: Arc<Squall>) {
+async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<ListenerState>) {
     let mut stopped = std::pin::pin!(shared.info.stopped());
     let mut failures = 0_u32;
     loop {
@@ -233,7 +243,7 @@ async fn accept_all(acceptor: Arc<Acceptor>, shared: Arc<ListenerState>, squall:
         match accepted {
             Ok((socket, peer, permit)) => {
                 failures = 0;
-                spawn(&shared, &squall, socket, peer, permit);
+                spawn(&shared, socket, peer, permit);
             }
             // Caused by one client: the next accept may succeed at once.
             Err(error) if is_about_one_client(&error) => {}

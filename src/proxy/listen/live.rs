@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::accept::{Entrance, ListenerOptions};
+use super::accept::{Entrance, ListenerOptions, Service};
 use crate::proxy::client::connection::{Connection, ListenerInfo};
 
 /// The state of one listener, which lives as long as the listener or any of its connections.
@@ -16,7 +16,7 @@ use crate::proxy::client::connection::{Connection, ListenerInfo};
 pub(super) struct ListenerState {
     pub(super) info: Arc<ListenerInfo>,
     pub(super) options: ListenerOptions,
-    pub(super) entrance: ArcSwap<Entrance>,
+    pub(super) serving: ArcSwap<Serving>,
     /// One permit for each connection that may still be opened.
     pub(super) permits: Arc<Semaphore>,
     /// The total number of permits.
@@ -28,12 +28,22 @@ pub(super) struct ListenerState {
     next_id: AtomicU64,
 }
 
+/// What new connections get. Replaced as a whole, so that a connection sees one configuration.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) service: Service,
+    pub(super) entrance: Entrance,
+}
+
 impl ListenerState {
-    pub(super) fn new(options: ListenerOptions) -> Arc<Self> {
+    pub(super) fn new(options: ListenerOptions, service: Service) -> Arc<Self> {
         let limit = u32::try_from(options.max_connections).unwrap_or(u32::MAX).max(1);
         Arc::new(Self {
             info: Arc::new(ListenerInfo::new(Arc::clone(&options.name))),
-            entrance: ArcSwap::from_pointee(options.entrance.clone()),
+            serving: ArcSwap::from_pointee(Serving {
+                service,
+                entrance: options.entrance.clone(),
+            }),
             options,
             permits: Arc::new(Semaphore::new(limit as usize)),
             limit,

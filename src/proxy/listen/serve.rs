@@ -6,41 +6,38 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use pingora::protocols::tls::TlsStream;
 use pingora::protocols::{ALPN, Ssl};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::accept::{Entrance, ListenerTimeouts};
+use super::accept::{ListenerTimeouts, Service};
 use super::gate::Passage;
 use super::intercept::{self, ClientProtocol, Intercepting};
-use super::live::{ConnectionSlot, ListenerState};
+use super::live::{ConnectionSlot, ListenerState, Serving};
 use super::{http1, http2};
 use crate::proxy::client::stream::Stream;
 use crate::proxy::client::{ClientHttp1, Connection};
 use crate::proxy::exchange::Squall;
 use crate::proxy::net::socket::{Raw, Socket};
+use crate::proxy::tcp::{Relay, Side};
 use crate::proxy::tls::{self, ServerTls};
 
 /// Serves a connection in a task of its own, so that a panic ends only this connection. The task ends with the connection,
 /// or is aborted through [`Connection::abort`].
 pub(super) fn spawn(
     shared: &Arc<ListenerState>,
-    squall: &Arc<Squall>,
     socket: Socket,
     peer: Option<SocketAddr>,
     permit: OwnedSemaphorePermit,
 ) {
-    let entrance = shared.entrance.load_full();
+    let serving = shared.serving.load_full();
+    let entrance = &serving.entrance;
+    // A connection of bytes has no request that could be idle.
+    let enters = entrance.delays() || matches!(serving.service, Service::Tcp(_));
     let socket = Arc::new(socket);
-    let connection = Connection::new(
-        Arc::clone(&shared.info),
-        peer,
-        &socket,
-        entrance.tls.is_some(),
-        entrance.delays(),
-    );
+    let connection = Connection::new(Arc::clone(&shared.info), peer, &socket, entrance.tls.is_some(), enters);
     let place = shared.enlist(&connection, permit);
-    let (for_task, squall) = (Arc::clone(shared), Arc::clone(squall));
-    let task = tokio::spawn(run(place, for_task, squall, socket, Arc::clone(&connection), entrance));
+    let task = tokio::spawn(run(place, Arc::clone(shared), socket, Arc::clone(&connection), serving));
     connection.set_task(task.abort_handle());
     // A stop or an abort in the meantime may have read the list before this connection was on it.
     if shared.aborted.load(Ordering::SeqCst) {
@@ -55,15 +52,23 @@ pub(super) fn spawn(
 async fn run(
     _place: ConnectionSlot,
     shared: Arc<ListenerState>,
-    squall: Arc<Squall>,
     socket: Arc<Socket>,
     connection: Arc<Connection>,
-    entrance: Arc<Entrance>,
+    serving: Arc<Serving>,
 ) {
+    let entrance = &serving.entrance;
     let mut passage = entrance.gate.as_ref().map(|gate| Passage::new(gate, &connection));
-    match enter(&shared, &socket, &connection, &entrance, passage.as_mut()).await {
-        Some(Way::Tls(tls)) => serve_tls(&shared, &squall, &socket, &connection, (&tls, &entrance.timeouts)).await,
-        Some(Way::Plain) => serve_plain(&shared, &squall, &socket, &connection, &entrance.timeouts).await,
+    match enter(&shared, &socket, &connection, &serving, passage.as_mut()).await {
+        Some(Way::Tls(squall, tls)) => {
+            serve_tls(&shared, squall, &socket, &connection, (&tls, &entrance.timeouts)).await;
+        }
+        Some(Way::Plain(squall)) => serve_plain(&shared, squall, &socket, &connection, &entrance.timeouts).await,
+        Some(Way::Bytes(relay, tls, name)) => {
+            let handshake = (tls.as_ref(), &entrance.timeouts);
+            if let Some(client) = bytes(&shared, &socket, &connection, handshake).await {
+                relay.serve(client, &connection, name).await;
+            }
+        }
         Some(Way::On(intercepting, name)) => {
             intercepting
                 .pass_on(Raw::new(Arc::clone(&socket)), &connection, name)
@@ -83,9 +88,11 @@ async fn run(
 /// How a connection goes on after its entrance.
 enum Way<'a> {
     /// Plaintext HTTP.
-    Plain,
+    Plain(&'a Arc<Squall>),
     /// HTTP over TLS that squall terminates.
-    Tls(ServerTls),
+    Tls(&'a Arc<Squall>, ServerTls),
+    /// Bytes of any protocol, over TLS if squall terminates it, with the server name of the client's TLS.
+    Bytes(&'a Arc<Relay>, Option<ServerTls>, Option<String>),
     /// Passed on unread to its original destination, with the server name of its TLS.
     On(&'a Intercepting, Option<String>),
 }
@@ -95,7 +102,7 @@ async fn enter<'a>(
     shared: &ListenerState,
     socket: &Socket,
     connection: &Connection,
-    entrance: &'a Entrance,
+    Serving { service, entrance }: &'a Serving,
     mut passage: Option<&mut Passage>,
 ) -> Option<Way<'a>> {
     if let Some(passage) = &mut passage
@@ -103,14 +110,23 @@ async fn enter<'a>(
     {
         return None;
     }
-    let protocol = match (&entrance.tls, &entrance.intercepting) {
-        (Some(_), _) => ClientProtocol::Tls,
-        (None, None) => ClientProtocol::Http,
-        (None, Some(_)) => within(shared, entrance.timeouts.header, intercept::protocol(socket)).await?,
+    let handshakes = passage.as_ref().is_some_and(|passage| passage.concerns_handshake());
+    let names = match service {
+        Service::Tcp(relay) => relay.view().needs_name(),
+        Service::Http(_) => false,
+    };
+    let protocol = match (&entrance.tls, &entrance.intercepting, service) {
+        (Some(_), _, _) => ClientProtocol::Tls,
+        (None, Some(_), _) => within(shared, entrance.timeouts.header, intercept::protocol(socket)).await?,
+        (None, None, Service::Http(_)) => ClientProtocol::Http,
+        (None, None, Service::Tcp(_)) if names || handshakes => {
+            within(shared, entrance.timeouts.handshake, intercept::protocol(socket)).await?
+        }
+        (None, None, Service::Tcp(_)) => ClientProtocol::Other,
     };
     let mut name = None;
     if protocol == ClientProtocol::Tls {
-        if entrance.tls.is_none() || passage.as_ref().is_some_and(|passage| passage.concerns_handshake()) {
+        if entrance.tls.is_none() || handshakes || names {
             // No rule is decided for a client that disconnects before its ClientHello.
             name = within(shared, entrance.timeouts.handshake, tls::server_name(socket)).await?;
             if let Some(passage) = &mut passage
@@ -125,14 +141,45 @@ async fn enter<'a>(
     if let Some(passage) = &mut passage {
         passage.log();
     }
-    match (&entrance.tls, &entrance.intercepting) {
-        (Some(tls), _) => Some(Way::Tls(match passage {
-            Some(passage) => passage.tls(tls),
-            None => tls.clone(),
-        })),
-        (None, Some(intercepting)) if protocol != ClientProtocol::Http => Some(Way::On(intercepting, name)),
-        (None, _) => connection.await_request().then_some(Way::Plain),
+    let tls = entrance.tls.as_ref().map(|tls| match passage {
+        Some(passage) => passage.tls(tls),
+        None => tls.clone(),
+    });
+    match (service, tls, &entrance.intercepting) {
+        (Service::Tcp(relay), tls, _) => Some(Way::Bytes(relay, tls, name)),
+        (Service::Http(squall), Some(tls), _) => Some(Way::Tls(squall, tls)),
+        (Service::Http(_), None, Some(intercepting)) if protocol != ClientProtocol::Http => {
+            Some(Way::On(intercepting, name))
+        }
+        (Service::Http(squall), None, _) => connection.await_request().then_some(Way::Plain(squall)),
     }
+}
+
+/// The client's side of a TCP connection, after the TLS handshake if there is one. `None` if it failed.
+async fn bytes(
+    shared: &ListenerState,
+    socket: &Arc<Socket>,
+    connection: &Connection,
+    (tls, timeouts): (Option<&ServerTls>, &ListenerTimeouts),
+) -> Option<Side> {
+    let Some(tls) = tls else {
+        return Some(Side::new(Arc::clone(socket), None));
+    };
+    let secured = within(shared, timeouts.handshake, handshake(shared, socket, connection, tls)).await?;
+    Some(Side::new(Arc::clone(socket), Some(Box::pin(secured))))
+}
+
+/// Performs the TLS handshake with a client.
+async fn handshake(
+    shared: &ListenerState,
+    socket: &Arc<Socket>,
+    connection: &Connection,
+    tls: &ServerTls,
+) -> Result<TlsStream<Raw>, Box<pingora::Error>> {
+    let stream = tls.accept(Raw::new(Arc::clone(socket))).await;
+    stream.inspect_err(|error| {
+        tracing::debug!(listener = %shared.info.name(), peer = ?connection.peer(), "the TLS handshake failed: {error}");
+    })
 }
 
 /// Waits for what a client sends first, at most for `limit` and until the listener stops.
@@ -151,13 +198,8 @@ async fn serve_tls(
     connection: &Arc<Connection>,
     (tls, timeouts): (&ServerTls, &ListenerTimeouts),
 ) {
-    let handshake = async {
-        let stream = tls.accept(Raw::new(Arc::clone(socket))).await;
-        stream.inspect_err(|error| {
-            tracing::debug!(listener = %shared.info.name(), peer = ?connection.peer(), "the TLS handshake failed: {error}");
-        })
-    };
-    let Some(stream) = within(shared, timeouts.handshake, handshake).await else {
+    let secured = handshake(shared, socket, connection, tls);
+    let Some(stream) = within(shared, timeouts.handshake, secured).await else {
         return;
     };
     let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));

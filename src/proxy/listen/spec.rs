@@ -19,7 +19,7 @@ use crate::yaml::units::Time;
 pub struct ListenerSpec {
     /// Where it listens: 127.0.0.1:8080, or unix:/run/squall.sock.
     pub address: Spanned<AddressSpec>,
-    /// `http`: HTTP/1.1 and HTTP/2, by ALPN over TLS and by prior knowledge without.
+    /// `http`: HTTP/1.1 and HTTP/2, by ALPN over TLS and by prior knowledge without. `tcp`: bytes of any protocol.
     pub protocol: Option<Spanned<ProtocolSpec>>,
     /// The name of the upstream that requests go to.
     pub upstream: Spanned<String>,
@@ -29,6 +29,14 @@ pub struct ListenerSpec {
     pub timeouts: Option<ListenerTimeoutsSpec>,
     /// Proxies in front of squall whose `X-Forwarded-For` is trusted, as addresses or networks. Absent: none.
     pub trusted_proxies: Option<OneOrMany<NetworkSpec>>,
+}
+
+impl ListenerSpec {
+    /// Whether its connections are bytes of any protocol.
+    pub fn is_tcp(&self) -> bool {
+        let protocol = self.protocol.as_ref();
+        protocol.is_some_and(|protocol| protocol.value == ProtocolSpec::Tcp)
+    }
 }
 
 /// Timeouts for a listener's clients.

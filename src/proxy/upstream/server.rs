@@ -82,7 +82,10 @@ impl TcpServer {
         let secured = connector.connect(name.clone(), Raw::new(Arc::clone(&socket))).await;
         let secured = secured.map_err(|error| match words::rustls_error(&error) {
             Some(tls) => io::Error::other(format!("TLS: {}", words::failure(tls))),
-            None => io::Error::new(error.kind(), format!("the connection broke in the TLS handshake: {error}")),
+            None => io::Error::new(
+                error.kind(),
+                format!("the connection broke in the TLS handshake: {error}"),
+            ),
         })?;
         Ok((socket, Some(Box::pin(secured))))
     }

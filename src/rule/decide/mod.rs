@@ -100,21 +100,22 @@ impl RuleSet {
         &self.rules
     }
 
+    /// The rules that match a head, in file order.
+    pub fn matching(&self, head: &Head<'_>) -> impl Iterator<Item = &Arc<Rule>> {
+        let candidates = self.index.candidates(head).into_iter();
+        candidates
+            .filter_map(|at| self.rules.get(at as usize))
+            .filter(|rule| rule.enabled && rule.condition.matches(head))
+    }
+
     /// Decides what happens to a request; `None` if no rule hits it.
     pub fn decide(&self, head: &Head<'_>, memory: &impl Memory) -> Option<Box<Plan>> {
         if self.rules.is_empty() {
             return None;
         }
-        let candidates = self.index.candidates(head);
-        if candidates.is_empty() {
-            return None;
-        }
         let mut plan = Plan::default();
         let mut ended = false;
-        for rule in candidates.iter().filter_map(|at| self.rules.get(*at as usize)) {
-            if !rule.enabled || !rule.condition.matches(head) {
-                continue;
-            }
+        for rule in self.matching(head) {
             let drawn = rule.draw(head, memory, ended);
             if let Ok(outcome) = drawn.outcome {
                 ended |= plan.add(rule, &drawn, outcome, head, memory);
@@ -138,6 +139,16 @@ impl Rule {
             key,
             outcome,
         }
+    }
+
+    /// Decides by this rule alone what happens to a connection that it matches; `None` if it is not hit. `ended`: an earlier
+    /// rule has ended the connection.
+    pub fn decide(self: &Arc<Self>, head: &Head<'_>, memory: &impl Memory, ended: bool) -> Option<Box<Plan>> {
+        let drawn = self.draw(head, memory, ended);
+        let outcome = drawn.outcome.as_ref().ok()?;
+        let mut plan = Box::<Plan>::default();
+        plan.add(self, &drawn, *outcome, head, memory);
+        Some(plan)
     }
 
     fn ask(

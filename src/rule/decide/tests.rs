@@ -42,7 +42,7 @@ fn decide_at(snapshot: &Snapshot, fields: &[(&str, &str)], now: Instant) -> Opti
         &headers,
         "10.0.0.1".parse().ok(),
     );
-    snapshot.listeners[0].view.rules.decide(&head, &Live { now })
+    snapshot.listeners[0].rules().decide(&head, &Live { now })
 }
 
 /// The effects of a plan in short.
@@ -374,7 +374,7 @@ proptest! {
         for key in keys {
             let fields = headers(&[("k", &key)]);
             let head = Head::new(&Method::GET, "/", None, &fields, None);
-            let rules = &snapshot.listeners[0].view.rules;
+            let rules = snapshot.listeners[0].rules();
             let peek = Peek { now, ordinal: None, since: None };
             let peeked = effects(rules.decide(&head, &peek).as_deref());
             prop_assert_eq!(&peeked, &effects(rules.decide(&head, &peek).as_deref()));

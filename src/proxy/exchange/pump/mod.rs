@@ -27,7 +27,7 @@ const GATHERED: usize = 8 << 10;
 
 /// The side at which a direction failed.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(in crate::proxy) enum Broken {
     /// Reading from the source failed.
     Source(Box<Error>),
     /// Writing to the sink failed.
@@ -60,7 +60,7 @@ pub(super) enum Waits {
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One direction of an exchange.
-pub(super) struct Pump {
+pub(in crate::proxy) struct Pump {
     lane: Lane,
     /// Pieces already in memory, which come before what the source has.
     ahead: VecDeque<Bytes>,
@@ -99,7 +99,7 @@ struct Replay {
 
 impl Pump {
     /// Creates a pump that takes all parts from the source.
-    pub(super) fn new(lane: Lane) -> Pump {
+    pub(in crate::proxy) fn new(lane: Lane) -> Pump {
         Pump::with(lane, VecDeque::new(), Rest::Source)
     }
 
@@ -171,6 +171,17 @@ impl Pump {
         self.lane.has_ended()
     }
 
+    /// The lane.
+    pub(in crate::proxy) fn lane(&mut self) -> &mut Lane {
+        &mut self.lane
+    }
+
+    /// Whether the pump has nothing to do with the bytes that come next, so that they may bypass it.
+    pub(in crate::proxy) fn is_clear(&self) -> bool {
+        let holds_nothing = self.sending.is_empty() && self.ahead.is_empty() && self.again.is_empty();
+        holds_nothing && self.finish.is_none() && self.lane.is_clear()
+    }
+
     /// Whether the lane shapes bytes.
     pub(super) fn is_shaped(&self) -> bool {
         self.lane.is_shaped()
@@ -194,7 +205,7 @@ impl Pump {
     }
 
     /// Moves what can be moved now. Ready at the end, with how it ended.
-    pub(super) fn poll(
+    pub(in crate::proxy) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut impl Source,

@@ -141,9 +141,7 @@ impl Builder<'_> {
             }
         };
         let connect = self.timeouts().connect;
-        self.problems
-            .is_empty()
-            .then(|| TcpServer::new(place, tls, connect))
+        self.problems.is_empty().then(|| TcpServer::new(place, tls, connect))
     }
 
     /// Adds an error. The returned default is never used, since errors fail the build.

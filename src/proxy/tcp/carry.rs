@@ -1,0 +1,294 @@
+//! Carries one connection from its first rule to its end.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::Relay;
+use super::flow::{Break, Flow};
+use super::links::{Change, Links};
+use super::log::{self, Line};
+use super::side::Side;
+use super::view::TcpView;
+use crate::fault::effect::Ending;
+use crate::proxy::client::Connection;
+use crate::proxy::execute::End;
+use crate::proxy::execute::hold::Holder;
+use crate::shape::Finish;
+
+/// Once the listener stops, a connection on which no byte has moved for this long is closed.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// A connection on its way.
+pub(super) struct Carry {
+    view: Arc<TcpView>,
+    holder: Arc<Holder>,
+    connection: Arc<Connection>,
+    name: Option<String>,
+    began: Instant,
+    client: Side,
+    /// `None` until it is connected.
+    server: Option<Side>,
+    upload: Flow,
+    download: Flow,
+    links: Links,
+    changed: Pin<Box<dyn Future<Output = Changed> + Send>>,
+    /// Resolves when squall stops, so that injected waits end.
+    stopping: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// A view that has changed, and the receiver for the next change. `None` if there can't be another.
+type Changed = Option<(watch::Receiver<Arc<TcpView>>, Arc<TcpView>)>;
+
+/// How a connection ends.
+#[derive(Debug)]
+enum Outcome {
+    /// Both sides have ended it.
+    Natural,
+    /// A fault, or a plan's ending.
+    Fault(Ending),
+    /// The client has reset it, or its TLS failed.
+    Client(std::io::Error),
+    /// The server can't be reached, or has reset it.
+    Server(std::io::Error),
+    /// squall stops.
+    Stopped,
+}
+
+impl Carry {
+    pub(super) fn new(relay: &Relay, client: Side, connection: Arc<Connection>, name: Option<String>) -> Carry {
+        let mut views = relay.views.subscribe();
+        let view = Arc::clone(&views.borrow_and_update());
+        let holder = Arc::clone(&relay.holder);
+        let mut stop = holder.watch_stop();
+        view.metrics.connections.inc();
+        Carry {
+            upload: Flow::new(view.metrics.bytes_in.clone()),
+            download: Flow::new(view.metrics.bytes_out.clone()),
+            links: Links::new(connection.client(), name.clone()),
+            changed: Box::pin(change(views)),
+            stopping: Some(Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) })),
+            began: Instant::now(),
+            server: None,
+            view,
+            holder,
+            connection,
+            name,
+            client,
+        }
+    }
+
+    /// Carries the connection to its end, counts and logs it.
+    pub(super) async fn run(mut self) {
+        log::opened(&self.view, &self.connection, self.name.as_deref());
+        let outcome = match self.update() {
+            Change::GoesOn => self.carry().await,
+            Change::Broken => Outcome::Fault(Ending::Close),
+        };
+        self.end(&outcome);
+        let error = match &outcome {
+            Outcome::Client(error) | Outcome::Server(error) => Some(error.to_string()),
+            Outcome::Natural | Outcome::Fault(_) | Outcome::Stopped => None,
+        };
+        Line {
+            view: &self.view,
+            connection: &self.connection,
+            name: self.name.as_deref(),
+            links: &self.links,
+            bytes: [self.upload.bytes(), self.download.bytes()],
+            total: self.began.elapsed(),
+            gone: matches!(outcome, Outcome::Client(_)),
+            error,
+        }
+        .write();
+    }
+
+    async fn carry(&mut self) -> Outcome {
+        loop {
+            if self.links.is_starting() {
+                match std::future::poll_fn(|cx| self.poll_start(cx)).await {
+                    Some(outcome) => return outcome,
+                    None => continue,
+                }
+            }
+            if self.server.is_none() {
+                match self.dial().await {
+                    Some(outcome) => return outcome,
+                    None => continue,
+                }
+            }
+            let outcome = if self.connection.is_leaving() {
+                self.leave().await
+            } else {
+                let listener = Arc::clone(self.connection.listener());
+                let moved = std::future::poll_fn(|cx| self.poll(cx));
+                // Biased: what has ended has ended, whatever else happens.
+                tokio::select! {
+                    biased;
+                    outcome = moved => outcome,
+                    () = listener.stopped() => continue,
+                }
+            };
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+        }
+    }
+
+    /// Carries on after the listener has stopped, for as long as bytes move.
+    async fn leave(&mut self) -> Option<Outcome> {
+        loop {
+            let before = (self.upload.bytes(), self.download.bytes());
+            let moved = std::future::poll_fn(|cx| self.poll(cx));
+            if let Ok(outcome) = tokio::time::timeout(SILENCE, moved).await {
+                return outcome;
+            }
+            if before == (self.upload.bytes(), self.download.bytes()) {
+                return Some(Outcome::Stopped);
+            }
+        }
+    }
+
+    /// Connects to the server while rules may change. Returns how the connection ends, if it does.
+    async fn dial(&mut self) -> Option<Outcome> {
+        let (server, connection) = (Arc::clone(&self.view.server), Arc::clone(&self.connection));
+        let mut dialled = pin!(server.connect());
+        let mut gone = pin!(connection.reset_by_client());
+        let side = std::future::poll_fn(|cx| {
+            if let Some(outcome) = self.poll_change(cx) {
+                return Poll::Ready(Err(outcome));
+            }
+            if gone.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Outcome::Client(std::io::ErrorKind::ConnectionReset.into())));
+            }
+            dialled.as_mut().poll(cx).map_err(Outcome::Server)
+        });
+        match side.await {
+            Ok((socket, secure)) => self.server = Some(Side::new(socket, secure)),
+            Err(outcome) => return Some(outcome),
+        }
+        None
+    }
+
+    /// Carries out what precedes the bytes. Ready when nothing does any more, or with how the connection ends.
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
+        if let Some(outcome) = self.poll_change(cx) {
+            return Poll::Ready(Some(outcome));
+        }
+        let end = ready!(self.links.poll_start(cx));
+        Poll::Ready(end.map(|end| match end {
+            End::Gone => Outcome::Client(std::io::ErrorKind::ConnectionReset.into()),
+            End::Fault(ending) => Outcome::Fault(ending),
+        }))
+    }
+
+    /// Moves bytes both ways. Ready with how the connection ends, or without if something precedes further bytes.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
+        if let Some(outcome) = self.poll_change(cx) {
+            return Poll::Ready(Some(outcome));
+        }
+        if self.links.is_starting() {
+            return Poll::Ready(None);
+        }
+        self.poll_stopping(cx);
+        let Some(server) = &mut self.server else {
+            return Poll::Ready(None);
+        };
+        if !self.upload.is_over() {
+            match self.upload.poll(cx, &mut self.client, server) {
+                Poll::Pending | Poll::Ready(Ok(Finish::Natural)) => {}
+                Poll::Ready(Ok(finish)) => return Poll::Ready(Some(finished(&finish))),
+                Poll::Ready(Err(Break::Sender(error))) => return Poll::Ready(Some(Outcome::Client(error))),
+                Poll::Ready(Err(Break::Receiver(error))) => return Poll::Ready(Some(Outcome::Server(error))),
+            }
+        }
+        if !self.download.is_over() {
+            match self.download.poll(cx, server, &mut self.client) {
+                Poll::Pending | Poll::Ready(Ok(Finish::Natural)) => {}
+                Poll::Ready(Ok(finish)) => return Poll::Ready(Some(finished(&finish))),
+                Poll::Ready(Err(Break::Sender(error))) => return Poll::Ready(Some(Outcome::Server(error))),
+                Poll::Ready(Err(Break::Receiver(error))) => return Poll::Ready(Some(Outcome::Client(error))),
+            }
+        }
+        if self.upload.is_over() && self.download.is_over() {
+            return Poll::Ready(Some(Outcome::Natural));
+        }
+        Poll::Pending
+    }
+
+    /// Takes on changed rules. Returns how the connection ends, if they end it.
+    fn poll_change(&mut self, cx: &mut Context<'_>) -> Option<Outcome> {
+        while let Poll::Ready(changed) = self.changed.as_mut().poll(cx) {
+            let Some((views, view)) = changed else {
+                self.changed = Box::pin(std::future::pending());
+                return None;
+            };
+            self.changed = Box::pin(change(views));
+            // The server stays the one that it is connected to.
+            self.view = view;
+            if self.update() == Change::Broken {
+                return Some(Outcome::Fault(Ending::Close));
+            }
+        }
+        None
+    }
+
+    fn update(&mut self) -> Change {
+        let flows = [&mut self.upload, &mut self.download];
+        self.links.update(&self.view, &self.connection, &self.holder, flows)
+    }
+
+    /// Ends injected waits when squall stops.
+    fn poll_stopping(&mut self, cx: &mut Context<'_>) {
+        if self
+            .stopping
+            .as_mut()
+            .is_some_and(|stop| stop.as_mut().poll(cx).is_ready())
+        {
+            self.stopping = None;
+            self.upload.lane().release();
+            self.download.lane().release();
+        }
+    }
+
+    /// Ends what is left of the connection: a failure looks to the other side as if there were no proxy.
+    fn end(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Natural => {}
+            Outcome::Fault(Ending::Reset(_)) => {
+                self.connection.reset();
+                if let Some(server) = &self.server {
+                    server.reset();
+                }
+            }
+            Outcome::Fault(_) | Outcome::Stopped => self.connection.close(),
+            Outcome::Client(_) => {
+                self.connection.reset();
+                if let Some(server) = &self.server {
+                    server.reset();
+                }
+            }
+            Outcome::Server(_) => {
+                self.view.metrics.upstream_errors.inc();
+                self.connection.reset();
+            }
+        }
+    }
+}
+
+/// Waits for the next view.
+async fn change(mut views: watch::Receiver<Arc<TcpView>>) -> Changed {
+    views.changed().await.ok()?;
+    let view = Arc::clone(&views.borrow_and_update());
+    Some((views, view))
+}
+
+fn finished(finish: &Finish) -> Outcome {
+    match finish {
+        Finish::Natural | Finish::Clean(_) | Finish::Close => Outcome::Fault(Ending::Close),
+        Finish::Reset(code) => Outcome::Fault(Ending::Reset(*code)),
+    }
+}

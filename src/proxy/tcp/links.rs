@@ -1,0 +1,232 @@
+//! The rules of a connection: decided when it begins, and again when they change.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use super::flow::Flow;
+use super::view::TcpView;
+use crate::draw::head::Head;
+use crate::fault::before::Before;
+use crate::fault::effect::Effect;
+use crate::proxy::client::Connection;
+use crate::proxy::exchange::shaping::Shaping;
+use crate::proxy::execute::hold::{Holder, Left};
+use crate::proxy::execute::{End, Execution, Subject};
+use crate::proxy::record::Record;
+use crate::rule::decide::Rule;
+use crate::rule::state::Live;
+use crate::shape::Direction;
+
+/// What a rule did to a connection that it matches.
+struct Link {
+    rule: Arc<Rule>,
+    /// Tells the shapers of this link from others in the lanes.
+    id: u64,
+    /// The plan in execution; `None` if the rule did not hit, or while it is in `start`.
+    execution: Option<Execution>,
+    /// What precedes the bytes and has not ended.
+    start: Option<Start>,
+}
+
+/// The waits, queues and endings of a plan that come before any byte. It owns the execution, so that changes of other rules don't
+/// interrupt it.
+type Start = Pin<Box<dyn Future<Output = (Execution, Option<End>)> + Send>>;
+
+/// The rules that match a connection, in the order of their faults.
+pub(super) struct Links {
+    links: Vec<Link>,
+    last_id: u64,
+    /// What rules match on.
+    client: Option<IpAddr>,
+    name: Option<String>,
+    /// The records of rules that were removed, for the log.
+    past: Vec<Arc<Record>>,
+}
+
+/// What a change of rules means for the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It goes on.
+    GoesOn,
+    /// A rule that has thrown bytes away is gone, and the stream has a hole.
+    Broken,
+}
+
+impl Links {
+    pub(super) fn new(client: Option<IpAddr>, name: Option<String>) -> Links {
+        Links {
+            links: Vec::new(),
+            last_id: 0,
+            client,
+            name,
+            past: Vec::new(),
+        }
+    }
+
+    /// Takes on the rules of a view: keeps what known rules have done, decides new and changed ones, and retires the shapers of
+    /// those that are gone.
+    pub(super) fn update(
+        &mut self,
+        view: &TcpView,
+        connection: &Arc<Connection>,
+        holder: &Arc<Holder>,
+        [upload, download]: [&mut Flow; 2],
+    ) -> Change {
+        let mut known = std::mem::take(&mut self.links);
+        let name = self.name.clone();
+        let head = Head::of_connection(self.client, name.as_deref());
+        let mut ended = false;
+        let mut change = Change::GoesOn;
+        // The ids of the links so far: the shapers of a new one come after theirs.
+        let mut before: Vec<u64> = Vec::new();
+        for rule in view.rules.matching(&head) {
+            let same = known.iter().position(|link| Arc::ptr_eq(&link.rule, rule));
+            if let Some(at) = same {
+                let link = known.remove(at);
+                before.push(link.id);
+                self.links.push(link);
+                continue;
+            }
+            // A changed rule takes the place of its predecessor, and positions in the stream count on.
+            let mut passed = [0, 0];
+            if let Some(at) = known.iter().position(|link| link.rule.name == rule.name) {
+                let old = known.remove(at);
+                before.push(old.id);
+                let retired = [upload.lane().retire(old.id), download.lane().retire(old.id)];
+                for (passed, retired) in passed.iter_mut().zip(retired.into_iter()) {
+                    if let Some(retired) = retired {
+                        *passed = retired.sent;
+                        if retired.discards {
+                            change = Change::Broken;
+                        }
+                    }
+                }
+                self.past.extend(old.into_record());
+            }
+            let now = Instant::now();
+            self.last_id += 1;
+            let mut link = Link {
+                rule: Arc::clone(rule),
+                id: self.last_id,
+                execution: None,
+                start: None,
+            };
+            if let Some(plan) = rule.decide(&head, &Live { now }, ended) {
+                ended |= plan
+                    .actions
+                    .iter()
+                    .any(|action| action.effect.is_terminal() && !rule.shadow);
+                let execution = Execution::new(plan, now, holder, view.bounds);
+                let record = Arc::clone(execution.record());
+                let shaping = Shaping {
+                    execution: &execution,
+                    record: &record,
+                    buffer: view.buffer,
+                };
+                let directions = [
+                    (Direction::Request, &mut *upload),
+                    (Direction::Response, &mut *download),
+                ];
+                for ((direction, flow), passed) in directions.into_iter().zip(passed) {
+                    if let Some(stage) = shaping.connection(connection, direction, passed, link.id) {
+                        flow.lane().insert(stage, &before);
+                    }
+                }
+                record.settle();
+                link.begin(execution, connection);
+            }
+            before.push(link.id);
+            self.links.push(link);
+        }
+        for gone in known {
+            for flow in [&mut *upload, &mut *download] {
+                if flow.lane().retire(gone.id).is_some_and(|retired| retired.discards) {
+                    change = Change::Broken;
+                }
+            }
+            self.past.extend(gone.into_record());
+        }
+        // Many changes of rules that never hit leave nothing behind, but those that did must not add up.
+        let excess = self.past.len().saturating_sub(PAST_MAX);
+        self.past.drain(..excess);
+        change
+    }
+
+    /// Whether something precedes the bytes now.
+    pub(super) fn is_starting(&self) -> bool {
+        self.links.iter().any(|link| link.start.is_some())
+    }
+
+    /// Carries out what precedes the bytes, in order. Ready when there is nothing left of it, or with how the connection ends.
+    pub(super) fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        for link in &mut self.links {
+            let Some(start) = &mut link.start else { continue };
+            let (execution, end) = ready!(start.as_mut().poll(cx));
+            link.start = None;
+            link.execution = Some(execution);
+            if end.is_some() {
+                return Poll::Ready(end);
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// What was injected, by rules in force and by those that are gone.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Arc<Record>> {
+        let in_force = self.links.iter().filter_map(|link| link.execution.as_ref());
+        self.past.iter().chain(in_force.map(Execution::record))
+    }
+}
+
+/// The most records that are kept of rules that are gone.
+const PAST_MAX: usize = 16;
+
+impl Link {
+    /// Keeps the execution, or begins what precedes the bytes.
+    fn begin(&mut self, execution: Execution, connection: &Arc<Connection>) {
+        let actions = &execution.record().plan().actions;
+        let precedes = |effect: &Effect| effect.before() == Before::Request;
+        if !actions.iter().any(|action| precedes(&action.effect)) {
+            self.execution = Some(execution);
+            return;
+        }
+        let mut subject = OfConnection(Arc::clone(connection));
+        let mut execution = execution;
+        self.start = Some(Box::pin(async move {
+            let end = execution.run(Before::Request, None, &mut subject).await;
+            (execution, end)
+        }));
+    }
+
+    /// The record, if anything may have been injected.
+    fn into_record(self) -> Option<Arc<Record>> {
+        let record = Arc::clone(self.execution?.record());
+        (!record.injected().is_empty()).then_some(record)
+    }
+}
+
+/// The subject of a plan: a connection.
+struct OfConnection(Arc<Connection>);
+
+impl Subject for OfConnection {
+    /// True: a connection that squall's stopping finds waiting has not begun.
+    const ENDS_WITH_SQUALL: bool = true;
+
+    async fn left(&mut self) -> Left {
+        // Not biased: if both happen at once, the connection ends either way. A client that closes its sending side still waits
+        // for the server's bytes.
+        tokio::select! {
+            () = self.0.reset_by_client() => Left::Client,
+            () = self.0.listener().stopped() => Left::Stopping,
+        }
+    }
+
+    /// What concerns requests was left out when the plan was made.
+    fn take(&mut self, at: usize, _: &Effect, record: &Record) {
+        record.skip(at, "not HTTP");
+    }
+}

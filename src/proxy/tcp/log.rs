@@ -1,0 +1,71 @@
+//! The log of connections: a line at the end of each, and one at its beginning if asked for.
+
+use std::time::Duration;
+
+use super::links::Links;
+use super::view::TcpView;
+use crate::proxy::client::Connection;
+use crate::proxy::exchange::log::{TARGET, is_sampled, millis};
+
+/// How a connection went, for its line.
+pub(super) struct Line<'a> {
+    pub(super) view: &'a TcpView,
+    pub(super) connection: &'a Connection,
+    /// The server name that the client asked for.
+    pub(super) name: Option<&'a str>,
+    pub(super) links: &'a Links,
+    /// Bytes from the client, and to it.
+    pub(super) bytes: [u64; 2],
+    pub(super) total: Duration,
+    /// Whether the client has reset the connection.
+    pub(super) gone: bool,
+    pub(super) error: Option<String>,
+}
+
+/// Writes the line at the beginning.
+pub(super) fn opened(view: &TcpView, connection: &Connection, name: Option<&str>) {
+    if view.log.access && view.log.opened {
+        tracing::info!(
+            target: TARGET,
+            listener = &*view.name,
+            upstream = &*view.upstream,
+            client = connection.client().map(tracing::field::display),
+            host = name,
+            "connection opened"
+        );
+    }
+}
+
+impl Line<'_> {
+    /// Writes the line at the end, if the connection is to be logged.
+    pub(super) fn write(&self) {
+        let log = self.view.log;
+        let records = || self.links.records();
+        let injected: Vec<(&str, &str)> = records().flat_map(|record| record.faults()).collect();
+        let special = !injected.is_empty() || self.error.is_some();
+        if !log.access || !(special || is_sampled(log.sample_ppm)) {
+            return;
+        }
+        let hit = !injected.is_empty();
+        let (rules, faults): (Vec<&str>, Vec<&str>) = injected.into_iter().unzip();
+        let waited: Duration = records().map(|record| record.time()).sum();
+        let [bytes_in, bytes_out] = self.bytes;
+        tracing::info!(
+            target: TARGET,
+            listener = &*self.view.name,
+            upstream = &*self.view.upstream,
+            client = self.connection.client().map(tracing::field::display),
+            host = self.name,
+            endpoint = self.view.server.label(),
+            rules = hit.then(|| rules.join(", ")),
+            faults = hit.then(|| faults.join(", ")),
+            injected_ms = millis(waited),
+            total_ms = millis(self.total),
+            bytes_in,
+            bytes_out,
+            client_gone = self.gone.then_some(true),
+            error = self.error.as_deref(),
+            "connection closed"
+        );
+    }
+}

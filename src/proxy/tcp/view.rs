@@ -1,0 +1,47 @@
+//! The part of a configuration that the connections of one TCP listener use.
+
+use std::sync::Arc;
+
+use crate::metrics::TcpMetrics;
+use crate::proxy::execute::hold::Bounds;
+use crate::proxy::upstream::TcpServer;
+use crate::rule::decide::RuleSet;
+
+/// A TCP listener's part of a configuration snapshot.
+#[derive(Debug)]
+pub struct TcpView {
+    /// The rules that apply to the listener's connections.
+    pub rules: RuleSet,
+    /// The server that connections go to.
+    pub server: Arc<TcpServer>,
+    /// The listener's name in the configuration.
+    pub name: Arc<str>,
+    /// The upstream's name in the configuration.
+    pub upstream: Arc<str>,
+    /// Metrics labelled with the listener.
+    pub metrics: TcpMetrics,
+    /// The bounds of injected waits.
+    pub bounds: Bounds,
+    /// Bytes that a shaper may buffer.
+    pub buffer: usize,
+    /// Which connections are logged.
+    pub log: ConnectionLog,
+}
+
+/// Which connections are logged.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLog {
+    /// Whether connections are logged at all.
+    pub access: bool,
+    /// Whether there is a line when a connection begins, too.
+    pub opened: bool,
+    /// The share of connections without a fault or error that are logged, in parts per million.
+    pub sample_ppm: u32,
+}
+
+impl TcpView {
+    /// Whether a rule depends on the name that clients ask for in a TLS handshake.
+    pub fn needs_name(&self) -> bool {
+        self.rules.rules().iter().any(|rule| rule.condition.concerns_host())
+    }
+}
