@@ -12,7 +12,7 @@ use super::certificate::CertificateSpec;
 use super::concurrency::Station;
 use super::reset_code;
 use super::rewrite::change::Rewrite;
-use crate::shape::Part;
+use crate::shape::{Part, Stream};
 use crate::yaml::units::Time;
 
 /// What a fault does to a request or a connection.
@@ -74,6 +74,34 @@ impl Effect {
     /// Whether the effect ends the request without the upstream's response.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Effect::End { .. })
+    }
+
+    /// Checks that the effect can act on a connection that has no requests.
+    ///
+    /// # Errors
+    /// The reason why not: one of [`crate::metrics::SKIP_REASONS`].
+    pub fn on_connection(&self) -> Result<(), &'static str> {
+        match self {
+            Effect::Shape(parts) => {
+                let accepts = |part: &Part| Stream::of_connection(part.direction).accepts(&part.act);
+                let mut refused = Ok(());
+                for part in parts {
+                    match accepts(part) {
+                        Ok(()) => return Ok(()),
+                        Err(reason) => refused = Err(reason),
+                    }
+                }
+                refused
+            }
+            Effect::Wait { .. } | Effect::Queue(_) | Effect::Certificate(_) | Effect::Skip(_) => Ok(()),
+            Effect::End { before, ending } if *before != Before::Response => match ending {
+                Ending::Close | Ending::Reset(_) | Ending::Hang(_) => Ok(()),
+                Ending::Answer(..) | Ending::Grpc(_) => Err("not HTTP"),
+            },
+            Effect::End { .. } | Effect::Fields(_) | Effect::GoAway | Effect::Rewrite(_) | Effect::Duplicate { .. } => {
+                Err("not HTTP")
+            }
+        }
     }
 
     /// When the effect acts.

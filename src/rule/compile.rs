@@ -13,11 +13,13 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::spec::{MatchSpec, RuleSpec};
 use super::text::path_hint;
-use crate::draw::Seed;
+use crate::draw::head::Head;
+use crate::draw::{KeyHash, Seed};
 use crate::fault::FaultSpec;
 use crate::fault::before::Before;
 use crate::fault::context;
-use crate::fault::kind::Fault;
+use crate::fault::effect::Effect;
+use crate::fault::kind::{Fault, HitRequest};
 use crate::files::Named;
 use crate::metrics::Metrics;
 use crate::rule::decide::{Outcome, Rule, RuleFault};
@@ -38,6 +40,8 @@ pub struct Context<'a> {
     pub listeners: Vec<&'a str>,
     /// The names of the listeners with TLS.
     pub tls_listeners: Vec<&'a str>,
+    /// The names of the listeners of bytes, which have no requests.
+    pub tcp_listeners: Vec<&'a str>,
     /// The names of the listeners of redirected connections.
     pub redirected_listeners: Vec<&'a str>,
     /// Files of the configuration, for its diagnostics.
@@ -260,6 +264,12 @@ impl Context<'_> {
                     continue;
                 }
             };
+            if self.is_for_bytes(rule)
+                && let Err(reason) = on_connection(&*fault, self.seed)
+            {
+                let message = format!("`{name}` can't act on the connections of the rule's tcp listeners: {reason}");
+                self.error(spec.span, message);
+            }
             if !when.requested {
                 self.warn_overtaken(&faults, &spans, name, &*fault);
             }
@@ -357,6 +367,27 @@ impl Context<'_> {
                 stage: rule.stage,
             });
         }
+    }
+}
+
+/// Checks that a fault can act on a connection that has no requests: at least one of its effects must be able to.
+fn on_connection(fault: &dyn Fault, seed: Seed) -> Result<(), &'static str> {
+    let (head, rule) = (Head::of_connection(None, None), seed.rule(""));
+    let effects = fault.effects(&HitRequest {
+        head: &head,
+        draw: rule.draw(KeyHash::ordinal(1)),
+        rule,
+        ordinal: 1,
+        position: 0,
+        since: Duration::ZERO,
+        counts: false,
+    });
+    let mut checked = effects.iter().map(Effect::on_connection);
+    let first = checked.next().unwrap_or(Ok(()));
+    if checked.any(|checked| checked.is_ok()) {
+        Ok(())
+    } else {
+        first
     }
 }
 

@@ -16,6 +16,10 @@ impl Context<'_> {
         let stage_of = |fault: &Spanned<FaultSpec>| Stage::of(fault.value.moment());
         let stage = faults.iter().map(|fault| stage_of(fault)).min().unwrap_or_default();
         if stage == Stage::Request {
+            if self.is_for_bytes(spec) {
+                self.check_bytes_match(spec);
+                self.check_connection_when(spec);
+            }
             return stage;
         }
         let is_request = |fault: &&&Spanned<FaultSpec>| stage_of(fault) == Stage::Request;
@@ -41,6 +45,31 @@ impl Context<'_> {
             self.check_tls(spec, fault.value.name());
         }
         stage
+    }
+
+    /// Whether all listeners of a rule are for bytes, so that it never sees a request.
+    pub(super) fn is_for_bytes(&self, spec: &RuleSpec) -> bool {
+        let is_for_bytes = |name: &&str| self.tcp_listeners.contains(name);
+        let mut names = match &spec.listener {
+            Some(listeners) => listeners.value.0.iter().map(String::as_str).collect(),
+            None => self.listeners.clone(),
+        }
+        .into_iter();
+        names.len() > 0 && names.all(|name| is_for_bytes(&name))
+    }
+
+    /// Reports conditions on requests, of which there are none. `host` is the name that a client asks for in its TLS handshake.
+    fn check_bytes_match(&mut self, spec: &RuleSpec) {
+        let mut foreign = Vec::new();
+        if let Some(matches) = &spec.matches {
+            of_requests(matches, Stage::Request, &mut foreign);
+        }
+        for (span, key) in foreign {
+            let message = format!("`{key}` needs a request, but the rule's listeners are for tcp");
+            let diagnostic = Diagnostic::error(span, message);
+            self.diagnostics
+                .push(diagnostic.help("use `client` and, for TLS, `host`"));
+        }
     }
 
     fn check_connection_match(&mut self, spec: &RuleSpec, stage: Stage) {

@@ -245,3 +245,18 @@ pub struct Stream {
     /// Whether there is a content encoding other than identity.
     pub encoded: bool,
 }
+
+impl Stream {
+    /// One direction of a connection that has no requests.
+    pub fn of_connection(direction: Direction) -> Stream {
+        Stream {
+            direction,
+            protocol: Protocol::Tcp,
+            framing: Framing::Opaque,
+            length: None,
+            body: true,
+            json: false,
+            encoded: false,
+        }
+    }
+}

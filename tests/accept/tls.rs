@@ -193,10 +193,12 @@ async fn certificates_can_be_replaced() {
     let (address, listener, _) = start_tls(&server.tls);
     let mut stream = dial(address, client_config(&old, None, &[])).await.unwrap();
     ask(&mut stream, "/hello").await.unwrap();
-    listener.replace(Entrance {
+    let (squall, _) = app("web", App::default());
+    let entrance = Entrance {
         tls: Some(successor.tls),
         ..Entrance::default()
-    });
+    };
+    listener.replace(Service::Http(squall), entrance);
     ask(&mut stream, "/hello").await.unwrap();
     assert!(dial(address, client_config(&old, None, &[])).await.is_err());
     dial(address, client_config(&new, None, &[])).await.unwrap();

@@ -268,6 +268,7 @@ impl Build<'_> {
             specs: &self.spec.rules,
             listeners: self.spec.listeners.names().collect(),
             tls_listeners: listeners_where(spec, |listener| listener.tls.is_some()),
+            tcp_listeners: listeners_where(spec, ListenerSpec::is_tcp),
             redirected_listeners: listeners_where(spec, redirected),
             sources: self.sources,
             seed: self.seed,

@@ -120,15 +120,7 @@ impl Shaping<'_> {
         passed: u64,
         id: u64,
     ) -> Option<Stage> {
-        let stream = Stream {
-            direction,
-            protocol: Protocol::Tcp,
-            framing: Framing::Opaque,
-            length: None,
-            body: true,
-            json: false,
-            encoded: false,
-        };
+        let stream = Stream::of_connection(direction);
         let acts = self.acts(&stream);
         if acts.is_empty() {
             return None;

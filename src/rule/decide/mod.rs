@@ -12,6 +12,7 @@ use super::state::{Memory, RuleState};
 use super::when::{Reason, When};
 use crate::draw::head::Head;
 use crate::draw::{Draw, KeyHash, RuleSeed};
+use crate::fault::effect::Effect;
 use crate::fault::kind::{Effects, Fault, HitRequest};
 use crate::fault::requested::Requested;
 use crate::metrics::{CountedRule, RuleMetrics};
@@ -254,6 +255,10 @@ impl Plan {
                 Some(requested) => asked_for(&*fault.fault, &hit_request, requested, rule.when.ppm),
             };
             for effect in effects {
+                let effect = match effect.on_connection() {
+                    Err(reason) if head.is_connection() => Effect::Skip(reason),
+                    _ => effect,
+                };
                 let terminal = effect.is_terminal() && !rule.shadow;
                 self.actions.push(Action {
                     hit,
