@@ -214,7 +214,6 @@ fn every_mistake_is_explained() {
         ("delay_samples_device", fault("delay: {samples: /dev/zero}")),
         ("delay_unknown_moment", fault("delay: {fixed: 1s, before: bodies}")),
         ("delay_floor_before_body", fault("delay: {fixed: 1s, before: body, mode: floor}")),
-        ("delay_wave_of_messages", fault("delay: {wave: {shape: sine, period: 1m, max: 1s}, before: message}")),
         ("delay_direction_of_head", fault("delay: {fixed: 1s, direction: request}")),
         ("delay_correlation_with_key", rule("when: {key: client}\nfaults: [delay: {exponential: {mean: 1s}, correlation: 50%}]\n")),
         ("delay_too_long", fault("delay: 2h")),

@@ -49,7 +49,11 @@ fn describe_part(part: &Part, longest_wait: Duration) -> String {
         }
         Act::DelayMessages(waits) => format!(
             "delays each message of {whose}, the first by {}",
-            drawn(waits.nth(0).min(longest_wait))
+            drawn(waits.nth(0, Duration::ZERO).min(longest_wait))
+        ),
+        Act::DelayChunks(waits) => format!(
+            "delays each chunk of {whose}, the first by {}",
+            drawn(waits.nth(0, Duration::ZERO).min(longest_wait))
         ),
         Act::Stall(stall) => describe_stall(stall, whose, longest_wait),
         Act::Truncate(cut) => describe_truncation(cut, whose),

@@ -37,7 +37,12 @@ impl Stream {
             Act::Dribble(Dribble::Over { .. }) => self.has_length(),
             Act::DelayMessages(_) | Act::Drop(_) | Act::Duplicate(_) => self.has_messages(),
             Act::Corrupt(flip) if flip.messages.is_some() => self.has_messages(),
-            Act::Bandwidth(_) | Act::Dribble(_) | Act::Delay(_) | Act::Corrupt(_) | Act::Malform(_) => Ok(()),
+            Act::Bandwidth(_)
+            | Act::Dribble(_)
+            | Act::Delay(_)
+            | Act::DelayChunks(_)
+            | Act::Corrupt(_)
+            | Act::Malform(_) => Ok(()),
         }
     }
 

@@ -4,7 +4,7 @@
 //! in, and carries out the [`Step`]s that come out. It works this way for HTTP/1, HTTP/2, gRPC, WebSocket, raw TCP and fakes.
 //!
 //! ```text
-//! natural bytes ─ split into messages ─ drop, duplicate, delay each ─ corrupt ─ stall, truncate ─ dribble, bandwidth ─ Step
+//! natural bytes ─ delay each chunk ─ split into messages ─ drop, duplicate, delay each ─ corrupt ─ stall, truncate ─ dribble, bandwidth ─ Step
 //! ```
 
 mod accepts;
@@ -58,6 +58,9 @@ pub enum Act {
     Delay(Duration),
     /// Delay each message, one after the other, so that they are at least that far apart.
     DelayMessages(Arc<dyn Waits>),
+    /// Delay each chunk as it was pushed, and the natural end, by a wait of its own. Order is kept, and many chunks wait at
+    /// once, so that the rate stays. Several such delays add up.
+    DelayChunks(Arc<dyn Waits>),
     /// Stop sending, for a while or for good.
     Stall(Stall),
     /// End the stream early.
@@ -206,10 +209,10 @@ pub enum Malformed {
     Length(i64),
 }
 
-/// How long each message of a stream waits, as a function of the message's number alone.
+/// How long each message or chunk of a stream waits, as a function of its number and, for waves, of the time.
 pub trait Waits: fmt::Debug + Send + Sync {
-    /// The wait before message `n`, from 0.
-    fn nth(&self, n: u64) -> Duration;
+    /// The wait before message or chunk `n`, from 0, which comes `elapsed` after the stream began.
+    fn nth(&self, n: u64, elapsed: Duration) -> Duration;
 }
 
 /// The protocol that carries a stream.

@@ -50,6 +50,7 @@ impl Spec for DelaySpec {
             source: self.correlate(source)?,
             longest,
             before,
+            plain: self.before.is_none() && self.mode == Mode::Add,
             direction: self.direction.unwrap_or_default(),
             mode: self.mode,
             description: self.describe(),
@@ -96,13 +97,6 @@ impl DelaySpec {
         let stated = self.before;
         if self.direction.is_some() && !matches!(stated, Some(Before::Body | Before::Message)) {
             return Err("`direction` needs `before: body` or `before: message`".to_owned());
-        }
-        if stated == Some(Before::Message) && matches!(self.distribution, DistributionSpec::Wave(_)) {
-            return Err(
-                "a wave can't be combined with `before: message`, where a message's wait depends on its number alone: \
-                use another distribution, or `before: body`"
-                    .to_owned(),
-            );
         }
         match (self.mode, stated) {
             (Mode::Add, before) => Ok(before.unwrap_or(Before::Request)),

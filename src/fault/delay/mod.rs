@@ -1,4 +1,4 @@
-//! `delay: 200ms`: a request, its response, a body or each message of a stream waits.
+//! `delay: 200ms`: a request, its response, a body, each message of a stream or each chunk of a connection waits.
 //!
 //! | `before` | HTTP/1.1, HTTP/2 | gRPC | WebSocket | SSE |
 //! |---|---|---|---|---|
@@ -6,12 +6,19 @@
 //! | `body` | the head has been sent, the first byte of the body waits | the first message waits | the first byte after the upgrade waits | the first event waits |
 //! | `message` | lines of NDJSON wait; a body without messages is skipped with "no messages" | each message waits | each message waits, and control frames after it | each event waits |
 //!
+//! | `before` | TCP |
+//! |---|---|
+//! | none, `message` | each chunk that is read waits, and the end; many are under way at once, so the rate stays |
+//! | `request` | squall connects to the upstream later |
+//! | `response`, `body` | the first byte of one direction waits |
+//!
 //! `before: connection` holds an accepted connection before anything is read from it; `before: handshake` holds a
 //! connection after its ClientHello was read.
 //!
 //! Messages wait one after the other: the second is sent at the earliest its own delay after the first. Each draws its own
 //! time, from the request's draw and its number in the stream, so every replay gives the same stream. `correlation` is then
-//! between the messages of one stream, and works with every key. A wave is refused, since messages don't read the clock.
+//! between the messages of one stream, and works with every key. A wave has the value of the moment at which the message
+//! begins. All this goes for chunks, too; their number depends on how the network divides the bytes, though.
 //!
 //! [`DelaySpec`] is the configuration. It is [compiled](super::kind::Spec::compile) once to a [`Delay`], from which each
 //! request draws how long to wait, without a clock or shared state.
@@ -52,6 +59,8 @@ pub struct Delay {
     source: Source,
     longest: Duration,
     before: Before,
+    /// Whether neither `before` nor a mode that implies it was given: a connection's chunks wait then.
+    plain: bool,
     direction: Direction,
     mode: Mode,
     description: String,
@@ -88,11 +97,14 @@ impl Delay {
             Source::Correlated(distribution, correlation) => {
                 distribution.quantile(correlation.unit(draw.rule, draw.ordinal, draw.index))
             }
-            Source::Waves(waves) => {
-                let nanos: f64 = waves.iter().map(|wave| wave.nanos_at(since_start)).sum();
-                Duration::from_nanos(nanos.ceil() as u64).min(self.longest)
-            }
+            Source::Waves(waves) => self.at(waves, since_start),
         }
+    }
+
+    /// The sum of waves at a time after the rules were loaded.
+    fn at(&self, waves: &[Wave], since_start: Duration) -> Duration {
+        let nanos: f64 = waves.iter().map(|wave| wave.nanos_at(since_start)).sum();
+        Duration::from_nanos(nanos.ceil() as u64).min(self.longest)
     }
 
     /// The longest delay that can be drawn.
@@ -128,7 +140,8 @@ impl Delay {
 }
 
 impl Delay {
-    /// The effect on one request: a wait before the request, the response, a body or each message, each at most `longest`.
+    /// The effect on one request: a wait before the request, the response, a body or each message, each at most `longest`. On
+    /// a connection, one before the upstream is connected to, before the first byte, or of each chunk.
     pub fn effect(self: &Arc<Self>, hit: &HitRequest<'_, '_>, longest: Duration) -> Effect {
         let draw = DelayDraw {
             draw: hit.draw,
@@ -137,8 +150,15 @@ impl Delay {
             index: hit.position,
         };
         let time = || self.sample(draw, hit.since).min(longest);
+        let waits = || Arc::new(MessageWaits::new(Arc::clone(self), draw, longest, hit.since));
+        let connection = hit.head.is_connection();
         let act = match self.before {
-            Before::Message => Act::DelayMessages(Arc::new(MessageWaits::new(Arc::clone(self), draw, longest))),
+            // The other modes compare with the time of a response.
+            _ if connection && self.mode != Mode::Add => return Effect::Skip("not HTTP"),
+            Before::Request if connection && self.plain => Act::DelayChunks(waits()),
+            Before::Message if connection => Act::DelayChunks(waits()),
+            Before::Message => Act::DelayMessages(waits()),
+            Before::Response if connection => Act::Delay(time()),
             Before::Body => Act::Delay(time()),
             before => {
                 return Effect::Wait {

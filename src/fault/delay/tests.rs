@@ -6,10 +6,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::draw::head::Head;
 use crate::draw::{KeyHash, Seed};
 use crate::fault::context::Context;
 use crate::fault::kind::Spec;
 use crate::fault::place::testing::context;
+use crate::shape::Part;
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -233,10 +235,6 @@ fn contradictions_say_what_would_be_valid() {
         "mode floor makes the response begin later, but before the body it has already begun",
     );
     refused("{fixed: 1s, mode: total, before: message}", "leave out `mode`");
-    refused(
-        "{wave: {shape: sine, period: 1m, max: 1s}, before: message}",
-        "a wave can't be combined with",
-    );
     refused("{fixed: 1s, direction: request}", "`direction` needs `before: body`");
     refused(
         "{fixed: 1s, direction: request, before: response}",
@@ -254,6 +252,59 @@ fn the_phase_follows_the_mode() {
     assert_eq!(phase("{fixed: 1s, before: event}"), Before::Message);
     assert_eq!(phase("{fixed: 1s, mode: floor}"), Before::Response);
     assert_eq!(phase("{fixed: 1s, mode: total}"), Before::Response);
+}
+
+/// The effect on a connection.
+fn on_a_connection(yaml: &str) -> String {
+    let draw = input(0, 0);
+    let hit = HitRequest {
+        head: &Head::of_connection(None, None),
+        draw: draw.draw,
+        rule: draw.rule,
+        ordinal: 0,
+        position: 0,
+        since: ms(0),
+        counts: true,
+    };
+    match compile(yaml).unwrap().effect(&hit, Duration::MAX) {
+        Effect::Shape(parts) => match &parts[0] {
+            Part {
+                direction,
+                act: Act::DelayChunks(waits),
+            } => format!("{direction:?} chunks {:?}", waits.nth(0, ms(250))),
+            Part { direction, act } => format!("{direction:?} {act:?}"),
+        },
+        Effect::Wait { before, time, .. } => format!("{} {time:?}", before.name()),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn on_a_connection_chunks_wait() {
+    for (yaml, expect) in [
+        ("200ms", "Response chunks 200ms"),
+        ("{fixed: 200ms, before: message}", "Response chunks 200ms"),
+        (
+            "{fixed: 200ms, before: message, direction: request}",
+            "Request chunks 200ms",
+        ),
+        (
+            "{wave: {shape: saw, period: 1s, max: 1s}, before: message}",
+            "Response chunks 250ms",
+        ),
+        ("{wave: {shape: saw, period: 1s, max: 1s}}", "Response chunks 250ms"),
+        ("{fixed: 200ms, before: request}", "request 200ms"),
+        ("{fixed: 200ms, before: response}", "Response Delay(200ms)"),
+        (
+            "{fixed: 200ms, before: body, direction: request}",
+            "Request Delay(200ms)",
+        ),
+        ("{fixed: 200ms, mode: floor}", "Skip(\"not HTTP\")"),
+        ("{fixed: 200ms, mode: total}", "Skip(\"not HTTP\")"),
+        ("{fixed: 200ms, before: connection}", "connection 200ms"),
+    ] {
+        assert_eq!(on_a_connection(yaml), expect, "{yaml}");
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) struct Flow {
     pub(super) out: Out,
     /// The waits before the next message.
     pub(super) delays: Vec<(usize, Duration)>,
+    /// The time from the first step to this one.
+    pub(super) elapsed: Duration,
 }
 
 impl Flow {
@@ -34,7 +36,7 @@ impl Flow {
                 if run > 0 && self.messages.matter() {
                     break;
                 }
-                self.delays = self.messages.enter(self.source.copies(), released, notes);
+                self.delays = self.messages.enter(self.source.copies(), released, self.elapsed, notes);
                 self.change.begin(self.messages.number());
                 if !self.delays.is_empty() {
                     break;

@@ -78,8 +78,14 @@ impl Messages {
         self.entered
     }
 
-    /// Decides about a message that is about to begin. Returns the waits before it.
-    pub(super) fn enter(&mut self, copy: bool, released: bool, notes: &mut Notes) -> Vec<(usize, Duration)> {
+    /// Decides about a message that is about to begin, `elapsed` after the stream. Returns the waits before it.
+    pub(super) fn enter(
+        &mut self,
+        copy: bool,
+        released: bool,
+        elapsed: Duration,
+        notes: &mut Notes,
+    ) -> Vec<(usize, Duration)> {
         self.entered = true;
         if !copy {
             self.decide(notes);
@@ -94,7 +100,7 @@ impl Messages {
         }
         self.delays
             .iter()
-            .map(|(action, waits)| (*action, waits.nth(number)))
+            .map(|(action, waits)| (*action, waits.nth(number, elapsed)))
             .collect()
     }
 

@@ -8,6 +8,7 @@ mod change;
 mod corruptions;
 mod flow;
 mod gates;
+mod line;
 mod messages;
 mod notes;
 mod pauses;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use self::change::Change;
 use self::flow::Flow;
 use self::gates::{Gates, Out, Stop};
+use self::line::{Line, Passed};
 use self::messages::Messages;
 use self::notes::Notes;
 use self::pauses::Pauses;
@@ -79,6 +81,8 @@ pub enum Length {
 /// cut within a frame waits for the end of the frame, so that the close frame can be read.
 #[derive(Debug)]
 pub struct Shaper {
+    /// Chunks on their way to the flow; `None` if no act delays chunks.
+    line: Option<Line>,
     flow: Flow,
     pieces: Pieces,
     pauses: Pauses,
@@ -90,13 +94,14 @@ pub struct Shaper {
     length: Length,
     buffer: usize,
     stream: Stream,
-    /// Whether the natural end was taken in.
+    /// Whether the natural end was taken in, and was not delayed or has passed the line.
     ended: bool,
     /// Whether waits and rates have ended.
     released: bool,
     /// The number of bytes that steps have sent.
     sent: u64,
-    /// The instant of the last step.
+    /// The instants of the first and of the last step.
+    began: Option<Instant>,
     now: Option<Instant>,
     over: Option<Finish>,
 }
@@ -104,7 +109,7 @@ pub struct Shaper {
 impl Shaper {
     /// Creates a shaper for a stream. Each act comes with its action's position in the plan. Acts that the stream does not
     /// [accept](Stream::accepts) must be left out. `bucket` returns the bucket of a rate, new or shared. The shaper keeps at
-    /// most about `buffer` bytes, and as many again of a message that is duplicated.
+    /// most about `buffer` bytes, as many again of a message that is duplicated, and 16 times as many of delayed chunks.
     pub fn new(
         stream: &Stream,
         acts: Vec<(usize, Act)>,
@@ -121,6 +126,7 @@ impl Shaper {
         });
         let delays = Some(delays.collect());
         Shaper {
+            line: Line::new(&acts, buffer),
             flow: Flow {
                 source: Source::new(framing(stream, &acts)),
                 messages: Messages::new(&acts, buffer),
@@ -132,6 +138,7 @@ impl Shaper {
                     between_frames: true,
                 },
                 delays: Vec::new(),
+                elapsed: Duration::ZERO,
             },
             pieces: Pieces::new(&acts, stream.length, bucket),
             pauses: Pauses::default(),
@@ -144,6 +151,7 @@ impl Shaper {
             ended: false,
             released: false,
             sent: 0,
+            began: None,
             now: None,
             over: None,
         }
@@ -167,30 +175,38 @@ impl Shaper {
     /// How many bytes may be pushed now. 0 if steps must be taken first, or the stream has ended. A larger push is accepted
     /// too, so the buffer is exceeded by at most one push.
     pub fn room(&self) -> usize {
-        let piece = self.piece.as_ref().map_or(0, |(piece, _)| piece.len());
-        match self.over {
-            Some(_) => 0,
-            None => self
-                .buffer
-                .saturating_sub(self.flow.source.natural().saturating_add(piece)),
+        let past_line = self.room_past_line();
+        match &self.line {
+            _ if self.over.is_some() => 0,
+            // The line is for what nothing but its waits holds up. A backlog behind it holds up the sender.
+            Some(line) if past_line < self.buffer => past_line.saturating_sub(line.cost()),
+            Some(line) => line.room(),
+            None => past_line,
         }
     }
 
-    /// Takes in natural bytes. Their chunking does not affect the result.
+    /// Takes in natural bytes. Their chunking affects the result only if chunks are delayed: then each push is a chunk, and
+    /// arrives at the next step.
     pub fn push(&mut self, bytes: Bytes) {
-        if self.over.is_none() && !self.ended {
-            self.flow.source.push(bytes);
+        match &mut self.line {
+            _ if self.over.is_some() || self.ended => {}
+            Some(line) => line.push(bytes),
+            None => self.flow.source.push(bytes),
         }
     }
 
     /// Takes in the natural end.
     pub fn end(&mut self) {
-        self.ended = true;
+        match &mut self.line {
+            Some(line) => line.end(),
+            None => self.ended = true,
+        }
     }
 
     /// Returns what to do next at `now`. Call it again after each step was carried out.
     pub fn step(&mut self, now: Instant) -> Step {
         self.now = Some(now);
+        self.flow.elapsed = now.saturating_duration_since(*self.began.get_or_insert(now));
         loop {
             if let Some(step) = self.advance(now) {
                 self.pauses.step();
@@ -238,14 +254,18 @@ impl Shaper {
     }
 
     /// The total time that [`Act::Delay`], [`Act::DelayMessages`] and [`Act::Stall`] of an action have added up to the last
-    /// step.
+    /// step, and for which [`Act::DelayChunks`] have held anything.
     pub fn held(&self, action: usize) -> Duration {
-        let current = self.now.map_or(Duration::ZERO, |now| self.pauses.held(action, now));
+        let Some(now) = self.now else { return Duration::ZERO };
+        let line = self.line.as_ref().filter(|line| line.is_of(action));
+        let of_chunks = line.map_or(Duration::ZERO, |line| line.held(now));
+        let current = self.pauses.held(action, now).saturating_add(of_chunks);
         self.notes.held(action).saturating_add(current)
     }
 
     /// Makes progress. Returns `None` if it must be called again.
     fn advance(&mut self, now: Instant) -> Option<Step> {
+        self.pass_line(now);
         if let Some(piece) = self.reserved(now) {
             return Some(piece);
         }
@@ -273,12 +293,40 @@ impl Shaper {
             return self.form(now);
         }
         if !self.ended {
-            return Some(Step::More);
+            let next = self.line.as_ref().and_then(Line::next);
+            return Some(next.map_or(Step::More, Step::Wait));
         }
         if !self.flow.finish(&mut self.notes) {
             self.natural_end();
         }
         None
+    }
+
+    /// Moves what is due from the line to the source.
+    fn pass_line(&mut self, now: Instant) {
+        if let Some(line) = self.line.as_mut().filter(|_| !self.released) {
+            line.arrive(now, self.flow.elapsed, &mut self.notes);
+        }
+        while self.room_past_line() > 0
+            && let Some(line) = &mut self.line
+            && let Some(passed) = if self.released {
+                line.release(now)
+            } else {
+                line.pass(now)
+            }
+        {
+            match passed {
+                Passed::Bytes(bytes) => self.flow.source.push(bytes),
+                Passed::End => self.ended = true,
+            }
+        }
+    }
+
+    /// How many bytes the source has room for.
+    fn room_past_line(&self) -> usize {
+        let piece = self.piece.as_ref().map_or(0, |(piece, _)| piece.len());
+        self.buffer
+            .saturating_sub(self.flow.source.natural().saturating_add(piece))
     }
 
     /// The step for the reserved piece, if there is one.
@@ -361,6 +409,9 @@ impl Shaper {
             self.piece = Some((close_frame(code, reason, to_server).into(), now));
         }
         self.flow.source.clear();
+        if let Some(line) = &mut self.line {
+            line.clear();
+        }
         self.over = Some(end);
     }
 
@@ -381,7 +432,7 @@ fn framing(stream: &Stream, acts: &[(usize, Act)]) -> Framing {
             matches!(stall.after, After::Messages(_)) || stream.closes_with_frame(&stall.then).is_some()
         }
         Act::Truncate(cut) => matches!(cut.after, After::Messages(_)) || stream.closes_with_frame(&cut.end).is_some(),
-        Act::Bandwidth(_) | Act::Dribble(_) | Act::Delay(_) | Act::Malform(_) => false,
+        Act::Bandwidth(_) | Act::Dribble(_) | Act::Delay(_) | Act::DelayChunks(_) | Act::Malform(_) => false,
     });
     if needed {
         stream.visible_framing()

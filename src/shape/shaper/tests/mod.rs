@@ -7,6 +7,7 @@ use super::*;
 use crate::shape::{Clean, Corruption, Direction, Dribble, Malformed, Pick, Protocol, Scope, Stall, Truncation, Waits};
 
 mod acts;
+mod line;
 mod properties;
 mod rates;
 mod retire;
@@ -159,7 +160,7 @@ fn every(n: u64) -> Pick {
 struct Rising(u64);
 
 impl Waits for Rising {
-    fn nth(&self, n: u64) -> Duration {
+    fn nth(&self, n: u64, _: Duration) -> Duration {
         Duration::from_millis(self.0 * (n + 1))
     }
 }

@@ -102,6 +102,7 @@ pub(super) fn gentle() -> impl Strategy<Value = Act> {
         (1_u64..20, millis(0..9000)).prop_map(|(chunks, time)| Act::Dribble(Dribble::Over { chunks, time })),
         millis(0..9000).prop_map(Act::Delay),
         (0_u64..100).prop_map(|step| Act::DelayMessages(Arc::new(Rising(step)))),
+        (0_u64..100).prop_map(|step| Act::DelayChunks(Arc::new(Rising(step)))),
         (positions(), 0_u64..9000).prop_map(|(after, limit)| stall(after, Some(limit), Finish::Natural)),
     ]
 }

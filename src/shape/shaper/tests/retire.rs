@@ -29,6 +29,7 @@ fn what_was_taken_in_passes_on_at_once() {
         Act::Delay(gap),
         pace(1),
         Act::Dribble(Dribble::Chunk { bytes: 1, gap }),
+        Act::DelayChunks(Arc::new(Rising(9000))),
         stall(After::Bytes(2), None, Finish::Close),
         stall(After::Bytes(0), Some(9000), Finish::Reset(2)),
     ] {
@@ -48,7 +49,7 @@ fn what_was_taken_in_passes_on_at_once() {
         let (rest, step) = drain(&mut shaper, later);
         assert_eq!(rest, b"g");
         assert!(matches!(step, Step::End(Finish::Natural)), "{act:?} {step:?}");
-        let pauses = matches!(act, Act::Delay(_) | Act::Stall(_));
+        let pauses = matches!(act, Act::Delay(_) | Act::DelayChunks(_) | Act::Stall(_));
         assert_eq!(shaper.held(0), Duration::from_secs(u64::from(pauses)), "{act:?}");
         assert_eq!(shaper.took_effect(), Some(0));
     }
