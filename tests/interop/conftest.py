@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+import servers
+from servers import free_port
 from squall import Squall
 
 APPS = Path(__file__).parent / "apps"
@@ -85,6 +87,31 @@ def tool():
     return find
 
 
+@pytest.fixture(scope="session")
+def postgres_programs(tool):
+    """The folder of PostgreSQL's programs, which Debian keeps out of PATH: the newest version's."""
+    folders = Path(servers.POSTGRES_FOLDERS).glob("*/bin/postgres")
+    return Path(max(folders, key=lambda path: int(path.parts[-3]), default=None) or tool("postgres")).parent
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_programs):
+    with servers.postgres(postgres_programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tool):
+    with servers.redis(tool("redis-server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(tool):
+    with servers.rabbitmq(tool(servers.RABBITMQ)) as server:
+        yield server
+
+
 @contextlib.contextmanager
 def bodies_upstream(folder, protocol):
     """Runs apps/bodies.py, which speaks "h1" or "h2c", and gives its port and what an upstream's YAML says of it."""
@@ -97,12 +124,6 @@ def bodies_upstream(folder, protocol):
     finally:
         upstream.kill()
         upstream.wait()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for_port(port, process, log, seconds=30):
