@@ -97,7 +97,7 @@ impl Links {
                 let old = known.remove(at);
                 before.push(old.id);
                 let retired = [upload.lane().retire(old.id), download.lane().retire(old.id)];
-                for (passed, retired) in passed.iter_mut().zip(retired.into_iter()) {
+                for (passed, retired) in passed.iter_mut().zip(retired) {
                     if let Some(retired) = retired {
                         *passed = retired.sent;
                         if retired.discards {

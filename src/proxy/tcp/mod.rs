@@ -16,8 +16,6 @@ mod flow;
 mod links;
 mod log;
 mod side;
-#[cfg(test)]
-mod tests;
 pub mod view;
 
 use std::sync::Arc;

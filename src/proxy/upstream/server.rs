@@ -1,5 +1,6 @@
 //! A TCP server, for listeners with `protocol: tcp`: connects to it, and performs the TLS handshake if there is one.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use crate::proxy::net::socket::{Raw, Socket};
 use crate::proxy::tls::words;
 
 /// A server that takes bytes.
-#[derive(Debug)]
 pub struct TcpServer {
     place: TargetAddress,
     /// The server as written in the configuration, for logs: `10.0.0.1:5432`.
@@ -38,6 +38,12 @@ pub(in crate::proxy) type Secure = Pin<Box<dyn Duplex>>;
 pub(in crate::proxy) trait Duplex: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
+
+impl fmt::Debug for TcpServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TcpServer({})", self.label)
+    }
+}
 
 impl TcpServer {
     /// Prepares a server. `tls`: the client side of TLS, and the name to send and to verify.

@@ -643,7 +643,14 @@ fn mistakes() {
         "{fake: echo, host: h, timeouts: {}}",
         &["`host` has no effect", "`timeouts` has no effect"],
     );
-    check("{address: 'h:1', tls: {}}", &["`tls` has no effect"]);
+    check("{address: 'h:1', tls: {sni: 'a b'}}", &["is not a valid certificate name"]);
+    check("{address: 'unix:/s', tls: {}}", &["set `tls: {sni: NAME}`"]);
+    check("{address: 'h:1', host: h}", &["`host` has no effect"]);
+    check(
+        "{address: 'h:1', timeouts: {connect: 0, read: 5s}}",
+        &["`read` has no effect", "connect: 0"],
+    );
+    check("{fake: echo, tls: {}}", &["`tls` has no effect"]);
     check("address: h", &["needs a port"]);
     let endpoints = "endpoints: ['http://a', 'http://b']";
     check(
