@@ -407,13 +407,14 @@ pub enum Series {
 }
 
 /// Why a fault could not be applied: all values of the label `reason`.
-pub const SKIP_REASONS: [&str; 27] = [
+pub const SKIP_REASONS: [&str; 28] = [
     "not a gRPC request",
     "too many held",
     "too many bodies held",
     "no body",
     "no messages",
     "length unknown",
+    "length known",
     "body too short",
     "body too large",
     "message too large",

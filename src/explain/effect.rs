@@ -143,7 +143,9 @@ fn wait(before: Before, mode: Mode, time: Duration, longest_wait: Duration) -> S
         (Mode::Total, Before::Response) => {
             format!("waits until {time} after the request arrived, before the response{cut}")
         }
-        (_, Before::Body | Before::Message | Before::Connection | Before::Handshake) => format!("waits {time}{cut}"),
+        (_, Before::Body | Before::Message | Before::End | Before::Connection | Before::Handshake) => {
+            format!("waits {time}{cut}")
+        }
     }
 }
 
@@ -151,7 +153,7 @@ fn instead(before: Before) -> &'static str {
     match before {
         Before::Request => "",
         Before::Response => ", in place of the upstream's response",
-        Before::Body | Before::Message => "",
+        Before::Body | Before::Message | Before::End => "",
         Before::Connection => ", as soon as the connection is accepted",
         Before::Handshake => ", before the TLS handshake",
     }

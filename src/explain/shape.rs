@@ -19,10 +19,10 @@ pub(super) fn words<'a>(parts: impl IntoIterator<Item = &'a Part>, longest_wait:
     parts.join("; ")
 }
 
-/// The wait before a body, if the part is one.
+/// The wait before a body or its end, if the part is one.
 pub(super) fn hold(part: &Part) -> Option<Duration> {
     match part.act {
-        Act::Delay(time) => Some(time),
+        Act::Delay(time) | Act::DelayEnd(time) => Some(time),
         _ => None,
     }
 }
@@ -55,6 +55,10 @@ fn describe_part(part: &Part, longest_wait: Duration) -> String {
             "delays each chunk of {whose}, the first by {}",
             drawn(waits.nth(0, Duration::ZERO).min(longest_wait))
         ),
+        Act::DelayEnd(time) => {
+            let time = (*time).min(longest_wait);
+            format!("waits {} before the end of {whose}", drawn(time))
+        }
         Act::Stall(stall) => describe_stall(stall, whose, longest_wait),
         Act::Truncate(cut) => describe_truncation(cut, whose),
         Act::Corrupt(flip) => describe_corruption(flip, whose),
@@ -89,7 +93,12 @@ fn describe_stall(stall: &Stall, whose: &str, longest_wait: Duration) -> String 
         Finish::Close => "closes the connection".to_owned(),
         Finish::Reset(code) => describe_reset(*code),
     };
-    format!("{what} {until} {}, then {then}", shown(time))
+    let loss = if stall.discard {
+        " and discards what arrives"
+    } else {
+        ""
+    };
+    format!("{what} {until} {}{loss}, then {then}", shown(time))
 }
 
 fn describe_truncation(cut: &Truncation, whose: &str) -> String {

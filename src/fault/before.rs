@@ -21,6 +21,8 @@ pub enum Before {
     Body,
     /// Before each message of a stream: SSE event, line of NDJSON, WebSocket or gRPC message.
     Message,
+    /// Before the natural end of a stream, after its last byte.
+    End,
     /// When a connection is accepted, before anything is read from it.
     Connection,
     /// In place of the TLS handshake.
@@ -29,11 +31,12 @@ pub enum Before {
 
 impl Before {
     /// Every moment, in the order of a request's life.
-    pub const ALL: [Before; 6] = [
+    pub const ALL: [Before; 7] = [
         Before::Request,
         Before::Response,
         Before::Body,
         Before::Message,
+        Before::End,
         Before::Connection,
         Before::Handshake,
     ];
@@ -53,6 +56,7 @@ impl Before {
             Before::Response => "response",
             Before::Body => "body",
             Before::Message => "message",
+            Before::End => "end",
             Before::Connection => "connection",
             Before::Handshake => "handshake",
         }
@@ -122,12 +126,13 @@ impl<'de> Deserialize<'de> for Before {
 }
 
 /// The valid values of `before`, in the order of a request's life; `event` is an alias of `message`.
-const BEFORE_NAMES: [&str; 7] = [
+const BEFORE_NAMES: [&str; 8] = [
     "request",
     "response",
     "body",
     "message",
     "event",
+    "end",
     "connection",
     "handshake",
 ];

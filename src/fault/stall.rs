@@ -4,12 +4,16 @@
 //! connection is closed. With a limit, sending resumes after it (`end: resume`), or the connection is closed or reset.
 //! Without `after`, the head is sent and no byte of the body.
 //!
+//! The sender is slowed down during the stall. With `discard: true` it is not: what arrives is read and thrown away, as if the
+//! network lost it, until the stall or the sender's stream ends. Then the connection ends, since it has a hole.
+//!
 //! | protocol | what happens |
 //! |---|---|
 //! | HTTP/1.1 | the head and the bytes before the position are sent; a shorter body is skipped with "body too short" |
 //! | HTTP/2, gRPC | the stream stalls, its siblings go on; `close` ends the whole connection, `reset` the stream |
 //! | WebSocket | one direction stalls, control frames included; `close` and `reset` end the connection |
 //! | SSE | the stream stalls; `after: 3 events` counts whole events |
+//! | TCP | one direction stalls; `close` and `reset` end the connection; only `after` in bytes works |
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,8 +40,12 @@ pub struct StallLong {
     after: Option<AfterSpec>,
     /// For how long. Absent: until the client disconnects, or for as long as `bounds.delay` allows.
     limit: Option<Time>,
-    /// What happens after `limit`. Default: `resume` with a limit, `close` without.
+    /// What happens after `limit`. Default: `resume` with a limit, `close` without or with `discard`.
     end: Option<StallEnd>,
+    /// Read and throw away what arrives during the stall, so that the sender is not slowed down; at its natural end the stall
+    /// ends, too. Can't resume; `end` is `close` by default. Default: the sender waits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    discard: bool,
     /// The body of the response (default) or of the request.
     #[serde(default)]
     direction: Direction,
@@ -61,14 +69,21 @@ impl Spec for StallSpec {
     /// Checks the parts.
     ///
     /// # Errors
-    /// It would resume without a limit, or the limit is 0 or longer than a single wait may be.
+    /// It would resume without a limit or what was discarded, or the limit is 0 or longer than a single wait may be.
     fn compile(&self, context: &Context<'_>) -> Result<Parts, String> {
         let long = &self.0;
         let then = match (long.end, long.limit) {
             (Some(StallEnd::Resume), None) => {
                 return Err("`end: resume` needs `limit`, the time after which the bytes go on".into());
             }
+            (Some(StallEnd::Resume), _) if long.discard => {
+                return Err(
+                    "`end: resume` can't be combined with `discard`, which leaves a hole: use `close` or `reset`"
+                        .into(),
+                );
+            }
             (_, Some(Time::ZERO)) => return Err("a limit of 0s has no effect: use a time such as 10s".into()),
+            (None, Some(_)) if long.discard => Finish::Close,
             (Some(StallEnd::Resume), _) | (None, Some(_)) => Finish::Natural,
             (Some(StallEnd::Close) | None, _) => Finish::Close,
             (Some(StallEnd::Reset), _) => Finish::Reset(reset_code::DEFAULT),
@@ -78,7 +93,15 @@ impl Spec for StallSpec {
             context.check_wait("a limit", limit)?;
         }
         let after = long.after.map_or(After::Bytes(0), AfterSpec::get);
-        Ok(Parts::one(long.direction, Act::Stall(Stall { after, limit, then })))
+        Ok(Parts::one(
+            long.direction,
+            Act::Stall(Stall {
+                after,
+                limit,
+                then,
+                discard: long.discard,
+            }),
+        ))
     }
 }
 
@@ -123,32 +146,45 @@ mod tests {
             &[
                 (
                     "{}",
-                    Ok("Response Stall(Stall { after: Bytes(0), limit: None, then: Close })"),
+                    Ok("Response Stall(Stall { after: Bytes(0), limit: None, then: Close, discard: false })"),
                 ),
                 (
                     "",
-                    Ok("Response Stall(Stall { after: Bytes(0), limit: None, then: Close })"),
+                    Ok("Response Stall(Stall { after: Bytes(0), limit: None, then: Close, discard: false })"),
                 ),
                 (
                     "1KiB",
-                    Ok("Response Stall(Stall { after: Bytes(1024), limit: None, then: Close })"),
+                    Ok("Response Stall(Stall { after: Bytes(1024), limit: None, then: Close, discard: false })"),
                 ),
                 (
                     "50%",
-                    Ok("Response Stall(Stall { after: Share(500000), limit: None, then: Close })"),
+                    Ok("Response Stall(Stall { after: Share(500000), limit: None, then: Close, discard: false })"),
                 ),
                 (
                     "{after: {events: 3}, limit: 10s}",
-                    Ok("Response Stall(Stall { after: Messages(3), limit: Some(10s), then: Natural })"),
+                    Ok("Response Stall(Stall { after: Messages(3), limit: Some(10s), then: Natural, discard: false })"),
                 ),
                 (
                     "{limit: 1s, end: close}",
-                    Ok("Response Stall(Stall { after: Bytes(0), limit: Some(1s), then: Close })"),
+                    Ok("Response Stall(Stall { after: Bytes(0), limit: Some(1s), then: Close, discard: false })"),
                 ),
                 (
                     "{end: reset, direction: request}",
-                    Ok("Request Stall(Stall { after: Bytes(0), limit: None, then: Reset(2) })"),
+                    Ok("Request Stall(Stall { after: Bytes(0), limit: None, then: Reset(2), discard: false })"),
                 ),
+                (
+                    "{discard: true}",
+                    Ok("Response Stall(Stall { after: Bytes(0), limit: None, then: Close, discard: true })"),
+                ),
+                (
+                    "{discard: true, limit: 1s}",
+                    Ok("Response Stall(Stall { after: Bytes(0), limit: Some(1s), then: Close, discard: true })"),
+                ),
+                (
+                    "{discard: true, limit: 1s, end: reset}",
+                    Ok("Response Stall(Stall { after: Bytes(0), limit: Some(1s), then: Reset(2), discard: true })"),
+                ),
+                ("{discard: true, limit: 1s, end: resume}", Err("leaves a hole")),
                 ("{end: resume}", Err("needs `limit`")),
                 ("{limit: 0s}", Err("has no effect")),
                 (

@@ -20,7 +20,7 @@ impl Stage {
         match before {
             Before::Connection => Stage::Connection,
             Before::Handshake => Stage::Handshake,
-            Before::Request | Before::Response | Before::Body | Before::Message => Stage::Request,
+            Before::Request | Before::Response | Before::Body | Before::Message | Before::End => Stage::Request,
         }
     }
 

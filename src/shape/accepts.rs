@@ -37,10 +37,13 @@ impl Stream {
             Act::Dribble(Dribble::Over { .. }) => self.has_length(),
             Act::DelayMessages(_) | Act::Drop(_) | Act::Duplicate(_) => self.has_messages(),
             Act::Corrupt(flip) if flip.messages.is_some() => self.has_messages(),
+            // The end of a body of known length is its last byte.
+            Act::DelayEnd(_) if self.length.is_some() => Err("length known"),
             Act::Bandwidth(_)
             | Act::Dribble(_)
             | Act::Delay(_)
             | Act::DelayChunks(_)
+            | Act::DelayEnd(_)
             | Act::Corrupt(_)
             | Act::Malform(_) => Ok(()),
         }
@@ -193,6 +196,7 @@ mod tests {
             after: After::Share(1),
             limit: None,
             then: Finish::Close,
+            discard: false,
         });
         let (length, framing) = (Some(9), Framing::Events);
         for act in [
@@ -219,6 +223,9 @@ mod tests {
             check(Stream { length, ..STREAM }, act, Ok(()));
         }
         check(STREAM, flip(None), Ok(()));
+        let end = Act::DelayEnd(Duration::ZERO);
+        check(STREAM, end.clone(), Ok(()));
+        check(Stream { length, ..STREAM }, end, Err("length known"));
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub enum Act {
     /// Delay each chunk as it was pushed, and the natural end, by a wait of its own. Order is kept, and many chunks wait at
     /// once, so that the rate stays. Several such delays add up.
     DelayChunks(Arc<dyn Waits>),
+    /// Delay the natural end, after it arrived and everything before it was sent.
+    DelayEnd(Duration),
     /// Stop sending, for a while or for good.
     Stall(Stall),
     /// End the stream early.
@@ -134,6 +136,9 @@ pub struct Stall {
     pub limit: Option<Duration>,
     /// What follows after `limit`; [`Finish::Natural`] resumes sending.
     pub then: Finish,
+    /// Whether what arrives during the stall is thrown away rather than holding up the sender. The natural end then ends the
+    /// stall. Needs an end, since a stream with a hole can't resume.
+    pub discard: bool,
 }
 
 /// The details of a truncation.

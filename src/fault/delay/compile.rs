@@ -95,8 +95,8 @@ impl DelaySpec {
 
     fn phase(&self) -> Result<Before, String> {
         let stated = self.before;
-        if self.direction.is_some() && !matches!(stated, Some(Before::Body | Before::Message)) {
-            return Err("`direction` needs `before: body` or `before: message`".to_owned());
+        if self.direction.is_some() && !matches!(stated, Some(Before::Body | Before::Message | Before::End)) {
+            return Err("`direction` needs `before: body`, `before: message` or `before: end`".to_owned());
         }
         match (self.mode, stated) {
             (Mode::Add, before) => Ok(before.unwrap_or(Before::Request)),
@@ -104,7 +104,7 @@ impl DelaySpec {
                 "mode {mode} compares with the time that the upstream took, which is known only before the response: \
                 use `before: response`, or leave out `before`"
             )),
-            (mode, Some(before @ (Before::Body | Before::Message))) => Err(format!(
+            (mode, Some(before @ (Before::Body | Before::Message | Before::End))) => Err(format!(
                 "mode {mode} makes the response begin later, but before the {} it has already begun: leave out \
                 `mode`, or use `before: response`",
                 before.name()

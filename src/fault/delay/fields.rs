@@ -46,9 +46,9 @@ pub(super) struct DelayFields {
     max: Option<Time>,
     /// How much each delay resembles the one before it, 0 to 95 %: bursts. Only with the default key.
     correlation: Option<Share>,
-    /// What the delay holds up; the request by default.
+    /// What the delay holds up; the request by default, and each chunk of a TCP connection.
     before: Option<Before>,
-    /// Whose body or messages wait, with `before: body` and `before: message`; the response's by default.
+    /// Whose body, messages or end wait, with `before: body`, `before: message` and `before: end`; the response's by default.
     direction: Option<Direction>,
     /// How the delay combines with the natural time.
     mode: Option<Mode>,

@@ -14,7 +14,7 @@ pub struct MessageWaits {
     delay: Arc<Delay>,
     stream: RuleSeed,
     longest: Duration,
-    /// The time from the load of the rules to the begin of the stream.
+    /// The time from the load of the rules to the begin of the stream, for waves.
     since: Duration,
 }
 
@@ -23,6 +23,11 @@ impl MessageWaits {
     /// of the stream.
     pub fn new(delay: Arc<Delay>, draw: DelayDraw, longest: Duration, since: Duration) -> MessageWaits {
         let stream = Seed(draw.draw.stream(Purpose::MessageDelay, draw.index)).rule("messages");
+        let since = match delay.source {
+            Source::Waves(_) => since,
+            // Replays are equal whenever they begin.
+            Source::Drawn(_) | Source::Correlated(..) => Duration::ZERO,
+        };
         MessageWaits {
             delay,
             stream,

@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | `request` (default), `response` | the head waits | as HTTP/2 | the upgrade waits | the head waits |
 //! | `body` | the head has been sent, the first byte of the body waits | the first message waits | the first byte after the upgrade waits | the first event waits |
+//! | `end` | the last chunk or END_STREAM waits; a body of known length is skipped with "length known" | the trailers wait | the FIN waits | as HTTP |
 //! | `message` | lines of NDJSON wait; a body without messages is skipped with "no messages" | each message waits | each message waits, and control frames after it | each event waits |
 //!
 //! | `before` | TCP |
@@ -11,6 +12,7 @@
 //! | none, `message` | each chunk that is read waits, and the end; many are under way at once, so the rate stays |
 //! | `request` | squall connects to the upstream later |
 //! | `response`, `body` | the first byte of one direction waits |
+//! | `end` | the FIN of one direction waits once everything before it was sent |
 //!
 //! `before: connection` holds an accepted connection before anything is read from it; `before: handshake` holds a
 //! connection after its ClientHello was read.
@@ -118,12 +120,12 @@ impl Delay {
         matches!(self.source, Source::Correlated(..))
     }
 
-    /// What the delay holds: the request, the response, a body, a message, a connection or a handshake.
+    /// What the delay holds: the request, the response, a body, a message, an end, a connection or a handshake.
     pub fn before(&self) -> Before {
         self.before
     }
 
-    /// The direction of the delayed body or messages.
+    /// The direction of the delayed body, messages or end.
     pub fn direction(&self) -> Direction {
         self.direction
     }
@@ -160,6 +162,7 @@ impl Delay {
             Before::Message => Act::DelayMessages(waits()),
             Before::Response if connection => Act::Delay(time()),
             Before::Body => Act::Delay(time()),
+            Before::End => Act::DelayEnd(time()),
             before => {
                 return Effect::Wait {
                     before,
@@ -182,7 +185,7 @@ impl Fault for Arc<Delay> {
     }
 
     fn body(&self) -> Option<Direction> {
-        matches!(self.before, Before::Body | Before::Message).then_some(self.direction)
+        matches!(self.before, Before::Body | Before::Message | Before::End).then_some(self.direction)
     }
 
     fn needs_order(&self) -> bool {

@@ -26,7 +26,7 @@ pub struct DelaySpec {
     pub correlation: Option<Share>,
     /// What the delay holds. Absent: the request, or the response if the mode needs that.
     pub before: Option<Before>,
-    /// Whose body or messages wait, with `before: body` and `before: message`. Absent: the response's.
+    /// Whose body, messages or end wait, with `before: body`, `before: message` and `before: end`. Absent: the response's.
     pub direction: Option<Direction>,
     /// How the delay combines with the natural time.
     pub mode: Mode,
@@ -183,6 +183,7 @@ impl DelaySpec {
             (Mode::Add, Some(Before::Response)) => text += ", before the response",
             (Mode::Add, Some(Before::Body)) => text += &format!(", before the body of the {whose}"),
             (Mode::Add, Some(Before::Message)) => text += &format!(", before each message of the {whose}"),
+            (Mode::Add, Some(Before::End)) => text += &format!(", before the end of the {whose}"),
             (Mode::Add, Some(Before::Connection)) => text += ", before the connection",
             (Mode::Add, Some(Before::Handshake)) => text += ", before the handshake",
             (Mode::Add, Some(Before::Request) | None) => {}

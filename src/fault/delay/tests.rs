@@ -119,6 +119,7 @@ fn every_form_is_read_and_described() {
             "{exponential: {mean: 1s}, correlation: 80%, before: message}",
             "exponential(mean 1s), correlation 80%, before each message of the response",
         ),
+        ("{fixed: 1s, before: end}", "1s, before the end of the response"),
         ("{fixed: 1s, mode: floor}", "1s, mode floor"),
         ("{fixed: 1s, mode: total, before: response}", "1s, mode total"),
     ];
@@ -295,6 +296,10 @@ fn on_a_connection_chunks_wait() {
         ("{wave: {shape: saw, period: 1s, max: 1s}}", "Response chunks 250ms"),
         ("{fixed: 200ms, before: request}", "request 200ms"),
         ("{fixed: 200ms, before: response}", "Response Delay(200ms)"),
+        (
+            "{fixed: 200ms, before: end, direction: request}",
+            "Request DelayEnd(200ms)",
+        ),
         (
             "{fixed: 200ms, before: body, direction: request}",
             "Request Delay(200ms)",

@@ -35,7 +35,11 @@ enum Position {
 /// What happens at a position.
 #[derive(Clone, Debug)]
 pub(super) enum Stop {
-    Stall { limit: Option<Duration>, then: Finish },
+    Stall {
+        limit: Option<Duration>,
+        then: Finish,
+        discard: bool,
+    },
     Truncate(Finish),
 }
 
@@ -115,7 +119,12 @@ impl Gates {
 impl Gate {
     fn new(action: usize, act: &Act, stream: &Stream) -> Option<Gate> {
         let (after, stop) = match act.clone() {
-            Act::Stall(Stall { after, limit, then }) => (after, Stop::Stall { limit, then }),
+            Act::Stall(Stall {
+                after,
+                limit,
+                then,
+                discard,
+            }) => (after, Stop::Stall { limit, then, discard }),
             Act::Truncate(Truncation { after, end }) => (after, Stop::Truncate(end)),
             _ => return None,
         };

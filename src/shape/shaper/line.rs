@@ -92,6 +92,11 @@ impl Line {
         }
     }
 
+    /// Whether the natural end was taken in.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Notes that what was taken in has arrived at `now`, which is `elapsed` after the begin of the stream.
     pub(super) fn arrive(&mut self, now: Instant, elapsed: Duration, notes: &mut Notes) {
         let waits = &self.waits;

@@ -89,6 +89,8 @@ pub struct Shaper {
     notes: Notes,
     /// The waits before the first byte; `None` once they have begun.
     delays: Option<Vec<(usize, Duration)>>,
+    /// The waits before the natural end; `None` once they have begun.
+    end_delays: Option<Vec<(usize, Duration)>>,
     /// A piece, and the instant reserved for it.
     piece: Option<(Bytes, Instant)>,
     length: Length,
@@ -96,6 +98,8 @@ pub struct Shaper {
     stream: Stream,
     /// Whether the natural end was taken in, and was not delayed or has passed the line.
     ended: bool,
+    /// Whether what arrives is thrown away.
+    discarding: bool,
     /// Whether waits and rates have ended.
     released: bool,
     /// The number of bytes that steps have sent.
@@ -125,6 +129,11 @@ impl Shaper {
             _ => None,
         });
         let delays = Some(delays.collect());
+        let end_delays = acts.iter().filter_map(|(action, act)| match act {
+            Act::DelayEnd(time) => Some((*action, *time)),
+            _ => None,
+        });
+        let end_delays = Some(end_delays.collect());
         Shaper {
             line: Line::new(&acts, buffer),
             flow: Flow {
@@ -144,11 +153,13 @@ impl Shaper {
             pauses: Pauses::default(),
             notes: Notes::default(),
             delays,
+            end_delays,
             piece: None,
             length: gates::length(stream, &acts, sized),
             buffer,
             stream: *stream,
             ended: false,
+            discarding: false,
             released: false,
             sent: 0,
             began: None,
@@ -178,6 +189,7 @@ impl Shaper {
         let past_line = self.room_past_line();
         match &self.line {
             _ if self.over.is_some() => 0,
+            _ if self.discarding => self.buffer,
             // The line is for what nothing but its waits holds up. A backlog behind it holds up the sender.
             Some(line) if past_line < self.buffer => past_line.saturating_sub(line.cost()),
             Some(line) => line.room(),
@@ -190,6 +202,8 @@ impl Shaper {
     pub fn push(&mut self, bytes: Bytes) {
         match &mut self.line {
             _ if self.over.is_some() || self.ended => {}
+            // Not before something arrives: the stall may still be skipped.
+            _ if self.discarding => self.discard(),
             Some(line) => line.push(bytes),
             None => self.flow.source.push(bytes),
         }
@@ -222,12 +236,22 @@ impl Shaper {
 
     /// Ends all acts from now on, because their rule was removed: waits, rates, gaps, stalls, cuts and changes. The bytes that
     /// were taken in are sent at once and in order, and later ones pass unchanged. An end that a step has returned, or that was
-    /// reached, stays.
+    /// reached, stays. A stream that [discards](Shaper::discards) ends as after its stall.
     pub fn retire(&mut self) {
         self.released = true;
+        if self.discarding {
+            return;
+        }
         self.delays = None;
+        self.end_delays = None;
         self.pauses.retire();
         self.flow.retire();
+    }
+
+    /// Whether bytes are thrown away, since a stall that discards has begun. Such a stream never resumes, not even when its rule
+    /// is removed.
+    pub fn discards(&self) -> bool {
+        self.discarding
     }
 
     /// The number of bytes that steps have sent, those that a replaced shaper [has sent](Shaper::continuing) included.
@@ -238,7 +262,9 @@ impl Shaper {
     /// Skips the stall that the last step returned, because no more requests may be held, and resumes the stream. Returns the
     /// stall's action. Call it before [`Shaper::took_effect`], which may still return that action.
     pub fn skip_stall(&mut self) -> Option<usize> {
-        self.pauses.skip_stall()
+        let skipped = self.pauses.skip_stall();
+        self.discarding &= skipped.is_none();
+        skipped
     }
 
     /// Returns the next action that has taken effect, each once. Malformations that the proxy writes itself (chunk, status
@@ -253,7 +279,7 @@ impl Shaper {
         self.notes.missed().to_vec()
     }
 
-    /// The total time that [`Act::Delay`], [`Act::DelayMessages`] and [`Act::Stall`] of an action have added up to the last
+    /// The total time that [`Act::Delay`], [`Act::DelayMessages`], [`Act::DelayEnd`] and [`Act::Stall`] of an action have added up to the last
     /// step, and for which [`Act::DelayChunks`] have held anything.
     pub fn held(&self, action: usize) -> Duration {
         let Some(now) = self.now else { return Duration::ZERO };
@@ -272,7 +298,8 @@ impl Shaper {
         if let Some(over) = &self.over {
             return Some(Step::End(over.clone()));
         }
-        match self.pauses.pass(now, self.released, &mut self.notes) {
+        let end_early = self.released || (self.discarding && self.has_ended());
+        match self.pauses.pass(now, end_early, &mut self.notes) {
             Some(Ok(step)) => return Some(step),
             Some(Err(then)) => {
                 self.finish(then, now);
@@ -296,7 +323,7 @@ impl Shaper {
             let next = self.line.as_ref().and_then(Line::next);
             return Some(next.map_or(Step::More, Step::Wait));
         }
-        if !self.flow.finish(&mut self.notes) {
+        if !self.flow.finish(&mut self.notes) && !self.delay_end() {
             self.natural_end();
         }
         None
@@ -342,7 +369,18 @@ impl Shaper {
 
     /// Begins the waits before the first byte. Returns whether there are any.
     fn delay(&mut self) -> bool {
-        let delays = self.delays.take().filter(|_| !self.released);
+        let delays = self.delays.take();
+        self.wait(delays)
+    }
+
+    /// Begins the waits before the natural end. Returns whether there are any.
+    fn delay_end(&mut self) -> bool {
+        let delays = self.end_delays.take();
+        self.wait(delays)
+    }
+
+    fn wait(&mut self, delays: Option<Vec<(usize, Duration)>>) -> bool {
+        let delays = delays.filter(|_| !self.released);
         for (action, time) in delays.iter().flatten() {
             self.pauses.wait(*action, *time);
         }
@@ -352,7 +390,10 @@ impl Shaper {
     /// Passes a gate that was reached.
     fn stop(&mut self, now: Instant) {
         match self.flow.gates.pass(&self.flow.out) {
-            Some((action, Stop::Stall { limit, then })) if !self.released => self.pauses.stall(action, limit, then),
+            Some((action, Stop::Stall { limit, then, discard })) if !self.released => {
+                self.pauses.stall(action, limit, then);
+                self.discarding = discard;
+            }
             Some((
                 _,
                 Stop::Stall {
@@ -408,11 +449,21 @@ impl Shaper {
                 .map_or((GOING_AWAY, ""), |(code, reason)| (*code, reason));
             self.piece = Some((close_frame(code, reason, to_server).into(), now));
         }
+        self.discard();
+        self.over = Some(end);
+    }
+
+    /// Drops what was taken in.
+    fn discard(&mut self) {
         self.flow.source.clear();
         if let Some(line) = &mut self.line {
             line.clear();
         }
-        self.over = Some(end);
+    }
+
+    /// Whether the natural end was taken in.
+    fn has_ended(&self) -> bool {
+        self.ended || self.line.as_ref().is_some_and(Line::has_ended)
     }
 
     fn natural_end(&mut self) {
@@ -432,7 +483,12 @@ fn framing(stream: &Stream, acts: &[(usize, Act)]) -> Framing {
             matches!(stall.after, After::Messages(_)) || stream.closes_with_frame(&stall.then).is_some()
         }
         Act::Truncate(cut) => matches!(cut.after, After::Messages(_)) || stream.closes_with_frame(&cut.end).is_some(),
-        Act::Bandwidth(_) | Act::Dribble(_) | Act::Delay(_) | Act::DelayChunks(_) | Act::Malform(_) => false,
+        Act::Bandwidth(_)
+        | Act::Dribble(_)
+        | Act::Delay(_)
+        | Act::DelayChunks(_)
+        | Act::DelayEnd(_)
+        | Act::Malform(_) => false,
     });
     if needed {
         stream.visible_framing()

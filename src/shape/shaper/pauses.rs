@@ -48,15 +48,16 @@ impl Pauses {
         self.ended = None;
     }
 
-    /// Returns the step for the first pause while it lasts, or what follows once it has ended. `None` if there is no pause.
-    pub(super) fn pass(&mut self, now: Instant, released: bool, notes: &mut Notes) -> Option<Result<Step, Finish>> {
+    /// Returns the step for the first pause while it lasts, or what follows once it has ended, at the latest now if
+    /// `end_early`. `None` if there is no pause.
+    pub(super) fn pass(&mut self, now: Instant, end_early: bool, notes: &mut Notes) -> Option<Result<Step, Finish>> {
         let pause = self.waiting.front()?;
         let (since, until) = *self.current.get_or_insert_with(|| {
             let since = self.ended.take().unwrap_or(now);
             (since, pause.time.map(|time| later(since, time)))
         });
         notes.take_effect(pause.action);
-        let over = released || until.is_some_and(|until| until <= now);
+        let over = end_early || until.is_some_and(|until| until <= now);
         if !over {
             return Some(Ok(match (&pause.stall, until) {
                 (None, Some(until)) => Step::Wait(until),

@@ -91,6 +91,20 @@ fn a_hold_comes_before_the_first_byte_or_the_end() {
 }
 
 #[test]
+fn the_end_waits_once_everything_before_it_was_sent() {
+    let acts = vec![Act::DelayEnd(Duration::from_millis(100))];
+    let ran = run(STREAM, acts.clone(), b"ab");
+    assert_eq!((ran.millis(), ran.ended.as_millis()), (vec![(0, 2)], 100));
+    assert_eq!((ran.took_effect, ran.held.as_millis()), (vec![0], 100));
+    assert_eq!(run(STREAM, acts.clone(), b"").ended.as_millis(), 100);
+    let paced = [acts.clone(), vec![pace(20)]].concat();
+    assert_eq!(run(STREAM, paced, &[0; 11]).ended.as_millis(), 600);
+    let cut = [acts, vec![cut(After::Bytes(1), Finish::Close)]].concat();
+    let ran = run(STREAM, cut, b"ab");
+    assert_eq!((ran.ended.as_millis(), ran.took_effect), (0, vec![1]));
+}
+
+#[test]
 fn messages_wait_one_after_the_other() {
     let ran = run(events(), vec![Act::DelayMessages(Arc::new(Rising(100)))], EVENTS);
     // The comment is no message, and leaves with the one before it.

@@ -7,6 +7,7 @@ use super::*;
 use crate::shape::{Clean, Corruption, Direction, Dribble, Malformed, Pick, Protocol, Scope, Stall, Truncation, Waits};
 
 mod acts;
+mod discard;
 mod line;
 mod properties;
 mod rates;
@@ -148,7 +149,12 @@ fn cut(after: After, end: Finish) -> Act {
 
 fn stall(after: After, limit: Option<u64>, then: Finish) -> Act {
     let limit = limit.map(Duration::from_millis);
-    Act::Stall(Stall { after, limit, then })
+    Act::Stall(Stall {
+        after,
+        limit,
+        then,
+        discard: false,
+    })
 }
 
 fn every(n: u64) -> Pick {

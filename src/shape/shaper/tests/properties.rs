@@ -101,6 +101,7 @@ pub(super) fn gentle() -> impl Strategy<Value = Act> {
         (1_usize..300, millis(0..500)).prop_map(|(bytes, gap)| Act::Dribble(Dribble::Chunk { bytes, gap })),
         (1_u64..20, millis(0..9000)).prop_map(|(chunks, time)| Act::Dribble(Dribble::Over { chunks, time })),
         millis(0..9000).prop_map(Act::Delay),
+        millis(0..9000).prop_map(Act::DelayEnd),
         (0_u64..100).prop_map(|step| Act::DelayMessages(Arc::new(Rising(step)))),
         (0_u64..100).prop_map(|step| Act::DelayChunks(Arc::new(Rising(step)))),
         (positions(), 0_u64..9000).prop_map(|(after, limit)| stall(after, Some(limit), Finish::Natural)),

@@ -56,6 +56,15 @@ fn what_was_taken_in_passes_on_at_once() {
 }
 
 #[test]
+fn an_end_that_waits_passes_on_at_once() {
+    let (mut shaper, now) = (shaper(vec![Act::DelayEnd(Duration::from_secs(9))]), Instant::now());
+    shaper.end();
+    assert!(matches!(shaper.step(now), Step::Wait(_)));
+    shaper.retire();
+    assert!(matches!(shaper.step(now), Step::End(Finish::Natural)));
+}
+
+#[test]
 fn cuts_and_changes_end_with_their_rule_unless_they_were_reached() {
     let flip = Act::Corrupt(Corruption {
         ppm: 1_000_000,
