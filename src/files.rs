@@ -22,9 +22,19 @@ pub const MAX_RECORDS_BYTES: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub struct Named {
     read: RefCell<BTreeMap<PathBuf, Option<Bytes>>>,
+    /// Whether none may be read.
+    none: bool,
 }
 
 impl Named {
+    /// No files: whoever writes this configuration may not read those of this machine.
+    pub fn none() -> Named {
+        Named {
+            none: true,
+            ..Named::default()
+        }
+    }
+
     /// Notes files that are read elsewhere.
     pub fn note(&self, paths: impl IntoIterator<Item = PathBuf>) {
         let mut read = self.read.borrow_mut();
@@ -36,8 +46,14 @@ impl Named {
     /// Reads a file as [`read`] does, once.
     ///
     /// # Errors
-    /// Those of [`read`].
+    /// Those of [`read`], or that no files can be read here.
     pub fn read(&self, path: &Path, max_bytes: usize) -> io::Result<Bytes> {
+        if self.none {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "no files can be read here",
+            ));
+        }
         let known = self.read.borrow().get(path).cloned().flatten();
         if let Some(bytes) = known {
             return if bytes.len() > max_bytes {

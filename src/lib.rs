@@ -29,5 +29,6 @@ pub mod proxy;
 pub mod rule;
 pub mod server;
 pub mod shape;
+pub mod toxiproxy;
 pub mod watch;
 pub mod yaml;

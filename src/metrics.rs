@@ -330,12 +330,13 @@ impl Metrics {
         let mut current = self.rules.lock();
         let names: HashSet<&str> = rules.iter().map(|rule| &*rule.metrics().rule).collect();
         for gone in current.iter().filter(|rule| !names.contains(&*rule.metrics().rule)) {
-            self.forget(gone.metrics());
+            self.forget_rule(gone.metrics());
         }
         *current = rules.iter().map(|rule| Arc::clone(rule) as _).collect();
     }
 
-    fn forget(&self, rule: &RuleMetrics) {
+    /// Removes the series of a rule that is gone.
+    pub fn forget_rule(&self, rule: &RuleMetrics) {
         // A request that still has the rule counts on, with a handle that is resolved before its series is removed: resolved
         // later, it would bring the series back.
         rule.handles();

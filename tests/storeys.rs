@@ -21,9 +21,25 @@ const MOST_IN_A_CIRCLE: usize = 6;
 const MOST_LINES_WITH_TESTS: usize = 300;
 
 /// The rooms of the crate, the highest first, as `src/lib.rs` draws them.
-const ROOMS: [&str; 17] = [
-    "cli", "admin", "watch", "server", "explain", "config", "proxy", "fake", "rule", "fault", "shape", "limits",
-    "metrics", "draw", "grpc", "yaml", "files",
+const ROOMS: [&str; 18] = [
+    "cli",
+    "toxiproxy",
+    "admin",
+    "watch",
+    "server",
+    "explain",
+    "config",
+    "proxy",
+    "fake",
+    "rule",
+    "fault",
+    "shape",
+    "limits",
+    "metrics",
+    "draw",
+    "grpc",
+    "yaml",
+    "files",
 ];
 
 /// The rooms of the proxy, the highest first, as `src/proxy/mod.rs` draws them.

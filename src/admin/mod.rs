@@ -10,7 +10,7 @@
 mod api;
 mod bind;
 mod explain;
-mod guard;
+pub(crate) mod guard;
 mod pages;
 mod problem;
 mod scrape;
@@ -23,7 +23,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 pub use self::bind::{Bound, bind};
-pub use self::serve::{serve, serve_until};
+pub use self::serve::{serve, serve_router, serve_until};
 use crate::proxy::net::address::AddressSpec;
 use crate::server::Server;
 

@@ -43,7 +43,13 @@ pub async fn serve(bound: Bound, server: Arc<Server>) {
 
 /// Serves the admin API until `shutdown`, then ends all its connections and removes its socket file.
 pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Future<Output = ()>) {
-    let service = TowerToHyperService::new(super::router_at(server, bound.address().clone()));
+    let router = super::router_at(server, bound.address().clone());
+    serve_router(bound, router, shutdown).await;
+}
+
+/// Serves another API with the bounds of this one, until `shutdown`.
+pub async fn serve_router(bound: Bound, router: axum::Router, shutdown: impl Future<Output = ()>) {
+    let service = TowerToHyperService::new(router);
     let mut connections = JoinSet::new();
     let mut places: Vec<Place> = Vec::new();
     let mut shutdown = pin!(shutdown);
@@ -71,7 +77,8 @@ pub async fn serve_until(bound: Bound, server: Arc<Server>, shutdown: impl Futur
                         places.push(Place { task: connections.spawn(connection), caller });
                     }
                     Err(error) => {
-                        tracing::warn!("the admin API can't accept a connection: {error}");
+                        let address = bound.address();
+                        tracing::warn!(%address, "an API can't accept a connection: {error}");
                         sleep(ACCEPT_PAUSE).await;
                     }
                 }
@@ -155,7 +162,7 @@ async fn serve_connection(stream: Raw, service: TowerToHyperService<axum::Router
         }
     };
     if let Err(error) = ended {
-        tracing::debug!("an admin connection failed: {error}");
+        tracing::debug!("a connection to an API failed: {error}");
     }
 }
 

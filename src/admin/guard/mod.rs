@@ -174,30 +174,35 @@ impl Checked<'_> {
     }
 
     fn origin_is_ours(&self) -> Result<(), Refusal> {
-        let headers = self.request.headers();
-        if matches!(*self.request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        if is_own_origin(self.request) {
             return Ok(());
         }
-        let host = headers
-            .get(HOST)
-            .and_then(authority)
-            .or_else(|| self.request.uri().authority().cloned());
-        let ours = |origin: &HeaderValue| {
-            let origin = origin
-                .to_str()
-                .ok()
-                .and_then(|origin| origin.split_once("://")?.1.parse::<Authority>().ok());
-            origin.is_some() && origin == host
-        };
-        let same_site = |site: &HeaderValue| site == "same-origin" || site == "none";
-        if headers.get_all(ORIGIN).iter().all(ours) && headers.get_all("sec-fetch-site").iter().all(same_site) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            StatusCode::FORBIDDEN,
-            "requests from another origin can't change anything",
-        ))
+        Err(Refusal::new(StatusCode::FORBIDDEN, FOREIGN_ORIGIN))
     }
+}
+
+/// Why a page of another origin is refused.
+pub(crate) const FOREIGN_ORIGIN: &str = "requests from another origin can't change anything";
+
+/// Whether a request changes nothing, comes from no browser, or from a page of the host that it is sent to.
+pub(crate) fn is_own_origin(request: &Request) -> bool {
+    let headers = request.headers();
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return true;
+    }
+    let host = headers
+        .get(HOST)
+        .and_then(authority)
+        .or_else(|| request.uri().authority().cloned());
+    let ours = |origin: &HeaderValue| {
+        let origin = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.split_once("://")?.1.parse::<Authority>().ok());
+        origin.is_some() && origin == host
+    };
+    let same_site = |site: &HeaderValue| site == "same-origin" || site == "none";
+    headers.get_all(ORIGIN).iter().all(ours) && headers.get_all("sec-fetch-site").iter().all(same_site)
 }
 
 /// Whether only local programs can reach an address.

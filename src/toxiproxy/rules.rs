@@ -1,0 +1,475 @@
+//! What a toxic means in squall: one rule, written as a configuration file would have it, and compiled with all its checks.
+//!
+//! | toxic | fault |
+//! |---|---|
+//! | `latency` | `delay`, uniform around the latency, before each chunk |
+//! | `bandwidth` | `bandwidth` for each connection; `stall` if the rate is 0 |
+//! | `slow_close` | `delay` before the end |
+//! | `timeout` | `stall` that discards what arrives, then closes |
+//! | `reset_peer` | `reset`; with a timeout, a `stall` that ends in a reset |
+//! | `slicer` | `dribble` |
+//! | `limit_data` | `truncate` |
+//! | `noop`, and what waits for 0 ms | no rule |
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::kind::Kind;
+use crate::draw::Seed;
+use crate::files;
+use crate::metrics::Metrics;
+use crate::rule::compile;
+use crate::rule::decide::Rule;
+use crate::rule::spec::RuleSpec;
+use crate::shape::Direction;
+use crate::yaml::decode::decode;
+use crate::yaml::report::{Diagnostic, Severity, Sources};
+use crate::yaml::tree;
+
+/// The longest wait, and the longest stall: Toxiproxy's have no end.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// [`LONGEST`] in milliseconds and in microseconds.
+const LONGEST_MS: i64 = 604_800_000;
+const LONGEST_US: i64 = 1_000 * LONGEST_MS;
+/// The highest rate, in kB/s, and the most bytes: far beyond any network.
+const MAX_RATE: i64 = 1_000_000_000;
+const MAX_BYTES: i64 = 1 << 50;
+/// The longest name of a rule, in bytes.
+const MAX_NAME: usize = 200;
+
+/// What is asked of a rule.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish<'a> {
+    pub(super) proxy: &'a str,
+    pub(super) toxic: &'a str,
+    pub(super) kind: &'a Kind,
+    pub(super) direction: Direction,
+    /// The share of connections; below 0 none, above 1 all.
+    pub(super) toxicity: f32,
+}
+
+/// Compiles the rules of toxics.
+#[derive(Debug)]
+pub(super) struct Rules {
+    seed: Seed,
+    metrics: Arc<Metrics>,
+}
+
+impl Rules {
+    pub(super) fn new(seed: u64, metrics: Arc<Metrics>) -> Rules {
+        Rules {
+            seed: Seed(seed),
+            metrics,
+        }
+    }
+
+    /// The rule of a toxic; `None` if the toxic has no effect. `previous`, the rule before an update, is kept if nothing
+    /// changed. Each toxic is compiled by itself, since one that ends connections may stand before others.
+    ///
+    /// # Errors
+    /// What is wrong, in squall's words.
+    pub(super) fn compile(&self, wish: &Wish<'_>, previous: Option<&Arc<Rule>>) -> Result<Option<Arc<Rule>>, String> {
+        let Some(text) = text(wish)? else {
+            return Ok(None);
+        };
+        let (mut sources, mut diagnostics) = (Sources::default(), Vec::new());
+        let source = sources.add("toxic", text, PathBuf::new());
+        // Without a look-up: clients can't read squall's environment.
+        let spec = tree::parse(&sources, source, None, &mut diagnostics)
+            .and_then(|node| decode::<RuleSpec>(&node, &mut diagnostics));
+        if let Some(mistake) = first_error(&diagnostics) {
+            return Err(mistake);
+        }
+        let Some(spec) = spec else {
+            return Err("the toxic is not a valid rule".into());
+        };
+        let previous: Vec<Arc<Rule>> = previous.into_iter().cloned().collect();
+        let mut rules = compile::compile(&mut compile::Context {
+            specs: &[spec],
+            listeners: Vec::new(),
+            tls_listeners: Vec::new(),
+            redirected_listeners: Vec::new(),
+            sources: &sources,
+            seed: self.seed,
+            keys: NonZeroUsize::MIN,
+            longest_wait: LONGEST,
+            previous: &previous,
+            // Nor can they read squall's files.
+            files: &files::Named::none(),
+            now: Instant::now(),
+            metrics: &self.metrics,
+            diagnostics: &mut diagnostics,
+        });
+        match (rules.pop(), first_error(&diagnostics)) {
+            (Some(rule), None) => Ok(Some(rule)),
+            (_, mistake) => Err(mistake.unwrap_or_default()),
+        }
+    }
+}
+
+impl Rules {
+    /// Removes the series of toxics that are gone from the metrics.
+    pub(super) fn forget<'a>(&self, rules: impl IntoIterator<Item = &'a Arc<Rule>>) {
+        for rule in rules {
+            self.metrics.forget_rule(&rule.metrics);
+        }
+    }
+}
+
+fn first_error(diagnostics: &[Diagnostic]) -> Option<String> {
+    let mistake = diagnostics
+        .iter()
+        .find(|diagnostic| diagnostic.severity == Severity::Error)?;
+    let help = mistake.help.iter().map(String::as_str);
+    Some(
+        std::iter::once(mistake.message.as_str())
+            .chain(help)
+            .collect::<Vec<_>>()
+            .join("; "),
+    )
+}
+
+/// The rule as text. JSON is YAML, too.
+fn text(wish: &Wish<'_>) -> Result<Option<String>, String> {
+    let Some(fault) = fault(wish.kind, wish.direction)? else {
+        return Ok(None);
+    };
+    let mut rule = json!({"name": name(wish.proxy, wish.toxic), "faults": [fault]});
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is from 0 to 1,000,000"
+    )]
+    let ppm = (f64::from(wish.toxicity).clamp(0.0, 1.0) * 1e6).round() as u32;
+    if let Some(object) = rule.as_object_mut().filter(|_| ppm < 1_000_000) {
+        let percentage = format!("{}.{:04}%", ppm / 10_000, ppm % 10_000);
+        object.insert("when".into(), json!({"percentage": percentage}));
+    }
+    Ok(Some(rule.to_string()))
+}
+
+/// The name of a toxic's rule: `proxy/toxic`, as far as the names of rules allow. One that is cut keeps apart from others by
+/// a hash.
+fn name(proxy: &str, toxic: &str) -> String {
+    let full = format!("{proxy}/{toxic}");
+    let mut name: String = full
+        .chars()
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
+    if name == full && name.len() <= MAX_NAME {
+        return name;
+    }
+    let hash = format!("#{:016x}", xxh3_64(full.as_bytes()));
+    name.truncate(name.floor_char_boundary(MAX_NAME - hash.len()));
+    name + &hash
+}
+
+/// The fault of a toxic, as in YAML; `None` if it has no effect.
+///
+/// # Errors
+/// An attribute makes no sense.
+fn fault(kind: &Kind, direction: Direction) -> Result<Option<Value>, String> {
+    let way = match direction {
+        Direction::Request => "request",
+        Direction::Response => "response",
+    };
+    Ok(match kind {
+        Kind::Noop => None,
+        Kind::Latency { latency, jitter } => delay(*latency, *jitter).map(|mut delay| {
+            delay.extend([("before".into(), "message".into()), ("direction".into(), way.into())]);
+            json!({ "delay": delay })
+        }),
+        Kind::Bandwidth { rate: ..0 } => return Err("a rate can't be negative".into()),
+        Kind::Bandwidth { rate: 0 } => Some(json!({"stall": {"direction": way}})),
+        Kind::Bandwidth { rate } => {
+            let rate = format!("{}kB/s", rate.min(&MAX_RATE));
+            Some(json!({"bandwidth": {way: rate, "scope": "connection"}}))
+        }
+        Kind::SlowClose { delay: ..=0 } => None,
+        Kind::SlowClose { delay } => Some(json!({"delay": {"fixed": ms(*delay), "before": "end", "direction": way}})),
+        Kind::Timeout { timeout: ..=0 } => Some(json!({"stall": {"discard": true, "end": "close", "direction": way}})),
+        Kind::Timeout { timeout } => {
+            Some(json!({"stall": {"discard": true, "limit": ms(*timeout), "end": "close", "direction": way}}))
+        }
+        Kind::ResetPeer { timeout: ..=0 } => Some(json!({"reset": {}})),
+        Kind::ResetPeer { timeout } => {
+            Some(json!({"stall": {"limit": ms(*timeout), "end": "reset", "direction": way}}))
+        }
+        Kind::Slicer {
+            average_size,
+            size_variation,
+            delay,
+        } => Some(slicer(*average_size, *size_variation, *delay, way)?),
+        Kind::LimitData { bytes } => {
+            let after = format!("{}B", bytes.clamp(&0, &MAX_BYTES));
+            Some(json!({"truncate": {"after": after, "end": "close", "direction": way}}))
+        }
+        Kind::Fault { name, attributes } => Some(own(name, attributes, way)?),
+    })
+}
+
+/// A delay of `latency` ± `jitter` milliseconds, never below 0; `None` if there is none.
+fn delay(latency: i64, jitter: i64) -> Option<Map<String, Value>> {
+    let jitter = jitter.clamp(0, LONGEST_MS);
+    let [low, high] = [latency.saturating_sub(jitter), latency.saturating_add(jitter)].map(ms);
+    let (key, value) = match (high.as_str(), jitter) {
+        ("0ms", _) => return None,
+        (_, 0) => ("fixed", high.into()),
+        _ => ("uniform", json!([low, high])),
+    };
+    Some(Map::from_iter([(key.into(), value)]))
+}
+
+/// A time in milliseconds, from 0 to [`LONGEST`].
+fn ms(time: i64) -> String {
+    format!("{}ms", time.clamp(0, LONGEST_MS))
+}
+
+fn slicer(size: i64, variation: i64, delay: i64, way: &str) -> Result<Value, String> {
+    if size < 1 {
+        return Err("the average size of a slice must be at least 1 byte: set `average_size`".into());
+    }
+    if variation >= size {
+        return Err("the size variation must be less than the average size".into());
+    }
+    let size = size.min(MAX_BYTES);
+    let mut dribble = json!({
+        "chunk": format!("{size}B"),
+        "gap": format!("{}us", delay.clamp(0, LONGEST_US)),
+        "direction": way,
+    });
+    // Below 0 Toxiproxy does not vary the size either.
+    if let Some(dribble) = dribble.as_object_mut().filter(|_| variation > 0) {
+        dribble.insert("vary".into(), format!("{}B", variation.min(size - 1)).into());
+    }
+    Ok(json!({ "dribble": dribble }))
+}
+
+/// A fault of squall with the attributes as its keys. Those that act on one direction take it from the toxic's stream.
+fn own(name: &str, attributes: &Map<String, Value>, way: &str) -> Result<Value, String> {
+    if attributes.contains_key("direction") {
+        return Err("the direction is that of the toxic: use `stream`".into());
+    }
+    let mut keys = attributes.clone();
+    if matches!(name, "delay" | "dribble" | "stall" | "truncate" | "corrupt") {
+        keys.insert("direction".into(), way.into());
+    }
+    Ok(json!({ name: keys }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::Json;
+    use super::*;
+
+    fn kind(name: &str, attributes: &str) -> Kind {
+        let mut kind = Kind::named(name).unwrap();
+        kind.merge(&Json::first(attributes.as_bytes()).unwrap()).unwrap();
+        kind
+    }
+
+    #[test]
+    fn toxics_are_faults() {
+        let check = |name: &str, attributes: &str, expected: Result<Option<&str>, &str>| {
+            let found = fault(&kind(name, attributes), Direction::Response).map(|fault| fault.map(|f| f.to_string()));
+            let found = found.as_ref().map(Option::as_deref).map_err(String::as_str);
+            assert_eq!(found, expected, "{name} {attributes}");
+        };
+        let delay = |time: &str| format!(r#"{{"delay":{{{time},"before":"message","direction":"response"}}}}"#);
+        check("latency", "{}", Ok(None));
+        check("latency", r#"{"latency":-5}"#, Ok(None));
+        check("latency", r#"{"latency":100}"#, Ok(Some(&delay(r#""fixed":"100ms""#))));
+        check(
+            "latency",
+            r#"{"latency":100,"jitter":-7}"#,
+            Ok(Some(&delay(r#""fixed":"100ms""#))),
+        );
+        check(
+            "latency",
+            r#"{"latency":100,"jitter":30}"#,
+            Ok(Some(&delay(r#""uniform":["70ms","130ms"]"#))),
+        );
+        check(
+            "latency",
+            r#"{"latency":10,"jitter":30}"#,
+            Ok(Some(&delay(r#""uniform":["0ms","40ms"]"#))),
+        );
+        check(
+            "latency",
+            r#"{"latency":9223372036854775807,"jitter":9223372036854775807}"#,
+            Ok(Some(&delay(r#""uniform":["604800000ms","604800000ms"]"#))),
+        );
+        check("noop", "{}", Ok(None));
+        check(
+            "bandwidth",
+            r#"{"rate":100}"#,
+            Ok(Some(r#"{"bandwidth":{"response":"100kB/s","scope":"connection"}}"#)),
+        );
+        check("bandwidth", "{}", Ok(Some(r#"{"stall":{"direction":"response"}}"#)));
+        check("bandwidth", r#"{"rate":-1}"#, Err("a rate can't be negative"));
+        check("slow_close", "{}", Ok(None));
+        check(
+            "slow_close",
+            r#"{"delay":1000}"#,
+            Ok(Some(
+                r#"{"delay":{"fixed":"1000ms","before":"end","direction":"response"}}"#,
+            )),
+        );
+        check(
+            "timeout",
+            "{}",
+            Ok(Some(
+                r#"{"stall":{"discard":true,"end":"close","direction":"response"}}"#,
+            )),
+        );
+        check(
+            "timeout",
+            r#"{"timeout":50}"#,
+            Ok(Some(
+                r#"{"stall":{"discard":true,"limit":"50ms","end":"close","direction":"response"}}"#,
+            )),
+        );
+        check("reset_peer", "{}", Ok(Some(r#"{"reset":{}}"#)));
+        check(
+            "reset_peer",
+            r#"{"timeout":50}"#,
+            Ok(Some(
+                r#"{"stall":{"limit":"50ms","end":"reset","direction":"response"}}"#,
+            )),
+        );
+        check(
+            "slicer",
+            r#"{"average_size":64,"size_variation":32,"delay":10}"#,
+            Ok(Some(
+                r#"{"dribble":{"chunk":"64B","gap":"10us","direction":"response","vary":"32B"}}"#,
+            )),
+        );
+        check(
+            "slicer",
+            r#"{"average_size":1,"size_variation":-32}"#,
+            Ok(Some(r#"{"dribble":{"chunk":"1B","gap":"0us","direction":"response"}}"#)),
+        );
+        check(
+            "slicer",
+            "{}",
+            Err("the average size of a slice must be at least 1 byte: set `average_size`"),
+        );
+        check(
+            "slicer",
+            r#"{"average_size":4,"size_variation":4}"#,
+            Err("the size variation must be less than the average size"),
+        );
+        check(
+            "limit_data",
+            r#"{"bytes":-9}"#,
+            Ok(Some(
+                r#"{"truncate":{"after":"0B","end":"close","direction":"response"}}"#,
+            )),
+        );
+        check("close", "{}", Ok(Some(r#"{"close":{}}"#)));
+        check(
+            "delay",
+            r#"{"lognormal":{"median":"50ms","p99":"1s"}}"#,
+            Ok(Some(
+                r#"{"delay":{"lognormal":{"median":"50ms","p99":"1s"},"direction":"response"}}"#,
+            )),
+        );
+        check(
+            "stall",
+            r#"{"direction":"request"}"#,
+            Err("the direction is that of the toxic: use `stream`"),
+        );
+    }
+
+    #[test]
+    fn the_stream_is_the_direction() {
+        let found = fault(&kind("bandwidth", r#"{"rate":5}"#), Direction::Request);
+        assert_eq!(
+            found.unwrap().unwrap().to_string(),
+            r#"{"bandwidth":{"request":"5kB/s","scope":"connection"}}"#
+        );
+    }
+
+    #[test]
+    fn names_of_rules_are_valid_and_distinct() {
+        assert_eq!(name("redis", "latency_downstream"), "redis/latency_downstream");
+        let long = "ä".repeat(300);
+        let (a, b) = (name(&long, "a"), name(&long, "b"));
+        assert!(a.len() <= MAX_NAME && b.len() <= MAX_NAME && a != b, "{a}");
+        assert_ne!(name("a\n", "t"), name("a\r", "t"));
+        assert!(!name("a\n", "t").contains('\n'));
+    }
+
+    #[test]
+    fn the_toxicity_is_a_percentage() {
+        let check = |toxicity: f32, expected: &str| {
+            let kind = kind("reset_peer", "{}");
+            let wish = Wish {
+                proxy: "p",
+                toxic: "t",
+                kind: &kind,
+                direction: Direction::Response,
+                toxicity,
+            };
+            let found = text(&wish).unwrap().unwrap();
+            assert_eq!(
+                found,
+                format!(r#"{{"name":"p/t","faults":[{{"reset":{{}}}}]{expected}}}"#)
+            );
+            let rules = Rules::new(1, Metrics::new().unwrap());
+            assert!(rules.compile(&wish, None).unwrap().is_some(), "{toxicity}");
+        };
+        check(1.0, "");
+        check(7.0, "");
+        check(0.2, r#","when":{"percentage":"20.0000%"}"#);
+        check(-1.0, r#","when":{"percentage":"0.0000%"}"#);
+    }
+
+    #[test]
+    fn an_unchanged_rule_is_kept_with_its_state() {
+        let rules = Rules::new(1, Metrics::new().unwrap());
+        let compile = |attributes: &str, previous: Option<&Arc<Rule>>| {
+            let kind = kind("truncate", attributes);
+            let wish = Wish {
+                proxy: "p",
+                toxic: "t",
+                kind: &kind,
+                direction: Direction::Response,
+                toxicity: 1.0,
+            };
+            rules.compile(&wish, previous).map(Option::unwrap)
+        };
+        let first = compile(r#"{"after":"1KiB"}"#, None).unwrap();
+        let same = compile(r#"{"after":"1KiB"}"#, Some(&first)).unwrap();
+        assert!(Arc::ptr_eq(&first, &same));
+        let other = compile(r#"{"after":"2KiB"}"#, Some(&first)).unwrap();
+        assert!(!Arc::ptr_eq(&first, &other));
+        let mistake = compile(r#"{"aftre":"1KiB"}"#, None).unwrap_err();
+        assert!(mistake.contains("after"), "{mistake}");
+    }
+
+    #[test]
+    fn clients_read_neither_files_nor_the_environment() {
+        let rules = Rules::new(1, Metrics::new().unwrap());
+        let compile = |attributes: &str| {
+            let kind = kind("delay", attributes);
+            let wish = Wish {
+                proxy: "p",
+                toxic: "t",
+                kind: &kind,
+                direction: Direction::Response,
+                toxicity: 1.0,
+            };
+            rules.compile(&wish, None).unwrap_err()
+        };
+        let file = compile(r#"{"samples":"/etc/passwd","before":"body"}"#);
+        assert!(file.contains("no files can be read"), "{file}");
+        let variable = compile(r#"{"fixed":"${HOME}","before":"body"}"#);
+        assert!(variable.contains("${HOME}"), "{variable}");
+    }
+}
