@@ -2,13 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// The system allocator gets slow once loading a large configuration has fragmented the heap: with 10,000 rules, a request
 /// cost half as much again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    squall::cli::Cli::parse().run()
+    squall::cli::Cli::of_process().run()
 }

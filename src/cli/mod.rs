@@ -11,6 +11,7 @@ mod output;
 pub mod run;
 pub mod schema;
 mod signals;
+pub mod toxiproxy;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Run a fake upstream alone
     Fake(fake::FakeArgs),
+    /// Serve Toxiproxy's HTTP API
+    Toxiproxy(toxiproxy::ToxiproxyArgs),
     /// Ask a running squall whether it is ready
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the JSON Schema of configuration files
@@ -53,6 +56,11 @@ enum Command {
 }
 
 impl Cli {
+    /// Parses the command line of this process. A wrong one ends the process.
+    pub fn of_process() -> Cli {
+        Cli::parse_from(toxiproxy::two_dashes(std::env::args_os()))
+    }
+
     /// Runs the parsed subcommand.
     pub fn run(self) -> ExitCode {
         match self.command {
@@ -60,6 +68,7 @@ impl Cli {
             Command::Check(args) => check::run(args),
             Command::Explain(args) => explain::run(args),
             Command::Fake(args) => fake::run(args),
+            Command::Toxiproxy(args) => toxiproxy::run(args),
             Command::Healthcheck(args) => healthcheck::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Completions(args) => completions::run(args),

@@ -1,5 +1,6 @@
 //! `squall run`: runs the proxy until a signal ends it.
 
+use std::future::pending;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use crate::config::Source;
 use crate::config::snapshot::Snapshot;
 use crate::metrics::Metrics;
 use crate::server::{Failure, Origin, Server};
+use crate::toxiproxy::{self, Toxiproxy};
 use crate::{admin, watch};
 
 /// How long the end of the admin API may take.
@@ -93,7 +95,7 @@ fn load(origin: Origin, signals: &Signals) -> Result<Snapshot, ExitCode> {
 }
 
 /// Creates the runtime. With one thread, the runtime without work stealing is cheaper per request.
-fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
+pub(super) fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
     let threads = threads
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
         .unwrap_or(1);
@@ -123,6 +125,10 @@ async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals,
     };
     let admin_address = admin.address().to_string();
     tracing::info!(address = admin_address, "admin listening");
+    let toxiproxy = match open_toxiproxy(&snapshot, server.metrics()).await {
+        Ok(toxiproxy) => toxiproxy,
+        Err(message) => return failed(INTERNAL, &message),
+    };
     snapshot.log_warnings();
     let _watcher = match (watched, server.source()) {
         (true, Source::File(_)) => watch::start(Arc::clone(&server))
@@ -132,6 +138,7 @@ async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals,
     };
     // Runs until the runtime is shut down, so that health and metrics can be read while draining.
     let admin = tokio::spawn(admin::serve(admin, Arc::clone(&server)));
+    let toxiproxy = toxiproxy.map(|(bound, api)| tokio::spawn(admin::serve_router(bound, api.router(), pending())));
     tracing::info!(
         seed = snapshot.seed.0,
         config_hash = snapshot.hash,
@@ -157,6 +164,10 @@ async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals,
         grace_s = grace.as_secs_f64(),
         "draining; a second signal stops squall at once"
     );
+    // Its connections are cut: what a test has set up has no more use.
+    if let Some(toxiproxy) = toxiproxy {
+        toxiproxy.abort();
+    }
     // Dropping the drain on a second signal ends the process without waiting for requests.
     tokio::select! {
         finished = server.drain(grace) => tracing::info!(finished, "stopped"),
@@ -166,6 +177,26 @@ async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals,
     admin.abort();
     let _ended = tokio::time::timeout(ADMIN_END, admin).await;
     ExitCode::SUCCESS
+}
+
+/// Toxiproxy's API with its open port, if the configuration has it.
+async fn open_toxiproxy(
+    snapshot: &Snapshot,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<(admin::Bound, Toxiproxy)>, String> {
+    let Some(address) = &snapshot.toxiproxy else {
+        return Ok(None);
+    };
+    let bound = admin::bind(address).await;
+    let bound = bound.map_err(|error| format!("can't listen on {address} (toxiproxy): {error}"))?;
+    tracing::info!(address = %bound.address(), "Toxiproxy API listening");
+    let settings = toxiproxy::Settings {
+        seed: snapshot.seed.0,
+        proxy_metrics: true,
+        runtime_metrics: false,
+        limits: toxiproxy::Limits::new(&snapshot.spec.bounds, &snapshot.spec.log),
+    };
+    Ok(Some((bound, Toxiproxy::new(settings, Arc::clone(metrics)))))
 }
 
 fn failed(code: u8, message: &str) -> ExitCode {

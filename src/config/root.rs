@@ -31,6 +31,8 @@ pub struct ConfigSpec {
     pub threads: Option<Spanned<NonZeroUsize>>,
     /// The admin API: metrics, health, reloading.
     pub admin: Option<AdminSpec>,
+    /// Toxiproxy's HTTP API. Absent: not served.
+    pub toxiproxy: Option<ToxiproxySpec>,
     /// The log on standard error.
     #[serde(default)]
     pub log: LogSpec,
@@ -82,6 +84,15 @@ pub struct AdminSpec {
     /// The token that callers must send as `Authorization: Bearer …`; required where the address is not on loopback.
     #[serde(default, skip_serializing)]
     pub token: Option<Spanned<String>>,
+}
+
+/// The settings of Toxiproxy's HTTP API.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToxiproxySpec {
+    /// Where it listens. Absent: 127.0.0.1:8474. It has no token: whoever reaches it may open ports of this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Spanned<AddressSpec>>,
 }
 
 /// The log on standard error.

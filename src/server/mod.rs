@@ -437,7 +437,7 @@ fn place(listener: &snapshot::Listener) -> Place {
 }
 
 /// A random seed for configurations that set none. Its source is the random key of the standard library's hasher.
-fn drawn_seed() -> u64 {
+pub fn drawn_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     // Short enough to be typed by hand.
     RandomState::new().hash_one(std::process::id()) % 1_000_000_000

@@ -24,8 +24,9 @@ pub(super) fn page(traffic: Option<&[Traffic]>, process: bool) -> Result<String,
         for of in traffic {
             for (direction, passed) in [("upstream", of.bytes.upstream), ("downstream", of.bytes.downstream)] {
                 let labels = [direction, of.proxy.as_str(), of.listen.as_str(), of.upstream.as_str()];
-                received.with_label_values(&labels).inc_by(passed.received);
-                sent.with_label_values(&labels).inc_by(passed.sent);
+                // The data path counts a byte once it is sent.
+                received.with_label_values(&labels).inc_by(passed);
+                sent.with_label_values(&labels).inc_by(passed);
             }
         }
         registry.register(Box::new(received))?;
@@ -38,7 +39,7 @@ pub(super) fn page(traffic: Option<&[Traffic]>, process: bool) -> Result<String,
 
 #[cfg(test)]
 mod tests {
-    use super::super::running::{Bytes, Passed};
+    use super::super::running::Bytes;
     use super::*;
 
     #[test]
@@ -48,8 +49,8 @@ mod tests {
             listen: "127.0.0.1:1".into(),
             upstream: "u:\"1".into(),
             bytes: Bytes {
-                upstream: Passed { received: 5, sent: 4 },
-                downstream: Passed::default(),
+                upstream: 5,
+                downstream: 0,
             },
         }];
         let page = page(Some(&traffic), true).unwrap();
@@ -59,7 +60,7 @@ mod tests {
             "{page}"
         );
         assert!(
-            page.contains(&format!("toxiproxy_proxy_sent_bytes_total{labels} 4\n")),
+            page.contains(&format!("toxiproxy_proxy_sent_bytes_total{labels} 5\n")),
             "{page}"
         );
         assert!(page.contains("process_resident_memory_bytes"), "{page}");

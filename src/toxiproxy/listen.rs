@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -42,10 +42,23 @@ impl Place {
         self.text == shown || known.is_ok_and(|known| known.address == self.address && self.address.port() != 0)
     }
 
+    /// The same place on a machine without IPv6; `None` if it is one address.
+    pub(super) fn on_ipv4(&self) -> Option<SocketAddr> {
+        let port = self.address.port();
+        let every = self.address.ip().is_unspecified();
+        every.then(|| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+    }
+
     /// Go's error for an address that can't be opened.
     pub(super) fn refused(&self, error: &io::Error) -> String {
         format!("listen tcp {}: bind: {}", self.text, reason(error))
     }
+}
+
+/// Whether an address could not be opened because the machine lacks IPv6.
+pub(super) fn is_without_ipv6(error: &io::Error) -> bool {
+    let unsupported = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(unsupported)
 }
 
 /// The system's reason for an error, in small letters and without its number.
@@ -127,6 +140,20 @@ impl Addresses {
             Err(wrong) => Err(wrong),
         };
         self.0.insert(listen, found);
+    }
+}
+
+/// The address of a text, after looking up its name if it has one.
+///
+/// # Errors
+/// Go's reason why there is none.
+pub(super) async fn find(listen: &str) -> Result<Place, String> {
+    let mut addresses = Addresses::default();
+    loop {
+        match addresses.get(listen) {
+            Ok(found) => return found,
+            Err(name) => addresses.look_up(name).await,
+        }
     }
 }
 

@@ -26,13 +26,14 @@ use crate::metrics::Metrics;
 use crate::rule::compile;
 use crate::rule::decide::Rule;
 use crate::rule::spec::RuleSpec;
+use crate::rule::stage::Stage;
 use crate::shape::Direction;
 use crate::yaml::decode::decode;
 use crate::yaml::report::{Diagnostic, Severity, Sources};
 use crate::yaml::tree;
 
 /// The longest wait, and the longest stall: Toxiproxy's have no end.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// [`LONGEST`] in milliseconds and in microseconds.
 const LONGEST_MS: i64 = 604_800_000;
 const LONGEST_US: i64 = 1_000 * LONGEST_MS;
@@ -106,6 +107,9 @@ impl Rules {
             diagnostics: &mut diagnostics,
         });
         match (rules.pop(), first_error(&diagnostics)) {
+            (Some(rule), None) if rule.stage != Stage::Request => {
+                Err("a toxic acts on a connection that is accepted: leave out `before`".into())
+            }
             (Some(rule), None) => Ok(Some(rule)),
             (_, mistake) => Err(mistake.unwrap_or_default()),
         }

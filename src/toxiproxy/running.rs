@@ -6,7 +6,18 @@ use std::net::SocketAddr;
 use std::ops::Add;
 use std::sync::Arc;
 
-use crate::rule::decide::Rule;
+use prometheus::IntCounter;
+
+use super::Limits;
+use super::rules::LONGEST;
+use crate::metrics::{Metrics, TcpMetrics};
+use crate::proxy::execute::hold::{Bounds, Holder};
+use crate::proxy::listen::accept::{self, Listener, ListenerOptions, Service};
+use crate::proxy::net::address::AddressSpec;
+use crate::proxy::tcp::Relay;
+use crate::proxy::tcp::view::TcpView;
+use crate::proxy::upstream::TcpServer;
+use crate::rule::decide::{Rule, RuleSet};
 
 /// What a proxy is started with.
 #[derive(Debug, Clone, Copy)]
@@ -36,35 +47,112 @@ pub(super) trait Running: Debug + Send + Sync {
     /// Replaces all rules, also those of open connections.
     fn replace(&self, rules: &[Arc<Rule>]);
 
-    /// The bytes so far, those of open connections included.
+    /// The bytes so far.
     fn bytes(&self) -> Bytes;
 }
 
-/// The bytes that passed in one direction.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Passed {
-    pub(super) received: u64,
-    pub(super) sent: u64,
+/// squall's own data path: a TCP listener for each proxy.
+#[derive(Debug)]
+pub(super) struct Tcp {
+    limits: Limits,
+    holder: Arc<Holder>,
 }
 
-/// The bytes of all connections of a proxy.
+impl Tcp {
+    pub(super) fn new(limits: Limits, metrics: Arc<Metrics>) -> Tcp {
+        Tcp {
+            limits,
+            holder: Holder::new(metrics),
+        }
+    }
+}
+
+impl Engine for Tcp {
+    fn start(&self, start: Start<'_>) -> io::Result<Box<dyn Running>> {
+        let mut options = ListenerOptions::new(start.name, AddressSpec::Tcp(start.listen));
+        options.max_connections = self.limits.connections;
+        let bound = accept::bind(options)?;
+        let address = match bound.local_addr() {
+            AddressSpec::Tcp(address) => *address,
+            AddressSpec::Unix(_) => start.listen,
+        };
+        // Of this proxy alone: a listener of the configuration may have the same name.
+        let counter = || IntCounter::new("bytes", "Bytes of a proxy.").map_err(io::Error::other);
+        let metrics = TcpMetrics {
+            connections: counter()?,
+            bytes_in: counter()?,
+            bytes_out: counter()?,
+            upstream_errors: counter()?,
+        };
+        let view = TcpView {
+            rules: RuleSet::new(start.rules.to_vec()),
+            server: Arc::new(TcpServer::of(start.upstream)),
+            name: start.name.into(),
+            upstream: start.upstream.into(),
+            metrics,
+            bounds: Bounds {
+                held: self.limits.held,
+                longest: LONGEST,
+            },
+            buffer: self.limits.buffer,
+            log: self.limits.log,
+        };
+        let relay = Relay::new(Arc::new(view), Arc::clone(&self.holder));
+        let listener = bound.serve(Service::Tcp(Arc::clone(&relay)));
+        Ok(Box::new(TcpRunning {
+            address,
+            relay,
+            listener,
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct TcpRunning {
+    address: SocketAddr,
+    relay: Arc<Relay>,
+    listener: Listener,
+}
+
+impl Running for TcpRunning {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn replace(&self, rules: &[Arc<Rule>]) {
+        let now = self.relay.view();
+        self.relay.replace(Arc::new(TcpView {
+            rules: RuleSet::new(rules.to_vec()),
+            server: Arc::clone(&now.server),
+            name: Arc::clone(&now.name),
+            upstream: Arc::clone(&now.upstream),
+            metrics: now.metrics.clone(),
+            ..*now
+        }));
+    }
+
+    fn bytes(&self) -> Bytes {
+        let metrics = &self.relay.view().metrics;
+        Bytes {
+            upstream: metrics.bytes_in.get(),
+            downstream: metrics.bytes_out.get(),
+        }
+    }
+}
+
+impl Drop for TcpRunning {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+/// The bytes of all connections of a proxy, those of open ones included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Bytes {
     /// From clients to the upstream.
-    pub(super) upstream: Passed,
+    pub(super) upstream: u64,
     /// From the upstream to clients.
-    pub(super) downstream: Passed,
-}
-
-impl Add for Passed {
-    type Output = Passed;
-
-    fn add(self, other: Passed) -> Passed {
-        Passed {
-            received: self.received.saturating_add(other.received),
-            sent: self.sent.saturating_add(other.sent),
-        }
-    }
+    pub(super) downstream: u64,
 }
 
 impl Add for Bytes {
@@ -72,8 +160,8 @@ impl Add for Bytes {
 
     fn add(self, other: Bytes) -> Bytes {
         Bytes {
-            upstream: self.upstream + other.upstream,
-            downstream: self.downstream + other.downstream,
+            upstream: self.upstream.saturating_add(other.upstream),
+            downstream: self.downstream.saturating_add(other.downstream),
         }
     }
 }

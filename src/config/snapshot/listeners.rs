@@ -39,7 +39,9 @@ impl Build<'_> {
             );
         }
         let mut seen: HashMap<&AddressSpec, Span> = HashMap::new();
-        if let Some(address) = spec.admin.as_ref().and_then(|admin| admin.address.as_ref()) {
+        let admin = spec.admin.as_ref().and_then(|admin| admin.address.as_ref());
+        let toxiproxy = spec.toxiproxy.as_ref().and_then(|toxiproxy| toxiproxy.address.as_ref());
+        for address in admin.into_iter().chain(toxiproxy) {
             seen.insert(&address.value, address.span);
         }
         let mut listeners = Vec::new();

@@ -3,6 +3,7 @@
 mod listeners;
 
 use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,9 @@ use crate::yaml::tree::{identity, identity_hash};
 /// The default address of the admin API.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:9900";
 
+/// The default address of Toxiproxy's API.
+const DEFAULT_TOXIPROXY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8474));
+
 /// The most worker threads; more are a mistake.
 const MAX_THREADS: usize = 1024;
 
@@ -53,6 +57,8 @@ pub struct Snapshot {
     pub seed: Seed,
     /// Where and how the admin API listens.
     pub admin: Admin,
+    /// Where Toxiproxy's API listens; `None` if it is not served.
+    pub toxiproxy: Option<AddressSpec>,
     /// All listeners, in file order.
     pub listeners: Vec<Listener>,
     /// All rules, in file order.
@@ -195,11 +201,16 @@ impl Snapshot {
             return Err(report.with_files(named));
         };
         files.extend(named);
+        let toxiproxy = spec.toxiproxy.as_ref().map(|spec| {
+            let address = spec.address.as_ref().map(|address| address.value.clone());
+            address.unwrap_or(AddressSpec::Tcp(DEFAULT_TOXIPROXY))
+        });
         Ok(Snapshot {
             spec,
             hash,
             seed,
             admin,
+            toxiproxy,
             listeners,
             rules,
             targets,
@@ -215,11 +226,13 @@ impl Snapshot {
         let threads = self.spec.threads != next.spec.threads;
         let level = (self.spec.log.format, self.spec.log.level) != (next.spec.log.format, next.spec.log.level);
         let admin = self.admin.address != next.admin.address;
+        let toxiproxy = self.toxiproxy != next.toxiproxy;
         let connections = self.spec.bounds.connections != next.spec.bounds.connections;
         let all = [
             (threads, "threads"),
             (level, "log"),
             (admin, "admin.address"),
+            (toxiproxy, "toxiproxy"),
             (connections, "bounds.connections"),
         ];
         let changed = all.into_iter().filter(|(changed, _)| *changed);

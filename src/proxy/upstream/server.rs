@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,12 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::resolve::Resolver;
-use super::target::TargetAddress;
+use super::target::{TargetAddress, parse_address};
 use crate::proxy::net::socket::{Raw, Socket};
 use crate::proxy::tls::words;
+
+/// The time limit of connecting where none is configured.
+const CONNECT: Duration = Duration::from_secs(30);
 
 /// A server that takes bytes.
 pub struct TcpServer {
@@ -62,6 +66,20 @@ impl TcpServer {
             resolver,
             tls,
             connect,
+        }
+    }
+
+    /// A server by its address, `HOST:PORT`, where nobody can be told of a mistake: then connections to it fail. Without a
+    /// host it is this machine.
+    pub fn of(address: &str) -> TcpServer {
+        let of_this_machine = address.starts_with(':').then(|| format!("127.0.0.1{address}"));
+        let place = Some(of_this_machine.as_deref().unwrap_or(address))
+            .filter(|address| !address.starts_with("unix:"))
+            .and_then(|address| parse_address(address, Path::new("")).ok());
+        let place = place.unwrap_or_else(|| TargetAddress::Name(address.to_owned(), 0));
+        TcpServer {
+            label: address.into(),
+            ..TcpServer::new(place, None, CONNECT)
         }
     }
 

@@ -4,7 +4,7 @@
 //! before, and the data path takes changes without waiting. So no connection, however slow, can hold up the API.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::asked::{Change, Wanted};
 use super::json::Json;
-use super::listen::{Addresses, Place, Unresolved};
+use super::listen::{self, Addresses, Place, Unresolved};
 use super::refusal::Refusal;
 use super::rules::Rules;
 use super::running::{Bytes, Engine, Running, Start};
@@ -263,12 +263,9 @@ impl Proxies {
                 rules: &rules,
             })
         };
-        let running = match start(place.address) {
-            // A machine without IPv6 has only the addresses of IPv4.
-            Err(error) if is_unsupported(&error) && place.address.ip().is_unspecified() => {
-                start(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), place.address.port()))
-            }
-            started => started,
+        let running = match (start(place.address), place.on_ipv4()) {
+            (Err(error), Some(other)) if listen::is_without_ipv6(&error) => start(other),
+            (started, _) => started,
         };
         let running = running.map_err(|error| Refusal::of_system(place.refused(&error)))?;
         let address = running.address();
@@ -404,12 +401,6 @@ impl Proxy {
 
 fn rules_of(toxics: &[Toxic]) -> impl Iterator<Item = &Arc<Rule>> {
     toxics.iter().filter_map(|toxic| toxic.rule.as_ref())
-}
-
-/// Whether the machine lacks IPv6.
-fn is_unsupported(error: &std::io::Error) -> bool {
-    let unsupported = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
-    error.kind() == std::io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(unsupported)
 }
 
 #[cfg(test)]
