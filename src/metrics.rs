@@ -4,7 +4,7 @@
 //! statuses as numbers. Handles are resolved once, so that a request needs no look-up: those of listeners when a configuration
 //! is loaded, those of rules on first use, since thousands of rules would take longer to register than to compile.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -57,8 +57,17 @@ pub struct Metrics {
     pub reloads_failed: IntCounter,
     /// Lines of the log that were dropped.
     pub log_lines_dropped: IntCounter,
-    /// The rules in force, whose active requests are read at each scrape. Locked for reloads and scrapes only.
-    rules: Mutex<Vec<Arc<dyn CountedRule>>>,
+    /// The rules in force by layer, whose active requests are read at each scrape. Locked for changes and scrapes only.
+    rules: Mutex<BTreeMap<Layer, Vec<Arc<dyn CountedRule>>>>,
+}
+
+/// Where rules come from. A change of one layer leaves the rules of the other alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// The configuration file.
+    File,
+    /// Toxiproxy's API.
+    Toxiproxy,
 }
 
 /// The metrics of one listener and its upstream.
@@ -274,7 +283,7 @@ impl Metrics {
             )?,
             reloads_ok: reloads.with_label_values(&["ok"]),
             reloads_failed: reloads.with_label_values(&["error"]),
-            rules: Mutex::new(Vec::new()),
+            rules: Mutex::default(),
             registry,
         };
         #[cfg(target_os = "linux")]
@@ -320,23 +329,27 @@ impl Metrics {
         }
     }
 
-    /// Notes the configuration in force: its hash, seed and rules. Removes the series of rules that are gone, so that reloads
-    /// don't accumulate them.
+    /// Notes the configuration in force: its hash, its seed, and the rules of its layer.
     pub fn configured<R: CountedRule + 'static>(&self, hash: &str, seed: u64, rules: &[Arc<R>]) {
         self.info.reset();
         self.info
             .with_label_values(&[env!("CARGO_PKG_VERSION"), hash, &seed.to_string()])
             .set(1);
-        let mut current = self.rules.lock();
-        let names: HashSet<&str> = rules.iter().map(|rule| &*rule.metrics().rule).collect();
-        for gone in current.iter().filter(|rule| !names.contains(&*rule.metrics().rule)) {
-            self.forget_rule(gone.metrics());
-        }
-        *current = rules.iter().map(|rule| Arc::clone(rule) as _).collect();
+        self.replace_rules(Layer::File, rules);
     }
 
-    /// Removes the series of a rule that is gone.
-    pub fn forget_rule(&self, rule: &RuleMetrics) {
+    /// Notes the rules of a layer. Removes the series of those that are gone, so that changes don't accumulate them.
+    pub fn replace_rules<R: CountedRule + 'static>(&self, layer: Layer, rules: &[Arc<R>]) {
+        let mut layers = self.rules.lock();
+        let rules = rules.iter().map(|rule| Arc::clone(rule) as _).collect();
+        let before = layers.insert(layer, rules).unwrap_or_default();
+        let names: HashSet<&str> = layers.values().flatten().map(|rule| &*rule.metrics().rule).collect();
+        for gone in before.iter().filter(|rule| !names.contains(&*rule.metrics().rule)) {
+            self.forget_rule(gone.metrics());
+        }
+    }
+
+    fn forget_rule(&self, rule: &RuleMetrics) {
         // A request that still has the rule counts on, with a handle that is resolved before its series is removed: resolved
         // later, it would bring the series back.
         rule.handles();
@@ -369,7 +382,7 @@ impl Metrics {
 
     /// The page that Prometheus scrapes (text format 0.0.4). Blocks for a second and more if there are thousands of rules.
     pub fn page(&self, series: Series) -> String {
-        let rules = self.rules.lock().clone();
+        let rules: Vec<_> = self.rules.lock().values().flatten().cloned().collect();
         for rule in &rules {
             rule.metrics().handles();
             self.active

@@ -158,7 +158,7 @@ impl Toxiproxy {
         }
     }
 
-    /// All endpoints.
+    /// A router with all endpoints, which keeps the proxies running.
     pub fn router(&self) -> axum::Router {
         axum::Router::new()
             .fallback(api::answer)

@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::kind::Kind;
 use crate::draw::Seed;
 use crate::files;
-use crate::metrics::Metrics;
+use crate::metrics::{Layer, Metrics};
 use crate::rule::compile;
 use crate::rule::decide::Rule;
 use crate::rule::spec::RuleSpec;
@@ -117,11 +117,10 @@ impl Rules {
 }
 
 impl Rules {
-    /// Removes the series of toxics that are gone from the metrics.
-    pub(super) fn forget<'a>(&self, rules: impl IntoIterator<Item = &'a Arc<Rule>>) {
-        for rule in rules {
-            self.metrics.forget_rule(&rule.metrics);
-        }
+    /// Notes all rules in force in the metrics. Those that are gone disappear from there.
+    pub(super) fn note<'a>(&self, rules: impl Iterator<Item = &'a Arc<Rule>>) {
+        let rules: Vec<Arc<Rule>> = rules.cloned().collect();
+        self.metrics.replace_rules(Layer::Toxiproxy, &rules);
     }
 }
 

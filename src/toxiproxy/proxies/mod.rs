@@ -86,13 +86,24 @@ impl Proxies {
     async fn change<T>(&self, change: impl Fn(&mut Locked, &Addresses) -> Result<T, Stop>) -> Result<T, Refusal> {
         let mut addresses = Addresses::default();
         loop {
-            let changed = change(&mut self.all.lock(), &addresses);
+            let changed = {
+                let mut all = self.all.lock();
+                let changed = change(&mut all, &addresses);
+                self.note(&all);
+                changed
+            };
             match changed {
                 Ok(value) => return Ok(value),
                 Err(Stop::Refused(refusal)) => return Err(refusal),
                 Err(Stop::Unresolved(name)) => addresses.look_up(name).await,
             }
         }
+    }
+
+    /// Notes the rules in force in the metrics.
+    fn note(&self, all: &Locked) {
+        let toxics = all.values().flat_map(|proxy| &proxy.toxics);
+        self.rules.note(toxics.filter_map(|toxic| toxic.rule.as_ref()));
     }
 
     /// All proxies by name.
@@ -190,9 +201,7 @@ impl Proxies {
         }
         let proxy = self.made(wanted, toxics, addresses)?;
         let shown = proxy.to_json();
-        if let Some(old) = all.insert(wanted.name.clone(), proxy) {
-            self.rules.forget(rules_of(&old.toxics));
-        }
+        all.insert(wanted.name.clone(), proxy);
         Ok(shown)
     }
 
@@ -224,8 +233,9 @@ impl Proxies {
 
     /// Removes a proxy and ends its connections.
     pub(super) fn delete(&self, name: &str) -> Result<(), Refusal> {
-        let removed = self.all.lock().remove(name).ok_or_else(Refusal::no_proxy)?;
-        self.rules.forget(rules_of(&removed.toxics));
+        let mut all = self.all.lock();
+        all.remove(name).ok_or_else(Refusal::no_proxy)?;
+        self.note(&all);
         Ok(())
     }
 
@@ -238,7 +248,7 @@ impl Proxies {
             }
             let mut refused = None;
             for proxy in all.values_mut() {
-                self.rules.forget(rules_of(&std::mem::take(&mut proxy.toxics)));
+                proxy.toxics.clear();
                 proxy.apply();
                 if proxy.running.is_none()
                     && let Err(stop) = self.start(proxy, addresses)
@@ -305,6 +315,7 @@ impl Proxies {
         let shown = toxic.to_json();
         proxy.toxics.push(toxic);
         proxy.apply();
+        self.note(&all);
         Ok(shown)
     }
 
@@ -318,6 +329,7 @@ impl Proxies {
         *toxic = toxic.update(&body, &proxy.name, &self.rules)?;
         let shown = toxic.to_json();
         proxy.apply();
+        self.note(&all);
         Ok(shown)
     }
 
@@ -326,9 +338,9 @@ impl Proxies {
         let mut all = self.all.lock();
         let proxy = all.get_mut(proxy).ok_or_else(Refusal::no_proxy)?;
         let index = proxy.toxics.iter().position(|toxic| toxic.name == name);
-        let removed = proxy.toxics.remove(index.ok_or_else(Refusal::no_toxic)?);
+        proxy.toxics.remove(index.ok_or_else(Refusal::no_toxic)?);
         proxy.apply();
-        self.rules.forget(rules_of(&[removed]));
+        self.note(&all);
         Ok(())
     }
 
@@ -397,10 +409,6 @@ impl Proxy {
             "toxics": self.toxics_to_json(),
         })
     }
-}
-
-fn rules_of(toxics: &[Toxic]) -> impl Iterator<Item = &Arc<Rule>> {
-    toxics.iter().filter_map(|toxic| toxic.rule.as_ref())
 }
 
 #[cfg(test)]
