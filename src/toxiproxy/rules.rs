@@ -92,8 +92,9 @@ impl Rules {
         let previous: Vec<Arc<Rule>> = previous.into_iter().cloned().collect();
         let mut rules = compile::compile(&mut compile::Context {
             specs: &[spec],
-            listeners: Vec::new(),
+            listeners: vec!["proxy"],
             tls_listeners: Vec::new(),
+            tcp_listeners: vec!["proxy"],
             redirected_listeners: Vec::new(),
             sources: &sources,
             seed: self.seed,

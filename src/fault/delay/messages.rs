@@ -28,15 +28,16 @@ impl MessageWaits {
             // Replays are equal whenever they begin.
             Source::Drawn(_) | Source::Correlated(..) => Duration::ZERO,
         };
+        // Only waves depend on the time: everything else must be equal for equal draws.
+        let since = match delay.source {
+            Source::Waves(_) => since,
+            Source::Drawn(_) | Source::Correlated(..) => Duration::ZERO,
+        };
         MessageWaits {
             delay,
             stream,
             longest,
-            // Only waves depend on the time: everything else must be equal for equal draws.
-            since: match delay.source {
-                Source::Waves(_) => since,
-                Source::Drawn(_) | Source::Correlated(..) => Duration::ZERO,
-            },
+            since,
         }
     }
 }

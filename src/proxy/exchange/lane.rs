@@ -226,13 +226,14 @@ impl Lane {
     /// Removes a stage once what it holds has passed on. `None` if there is no such stage.
     pub(in crate::proxy) fn retire(&mut self, id: u64) -> Option<Retired> {
         let stage = self.stages.iter_mut().find(|stage| stage.id == id && !stage.retired)?;
+        let retired = Retired {
+            sent: stage.shaper.sent(),
+            discards: stage.shaper.discards(),
+        };
         stage.retired = true;
         stage.stall = None;
         stage.shaper.retire();
-        Some(Retired {
-            sent: stage.shaper.sent(),
-            discards: false,
-        })
+        Some(retired)
     }
 
     /// Whether the lane has nothing to do with the bytes that come next.

@@ -643,7 +643,10 @@ fn mistakes() {
         "{fake: echo, host: h, timeouts: {}}",
         &["`host` has no effect", "`timeouts` has no effect"],
     );
-    check("{address: 'h:1', tls: {sni: 'a b'}}", &["is not a valid certificate name"]);
+    check(
+        "{address: 'h:1', tls: {sni: 'a b'}}",
+        &["is not a valid certificate name"],
+    );
     check("{address: 'unix:/s', tls: {}}", &["set `tls: {sni: NAME}`"]);
     check("{address: 'h:1', host: h}", &["`host` has no effect"]);
     check(
