@@ -97,6 +97,8 @@ pub enum Purpose {
     /// How long the messages of a stream wait; the index is the fault's position in its rule for the seed of a stream, and
     /// 0 for the messages' own draws.
     MessageDelay = 7,
+    /// How large the pieces of a body are; the index is the fault's position in its rule.
+    Pieces = 8,
 }
 
 /// One request's random decision in one rule. Shown as 16 hexadecimal digits, as in the `Squall-Fault` header.

@@ -38,6 +38,7 @@ fn describe_part(part: &Part, longest_wait: Duration) -> String {
             let scope = match pace.scope {
                 Scope::Request => "",
                 Scope::Connection => ", shared by the requests of the connection",
+                Scope::Listener(_) => ", shared by the requests of the rule at the listener",
                 Scope::Rule(_) => ", shared by the requests of the rule",
             };
             format!("limits the body of {whose} to {rate}{scope}")
@@ -70,9 +71,20 @@ fn describe_part(part: &Part, longest_wait: Duration) -> String {
 
 fn describe_dribble(dribble: Dribble) -> String {
     match dribble {
-        Dribble::Chunk { bytes, gap } => {
-            let bytes = ByteSize::from_bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
-            format!("in pieces of {bytes}, {} apart", shown(gap))
+        Dribble::Chunk { bytes, vary, gap, .. } => {
+            let size = |bytes: usize| ByteSize::from_bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
+            let sizes = match vary {
+                0 => size(bytes).to_string(),
+                _ => format!(
+                    "{} to {}",
+                    size(bytes.saturating_sub(vary).max(1)),
+                    size(bytes.saturating_add(vary))
+                ),
+            };
+            if gap.is_zero() {
+                return format!("in pieces of {sizes}, without a gap");
+            }
+            format!("in pieces of {sizes}, {} apart", shown(gap))
         }
         Dribble::Over { chunks, time } => format!("in {chunks} pieces over {}", shown(time)),
     }
@@ -93,11 +105,7 @@ fn describe_stall(stall: &Stall, whose: &str, longest_wait: Duration) -> String 
         Finish::Close => "closes the connection".to_owned(),
         Finish::Reset(code) => describe_reset(*code),
     };
-    let loss = if stall.discard {
-        " and discards what arrives"
-    } else {
-        ""
-    };
+    let loss = if stall.discard { ", discarding what arrives" } else { "" };
     format!("{what} {until} {}{loss}, then {then}", shown(time))
 }
 

@@ -116,10 +116,13 @@ rules:
       - bandwidth: 64KiB/s
       - bandwidth: {response: 10Mbit/s, scope: rule}
       - bandwidth: {request: 1KiB/s, scope: connection}
+      - bandwidth: {request: 2KiB/s, scope: listener}
       - dribble: {chunk: 64B, gap: 100ms}
+      - dribble: {chunk: 64B, vary: 64B, gap: 0s}
       - dribble: {chunks: 10, over: 5s, direction: request}
       - delay: {fixed: 100ms, before: body}
       - delay: {uniform: [50ms, 150ms], before: message}
+      - delay: {fixed: 100ms, before: end}
       - profile: 3g
   - name: changed
     faults:
@@ -131,6 +134,7 @@ rules:
       - stall: {}
       - stall: {after: 3 events, limit: 10s}
       - stall: {after: 50%, limit: 10s, end: reset}
+      - stall: {discard: true, direction: request}
   - name: cut
     faults:
       - truncate: 1KiB
@@ -170,10 +174,10 @@ fn json_of_body_faults() {
         .collect();
     let upstream = steps.iter().position(|step| *step == "upstream").unwrap();
     let response = steps.iter().position(|step| *step == "response").unwrap();
-    assert_eq!((upstream, response, steps.len()), (10, 12, 31));
-    let hold = &json["plan"][response + 4];
+    assert_eq!((upstream, response, steps.len()), (12, 14, 35));
+    let hold = &json["plan"][response + 5];
     assert_eq!((&hold["fault"], &hold["wait_ms"]), (&"delay".into(), &100.0.into()));
-    let profile = &json["rules"][0]["faults"][7];
+    let profile = &json["rules"][0]["faults"][10];
     assert_eq!(
         (&profile["fault"], &profile["wait_ms"]),
         (&"profile".into(), &250.0.into())

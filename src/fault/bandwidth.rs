@@ -8,6 +8,7 @@
 //! | HTTP/1.1, HTTP/2 | the body has the rate; its length, chunks and trailers stay; on HTTP/2 each stream by itself |
 //! | gRPC, SSE | the body has the rate, so a message takes as long as its bytes |
 //! | WebSocket | the bytes of all frames have the rate, control frames included; `request` is what the client sends |
+//! | TCP | one direction of the connection has the rate; a connection counts as one request |
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use super::effect::Effect;
 use super::kind::{Effects, Fault, HitRequest, Spec};
 use super::place::Parts;
 use super::requested::Requested;
-use crate::shape::{Act, Bucket, Direction, Part, Rate, Scope};
+use crate::shape::{Act, Bucket, Direction, ListenerBuckets, Part, Rate, Scope};
 use crate::yaml::forms::{Scalar, ShortForm, short_form};
 use crate::yaml::units::ByteRate;
 
@@ -39,7 +40,7 @@ pub struct BandwidthLong {
     /// The rate of the request's body, from 1B/s.
     request: Option<ByteRate>,
     /// Who shares the rate: no one, so that each request has its own (default), the requests of one downstream
-    /// connection, or all requests of the rule.
+    /// connection, all requests of the rule at one listener, or all requests of the rule.
     #[serde(default)]
     scope: ScopeSpec,
 }
@@ -53,6 +54,8 @@ pub enum ScopeSpec {
     Request,
     /// The requests of one downstream connection.
     Connection,
+    /// All requests of the rule at one listener; each listener has the rate to itself.
+    Listener,
     /// All requests of the rule.
     Rule,
 }
@@ -96,6 +99,7 @@ impl Spec for BandwidthSpec {
             scope: match scope {
                 ScopeSpec::Request => Scope::Request,
                 ScopeSpec::Connection => Scope::Connection,
+                ScopeSpec::Listener => Scope::Listener(Arc::new(ListenerBuckets::new(rate.get_nonzero()))),
                 ScopeSpec::Rule => Scope::Rule(Arc::new(Bucket::new(rate.get_nonzero()))),
             },
         };
@@ -220,6 +224,19 @@ mod tests {
             let error = rates(yaml).unwrap_err();
             assert!(error.contains(part), "{yaml}: {error}");
         }
+    }
+
+    #[test]
+    fn a_listener_has_one_bucket_for_each_direction() {
+        let bandwidth = compile("{response: 1KiB/s, request: 1KiB/s, scope: listener}").unwrap();
+        let bucket = |rate: Option<&Rate>, listener| match rate.map(|rate| rate.scope.clone()) {
+            Some(Scope::Listener(buckets)) => buckets.of(listener),
+            other => panic!("{other:?}"),
+        };
+        let web = bucket(bandwidth.response(), "web");
+        assert!(Arc::ptr_eq(&web, &bucket(bandwidth.response(), "web")));
+        assert!(!Arc::ptr_eq(&web, &bucket(bandwidth.response(), "tcp")));
+        assert!(!Arc::ptr_eq(&web, &bucket(bandwidth.request(), "web")));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | gRPC | the payload of messages, never their prefix; a compressed one can't be unpacked | as HTTP/2 |
 //! | WebSocket | the payload of messages; frames, masks and control frames stay whole. The client's offer of extensions (compression) is withdrawn | skipped |
 //! | SSE | any byte, field names and line ends included; `messages` counts events | as the HTTP version |
+//! | TCP | any byte, those of a protocol's framing included; `messages` is skipped with "no messages" | skipped with "not HTTP" |
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

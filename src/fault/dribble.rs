@@ -1,5 +1,8 @@
 //! `dribble: {chunk: 64B, gap: 100ms}`: a body is sent in pieces with gaps between them.
 //!
+//! `vary: 16B` draws the size of each piece: with `chunk: 64B` from 48 to 80 bytes, from the request's draw and the piece's
+//! number, so every replay gives the same pieces. `gap: 0s` slices the body without slowing it down.
+//!
 //! `{chunks: 10, over: 5s}` divides the body into equal pieces and spreads them evenly over a time, from the first piece to
 //! the last. That needs a known length: a body without `Content-Length` is left alone, and the fault is skipped with "length
 //! unknown".
@@ -9,6 +12,7 @@
 //! | HTTP/1.1 | each piece is one write, and with chunked coding one chunk; `Content-Length` and trailers stay |
 //! | HTTP/2, gRPC | each piece is one DATA frame, so messages arrive in parts; the stream's end and its trailers stay |
 //! | WebSocket, SSE | each piece is one write, even in the middle of a message |
+//! | TCP | each piece is one write; `over` is skipped with "length unknown" |
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,7 +31,9 @@ use crate::yaml::units::{ByteSize, Time};
 pub struct DribbleSpec {
     /// Bytes in each piece, at least 1. Needs `gap`.
     pub chunk: Option<ByteSize>,
-    /// The time from one piece to the next. Needs `chunk`.
+    /// How many bytes more or less each piece may have, at most `chunk`. Drawn for each piece, at least 1 byte. Needs `chunk`.
+    pub vary: Option<ByteSize>,
+    /// The time from one piece to the next; with 0s each piece is just a write of its own. Needs `chunk`.
     pub gap: Option<Time>,
     /// The number of pieces of equal size, at least 2. Needs `over`.
     #[schemars(range(min = 2))]
@@ -45,11 +51,16 @@ impl Spec for DribbleSpec {
     /// Checks the parts.
     ///
     /// # Errors
-    /// Neither form is complete, both are mixed, a number is too small to divide anything, or a gap is longer than a
-    /// single wait may be.
+    /// Neither form is complete, both are mixed, a number is too small to divide anything, sizes vary by more than the
+    /// chunk, or a gap is longer than a single wait may be.
     fn compile(&self, context: &Context<'_>) -> Result<Parts, String> {
+        if self.vary.is_some() && self.chunk.is_none() {
+            return Err(
+                "`vary` needs `chunk`, the bytes of a piece, such as {chunk: 64B, vary: 16B, gap: 100ms}".into(),
+            );
+        }
         let dribble = match (self.chunk, self.gap, self.chunks, self.over) {
-            (Some(chunk), Some(gap), None, None) => pieces(chunk, gap)?,
+            (Some(chunk), Some(gap), None, None) => pieces(chunk, self.vary.unwrap_or(ByteSize::from_bytes(0)), gap)?,
             (None, None, Some(chunks), Some(over)) => spread(chunks, over)?,
             (Some(_), None, None, None) => return Err("`chunk` needs `gap`, the time between two pieces".into()),
             (None, Some(_), None, None) => return Err("`gap` needs `chunk`, the bytes of a piece".into()),
@@ -75,12 +86,22 @@ impl Spec for DribbleSpec {
     }
 }
 
-fn pieces(chunk: ByteSize, gap: Time) -> Result<Dribble, String> {
-    let bytes = usize::try_from(chunk.get()).unwrap_or(usize::MAX);
-    match (bytes, gap) {
-        (0, _) => Err("a chunk of 0B is empty: use at least 1B, or `stall` to stop".into()),
-        (_, Time::ZERO) => Err("a gap of 0s has no effect: use a time such as 100ms".into()),
-        (bytes, gap) => Ok(Dribble::Chunk { bytes, gap: gap.get() }),
+fn pieces(chunk: ByteSize, vary: ByteSize, gap: Time) -> Result<Dribble, String> {
+    if vary > chunk {
+        return Err(format!(
+            "`vary: {vary}` is more than the chunk of {chunk}: use at most that"
+        ));
+    }
+    let [bytes, vary] = [chunk, vary].map(|size| usize::try_from(size.get()).unwrap_or(usize::MAX));
+    match bytes {
+        0 => Err("a chunk of 0B is empty: use at least 1B, or `stall` to stop".into()),
+        bytes => Ok(Dribble::Chunk {
+            bytes,
+            vary,
+            // Drawn for each request.
+            seed: 0,
+            gap: gap.get(),
+        }),
     }
 }
 
@@ -109,8 +130,14 @@ mod tests {
             &[
                 (
                     "{chunk: 64B, gap: 100ms}",
-                    Ok("Response Dribble(Chunk { bytes: 64, gap: 100ms })"),
+                    Ok("Response Dribble(Chunk { bytes: 64, vary: 0, seed: 0, gap: 100ms })"),
                 ),
+                (
+                    "{chunk: 64B, vary: 16B, gap: 0s}",
+                    Ok("Response Dribble(Chunk { bytes: 64, vary: 16, seed: 0, gap: 0ns })"),
+                ),
+                ("{chunk: 64B, vary: 65B, gap: 1s}", Err("is more than the chunk of 64B")),
+                ("{chunks: 10, over: 5s, vary: 1B}", Err("`vary` needs `chunk`")),
                 (
                     "{chunks: 10, over: 5s, direction: request}",
                     Ok("Request Dribble(Over { chunks: 10, time: 5s })"),
@@ -130,7 +157,6 @@ mod tests {
                 ),
                 ("{chunk: 64B, over: 5s}", Err("two forms can't be combined")),
                 ("{chunk: 0B, gap: 1s}", Err("is empty")),
-                ("{chunk: 1B, gap: 0s}", Err("a gap of 0s has no effect")),
                 (
                     "{chunk: 1B, gap: 2h}",
                     Err("a gap of 2h is longer than the longest allowed wait, 1h"),

@@ -6,6 +6,7 @@
 //! | gRPC | whole messages with their prefix; the status stays |
 //! | WebSocket | whole messages with all their frames, but no control frames. The client's offer of extensions (compression) is removed |
 //! | SSE | whole events with the blank line that ends them |
+//! | TCP | skipped with "no messages" |
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! `profile: 3g`: a named network, with its latency and its rates in both directions.
 //!
 //! The latency is a delay of one round trip before the request. The rates work like [`super::bandwidth`], for each request by
-//! itself. A profile counts as one fault.
+//! itself. A profile counts as one fault. On TCP each chunk that the upstream sends has the latency.
 
 use std::borrow::Cow;
 use std::num::NonZeroU64;

@@ -1,10 +1,10 @@
 //! `truncate: 50%`: a body ends early.
 //!
-//! | `end` | HTTP/1.1 | HTTP/2 | gRPC | WebSocket |
-//! |---|---|---|---|---|
-//! | `close` (default) | FIN in the middle of the body; over TLS without close_notify | the whole connection ends, with all its streams | as HTTP/2 | FIN, no close frame |
-//! | `clean` | the client takes it for the whole: `Content-Length` is adjusted, or the last chunk sent | END_STREAM | trailers with the status `grpc`; without one the stream ends without trailers | a close frame with `close_code` and `reason`, then FIN |
-//! | `reset` | RST | RST_STREAM with `code`; its siblings go on | as HTTP/2 | RST |
+//! | `end` | HTTP/1.1 | HTTP/2 | gRPC | WebSocket | TCP |
+//! |---|---|---|---|---|---|
+//! | `close` (default) | FIN in the middle of the body; over TLS without close_notify | the whole connection ends, with all its streams | as HTTP/2 | FIN, no close frame | FIN, and the connection ends |
+//! | `clean` | the client takes it for the whole: `Content-Length` is adjusted, or the last chunk sent | END_STREAM | trailers with the status `grpc`; without one the stream ends without trailers | a close frame with `close_code` and `reason`, then FIN | a FIN in this direction, while the other goes on |
+//! | `reset` | RST | RST_STREAM with `code`; its siblings go on | as HTTP/2 | RST | RST |
 //!
 //! SSE is like HTTP/1.1 or HTTP/2; `after: 3 events` cuts after the blank line that ends the third. Exactly the bytes before
 //! the position are sent. The fault is skipped if a share has no known length ("length unknown"), if the body is not longer

@@ -1,6 +1,7 @@
 //! Rate limiting by a schedule: taking bytes returns the instant at which they may be sent.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -63,6 +64,35 @@ impl Bucket {
     }
 }
 
+/// A rate of which each listener has a bucket of its own.
+#[derive(Debug)]
+pub struct ListenerBuckets {
+    rate: NonZeroU64,
+    /// Held while the list is searched, never across an await. As long as the list of listeners.
+    buckets: Mutex<Vec<(Box<str>, Arc<Bucket>)>>,
+}
+
+impl ListenerBuckets {
+    /// Creates the buckets of a rate in bytes per second, none yet.
+    pub fn new(rate: NonZeroU64) -> ListenerBuckets {
+        ListenerBuckets {
+            rate,
+            buckets: Mutex::default(),
+        }
+    }
+
+    /// Returns the bucket of the listener with this name; creates it on first use.
+    pub fn of(&self, listener: &str) -> Arc<Bucket> {
+        let mut buckets = self.buckets.lock();
+        if let Some((_, known)) = buckets.iter().find(|(name, _)| **name == *listener) {
+            return Arc::clone(known);
+        }
+        let bucket = Arc::new(Bucket::new(self.rate));
+        buckets.push((listener.into(), Arc::clone(&bucket)));
+        bucket
+    }
+}
+
 /// `from` plus `time`; an instant about thirty years ahead if that is beyond the range of the clock.
 pub(in crate::shape) fn later(from: Instant, time: Duration) -> Instant {
     from.checked_add(time).or_else(|| from.checked_add(FAR)).unwrap_or(from)
@@ -101,6 +131,14 @@ mod tests {
             assert_eq!(bucket.take(1, now), now);
         }
         assert_eq!(bucket.take(1, now), now + Duration::from_millis(1));
+    }
+
+    #[test]
+    fn each_listener_has_one_bucket() {
+        let buckets = ListenerBuckets::new(NonZeroU64::MIN);
+        assert!(Arc::ptr_eq(&buckets.of("web"), &buckets.of("web")));
+        assert!(!Arc::ptr_eq(&buckets.of("web"), &buckets.of("tcp")));
+        assert_eq!(buckets.of("web").rate(), NonZeroU64::MIN);
     }
 
     #[test]

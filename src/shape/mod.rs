@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use accepts::TOO_SHORT;
-pub use bucket::Bucket;
+pub use bucket::{Bucket, ListenerBuckets};
 pub use framing::Framing;
 pub use shaper::{Length, Missed, Shaper, Step};
 
@@ -93,6 +93,8 @@ pub enum Scope {
     Request,
     /// The requests of one downstream connection.
     Connection,
+    /// All requests of the rule at one listener.
+    Listener(Arc<ListenerBuckets>),
     /// All requests of the rule.
     Rule(Arc<Bucket>),
 }
@@ -100,10 +102,14 @@ pub enum Scope {
 /// How a body is divided into pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dribble {
-    /// Pieces of a fixed size with a gap between them.
+    /// Pieces of a size with a gap between them.
     Chunk {
         /// The bytes of a piece, at least 1.
         bytes: usize,
+        /// How many bytes a piece may have more or less, each number equally likely. Every piece has at least 1.
+        vary: usize,
+        /// The seed that decides how many a piece has, with its number.
+        seed: u64,
         /// The time from one piece to the next.
         gap: Duration,
     },

@@ -13,7 +13,7 @@ use smallvec::{SmallVec, smallvec};
 use super::effect::Effect;
 use super::kind::{Effects, Fault, HitRequest};
 use crate::draw::{Draw, Purpose};
-use crate::shape::{Act, After, Corruption, Direction, Part, Pick};
+use crate::shape::{Act, After, Corruption, Direction, Dribble, Part, Pick};
 use crate::yaml::forms::{self, Scalar, ShortForm};
 use crate::yaml::units::{ByteSize, Percentage, Share};
 
@@ -206,6 +206,9 @@ impl Parts {
                     messages.iter_mut().for_each(picked);
                 }
                 Act::Drop(pick) | Act::Duplicate(pick) => picked(pick),
+                Act::Dribble(Dribble::Chunk { vary: 1.., seed, .. }) => {
+                    *seed = draw.stream(Purpose::Pieces, position);
+                }
                 _ => {}
             }
         }

@@ -208,6 +208,7 @@ impl Shaping<'_> {
         let plan = self.record.plan();
         match &rate.scope {
             Scope::Rule(bucket) => Arc::clone(bucket),
+            Scope::Listener(buckets) => buckets.of(connection.listener().name()),
             Scope::Connection => {
                 let action = plan.actions.get(action);
                 let hit = action.and_then(|action| plan.hits.get(action.hit));

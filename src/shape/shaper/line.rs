@@ -23,9 +23,9 @@ const CHUNK_COST: usize = 64;
 
 /// Chunks under way, in order.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct DelayLine {
     waits: Vec<(usize, Arc<dyn Waits>)>,
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<UnderWay>,
     /// How many chunks have arrived, which numbers the next one.
     arrived: u64,
     /// What the chunks count for, and the most of it.
@@ -39,7 +39,7 @@ pub(super) struct Line {
 }
 
 #[derive(Debug)]
-struct Chunk {
+struct UnderWay {
     /// `None` for the natural end.
     bytes: Option<Bytes>,
     /// `None` until the arrival is noted.
@@ -53,15 +53,15 @@ pub(super) enum Passed {
     End,
 }
 
-impl Line {
+impl DelayLine {
     /// `None` if no act delays chunks.
-    pub(super) fn new(acts: &[(usize, Act)], buffer: usize) -> Option<Line> {
+    pub(super) fn new(acts: &[(usize, Act)], buffer: usize) -> Option<DelayLine> {
         let waits = acts.iter().filter_map(|(action, act)| match act {
             Act::DelayChunks(waits) => Some((*action, Arc::clone(waits))),
             _ => None,
         });
         let waits: Vec<_> = waits.collect();
-        (!waits.is_empty()).then(|| Line {
+        (!waits.is_empty()).then(|| DelayLine {
             waits,
             chunks: VecDeque::new(),
             arrived: 0,
@@ -73,11 +73,11 @@ impl Line {
         })
     }
 
-    /// Takes in a chunk, which has not arrived until [`Line::arrive`] is called.
+    /// Takes in a chunk, which has not arrived until [`DelayLine::arrive`] is called.
     pub(super) fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() && !self.ended {
             self.cost = self.cost.saturating_add(cost(&bytes));
-            self.chunks.push_back(Chunk {
+            self.chunks.push_back(UnderWay {
                 bytes: Some(bytes),
                 due: None,
             });
@@ -88,7 +88,7 @@ impl Line {
     pub(super) fn end(&mut self) {
         if !self.ended {
             self.ended = true;
-            self.chunks.push_back(Chunk { bytes: None, due: None });
+            self.chunks.push_back(UnderWay { bytes: None, due: None });
         }
     }
 
@@ -119,7 +119,7 @@ impl Line {
 
     /// Lets the first chunk pass if it is due.
     pub(super) fn pass(&mut self, now: Instant) -> Option<Passed> {
-        let due = |chunk: &mut Chunk| chunk.due.is_some_and(|due| due <= now);
+        let due = |chunk: &mut UnderWay| chunk.due.is_some_and(|due| due <= now);
         let chunk = self.chunks.pop_front_if(due)?;
         Some(self.passed(chunk))
     }
@@ -167,7 +167,7 @@ impl Line {
         self.cost = 0;
     }
 
-    fn passed(&mut self, chunk: Chunk) -> Passed {
+    fn passed(&mut self, chunk: UnderWay) -> Passed {
         match chunk.bytes {
             Some(bytes) => {
                 self.cost = self.cost.saturating_sub(cost(&bytes));

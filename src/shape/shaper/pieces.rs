@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::notes::Notes;
+use crate::draw::below;
 use crate::shape::bucket::later;
 use crate::shape::{Act, Bucket, Dribble, Rate};
 
@@ -22,7 +25,9 @@ pub(super) struct Pieces {
 #[derive(Debug)]
 struct Dribbling {
     action: usize,
+    /// The bytes of the next piece, without those `left` of the current one.
     size: usize,
+    sizes: Sizes,
     gap: Duration,
     /// The bytes of the current piece that were not sent yet; 0 between pieces.
     left: usize,
@@ -30,6 +35,31 @@ struct Dribbling {
     next: Option<Instant>,
     /// Whether bytes were waiting for `next`.
     waited: bool,
+}
+
+/// The sizes of pieces, each a function of the piece's number.
+#[derive(Debug)]
+struct Sizes {
+    least: usize,
+    most: usize,
+    seed: u64,
+    /// How many sizes were drawn.
+    drawn: u64,
+}
+
+impl Sizes {
+    /// Draws the next size, `XXH3-64(number as 8 bytes, little endian; seed)` scaled to the sizes.
+    fn next(&mut self) -> usize {
+        let number = self.drawn;
+        self.drawn += 1;
+        let range = (self.most - self.least) as u64;
+        if range == 0 {
+            return self.least;
+        }
+        let random = xxh3_64_with_seed(&number.to_le_bytes(), self.seed);
+        let more = below(random, range.saturating_add(1));
+        self.least.saturating_add(usize::try_from(more).unwrap_or(usize::MAX))
+    }
 }
 
 impl Pieces {
@@ -95,19 +125,30 @@ impl Pieces {
 impl Dribbling {
     /// `None` if the number of pieces is given but the length is unknown.
     fn new(action: usize, dribble: &Dribble, length: Option<u64>) -> Option<Dribbling> {
-        let (size, gap) = match *dribble {
-            Dribble::Chunk { bytes, gap } => (bytes.max(1), gap),
+        let (least, most, seed, gap) = match *dribble {
+            Dribble::Chunk { bytes, vary, seed, gap } => {
+                let (bytes, vary) = (bytes.max(1), vary.min(bytes));
+                (bytes.saturating_sub(vary).max(1), bytes.saturating_add(vary), seed, gap)
+            }
             Dribble::Over { chunks, time } => {
                 let length = length?;
                 let size = length.div_ceil(chunks.max(1)).max(1);
                 let gaps = length.div_ceil(size).saturating_sub(1).max(1);
                 let gap = Duration::from_secs_f64(time.as_secs_f64() / gaps as f64);
-                (usize::try_from(size).unwrap_or(usize::MAX), gap)
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                (size, size, 0, gap)
             }
+        };
+        let mut sizes = Sizes {
+            least,
+            most,
+            seed,
+            drawn: 0,
         };
         Some(Dribbling {
             action,
-            size,
+            size: sizes.next(),
+            sizes,
             gap,
             left: 0,
             next: None,
@@ -127,7 +168,7 @@ impl Dribbling {
 
     fn leaves(&mut self, len: usize, at: Instant) {
         if self.left == 0 {
-            self.left = self.size;
+            self.left = std::mem::replace(&mut self.size, self.sizes.next());
             let waited = std::mem::take(&mut self.waited);
             // A late timer is caught up; late bytes are not.
             let planned = self.next.filter(|_| waited).unwrap_or(at);

@@ -46,7 +46,7 @@ fn differences(body: &[u8], ran: &Ran) -> Vec<(usize, u8)> {
 #[test]
 fn chunks_leave_with_gaps() {
     let gap = Duration::from_millis(100);
-    let act = Act::Dribble(Dribble::Chunk { bytes: 4, gap });
+    let act = pieces(4, gap);
     let ran = Setting::new(STREAM, vec![act.clone()]).run(&[b"ab", b"cdefg", b"h", b"ij"]);
     assert_eq!(ran.millis(), [(0, 4), (100, 4), (200, 2)]);
     // Together with a rate the gaps may be longer.
@@ -59,6 +59,39 @@ fn chunks_leave_with_gaps() {
     };
     let ran = late.run(&[&[0; 40]]);
     assert_eq!(ran.sent.last().unwrap().0, Duration::from_millis(902));
+}
+
+#[test]
+fn sizes_of_chunks_vary_by_number_and_seed() {
+    let sizes = |seed, chunks: &[&[u8]]| {
+        let (bytes, vary, gap) = (64, 16, Duration::from_millis(100));
+        let act = Act::Dribble(Dribble::Chunk { bytes, vary, seed, gap });
+        let ran = Setting::new(STREAM, vec![act]).run(chunks);
+        assert_eq!(ran.sent[1].0, gap);
+        ran.sent.iter().map(|(_, piece)| piece.len()).collect::<Vec<_>>()
+    };
+    let body = &[0; 64_000][..];
+    let once = sizes(7, &[body]);
+    let (last, whole) = once.split_last().unwrap();
+    assert!(*last <= 80 && whole.iter().all(|size| (48..=80).contains(size)));
+    assert!(whole.contains(&48) && whole.contains(&80));
+    let mean = whole.iter().sum::<usize>() as f64 / whole.len() as f64;
+    // The deviation is 9.5, that of the mean 0.3: 4 of them.
+    assert!((mean - 64.0).abs() < 1.2, "{mean}");
+    assert_eq!(once, sizes(7, &[body]));
+    assert_ne!(once, sizes(8, &[body]));
+}
+
+#[test]
+fn pieces_may_follow_at_once_and_have_a_byte_at_least() {
+    let (bytes, vary, seed, gap) = (2, 2, 1, Duration::ZERO);
+    let ran = run(
+        STREAM,
+        vec![Act::Dribble(Dribble::Chunk { bytes, vary, seed, gap })],
+        &[0; 100],
+    );
+    assert!(ran.sent.len() > 30 && ran.ended.is_zero());
+    assert!(ran.sent.iter().all(|(_, piece)| (1..=4).contains(&piece.len())));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Delayed chunks, which arrive by a schedule.
+//! Delayed chunks, which arrive by a timetable.
 
 use std::collections::VecDeque;
 
@@ -28,9 +28,9 @@ impl Waits for Elapsed {
     }
 }
 
-/// A sender's schedule, and when the shaper is asked.
+/// A sender's timetable, and when the shaper is asked.
 #[derive(Clone, Debug)]
-struct Schedule {
+struct Timetable {
     acts: Vec<Act>,
     /// When each chunk arrives, in milliseconds from the one before, and its bytes.
     chunks: Vec<(u64, usize)>,
@@ -54,9 +54,9 @@ struct Delivered {
     most: usize,
 }
 
-impl Schedule {
-    fn new(acts: Vec<Act>, chunks: &[(u64, usize)]) -> Schedule {
-        Schedule {
+impl Timetable {
+    fn new(acts: Vec<Act>, chunks: &[(u64, usize)]) -> Timetable {
+        Timetable {
             acts,
             chunks: chunks.to_vec(),
             end: 0,
@@ -150,23 +150,23 @@ fn delay(millis: &[u64]) -> Act {
 
 #[test]
 fn chunks_wait_at_once_and_the_end_waits_behind_them() {
-    let delivered = Schedule::new(vec![delay(&[200])], &[(0, 5), (10, 6), (10, 7), (400, 8)]).run();
+    let delivered = Timetable::new(vec![delay(&[200])], &[(0, 5), (10, 6), (10, 7), (400, 8)]).run();
     assert_eq!(delivered.sent, [(200, 5), (210, 6), (220, 7), (620, 8)]);
     assert_eq!(delivered.ended, 620);
     // Something was under way from 0 to 220 and from 420 to 620.
     assert_eq!(delivered.held.as_millis(), 420);
-    let closing = Schedule {
+    let closing = Timetable {
         end: 100,
-        ..Schedule::new(vec![delay(&[200])], &[(0, 5)])
+        ..Timetable::new(vec![delay(&[200])], &[(0, 5)])
     };
     assert_eq!(closing.run().ended, 300);
-    let empty = Schedule::new(vec![delay(&[200])], &[]).run();
+    let empty = Timetable::new(vec![delay(&[200])], &[]).run();
     assert_eq!((empty.ended, empty.held.as_millis()), (200, 200));
 }
 
 #[test]
 fn a_shorter_wait_does_not_overtake_a_longer_one() {
-    let delivered = Schedule::new(vec![delay(&[300, 0, 50, 400])], &[(0, 1), (100, 2), (100, 3)]).run();
+    let delivered = Timetable::new(vec![delay(&[300, 0, 50, 400])], &[(0, 1), (100, 2), (100, 3)]).run();
     assert_eq!(delivered.sent, [(300, 1), (300, 2), (300, 3)]);
     assert_eq!(delivered.ended, 600);
 }
@@ -175,42 +175,42 @@ fn a_shorter_wait_does_not_overtake_a_longer_one() {
 fn delays_add_up_and_come_before_everything_else() {
     let acts = vec![delay(&[100]), delay(&[50, 20]), Act::Delay(Duration::from_millis(30))];
     assert_eq!(
-        Schedule::new(acts, &[(0, 1), (100, 1)]).run().sent,
+        Timetable::new(acts, &[(0, 1), (100, 1)]).run().sent,
         [(180, 1), (220, 1)]
     );
 }
 
 #[test]
 fn waits_may_follow_the_clock() {
-    let delivered = Schedule::new(vec![Act::DelayChunks(Arc::new(Elapsed))], &[(0, 1), (100, 1)]).run();
+    let delivered = Timetable::new(vec![Act::DelayChunks(Arc::new(Elapsed))], &[(0, 1), (100, 1)]).run();
     assert_eq!(delivered.sent, [(0, 1), (200, 1)]);
 }
 
 #[test]
 fn a_fast_sender_stays_fast_and_a_full_line_holds_it_up() {
     let chunks = vec![(1, 1000); 100];
-    let delivered = Schedule::new(vec![delay(&[5000])], &chunks).run();
+    let delivered = Timetable::new(vec![delay(&[5000])], &chunks).run();
     assert_eq!((delivered.sent[0].0, delivered.ended), (5001, 5100));
-    let small = Schedule {
+    let small = Timetable {
         buffer: 1000,
-        ..Schedule::new(vec![delay(&[5000])], &chunks)
+        ..Timetable::new(vec![delay(&[5000])], &chunks)
     };
     let delivered = small.run();
     assert!((16_000..17_000).contains(&delivered.most), "{}", delivered.most);
     assert!(delivered.ended > 30_000);
     // Tiny chunks count for more than their bytes.
-    let tiny = Schedule {
+    let tiny = Timetable {
         buffer: 1000,
-        ..Schedule::new(vec![delay(&[5000])], &vec![(0, 1); 1000])
+        ..Timetable::new(vec![delay(&[5000])], &vec![(0, 1); 1000])
     };
     assert!(tiny.run().most < 2 * 16_000 / 64);
 }
 
 #[test]
 fn a_slow_link_behind_the_line_holds_the_sender_up() {
-    let slow = Schedule {
+    let slow = Timetable {
         buffer: 1000,
-        ..Schedule::new(vec![delay(&[10]), pace(1000)], &vec![(20, 500); 20])
+        ..Timetable::new(vec![delay(&[10]), pace(1000)], &vec![(20, 500); 20])
     };
     let delivered = slow.run();
     assert!(delivered.most <= 2500, "{}", delivered.most);
@@ -232,16 +232,16 @@ fn what_was_held_is_known_when_waits_end_early() {
 }
 
 prop_compose! {
-    fn schedules()(
+    fn timetables()(
         waits in prop::collection::vec(prop::collection::vec(0_u64..500, 1..5), 1..3),
         chunks in prop::collection::vec((0_u64..100, 1_usize..50), 0..30),
         end in 0_u64..100,
         mut steps in prop::collection::vec(0_u64..5000, 0..20),
         late in 0_u64..3000,
-    ) -> (Vec<Vec<u64>>, Schedule) {
+    ) -> (Vec<Vec<u64>>, Timetable) {
         steps.sort_unstable();
         let acts = waits.iter().map(|waits| delay(waits)).collect();
-        (waits, Schedule { end, steps, late, ..Schedule::new(acts, &chunks) })
+        (waits, Timetable { end, steps, late, ..Timetable::new(acts, &chunks) })
     }
 }
 
@@ -249,24 +249,24 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn chunks_leave_when_they_are_due((waits, schedule) in schedules()) {
-        let on_time = Schedule { late: 0, ..schedule.clone() }.run();
+    fn chunks_leave_when_they_are_due((waits, timetable) in timetables()) {
+        let on_time = Timetable { late: 0, ..timetable.clone() }.run();
         let mut last = 0;
-        let due: Vec<u64> = schedule.arrivals().iter().enumerate().map(|(n, at)| {
+        let due: Vec<u64> = timetable.arrivals().iter().enumerate().map(|(n, at)| {
             let wait: u64 = waits.iter().map(|waits| waits[n % waits.len()]).sum();
             last = last.max(at + wait);
             last
         }).collect();
         let (end, chunks) = due.split_last().unwrap();
         prop_assert_eq!(on_time.ended, *end);
-        let sent: Vec<_> = chunks.iter().zip(&schedule.chunks).map(|(due, (_, len))| (*due, *len)).collect();
+        let sent: Vec<_> = chunks.iter().zip(&timetable.chunks).map(|(due, (_, len))| (*due, *len)).collect();
         prop_assert_eq!(&on_time.sent, &sent);
-        prop_assert_eq!(&on_time.bytes, &schedule.body());
+        prop_assert_eq!(&on_time.bytes, &timetable.body());
         prop_assert!(on_time.held <= Duration::from_millis(on_time.ended));
         // Further steps and late timers change nothing, or make single chunks late.
-        let asked_less = Schedule { steps: Vec::new(), late: 0, ..schedule.clone() }.run();
+        let asked_less = Timetable { steps: Vec::new(), late: 0, ..timetable.clone() }.run();
         prop_assert_eq!(&asked_less, &on_time);
-        let late = schedule.run();
+        let late = timetable.run();
         prop_assert_eq!((&late.bytes, late.held), (&on_time.bytes, on_time.held));
         for (late, due) in late.sent.iter().zip(&sent) {
             prop_assert!(due.0 <= late.0 && late.0 <= due.0 + 3, "{:?} {:?}", late, due);
@@ -275,13 +275,13 @@ proptest! {
 
     #[test]
     fn a_full_line_loses_nothing(
-        (_, schedule) in schedules(),
+        (_, timetable) in timetables(),
         buffer in 1_usize..100,
         acts in prop::collection::vec(super::properties::gentle(), 0..3),
     ) {
         let acts = acts.into_iter().filter(|act| TCP.accepts(act).is_ok() && !matches!(act, Act::Stall(_)));
-        let acts = schedule.acts.iter().cloned().chain(acts).collect();
-        let schedule = Schedule { acts, buffer, ..schedule };
-        prop_assert_eq!(schedule.run().bytes, schedule.body());
+        let acts = timetable.acts.iter().cloned().chain(acts).collect();
+        let timetable = Timetable { acts, buffer, ..timetable };
+        prop_assert_eq!(timetable.run().bytes, timetable.body());
     }
 }

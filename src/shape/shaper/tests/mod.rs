@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::shape::framing::websocket::close_frame;
 use crate::shape::{Clean, Corruption, Direction, Dribble, Malformed, Pick, Protocol, Scope, Stall, Truncation, Waits};
 
 mod acts;
@@ -141,6 +142,11 @@ fn pace(rate: u64) -> Act {
         rate: NonZeroU64::new(rate).unwrap(),
         scope: Scope::Request,
     })
+}
+
+fn pieces(bytes: usize, gap: Duration) -> Act {
+    let (vary, seed) = (0, 0);
+    Act::Dribble(Dribble::Chunk { bytes, vary, seed, gap })
 }
 
 fn cut(after: After, end: Finish) -> Act {

@@ -98,7 +98,9 @@ fn picks() -> impl Strategy<Value = Pick> {
 pub(super) fn gentle() -> impl Strategy<Value = Act> {
     prop_oneof![
         prop::sample::select(vec![1, 7, 1024, 20_480, 1 << 30, u64::MAX]).prop_map(pace),
-        (1_usize..300, millis(0..500)).prop_map(|(bytes, gap)| Act::Dribble(Dribble::Chunk { bytes, gap })),
+        (1_usize..300, millis(0..500)).prop_map(|(bytes, gap)| pieces(bytes, gap)),
+        (1_usize..300, 0_usize..300, any::<u64>(), millis(0..500))
+            .prop_map(|(bytes, vary, seed, gap)| Act::Dribble(Dribble::Chunk { bytes, vary, seed, gap })),
         (1_u64..20, millis(0..9000)).prop_map(|(chunks, time)| Act::Dribble(Dribble::Over { chunks, time })),
         millis(0..9000).prop_map(Act::Delay),
         millis(0..9000).prop_map(Act::DelayEnd),

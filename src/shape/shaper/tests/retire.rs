@@ -28,7 +28,7 @@ fn what_was_taken_in_passes_on_at_once() {
     for act in [
         Act::Delay(gap),
         pace(1),
-        Act::Dribble(Dribble::Chunk { bytes: 1, gap }),
+        pieces(1, gap),
         Act::DelayChunks(Arc::new(Rising(9000))),
         stall(After::Bytes(2), None, Finish::Close),
         stall(After::Bytes(0), Some(9000), Finish::Reset(2)),
