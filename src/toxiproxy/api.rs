@@ -6,8 +6,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, LOCATION, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -22,6 +23,8 @@ use crate::admin::guard;
 
 /// The largest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 1 << 20;
+/// How much of a body that is too large is read, in bytes.
+const MAX_DRAINED_BYTES: usize = 64 << 20;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(15);
 
@@ -43,14 +46,17 @@ const NOT_IN_PATH: &AsciiSet = &CONTROLS
 
 /// Answers one request.
 pub(super) async fn answer(State(shared): State<Shared>, request: Request) -> Response {
-    let endpoint = match route(request.method(), request.uri().path()) {
-        Ok(Endpoint::Metrics) if !shared.has_metrics() => return elsewhere(Elsewhere::Unknown, &request),
+    let (parts, body) = request.into_parts();
+    // Also where nobody asked for one: behind a body that was not read, the connection would be closed.
+    let body = read(body).await;
+    let endpoint = match route(&parts.method, parts.uri.path()) {
+        Ok(Endpoint::Metrics) if !shared.has_metrics() => return elsewhere(Elsewhere::Unknown, &parts),
         Ok(endpoint) => endpoint,
-        Err(other) => return elsewhere(other, &request),
+        Err(other) => return elsewhere(other, &parts),
     };
-    let mut response = match refused(&request) {
+    let mut response = match refused(&parts) {
         Some(refusal) => text(StatusCode::FORBIDDEN, refusal),
-        None => match serve(&shared, endpoint, request).await {
+        None => match serve(&shared, endpoint, body).await {
             Ok(response) => response,
             Err(refusal) => error(&refusal),
         },
@@ -62,17 +68,20 @@ pub(super) async fn answer(State(shared): State<Shared>, request: Request) -> Re
     response
 }
 
-async fn serve(shared: &Shared, endpoint: Endpoint, request: Request) -> Result<Response, Refusal> {
+/// The first JSON value of a body, or why there is none. Fails if the body is too large.
+type Read = Result<Result<Json, String>, Refusal>;
+
+async fn serve(shared: &Shared, endpoint: Endpoint, body: Read) -> Result<Response, Refusal> {
     let proxies = &shared.proxies;
     let ok = |value| json(StatusCode::OK, &value);
     Ok(match endpoint {
         Endpoint::Proxies => ok(proxies.list()),
         Endpoint::CreateProxy => {
-            let body = body(request).await?.map_err(Refusal::bad_body)?;
+            let body = body?.map_err(Refusal::bad_body)?;
             json(StatusCode::CREATED, &proxies.create(&body).await?)
         }
         Endpoint::Populate => {
-            let populated = match body(request).await {
+            let populated = match body {
                 Ok(Ok(body)) => proxies.populate(&body).await,
                 Ok(Err(reason)) => (Vec::new(), Some(Refusal::bad_body(reason))),
                 Err(refusal) => (Vec::new(), Some(refusal)),
@@ -80,12 +89,12 @@ async fn serve(shared: &Shared, endpoint: Endpoint, request: Request) -> Result<
             populate(populated)
         }
         Endpoint::Proxy(proxy) => ok(proxies.show(&proxy)?),
-        Endpoint::UpdateProxy(proxy) => ok(proxies.update(&proxy, body(request).await?).await?),
+        Endpoint::UpdateProxy(proxy) => ok(proxies.update(&proxy, body?).await?),
         Endpoint::DeleteProxy(proxy) => no_content(proxies.delete(&proxy)?),
         Endpoint::Toxics(proxy) => ok(proxies.toxics(&proxy)?),
-        Endpoint::CreateToxic(proxy) => ok(proxies.create_toxic(&proxy, body(request).await?)?),
+        Endpoint::CreateToxic(proxy) => ok(proxies.create_toxic(&proxy, body?)?),
         Endpoint::Toxic(proxy, toxic) => ok(proxies.toxic(&proxy, &toxic)?),
-        Endpoint::UpdateToxic(proxy, toxic) => ok(proxies.update_toxic(&proxy, &toxic, body(request).await?)?),
+        Endpoint::UpdateToxic(proxy, toxic) => ok(proxies.update_toxic(&proxy, &toxic, body?)?),
         Endpoint::DeleteToxic(proxy, toxic) => no_content(proxies.delete_toxic(&proxy, &toxic)?),
         Endpoint::Reset => no_content(proxies.reset().await?),
         Endpoint::Version => {
@@ -101,39 +110,52 @@ async fn serve(shared: &Shared, endpoint: Endpoint, request: Request) -> Result<
     })
 }
 
-/// The first JSON value of a body, or why there is none.
-///
-/// # Errors
-/// The body is too large.
-async fn body(request: Request) -> Result<Result<Json, String>, Refusal> {
-    let collecting = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
-    match timeout(BODY_TIME, collecting).await {
-        Ok(Ok(body)) => Ok(Json::first(&body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large()),
+/// Reads a body to its end.
+async fn read(body: Body) -> Read {
+    match timeout(BODY_TIME, collect(body)).await {
+        Ok(Ok(bytes)) if bytes.len() > MAX_BODY_BYTES => Err(Refusal::too_large()),
+        Ok(Ok(bytes)) => Ok(Json::first(&bytes)),
         Ok(Err(_)) => Ok(Err("unexpected EOF".into())),
         Err(_) => Ok(Err("i/o timeout".into())),
     }
 }
 
+/// The bytes of a body; of one that is too large, some more than it may have. Up to [`MAX_DRAINED_BYTES`] are read, so that the
+/// client has sent all and reads the response.
+async fn collect(mut body: Body) -> Result<Vec<u8>, axum::Error> {
+    let (mut bytes, mut total) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        total += data.len();
+        if bytes.len() <= MAX_BODY_BYTES {
+            bytes.extend_from_slice(&data);
+        }
+        if total > MAX_DRAINED_BYTES {
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
 /// Why a browser is refused: a page of the web must not change proxies. Other clients are not asked for their Host, since they
 /// use any name for this machine.
-fn refused(request: &Request) -> Option<&'static str> {
-    let agent = request.headers().get(USER_AGENT);
+fn refused(request: &Parts) -> Option<&'static str> {
+    let agent = request.headers.get(USER_AGENT);
     if agent.is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/")) {
         return Some("User agent not allowed");
     }
-    (!guard::is_own_origin(request)).then_some(guard::FOREIGN_ORIGIN)
+    (!guard::is_own_origin(&request.method, &request.uri, &request.headers)).then_some(guard::FOREIGN_ORIGIN)
 }
 
 /// The answer to a request without an endpoint.
-fn elsewhere(elsewhere: Elsewhere, request: &Request) -> Response {
+fn elsewhere(elsewhere: Elsewhere, request: &Parts) -> Response {
     match elsewhere {
         Elsewhere::Malformed => text(StatusCode::BAD_REQUEST, "400 Bad Request"),
         Elsewhere::Unknown => text(StatusCode::NOT_FOUND, "404 page not found"),
         Elsewhere::WrongMethod => StatusCode::METHOD_NOT_ALLOWED.into_response(),
         Elsewhere::Moved(path) => {
             let mut location = utf8_percent_encode(&path, NOT_IN_PATH).to_string();
-            if let Some(query) = request.uri().query() {
+            if let Some(query) = request.uri.query() {
                 location = format!("{location}?{query}");
             }
             (StatusCode::MOVED_PERMANENTLY, [(LOCATION, location)]).into_response()

@@ -92,9 +92,9 @@ impl Rules {
         let previous: Vec<Arc<Rule>> = previous.into_iter().cloned().collect();
         let mut rules = compile::compile(&mut compile::Context {
             specs: &[spec],
-            listeners: vec!["proxy"],
+            listeners: vec![wish.proxy],
             tls_listeners: Vec::new(),
-            tcp_listeners: vec!["proxy"],
+            tcp_listeners: vec![wish.proxy],
             redirected_listeners: Vec::new(),
             sources: &sources,
             seed: self.seed,
@@ -260,7 +260,15 @@ fn own(name: &str, attributes: &Map<String, Value>, way: &str) -> Result<Value, 
         return Err("the direction is that of the toxic: use `stream`".into());
     }
     let mut keys = attributes.clone();
-    if matches!(name, "delay" | "dribble" | "stall" | "truncate" | "corrupt") {
+    if name == "delay" {
+        keys.entry("before").or_insert_with(|| "message".into());
+    }
+    let before = keys.get("before").and_then(Value::as_str);
+    let has_direction = match name {
+        "delay" => matches!(before, Some("body" | "message" | "event" | "end")),
+        name => matches!(name, "dribble" | "stall" | "truncate" | "corrupt"),
+    };
+    if has_direction {
         keys.insert("direction".into(), way.into());
     }
     Ok(json!({ name: keys }))
@@ -380,8 +388,13 @@ mod tests {
             "delay",
             r#"{"lognormal":{"median":"50ms","p99":"1s"}}"#,
             Ok(Some(
-                r#"{"delay":{"lognormal":{"median":"50ms","p99":"1s"},"direction":"response"}}"#,
+                r#"{"delay":{"lognormal":{"median":"50ms","p99":"1s"},"before":"message","direction":"response"}}"#,
             )),
+        );
+        check(
+            "delay",
+            r#"{"fixed":"1s","before":"request"}"#,
+            Ok(Some(r#"{"delay":{"fixed":"1s","before":"request"}}"#)),
         );
         check(
             "stall",

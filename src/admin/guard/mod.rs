@@ -19,7 +19,7 @@ use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::problem::{Accept, Problem};
 use super::{Context, Shared};
@@ -174,7 +174,7 @@ impl Checked<'_> {
     }
 
     fn origin_is_ours(&self) -> Result<(), Refusal> {
-        if is_own_origin(self.request) {
+        if is_own_origin(self.request.method(), self.request.uri(), self.request.headers()) {
             return Ok(());
         }
         Err(Refusal::new(StatusCode::FORBIDDEN, FOREIGN_ORIGIN))
@@ -185,15 +185,14 @@ impl Checked<'_> {
 pub(crate) const FOREIGN_ORIGIN: &str = "requests from another origin can't change anything";
 
 /// Whether a request changes nothing, comes from no browser, or from a page of the host that it is sent to.
-pub(crate) fn is_own_origin(request: &Request) -> bool {
-    let headers = request.headers();
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+pub(crate) fn is_own_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return true;
     }
     let host = headers
         .get(HOST)
         .and_then(authority)
-        .or_else(|| request.uri().authority().cloned());
+        .or_else(|| uri.authority().cloned());
     let ours = |origin: &HeaderValue| {
         let origin = origin
             .to_str()
