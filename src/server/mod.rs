@@ -320,6 +320,7 @@ impl Server {
         Entrance {
             tls: listener.tls.clone(),
             timeouts: listener.timeouts,
+            proxied: listener.proxied,
             gate: connection.map(|connection| Gate::new(connection, Arc::clone(&self.holder))),
             intercepting: match &listener.kind {
                 ListenerKind::Http(view) => Intercepting::new(view),

@@ -352,3 +352,49 @@ async fn a_stop_closes_idle_connections_and_lets_bytes_arrive() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(idle.end().await, (Vec::new(), Ending::Closed));
 }
+
+#[tokio::test]
+async fn the_proxy_protocol_tells_addresses_in_and_out() {
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let server = serve(move |mut stream| {
+        let told = told.clone();
+        async move {
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.unwrap();
+            told.send(all).unwrap();
+        }
+    })
+    .await;
+    for (version, header) in [
+        ("v1", &b"PROXY TCP4 10.1.2.3 10.0.0.9 258 80\r\n"[..]),
+        (
+            "v2",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x0a\0\0\x09\x01\x02\0\x50",
+        ),
+    ] {
+        let rules = "[{name: r, match: {client: 10.1.0.0/16}, faults: [{delay: {fixed: 1ms, before: message, direction: request}}]}]";
+        let configuration = configuration(server, rules)
+            .replace("protocol: tcp", "protocol: tcp, proxy_protocol: true")
+            .replace(
+                &format!("{{address: \"{server}\"}}"),
+                &format!("{{address: \"{server}\", proxy_protocol: {version}}}"),
+            );
+        let squall = Squall::start(&configuration);
+        let mut wire = squall.wire().await;
+        // In pieces, with the first bytes of the client behind it.
+        let (first, rest) = header.split_at(5);
+        wire.write(first).await;
+        wire.write([rest, b"hello"].concat()).await;
+        wire.finish().await;
+        let got = within(heard.recv()).await.unwrap();
+        assert_eq!(
+            got.escape_ascii().to_string(),
+            [header, b"hello"].concat().escape_ascii().to_string()
+        );
+        counted(&squall, "delay", 1.0).await;
+        let mut other = squall.wire().await;
+        other.write("GET / HTTP/1.1\r\n\r\n").await;
+        let (bytes, _closed) = other.end().await;
+        assert!(bytes.is_empty());
+    }
+}

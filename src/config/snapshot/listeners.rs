@@ -91,6 +91,7 @@ impl Build<'_> {
             name: name.value.as_str().into(),
             address: spec.address.value.clone(),
             tls,
+            proxied: spec.proxy_protocol,
             timeouts,
             connection,
             kind,

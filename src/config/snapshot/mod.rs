@@ -92,6 +92,8 @@ pub struct Listener {
     pub address: AddressSpec,
     /// The listener's certificates; `None` without TLS.
     pub tls: Option<ServerTls>,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxied: bool,
     /// How long its clients may take.
     pub timeouts: ListenerTimeouts,
     /// The view of new connections; `None` without rules on connections.

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::SetOnce;
 use tokio::task::AbortHandle;
 
+use crate::proxy::net::proxy_protocol::Ends;
 use crate::proxy::net::socket::Socket;
 use crate::rule::decide::Rule;
 use crate::shape::{Bucket, Direction};
@@ -85,6 +86,8 @@ enum Ending {
 pub struct Connection {
     listener: Arc<ListenerInfo>,
     peer: Option<SocketAddr>,
+    /// The ends that a proxy in front has told.
+    ends: OnceLock<Ends>,
     local: OnceLock<Option<SocketAddr>>,
     tls: bool,
     socket: Weak<Socket>,
@@ -126,6 +129,7 @@ impl Connection {
         Arc::new(Self {
             listener,
             peer,
+            ends: OnceLock::new(),
             local: OnceLock::new(),
             tls,
             socket: Arc::downgrade(socket),
@@ -148,12 +152,24 @@ impl Connection {
 
     /// The client's address, IPv4 where it is mapped into IPv6; `None` on a unix socket.
     pub fn client(&self) -> Option<IpAddr> {
-        self.peer.map(|peer| peer.ip().to_canonical())
+        self.peer().map(|peer| peer.ip().to_canonical())
     }
 
-    /// The client's address and port as the kernel gave them; `None` on a unix socket.
+    /// The client's address and port, as the kernel or a proxy in front gave them; `None` on a unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+        self.ends.get().map(|(source, _)| *source).or(self.peer)
+    }
+
+    /// The client's address, and the one that it connected to, as the kernel or a proxy in front gave them; `None` on a unix
+    /// socket.
+    pub(crate) fn ends(&self) -> Option<Ends> {
+        let own = || Some((self.peer?, self.local_addr()?));
+        self.ends.get().copied().or_else(own)
+    }
+
+    /// Notes the ends that a proxy in front has told. Call it at most once, before anything asks.
+    pub(crate) fn set_ends(&self, ends: Ends) {
+        let _told_already = self.ends.set(ends);
     }
 
     /// The address and port that the client connected to; `None` on a unix socket.

@@ -51,6 +51,8 @@ pub struct Entrance {
     pub gate: Option<Gate>,
     /// For redirected connections: those that are not HTTP are passed on to their original destination.
     pub intercepting: Option<Intercepting>,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxied: bool,
     /// How long clients may take.
     pub timeouts: ListenerTimeouts,
 }
@@ -90,7 +92,7 @@ impl Default for ListenerTimeouts {
 impl Entrance {
     /// Whether something precedes a connection's first request.
     pub(super) fn delays(&self) -> bool {
-        self.tls.is_some() || self.gate.is_some() || self.intercepting.is_some()
+        self.proxied || self.tls.is_some() || self.gate.is_some() || self.intercepting.is_some()
     }
 }
 

@@ -18,6 +18,7 @@ use super::{http1, http2};
 use crate::proxy::client::stream::Stream;
 use crate::proxy::client::{ClientHttp1, Connection};
 use crate::proxy::exchange::Squall;
+use crate::proxy::net::proxy_protocol;
 use crate::proxy::net::socket::{Raw, Socket};
 use crate::proxy::tcp::{Relay, Side};
 use crate::proxy::tls::{self, ServerTls};
@@ -105,6 +106,13 @@ async fn enter<'a>(
     Serving { service, entrance }: &'a Serving,
     mut passage: Option<&mut Passage>,
 ) -> Option<Way<'a>> {
+    if entrance.proxied {
+        let header = proxy_protocol::read(socket);
+        let header = async { header.await.inspect_err(|error| refuse(shared, connection, error)) };
+        if let Some(ends) = within(shared, entrance.timeouts.handshake, header).await? {
+            connection.set_ends(ends);
+        }
+    }
     if let Some(passage) = &mut passage
         && !passage.on_accept().await
     {
@@ -180,6 +188,13 @@ async fn handshake(
     stream.inspect_err(|error| {
         tracing::debug!(listener = %shared.info.name(), peer = ?connection.peer(), "the TLS handshake failed: {error}");
     })
+}
+
+/// Logs a connection that does not begin with a header of the PROXY protocol.
+fn refuse(shared: &ListenerState, connection: &Connection, error: &std::io::Error) {
+    if error.kind() == std::io::ErrorKind::InvalidData {
+        tracing::warn!(listener = %shared.info.name(), peer = ?connection.peer(), "a connection was refused: {error}");
+    }
 }
 
 /// Waits for what a client sends first, at most for `limit` and until the listener stops.

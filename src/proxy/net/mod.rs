@@ -2,5 +2,6 @@
 
 pub mod address;
 pub(crate) mod bind;
+pub mod proxy_protocol;
 pub(crate) mod socket;
 pub(crate) mod timer;

@@ -155,7 +155,7 @@ impl Carry {
     /// Connects to the server while rules may change. Returns how the connection ends, if it does.
     async fn dial(&mut self) -> Option<Outcome> {
         let (server, connection) = (Arc::clone(&self.view.server), Arc::clone(&self.connection));
-        let mut dialled = pin!(server.connect());
+        let mut dialled = pin!(server.connect(connection.ends()));
         let mut gone = pin!(connection.reset_by_client());
         let side = std::future::poll_fn(|cx| {
             if let Some(outcome) = self.poll_change(cx) {

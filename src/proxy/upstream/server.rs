@@ -10,12 +10,13 @@ use std::time::Duration;
 use pingora::tls::TlsConnector;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::resolve::Resolver;
 use super::target::{TargetAddress, parse_address};
+use crate::proxy::net::proxy_protocol::{Ends, ProxyProtocol};
 use crate::proxy::net::socket::{Raw, Socket};
 use crate::proxy::tls::words;
 
@@ -31,6 +32,8 @@ pub struct TcpServer {
     resolver: Option<Resolver>,
     /// The client side of TLS, and the name to send and to verify; `None` without TLS.
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// The header that each connection begins with, if any.
+    proxy_protocol: Option<ProxyProtocol>,
     /// The time limit of connecting, the look-up of a name and the TLS handshake included.
     connect: Duration,
 }
@@ -65,6 +68,7 @@ impl TcpServer {
             place,
             resolver,
             tls,
+            proxy_protocol: None,
             connect,
         }
     }
@@ -88,17 +92,28 @@ impl TcpServer {
         &self.label
     }
 
-    /// Opens a connection. The second part is its TLS, if there is one.
+    /// Begins each connection with a header of the PROXY protocol.
+    pub(super) fn with_header(mut self, proxy_protocol: Option<ProxyProtocol>) -> TcpServer {
+        self.proxy_protocol = proxy_protocol;
+        self
+    }
+
+    /// Opens a connection for a client. The second part is its TLS, if there is one. `ends` are the client's address and the one
+    /// that it connected to, for a server that is told.
     ///
     /// # Errors
     /// The server can't be reached within the time limit, or the TLS handshake fails; in words, for the log.
-    pub(in crate::proxy) async fn connect(&self) -> io::Result<(Arc<Socket>, Option<Secure>)> {
-        let connected = timeout(self.connect, self.open()).await;
+    pub(in crate::proxy) async fn connect(&self, ends: Option<Ends>) -> io::Result<(Arc<Socket>, Option<Secure>)> {
+        let connected = timeout(self.connect, self.open(ends)).await;
         connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "connecting timed out")))
     }
 
-    async fn open(&self) -> io::Result<(Arc<Socket>, Option<Secure>)> {
+    async fn open(&self, ends: Option<Ends>) -> io::Result<(Arc<Socket>, Option<Secure>)> {
         let socket = Arc::new(self.socket().await?);
+        if let Some(version) = self.proxy_protocol {
+            let mut raw = Raw::new(Arc::clone(&socket));
+            raw.write_all(&version.header(ends)).await?;
+        }
         let Some((config, name)) = &self.tls else {
             return Ok((socket, None));
         };

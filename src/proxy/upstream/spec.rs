@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use crate::fake::spec::FakeSpec;
+use crate::proxy::net::proxy_protocol::ProxyProtocol;
 use crate::yaml::decode::Spanned;
 use crate::yaml::units::{Share, Time};
 
@@ -24,6 +25,9 @@ pub struct UpstreamSpec {
     pub fake: Option<Spanned<FakeSpec>>,
     /// A TCP server for a listener with `protocol: tcp`: HOST:PORT or unix:PATH.
     pub address: Option<Spanned<String>>,
+    /// Begins each connection to the `address` with a header of the PROXY protocol, which tells it the client's address. Default:
+    /// none.
+    pub proxy_protocol: Option<Spanned<ProxyProtocol>>,
     /// How requests are shared between the endpoints. Default: round-robin.
     pub balance: Option<Spanned<Balance>>,
     /// When to stop using endpoints that fail. Absent: never.

@@ -90,8 +90,12 @@ impl Builder<'_> {
         let spec = self.spec;
         if spec.fake.is_some() {
             self.refuse_http_keys("a fake runs inside squall");
-            if let Some(tls) = &spec.tls {
-                self.refuse("tls", tls.span, "a fake runs inside squall");
+            let others = [
+                ("tls", span_of(&spec.tls)),
+                ("proxy_protocol", span_of(&spec.proxy_protocol)),
+            ];
+            for (key, span) in given(others) {
+                self.refuse(key, span, "a fake runs inside squall");
             }
             if let Some(timeouts) = &spec.timeouts {
                 self.refuse("timeouts", timeouts.span, "a fake runs inside squall");
@@ -141,7 +145,9 @@ impl Builder<'_> {
             }
         };
         let connect = self.timeouts().connect;
-        self.problems.is_empty().then(|| TcpServer::new(place, tls, connect))
+        self.problems
+            .is_empty()
+            .then(|| TcpServer::new(place, tls, connect).with_header(spec.proxy_protocol.as_deref().copied()))
     }
 
     /// Adds an error. The returned default is never used, since errors fail the build.
@@ -195,6 +201,10 @@ impl Builder<'_> {
 
     fn http(&mut self, now: Instant) -> Option<Http> {
         let spec = self.spec;
+        if let Some(version) = &spec.proxy_protocol {
+            let because = "requests of several clients share the connections to an HTTP server";
+            self.refuse("proxy_protocol", version.span, because);
+        }
         let targets = self.targets();
         // Without a valid target it is unknown whether `tls` fits, but the rest can still be checked.
         let first = targets.as_ref().and_then(|targets| targets.first());
