@@ -262,7 +262,7 @@ pub struct Stream {
 
 impl Stream {
     /// One direction of a connection that has no requests.
-    pub fn of_connection(direction: Direction) -> Stream {
+    pub const fn of_connection(direction: Direction) -> Stream {
         Stream {
             direction,
             protocol: Protocol::Tcp,

@@ -23,9 +23,9 @@ impl MessageWaits {
     /// of the stream.
     pub fn new(delay: Arc<Delay>, draw: DelayDraw, longest: Duration, since: Duration) -> MessageWaits {
         let stream = Seed(draw.draw.stream(Purpose::MessageDelay, draw.index)).rule("messages");
+        // Only waves depend on the time: everything else must be equal for equal draws.
         let since = match delay.source {
             Source::Waves(_) => since,
-            // Replays are equal whenever they begin.
             Source::Drawn(_) | Source::Correlated(..) => Duration::ZERO,
         };
         // Only waves depend on the time: everything else must be equal for equal draws.

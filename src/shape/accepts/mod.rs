@@ -8,19 +8,6 @@ use super::{Act, After, Direction, Dribble, Finish, Framing, Malformed, Protocol
 pub const TOO_SHORT: &str = "body too short";
 
 impl Stream {
-    /// One direction of a raw TCP connection: bytes without messages, and without a known length.
-    pub const fn tcp(direction: Direction) -> Stream {
-        Stream {
-            direction,
-            protocol: Protocol::Tcp,
-            framing: Framing::Opaque,
-            length: None,
-            body: true,
-            json: false,
-            encoded: false,
-        }
-    }
-
     /// Checks that an act can be applied to the stream. A stall or a cut must come before the end of a known length. Whether
     /// an HTTP/1.1 body is chunked ([`Malformed::Chunk`]) is left to the proxy.
     ///

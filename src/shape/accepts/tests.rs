@@ -120,7 +120,7 @@ fn positions_lie_before_a_known_end() {
 
 #[test]
 fn raw_connections_have_bytes_and_nothing_else() {
-    let tcp = Stream::tcp(Direction::Request);
+    let tcp = Stream::of_connection(Direction::Request);
     for malformed in [
         Malformed::Chunk,
         Malformed::StatusLine,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const TCP: Stream = Stream::tcp(Direction::Request);
+const TCP: Stream = Stream::of_connection(Direction::Request);
 
 fn discarding(after: u64, limit: Option<u64>, then: Finish) -> Act {
     Act::Stall(Stall {

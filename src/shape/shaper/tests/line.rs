@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const TCP: Stream = Stream::tcp(Direction::Response);
+const TCP: Stream = Stream::of_connection(Direction::Response);
 
 /// Waits of these milliseconds, in turn.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const TCP: Stream = Stream::tcp(Direction::Response);
+const TCP: Stream = Stream::of_connection(Direction::Response);
 
 fn shaper(acts: Vec<Act>) -> Shaper {
     let acts = acts.into_iter().enumerate().collect();
