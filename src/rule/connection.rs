@@ -19,6 +19,8 @@ impl Context<'_> {
             if self.is_for_bytes(spec) {
                 self.check_bytes_match(spec);
                 self.check_connection_when(spec);
+            } else if !self.may_meet_bytes(spec) {
+                self.check_request_match(spec);
             }
             return stage;
         }
@@ -58,6 +60,31 @@ impl Context<'_> {
         names.len() > 0 && names.all(|name| is_for_bytes(&name))
     }
 
+    /// Whether one of a rule's listeners is for bytes.
+    fn may_meet_bytes(&self, spec: &RuleSpec) -> bool {
+        match &spec.listener {
+            Some(listeners) => listeners
+                .value
+                .0
+                .iter()
+                .any(|name| self.tcp_listeners.contains(&name.as_str())),
+            None => !self.tcp_listeners.is_empty(),
+        }
+    }
+
+    /// Reports conditions on handshakes, which requests don't have.
+    fn check_request_match(&mut self, spec: &RuleSpec) {
+        let mut handshakes = Vec::new();
+        if let Some(matches) = &spec.matches {
+            of_handshakes(matches, &mut handshakes);
+        }
+        for span in handshakes {
+            let diagnostic = Diagnostic::error(span, "`alpn` needs a TLS handshake, but this rule acts on requests");
+            self.diagnostics
+                .push(diagnostic.help("give all faults of the rule `before: handshake`"));
+        }
+    }
+
     /// Reports conditions on requests, of which there are none. `host` is the name that a client asks for in its TLS handshake.
     fn check_bytes_match(&mut self, spec: &RuleSpec) {
         let mut foreign = Vec::new();
@@ -68,7 +95,7 @@ impl Context<'_> {
             let message = format!("`{key}` needs a request, but the rule's listeners are for tcp");
             let diagnostic = Diagnostic::error(span, message);
             self.diagnostics
-                .push(diagnostic.help("use `client` and, for TLS, `host`"));
+                .push(diagnostic.help("use `client` and, for TLS, `host` and `alpn`"));
         }
     }
 
@@ -79,13 +106,13 @@ impl Context<'_> {
         }
         for (span, key) in foreign {
             let diagnostic = match (key, stage) {
-                ("host", _) => Diagnostic::error(
+                ("host" | "alpn", _) => Diagnostic::error(
                     span,
-                    "`host` needs the TLS handshake, but this rule runs when a connection is accepted",
+                    format!("`{key}` needs the TLS handshake, but this rule runs when a connection is accepted"),
                 )
                 .help("give all faults of the rule `before: handshake`; `host` is then the name that the client asks for (SNI)"),
                 (_, stage) => {
-                    let may = if stage == Stage::Handshake { "`client` and `host`" } else { "`client`" };
+                    let may = if stage == Stage::Handshake { "`client`, `host` and `alpn`" } else { "`client`" };
                     let message = format!("`{key}` needs a request, but this rule runs {}", stage.moment());
                     Diagnostic::error(span, message).help(format!("use {may}"))
                 }
@@ -122,7 +149,8 @@ impl Context<'_> {
         };
         let known = |name: &&str| self.listeners.contains(name);
         // TLS that is passed on can be delayed or refused, but its certificate is not squall's.
-        let passes = |name: &&str| fault != certificate::NAME && self.redirected_listeners.contains(name);
+        let unread = |name: &&str| self.redirected_listeners.contains(name) || self.tcp_listeners.contains(name);
+        let passes = |name: &&str| fault != certificate::NAME && unread(name);
         let may = |name: &&str| self.tls_listeners.contains(name) || passes(name);
         if names.iter().all(known) && !names.iter().any(may) {
             let message = format!(
@@ -143,6 +171,15 @@ fn faults_of(spec: &RuleSpec) -> impl Iterator<Item = &Spanned<FaultSpec>> {
     spec.faults.iter().flat_map(|faults| &faults.value).chain(chosen)
 }
 
+/// Collects the positions of conditions that need a TLS handshake.
+fn of_handshakes(spec: &MatchSpec, found: &mut Vec<Span>) {
+    found.extend(spec.alpn.as_ref().map(|alpn| alpn.span));
+    let listed = spec.any.iter().chain(&spec.all).flat_map(|specs| &specs.value);
+    for spec in listed.chain(spec.not.as_deref()) {
+        of_handshakes(spec, found);
+    }
+}
+
 /// Collects the conditions that need a request head, with their positions.
 fn of_requests(spec: &MatchSpec, stage: Stage, found: &mut Vec<(Span, &'static str)>) {
     let first = |fields: &Option<Named<_>>| fields.iter().flat_map(Named::iter).next().map(|(name, _)| name.span);
@@ -157,6 +194,7 @@ fn of_requests(spec: &MatchSpec, stage: Stage, found: &mut Vec<(Span, &'static s
     found.extend(keys.into_iter().filter_map(|(span, key)| Some((span?, key))));
     if stage == Stage::Connection {
         found.extend(spec.host.as_ref().map(|host| (host.span, "host")));
+        found.extend(spec.alpn.as_ref().map(|alpn| (alpn.span, "alpn")));
     }
     let listed = spec.any.iter().chain(&spec.all).flat_map(|specs| &specs.value);
     for spec in listed.chain(spec.not.as_deref()) {

@@ -30,6 +30,8 @@ pub enum Condition {
     Cookie(Box<str>, Field),
     /// The client's address is in one of these networks.
     Client(Vec<IpNet>),
+    /// The client of the connection offers one of these protocols by ALPN.
+    Alpn(Vec<String>),
     /// A gRPC call.
     Grpc,
     /// All hold.
@@ -85,6 +87,9 @@ impl Condition {
             all.push(Condition::Client(
                 client.value.0.iter().map(|network| network.0).collect(),
             ));
+        }
+        if let Some(alpn) = &spec.alpn {
+            all.push(Condition::Alpn(alpn.value.0.clone()));
         }
         for (name, field) in spec.headers.iter().flat_map(Named::iter) {
             match HeaderName::from_bytes(name.value.as_bytes()) {
@@ -143,12 +148,12 @@ impl Condition {
         }
     }
 
-    /// Whether the condition depends on the host.
-    pub fn concerns_host(&self) -> bool {
+    /// Whether the condition depends on what a client says in its TLS handshake: the name that it asks for, or protocols.
+    pub fn concerns_hello(&self) -> bool {
         match self {
-            Condition::Host(_) => true,
-            Condition::All(all) | Condition::Any(all) => all.iter().any(Condition::concerns_host),
-            Condition::Not(not) => not.concerns_host(),
+            Condition::Host(_) | Condition::Alpn(_) => true,
+            Condition::All(all) | Condition::Any(all) => all.iter().any(Condition::concerns_hello),
+            Condition::Not(not) => not.concerns_hello(),
             _ => false,
         }
     }
@@ -180,6 +185,7 @@ impl Condition {
             Condition::Client(networks) => head
                 .client
                 .is_some_and(|client| networks.iter().any(|network| network.contains(&client))),
+            Condition::Alpn(protocols) => head.protocols().iter().any(|offered| protocols.contains(offered)),
             Condition::Grpc => head.is_grpc(),
             Condition::All(all) => all.iter().all(|condition| condition.matches(head)),
             Condition::Any(any) => any.iter().any(|condition| condition.matches(head)),
@@ -208,6 +214,8 @@ impl Condition {
                 Some(client) => vec![format!("{self}: the client is {client}")],
                 None => vec![format!("{self}: the client has no address")],
             },
+            Condition::Alpn(_) if head.protocols().is_empty() => vec![format!("{self}: the client offers none")],
+            Condition::Alpn(_) => vec![format!("{self}: the client offers {}", head.protocols().join(", "))],
             Condition::Grpc => vec![format!("{self}: the content type is not application/grpc")],
             Condition::Header(name, _) => {
                 let values = head.headers.get_all(name).iter();
@@ -237,9 +245,12 @@ impl Condition {
             | Condition::Query(..)
             | Condition::Cookie(..)
             | Condition::Grpc => true,
-            Condition::Host(_) | Condition::Client(_) | Condition::All(_) | Condition::Any(_) | Condition::Not(_) => {
-                false
-            }
+            Condition::Host(_)
+            | Condition::Client(_)
+            | Condition::Alpn(_)
+            | Condition::All(_)
+            | Condition::Any(_)
+            | Condition::Not(_) => false,
         }
     }
 
@@ -395,6 +406,10 @@ impl fmt::Display for Condition {
             Condition::Client(networks) => {
                 f.write_str("client in ")?;
                 join(f, networks, " or ")
+            }
+            Condition::Alpn(protocols) => {
+                f.write_str("ALPN ")?;
+                join(f, protocols, " or ")
             }
             Condition::Grpc => f.write_str("gRPC"),
             Condition::All(all) if all.is_empty() => f.write_str("always"),

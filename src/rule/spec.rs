@@ -73,6 +73,9 @@ pub struct MatchSpec {
     pub cookies: Option<Named<Spanned<FieldSpec>>>,
     /// The client's address: an address or a network in CIDR form, or several.
     pub client: Option<Spanned<OneOrMany<NetworkSpec>>>,
+    /// The protocol that the client of a TLS connection offers (ALPN), such as h2 or postgresql, or several of which it offers
+    /// one. For rules on handshakes and on TCP listeners.
+    pub alpn: Option<Spanned<OneOrMany<String>>>,
     /// A gRPC call (a request whose content type is `application/grpc`).
     pub grpc: Option<Spanned<GrpcSpec>>,
     /// At least one of these must hold too.

@@ -23,6 +23,7 @@ pub struct Head<'a> {
     query: Option<&'a str>,
     authority: &'a str,
     connection: bool,
+    protocols: &'a [String],
     path: OnceCell<Cow<'a, str>>,
     host: OnceCell<Cow<'a, str>>,
 }
@@ -55,6 +56,7 @@ impl<'a> Head<'a> {
             query,
             authority: authority.unwrap_or_else(host_field),
             connection: false,
+            protocols: &[],
             path: OnceCell::new(),
             host: OnceCell::new(),
         }
@@ -68,6 +70,16 @@ impl<'a> Head<'a> {
             connection: true,
             ..Head::new(&Method::GET, "", authority, &NO_FIELDS, client)
         }
+    }
+
+    /// Adds the protocols that the client of a connection offers by ALPN in its TLS handshake.
+    pub fn offering(self, protocols: &'a [String]) -> Self {
+        Head { protocols, ..self }
+    }
+
+    /// The protocols that the client of a connection offers by ALPN.
+    pub fn protocols(&self) -> &'a [String] {
+        self.protocols
     }
 
     /// Whether this stands for a connection rather than a request.

@@ -28,11 +28,6 @@ impl MessageWaits {
             Source::Waves(_) => since,
             Source::Drawn(_) | Source::Correlated(..) => Duration::ZERO,
         };
-        // Only waves depend on the time: everything else must be equal for equal draws.
-        let since = match delay.source {
-            Source::Waves(_) => since,
-            Source::Drawn(_) | Source::Correlated(..) => Duration::ZERO,
-        };
         MessageWaits {
             delay,
             stream,

@@ -21,7 +21,7 @@ use crate::proxy::exchange::log;
 use crate::proxy::execute::hold::{Bounds, Holder, Left};
 use crate::proxy::execute::{End, Execution, Subject};
 use crate::proxy::record::Record;
-use crate::proxy::tls::{FaultAuthority, ServerTls};
+use crate::proxy::tls::{FaultAuthority, Hello, ServerTls};
 use crate::rule::decide::RuleSet;
 use crate::rule::plan::Action;
 use crate::rule::state::Live;
@@ -64,7 +64,7 @@ pub(super) struct Passage {
     began: Instant,
     /// Plans decided so far. Kept until the connection ends, since they hold its places.
     executions: SmallVec<[Execution; 1]>,
-    asked: Option<String>,
+    hello: Hello,
     gone: bool,
     logged: bool,
 }
@@ -119,7 +119,7 @@ impl Passage {
             },
             began: Instant::now(),
             executions: SmallVec::new(),
-            asked: None,
+            hello: Hello::default(),
             gone: false,
             logged: false,
         }
@@ -151,10 +151,9 @@ impl Passage {
         !self.gate.view.handshake.rules().is_empty() || self.executions.iter().any(planned)
     }
 
-    /// Decides and carries out what follows a ClientHello with the server name `name`. Returns whether the connection goes
-    /// on.
-    pub(super) async fn on_client_hello(&mut self, name: Option<String>) -> bool {
-        self.asked = name;
+    /// Decides and carries out what follows a ClientHello. Returns whether the connection goes on.
+    pub(super) async fn on_client_hello(&mut self, hello: Hello) -> bool {
+        self.hello = hello;
         self.decide(Before::Handshake);
         self.carry(Before::Handshake).await
     }
@@ -164,7 +163,7 @@ impl Passage {
         let Some(what) = self.arrival.certificate else {
             return tls.clone();
         };
-        match tls.faulty(what, self.asked.as_deref(), &self.gate.view.authority) {
+        match tls.faulty(what, self.hello.name.as_deref(), &self.gate.view.authority) {
             Ok(faulty) => faulty,
             Err(error) => {
                 tracing::error!(listener = &*self.gate.view.listener, "{error}");
@@ -181,7 +180,8 @@ impl Passage {
         if rules.rules().is_empty() {
             return;
         }
-        let head = Head::of_connection(self.arrival.connection.client(), self.asked.as_deref());
+        let head = Head::of_connection(self.arrival.connection.client(), self.hello.name.as_deref())
+            .offering(&self.hello.protocols);
         let now = Instant::now();
         if let Some(plan) = rules.decide(&head, &Live { now }) {
             self.executions
@@ -217,7 +217,7 @@ impl Passage {
             target: log::TARGET,
             listener = &*self.gate.view.listener,
             client = self.arrival.connection.client().map(tracing::field::display),
-            host = self.asked.as_deref(),
+            host = self.hello.name.as_deref(),
             rules = rules.join(", "),
             faults = faults.join(", "),
             injected_ms = log::millis(waited),

@@ -21,7 +21,7 @@ use crate::proxy::exchange::Squall;
 use crate::proxy::net::proxy_protocol;
 use crate::proxy::net::socket::{Raw, Socket};
 use crate::proxy::tcp::{Relay, Side};
-use crate::proxy::tls::{self, ServerTls};
+use crate::proxy::tls::{self, Hello, ServerTls};
 
 /// Serves a connection in a task of its own, so that a panic ends only this connection. The task ends with the connection,
 /// or is aborted through [`Connection::abort`].
@@ -64,10 +64,10 @@ async fn run(
             serve_tls(&shared, squall, &socket, &connection, (&tls, &entrance.timeouts)).await;
         }
         Some(Way::Plain(squall)) => serve_plain(&shared, squall, &socket, &connection, &entrance.timeouts).await,
-        Some(Way::Bytes(relay, tls, name)) => {
+        Some(Way::Bytes(relay, tls, hello)) => {
             let handshake = (tls.as_ref(), &entrance.timeouts);
             if let Some(client) = bytes(&shared, &socket, &connection, handshake).await {
-                relay.serve(client, &connection, name).await;
+                relay.serve(client, &connection, hello).await;
             }
         }
         Some(Way::On(intercepting, name)) => {
@@ -92,8 +92,8 @@ enum Way<'a> {
     Plain(&'a Arc<Squall>),
     /// HTTP over TLS that squall terminates.
     Tls(&'a Arc<Squall>, ServerTls),
-    /// Bytes of any protocol, over TLS if squall terminates it, with the server name of the client's TLS.
-    Bytes(&'a Arc<Relay>, Option<ServerTls>, Option<String>),
+    /// Bytes of any protocol, over TLS if squall terminates it, with what the client said in its TLS handshake.
+    Bytes(&'a Arc<Relay>, Option<ServerTls>, Hello),
     /// Passed on unread to its original destination, with the server name of its TLS.
     On(&'a Intercepting, Option<String>),
 }
@@ -119,26 +119,30 @@ async fn enter<'a>(
         return None;
     }
     let handshakes = passage.as_ref().is_some_and(|passage| passage.concerns_handshake());
-    let names = match service {
-        Service::Tcp(relay) => relay.view().needs_name(),
+    let reads = match service {
+        Service::Tcp(relay) => relay.view().needs_hello(),
         Service::Http(_) => false,
     };
     let protocol = match (&entrance.tls, &entrance.intercepting, service) {
         (Some(_), _, _) => ClientProtocol::Tls,
         (None, Some(_), _) => within(shared, entrance.timeouts.header, intercept::protocol(socket)).await?,
         (None, None, Service::Http(_)) => ClientProtocol::Http,
-        (None, None, Service::Tcp(_)) if names || handshakes => {
-            within(shared, entrance.timeouts.handshake, intercept::protocol(socket)).await?
+        (None, None, Service::Tcp(_)) if reads || handshakes => {
+            // A server may speak first, and a client may have nothing to say.
+            match within(shared, entrance.timeouts.handshake, intercept::protocol(socket)).await {
+                None if shared.info.stopping() => return None,
+                first => first.unwrap_or(ClientProtocol::Other),
+            }
         }
         (None, None, Service::Tcp(_)) => ClientProtocol::Other,
     };
-    let mut name = None;
+    let mut hello = Hello::default();
     if protocol == ClientProtocol::Tls {
-        if entrance.tls.is_none() || handshakes || names {
+        if entrance.tls.is_none() || handshakes || reads {
             // No rule is decided for a client that disconnects before its ClientHello.
-            name = within(shared, entrance.timeouts.handshake, tls::server_name(socket)).await?;
+            hello = within(shared, entrance.timeouts.handshake, tls::client_hello(socket)).await?;
             if let Some(passage) = &mut passage
-                && !passage.on_client_hello(name.clone()).await
+                && !passage.on_client_hello(hello.clone()).await
             {
                 return None;
             }
@@ -154,10 +158,10 @@ async fn enter<'a>(
         None => tls.clone(),
     });
     match (service, tls, &entrance.intercepting) {
-        (Service::Tcp(relay), tls, _) => Some(Way::Bytes(relay, tls, name)),
+        (Service::Tcp(relay), tls, _) => Some(Way::Bytes(relay, tls, hello)),
         (Service::Http(squall), Some(tls), _) => Some(Way::Tls(squall, tls)),
         (Service::Http(_), None, Some(intercepting)) if protocol != ClientProtocol::Http => {
-            Some(Way::On(intercepting, name))
+            Some(Way::On(intercepting, hello.name))
         }
         (Service::Http(squall), None, _) => connection.await_request().then_some(Way::Plain(squall)),
     }

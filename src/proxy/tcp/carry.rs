@@ -17,6 +17,7 @@ use crate::fault::effect::Ending;
 use crate::proxy::client::Connection;
 use crate::proxy::execute::End;
 use crate::proxy::execute::hold::Holder;
+use crate::proxy::tls::Hello;
 use crate::shape::Finish;
 
 /// Once the listener stops, a connection on which no byte has moved for this long is closed.
@@ -59,7 +60,7 @@ enum Outcome {
 }
 
 impl Carry {
-    pub(super) fn new(relay: &Relay, client: Side, connection: Arc<Connection>, name: Option<String>) -> Carry {
+    pub(super) fn new(relay: &Relay, client: Side, connection: Arc<Connection>, hello: Hello) -> Carry {
         let mut views = relay.views.subscribe();
         let view = Arc::clone(&views.borrow_and_update());
         let holder = Arc::clone(&relay.holder);
@@ -68,7 +69,8 @@ impl Carry {
         Carry {
             upload: Flow::new(view.metrics.bytes_in.clone()),
             download: Flow::new(view.metrics.bytes_out.clone()),
-            links: Links::new(connection.client(), name.clone()),
+            name: hello.name.clone(),
+            links: Links::new(connection.client(), hello),
             changed: Box::pin(change(views)),
             stopping: Some(Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) })),
             began: Instant::now(),
@@ -76,7 +78,6 @@ impl Carry {
             view,
             holder,
             connection,
-            name,
             client,
         }
     }

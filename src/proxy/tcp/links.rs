@@ -17,6 +17,7 @@ use crate::proxy::exchange::shaping::Shaping;
 use crate::proxy::execute::hold::{Holder, Left};
 use crate::proxy::execute::{End, Execution, Subject};
 use crate::proxy::record::Record;
+use crate::proxy::tls::Hello;
 use crate::rule::decide::Rule;
 use crate::rule::state::Live;
 use crate::shape::Direction;
@@ -42,7 +43,7 @@ pub(super) struct Links {
     last_id: u64,
     /// What rules match on.
     client: Option<IpAddr>,
-    name: Option<String>,
+    hello: Hello,
     /// The records of rules that were removed, for the log.
     past: Vec<Arc<Record>>,
 }
@@ -57,12 +58,12 @@ pub(super) enum Change {
 }
 
 impl Links {
-    pub(super) fn new(client: Option<IpAddr>, name: Option<String>) -> Links {
+    pub(super) fn new(client: Option<IpAddr>, hello: Hello) -> Links {
         Links {
             links: Vec::new(),
             last_id: 0,
             client,
-            name,
+            hello,
             past: Vec::new(),
         }
     }
@@ -77,8 +78,8 @@ impl Links {
         [upload, download]: [&mut Flow; 2],
     ) -> Change {
         let mut known = std::mem::take(&mut self.links);
-        let name = self.name.clone();
-        let head = Head::of_connection(self.client, name.as_deref());
+        let hello = self.hello.clone();
+        let head = Head::of_connection(self.client, hello.name.as_deref()).offering(&hello.protocols);
         let mut ended = false;
         let mut change = Change::GoesOn;
         // The ids of the links so far: the shapers of a new one come after theirs.

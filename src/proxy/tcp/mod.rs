@@ -27,6 +27,7 @@ pub(in crate::proxy) use self::side::Side;
 use self::view::TcpView;
 use super::client::Connection;
 use super::execute::hold::Holder;
+use super::tls::Hello;
 
 /// Carries the connections of one listener.
 #[derive(Debug)]
@@ -56,8 +57,8 @@ impl Relay {
         self.views.send_replace(view);
     }
 
-    /// Carries a connection to its end. `name` is the server name that the client asked for in its TLS handshake, if it has one.
-    pub(in crate::proxy) async fn serve(&self, client: Side, connection: &Arc<Connection>, name: Option<String>) {
-        Carry::new(self, client, Arc::clone(connection), name).run().await;
+    /// Carries a connection to its end. `hello` is what the client said in its TLS handshake, if it has one.
+    pub(in crate::proxy) async fn serve(&self, client: Side, connection: &Arc<Connection>, hello: Hello) {
+        Carry::new(self, client, Arc::clone(connection), hello).run().await;
     }
 }

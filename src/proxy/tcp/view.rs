@@ -40,8 +40,8 @@ pub struct ConnectionLog {
 }
 
 impl TcpView {
-    /// Whether a rule depends on the name that clients ask for in a TLS handshake.
-    pub fn needs_name(&self) -> bool {
-        self.rules.rules().iter().any(|rule| rule.condition.concerns_host())
+    /// Whether a rule depends on what clients say in a TLS handshake.
+    pub fn needs_hello(&self) -> bool {
+        self.rules.rules().iter().any(|rule| rule.condition.concerns_hello())
     }
 }

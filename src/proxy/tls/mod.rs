@@ -21,7 +21,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use self::forge::FaultAuthority;
-pub(super) use self::hello::server_name;
+pub(super) use self::hello::{Hello, client_hello};
 use self::names::{ByName, Name, names_of};
 use crate::fault::certificate::CertificateSpec;
 
