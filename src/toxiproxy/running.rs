@@ -95,6 +95,7 @@ impl Engine for Tcp {
                 longest: LONGEST,
             },
             buffer: self.limits.buffer,
+            idle: None,
             log: self.limits.log,
         };
         let relay = Relay::new(Arc::new(view), Arc::clone(&self.holder));

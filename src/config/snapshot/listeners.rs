@@ -65,6 +65,9 @@ impl Build<'_> {
         (targets, rules, authority): (&Targets, &[Arc<Rule>], &Arc<FaultAuthority>),
     ) -> Option<Listener> {
         let is_tcp = spec.is_tcp();
+        if is_tcp {
+            self.refuse_http_settings(spec);
+        }
         let tls = self.tls(spec);
         let timeouts = self.timeouts(spec);
         let target = self.listener_target(spec, targets)?;
@@ -105,6 +108,11 @@ impl Build<'_> {
                 metrics: self.inputs.metrics.tcp(&name.value, &spec.upstream.value),
                 bounds,
                 buffer: usize::try_from(self.spec.bounds.buffer.get()).unwrap_or(usize::MAX),
+                idle: spec
+                    .timeouts
+                    .as_ref()
+                    .and_then(|limits| limits.idle)
+                    .map(|idle| idle.get()),
                 log: ConnectionLog {
                     access: self.spec.log.access,
                     opened: self.spec.log.opened,
@@ -174,6 +182,23 @@ impl Build<'_> {
                     .push(Diagnostic::error(wanted.span, message).help(help));
                 None
             }
+        }
+    }
+
+    /// Refuses settings that only have an effect on requests.
+    fn refuse_http_settings(&mut self, spec: &ListenerSpec) {
+        let header = spec.timeouts.as_ref().and_then(|timeouts| timeouts.header);
+        if let Some(header) = header {
+            self.error(
+                header.span,
+                "`header` has no effect on a tcp listener: there are no requests",
+            );
+        }
+        if spec.trusted_proxies.is_some() {
+            let message = "`trusted_proxies` has no effect on a tcp listener, which has no X-Forwarded-For";
+            let diagnostic = Diagnostic::error(spec.address.span, message);
+            self.diagnostics
+                .push(diagnostic.help("a proxy in front can tell clients' addresses with `proxy_protocol: true`"));
         }
     }
 

@@ -56,7 +56,8 @@ pub struct ListenerTimeoutsSpec {
     pub handshake: Option<Spanned<Time>>,
     /// For the whole head of a request, from its first byte on. Default: 60s.
     pub header: Option<Spanned<Time>>,
-    /// How long a connection may be without a request, also before its first. On HTTP/2 up to double that. Default: 60s.
+    /// How long a connection may be without a request, also before its first; on HTTP/2 up to double that. Default: 60s. On a
+    /// TCP listener, how long it may be without a byte in either direction. Default there: unlimited.
     pub idle: Option<Spanned<Time>>,
 }
 

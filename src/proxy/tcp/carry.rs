@@ -57,6 +57,8 @@ enum Outcome {
     Server(std::io::Error),
     /// squall stops.
     Stopped,
+    /// No byte has moved for the listener's idle time.
+    Idle,
 }
 
 impl Carry {
@@ -92,6 +94,7 @@ impl Carry {
         self.end(&outcome);
         let error = match &outcome {
             Outcome::Client(error) | Outcome::Server(error) => Some(error.to_string()),
+            Outcome::Idle => Some("no byte moved for the listener's idle time".to_owned()),
             Outcome::Natural | Outcome::Fault(_) | Outcome::Stopped => None,
         };
         Line {
@@ -122,14 +125,13 @@ impl Carry {
                 }
             }
             let outcome = if self.connection.is_leaving() {
-                self.leave().await
+                self.until_silent(SILENCE, Outcome::Stopped).await
             } else {
                 let listener = Arc::clone(self.connection.listener());
-                let moved = std::future::poll_fn(|cx| self.poll(cx));
                 // Biased: what has ended has ended, whatever else happens.
                 tokio::select! {
                     biased;
-                    outcome = moved => outcome,
+                    outcome = self.until_idle() => outcome,
                     () = listener.stopped() => continue,
                 }
             };
@@ -139,16 +141,23 @@ impl Carry {
         }
     }
 
-    /// Carries on after the listener has stopped, for as long as bytes move.
-    async fn leave(&mut self) -> Option<Outcome> {
+    async fn until_idle(&mut self) -> Option<Outcome> {
+        match self.view.idle {
+            Some(limit) => self.until_silent(limit, Outcome::Idle).await,
+            None => std::future::poll_fn(|cx| self.poll(cx)).await,
+        }
+    }
+
+    /// Moves bytes both ways for as long as some move within each `limit`. Then the connection ends with `silent`.
+    async fn until_silent(&mut self, limit: Duration, silent: Outcome) -> Option<Outcome> {
         loop {
             let before = (self.upload.bytes(), self.download.bytes());
             let moved = std::future::poll_fn(|cx| self.poll(cx));
-            if let Ok(outcome) = tokio::time::timeout(SILENCE, moved).await {
+            if let Ok(outcome) = tokio::time::timeout(limit, moved).await {
                 return outcome;
             }
             if before == (self.upload.bytes(), self.download.bytes()) {
-                return Some(Outcome::Stopped);
+                return Some(silent);
             }
         }
     }
@@ -265,7 +274,7 @@ impl Carry {
                     server.reset();
                 }
             }
-            Outcome::Fault(_) | Outcome::Stopped => self.connection.close(),
+            Outcome::Fault(_) | Outcome::Stopped | Outcome::Idle => self.connection.close(),
             Outcome::Client(_) => {
                 self.connection.reset();
                 if let Some(server) = &self.server {

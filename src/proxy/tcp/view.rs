@@ -1,6 +1,7 @@
 //! The part of a configuration that the connections of one TCP listener use.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::metrics::TcpMetrics;
 use crate::proxy::execute::hold::Bounds;
@@ -24,6 +25,8 @@ pub struct TcpView {
     pub bounds: Bounds,
     /// Bytes that a shaper may buffer.
     pub buffer: usize,
+    /// How long a connection may be without a byte in either direction; `None` means unlimited.
+    pub idle: Option<Duration>,
     /// Which connections are logged.
     pub log: ConnectionLog,
 }

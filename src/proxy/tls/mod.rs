@@ -101,7 +101,7 @@ impl ServerTls {
         }
     }
 
-    /// The same for a protocol that is not HTTP: whatever protocols a client offers by ALPN, none is chosen.
+    /// The settings for a protocol that is not HTTP: whatever protocols a client offers by ALPN, none is chosen.
     pub fn of_bytes(&self) -> Self {
         let mut config = ServerConfig::clone(&self.config);
         config.alpn_protocols.clear();
