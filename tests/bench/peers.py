@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -52,6 +53,23 @@ server {
 }
 """
 
+HAPROXY = """
+global
+  nbthread 1
+  maxconn 4000
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+  {options}
+frontend web
+  bind 127.0.0.1:{port}
+  default_backend upstream
+backend upstream
+  server upstream 127.0.0.1:{upstream}
+"""
+
 
 def pinned(core):
     return ["taskset", "-c", str(core)]
@@ -71,6 +89,11 @@ class Process:
 
     def url(self, path, listener="web"):
         return f"http://127.0.0.1:{self.ports[listener]}{path}"
+
+    def resident_bytes(self):
+        """Memory that is really there, its own share of what it has in common with others."""
+        text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        return 1024 * int(re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE).group(1))
 
     def cpu_seconds(self):
         """User and system time of all threads, as the kernel counts it, in ticks of usually 10 ms."""
@@ -204,6 +227,38 @@ def envoy_listener(port, fault):
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
         "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
     }
+
+
+def start_haproxy(directory, upstream, splices):
+    """HAProxy in TCP mode, with or without splice(2)."""
+    port = free_port()
+    config = directory / "haproxy.cfg"
+    options = "option splice-auto" if splices else ""
+    config.write_text(HAPROXY.format(port=port, upstream=upstream.ports["web"], options=options))
+    return spawn("HAProxy", ["haproxy", "-db", "-f", config], PROXY_CORE, {"web": port}, directory)
+
+
+def start_copy_loop(directory, upstream):
+    """See copy_loop.rs, whose program is in COPY_LOOP."""
+    port = free_port()
+    command = [os.environ["COPY_LOOP"], f"127.0.0.1:{port}", f"127.0.0.1:{upstream.ports['web']}"]
+    return spawn("copy loop", command, PROXY_CORE, {"web": port}, directory)
+
+
+def start_squall_tcp(directory, upstream, program=None):
+    """squall with a TCP listener without rules, and one whose bytes go through a shaper."""
+    config = f"""
+seed: 1
+threads: 1
+log: {{format: json, access: false}}
+listeners:
+  web: {{address: 127.0.0.1:0, protocol: tcp, upstream: backend}}
+  shaped: {{address: 127.0.0.1:0, protocol: tcp, upstream: backend}}
+upstreams: {{backend: {{address: '127.0.0.1:{upstream.ports["web"]}'}}}}
+rules: [{{name: shaped, listener: shaped, faults: [{{bandwidth: 1TiB/s}}]}}]
+"""
+    server = Squall(config, directory, prefix=pinned(PROXY_CORE), program=program)
+    return Process("squall", server.process.pid, server.ports, server.kill)
 
 
 def start_squall(name, directory, upstream, rules, program=None):
