@@ -8,6 +8,7 @@ clients.py.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -185,11 +186,10 @@ class Servers:
 
 @dataclass(frozen=True)
 class Jobs:
-    """A row of the table of job queues: the tests that try it, by column; or why it can't be tried."""
+    """A row of the table of job queues: the tests that try it, by column."""
 
     name: str
-    tests: tuple = ()
-    later: str = ""
+    tests: tuple
 
 
 JOBS_COLUMNS = ["untouched", "polls under `delay`, `abort`, `truncate`", "a response lost to `close`"]
@@ -202,7 +202,72 @@ JOBS = [
             ("test_a_lost_answer_is_not_a_lost_job",),
         ),
     ),
-    Jobs("Celery's brokers, Redis and RabbitMQ", later="needs `tcp` listeners, which are planned"),
+]
+
+
+@dataclass(frozen=True)
+class Wired:
+    """A row of the table of TCP listeners: what the client makes of each column, and the tests that try it; None if none does."""
+
+    name: str
+    cells: tuple
+
+
+WIRED_COLUMNS = ["untouched", "`delay` of each chunk", "`reset` of its open connections", "`stall`"]
+WIRED = [
+    Wired(
+        "PostgreSQL with psycopg {psycopg[binary]}",
+        (
+            ("✓", "test_psycopg_untouched", "test_psycopg_listens_and_cancels", "test_psycopg_in_a_pipeline"),
+            ("✓", "test_psycopg_late"),
+            ("`OperationalError`; a new connection works", "test_psycopg_after_a_reset"),
+            ("`ConnectionTimeout`", "test_psycopg_gives_up_connecting"),
+        ),
+    ),
+    Wired(
+        "PostgreSQL with SQLAlchemy {sqlalchemy}",
+        (None, None, ("notices nothing, with `pool_pre_ping`", "test_sqlalchemy_gets_over_a_reset"), None),
+    ),
+    Wired(
+        "PostgreSQL with pgbench",
+        (
+            ("every transaction is there", "test_pgbench_accounts_for_every_transaction", "test_pgbench_with_a_connection_for_each"),
+            ("every transaction is there", "test_pgbench_late"),
+            None,
+            None,
+        ),
+    ),
+    Wired(
+        "Redis with redis-py {redis}",
+        (
+            ("✓", "test_redis_untouched"),
+            ("✓", "test_redis_late"),
+            (
+                "notices nothing, with `Retry`; else `ConnectionError`",
+                "test_redis_gets_over_a_reset",
+                "test_redis_without_retries_reports_a_reset",
+            ),
+            ("`TimeoutError`", "test_redis_gives_up_waiting"),
+        ),
+    ),
+    Wired(
+        "Redis with redis-benchmark",
+        (
+            ("every command is there", "test_redis_benchmark_accounts_for_every_command"),
+            ("every command is there", "test_redis_benchmark_accounts_for_every_command"),
+            None,
+            None,
+        ),
+    ),
+    Wired(
+        "Celery {celery} with its brokers, Redis and RabbitMQ",
+        (
+            ("✓", "test_celery_untouched"),
+            ("✓", "test_celery_late"),
+            ("worker and producer connect again, every job is done", "test_celery_gets_over_a_reset"),
+            ("`OperationalError` after its connection timeout", "test_celery_gives_up_waiting"),
+        ),
+    ),
 ]
 
 
@@ -213,8 +278,8 @@ def versions():
 
 
 def tables():
-    """All three tables."""
-    return f"{frameworks_table()}\n{clients.table(versions())}\n{jobs_table()}"
+    """All four tables."""
+    return f"{frameworks_table()}\n{clients.table(versions())}\n{jobs_table()}\n{wired_table()}"
 
 
 def frameworks_table():
@@ -233,9 +298,20 @@ def frameworks_table():
 def jobs_table():
     lines = [f"| jobs | {' | '.join(JOBS_COLUMNS)} |", "|---" * (len(JOBS_COLUMNS) + 1) + "|"]
     for one in JOBS:
-        cells = ["✓" for _ in one.tests] if one.tests else [f"– ({one.later})", "–", "–"]
-        lines.append(f"| {one.name.format(**versions())} | {' | '.join(cells)} |")
+        lines.append(f"| {named(one)} | {' | '.join('✓' for _ in one.tests)} |")
     return "\n".join(lines) + "\n"
+
+
+def wired_table():
+    lines = [f"| through a TCP listener | {' | '.join(WIRED_COLUMNS)} |", "|---" * (len(WIRED_COLUMNS) + 1) + "|"]
+    for one in WIRED:
+        lines.append(f"| {named(one)} | {' | '.join(cell[0] if cell else '' for cell in one.cells)} |")
+    return "\n".join([*lines, "", "Empty: not tried."]) + "\n"
+
+
+def named(row):
+    """Its name with the pinned version of each package that it has in braces."""
+    return re.sub(r"\{(.+?)\}", lambda found: versions()[found.group(1)], row.name)
 
 
 def in_readme():

@@ -23,9 +23,11 @@ def test_missing_features_are_known():
 
 
 def test_the_named_tests_exist():
-    text = (Path(__file__).parent / "test_celery.py").read_text()
-    for one in JOBS:
-        assert bool(one.later) != bool(one.tests)
-        assert len(one.tests) in (0, len(JOBS_COLUMNS))
-        for name in (name for names in one.tests for name in names):
+    folder = Path(__file__).parent
+    wired = [cell[1:] for one in systems.WIRED for cell in one.cells if cell]
+    for file, groups in [("test_celery.py", [names for one in JOBS for names in one.tests]), ("test_tcp_systems.py", wired)]:
+        text = (folder / file).read_text()
+        for name in (name for names in groups for name in names):
             assert re.search(rf"^def {name}\(", text, re.MULTILINE), name
+    assert all(len(one.tests) == len(JOBS_COLUMNS) for one in JOBS)
+    assert all(len(one.cells) == len(systems.WIRED_COLUMNS) for one in systems.WIRED)
