@@ -1,5 +1,8 @@
-"""What each toxic does to real bytes, measured on raw sockets. A machine that is busy can make any single measurement late,
-so each has three tries.
+"""What each toxic does to real bytes, measured on raw sockets.
+
+A machine that is busy can make any single measurement late, so each has three tries to be exact. If none is, one that is
+tolerable will do, with a warning; SQUALL_EXACT=1 makes that a failure. What load can't excuse is asserted: nothing is early, no
+rate is exceeded, and no byte is wrong.
 """
 
 import contextlib
@@ -12,6 +15,7 @@ import statistics
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 import toxiproxies
@@ -27,6 +31,8 @@ PASSED_BYTES = {"": 64 * MIB, "1GiB": 1024 * MIB, "4GiB": 4096 * MIB}[os.environ
 TYPICAL_SECONDS = 0.002  # what an exact wait may take longer, on an idle machine
 END_SECONDS = 0.02  # the same, of an ending
 API_SECONDS = 0.1
+EARLY_SECONDS = 0.001  # the client may have been told later than the delay began
+TOLERABLE_SECONDS = 1  # the same for all three, on a machine that does other things
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +57,21 @@ def proxy(server, upstream):
     proxy.delete()
 
 
-def check(measure, fits):
-    """Measures until it fits, three times at most."""
+def check(measure, exact, tolerable):
+    """Measures until it is exact, three times at most."""
     values = []
     for _ in range(TRIES):
         values.append(measure())
-        if fits(values[-1]):
+        if exact(values[-1]):
             return
-    raise AssertionError(f"none of these fits: {values}")
+    assert any(map(tolerable, values)), f"none of these is tolerable: {values}"
+    assert not os.environ.get("SQUALL_EXACT"), f"none of these is exact: {values}"
+    warnings.warn(f"none of these is exact: {values}", stacklevel=2)
+
+
+def check_lateness(measure, most):
+    """Of seconds beyond what was asked for."""
+    check(measure, lambda late: late < most, lambda late: late < TOLERABLE_SECONDS)
 
 
 # latency
@@ -100,7 +113,7 @@ def test_latency_is_exact(proxy, stream):
         assert seconds[0] >= 0.05
         return statistics.median(seconds) - 0.05 - 2 * usual
 
-    check(overshoot, lambda over: over < TYPICAL_SECONDS)
+    check_lateness(overshoot, TYPICAL_SECONDS)
 
 
 def test_latency_with_jitter_stays_in_its_range(proxy):
@@ -108,12 +121,12 @@ def test_latency_with_jitter_stays_in_its_range(proxy):
         with proxy.toxic("latency", latency=100, jitter=30):
             return round_trips(proxy, 20, 8)
 
-    def fits(seconds):
+    def fits(seconds, late):
         assert seconds[0] >= 0.07
         low, middle, high = (seconds[len(seconds) * share // 100] for share in (5, 50, 95))
-        return low < 0.08 and 0.09 < middle < 0.11 + TYPICAL_SECONDS and 0.12 < high < 0.13 + 2 * TYPICAL_SECONDS
+        return low < 0.08 + late and 0.09 < middle < 0.11 + late and 0.12 < high < 0.13 + 2 * late
 
-    check(spread, fits)
+    check(spread, lambda seconds: fits(seconds, TYPICAL_SECONDS), lambda seconds: fits(seconds, TOLERABLE_SECONDS))
 
 
 def test_latencies_add_up_and_keep_the_order(proxy):
@@ -164,7 +177,7 @@ def test_bandwidth(proxy, kilobytes, seconds):
         with proxy.toxic("bandwidth", rate=kilobytes), proxy.connect("source 0") as sock:
             return rate(sock, seconds) / (kilobytes * 1000)
 
-    check(measure, lambda share: abs(share - 1) < 0.02)
+    check(measure, lambda share: abs(share - 1) < 0.02, lambda share: 0.5 < share < 1.05)
 
 
 def test_bandwidth_upstream(proxy, upstream):
@@ -176,7 +189,7 @@ def test_bandwidth_upstream(proxy, upstream):
             assert int(sock.makefile().readline().split()[0]) == 1_500_000
         return (upstream.seen(name)[3] - began) / 1.5
 
-    check(measure, lambda share: abs(share - 1) < 0.1)
+    check(measure, lambda seconds: abs(seconds - 1) < 0.1, lambda seconds: 0.9 < seconds < 2)
 
 
 def test_bandwidth_zero_sends_nothing_until_it_is_raised(proxy):
@@ -234,11 +247,13 @@ def test_slicer(proxy):
         assert took >= 0.008 * (5000 / 120 - 2)
         return sizes
 
-    def fits(sizes):
+    def apart(sizes):
         whole = sizes[:-1]  # the last one is what is left
-        return all(80 <= size <= 120 for size in whole) and len(set(whole)) > 5 and sizes[-1] <= 120
+        assert all(size >= 80 for size in whole)
+        assert len(set(whole)) > 5
+        return sum(size <= 120 for size in whole) / len(whole)
 
-    check(slices, fits)
+    check(slices, lambda sizes: apart(sizes) == 1, lambda sizes: apart(sizes) > 0.5)
 
 
 # slow_close, timeout, reset_peer
@@ -247,12 +262,13 @@ def test_slicer(proxy):
 def test_slow_close(proxy):
     def after_the_data():
         with proxy.toxic("slow_close", delay=300), proxy.connect("source 3") as sock:
-            receive(sock, 3)
             began = time.monotonic()
-            assert ending(sock) == (b"", "end")
-            return time.monotonic() - began
+            assert ending(sock) == (b"".join(tcp_upstream.stream(3)), "end")
+            seconds = time.monotonic() - began
+        assert seconds >= 0.3 - EARLY_SECONDS
+        return seconds - 0.3
 
-    check(after_the_data, lambda seconds: 0.298 <= seconds < 0.3 + END_SECONDS)
+    check_lateness(after_the_data, END_SECONDS)
 
 
 def test_timeout_drops_all_and_closes(proxy):
@@ -262,9 +278,11 @@ def test_timeout_drops_all_and_closes(proxy):
             with proxy.connect("echo") as sock:
                 sock.sendall(b"hello")
                 assert ending(sock)[0] == b""
-                return time.monotonic() - began
+                seconds = time.monotonic() - began
+        assert seconds >= 0.3
+        return seconds - 0.3
 
-    check(after_the_start, lambda seconds: 0.298 <= seconds < 0.3 + END_SECONDS)
+    check_lateness(after_the_start, END_SECONDS)
 
 
 def test_timeout_zero_lasts_until_it_is_removed(proxy):
@@ -286,11 +304,13 @@ def test_reset_peer_of_a_new_connection(proxy):
                     data, end = ending(sock)
             except ConnectionResetError:
                 data, end = b"", "reset"
-            assert (data, end) == (b"", "reset")
-            return time.monotonic() - began
+            seconds = time.monotonic() - began
+        assert (data, end) == (b"", "reset")
+        assert seconds >= timeout / 1000
+        return seconds - timeout / 1000
 
-    check(lambda: after_the_start(0), lambda seconds: seconds < END_SECONDS)
-    check(lambda: after_the_start(250), lambda seconds: 0.248 <= seconds < 0.25 + END_SECONDS)
+    check_lateness(lambda: after_the_start(0), END_SECONDS)
+    check_lateness(lambda: after_the_start(250), END_SECONDS)
 
 
 def test_reset_peer_of_open_connections(proxy):
@@ -303,10 +323,12 @@ def test_reset_peer_of_open_connections(proxy):
             began = time.monotonic()
             with proxy.toxic("reset_peer", timeout=timeout):
                 assert [ending(sock) for sock in socks] == [(b"", "reset")] * 5
-            return time.monotonic() - began
+                seconds = time.monotonic() - began
+        assert seconds >= timeout / 1000
+        return seconds - timeout / 1000
 
-    check(lambda: after_the_call(0), lambda seconds: seconds < API_SECONDS)
-    check(lambda: after_the_call(250), lambda seconds: 0.248 <= seconds < 0.25 + API_SECONDS)
+    check_lateness(lambda: after_the_call(0), API_SECONDS)
+    check_lateness(lambda: after_the_call(250), API_SECONDS)
 
 
 # noop, and toxics that come and go
@@ -380,7 +402,7 @@ def test_toxics_that_come_and_go_lose_nothing(proxy):
         body = {"type": "bandwidth", "name": f"limit_{stream}", "stream": stream, "attributes": {"rate": 8000}}
         proxy.server.call("POST", f"{proxy.path}/toxics", body)
     check_both_ways(proxy, 32 * MIB, meanwhile)
-    assert statistics.median(calls) < API_SECONDS
+    check_lateness(lambda: statistics.median(calls), API_SECONDS)
 
 
 def seconds_of(work):
@@ -410,9 +432,9 @@ def test_a_thousand_idle_connections(proxy):
             for sock in socks:
                 sock.sendall(b"y")
             assert b"".join(receive(sock, 1) for sock in socks) == b"y" * IDLE
-            assert 0.1 <= time.monotonic() - began < 5
+            assert 0.1 <= time.monotonic() - began < 10
         proxy.enable(False)
-        assert {ending(sock) == (b"", "end") or ending(sock)[1] == "reset" for sock in socks} == {True}
+        assert {ending(sock) for sock in socks} <= {(b"", "end"), (b"", "reset")}
 
 
 def check_api(proxy):
@@ -430,7 +452,7 @@ def check_api(proxy):
             seconds_of(lambda: proxy.server.call("POST", "/reset")),
         ]
 
-    check(calls, lambda seconds: max(seconds) < API_SECONDS)
+    check_lateness(lambda: max(calls()), API_SECONDS)
 
 
 def test_a_client_that_never_reads_holds_no_one_up(proxy):
@@ -441,7 +463,7 @@ def test_a_client_that_never_reads_holds_no_one_up(proxy):
         check_api(proxy)
         with proxy.toxic("latency", latency=50):
             assert statistics.median(round_trips(proxy, 2, 3)) < 2
-        assert seconds_of(lambda: proxy.enable(False)) < 5 * API_SECONDS
+        assert seconds_of(lambda: proxy.enable(False)) < TOLERABLE_SECONDS
     proxy.enable()
     with proxy.connect("echo") as sock:
         sock.sendall(b"hello")
