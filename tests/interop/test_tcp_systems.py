@@ -74,6 +74,9 @@ class Door:
         self.rules(f"  - {{name: broken, listener: {listener}, faults: [{{reset: {{}}}}]}}\n")
         self.rules()
 
+    def connections(self, listener):
+        return self.squall.metrics().sum("squall_tcp_connections_total", listener=listener)
+
     def injected(self, rule):
         return self.squall.metrics().sum("squall_faults_injected_total", rule=rule)
 
@@ -234,9 +237,11 @@ def test_pgbench_accounts_for_every_transaction(bench):
     assert "number of failed transactions: 0 " in output
 
 
-def test_pgbench_with_a_connection_for_each(bench):
+def test_pgbench_with_a_connection_for_each(door, bench):
+    before = door.connections("postgres")
     counted, kept, _ = bench("postgres", "-c", 4, "-t", 25, "-C")
     assert counted == kept == 100
+    eventually(lambda: door.connections("postgres") - before, lambda count: 100 <= count <= 101)  # one more asks for the tables
 
 
 def test_pgbench_late(bench):
