@@ -1,5 +1,5 @@
-"""What connections through TCP listeners cost: large downloads, connections for one small exchange each, and idle ones. The upstream
-and the load are nginx and wrk as elsewhere, of whose HTTP these proxies know nothing.
+"""What connections through TCP listeners cost: large downloads, connections for one small exchange each, and idle ones. The
+upstream and the load are nginx and wrk as elsewhere, of whose HTTP these proxies know nothing.
 """
 
 import contextlib
