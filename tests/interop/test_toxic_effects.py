@@ -11,6 +11,7 @@ import itertools
 import os
 import resource
 import selectors
+import socket
 import statistics
 import sys
 import threading
@@ -499,6 +500,18 @@ def test_update_takes_effect_on_open_connections(proxy):
             sock.sendall(b"hello")
             receive(sock, 5)
             assert latency / 1000 <= time.monotonic() - began < latency / 1000 + 2
+
+
+@pytest.mark.parametrize("stream", ["downstream", "upstream"])
+def test_a_half_close_loses_no_reply(proxy, stream):
+    """The client ends its side first: the reply comes all the same, behind its wait."""
+    with proxy.toxic("latency", stream, latency=50), proxy.connect("echo") as sock:
+        sent = b"".join(tcp_upstream.stream(300_000))
+        began = time.monotonic()
+        sock.sendall(sent)
+        sock.shutdown(socket.SHUT_WR)
+        assert ending(sock) == (sent, "end")
+        assert time.monotonic() - began >= 0.05
 
 
 def test_an_upstream_that_refuses_ends_the_connection(server):
