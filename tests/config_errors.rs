@@ -62,6 +62,14 @@ fn indent(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
+/// A configuration with a TCP listener and a rule.
+fn tcp(rule: &str) -> String {
+    format!(
+        "listeners:\n  db: {{address: 127.0.0.1:1, protocol: tcp, upstream: db}}\nupstreams:\n  db: {{address: 127.0.0.1:2}}\n\
+         rules:\n  - name: a\n    {rule}"
+    )
+}
+
 fn report(yaml: &str) -> String {
     let metrics = Metrics::new().unwrap();
     let inputs = Inputs::new(&metrics, Instant::now());
@@ -95,7 +103,13 @@ fn every_mistake_is_explained() {
         ("admin_needs_token", with("admin: {address: 0.0.0.0:9900}\n", "  []\n")),
         ("no_listeners", "upstreams: {a: {fake: echo}}\n".into()),
         // Listeners and upstreams
-        ("tcp_not_yet", "listeners:\n  db: {address: 127.0.0.1:1, protocol: tcp, upstream: db}\nupstreams:\n  db: {address: 127.0.0.1:2}\n".into()),
+        ("tcp_with_http_upstream", "listeners:\n  db: {address: 127.0.0.1:1, protocol: tcp, upstream: db}\nupstreams:\n  db: {url: \"http://127.0.0.1:2\"}\n".into()),
+        ("tcp_settings_of_http", "listeners:\n  db: {address: 127.0.0.1:1, protocol: tcp, upstream: db, timeouts: {header: 5s}, trusted_proxies: 10.0.0.0/8}\nupstreams:\n  db: {address: 127.0.0.1:2, host: db, timeouts: {read: 5s}}\n".into()),
+        ("tcp_upstream_bad_address", "listeners:\n  db: {address: 127.0.0.1:1, protocol: tcp, upstream: db}\nupstreams:\n  db: {address: \"tcp://127.0.0.1\"}\n".into()),
+        ("tcp_rule_on_requests", tcp("match: {path: /pay, client: 10.0.0.0/8}\n    when: {key: header:x-user}\n    faults: [abort: 503, reset: {}]\n")),
+        ("tcp_rule_on_messages", tcp("faults: [drop: 10%, truncate: 3 messages]\n")),
+        ("proxy_protocol_to_http", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {url: \"http://127.0.0.1:2\", proxy_protocol: v3}\n".into()),
+        ("alpn_of_requests", with("", "  - name: a\n    match: {alpn: h2}\n    faults: [delay: 1s]\n")),
         ("bad_address", "listeners:\n  web: {address: localhost, upstream: a}\nupstreams:\n  a: {fake: echo}\n".into()),
         ("missing_address", "listeners:\n  web: {upstream: a}\nupstreams:\n  a: {fake: echo}\n".into()),
         ("unknown_upstream", "listeners:\n  web: {address: 127.0.0.1:1, upstream: shpo}\nupstreams:\n  shop: {fake: echo}\n".into()),

@@ -43,8 +43,8 @@ const ROOMS: [&str; 18] = [
 ];
 
 /// The rooms of the proxy, the highest first, as `src/proxy/mod.rs` draws them.
-const PROXY: [&str; 11] = [
-    "listen", "exchange", "execute", "client", "upstream", "tls", "http2", "http1", "body", "record", "net",
+const PROXY: [&str; 12] = [
+    "listen", "tcp", "exchange", "execute", "client", "upstream", "tls", "http2", "http1", "body", "record", "net",
 ];
 
 /// A module's path below the crate: `["proxy", "client", "http1"]`.

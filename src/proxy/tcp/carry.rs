@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::Relay;
 use super::flow::{Break, Flow};
-use super::links::{Change, Links};
+use super::links::{Sequel, Links};
 use super::log::{self, Line};
 use super::side::Side;
 use super::view::TcpView;
@@ -46,7 +46,7 @@ type Changed = Option<(watch::Receiver<Arc<TcpView>>, Arc<TcpView>)>;
 
 /// How a connection ends.
 #[derive(Debug)]
-enum Outcome {
+enum Closing {
     /// Both sides have ended it.
     Natural,
     /// A fault, or a plan's ending.
@@ -88,14 +88,14 @@ impl Carry {
     pub(super) async fn run(mut self) {
         log::opened(&self.view, &self.connection, self.name.as_deref());
         let outcome = match self.update() {
-            Change::GoesOn => self.carry().await,
-            Change::Broken => Outcome::Fault(Ending::Close),
+            Sequel::GoesOn => self.carry().await,
+            Sequel::Broken => Closing::Fault(Ending::Close),
         };
         self.end(&outcome);
         let error = match &outcome {
-            Outcome::Client(error) | Outcome::Server(error) => Some(error.to_string()),
-            Outcome::Idle => Some("no byte moved for the listener's idle time".to_owned()),
-            Outcome::Natural | Outcome::Fault(_) | Outcome::Stopped => None,
+            Closing::Client(error) | Closing::Server(error) => Some(error.to_string()),
+            Closing::Idle => Some("no byte moved for the listener's idle time".to_owned()),
+            Closing::Natural | Closing::Fault(_) | Closing::Stopped => None,
         };
         Line {
             view: &self.view,
@@ -104,13 +104,13 @@ impl Carry {
             links: &self.links,
             bytes: [self.upload.bytes(), self.download.bytes()],
             total: self.began.elapsed(),
-            gone: matches!(outcome, Outcome::Client(_)),
+            gone: matches!(outcome, Closing::Client(_)),
             error,
         }
         .write();
     }
 
-    async fn carry(&mut self) -> Outcome {
+    async fn carry(&mut self) -> Closing {
         loop {
             if self.links.is_starting() {
                 match std::future::poll_fn(|cx| self.poll_start(cx)).await {
@@ -125,7 +125,7 @@ impl Carry {
                 }
             }
             let outcome = if self.connection.is_leaving() {
-                self.until_silent(SILENCE, Outcome::Stopped).await
+                self.until_silent(SILENCE, Closing::Stopped).await
             } else {
                 let listener = Arc::clone(self.connection.listener());
                 // Biased: what has ended has ended, whatever else happens.
@@ -141,15 +141,15 @@ impl Carry {
         }
     }
 
-    async fn until_idle(&mut self) -> Option<Outcome> {
+    async fn until_idle(&mut self) -> Option<Closing> {
         match self.view.idle {
-            Some(limit) => self.until_silent(limit, Outcome::Idle).await,
+            Some(limit) => self.until_silent(limit, Closing::Idle).await,
             None => std::future::poll_fn(|cx| self.poll(cx)).await,
         }
     }
 
     /// Moves bytes both ways for as long as some move within each `limit`. Then the connection ends with `silent`.
-    async fn until_silent(&mut self, limit: Duration, silent: Outcome) -> Option<Outcome> {
+    async fn until_silent(&mut self, limit: Duration, silent: Closing) -> Option<Closing> {
         loop {
             let before = (self.upload.bytes(), self.download.bytes());
             let moved = std::future::poll_fn(|cx| self.poll(cx));
@@ -163,7 +163,7 @@ impl Carry {
     }
 
     /// Connects to the server while rules may change. Returns how the connection ends, if it does.
-    async fn dial(&mut self) -> Option<Outcome> {
+    async fn dial(&mut self) -> Option<Closing> {
         let (server, connection) = (Arc::clone(&self.view.server), Arc::clone(&self.connection));
         let mut dialled = pin!(server.connect(connection.ends()));
         let mut gone = pin!(connection.reset_by_client());
@@ -172,9 +172,9 @@ impl Carry {
                 return Poll::Ready(Err(outcome));
             }
             if gone.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(Outcome::Client(std::io::ErrorKind::ConnectionReset.into())));
+                return Poll::Ready(Err(Closing::Client(std::io::ErrorKind::ConnectionReset.into())));
             }
-            dialled.as_mut().poll(cx).map_err(Outcome::Server)
+            dialled.as_mut().poll(cx).map_err(Closing::Server)
         });
         match side.await {
             Ok((socket, secure)) => self.server = Some(Side::new(socket, secure)),
@@ -184,19 +184,19 @@ impl Carry {
     }
 
     /// Carries out what precedes the bytes. Ready when nothing does any more, or with how the connection ends.
-    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Option<Closing>> {
         if let Some(outcome) = self.poll_change(cx) {
             return Poll::Ready(Some(outcome));
         }
         let end = ready!(self.links.poll_start(cx));
         Poll::Ready(end.map(|end| match end {
-            End::Gone => Outcome::Client(std::io::ErrorKind::ConnectionReset.into()),
-            End::Fault(ending) => Outcome::Fault(ending),
+            End::Gone => Closing::Client(std::io::ErrorKind::ConnectionReset.into()),
+            End::Fault(ending) => Closing::Fault(ending),
         }))
     }
 
     /// Moves bytes both ways. Ready with how the connection ends, or without if something precedes further bytes.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Closing>> {
         if let Some(outcome) = self.poll_change(cx) {
             return Poll::Ready(Some(outcome));
         }
@@ -211,26 +211,26 @@ impl Carry {
             match self.upload.poll(cx, &mut self.client, server) {
                 Poll::Pending | Poll::Ready(Ok(Finish::Natural)) => {}
                 Poll::Ready(Ok(finish)) => return Poll::Ready(Some(finished(&finish))),
-                Poll::Ready(Err(Break::Sender(error))) => return Poll::Ready(Some(Outcome::Client(error))),
-                Poll::Ready(Err(Break::Receiver(error))) => return Poll::Ready(Some(Outcome::Server(error))),
+                Poll::Ready(Err(Break::Sender(error))) => return Poll::Ready(Some(Closing::Client(error))),
+                Poll::Ready(Err(Break::Receiver(error))) => return Poll::Ready(Some(Closing::Server(error))),
             }
         }
         if !self.download.is_over() {
             match self.download.poll(cx, server, &mut self.client) {
                 Poll::Pending | Poll::Ready(Ok(Finish::Natural)) => {}
                 Poll::Ready(Ok(finish)) => return Poll::Ready(Some(finished(&finish))),
-                Poll::Ready(Err(Break::Sender(error))) => return Poll::Ready(Some(Outcome::Server(error))),
-                Poll::Ready(Err(Break::Receiver(error))) => return Poll::Ready(Some(Outcome::Client(error))),
+                Poll::Ready(Err(Break::Sender(error))) => return Poll::Ready(Some(Closing::Server(error))),
+                Poll::Ready(Err(Break::Receiver(error))) => return Poll::Ready(Some(Closing::Client(error))),
             }
         }
         if self.upload.is_over() && self.download.is_over() {
-            return Poll::Ready(Some(Outcome::Natural));
+            return Poll::Ready(Some(Closing::Natural));
         }
         Poll::Pending
     }
 
     /// Takes on changed rules. Returns how the connection ends, if they end it.
-    fn poll_change(&mut self, cx: &mut Context<'_>) -> Option<Outcome> {
+    fn poll_change(&mut self, cx: &mut Context<'_>) -> Option<Closing> {
         while let Poll::Ready(changed) = self.changed.as_mut().poll(cx) {
             let Some((views, view)) = changed else {
                 self.changed = Box::pin(std::future::pending());
@@ -239,14 +239,14 @@ impl Carry {
             self.changed = Box::pin(change(views));
             // The server stays the one that it is connected to.
             self.view = view;
-            if self.update() == Change::Broken {
-                return Some(Outcome::Fault(Ending::Close));
+            if self.update() == Sequel::Broken {
+                return Some(Closing::Fault(Ending::Close));
             }
         }
         None
     }
 
-    fn update(&mut self) -> Change {
+    fn update(&mut self) -> Sequel {
         let flows = [&mut self.upload, &mut self.download];
         self.links.update(&self.view, &self.connection, &self.holder, flows)
     }
@@ -265,23 +265,23 @@ impl Carry {
     }
 
     /// Ends what is left of the connection: a failure looks to the other side as if there were no proxy.
-    fn end(&mut self, outcome: &Outcome) {
+    fn end(&mut self, outcome: &Closing) {
         match outcome {
-            Outcome::Natural => {}
-            Outcome::Fault(Ending::Reset(_)) => {
+            Closing::Natural => {}
+            Closing::Fault(Ending::Reset(_)) => {
                 self.connection.reset();
                 if let Some(server) = &self.server {
                     server.reset();
                 }
             }
-            Outcome::Fault(_) | Outcome::Stopped | Outcome::Idle => self.connection.close(),
-            Outcome::Client(_) => {
+            Closing::Fault(_) | Closing::Stopped | Closing::Idle => self.connection.close(),
+            Closing::Client(_) => {
                 self.connection.reset();
                 if let Some(server) = &self.server {
                     server.reset();
                 }
             }
-            Outcome::Server(_) => {
+            Closing::Server(_) => {
                 self.view.metrics.upstream_errors.inc();
                 self.connection.reset();
             }
@@ -296,9 +296,9 @@ async fn change(mut views: watch::Receiver<Arc<TcpView>>) -> Changed {
     Some((views, view))
 }
 
-fn finished(finish: &Finish) -> Outcome {
+fn finished(finish: &Finish) -> Closing {
     match finish {
-        Finish::Natural | Finish::Clean(_) | Finish::Close => Outcome::Fault(Ending::Close),
-        Finish::Reset(code) => Outcome::Fault(Ending::Reset(*code)),
+        Finish::Natural | Finish::Clean(_) | Finish::Close => Closing::Fault(Ending::Close),
+        Finish::Reset(code) => Closing::Fault(Ending::Reset(*code)),
     }
 }

@@ -50,7 +50,7 @@ pub(super) struct Links {
 
 /// What a change of rules means for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum Sequel {
     /// It goes on.
     GoesOn,
     /// A rule that has thrown bytes away is gone, and the stream has a hole.
@@ -76,12 +76,12 @@ impl Links {
         connection: &Arc<Connection>,
         holder: &Arc<Holder>,
         [upload, download]: [&mut Flow; 2],
-    ) -> Change {
+    ) -> Sequel {
         let mut known = std::mem::take(&mut self.links);
         let hello = self.hello.clone();
         let head = Head::of_connection(self.client, hello.name.as_deref()).offering(&hello.protocols);
         let mut ended = false;
-        let mut change = Change::GoesOn;
+        let mut change = Sequel::GoesOn;
         // The ids of the links so far: the shapers of a new one come after theirs.
         let mut before: Vec<u64> = Vec::new();
         for rule in view.rules.matching(&head) {
@@ -102,7 +102,7 @@ impl Links {
                     if let Some(retired) = retired {
                         *passed = retired.sent;
                         if retired.discards {
-                            change = Change::Broken;
+                            change = Sequel::Broken;
                         }
                     }
                 }
@@ -146,7 +146,7 @@ impl Links {
         for gone in known {
             for flow in [&mut *upload, &mut *download] {
                 if flow.lane().retire(gone.id).is_some_and(|retired| retired.discards) {
-                    change = Change::Broken;
+                    change = Sequel::Broken;
                 }
             }
             self.past.extend(gone.into_record());
