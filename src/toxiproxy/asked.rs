@@ -1,6 +1,6 @@
 //! What clients ask of proxies: creating, populating, changing.
 
-use super::json::{Json, Place};
+use super::json::{Json, Target};
 use super::refusal::Refusal;
 use super::rules::Rules;
 use super::toxic::Toxic;
@@ -29,7 +29,7 @@ impl Wanted {
     /// # Errors
     /// A value has the wrong type, or the name or the upstream is missing.
     pub(super) fn one(body: &Json) -> Result<Wanted, Refusal> {
-        let wanted = Wanted::read(body, Place::Whole("toxiproxy.Proxy")).map_err(Refusal::bad_body)?;
+        let wanted = Wanted::read(body, Target::Whole("toxiproxy.Proxy")).map_err(Refusal::bad_body)?;
         wanted.check("")?;
         Ok(wanted)
     }
@@ -40,8 +40,8 @@ impl Wanted {
     /// See [`Wanted::one`]; all of them are checked.
     pub(super) fn many(body: &Json) -> Result<Vec<Wanted>, Refusal> {
         let read = || {
-            let items = body.items(Place::Whole("[]toxiproxy.Proxy"))?;
-            let read = |item| Wanted::read(item, Place::Whole("toxiproxy.Proxy"));
+            let items = body.items(Target::Whole("[]toxiproxy.Proxy"))?;
+            let read = |item| Wanted::read(item, Target::Whole("toxiproxy.Proxy"));
             items.iter().map(read).collect::<Result<Vec<Wanted>, String>>()
         };
         let all = read().map_err(Refusal::bad_body)?;
@@ -51,7 +51,7 @@ impl Wanted {
         Ok(all)
     }
 
-    fn read(body: &Json, place: Place<'_>) -> Result<Wanted, String> {
+    fn read(body: &Json, target: Target<'_>) -> Result<Wanted, String> {
         let mut wanted = Wanted {
             name: String::new(),
             listen: String::new(),
@@ -59,14 +59,14 @@ impl Wanted {
             enabled: true,
             toxics: Vec::new(),
         };
-        for (key, value) in body.fields(place)? {
+        for (key, value) in body.fields(target)? {
             match key.as_str() {
                 "name" => value.set_text(&mut wanted.name, "Proxy.name")?,
                 "listen" => value.set_text(&mut wanted.listen, "Proxy.listen")?,
                 "upstream" => value.set_text(&mut wanted.upstream, "Proxy.upstream")?,
                 "enabled" => value.set_flag(&mut wanted.enabled, "Proxy.enabled")?,
                 "toxics" => {
-                    let toxics = value.items(Place::Field("Proxy.toxics", "[]toxics.Toxic"))?;
+                    let toxics = value.items(Target::Field("Proxy.toxics", "[]toxics.Toxic"))?;
                     toxics.clone_into(&mut wanted.toxics);
                 }
                 _ => {}
@@ -106,7 +106,7 @@ impl Change {
     /// A value has the wrong type.
     pub(super) fn read(body: &Json) -> Result<Change, String> {
         let mut change = Change::default();
-        for (key, value) in body.fields(Place::Whole("toxiproxy.Proxy"))? {
+        for (key, value) in body.fields(Target::Whole("toxiproxy.Proxy"))? {
             match key.as_str() {
                 _ if *value == Json::Null => {}
                 "name" => value.set_text(&mut String::new(), "Proxy.name")?,

@@ -39,27 +39,27 @@ impl Json {
     /// The entries of an object, none for null, with their keys in lower case.
     ///
     /// # Errors
-    /// It is neither. `place` is where it would be decoded to.
-    pub(super) fn fields(&self, place: Place<'_>) -> Result<Vec<(String, &Json)>, String> {
+    /// It is neither. `target` is where it would be decoded to.
+    pub(super) fn fields(&self, target: Target<'_>) -> Result<Vec<(String, &Json)>, String> {
         match self {
             Json::Null => Ok(Vec::new()),
             Json::Object(entries) => {
                 let fields = entries.iter().map(|(key, value)| (key.to_ascii_lowercase(), value));
                 Ok(fields.collect())
             }
-            other => Err(place.refuses(other.kind())),
+            other => Err(target.refuses(other.kind())),
         }
     }
 
     /// The items of an array, none for null.
     ///
     /// # Errors
-    /// It is neither. `place` is where it would be decoded to.
-    pub(super) fn items(&self, place: Place<'_>) -> Result<&[Json], String> {
+    /// It is neither. `target` is where it would be decoded to.
+    pub(super) fn items(&self, target: Target<'_>) -> Result<&[Json], String> {
         match self {
             Json::Null => Ok(&[]),
             Json::Array(items) => Ok(items),
-            other => Err(place.refuses(other.kind())),
+            other => Err(target.refuses(other.kind())),
         }
     }
 
@@ -71,7 +71,7 @@ impl Json {
         match self {
             Json::Null => {}
             Json::String(value) => value.clone_into(text),
-            other => return Err(Place::Field(field, "string").refuses(other.kind())),
+            other => return Err(Target::Field(field, "string").refuses(other.kind())),
         }
         Ok(())
     }
@@ -84,7 +84,7 @@ impl Json {
         match self {
             Json::Null => {}
             Json::Bool(value) => *flag = *value,
-            other => return Err(Place::Field(field, "bool").refuses(other.kind())),
+            other => return Err(Target::Field(field, "bool").refuses(other.kind())),
         }
         Ok(())
     }
@@ -99,9 +99,9 @@ impl Json {
             Json::Number(number) if is_minus_zero(number) => *integer = 0,
             Json::Number(number) => match number.as_i64() {
                 Some(value) => *integer = value,
-                None => return Err(Place::Field(field, "int64").refuses(&format!("number {number}"))),
+                None => return Err(Target::Field(field, "int64").refuses(&format!("number {number}"))),
             },
-            other => return Err(Place::Field(field, "int64").refuses(other.kind())),
+            other => return Err(Target::Field(field, "int64").refuses(other.kind())),
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ impl Json {
     /// # Errors
     /// It is no number, or out of range.
     pub(super) fn set_single(&self, single: &mut f32, field: &str) -> Result<(), String> {
-        let refused = |what: &str| Err(Place::Field(field, "float32").refuses(what));
+        let refused = |what: &str| Err(Target::Field(field, "float32").refuses(what));
         match self {
             Json::Null => {}
             Json::Number(number) => {
@@ -142,19 +142,19 @@ impl Json {
 
 /// Where a value is decoded to, in the words of Go's errors.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place<'a> {
+pub(super) enum Target<'a> {
     /// The whole body, and its type.
     Whole(&'a str),
     /// A field, and its type.
     Field(&'a str, &'a str),
 }
 
-impl Place<'_> {
+impl Target<'_> {
     /// The error about a value of another kind.
     pub(super) fn refuses(self, kind: &str) -> String {
         match self {
-            Place::Whole(what) => format!("json: cannot unmarshal {kind} into Go value of type {what}"),
-            Place::Field(field, what) => {
+            Target::Whole(what) => format!("json: cannot unmarshal {kind} into Go value of type {what}"),
+            Target::Field(field, what) => {
                 format!("json: cannot unmarshal {kind} into Go struct field {field} of type {what}")
             }
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::json::{Json, Place};
+use super::json::{Json, Target};
 
 /// The faults of squall that act on connections, without those that have a name of Toxiproxy's.
 const FAULTS: [&str; 10] = [
@@ -130,7 +130,7 @@ impl Kind {
         let what = self.type_in_errors();
         if let Kind::Fault { attributes, .. } = self {
             let Json::Object(entries) = given else {
-                given.fields(Place::Field("attributes", what))?;
+                given.fields(Target::Field("attributes", what))?;
                 return Ok(());
             };
             for (key, value) in entries {
@@ -141,7 +141,7 @@ impl Kind {
             }
             return Ok(());
         }
-        let fields = given.fields(Place::Field("attributes", &format!("toxics.{what}")))?;
+        let fields = given.fields(Target::Field("attributes", &format!("toxics.{what}")))?;
         let mut numbers = self.numbers();
         for (key, value) in fields {
             if let Some((name, number)) = numbers.iter_mut().find(|(name, _)| *name == key) {

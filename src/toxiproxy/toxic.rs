@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::json::{Json, Place};
+use super::json::{Json, Target};
 use super::kind::Kind;
 use super::refusal::Refusal;
 use super::rules::Rules;
@@ -79,7 +79,7 @@ impl Toxic {
     pub(super) fn update(&self, asked: &Json, proxy: &str, rules: &Rules) -> Result<Toxic, Refusal> {
         let (mut attributes, mut toxicity) = (Vec::new(), self.toxicity);
         let mut read = || {
-            for (key, value) in asked.fields(Place::Whole("struct { Attributes interface {}; Toxicity float32 }"))? {
+            for (key, value) in asked.fields(Target::Whole("struct { Attributes interface {}; Toxicity float32 }"))? {
                 match key.as_str() {
                     "attributes" => attributes.push(value),
                     "toxicity" => value.set_single(&mut toxicity, "toxicity")?,
@@ -135,14 +135,14 @@ impl<'a> Asked<'a> {
             toxicity: 1.0,
             attributes: Vec::new(),
         };
-        for (key, value) in asked.fields(Place::Whole("toxics.ToxicWrapper"))? {
+        for (key, value) in asked.fields(Target::Whole("toxics.ToxicWrapper"))? {
             match key.as_str() {
                 "name" => value.set_text(&mut toxic.name, "ToxicWrapper.name")?,
                 "type" => value.set_text(&mut toxic.kind, "ToxicWrapper.type")?,
                 "stream" => value.set_text(&mut toxic.stream, "ToxicWrapper.stream")?,
                 "toxicity" => value.set_single(&mut toxic.toxicity, "ToxicWrapper.toxicity")?,
                 "attributes" => {
-                    value.fields(Place::Field("ToxicWrapper.attributes", "toxics.NoopToxic"))?;
+                    value.fields(Target::Field("ToxicWrapper.attributes", "toxics.NoopToxic"))?;
                     toxic.attributes.push(value);
                 }
                 _ => {}
