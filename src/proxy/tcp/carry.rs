@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::Relay;
 use super::flow::{Break, Flow};
-use super::links::{Sequel, Links};
+use super::links::{Links, Sequel};
 use super::log::{self, Line};
 use super::side::Side;
 use super::view::TcpView;
