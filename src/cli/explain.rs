@@ -22,7 +22,8 @@ use crate::yaml::units::Time;
 #[command(after_help = "Examples:\n  \
     squall explain -c squall.yaml http://127.0.0.1:8080/pay?x=1\n  \
     squall explain -c squall.yaml -X POST -H 'x-user: ada' --ordinal 17 /pay\n  \
-    squall explain -c squall.yaml -- curl -d amount=1 http://127.0.0.1:8080/pay\n\n\
+    squall explain -c squall.yaml -- curl -d amount=1 http://127.0.0.1:8080/pay\n  \
+    squall explain -c squall.yaml --listener database --client 10.0.0.7\n\n\
     Counters start at zero, as in a new process; the admin API's /api/v1/explain uses the real ones.")]
 pub struct ExplainArgs {
     /// The configuration file. Without it: the embedded demo
@@ -58,7 +59,7 @@ pub struct ExplainArgs {
     /// The request as a curl command line, in one argument
     #[arg(long, value_name = "LINE", conflicts_with_all = ["url", "command"])]
     curl: Option<String>,
-    /// The request's URL, or its path alone
+    /// The request's URL, or its path alone. Without it: a connection to the TCP listener that --listener names
     #[arg(value_name = "URL", conflicts_with = "command")]
     url: Option<String>,
     /// The request as a curl command line
@@ -118,6 +119,9 @@ impl ExplainArgs {
             return curl::parse_words(&self.command);
         }
         let Some(url) = &self.url else {
+            if self.listener.is_some() && self.method.is_none() && self.headers.is_empty() && self.data.is_empty() {
+                return Ok(Call::connection());
+            }
             return Err("the request is missing: give a URL, a path, or a curl command line after `--`".into());
         };
         Line::bare(url, self.method.clone(), self.headers.clone(), &self.data).call()

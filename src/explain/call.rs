@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use http::{HeaderMap, Method};
+
 use crate::explain::Asked;
 
 /// A request before it is assigned to a listener.
@@ -13,6 +15,31 @@ pub struct Call {
     pub place: Place,
     /// What is unknown about the request, in sentences.
     pub notes: Vec<String>,
+}
+
+impl Call {
+    /// A connection to a TCP listener, which has no requests.
+    pub fn connection() -> Call {
+        Call {
+            asked: Asked {
+                method: Method::GET,
+                target: String::new(),
+                authority: None,
+                headers: HeaderMap::new(),
+                client: None,
+                listener: None,
+                ordinal: None,
+                at: None,
+            },
+            place: Place::Anywhere,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Whether there is no request.
+    pub fn is_connection(&self) -> bool {
+        self.asked.target.is_empty()
+    }
 }
 
 /// Where a connection goes.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::call::{Call, Place};
 use super::curl::{self, Line};
 use super::{Explanation, explain};
-use crate::config::snapshot::{Listener, Snapshot};
+use crate::config::snapshot::{Listener, ListenerKind, Snapshot};
 use crate::proxy::net::address::AddressSpec;
 use crate::yaml::forms::OneOrMany;
 use crate::yaml::report::did_you_mean;
@@ -77,6 +77,9 @@ impl Question {
                 Err("`method` and `headers` can't be combined with `curl`, which has its own".into())
             }
             (None, Some(line)) => curl::parse(line),
+            (None, None) if self.listener.is_some() && self.method.is_none() && self.headers.is_empty() => {
+                Ok(Call::connection())
+            }
             _ => Err("the request is missing: give it as `url` or `curl`".into()),
         }
     }
@@ -88,8 +91,15 @@ impl Question {
 /// The listener can't be determined.
 pub fn ask(snapshot: &Snapshot, mut call: Call, now: Instant) -> Result<Explanation, String> {
     let listener = listener_of(snapshot, &call)?;
+    let requests = matches!(listener.kind, ListenerKind::Http(_));
+    if requests && call.is_connection() {
+        return Err(format!(
+            "the request is missing: `{}` is a listener for HTTP, so give a URL, a path or a curl command line",
+            listener.name
+        ));
+    }
     let asked = &mut call.asked;
-    if call.place == Place::Anywhere && !asked.headers.contains_key(HOST) {
+    if requests && call.place == Place::Anywhere && !asked.headers.contains_key(HOST) {
         let host = match &listener.address {
             AddressSpec::Tcp(address) => address.to_string(),
             AddressSpec::Unix(_) => "localhost".to_owned(),
