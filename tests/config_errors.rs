@@ -100,6 +100,7 @@ fn every_mistake_is_explained() {
         ("too_many_threads", with("threads: 30000\n", "  []\n")),
         ("bodies_too_small", with("bounds: {bodies: 1000KiB}\n", "  []\n")),
         ("admin_on_a_listener", with("admin: {address: 127.0.0.1:8080}\n", "  []\n")),
+        ("toxiproxy_on_a_listener", with("toxiproxy: {address: 127.0.0.1:8080}\n", "  []\n")),
         ("admin_needs_token", with("admin: {address: 0.0.0.0:9900}\n", "  []\n")),
         ("no_listeners", "upstreams: {a: {fake: echo}}\n".into()),
         // Listeners and upstreams

@@ -5,6 +5,9 @@ use super::refusal::Refusal;
 use super::rules::Rules;
 use super::toxic::Toxic;
 
+/// The most toxics of a proxy: each connection decides all of them.
+pub(super) const MAX_TOXICS: usize = 1000;
+
 /// A proxy that is to be created.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Wanted {
@@ -89,6 +92,9 @@ impl Wanted {
     /// # Errors
     /// One of them is refused; then the proxy is not created.
     pub(super) fn toxics(&self, rules: &Rules) -> Result<Vec<Toxic>, Refusal> {
+        if self.toxics.len() > MAX_TOXICS {
+            return Err(Refusal::too_many_toxics());
+        }
         let mut toxics: Vec<Toxic> = Vec::with_capacity(self.toxics.len());
         for (index, asked) in self.toxics.iter().enumerate() {
             let taken = |name: &str| toxics.iter().any(|toxic| toxic.name == name);

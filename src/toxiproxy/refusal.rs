@@ -3,6 +3,8 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::asked::MAX_TOXICS;
+
 /// An error of the API: a status, and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -51,6 +53,11 @@ impl Refusal {
     /// Another toxic of the proxy has the name.
     pub(super) fn toxic_exists() -> Refusal {
         Refusal::new(StatusCode::CONFLICT, "toxic already exists")
+    }
+
+    /// The proxy has as many toxics as it can have.
+    pub(super) fn too_many_toxics() -> Refusal {
+        Refusal::bad_body(format!("a proxy can have at most {MAX_TOXICS} toxics"))
     }
 
     /// An address can't be used, or not be listened on.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::asked::{Change, Wanted};
+use super::asked::{Change, MAX_TOXICS, Wanted};
 use super::json::Json;
 use super::listen::{self, Addresses, Place, Unresolved};
 use super::refusal::Refusal;
@@ -312,6 +312,9 @@ impl Proxies {
         let body = body.map_err(Refusal::bad_body)?;
         let taken = |name: &str| proxy.toxics.iter().any(|toxic| toxic.name == name);
         let toxic = Toxic::create(&body, &proxy.name, &self.rules, taken)?;
+        if proxy.toxics.len() >= MAX_TOXICS {
+            return Err(Refusal::too_many_toxics());
+        }
         let shown = toxic.to_json();
         proxy.toxics.push(toxic);
         proxy.apply();

@@ -321,3 +321,20 @@ async fn bytes_are_counted_over_runs() {
     update(r#"{"upstream":"u:9"}"#).await;
     assert_eq!(received(), 3);
 }
+
+#[tokio::test]
+async fn toxics_are_bounded() {
+    let (proxies, _) = proxies();
+    let noops = |count| {
+        let toxics = (0..count).map(|index| format!(r#"{{"type":"noop","name":"{index}"}}"#));
+        let toxics = toxics.collect::<Vec<_>>().join(",");
+        format!(r#"{{"name":"a","listen":":7","upstream":"u:1","toxics":[{toxics}]}}"#)
+    };
+    let refused = Refusal::too_many_toxics().message;
+    assert_eq!(create(&proxies, &noops(MAX_TOXICS + 1)).await, Err(refused));
+    create(&proxies, &noops(MAX_TOXICS)).await.unwrap();
+    assert_eq!(
+        proxies.create_toxic("a", Ok(body(RESET))),
+        Err(Refusal::too_many_toxics())
+    );
+}
