@@ -398,3 +398,23 @@ async fn the_proxy_protocol_tells_addresses_in_and_out() {
         assert!(bytes.is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_window_opens_and_closes_on_open_connections() {
+    let rules = "[{name: r, when: {schedule: {start: 300ms, duration: 300ms}}, faults: [{delay: 150ms}]}]";
+    let squall = start(echo().await, rules);
+    let began = Instant::now();
+    let mut wire = squall.wire().await;
+    let mut slow = Vec::new();
+    while began.elapsed() < Duration::from_millis(900) {
+        let at = began.elapsed();
+        if round_trip(&mut wire).await >= Duration::from_millis(150) {
+            slow.push(at);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!slow.is_empty());
+    let outside = |at: &&Duration| !(Duration::from_millis(250)..=Duration::from_millis(650)).contains(*at);
+    assert_eq!(slow.iter().find(outside), None, "{slow:?}");
+    assert!(round_trip(&mut wire).await < Duration::from_millis(140));
+}

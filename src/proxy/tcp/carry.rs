@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::time::Sleep;
 
 use super::Relay;
 use super::flow::{Break, Flow};
@@ -37,6 +38,8 @@ pub(super) struct Carry {
     download: Flow,
     links: Links,
     changed: Pin<Box<dyn Future<Output = Changed> + Send>>,
+    /// Set while the window of a rule is going to open or close.
+    edge: Option<Pin<Box<Sleep>>>,
     /// Resolves when squall stops, so that injected waits end.
     stopping: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -74,6 +77,7 @@ impl Carry {
             name: hello.name.clone(),
             links: Links::new(connection.client(), hello),
             changed: Box::pin(change(views)),
+            edge: None,
             stopping: Some(Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) })),
             began: Instant::now(),
             server: None,
@@ -229,8 +233,13 @@ impl Carry {
         Poll::Pending
     }
 
-    /// Takes on changed rules. Returns how the connection ends, if they end it.
+    /// Takes on changed rules, and those whose windows open or close. Returns how the connection ends, if they end it.
     fn poll_change(&mut self, cx: &mut Context<'_>) -> Option<Closing> {
+        while self.edge.as_mut().is_some_and(|edge| edge.as_mut().poll(cx).is_ready()) {
+            if self.update() == Sequel::Broken {
+                return Some(Closing::Fault(Ending::Close));
+            }
+        }
         while let Poll::Ready(changed) = self.changed.as_mut().poll(cx) {
             let Some((views, view)) = changed else {
                 self.changed = Box::pin(std::future::pending());
@@ -248,7 +257,10 @@ impl Carry {
 
     fn update(&mut self) -> Sequel {
         let flows = [&mut self.upload, &mut self.download];
-        self.links.update(&self.view, &self.connection, &self.holder, flows)
+        let sequel = self.links.update(&self.view, &self.connection, &self.holder, flows);
+        let edge = self.links.next();
+        self.edge = edge.map(|edge| Box::pin(tokio::time::sleep_until(edge.into())));
+        sequel
     }
 
     /// Ends injected waits when squall stops.

@@ -19,12 +19,15 @@ use crate::proxy::execute::{End, Execution, Subject};
 use crate::proxy::record::Record;
 use crate::proxy::tls::Hello;
 use crate::rule::decide::Rule;
-use crate::rule::state::Live;
+use crate::rule::plan::Action;
+use crate::rule::state::{Live, Memory};
 use crate::shape::Direction;
 
 /// What a rule did to a connection that it matches.
 struct Link {
     rule: Arc<Rule>,
+    /// Whether the rule's window (`schedule`, `limits.expires`) was open when it was decided.
+    open: bool,
     /// Tells the shapers of this link from others in the lanes.
     id: u64,
     /// The plan in execution; `None` if the rule did not hit, or while it is in `start`.
@@ -46,6 +49,8 @@ pub(super) struct Links {
     hello: Hello,
     /// The records of rules that were removed, for the log.
     past: Vec<Arc<Record>>,
+    /// When the window of a rule next opens or closes.
+    next: Option<Instant>,
 }
 
 /// What a change of rules means for the connection.
@@ -65,28 +70,36 @@ impl Links {
             client,
             hello,
             past: Vec::new(),
+            next: None,
         }
     }
 
-    /// Takes on the rules of a view: keeps what known rules have done, decides new and changed ones, and retires the shapers of
-    /// those that are gone.
+    /// Takes on the rules of a view: keeps what known rules have done, decides new and changed ones and those whose window has
+    /// opened, and retires the shapers of those that are gone or whose window has closed.
     pub(super) fn update(
         &mut self,
         view: &TcpView,
         connection: &Arc<Connection>,
         holder: &Arc<Holder>,
-        [upload, download]: [&mut Flow; 2],
+        mut flows: [&mut Flow; 2],
     ) -> Sequel {
         let mut known = std::mem::take(&mut self.links);
+        self.next = None;
         let hello = self.hello.clone();
         let head = Head::of_connection(self.client, hello.name.as_deref()).offering(&hello.protocols);
+        let memory = Live { now: Instant::now() };
         let mut ended = false;
-        let mut change = Sequel::GoesOn;
+        let mut sequel = Sequel::GoesOn;
         // The ids of the links so far: the shapers of a new one come after theirs.
         let mut before: Vec<u64> = Vec::new();
         for rule in view.rules.matching(&head) {
-            let same = known.iter().position(|link| Arc::ptr_eq(&link.rule, rule));
-            if let Some(at) = same {
+            let since = memory.since(rule);
+            let open = rule.when.open(since).is_ok();
+            let edge = rule.when.next_edge(since);
+            let edge = edge.and_then(|edge| memory.now.checked_add(edge));
+            self.next = [self.next, edge].into_iter().flatten().min();
+            let is_same = |link: &Link| Arc::ptr_eq(&link.rule, rule) && link.open == open;
+            if let Some(at) = known.iter().position(is_same) {
                 let link = known.remove(at);
                 before.push(link.id);
                 self.links.push(link);
@@ -97,64 +110,54 @@ impl Links {
             if let Some(at) = known.iter().position(|link| link.rule.name == rule.name) {
                 let old = known.remove(at);
                 before.push(old.id);
-                let retired = [upload.lane().retire(old.id), download.lane().retire(old.id)];
-                for (passed, retired) in passed.iter_mut().zip(retired) {
-                    if let Some(retired) = retired {
-                        *passed = retired.sent;
-                        if retired.discards {
-                            change = Sequel::Broken;
-                        }
-                    }
-                }
-                self.past.extend(old.into_record());
+                passed = self.retire(old, &mut flows, &mut sequel);
             }
-            let now = Instant::now();
             self.last_id += 1;
             let mut link = Link {
                 rule: Arc::clone(rule),
+                open,
                 id: self.last_id,
                 execution: None,
                 start: None,
             };
-            if let Some(plan) = rule.decide(&head, &Live { now }, ended) {
-                ended |= plan
-                    .actions
-                    .iter()
-                    .any(|action| action.effect.is_terminal() && !rule.shadow);
-                let execution = Execution::new(plan, now, holder, view.bounds);
-                let record = Arc::clone(execution.record());
-                let shaping = Shaping {
-                    execution: &execution,
-                    record: &record,
-                    buffer: view.buffer,
-                };
-                let directions = [
-                    (Direction::Request, &mut *upload),
-                    (Direction::Response, &mut *download),
-                ];
-                for ((direction, flow), passed) in directions.into_iter().zip(passed) {
-                    if let Some(stage) = shaping.connection(connection, direction, passed, link.id) {
-                        flow.lane().insert(stage, &before);
-                    }
-                }
-                record.settle();
+            if let Some(plan) = rule.decide(&head, &memory, ended) {
+                let ends = |action: &Action| action.effect.is_terminal() && !rule.shadow;
+                ended |= plan.actions.iter().any(ends);
+                let execution = Execution::new(plan, memory.now, holder, view.bounds);
+                shape(
+                    &execution,
+                    view.buffer,
+                    connection,
+                    &mut flows,
+                    (passed, link.id, &before),
+                );
                 link.begin(execution, connection);
             }
             before.push(link.id);
             self.links.push(link);
         }
         for gone in known {
-            for flow in [&mut *upload, &mut *download] {
-                if flow.lane().retire(gone.id).is_some_and(|retired| retired.discards) {
-                    change = Sequel::Broken;
-                }
-            }
-            self.past.extend(gone.into_record());
+            self.retire(gone, &mut flows, &mut sequel);
         }
-        // Many changes of rules that never hit leave nothing behind, but those that did must not add up.
+        // Rules that come and go for as long as a connection lasts must not add up.
         let excess = self.past.len().saturating_sub(PAST_MAX);
         self.past.drain(..excess);
-        change
+        sequel
+    }
+
+    /// Retires the shapers of a link. Returns the bytes that passed each.
+    fn retire(&mut self, link: Link, flows: &mut [&mut Flow; 2], sequel: &mut Sequel) -> [u64; 2] {
+        let retired = flows.each_mut().map(|flow| flow.lane().retire(link.id));
+        if retired.iter().flatten().any(|retired| retired.discards) {
+            *sequel = Sequel::Broken;
+        }
+        self.past.extend(link.into_record());
+        retired.map(|retired| retired.map_or(0, |retired| retired.sent))
+    }
+
+    /// When to [update](Links::update) next although no rule changes.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
     }
 
     /// Whether something precedes the bytes now.
@@ -185,6 +188,29 @@ impl Links {
 
 /// The most records that are kept of rules that are gone.
 const PAST_MAX: usize = 16;
+
+/// Adds the shapers of a plan to the lanes of both directions: behind those of the links `before`, and with positions that count
+/// from the bytes that have passed.
+fn shape(
+    execution: &Execution,
+    buffer: usize,
+    connection: &Arc<Connection>,
+    flows: &mut [&mut Flow; 2],
+    (passed, id, before): ([u64; 2], u64, &[u64]),
+) {
+    let shaping = Shaping {
+        execution,
+        record: execution.record(),
+        buffer,
+    };
+    let directions = [Direction::Request, Direction::Response].into_iter().zip(flows);
+    for ((direction, flow), passed) in directions.zip(passed) {
+        if let Some(stage) = shaping.connection(connection, direction, passed, id) {
+            flow.lane().insert(stage, before);
+        }
+    }
+    execution.record().settle();
+}
 
 impl Link {
     /// Keeps the execution, or begins what precedes the bytes.

@@ -54,10 +54,14 @@ impl Side {
     ) -> Poll<io::Result<T>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buf = ReadBuf::new(scratch);
-            ready!(match &mut self.secure {
-                None => self.socket.poll_read(cx, &mut buf),
-                Some(secure) => secure.as_mut().poll_read(cx, &mut buf),
-            })?;
+            match &mut self.secure {
+                None => ready!(self.socket.poll_read(cx, &mut buf))?,
+                Some(secure) => match ready!(secure.as_mut().poll_read(cx, &mut buf)) {
+                    // Many programs close without a close_notify. Without a proxy between, the other side would see an end.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                    read => read?,
+                },
+            }
             Poll::Ready(Ok(take(cx, buf.filled())))
         })
     }

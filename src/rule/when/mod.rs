@@ -165,6 +165,14 @@ impl When {
         }
     }
 
+    /// The time from `since` until the rule next opens or closes; `None` if it stays as it is.
+    pub fn next_edge(&self, since: Duration) -> Option<Duration> {
+        let expires = self.limits.expires.and_then(|expires| expires.checked_sub(since));
+        let schedule = self.schedule.and_then(|schedule| schedule.next_edge(since));
+        let edges = [expires, schedule].into_iter().flatten();
+        edges.filter(|edge| !edge.is_zero()).min()
+    }
+
     /// Checks the condition on the request's number: `every`.
     pub fn every(&self, ordinal: u64) -> Result<(), Reason> {
         match self.every {
@@ -209,15 +217,27 @@ impl Schedule {
 
     /// Whether the window is open at a time after loading.
     pub fn is_open(&self, since: Duration) -> bool {
-        let Some(inside) = since.checked_sub(self.start) else {
-            return false;
-        };
-        let Some(duration) = self.duration else { return true };
-        let inside = match self.repeat {
+        let inside = self.inside(since);
+        inside.is_some_and(|inside| self.duration.is_none_or(|duration| inside < duration))
+    }
+
+    /// The time within the current repetition; `None` before the start.
+    fn inside(&self, since: Duration) -> Option<Duration> {
+        let inside = since.checked_sub(self.start)?;
+        Some(match self.repeat {
             Some(repeat) => Duration::from_nanos_u128(inside.as_nanos() % repeat.as_nanos().max(1)),
             None => inside,
+        })
+    }
+
+    fn next_edge(&self, since: Duration) -> Option<Duration> {
+        let Some(inside) = self.inside(since) else {
+            return self.start.checked_sub(since);
         };
-        inside < duration
+        match self.duration?.checked_sub(inside) {
+            Some(left) if !left.is_zero() => Some(left),
+            _ => self.repeat?.checked_sub(inside),
+        }
     }
 }
 

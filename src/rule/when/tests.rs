@@ -1,4 +1,5 @@
 use super::*;
+use crate::rule::spec::WhenSpec;
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -42,4 +43,35 @@ fn conditions_that_never_hold_are_errors() {
     assert!(error("{schedule: {repeat: 5s}}").contains("needs `duration`"));
     assert!(error("{schedule: {start: 1m}, limits: {expires: 30s}}").contains("expires before"));
     assert!(error("{attempts: 2}").contains("has its own key"));
+}
+
+#[test]
+fn edges_are_where_windows_open_and_close() {
+    let when = |yaml: &str| {
+        let spec: WhenSpec = crate::yaml::testing::read(yaml).unwrap();
+        When::compile(Some(&spec)).unwrap()
+    };
+    let edges = |yaml: &str| {
+        let when = when(yaml);
+        let (mut at, mut edges) = (Duration::ZERO, Vec::new());
+        while let Some(edge) = when.next_edge(at).filter(|_| edges.len() < 5) {
+            let before = when.open(at).is_ok();
+            at += edge;
+            assert!(
+                when.open(at - Duration::from_nanos(1)).is_ok() == before,
+                "{yaml} {at:?}"
+            );
+            assert!(when.open(at).is_ok() != before, "{yaml} {at:?}");
+            edges.push(at.as_secs());
+        }
+        edges
+    };
+    assert_eq!(edges("{percentage: 50}"), [0; 0]);
+    assert_eq!(edges("{schedule: {start: 30s}}"), [30]);
+    assert_eq!(edges("{schedule: {start: 30s, duration: 10s}}"), [30, 40]);
+    assert_eq!(
+        edges("{schedule: {duration: 10s, repeat: 60s}}"),
+        [10, 60, 70, 120, 130]
+    );
+    assert_eq!(edges("{schedule: {duration: 10s}, limits: {expires: 4s}}"), [4, 10]);
 }

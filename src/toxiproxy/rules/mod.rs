@@ -6,7 +6,7 @@
 //! | `bandwidth` | `bandwidth` for each connection; `stall` if the rate is 0 |
 //! | `slow_close` | `delay` before the end |
 //! | `timeout` | `stall` that discards what arrives, then closes |
-//! | `reset_peer` | `reset`; with a timeout, a `stall` that ends in a reset |
+//! | `reset_peer` | a `stall` that ends in a reset |
 //! | `slicer` | `dribble` |
 //! | `limit_data` | `truncate` |
 //! | `noop`, and what waits for 0 ms | no rule |
@@ -31,6 +31,10 @@ use crate::shape::Direction;
 use crate::yaml::decode::decode;
 use crate::yaml::report::{Diagnostic, Severity, Sources};
 use crate::yaml::tree;
+
+/// The least time before a `reset_peer`, in milliseconds. Toxiproxy waits for data of the stream. Without any wait, the RST would
+/// come while a client is still connecting, and a request would not reach the upstream.
+const RESET_AFTER: i64 = 10;
 
 /// The longest wait, and the longest stall: Toxiproxy's have no end.
 pub(super) const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -200,9 +204,9 @@ fn fault(kind: &Kind, direction: Direction) -> Result<Option<Value>, String> {
         Kind::Timeout { timeout } => {
             Some(json!({"stall": {"discard": true, "limit": ms(*timeout), "end": "close", "direction": way}}))
         }
-        Kind::ResetPeer { timeout: ..=0 } => Some(json!({"reset": {}})),
         Kind::ResetPeer { timeout } => {
-            Some(json!({"stall": {"limit": ms(*timeout), "end": "reset", "direction": way}}))
+            let limit = ms(*timeout.max(&RESET_AFTER));
+            Some(json!({"stall": {"limit": limit, "end": "reset", "direction": way}}))
         }
         Kind::Slicer {
             average_size,

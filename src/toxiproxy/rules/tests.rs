@@ -68,7 +68,13 @@ fn toxics_are_faults() {
             r#"{"stall":{"discard":true,"limit":"50ms","end":"close","direction":"response"}}"#,
         )),
     );
-    check("reset_peer", "{}", Ok(Some(r#"{"reset":{}}"#)));
+    check(
+        "reset_peer",
+        "{}",
+        Ok(Some(
+            r#"{"stall":{"limit":"10ms","end":"reset","direction":"response"}}"#,
+        )),
+    );
     check(
         "reset_peer",
         r#"{"timeout":50}"#,
