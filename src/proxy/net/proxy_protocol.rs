@@ -12,9 +12,10 @@ use tokio::io::ReadBuf;
 
 use super::socket::Socket;
 
-/// The most bytes of a header of version 1 (section 2.1), and of version 2 (section 2.2: 16, and a length of 16 bits).
+/// How a header of version 1 begins, and the most bytes that it has (section 2.1). One of version 2 says how long it is, at most
+/// 64 KiB.
+const V1_PREFIX: &[u8] = b"PROXY ";
 const V1_BYTES: usize = 107;
-const V2_BYTES: usize = 16 + u16::MAX as usize;
 
 /// A version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -90,16 +91,18 @@ pub(crate) async fn read(socket: &Socket) -> io::Result<Option<Ends>> {
 /// Parses a header. Returns its length and what it tells, or `None` if more bytes are needed.
 fn parse(bytes: &[u8]) -> io::Result<Option<(usize, Option<Ends>)>> {
     let wrong = |what: Cow<'static, str>| io::Error::new(io::ErrorKind::InvalidData, what);
+    // A line that is not complete can look like a wrong one.
+    let begins = |prefix: &[u8]| prefix.iter().zip(bytes).all(|(one, other)| one == other);
+    let is_cut = begins(V1_PREFIX) && !bytes.windows(2).any(|two| two == b"\r\n");
+    if is_cut && bytes.len() < V1_BYTES {
+        return Ok(None);
+    }
     let parsed = HeaderResult::parse(bytes);
-    let most = match &parsed {
-        HeaderResult::V1(_) => V1_BYTES,
-        HeaderResult::V2(_) => V2_BYTES,
-    };
     if parsed.is_incomplete() {
-        if bytes.len() < most {
-            return Ok(None);
-        }
-        return Err(wrong("the header of the PROXY protocol is too long".into()));
+        return match parsed {
+            HeaderResult::V2(_) => Ok(None),
+            HeaderResult::V1(_) => Err(wrong("the line of the PROXY protocol is too long".into())),
+        };
     }
     match parsed {
         HeaderResult::V1(Ok(header)) => Ok(Some((header.header.len(), ends_v1(header.addresses)))),

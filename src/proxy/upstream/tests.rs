@@ -689,7 +689,7 @@ fn mistakes_have_their_places() {
 fn the_schema_knows_the_keys() {
     let schema = serde_json::to_value(schemars::schema_for!(UpstreamSpec)).unwrap();
     let keys = schema["properties"].as_object().unwrap();
-    assert_eq!(keys.len(), 11);
+    assert_eq!(keys.len(), 12);
     assert_eq!(schema["additionalProperties"], false);
     assert!(keys.values().all(|key| key.get("description").is_some()), "{schema:#}");
     assert!(read("{url: 'http://h', balence: random}").1.is_none());

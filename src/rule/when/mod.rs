@@ -167,10 +167,11 @@ impl When {
 
     /// The time from `since` until the rule next opens or closes; `None` if it stays as it is.
     pub fn next_edge(&self, since: Duration) -> Option<Duration> {
-        let expires = self.limits.expires.and_then(|expires| expires.checked_sub(since));
         let schedule = self.schedule.and_then(|schedule| schedule.next_edge(since));
-        let edges = [expires, schedule].into_iter().flatten();
-        edges.filter(|edge| !edge.is_zero()).min()
+        match self.limits.expires.map(|expires| expires.saturating_sub(since)) {
+            Some(Duration::ZERO) => None,
+            expires => [expires, schedule].into_iter().flatten().min(),
+        }
     }
 
     /// Checks the condition on the request's number: `every`.

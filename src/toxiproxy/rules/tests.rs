@@ -164,7 +164,9 @@ fn the_toxicity_is_a_percentage() {
         let found = text(&wish).unwrap().unwrap();
         assert_eq!(
             found,
-            format!(r#"{{"name":"p/t","faults":[{{"reset":{{}}}}]{expected}}}"#)
+            format!(
+                r#"{{"name":"p/t","faults":[{{"stall":{{"limit":"10ms","end":"reset","direction":"response"}}}}]{expected}}}"#
+            )
         );
         let rules = Rules::new(1, Metrics::new().unwrap());
         assert!(rules.compile(&wish, None).unwrap().is_some(), "{toxicity}");
