@@ -32,7 +32,8 @@ const FLAGS: [&str; 8] = [
 
 /// Serve Toxiproxy's HTTP API
 #[derive(Debug, clap::Args)]
-#[command(disable_version_flag = true)]
+// As with Go's flags, the last one of a name counts: an image has its own before those of the user.
+#[command(disable_version_flag = true, args_override_self = true)]
 #[command(
     after_help = "The flags are those of toxiproxy-server, with one dash or two. The variable LOG_LEVEL sets the level of \
     the log: trace, debug, info, warn, error."

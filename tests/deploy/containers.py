@@ -182,7 +182,8 @@ class Images:
         run("strip", "--strip-debug", binary)
         options = ["-f", context / "deploy/Dockerfile", "--build-arg", "BINARY_FROM=prebuilt"]
         self.docker.build("squall", context, *options)
-        self.docker.build("squall:debian", context, *options, "--target", "debian")
+        for target in ("debian", "toxiproxy"):
+            self.docker.build(f"squall:{target}", context, *options, "--target", target)
 
 
 def static_binary():

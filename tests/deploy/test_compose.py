@@ -62,7 +62,7 @@ def test_images(docker, images):
     assert docker(*hardened, "squall", "--version").startswith("squall ")
     assert docker.inspect("squall", ".Config.User") == "65532:65532"
     assert "healthcheck" in docker.inspect("squall", ".Config.Healthcheck.Test")
-    for image in ("squall", "squall:debian"):
+    for image in ("squall", "squall:debian", "squall:toxiproxy"):
         for label in ("title", "description", "licenses", "version", "revision"):
             assert docker.inspect(image, f'index .Config.Labels "org.opencontainers.image.{label}"')
     # Nothing but the binary, certificates and the demo: there is no shell.
@@ -85,6 +85,29 @@ def test_the_image_alone_is_the_demo(docker, images):
         began = time.monotonic()
         docker("stop", name)
         assert time.monotonic() - began < GRACE_SECONDS
+    finally:
+        docker.run("docker", "rm", "-f", name)
+
+
+def test_the_image_in_place_of_toxiproxys(docker, images):
+    ports = ["-p", "127.0.0.1::8474", "-p", "127.0.0.1::8666"]
+    # As compose files have it: the flags of Toxiproxy's image, its own among them.
+    name = docker("run", "-d", "--rm", *ports, "--read-only", "--cap-drop", "ALL", "squall:toxiproxy", "-host=0.0.0.0", "-proxy-metrics")
+    try:
+        port = lambda of: docker("port", name, of).splitlines()[0].rsplit(":", 1)[1]
+        api = f"http://127.0.0.1:{port('8474')}"
+        assert within(20, lambda: asked(f"{api}/version")[0] == 200)
+        # The API itself is the upstream, so that no second container is needed.
+        body = {"name": "api", "listen": "0.0.0.0:8666", "upstream": "127.0.0.1:8474"}
+        assert requests.post(f"{api}/proxies", json=body, timeout=10).status_code == 201
+        proxied = f"http://127.0.0.1:{port('8666')}/version"
+        assert requests.get(proxied, timeout=10).json() == {"version": "2.12.0"}
+        toxic = {"type": "latency", "attributes": {"latency": 300}}
+        assert requests.post(f"{api}/proxies/api/toxics", json=toxic, timeout=10).status_code == 200
+        began = time.monotonic()
+        assert requests.get(proxied, timeout=10).status_code == 200
+        assert time.monotonic() - began > 0.3
+        assert 'toxiproxy_proxy_sent_bytes_total{direction="downstream",' in requests.get(f"{api}/metrics", timeout=10).text
     finally:
         docker.run("docker", "rm", "-f", name)
 
