@@ -5,7 +5,7 @@ import time
 
 import pytest
 import requests
-from conftest import DEPLOY
+from conftest import DEPLOY, ROOT
 from containers import STACKS, Stack, compose_1, compose_2, within
 from dashboard import expressions, numbers
 from live import TOKEN, PrometheusApi
@@ -110,6 +110,15 @@ def test_the_image_in_place_of_toxiproxys(docker, images):
         assert 'toxiproxy_proxy_sent_bytes_total{direction="downstream",' in requests.get(f"{api}/metrics", timeout=10).text
     finally:
         docker.run("docker", "rm", "-f", name)
+
+
+def test_testcontainers_take_the_image(tool, docker, images):
+    script = ROOT / "tests/interop/node-client/testcontainers.mjs"
+    # Its own image that cleans up after tests that died can't be fetched.
+    env = {**docker.env, "TESTCONTAINERS_RYUK_DISABLED": "true"}
+    command = [tool("node"), script, ROOT / "tests/.venv/node-client", "squall:toxiproxy"]
+    result = docker.run(*command, env=env)
+    assert (result.returncode, result.stdout.splitlines()[-1:]) == (0, ["well"]), result.stdout
 
 
 @pytest.mark.parametrize("stack", ["in-front"], indirect=True)
