@@ -60,10 +60,20 @@ async fn run(
     let entrance = &serving.entrance;
     let mut passage = entrance.gate.as_ref().map(|gate| Passage::new(gate, &connection));
     match enter(&shared, &socket, &connection, &serving, passage.as_mut()).await {
+        // Boxed: the largest of these futures would otherwise be part of the task of every connection.
         Some(Way::Tls(squall, tls)) => {
-            serve_tls(&shared, squall, &socket, &connection, (&tls, &entrance.timeouts)).await;
+            Box::pin(serve_tls(
+                &shared,
+                squall,
+                &socket,
+                &connection,
+                (&tls, &entrance.timeouts),
+            ))
+            .await;
         }
-        Some(Way::Plain(squall)) => serve_plain(&shared, squall, &socket, &connection, &entrance.timeouts).await,
+        Some(Way::Plain(squall)) => {
+            Box::pin(serve_plain(&shared, squall, &socket, &connection, &entrance.timeouts)).await;
+        }
         Some(Way::Bytes(relay, tls, hello)) => {
             let handshake = (tls.as_ref(), &entrance.timeouts);
             if let Some(client) = bytes(&shared, &socket, &connection, handshake).await {
@@ -71,9 +81,7 @@ async fn run(
             }
         }
         Some(Way::On(intercepting, name)) => {
-            intercepting
-                .pass_on(Raw::new(Arc::clone(&socket)), &connection, name)
-                .await
+            Box::pin(intercepting.pass_on(Raw::new(Arc::clone(&socket)), &connection, name)).await
         }
         None => {}
     }
@@ -82,7 +90,7 @@ async fn run(
     connection.set_over();
     // Only a client that may still be sending needs the slow close; see `Socket::finish`.
     if connection.was_busy() && !connection.was_reset() && !socket.has_ended() {
-        socket.finish().await;
+        Box::pin(socket.finish()).await;
     }
 }
 
@@ -107,14 +115,14 @@ async fn enter<'a>(
     mut passage: Option<&mut Passage>,
 ) -> Option<Way<'a>> {
     if entrance.proxied {
-        let header = proxy_protocol::read(socket);
+        let header = Box::pin(proxy_protocol::read(socket));
         let header = async { header.await.inspect_err(|error| refuse(shared, connection, error)) };
         if let Some(ends) = within(shared, entrance.timeouts.handshake, header).await? {
             connection.set_ends(ends);
         }
     }
     if let Some(passage) = &mut passage
-        && !passage.on_accept().await
+        && !Box::pin(passage.on_accept()).await
     {
         return None;
     }
@@ -140,9 +148,9 @@ async fn enter<'a>(
     if protocol == ClientProtocol::Tls {
         if entrance.tls.is_none() || handshakes || reads {
             // No rule is decided for a client that disconnects before its ClientHello.
-            hello = within(shared, entrance.timeouts.handshake, tls::client_hello(socket)).await?;
+            hello = within(shared, entrance.timeouts.handshake, Box::pin(tls::client_hello(socket))).await?;
             if let Some(passage) = &mut passage
-                && !passage.on_client_hello(hello.clone()).await
+                && !Box::pin(passage.on_client_hello(hello.clone())).await
             {
                 return None;
             }
@@ -177,7 +185,8 @@ async fn bytes(
     let Some(tls) = tls else {
         return Some(Side::new(Arc::clone(socket), None));
     };
-    let secured = within(shared, timeouts.handshake, handshake(shared, socket, connection, tls)).await?;
+    let secured = Box::pin(handshake(shared, socket, connection, tls));
+    let secured = within(shared, timeouts.handshake, secured).await?;
     Some(Side::new(Arc::clone(socket), Some(Box::pin(secured))))
 }
 

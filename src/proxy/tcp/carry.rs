@@ -1,6 +1,6 @@
 //! Carries one connection from its first rule to its end.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ pub(super) struct Carry {
     changed: Pin<Box<dyn Future<Output = Changed> + Send>>,
     /// Set while the window of a rule is going to open or close.
     edge: Option<Pin<Box<Sleep>>>,
-    /// Resolves when squall stops, so that injected waits end.
+    /// Resolves when squall stops, so that injected waits end. `None` while bytes are not shaped.
     stopping: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -69,7 +69,6 @@ impl Carry {
         let mut views = relay.views.subscribe();
         let view = Arc::clone(&views.borrow_and_update());
         let holder = Arc::clone(&relay.holder);
-        let mut stop = holder.watch_stop();
         view.metrics.connections.inc();
         Carry {
             upload: Flow::new(view.metrics.bytes_in.clone()),
@@ -78,7 +77,7 @@ impl Carry {
             links: Links::new(connection.client(), hello),
             changed: Box::pin(change(views)),
             edge: None,
-            stopping: Some(Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) })),
+            stopping: None,
             began: Instant::now(),
             server: None,
             view,
@@ -89,7 +88,7 @@ impl Carry {
     }
 
     /// Carries the connection to its end, counts and logs it.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         log::opened(&self.view, &self.connection, self.name.as_deref());
         let outcome = match self.update() {
             Sequel::GoesOn => self.carry().await,
@@ -169,8 +168,9 @@ impl Carry {
     /// Connects to the server while rules may change. Returns how the connection ends, if it does.
     async fn dial(&mut self) -> Option<Closing> {
         let (server, connection) = (Arc::clone(&self.view.server), Arc::clone(&self.connection));
-        let mut dialled = pin!(server.connect(connection.ends()));
-        let mut gone = pin!(connection.reset_by_client());
+        // Boxed: needed for a moment, it would otherwise take its place for as long as the connection lasts.
+        let mut dialled = Box::pin(server.connect(connection.ends()));
+        let mut gone = Box::pin(connection.reset_by_client());
         let side = std::future::poll_fn(|cx| {
             if let Some(outcome) = self.poll_change(cx) {
                 return Poll::Ready(Err(outcome));
@@ -258,6 +258,11 @@ impl Carry {
     fn update(&mut self) -> Sequel {
         let flows = [&mut self.upload, &mut self.download];
         let sequel = self.links.update(&self.view, &self.connection, &self.holder, flows);
+        let shaped = self.upload.lane().is_shaped() || self.download.lane().is_shaped();
+        self.stopping = shaped.then(|| {
+            let mut stop = self.holder.watch_stop();
+            Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) }) as _
+        });
         let edge = self.links.next();
         self.edge = edge.map(|edge| Box::pin(tokio::time::sleep_until(edge.into())));
         sequel

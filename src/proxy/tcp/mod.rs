@@ -59,6 +59,9 @@ impl Relay {
 
     /// Carries a connection to its end. `hello` is what the client said in its TLS handshake, if it has one.
     pub(in crate::proxy) async fn serve(&self, client: Side, connection: &Arc<Connection>, hello: Hello) {
-        Carry::new(self, client, Arc::clone(connection), hello).run().await;
+        // Boxed, as what moves it would otherwise hold it several times.
+        Box::new(Carry::new(self, client, Arc::clone(connection), hello))
+            .run()
+            .await;
     }
 }
