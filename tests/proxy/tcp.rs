@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::support::message::Ending;
 use super::support::squall::Squall;
 use super::support::wire::Wire;
-use super::support::{assert_same, pattern, within};
+use super::support::{assert_same, closed_port, pattern, within};
 
 /// A configuration with the TCP listener `db` before `server`, and rules.
 fn configuration(server: SocketAddr, rules: &str) -> String {
@@ -55,6 +55,15 @@ async fn round_trip(wire: &mut Wire) -> Duration {
     wire.write("x").await;
     assert_eq!(wire.exactly(1).await, b"x");
     began.elapsed()
+}
+
+/// The quickest of several round trips: a busy machine makes some of them slow.
+async fn quickest(wire: &mut Wire) -> Duration {
+    let mut quickest = Duration::MAX;
+    for _ in 0..5 {
+        quickest = quickest.min(round_trip(wire).await);
+    }
+    quickest
 }
 
 async fn counted(squall: &Squall, fault: &str, times: f64) {
@@ -120,7 +129,7 @@ async fn bytes_are_counted_while_the_connection_is_open() {
 
 #[tokio::test]
 async fn a_server_that_is_down_looks_like_a_closed_port() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (closed, _bound) = closed_port();
     let squall = start(closed, "[]");
     let mut wire = squall.wire().await;
     assert_eq!(wire.end().await, (Vec::new(), Ending::Reset));
@@ -161,7 +170,7 @@ async fn a_delay_comes_to_open_connections_and_goes() {
     let server = echo().await;
     let squall = start(server, "[]");
     let mut wire = squall.wire().await;
-    assert!(round_trip(&mut wire).await < Duration::from_millis(90));
+    assert!(quickest(&mut wire).await < Duration::from_millis(90));
     let slow = "[{name: r, faults: [{delay: 100ms}]}]";
     squall.reload(&configuration(server, slow)).await.unwrap();
     for _ in 0..3 {
@@ -170,7 +179,7 @@ async fn a_delay_comes_to_open_connections_and_goes() {
     }
     counted(&squall, "delay", 1.0).await;
     squall.reload(&configuration(server, "[]")).await.unwrap();
-    assert!(round_trip(&mut wire).await < Duration::from_millis(90));
+    assert!(quickest(&mut wire).await < Duration::from_millis(90));
 }
 
 #[tokio::test]
@@ -182,13 +191,13 @@ async fn delays_of_several_rules_add_up_and_each_can_go() {
     let (one, two, three) = (rule("a", "response"), rule("b", "request"), rule("c", "response"));
     let squall = start(server, &format!("[{one}, {two}, {three}]"));
     let mut wire = squall.wire().await;
-    let time = round_trip(&mut wire).await;
+    let time = quickest(&mut wire).await;
     assert!(time >= Duration::from_millis(300), "{time:?}");
     squall
         .reload(&configuration(server, &format!("[{one}, {three}]")))
         .await
         .unwrap();
-    let time = round_trip(&mut wire).await;
+    let time = quickest(&mut wire).await;
     assert!(
         time >= Duration::from_millis(200) && time < Duration::from_millis(290),
         "{time:?}"
@@ -401,20 +410,14 @@ async fn the_proxy_protocol_tells_addresses_in_and_out() {
 
 #[tokio::test]
 async fn a_window_opens_and_closes_on_open_connections() {
-    let rules = "[{name: r, when: {schedule: {start: 300ms, duration: 300ms}}, faults: [{delay: 150ms}]}]";
+    let rules = "[{name: r, when: {schedule: {start: 1s, duration: 1500ms}}, faults: [{delay: 150ms}]}]";
     let squall = start(echo().await, rules);
     let began = Instant::now();
     let mut wire = squall.wire().await;
-    let mut slow = Vec::new();
-    while began.elapsed() < Duration::from_millis(900) {
-        let at = began.elapsed();
-        if round_trip(&mut wire).await >= Duration::from_millis(150) {
-            slow.push(at);
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert!(!slow.is_empty());
-    let outside = |at: &&Duration| !(Duration::from_millis(250)..=Duration::from_millis(650)).contains(*at);
-    assert_eq!(slow.iter().find(outside), None, "{slow:?}");
-    assert!(round_trip(&mut wire).await < Duration::from_millis(140));
+    assert!(round_trip(&mut wire).await < Duration::from_millis(150));
+    squall.until("squall_faults_active", &[], 1.0).await;
+    assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(quickest(&mut wire).await >= Duration::from_millis(150));
+    squall.until("squall_faults_active", &[], 0.0).await;
+    assert!(quickest(&mut wire).await < Duration::from_millis(150));
 }

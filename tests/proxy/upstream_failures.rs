@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::support::message::{Answer, Body, Ending, Request};
 use super::support::squall::Squall;
 use super::support::upstream::Upstream;
-use super::support::{Pair, Protocol, each, pattern};
+use super::support::{Pair, Protocol, closed_port, each, pattern};
 
 /// Asks, and expects a gateway's answer that is counted as the upstream's failure.
 async fn fails(squall: &Squall, down: Protocol, status: u16) {
@@ -20,9 +20,8 @@ async fn fails(squall: &Squall, down: Protocol, status: u16) {
 
 async fn upstream_that_refuses_connections_is_502(pair: Pair) {
     let mut upstream = Upstream::answering(pair.up, Answer::new(204)).await;
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    upstream.address = free.local_addr().unwrap();
-    drop(free);
+    let (address, _bound) = closed_port();
+    upstream.address = address;
     fails(&Squall::before(&upstream), pair.down, 502).await;
 }
 each!(upstream_that_refuses_connections_is_502);

@@ -58,9 +58,12 @@ async fn run(
     serving: Arc<Serving>,
 ) {
     let entrance = &serving.entrance;
-    let mut passage = entrance.gate.as_ref().map(|gate| Passage::new(gate, &connection));
-    match enter(&shared, &socket, &connection, &serving, passage.as_mut()).await {
-        // Boxed: the largest of these futures would otherwise be part of the task of every connection.
+    // Boxed here and below: what one kind of connection needs, or all for a moment, would otherwise be part of every task.
+    let mut passage = entrance
+        .gate
+        .as_ref()
+        .map(|gate| Box::new(Passage::new(gate, &connection)));
+    match Box::pin(enter(&shared, &socket, &connection, &serving, passage.as_deref_mut())).await {
         Some(Way::Tls(squall, tls)) => {
             Box::pin(serve_tls(
                 &shared,
@@ -115,14 +118,14 @@ async fn enter<'a>(
     mut passage: Option<&mut Passage>,
 ) -> Option<Way<'a>> {
     if entrance.proxied {
-        let header = Box::pin(proxy_protocol::read(socket));
+        let header = proxy_protocol::read(socket);
         let header = async { header.await.inspect_err(|error| refuse(shared, connection, error)) };
         if let Some(ends) = within(shared, entrance.timeouts.handshake, header).await? {
             connection.set_ends(ends);
         }
     }
     if let Some(passage) = &mut passage
-        && !Box::pin(passage.on_accept()).await
+        && !passage.on_accept().await
     {
         return None;
     }
@@ -148,9 +151,9 @@ async fn enter<'a>(
     if protocol == ClientProtocol::Tls {
         if entrance.tls.is_none() || handshakes || reads {
             // No rule is decided for a client that disconnects before its ClientHello.
-            hello = within(shared, entrance.timeouts.handshake, Box::pin(tls::client_hello(socket))).await?;
+            hello = within(shared, entrance.timeouts.handshake, tls::client_hello(socket)).await?;
             if let Some(passage) = &mut passage
-                && !Box::pin(passage.on_client_hello(hello.clone())).await
+                && !passage.on_client_hello(hello.clone()).await
             {
                 return None;
             }

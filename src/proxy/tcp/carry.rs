@@ -128,7 +128,7 @@ impl Carry {
                 }
             }
             let outcome = if self.connection.is_leaving() {
-                self.until_silent(SILENCE, Closing::Stopped).await
+                Box::pin(self.until_silent(SILENCE, Closing::Stopped)).await
             } else {
                 let listener = Arc::clone(self.connection.listener());
                 // Biased: what has ended has ended, whatever else happens.
@@ -146,7 +146,7 @@ impl Carry {
 
     async fn until_idle(&mut self) -> Option<Closing> {
         match self.view.idle {
-            Some(limit) => self.until_silent(limit, Closing::Idle).await,
+            Some(limit) => Box::pin(self.until_silent(limit, Closing::Idle)).await,
             None => std::future::poll_fn(|cx| self.poll(cx)).await,
         }
     }
@@ -258,7 +258,7 @@ impl Carry {
     fn update(&mut self) -> Sequel {
         let flows = [&mut self.upload, &mut self.download];
         let sequel = self.links.update(&self.view, &self.connection, &self.holder, flows);
-        let shaped = self.upload.lane().is_shaped() || self.download.lane().is_shaped();
+        let shaped = self.upload.shaped().is_some() || self.download.shaped().is_some();
         self.stopping = shaped.then(|| {
             let mut stop = self.holder.watch_stop();
             Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) }) as _
@@ -276,8 +276,9 @@ impl Carry {
             .is_some_and(|stop| stop.as_mut().poll(cx).is_ready())
         {
             self.stopping = None;
-            self.upload.lane().release();
-            self.download.lane().release();
+            for lane in [self.upload.shaped(), self.download.shaped()].into_iter().flatten() {
+                lane.release();
+            }
         }
     }
 

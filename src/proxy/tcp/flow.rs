@@ -18,8 +18,8 @@ const BULK: usize = 32 << 10;
 
 /// One direction of a connection.
 pub(super) struct Flow {
-    /// Carries shaped bytes; empty while there are none.
-    pump: Pump,
+    /// Carries shaped bytes. Boxed, since most connections are never shaped.
+    pump: Option<Box<Pump>>,
     /// Bytes that were read unshaped and not written yet.
     left: Bytes,
     /// Bytes on their way within the kernel.
@@ -46,7 +46,7 @@ pub(super) enum Break {
 impl Flow {
     pub(super) fn new(counter: IntCounter) -> Flow {
         Flow {
-            pump: Pump::new(Lane::default()),
+            pump: None,
             left: Bytes::new(),
             pipe: None,
             bulk: false,
@@ -57,9 +57,15 @@ impl Flow {
         }
     }
 
-    /// The shapers of this direction.
+    /// The lane of this direction, to add a shaper to it.
     pub(super) fn lane(&mut self) -> &mut Lane {
-        self.pump.lane()
+        let pump = self.pump.get_or_insert_with(|| Box::new(Pump::new(Lane::default())));
+        pump.lane()
+    }
+
+    /// The lane of this direction, if anything passes it.
+    pub(super) fn shaped(&mut self) -> Option<&mut Lane> {
+        self.pump.as_mut().map(|pump| pump.lane())
     }
 
     /// The bytes sent so far.
@@ -77,8 +83,11 @@ impl Flow {
         loop {
             // Bytes that were read before a shaper came are no longer its.
             ready!(self.poll_rest(cx, to)).map_err(Break::Receiver)?;
-            if !self.pump.is_clear() {
-                let finish = ready!(self.poll_pump(cx, from, to))?;
+            if self.pump.as_ref().is_some_and(|pump| pump.is_clear()) {
+                self.pump = None;
+            }
+            if let Some(finish) = self.poll_pump(cx, from, to) {
+                let finish = ready!(finish)?;
                 self.over = true;
                 return Poll::Ready(Ok(finish));
             }
@@ -123,17 +132,25 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_pump(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<Result<Finish, Break>> {
+    /// Moves shaped bytes; `None` if there are none.
+    fn poll_pump(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Side,
+        to: &mut Side,
+    ) -> Option<Poll<Result<Finish, Break>>> {
+        self.pump.as_ref()?;
         self.give_pipe_back();
+        let pump = self.pump.as_mut()?;
         let mut receiver = Receiver {
             side: to,
             sent: &mut self.sent,
         };
-        let polled = self.pump.poll(cx, &mut Sender(from), &mut receiver);
-        polled.map_err(|broken| match broken {
+        let polled = pump.poll(cx, &mut Sender(from), &mut receiver);
+        Some(polled.map_err(|broken| match broken {
             Broken::Source(error) => Break::Sender(cause(&error)),
             Broken::Sink(error) => Break::Receiver(cause(&error)),
-        })
+        }))
     }
 
     /// Reads a piece, and writes it right away as far as there is room.

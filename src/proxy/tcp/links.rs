@@ -147,7 +147,9 @@ impl Links {
 
     /// Retires the shapers of a link. Returns the bytes that passed each.
     fn retire(&mut self, link: Link, flows: &mut [&mut Flow; 2], sequel: &mut Sequel) -> [u64; 2] {
-        let retired = flows.each_mut().map(|flow| flow.lane().retire(link.id));
+        let retired = flows
+            .each_mut()
+            .map(|flow| flow.shaped().and_then(|lane| lane.retire(link.id)));
         if retired.iter().flatten().any(|retired| retired.discards) {
             *sequel = Sequel::Broken;
         }

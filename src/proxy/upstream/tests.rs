@@ -457,7 +457,10 @@ async fn alpn_chooses_the_protocol() {
 #[tokio::test]
 async fn natural_failures() {
     let connector = Connector::default();
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Bound, so that nobody else gets the port, and not listening.
+    let bound = tokio::net::TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = bound.local_addr().unwrap();
     let failure = request(&connector, &build(&format!("url: http://{closed}")))
         .await
         .unwrap_err();

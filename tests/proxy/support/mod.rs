@@ -9,7 +9,10 @@ pub(crate) mod websocket;
 pub(crate) mod wire;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use tokio::net::TcpSocket;
 
 /// The longest that anything may take. On an idle machine a whole test takes a few milliseconds.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
@@ -27,6 +30,14 @@ pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
             Err(_) => panic!("{caller}: nothing happened for {LIMIT:?}"),
         }
     }
+}
+
+/// An address that refuses connections for as long as the socket lives: it is bound, so that no other test gets the port, and
+/// does not listen.
+pub(crate) fn closed_port() -> (SocketAddr, TcpSocket) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    (socket.local_addr().expect("an address"), socket)
 }
 
 /// Bytes that differ by position, so that a lost, doubled or reordered piece shows.
