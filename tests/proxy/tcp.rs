@@ -421,3 +421,18 @@ async fn a_window_opens_and_closes_on_open_connections() {
     squall.until("squall_faults_active", &[], 0.0).await;
     assert!(quickest(&mut wire).await < Duration::from_millis(150));
 }
+
+#[tokio::test]
+async fn a_client_that_resets_while_its_bytes_are_held_frees_everything() {
+    for fault in ["stall: {}", "stall: {direction: request}", "delay: 1m", "hang: {}"] {
+        let squall = start(echo().await, &format!("[{{name: r, faults: [{{{fault}}}]}}]"));
+        let mut wire = squall.wire().await;
+        wire.write(pattern(100_000)).await;
+        squall.until("squall_faults_active", &[], 1.0).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        wire.reset();
+        squall.until("squall_faults_active", &[], 0.0).await;
+        squall.until("squall_connections", &[], 0.0).await;
+        squall.until("squall_requests_held", &[], 0.0).await;
+    }
+}

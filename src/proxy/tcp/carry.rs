@@ -41,8 +41,13 @@ pub(super) struct Carry {
     /// Set while the window of a rule is going to open or close.
     edge: Option<Pin<Box<Sleep>>>,
     /// Resolves when squall stops, so that injected waits end. `None` while bytes are not shaped.
-    stopping: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    stopping: Option<Watch>,
+    /// Resolves when the client has reset the connection, which a direction that is held does not notice by itself. `None` while
+    /// bytes are not shaped.
+    gone: Option<Watch>,
 }
+
+type Watch = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A view that has changed, and the receiver for the next change. `None` if there can't be another.
 type Changed = Option<(watch::Receiver<Arc<TcpView>>, Arc<TcpView>)>;
@@ -78,6 +83,7 @@ impl Carry {
             changed: Box::pin(change(views)),
             edge: None,
             stopping: None,
+            gone: None,
             began: Instant::now(),
             server: None,
             view,
@@ -208,6 +214,9 @@ impl Carry {
             return Poll::Ready(None);
         }
         self.poll_stopping(cx);
+        if self.gone.as_mut().is_some_and(|gone| gone.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Some(Closing::Client(std::io::ErrorKind::ConnectionReset.into())));
+        }
         let Some(server) = &mut self.server else {
             return Poll::Ready(None);
         };
@@ -262,6 +271,10 @@ impl Carry {
         self.stopping = shaped.then(|| {
             let mut stop = self.holder.watch_stop();
             Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) }) as _
+        });
+        self.gone = shaped.then(|| {
+            let connection = Arc::clone(&self.connection);
+            Box::pin(async move { connection.reset_by_client().await }) as _
         });
         let edge = self.links.next();
         self.edge = edge.map(|edge| Box::pin(tokio::time::sleep_until(edge.into())));
