@@ -36,7 +36,7 @@ impl Call {
         }
     }
 
-    /// Whether there is no request.
+    /// Whether it is only a connection, without a request.
     pub fn is_connection(&self) -> bool {
         self.asked.target.is_empty()
     }

@@ -15,7 +15,7 @@
 //! | gRPC | a unary call is made twice | whole messages, with their prefix |
 //! | WebSocket | skipped: an upgraded connection has no end to wait for | whole messages; control frames never. The client's offer of extensions (compression) is withdrawn |
 //! | SSE | the request is sent twice | whole events |
-//! | TCP | there is no request | skipped with "no messages" |
+//! | TCP | not for connections | skipped with "no messages" |
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -66,7 +66,7 @@ impl Json {
     /// Sets a text, unless this is null.
     ///
     /// # Errors
-    /// It is no text.
+    /// It is not a string.
     pub(super) fn set_text(&self, text: &mut String, field: &str) -> Result<(), String> {
         match self {
             Json::Null => {}
@@ -79,7 +79,7 @@ impl Json {
     /// Sets a flag, unless this is null.
     ///
     /// # Errors
-    /// It is no boolean.
+    /// It is not a boolean.
     pub(super) fn set_flag(&self, flag: &mut bool, field: &str) -> Result<(), String> {
         match self {
             Json::Null => {}
@@ -92,7 +92,7 @@ impl Json {
     /// Sets a whole number of 64 bits, unless this is null.
     ///
     /// # Errors
-    /// It is no number, it has a fraction or an exponent, or it is out of range.
+    /// It is not a number, has a fraction or an exponent, or it is out of range.
     pub(super) fn set_integer(&self, integer: &mut i64, field: &str) -> Result<(), String> {
         match self {
             Json::Null => {}
@@ -109,7 +109,7 @@ impl Json {
     /// Sets a number of single precision, unless this is null.
     ///
     /// # Errors
-    /// It is no number, or out of range.
+    /// It is not a number, or is out of range.
     pub(super) fn set_single(&self, single: &mut f32, field: &str) -> Result<(), String> {
         let refused = |what: &str| Err(Target::Field(field, "float32").refuses(what));
         match self {

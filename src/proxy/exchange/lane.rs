@@ -133,12 +133,8 @@ impl Lane {
         }
         let due = if self.is_shaped() {
             self.shaped_due(now())
-        } else if !self.pending.is_empty() {
-            Due::Send(std::mem::take(&mut self.pending))
-        } else if self.ended {
-            Due::End(Finish::Natural)
         } else {
-            Due::More
+            self.unshaped_due()
         };
         if matches!(due, Due::End(_)) {
             self.close();
@@ -191,9 +187,17 @@ impl Lane {
             Some(until) => Due::Wait(until),
             None if self.is_shaped() => Due::More,
             // The last stage was retired.
-            None if !self.pending.is_empty() => Due::Send(std::mem::take(&mut self.pending)),
-            None if self.ended => Due::End(Finish::Natural),
-            None => Due::More,
+            None => self.unshaped_due(),
+        }
+    }
+
+    fn unshaped_due(&mut self) -> Due {
+        if !self.pending.is_empty() {
+            Due::Send(std::mem::take(&mut self.pending))
+        } else if self.ended {
+            Due::End(Finish::Natural)
+        } else {
+            Due::More
         }
     }
 

@@ -131,7 +131,7 @@ async fn enter<'a>(
     }
     let handshakes = passage.as_ref().is_some_and(|passage| passage.concerns_handshake());
     let reads = match service {
-        Service::Tcp(relay) => relay.view().needs_hello(),
+        Service::Tcp(relay) => relay.view().rules.concerns_hello(),
         Service::Http(_) => false,
     };
     let protocol = match (&entrance.tls, &entrance.intercepting, service) {

@@ -29,7 +29,7 @@ pub struct ListenerSpec {
     pub timeouts: Option<ListenerTimeoutsSpec>,
     /// true: a proxy in front begins each connection with a header of the PROXY protocol, v1 or v2, whose addresses count as
     /// the client's. A connection without one is closed. Anyone who can connect can claim any address. Default: false.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxy_protocol: bool,
     /// Proxies in front of squall whose `X-Forwarded-For` is trusted, as addresses or networks. Absent: none.
     pub trusted_proxies: Option<OneOrMany<NetworkSpec>>,
@@ -41,10 +41,6 @@ impl ListenerSpec {
         let protocol = self.protocol.as_ref();
         protocol.is_some_and(|protocol| protocol.value == ProtocolSpec::Tcp)
     }
-}
-
-fn is_false(b: &bool) -> bool {
-    !*b
 }
 
 /// Timeouts for a listener's clients.

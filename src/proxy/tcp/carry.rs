@@ -29,7 +29,6 @@ pub(super) struct Carry {
     view: Arc<TcpView>,
     holder: Arc<Holder>,
     connection: Arc<Connection>,
-    name: Option<String>,
     began: Instant,
     client: Side,
     /// `None` until it is connected.
@@ -78,7 +77,6 @@ impl Carry {
         Carry {
             upload: Flow::new(view.metrics.bytes_in.clone()),
             download: Flow::new(view.metrics.bytes_out.clone()),
-            name: hello.name.clone(),
             links: Links::new(connection.client(), hello),
             changed: Box::pin(change(views)),
             edge: None,
@@ -95,7 +93,7 @@ impl Carry {
 
     /// Carries the connection to its end, counts and logs it.
     pub(super) async fn run(mut self: Box<Self>) {
-        log::opened(&self.view, &self.connection, self.name.as_deref());
+        log::opened(&self.view, &self.connection, self.links.name());
         let outcome = match self.update() {
             Sequel::GoesOn => self.carry().await,
             Sequel::Broken => Closing::Fault(Ending::Close),
@@ -109,7 +107,6 @@ impl Carry {
         Line {
             view: &self.view,
             connection: &self.connection,
-            name: self.name.as_deref(),
             links: &self.links,
             bytes: [self.upload.bytes(), self.download.bytes()],
             total: self.began.elapsed(),
@@ -268,14 +265,18 @@ impl Carry {
         let flows = [&mut self.upload, &mut self.download];
         let sequel = self.links.update(&self.view, &self.connection, &self.holder, flows);
         let shaped = self.upload.shaped().is_some() || self.download.shaped().is_some();
-        self.stopping = shaped.then(|| {
-            let mut stop = self.holder.watch_stop();
-            Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) }) as _
-        });
-        self.gone = shaped.then(|| {
-            let connection = Arc::clone(&self.connection);
-            Box::pin(async move { connection.reset_by_client().await }) as _
-        });
+        if shaped {
+            self.stopping.get_or_insert_with(|| {
+                let mut stop = self.holder.watch_stop();
+                Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) })
+            });
+            self.gone.get_or_insert_with(|| {
+                let connection = Arc::clone(&self.connection);
+                Box::pin(async move { connection.reset_by_client().await })
+            });
+        } else {
+            (self.stopping, self.gone) = (None, None);
+        }
         let edge = self.links.next();
         self.edge = edge.map(|edge| Box::pin(tokio::time::sleep_until(edge.into())));
         sequel
@@ -299,19 +300,13 @@ impl Carry {
     fn end(&mut self, outcome: &Closing) {
         match outcome {
             Closing::Natural => {}
-            Closing::Fault(Ending::Reset(_)) => {
+            Closing::Fault(Ending::Reset(_)) | Closing::Client(_) => {
                 self.connection.reset();
                 if let Some(server) = &self.server {
                     server.reset();
                 }
             }
             Closing::Fault(_) | Closing::Stopped | Closing::Idle => self.connection.close(),
-            Closing::Client(_) => {
-                self.connection.reset();
-                if let Some(server) = &self.server {
-                    server.reset();
-                }
-            }
             Closing::Server(_) => {
                 self.view.metrics.upstream_errors.inc();
                 self.connection.reset();

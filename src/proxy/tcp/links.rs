@@ -46,7 +46,7 @@ pub(super) struct Links {
     last_id: u64,
     /// What rules match on.
     client: Option<IpAddr>,
-    hello: Hello,
+    hello: Arc<Hello>,
     /// The records of rules that were removed, for the log.
     past: Vec<Arc<Record>>,
     /// When the window of a rule next opens or closes.
@@ -68,7 +68,7 @@ impl Links {
             links: Vec::new(),
             last_id: 0,
             client,
-            hello,
+            hello: Arc::new(hello),
             past: Vec::new(),
             next: None,
         }
@@ -85,7 +85,7 @@ impl Links {
     ) -> Sequel {
         let mut known = std::mem::take(&mut self.links);
         self.next = None;
-        let hello = self.hello.clone();
+        let hello = Arc::clone(&self.hello);
         let head = Head::of_connection(self.client, hello.name.as_deref()).offering(&hello.protocols);
         let memory = Live { now: Instant::now() };
         let mut ended = false;
@@ -160,6 +160,11 @@ impl Links {
     /// When to [update](Links::update) next although no rule changes.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
+    }
+
+    /// The server name that the client asked for.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.hello.name.as_deref()
     }
 
     /// Whether something precedes the bytes now.

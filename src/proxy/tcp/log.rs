@@ -11,8 +11,6 @@ use crate::proxy::exchange::log::{TARGET, is_sampled, millis};
 pub(super) struct Line<'a> {
     pub(super) view: &'a TcpView,
     pub(super) connection: &'a Connection,
-    /// The server name that the client asked for.
-    pub(super) name: Option<&'a str>,
     pub(super) links: &'a Links,
     /// Bytes from the client, and to it.
     pub(super) bytes: [u64; 2],
@@ -55,7 +53,7 @@ impl Line<'_> {
             listener = &*self.view.name,
             upstream = &*self.view.upstream,
             client = self.connection.client().map(tracing::field::display),
-            host = self.name,
+            host = self.links.name(),
             endpoint = self.view.server.label(),
             rules = hit.then(|| rules.join(", ")),
             faults = hit.then(|| faults.join(", ")),

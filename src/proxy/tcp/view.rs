@@ -41,10 +41,3 @@ pub struct ConnectionLog {
     /// The share of connections without a fault or error that are logged, in parts per million.
     pub sample_ppm: u32,
 }
-
-impl TcpView {
-    /// Whether a rule depends on what clients say in a TLS handshake.
-    pub fn needs_hello(&self) -> bool {
-        self.rules.rules().iter().any(|rule| rule.condition.concerns_hello())
-    }
-}

@@ -54,6 +54,18 @@ pub(super) struct Tls {
     pub(super) name: Option<String>,
 }
 
+impl Tls {
+    /// The name to send and to verify: the configured one, or else `host`, the target's own.
+    ///
+    /// # Errors
+    /// A sentence that says that there is no valid name, and how to give one.
+    pub(super) fn server(&self, host: Option<String>) -> Result<ServerName<'static>, String> {
+        let name = self.name.clone().or(host).unwrap_or_default();
+        ServerName::try_from(name.clone())
+            .map_err(|_| format!("`{name}` is not a valid certificate name: set `tls: {{sni: NAME}}`"))
+    }
+}
+
 /// The usable form of an upstream's `host`.
 #[derive(Debug, Default)]
 pub(super) enum HostHeader {
@@ -166,13 +178,7 @@ fn handshake(target: &HttpTarget, settings: &Settings) -> Result<Option<Handshak
     let Some(tls) = settings.tls.as_ref().filter(|_| target.tls) else {
         return Ok(None);
     };
-    let name = tls.name.clone().or_else(|| target.host()).unwrap_or_default();
-    match ServerName::try_from(name.clone()) {
-        Ok(server) => Ok(Some(tls.client.handshake(server))),
-        Err(_) => Err(format!(
-            "`{name}` is not a valid certificate name: set `tls: {{sni: NAME}}`"
-        )),
-    }
+    Ok(Some(tls.client.handshake(tls.server(target.place.host())?)))
 }
 
 fn unix_peer(path: &Path) -> Result<HttpPeer, String> {

@@ -71,6 +71,7 @@ pub struct RuleFault {
 pub struct RuleSet {
     rules: Vec<Arc<Rule>>,
     index: Index,
+    concerns_hello: bool,
 }
 
 /// The decision of a rule about a request that it matches.
@@ -92,6 +93,7 @@ impl RuleSet {
         let conditions = (0u32..).zip(rules.iter().map(|rule| &rule.condition));
         RuleSet {
             index: Index::build(conditions),
+            concerns_hello: rules.iter().any(|rule| rule.condition.concerns_hello()),
             rules,
         }
     }
@@ -99,6 +101,11 @@ impl RuleSet {
     /// The rules, in file order.
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
+    }
+
+    /// Whether a rule depends on what a client says in its TLS handshake.
+    pub fn concerns_hello(&self) -> bool {
+        self.concerns_hello
     }
 
     /// The rules that match a head, in file order.

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use http::uri::Authority;
 use pingora::upstreams::peer::ALPN;
-use rustls::pki_types::ServerName;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::balance::Balancer;
@@ -130,17 +129,9 @@ impl Builder<'_> {
             None => None,
             Some(tls) => {
                 let settings = self.tls(Some(true), &ALPN::H1)?;
-                let target = HttpTarget {
-                    place: place.clone(),
-                    tls: true,
-                };
-                let name = settings.name.or_else(|| target.host()).unwrap_or_default();
-                match ServerName::try_from(name.clone()) {
+                match settings.server(place.host()) {
                     Ok(server) => Some((settings.client.of_bytes(), server)),
-                    Err(_) => {
-                        let message = format!("`{name}` is not a valid certificate name: set `tls: {{sni: NAME}}`");
-                        return self.fail(tls.span, message);
-                    }
+                    Err(message) => return self.fail(tls.span, message),
                 }
             }
         };

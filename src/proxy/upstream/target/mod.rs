@@ -33,6 +33,18 @@ impl fmt::Display for TargetAddress {
     }
 }
 
+impl TargetAddress {
+    /// The host as a certificate names it: without the brackets of IPv6 and without a final dot (RFC 6066 section 3).
+    /// `None` for a Unix socket and for an original destination.
+    pub(super) fn host(&self) -> Option<String> {
+        match self {
+            Self::Ip(address) => Some(address.ip().to_string()),
+            Self::Name(host, _) => Some(host.trim_end_matches('.').to_owned()),
+            Self::Unix(_) | Self::Original => None,
+        }
+    }
+}
+
 /// The address of an HTTP endpoint, and whether it uses TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HttpTarget {
@@ -67,16 +79,6 @@ impl HttpTarget {
         let authority = only_authority(rest)?;
         let place = host_and_port(authority, Some(port))?;
         Ok(Self { place, tls })
-    }
-
-    /// The host as a certificate names it: without the brackets of IPv6 and without a final dot (RFC 6066 section 3).
-    /// `None` for a Unix socket and for an original destination.
-    pub(super) fn host(&self) -> Option<String> {
-        match &self.place {
-            TargetAddress::Ip(address) => Some(address.ip().to_string()),
-            TargetAddress::Name(host, _) => Some(host.trim_end_matches('.').to_owned()),
-            TargetAddress::Unix(_) | TargetAddress::Original => None,
-        }
     }
 
     /// `name`, or else the URL's own host, as a `Host` header, with the port unless it is the scheme's default (RFC 9110,
