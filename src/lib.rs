@@ -18,6 +18,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod draw;
+pub mod events;
 pub mod explain;
 pub mod fake;
 pub mod fault;

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::config::snapshot::{self, Inputs, ListenerKind, Snapshot};
 use crate::config::{self, Source};
+use crate::events::Events;
 use crate::limits::bodies::{Bodies, Budget};
 use crate::metrics::{Metrics, Series};
 use crate::proxy::exchange::Squall;
@@ -44,6 +46,7 @@ pub struct Server {
     holder: Arc<Holder>,
     connector: Arc<Connector>,
     bodies: Arc<Bodies>,
+    events: Arc<Events>,
     current: ArcSwap<Snapshot>,
     /// Changed by reloads and by the drain. Locked together with `leaving` only in this order, never across an await.
     listeners: Mutex<HashMap<Place, Running>>,
@@ -149,6 +152,7 @@ impl Server {
             holder: Holder::new(Arc::clone(&origin.metrics)),
             connector: Arc::default(),
             bodies: Arc::default(),
+            events: Arc::default(),
             origin,
             current: ArcSwap::from_pointee(snapshot),
             listeners: Mutex::default(),
@@ -186,6 +190,11 @@ impl Server {
     /// The metrics of this server.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.origin.metrics
+    }
+
+    /// What happens here, for those who listen.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// The bound on bodies in memory that the configuration in force sets.
@@ -257,11 +266,15 @@ impl Server {
         match result {
             Ok(snapshot) => {
                 self.metrics().reloads_ok.inc();
+                self.events
+                    .tell("reload", || json!({"result": "ok", "config_hash": snapshot.hash}));
                 tracing::info!(config_hash = snapshot.hash, rules = snapshot.rules.len(), "reloaded");
             }
             Err(Failure::Stopping) => {}
             Err(failure) => {
                 self.metrics().reloads_failed.inc();
+                self.events
+                    .tell("reload", || json!({"result": "error", "error": failure.to_string()}));
                 tracing::error!("not reloaded; the old configuration stays in force: {failure}");
             }
         }

@@ -88,6 +88,7 @@ impl Engine for Tcp {
             rules: RuleSet::new(start.rules.to_vec()),
             server: Arc::new(TcpServer::of(start.upstream)),
             name: start.name.into(),
+            space: None,
             upstream: start.upstream.into(),
             metrics,
             bounds: Bounds {
@@ -126,6 +127,7 @@ impl Running for TcpRunning {
             rules: RuleSet::new(rules.to_vec()),
             server: Arc::clone(&now.server),
             name: Arc::clone(&now.name),
+            space: None,
             upstream: Arc::clone(&now.upstream),
             metrics: now.metrics.clone(),
             ..*now

@@ -104,6 +104,7 @@ impl Build<'_> {
                 rules: of_stage(Stage::Request),
                 server: Arc::clone(target.tcp()?),
                 name: name.value.as_str().into(),
+                space: None,
                 upstream: spec.upstream.value.as_str().into(),
                 metrics: self.inputs.metrics.tcp(&name.value, &spec.upstream.value),
                 bounds,
@@ -126,6 +127,7 @@ impl Build<'_> {
             rules: of_stage(Stage::Request),
             target,
             name: name.value.as_str().into(),
+            space: None,
             upstream: spec.upstream.value.as_str().into(),
             metrics: self.inputs.metrics.listener(&name.value, &spec.upstream.value),
             trusted_proxies: spec

@@ -24,6 +24,7 @@ pub struct Head<'a> {
     authority: &'a str,
     connection: bool,
     protocols: &'a [String],
+    space: Option<Cow<'a, str>>,
     path: OnceCell<Cow<'a, str>>,
     host: OnceCell<Cow<'a, str>>,
 }
@@ -57,6 +58,7 @@ impl<'a> Head<'a> {
             authority: authority.unwrap_or_else(host_field),
             connection: false,
             protocols: &[],
+            space: None,
             path: OnceCell::new(),
             host: OnceCell::new(),
         }
@@ -80,6 +82,17 @@ impl<'a> Head<'a> {
     /// The protocols that the client of a connection offers by ALPN.
     pub fn protocols(&self) -> &'a [String] {
         self.protocols
+    }
+
+    /// Puts the request into a space: that of its listener if it has one, or else the one that the request [names](space_of).
+    pub fn within(self, listener: Option<&'a str>) -> Self {
+        let space = listener.map(Cow::Borrowed).or_else(|| space_of(self.headers));
+        Head { space, ..self }
+    }
+
+    /// The space of the request, if it is in one.
+    pub fn space(&self) -> Option<&str> {
+        self.space.as_deref()
     }
 
     /// Whether this stands for a connection rather than a request.
@@ -152,6 +165,29 @@ impl<'a> Head<'a> {
         let (name, rest) = kind.split_at_checked(b"application/grpc".len()).unwrap_or((kind, b""));
         name.eq_ignore_ascii_case(b"application/grpc") && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
     }
+}
+
+/// The header field with which a request names its space.
+pub const SPACE_FIELD: &str = "squall-space";
+
+/// The space that a request names: in `Squall-Space`, or else as `squall-space=NAME` in `baggage` (W3C Baggage), which
+/// instrumented clients pass on to the calls that they make themselves.
+pub fn space_of(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let own = headers.get(SPACE_FIELD).and_then(|name| name.to_str().ok());
+    if let Some(name) = own.map(str::trim).filter(|name| !name.is_empty()) {
+        return Some(Cow::Borrowed(name));
+    }
+    let fields = headers
+        .get_all("baggage")
+        .iter()
+        .filter_map(|field| field.to_str().ok());
+    let mut members = fields.flat_map(|field| field.split(','));
+    members.find_map(|member| {
+        // Properties follow a semicolon. Values are percent-encoded.
+        let (name, value) = member.split(';').next()?.split_once('=')?;
+        let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+        (name.trim() == SPACE_FIELD && !value.is_empty()).then_some(value)
+    })
 }
 
 /// The host of an authority, an IPv6 address without its brackets, and the text behind the colon.

@@ -104,3 +104,25 @@ proptest! {
         prop_assert_eq!(normalise(&once).into_owned(), once.clone());
     }
 }
+
+#[test]
+fn a_request_names_its_space() {
+    let space = |fields: &[(&str, &str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, value.parse().unwrap());
+        }
+        space_of(&headers).map(Cow::into_owned)
+    };
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(space(&[]), None);
+    assert_eq!(space(&[("squall-space", " ")]), None);
+    assert_eq!(
+        space(&[("Squall-Space", "a"), ("baggage", "squall-space=b")]),
+        named("a")
+    );
+    assert_eq!(space(&[("baggage", "k=v, squall-space = t%201 ;p=1")]), named("t 1"));
+    assert_eq!(space(&[("baggage", "k=v"), ("baggage", "squall-space=x")]), named("x"));
+    assert_eq!(space(&[("baggage", "squall-spaces=x,squall-space=,=,")]), None);
+}

@@ -21,6 +21,8 @@ pub struct View {
     pub target: Arc<Target>,
     /// The listener's name in the configuration.
     pub name: Arc<str>,
+    /// The space that all requests of this listener are in, whatever they name.
+    pub space: Option<Arc<str>>,
     /// The target's name in the configuration.
     pub upstream: Arc<str>,
     /// Metrics labelled with the listener.

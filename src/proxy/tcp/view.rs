@@ -17,6 +17,8 @@ pub struct TcpView {
     pub server: Arc<TcpServer>,
     /// The listener's name in the configuration.
     pub name: Arc<str>,
+    /// The space that all connections of this listener are in.
+    pub space: Option<Arc<str>>,
     /// The upstream's name in the configuration.
     pub upstream: Arc<str>,
     /// Metrics labelled with the listener.
