@@ -3,7 +3,7 @@
 //! A pipe without a writer, a terminal or `/dev/zero` would otherwise stop whoever reads it, for good.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
@@ -22,15 +22,15 @@ pub const MAX_RECORDS_BYTES: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub struct Named {
     read: RefCell<BTreeMap<PathBuf, Option<Bytes>>>,
-    /// Whether none may be read.
-    none: bool,
+    /// The only files that may be read; `None`: any.
+    only: Option<BTreeSet<PathBuf>>,
 }
 
 impl Named {
-    /// No files: whoever writes this configuration may not read those of this machine.
-    pub fn none() -> Named {
+    /// Only these files: whoever writes this configuration may not read others of this machine.
+    pub fn only(files: impl IntoIterator<Item = PathBuf>) -> Named {
         Named {
-            none: true,
+            only: Some(files.into_iter().collect()),
             ..Named::default()
         }
     }
@@ -46,13 +46,19 @@ impl Named {
     /// Reads a file as [`read`] does, once.
     ///
     /// # Errors
-    /// Those of [`read`], or that no files can be read here.
+    /// Those of [`read`], or that this file can't be read here.
     pub fn read(&self, path: &Path, max_bytes: usize) -> io::Result<Bytes> {
-        if self.none {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "no files can be read here",
-            ));
+        match &self.only {
+            None => {}
+            Some(only) if only.contains(path) => {}
+            Some(only) => {
+                let message = if only.is_empty() {
+                    "no files can be read here"
+                } else {
+                    "only files that the configuration file names can be read here"
+                };
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+            }
         }
         let known = self.read.borrow().get(path).cloned().flatten();
         if let Some(bytes) = known {

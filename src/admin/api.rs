@@ -1,5 +1,6 @@
 //! The admin API: shows the configuration in force and its counters, and reloads it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,9 +13,11 @@ use super::explain;
 use super::problem::{Accept, Problem, json_answer};
 use super::{Context, Shared};
 use crate::config::Source;
+use crate::config::layer::ApiRule;
 use crate::config::root::{AdminSpec, ConfigSpec};
 use crate::config::snapshot::{Listener, Snapshot};
-use crate::rule::decide::{Outcome, Rule};
+use crate::rule::decide::Rule;
+use crate::rule::spec::RuleSpec;
 use crate::server::Failure;
 
 pub(super) async fn status(State(context): Shared) -> Response {
@@ -26,6 +29,9 @@ pub(super) async fn status(State(context): Shared) -> Response {
         "uptime_seconds": context.started.elapsed().as_secs_f64(),
         "seed": snapshot.seed.0,
         "config_hash": snapshot.hash,
+        "revision": snapshot.revision,
+        "layers": {"file": snapshot.file_rules.len(), "api": snapshot.layer.rules().len()},
+        "spaces": snapshot.layer.spaces().len(),
         "config_file": match server.source() {
             Source::File(path) => json!(path.display().to_string()),
             Source::Demo => Value::Null,
@@ -51,6 +57,7 @@ fn listeners(context: &Context, snapshot: &Snapshot) -> Vec<Value> {
             "address": address,
             "tls": one.tls.is_some(),
             "upstream": &**one.upstream(),
+            "space": one.space,
         })
     };
     snapshot.listeners.iter().map(listener).collect()
@@ -71,12 +78,35 @@ pub(super) async fn config(State(context): Shared, headers: HeaderMap, uri: Uri)
 }
 
 fn resolved(snapshot: &Snapshot) -> ConfigSpec {
-    let mut spec = snapshot.spec.clone();
+    let mut spec = ConfigSpec::clone(&snapshot.spec);
+    spec.rules = rules_in_force(snapshot);
     spec.seed = Some(snapshot.seed.0);
     let address = Some(snapshot.admin.address.clone().into());
     // Its type hides the token too, but a secret deserves two safeguards.
     spec.admin = Some(AdminSpec { address, token: None });
     spec
+}
+
+/// The rules as typed, in the order of their decisions.
+fn rules_in_force(snapshot: &Snapshot) -> Vec<RuleSpec> {
+    let of_api: HashMap<*const Rule, &ApiRule> = snapshot
+        .layer
+        .rules()
+        .iter()
+        .filter_map(|one| Some((Arc::as_ptr(one.rule.as_ref().ok()?), &**one)))
+        .collect();
+    // Both lists of the file have the same order.
+    let of_file: HashMap<*const Rule, &RuleSpec> = snapshot
+        .file_rules
+        .iter()
+        .zip(&snapshot.spec.rules)
+        .map(|((rule, _), spec)| (Arc::as_ptr(rule), spec))
+        .collect();
+    let spec = |rule: &Arc<Rule>| {
+        let added = of_api.get(&Arc::as_ptr(rule)).map(|one| &*one.spec);
+        added.or_else(|| of_file.get(&Arc::as_ptr(rule)).copied()).cloned()
+    };
+    snapshot.rules.iter().filter_map(spec).collect()
 }
 
 fn config_json(snapshot: &Snapshot) -> Result<Response, Problem> {
@@ -95,45 +125,6 @@ fn unwritable(error: impl std::fmt::Display) -> Problem {
         StatusCode::INTERNAL_SERVER_ERROR,
         format!("can't write the configuration: {error}"),
     )
-}
-
-pub(super) async fn rules(State(context): Shared) -> Response {
-    let snapshot = context.server.snapshot();
-    let whens = snapshot.spec.rules.iter().map(|rule| &rule.when);
-    let rules: Vec<Value> = snapshot
-        .rules
-        .iter()
-        .zip(whens)
-        .map(|(rule, when)| rule_json(rule, json!(when)))
-        .collect();
-    let shown = json!({"config_hash": snapshot.hash, "rules": rules});
-    match snapshot.masks.json(&shown) {
-        Ok(shown) => json_answer(&shown),
-        Err(error) => unwritable(error).answer(Accept::Json),
-    }
-}
-
-/// A rule as JSON. `listeners` is null for a rule that applies to every listener, and `when` is as typed.
-fn rule_json(rule: &Arc<Rule>, when: Value) -> Value {
-    let outcome = |outcome: &Outcome| {
-        let faults: Vec<&str> = outcome.faults.iter().map(|fault| fault.name).collect();
-        json!({"weight": outcome.weight, "faults": faults})
-    };
-    json!({
-        "name": &*rule.name,
-        "enabled": rule.enabled,
-        "shadow": rule.shadow,
-        "listeners": rule.listeners,
-        "decides": rule.stage.name(),
-        "match": rule.condition.to_string(),
-        "percentage": f64::from(rule.when.ppm) / 1e4,
-        "key": rule.when.key.to_string(),
-        "when": when,
-        "outcomes": rule.outcomes.iter().map(outcome).collect::<Vec<_>>(),
-        "matched": rule.state.matched(),
-        "hits": rule.state.hits(),
-        "active": rule.state.active(),
-    })
 }
 
 /// The authority's certificate, which clients must trust to get to the other faults of a faulty certificate. Its media

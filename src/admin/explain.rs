@@ -1,24 +1,18 @@
 //! The endpoint that explains what would happen to a request under the configuration in force. It changes no state.
 
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, Uri};
-use tokio::time::timeout;
+use http::{HeaderMap, Uri};
 
 use super::problem::{Accept, Problem, json_answer};
-use super::{Context, MAX_BODY_BYTES, Shared};
+use super::{Context, Shared, body};
 use crate::explain::question::Question;
-use crate::limits::bodies::Full;
-use crate::limits::collector::{Uncollected, collect};
 use crate::yaml::forms::OneOrMany;
 use crate::yaml::report::did_you_mean;
-
-/// The longest time for a body to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The valid names in a query.
 const NAMES: [&str; 9] = [
@@ -35,16 +29,10 @@ pub(super) async fn query(State(context): Shared, headers: HeaderMap, uri: Uri) 
 }
 
 /// A [`Question`] as JSON: `{"curl": "curl …"}`, or `{"url": …, "headers": {…}, …}`.
-pub(super) async fn body(State(context): Shared, headers: HeaderMap, body: Body) -> Response {
-    let asked = read(&context, body).await.and_then(|bytes| {
-        let question = serde_json::from_slice(&bytes);
-        let help = "the body must be JSON such as {\"curl\": \"curl http://127.0.0.1:8080/pay\"}";
-        Ok((
-            question.map_err(|error| Problem::bad_request(format!("{help}: {error}")))?,
-            None,
-        ))
-    });
-    answer(&context, &headers, asked)
+pub(super) async fn posted(State(context): Shared, headers: HeaderMap, body: Body) -> Response {
+    let example = "{\"curl\": \"curl http://127.0.0.1:8080/pay\"}";
+    let asked = body::json(&context, body, example).await;
+    answer(&context, &headers, asked.map(|question| (question, None)))
 }
 
 /// The response as JSON, unless plain text is asked for.
@@ -125,23 +113,4 @@ fn unknown(name: &str) -> Problem {
         None => format!("there are {}", NAMES.join(", ")),
     };
     Problem::bad_request(format!("unknown parameter `{name}`; {help}"))
-}
-
-/// Reads a request body within its limits of size and time.
-async fn read(context: &Context, body: Body) -> Result<Bytes, Problem> {
-    let budget = context.server.budget();
-    let (status, detail) = match timeout(BODY_TIMEOUT, collect(body, MAX_BODY_BYTES, &budget)).await {
-        Ok(Ok(bytes)) => return Ok(bytes),
-        Ok(Err(Uncollected::TooLarge)) => (
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is larger than {MAX_BODY_BYTES} bytes"),
-        ),
-        Ok(Err(Uncollected::Full)) => (StatusCode::SERVICE_UNAVAILABLE, Full::REASON.to_owned()),
-        Ok(Err(Uncollected::Broken)) => (StatusCode::BAD_REQUEST, "the body is incomplete".to_owned()),
-        Err(_) => (
-            StatusCode::REQUEST_TIMEOUT,
-            "the body did not arrive in time".to_owned(),
-        ),
-    };
-    Err(Problem::new(status, detail))
 }

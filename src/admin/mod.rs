@@ -9,18 +9,22 @@
 
 mod api;
 mod bind;
+mod body;
+mod conditions;
 mod explain;
 pub(crate) mod guard;
 mod pages;
 mod problem;
+mod rules;
 mod scrape;
 mod serve;
+mod spaces;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 pub use self::bind::{Bound, bind};
 pub use self::serve::{serve, serve_router, serve_until};
@@ -29,6 +33,8 @@ use crate::server::Server;
 
 /// The largest body of a request, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
+/// The largest body with a whole layer of rules, in bytes.
+const MAX_LAYER_BYTES: usize = 4 << 20;
 
 /// The state of the request handlers.
 #[derive(Debug)]
@@ -62,10 +68,30 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/readyz", get(pages::ready))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/config", get(api::config))
-        .route("/api/v1/rules", get(api::rules))
+        .route("/api/v1/rules", get(rules::list))
+        .route(
+            "/api/v1/rules/{name}",
+            get(rules::show)
+                .put(rules::put)
+                .patch(rules::patch)
+                .delete(rules::remove),
+        )
+        .route("/api/v1/rules/{name}/reset", post(rules::reset))
+        .route("/api/v1/reset", post(rules::reset_all))
+        .route("/api/v1/order", put(rules::order))
+        .route(
+            "/api/v1/layers/api",
+            get(rules::layer).put(rules::put_layer).delete(rules::clear_layer),
+        )
+        .route("/api/v1/spaces", get(spaces::list))
+        .route(
+            "/api/v1/spaces/{id}",
+            get(spaces::show).put(spaces::put).delete(spaces::remove),
+        )
+        .route("/api/v1/upstreams", get(spaces::upstreams))
         .route("/api/v1/ca.pem", get(api::ca))
         .route("/api/v1/reload", post(api::reload))
-        .route("/api/v1/explain", get(explain::query).post(explain::body))
+        .route("/api/v1/explain", get(explain::query).post(explain::posted))
         .fallback(pages::unknown)
         .method_not_allowed_fallback(pages::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&context), guard::guard))

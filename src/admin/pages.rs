@@ -21,8 +21,22 @@ const fn endpoint(methods: &'static [&'static str], path: &'static str, what: &'
     Endpoint { methods, path, what }
 }
 
+impl Endpoint {
+    /// Whether a path is its own, in which a `{name}` stands for any segment.
+    fn is_at(&self, path: &str) -> bool {
+        let (mut own, mut given) = (self.path.split('/'), path.split('/'));
+        loop {
+            match (own.next(), given.next()) {
+                (None, None) => return true,
+                (Some(own), Some(given)) if own == given || own.starts_with('{') => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
 /// All endpoints.
-pub(super) const ENDPOINTS: [Endpoint; 10] = [
+pub(super) const ENDPOINTS: &[Endpoint] = &[
     endpoint(&["GET"], "/", "this list"),
     endpoint(
         &["GET"],
@@ -41,7 +55,43 @@ pub(super) const ENDPOINTS: [Endpoint; 10] = [
         "version, seed, configuration hash, listeners with their real addresses",
     ),
     endpoint(&["GET"], "/api/v1/config", "the configuration in force; ?format=yaml"),
-    endpoint(&["GET"], "/api/v1/rules", "the rules and their counters"),
+    endpoint(
+        &["GET"],
+        "/api/v1/rules",
+        "the rules and their counters; ?space=NAME for those of a space",
+    ),
+    endpoint(
+        &["GET", "PUT", "PATCH", "DELETE"],
+        "/api/v1/rules/{name}",
+        "one rule: show it, add or replace it, change parts of it (RFC 7396), remove it; ?space=NAME, ?dry_run=1",
+    ),
+    endpoint(
+        &["POST"],
+        "/api/v1/rules/{name}/reset",
+        "forget what the rule has counted and remembered",
+    ),
+    endpoint(&["POST"], "/api/v1/reset", "the same for all rules"),
+    endpoint(
+        &["PUT"],
+        "/api/v1/order",
+        "the order of the API's rules: {\"rules\": [names]}",
+    ),
+    endpoint(
+        &["GET", "PUT", "DELETE"],
+        "/api/v1/layers/api",
+        "all rules of the API at once: {\"rules\": [...]}; ?dry_run=1",
+    ),
+    endpoint(&["GET"], "/api/v1/spaces", "the spaces that tests have opened"),
+    endpoint(
+        &["GET", "PUT", "DELETE"],
+        "/api/v1/spaces/{id}",
+        "one space: {\"ttl\": \"10m\", \"listeners\": [\"web\"]}; with it go its rules and listeners",
+    ),
+    endpoint(
+        &["GET"],
+        "/api/v1/upstreams",
+        "the upstreams and the health of their endpoints",
+    ),
     endpoint(
         &["GET"],
         "/api/v1/ca.pem",
@@ -67,13 +117,13 @@ pub(super) async fn index(headers: HeaderMap) -> Response {
 }
 
 fn list() -> String {
-    let line = |one: &Endpoint| format!("{:<9} {:<16} {}\n", one.methods.join(" "), one.path, one.what);
+    let line = |one: &Endpoint| format!("{:<20} {:<27} {}\n", one.methods.join(" "), one.path, one.what);
     ENDPOINTS.iter().map(line).collect()
 }
 
 fn index_html() -> String {
     let row = |one: &Endpoint| {
-        let name = if one.methods.contains(&"GET") {
+        let name = if one.methods.contains(&"GET") && !one.path.contains('{') {
             format!("<a href=\"{0}\">{0}</a>", one.path)
         } else {
             one.path.to_owned()
@@ -142,7 +192,7 @@ pub(super) async fn unknown(uri: Uri, headers: HeaderMap) -> Response {
 pub(super) async fn wrong_method(uri: Uri, headers: HeaderMap) -> Response {
     let methods = ENDPOINTS
         .iter()
-        .find(|one| one.path == uri.path())
+        .find(|one| one.is_at(uri.path()))
         .map(|one| one.methods)
         .unwrap_or_default();
     // axum serves HEAD wherever there is a GET.

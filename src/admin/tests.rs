@@ -295,7 +295,7 @@ async fn unknown_paths_list_the_endpoints() {
 async fn the_list_of_endpoints_is_what_there_is() {
     let admin = admin("");
     let index = admin.get("/").await.1;
-    for endpoint in &pages::ENDPOINTS {
+    for endpoint in pages::ENDPOINTS {
         assert!(index.contains(endpoint.path));
         for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
             let listed = endpoint.methods.contains(&method.as_str());

@@ -1,5 +1,6 @@
 //! The configuration: its top level, the files that it includes, and the snapshot that they are assembled into.
 
+pub mod layer;
 pub mod load;
 pub mod masks;
 pub mod root;
@@ -84,7 +85,9 @@ fn build(mut tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     match compile(tree, inputs) {
         Ok(mut snapshot) => {
             let masks = Masks::of(&snapshot.spec, variables);
-            snapshot.warnings.change_texts(|text| masks.text(text));
+            if let Some(warnings) = Arc::get_mut(&mut snapshot.warnings) {
+                warnings.change_texts(|text| masks.text(text));
+            }
             snapshot.masks = Arc::new(masks);
             Ok(snapshot)
         }

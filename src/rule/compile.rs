@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::id::{RuleId, check_space};
 use super::spec::{MatchSpec, RuleSpec};
 use super::text::path_hint;
 use crate::draw::head::Head;
@@ -36,24 +37,14 @@ use crate::yaml::tree::identity_hash;
 pub struct Context<'a> {
     /// The rules as typed, in file order.
     pub specs: &'a [RuleSpec],
-    /// The names of the listeners.
-    pub listeners: Vec<&'a str>,
-    /// The names of the listeners with TLS.
-    pub tls_listeners: Vec<&'a str>,
-    /// The names of the listeners of bytes, which have no requests.
-    pub tcp_listeners: Vec<&'a str>,
-    /// The names of the listeners of redirected connections.
-    pub redirected_listeners: Vec<&'a str>,
+    /// What all rules share.
+    pub setting: Setting<'a>,
     /// Files of the configuration, for its diagnostics.
     pub sources: &'a Sources,
-    /// The seed of all draws.
-    pub seed: Seed,
-    /// The most keys that a rule remembers.
-    pub keys: NonZeroUsize,
-    /// The longest single wait.
-    pub longest_wait: Duration,
     /// The rules in force before. Unchanged ones are kept, with their state.
-    pub previous: &'a [Arc<Rule>],
+    pub previous: Vec<&'a Arc<Rule>>,
+    /// Whether changed rules keep their state, too: what they have counted and remembered.
+    pub keeps_state: bool,
     /// The files that the rules name.
     pub files: &'a Named,
     /// The time of loading.
@@ -64,15 +55,35 @@ pub struct Context<'a> {
     pub diagnostics: &'a mut Vec<Diagnostic>,
 }
 
+/// What a configuration sets for all its rules.
+#[derive(Debug, Clone)]
+pub struct Setting<'a> {
+    /// The names of the listeners.
+    pub listeners: Vec<&'a str>,
+    /// The names of the listeners with TLS.
+    pub tls_listeners: Vec<&'a str>,
+    /// The names of the listeners of bytes, which have no requests.
+    pub tcp_listeners: Vec<&'a str>,
+    /// The names of the listeners of redirected connections.
+    pub redirected_listeners: Vec<&'a str>,
+    /// The seed of all draws.
+    pub seed: Seed,
+    /// The most keys that a rule remembers.
+    pub keys: NonZeroUsize,
+    /// The longest single wait.
+    pub longest_wait: Duration,
+}
+
 /// Compiles all rules. A rule that is left out has an error among the diagnostics.
 pub fn compile(context: &mut Context<'_>) -> Vec<Arc<Rule>> {
     let mut rules: Vec<Arc<Rule>> = Vec::with_capacity(context.specs.len());
-    let mut names: HashMap<&str, Span> = HashMap::new();
-    let previous: HashMap<&str, &Arc<Rule>> = context.previous.iter().map(|rule| (&*rule.name, rule)).collect();
+    let mut names: HashMap<(Option<&str>, &str), Span> = HashMap::new();
+    let known = context.previous.iter().map(|rule| (rule.id(), Arc::clone(rule)));
+    let previous: HashMap<RuleId, Arc<Rule>> = known.collect();
     let specs = context.specs;
     let mut blockers: Vec<Blocker<'_>> = Vec::new();
     for spec in specs {
-        if let Some(first) = names.insert(&spec.name.value, spec.name.span) {
+        if let Some(first) = names.insert((spec.space(), &spec.name.value), spec.name.span) {
             let message = format!("two rules have the name `{}`", spec.name.value);
             context
                 .diagnostics
@@ -97,9 +108,10 @@ impl Context<'_> {
         self.diagnostics.push(Diagnostic::error(span, message));
     }
 
-    fn rule(&mut self, spec: &RuleSpec, previous: &HashMap<&str, &Arc<Rule>>) -> Option<Arc<Rule>> {
+    fn rule(&mut self, spec: &RuleSpec, previous: &HashMap<RuleId, Arc<Rule>>) -> Option<Arc<Rule>> {
         let before = self.diagnostics.len();
         self.check_name(&spec.name);
+        self.check_space(spec);
         self.check_listeners(spec);
         let stage = self.stage(spec);
         let condition = self.condition(spec);
@@ -111,8 +123,8 @@ impl Context<'_> {
             }
         };
         // Bounds that are compiled into a rule are part of its fingerprint.
-        let bounds = format_args!(" {} {:?}", self.keys, self.longest_wait);
-        let fingerprint = Cell::new(identity_hash(spec, bounds, self.seed.0));
+        let bounds = format_args!(" {} {:?}", self.setting.keys, self.setting.longest_wait);
+        let fingerprint = Cell::new(identity_hash(spec, bounds, self.setting.seed.0));
         let outcomes = self.outcomes(spec, &when, &fingerprint);
         if self
             .diagnostics
@@ -123,18 +135,27 @@ impl Context<'_> {
             return None;
         }
         let name: Arc<str> = spec.name.value.as_str().into();
-        if let Some(rule) = previous
-            .get(&*name)
-            .filter(|rule| rule.fingerprint == fingerprint.get())
-        {
+        let space = spec.space().map(Arc::from);
+        let known = previous.get(&RuleId {
+            space: space.clone(),
+            name: Arc::clone(&name),
+        });
+        if let Some(rule) = known.filter(|rule| rule.fingerprint == fingerprint.get()) {
             // Unchanged: keep the rule with the state of it and its faults.
             return Some(Arc::clone(rule));
         }
-        let keys = when.attempts.is_some().then_some(self.keys);
+        let keys = when.attempts.is_some().then_some(self.setting.keys);
+        // Keys are remembered by hash, so those of another kind would be mistaken for each other.
+        let kept = known.filter(|rule| {
+            let same_keys = rule.when.key.to_string() == when.key.to_string();
+            self.keeps_state && same_keys && rule.when.attempts.is_some() == when.attempts.is_some()
+        });
+        let state = kept.map(|rule| Arc::clone(&rule.state));
         Some(Arc::new(Rule {
             metrics: self.metrics.rule(&name, fault_names(spec)),
-            seed: self.seed.rule(&name),
+            seed: self.setting.seed.rule(&name),
             name,
+            space,
             stage,
             listeners: spec.listener.as_ref().map(|listeners| listeners.value.0.clone()),
             enabled: spec.enabled,
@@ -142,7 +163,7 @@ impl Context<'_> {
             condition,
             when,
             outcomes,
-            state: Arc::new(RuleState::new(self.now, keys)),
+            state: state.unwrap_or_else(|| Arc::new(RuleState::new(self.now, keys))),
             fingerprint: fingerprint.get(),
         }))
     }
@@ -163,15 +184,23 @@ impl Context<'_> {
         }
     }
 
+    fn check_space(&mut self, spec: &RuleSpec) {
+        if let Some(space) = &spec.space
+            && let Err(message) = check_space(&space.value)
+        {
+            self.error(space.span, message);
+        }
+    }
+
     fn check_listeners(&mut self, spec: &RuleSpec) {
         let Some(listeners) = &spec.listener else { return };
         for name in &listeners.value.0 {
-            if self.listeners.contains(&name.as_str()) {
+            if self.setting.listeners.contains(&name.as_str()) {
                 continue;
             }
-            let help = match did_you_mean(name, self.listeners.iter().copied()) {
+            let help = match did_you_mean(name, self.setting.listeners.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known listeners: {}", self.listeners.join(", ")),
+                None => format!("known listeners: {}", self.setting.listeners.join(", ")),
             };
             let message = format!("the rule can never fire: there is no listener `{name}`");
             self.diagnostics
@@ -265,7 +294,7 @@ impl Context<'_> {
                 }
             };
             if self.is_for_bytes(rule)
-                && let Err(reason) = on_connection(&*fault, self.seed)
+                && let Err(reason) = on_connection(&*fault, self.setting.seed)
             {
                 let message = format!("`{name}` can't act on the connections of the rule's tcp listeners: {reason}");
                 self.error(spec.span, message);
@@ -322,8 +351,8 @@ impl Context<'_> {
         let context = context::Context {
             folder: self.sources.directory(spec.span.source).unwrap_or(Path::new(".")),
             read: &read,
-            keys: self.keys,
-            longest_wait: self.longest_wait,
+            keys: self.setting.keys,
+            longest_wait: self.setting.longest_wait,
             rule: &rule.name.value,
         };
         let fault = spec.value.compile(&context)?;
@@ -342,10 +371,14 @@ impl Context<'_> {
     /// Reports a rule that can never fire because an earlier one ends every request.
     fn check_reachable<'s>(&mut self, spec: &'s RuleSpec, rule: &Rule, blockers: &mut Vec<Blocker<'s>>) {
         let names = |spec: &RuleSpec| spec.listener.as_ref().map(|listeners| listeners.value.0.clone());
-        let covers = |blocker: &RuleSpec| match (names(blocker), names(spec)) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(all), Some(mine)) => mine.iter().all(|name| all.contains(name)),
+        // Rules for everybody follow those of spaces, so they overtake none of them.
+        let covers = |blocker: &RuleSpec| {
+            blocker.space() == spec.space()
+                && match (names(blocker), names(spec)) {
+                    (None, _) => true,
+                    (Some(_), None) => false,
+                    (Some(all), Some(mine)) => mine.iter().all(|name| all.contains(name)),
+                }
         };
         let blocks = |blocker: &&Blocker<'_>| blocker.stage == rule.stage && covers(blocker.spec);
         if let Some(blocker) = blockers.iter().find(blocks) {

@@ -51,10 +51,10 @@ impl Context<'_> {
 
     /// Whether all listeners of a rule are for bytes, so that it never sees a request.
     pub(super) fn is_for_bytes(&self, spec: &RuleSpec) -> bool {
-        let is_for_bytes = |name: &&str| self.tcp_listeners.contains(name);
+        let is_for_bytes = |name: &&str| self.setting.tcp_listeners.contains(name);
         let mut names = match &spec.listener {
             Some(listeners) => listeners.value.0.iter().map(String::as_str).collect(),
-            None => self.listeners.clone(),
+            None => self.setting.listeners.clone(),
         }
         .into_iter();
         names.len() > 0 && names.all(|name| is_for_bytes(&name))
@@ -67,8 +67,8 @@ impl Context<'_> {
                 .value
                 .0
                 .iter()
-                .any(|name| self.tcp_listeners.contains(&name.as_str())),
-            None => !self.tcp_listeners.is_empty(),
+                .any(|name| self.setting.tcp_listeners.contains(&name.as_str())),
+            None => !self.setting.tcp_listeners.is_empty(),
         }
     }
 
@@ -145,13 +145,14 @@ impl Context<'_> {
     fn check_tls(&mut self, spec: &RuleSpec, fault: &str) {
         let (span, names): (Span, Vec<&str>) = match &spec.listener {
             Some(listeners) => (listeners.span, listeners.value.0.iter().map(String::as_str).collect()),
-            None => (spec.name.span, self.listeners.clone()),
+            None => (spec.name.span, self.setting.listeners.clone()),
         };
-        let known = |name: &&str| self.listeners.contains(name);
+        let known = |name: &&str| self.setting.listeners.contains(name);
         // TLS that is passed on can be delayed or refused, but its certificate is not squall's.
-        let unread = |name: &&str| self.redirected_listeners.contains(name) || self.tcp_listeners.contains(name);
+        let unread =
+            |name: &&str| self.setting.redirected_listeners.contains(name) || self.setting.tcp_listeners.contains(name);
         let passes = |name: &&str| fault != certificate::NAME && unread(name);
-        let may = |name: &&str| self.tls_listeners.contains(name) || passes(name);
+        let may = |name: &&str| self.setting.tls_listeners.contains(name) || passes(name);
         if names.iter().all(known) && !names.iter().any(may) {
             let message = format!(
                 "the rule can never fire: `{fault}` needs a TLS handshake, and no listener of the rule has `tls`"

@@ -24,6 +24,9 @@ pub struct RuleSpec {
     pub name: Spanned<String>,
     /// The listener, or listeners, that the rule applies to. Absent: every listener.
     pub listener: Option<Spanned<OneOrMany<String>>>,
+    /// The space that the rule is for: it concerns only requests that name it, in `Squall-Space` or as `squall-space` in
+    /// `baggage`. Absent: all requests.
+    pub space: Option<Spanned<String>>,
     /// `false`: loaded, checked and shown, never drawn.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub enabled: bool,
@@ -39,6 +42,13 @@ pub struct RuleSpec {
     pub faults: Option<Spanned<Vec<Spanned<FaultSpec>>>>,
     /// Instead of `faults`: one of several outcomes, drawn by weight.
     pub choose: Option<Spanned<Vec<Spanned<OutcomeSpec>>>>,
+}
+
+impl RuleSpec {
+    /// The space that the rule is for.
+    pub fn space(&self) -> Option<&str> {
+        self.space.as_ref().map(|space| space.value.as_str())
+    }
 }
 
 /// One of the outcomes of `choose`.

@@ -1,4 +1,6 @@
-//! The running server: starts listeners, reloads the configuration, and drains at the end.
+//! The running server: starts listeners, reloads the configuration, changes it by API, and drains at the end.
+
+mod steer;
 
 use std::collections::HashMap;
 use std::io;
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::json;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
@@ -26,6 +28,8 @@ use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tcp::Relay;
 use crate::proxy::upstream::Connector;
 use crate::yaml::report::Report;
+
+pub use self::steer::Changed;
 
 /// The longest time that loading a configuration may take in a reload.
 const LOADING_TIME: Duration = Duration::from_secs(60);
@@ -55,6 +59,10 @@ pub struct Server {
     /// Held during a reload, so that there is one at a time, and until a load that took too long ends, so that those don't
     /// pile up. tokio's lock, since others wait for it without blocking.
     reloading: Arc<AsyncMutex<()>>,
+    /// Held while one configuration takes the place of another.
+    changing: Mutex<()>,
+    /// Told when something may vanish earlier than before.
+    expiring: Arc<Notify>,
 }
 
 /// Identifies a listening socket across reloads: by address, and for port 0 by name too.
@@ -158,11 +166,15 @@ impl Server {
             listeners: Mutex::default(),
             leaving: Mutex::default(),
             reloading: Arc::default(),
+            changing: Mutex::default(),
+            expiring: Arc::default(),
         };
         let snapshot = server.snapshot();
         let bound = server.bind_new(&snapshot)?;
         server.take_over(&snapshot, bound);
-        Ok(Arc::new(server))
+        let server = Arc::new(server);
+        tokio::spawn(steer::expire(Arc::downgrade(&server)));
+        Ok(server)
     }
 
     /// Loads and checks a configuration, and starts nothing.
@@ -280,21 +292,31 @@ impl Server {
         }
     }
 
-    /// Puts a loaded configuration into force, unless an address can't be opened.
+    /// Puts a loaded configuration into force, with what the API has added, unless an address can't be opened.
     fn switch_to(&self, snapshot: Snapshot) -> Result<Arc<Snapshot>, Failure> {
-        if self.holder.is_stopping() {
-            return Err(Failure::Stopping);
-        }
-        let (snapshot, previous) = (Arc::new(snapshot), self.snapshot());
-        let bound = self.bind_new(&snapshot)?;
+        let _turn = self.changing.lock();
+        let previous = self.snapshot();
+        let snapshot = snapshot.following(&previous, Instant::now(), self.metrics());
+        let snapshot = self.put_into_force(snapshot)?;
         for what in previous.needs_restart(&snapshot) {
             tracing::warn!("a change of `{what}` needs a restart");
         }
+        snapshot.log_warnings();
+        Ok(snapshot)
+    }
+
+    /// Takes over what can be taken over, all of it or nothing. Call it with the lock on changes.
+    fn put_into_force(&self, snapshot: Snapshot) -> Result<Arc<Snapshot>, Failure> {
+        if self.holder.is_stopping() {
+            return Err(Failure::Stopping);
+        }
+        let snapshot = Arc::new(snapshot);
+        let bound = self.bind_new(&snapshot)?;
         // Everything that can fail is done. The snapshot first, so that the admin API never shows older rules than
         // requests see.
         self.current.store(Arc::clone(&snapshot));
         self.take_over(&snapshot, bound);
-        snapshot.log_warnings();
+        self.expiring.notify_one();
         if self.holder.is_stopping() {
             // The drain began meanwhile and knows nothing of new listeners. Dropping them stops them.
             self.listeners.lock().clear();
@@ -329,12 +351,12 @@ impl Server {
     }
 
     fn entrance(&self, listener: &snapshot::Listener) -> Entrance {
-        let connection = listener.connection.clone();
+        let connection = Arc::clone(&listener.connection);
         Entrance {
             tls: listener.tls.clone(),
             timeouts: listener.timeouts,
             proxied: listener.proxied,
-            gate: connection.map(|connection| Gate::new(connection, Arc::clone(&self.holder))),
+            gate: (!connection.is_empty()).then(|| Gate::new(connection, Arc::clone(&self.holder))),
             intercepting: match &listener.kind {
                 ListenerKind::Http(view) => Intercepting::new(view),
                 ListenerKind::Tcp(_) => None,

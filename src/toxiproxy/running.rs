@@ -17,7 +17,7 @@ use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tcp::Relay;
 use crate::proxy::tcp::view::TcpView;
 use crate::proxy::upstream::TcpServer;
-use crate::rule::decide::{Rule, RuleSet};
+use crate::rule::decide::Rule;
 
 /// What a proxy is started with.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +85,7 @@ impl Engine for Tcp {
             upstream_errors: counter()?,
         };
         let view = TcpView {
-            rules: RuleSet::new(start.rules.to_vec()),
+            rules: start.rules.iter().cloned().collect(),
             server: Arc::new(TcpServer::of(start.upstream)),
             name: start.name.into(),
             space: None,
@@ -124,7 +124,7 @@ impl Running for TcpRunning {
     fn replace(&self, rules: &[Arc<Rule>]) {
         let now = self.relay.view();
         self.relay.replace(Arc::new(TcpView {
-            rules: RuleSet::new(rules.to_vec()),
+            rules: rules.iter().cloned().collect(),
             server: Arc::clone(&now.server),
             name: Arc::clone(&now.name),
             space: None,

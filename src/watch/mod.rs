@@ -63,7 +63,7 @@ pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
     let main = main.clone();
     look::check(&main)?;
     let wake = Arc::new(Notify::new());
-    let (waking, others) = (Arc::clone(&wake), server.snapshot().files.clone());
+    let (waking, others) = (Arc::clone(&wake), Vec::clone(&server.snapshot().files));
     // On the blocking pool: the first look reads and parses every file.
     let opening = spawn_blocking(move || Eye::open(main, others, Kernel::new(waking)));
     let task = async move {
@@ -93,7 +93,7 @@ pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
 
 /// The files to watch besides the YAML: those of the configuration in force, and those of a refused one.
 fn files(server: &Server, failed: Option<&Failure>) -> Vec<PathBuf> {
-    let mut files = server.snapshot().files.clone();
+    let mut files = Vec::clone(&server.snapshot().files);
     if let Some(Failure::Configuration(report)) = failed {
         files.extend_from_slice(report.files());
     }

@@ -14,20 +14,15 @@ use crate::proxy::listen::spec::{ListenerSpec, ListenerTlsSpec, PairSpec};
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tcp::view::{ConnectionLog, TcpView};
 use crate::proxy::tls::{FaultAuthority, Pair, ServerTls};
-use crate::rule::decide::{Rule, RuleSet};
-use crate::rule::stage::Stage;
+use crate::rule::sets::RuleSets;
 use crate::yaml::decode::Spanned;
 use crate::yaml::forms::OneOrMany;
 use crate::yaml::report::{Diagnostic, Span, did_you_mean};
 use crate::yaml::units::Time;
 
 impl Build<'_> {
-    pub(super) fn listeners(
-        &mut self,
-        targets: &Targets,
-        rules: &[Arc<Rule>],
-        authority: &Arc<FaultAuthority>,
-    ) -> Vec<Listener> {
+    /// The listeners, still without rules.
+    pub(super) fn listeners(&mut self, targets: &Targets, authority: &Arc<FaultAuthority>) -> Vec<Listener> {
         let spec = self.spec;
         if spec.listeners.is_empty() {
             self.diagnostics.push(
@@ -53,7 +48,7 @@ impl Build<'_> {
                 self.diagnostics
                     .push(Diagnostic::error(address.span, message).also(first, "the first is here"));
             }
-            listeners.extend(self.listener(name, listener, (targets, rules, authority)));
+            listeners.extend(self.listener(name, listener, targets, authority));
         }
         listeners
     }
@@ -62,7 +57,8 @@ impl Build<'_> {
         &mut self,
         name: &Spanned<String>,
         spec: &ListenerSpec,
-        (targets, rules, authority): (&Targets, &[Arc<Rule>], &Arc<FaultAuthority>),
+        targets: &Targets,
+        authority: &Arc<FaultAuthority>,
     ) -> Option<Listener> {
         let is_tcp = spec.is_tcp();
         if is_tcp {
@@ -71,37 +67,34 @@ impl Build<'_> {
         let tls = self.tls(spec);
         let timeouts = self.timeouts(spec);
         let target = self.listener_target(spec, targets)?;
-        let mine = |rule: &&Arc<Rule>| rule.listeners.as_ref().is_none_or(|names| names.contains(&name.value));
-        let of_stage = |stage| {
-            let rules = rules.iter().filter(mine).filter(|rule| rule.stage == stage);
-            RuleSet::new(rules.cloned().collect())
-        };
         let bounds = Bounds {
             held: self.spec.bounds.held.get(),
             longest: self.spec.bounds.delay.get(),
         };
         let connection = ConnectionView {
-            on_accept: of_stage(Stage::Connection),
-            handshake: of_stage(Stage::Handshake),
+            on_accept: RuleSets::default(),
+            handshake: RuleSets::default(),
             listener: name.value.as_str().into(),
             authority: Arc::clone(authority),
             bounds,
             access: self.spec.log.access,
         };
         let tls = tls.ok()?;
-        let connection = (!connection.is_empty()).then(|| Arc::new(connection));
+        let own: Arc<str> = name.value.as_str().into();
         let listener = |tls, kind| Listener {
-            name: name.value.as_str().into(),
+            of: Arc::clone(&own),
+            name: own,
+            space: None,
             address: spec.address.value.clone(),
             tls,
             proxied: spec.proxy_protocol,
             timeouts,
-            connection,
+            connection: Arc::new(connection),
             kind,
         };
         if is_tcp {
             let view = TcpView {
-                rules: of_stage(Stage::Request),
+                rules: RuleSets::default(),
                 server: Arc::clone(target.tcp()?),
                 name: name.value.as_str().into(),
                 space: None,
@@ -124,12 +117,12 @@ impl Build<'_> {
             return Some(listener(tls, ListenerKind::Tcp(Arc::new(view))));
         }
         let view = View {
-            rules: of_stage(Stage::Request),
+            rules: RuleSets::default(),
             target,
             name: name.value.as_str().into(),
             space: None,
             upstream: spec.upstream.value.as_str().into(),
-            metrics: self.inputs.metrics.listener(&name.value, &spec.upstream.value),
+            metrics: Arc::new(self.inputs.metrics.listener(&name.value, &spec.upstream.value)),
             trusted_proxies: spec
                 .trusted_proxies
                 .iter()

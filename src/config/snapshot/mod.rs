@@ -1,5 +1,6 @@
 //! Compiles a configuration to a [`Snapshot`], the only step that can fail. A request sees exactly one snapshot.
 
+mod arrange;
 mod listeners;
 
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::layer::ApiLayer;
 use super::masks::Masks;
 use super::root::ConfigSpec;
 use crate::draw::Seed;
@@ -24,8 +26,9 @@ use crate::proxy::tcp::view::TcpView;
 use crate::proxy::tls::{FaultAuthority, ServerTls};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::spec::UpstreamSpec;
-use crate::rule::compile;
-use crate::rule::decide::{Rule, RuleSet};
+use crate::rule::compile::{self, Setting};
+use crate::rule::decide::Rule;
+use crate::rule::sets::RuleSets;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Report, Sources, Span};
 use crate::yaml::tree::{identity, identity_hash};
@@ -46,11 +49,13 @@ const MAX_BUFFER: u64 = 64 * 1024 * 1024;
 /// The least of `bounds.bodies`, in bytes: the default `limit` of the faults that collect a body.
 const MIN_BODIES: u64 = 1024 * 1024;
 
-/// A compiled configuration, ready to be put into force.
-#[derive(Debug)]
+/// A compiled configuration, ready to be put into force: the file's, and what the API has added to it.
+#[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// As typed, for showing.
-    pub spec: ConfigSpec,
+    /// The file as typed, for showing.
+    pub spec: Arc<ConfigSpec>,
+    /// Counts the changes of the configuration in force, whoever makes them.
+    pub revision: u64,
     /// A hash of the whole configuration, to tell two configurations apart.
     pub hash: String,
     /// The seed of all draws.
@@ -59,19 +64,23 @@ pub struct Snapshot {
     pub admin: Admin,
     /// Where Toxiproxy's API listens; `None` if it is not served.
     pub toxiproxy: Option<AddressSpec>,
-    /// All listeners, in file order.
+    /// The file's listeners, in its order, then those of spaces.
     pub listeners: Vec<Listener>,
-    /// All rules, in file order.
+    /// The rules in force, in the order of their decisions.
     pub rules: Vec<Arc<Rule>>,
-    targets: HashMap<String, (String, Arc<Target>)>,
+    /// The file's rules, in its order, each with the revision of its last change.
+    pub file_rules: Vec<(Arc<Rule>, u64)>,
+    /// What the API has added.
+    pub layer: Arc<ApiLayer>,
+    targets: Arc<Targets>,
     /// The authority that issues faulty certificates.
     pub authority: Arc<FaultAuthority>,
     /// Warnings about the configuration.
-    pub warnings: Report,
+    pub warnings: Arc<Report>,
     /// Hides secrets where the configuration is shown.
     pub masks: Arc<Masks>,
     /// The files that the configuration was read from, and those that it names: certificates, bodies, samples.
-    pub files: Vec<PathBuf>,
+    pub files: Arc<Vec<PathBuf>>,
 }
 
 /// The admin API of a configuration.
@@ -84,10 +93,14 @@ pub struct Admin {
 }
 
 /// A listener and its rules.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Listener {
-    /// The listener's name in the configuration.
+    /// The listener's name; that of a space's has its space behind an `@`.
     pub name: Arc<str>,
+    /// The name of the listener in the file that it is, or that it is a copy of.
+    pub of: Arc<str>,
+    /// The space that the API opened it for.
+    pub space: Option<Arc<str>>,
     /// The address that it listens on.
     pub address: AddressSpec,
     /// The listener's certificates; `None` without TLS.
@@ -96,14 +109,14 @@ pub struct Listener {
     pub proxied: bool,
     /// How long its clients may take.
     pub timeouts: ListenerTimeouts,
-    /// The view of new connections; `None` without rules on connections.
-    pub connection: Option<Arc<ConnectionView>>,
+    /// The view of new connections.
+    pub connection: Arc<ConnectionView>,
     /// What its connections are for.
     pub kind: ListenerKind,
 }
 
 /// What a listener's connections are for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum ListenerKind {
     /// HTTP: the view of requests.
     Http(Arc<View>),
@@ -136,7 +149,7 @@ impl Listener {
     }
 
     /// The rules that are decided for its requests, or for its connections if it has no requests.
-    pub fn rules(&self) -> &RuleSet {
+    pub fn rules(&self) -> &RuleSets {
         match &self.kind {
             ListenerKind::Http(view) => &view.rules,
             ListenerKind::Tcp(view) => &view.rules,
@@ -192,11 +205,9 @@ impl Snapshot {
         build.buffer();
         build.bodies();
         let targets = build.targets();
-        let rules = compile::compile(&mut build.rules_context());
+        let file_rules = compile::compile(&mut build.rules_context());
         let authority = build.authority();
-        let listeners = authority
-            .as_ref()
-            .map(|authority| build.listeners(&targets, &rules, authority));
+        let listeners = authority.as_ref().map(|authority| build.listeners(&targets, authority));
         let named = build.files.into_paths();
         let report = Report::new(diagnostics, sources);
         let (Some(authority), Some(listeners), false) = (authority, listeners, report.has_errors()) else {
@@ -207,20 +218,24 @@ impl Snapshot {
             let address = spec.address.as_ref().map(|address| address.value.clone());
             address.unwrap_or(AddressSpec::Tcp(DEFAULT_TOXIPROXY))
         });
-        Ok(Snapshot {
-            spec,
+        let loaded = Snapshot {
+            spec: Arc::new(spec),
+            revision: 0,
             hash,
             seed,
             admin,
             toxiproxy,
             listeners,
-            rules,
-            targets,
+            rules: Vec::new(),
+            file_rules: file_rules.into_iter().map(|rule| (rule, 0)).collect(),
+            layer: Arc::default(),
+            targets: Arc::new(targets),
             authority,
-            warnings: report,
+            warnings: Arc::new(report),
             masks: Arc::default(),
-            files,
-        })
+            files: Arc::new(files),
+        };
+        Ok(loaded.arranged(inputs.previous))
     }
 
     /// The settings that differ in `next` but take effect only at the next start.
@@ -254,6 +269,11 @@ impl Snapshot {
         self.listeners.iter().find(|listener| &*listener.name == name)
     }
 
+    /// All upstreams, by name.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, &Arc<Target>)> {
+        self.targets.iter().map(|(name, (_, target))| (name.as_str(), target))
+    }
+
     /// The upstream of that name.
     pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
         self.targets.get(name).map(|(_, target)| target)
@@ -274,30 +294,17 @@ type Targets = HashMap<String, (String, Arc<Target>)>;
 
 impl Build<'_> {
     fn rules_context(&mut self) -> compile::Context<'_> {
-        let spec = self.spec;
-        let redirected = |listener: &ListenerSpec| {
-            let upstream = spec.upstreams.get(&listener.upstream.value);
-            upstream.is_some_and(|upstream| upstream.value.original_destination.is_some())
-        };
+        let previous = self.inputs.previous.map(|previous| previous.file_rules.as_slice());
         compile::Context {
             specs: &self.spec.rules,
-            listeners: self.spec.listeners.names().collect(),
-            tls_listeners: listeners_where(spec, |listener| listener.tls.is_some()),
-            tcp_listeners: listeners_where(spec, ListenerSpec::is_tcp),
-            redirected_listeners: listeners_where(spec, redirected),
             sources: self.sources,
-            seed: self.seed,
-            keys: NonZeroUsize::try_from(self.spec.bounds.keys).unwrap_or(NonZeroUsize::MIN),
-            longest_wait: self.spec.bounds.delay.get(),
-            previous: self
-                .inputs
-                .previous
-                .map(|previous| previous.rules.as_slice())
-                .unwrap_or_default(),
+            previous: previous.unwrap_or_default().iter().map(|(rule, _)| rule).collect(),
+            keeps_state: false,
             files: &self.files,
             now: self.inputs.now,
             metrics: self.inputs.metrics,
             diagnostics: self.diagnostics,
+            setting: Setting::of(self.spec, self.seed),
         }
     }
 
@@ -489,6 +496,25 @@ impl Build<'_> {
         }
         let made = FaultAuthority::make().map_err(|message| self.diagnostics.push(Diagnostic::error(None, message)));
         made.ok().map(Arc::new)
+    }
+}
+
+impl<'a> Setting<'a> {
+    /// What a configuration sets for all its rules.
+    pub(super) fn of(spec: &'a ConfigSpec, seed: Seed) -> Setting<'a> {
+        let redirected = |listener: &ListenerSpec| {
+            let upstream = spec.upstreams.get(&listener.upstream.value);
+            upstream.is_some_and(|upstream| upstream.value.original_destination.is_some())
+        };
+        Setting {
+            listeners: spec.listeners.names().collect(),
+            tls_listeners: listeners_where(spec, |listener| listener.tls.is_some()),
+            tcp_listeners: listeners_where(spec, ListenerSpec::is_tcp),
+            redirected_listeners: listeners_where(spec, redirected),
+            seed,
+            keys: NonZeroUsize::try_from(spec.bounds.keys).unwrap_or(NonZeroUsize::MIN),
+            longest_wait: spec.bounds.delay.get(),
+        }
     }
 }
 

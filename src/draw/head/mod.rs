@@ -24,7 +24,6 @@ pub struct Head<'a> {
     authority: &'a str,
     connection: bool,
     protocols: &'a [String],
-    space: Option<Cow<'a, str>>,
     path: OnceCell<Cow<'a, str>>,
     host: OnceCell<Cow<'a, str>>,
 }
@@ -58,7 +57,6 @@ impl<'a> Head<'a> {
             authority: authority.unwrap_or_else(host_field),
             connection: false,
             protocols: &[],
-            space: None,
             path: OnceCell::new(),
             host: OnceCell::new(),
         }
@@ -82,17 +80,6 @@ impl<'a> Head<'a> {
     /// The protocols that the client of a connection offers by ALPN.
     pub fn protocols(&self) -> &'a [String] {
         self.protocols
-    }
-
-    /// Puts the request into a space: that of its listener if it has one, or else the one that the request [names](space_of).
-    pub fn within(self, listener: Option<&'a str>) -> Self {
-        let space = listener.map(Cow::Borrowed).or_else(|| space_of(self.headers));
-        Head { space, ..self }
-    }
-
-    /// The space of the request, if it is in one.
-    pub fn space(&self) -> Option<&str> {
-        self.space.as_deref()
     }
 
     /// Whether this stands for a connection rather than a request.

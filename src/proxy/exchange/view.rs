@@ -10,13 +10,13 @@ use crate::metrics::ListenerMetrics;
 use crate::proxy::execute::hold::Bounds;
 use crate::proxy::record::RevealSpec;
 use crate::proxy::upstream::{TcpServer, Upstream};
-use crate::rule::decide::RuleSet;
+use crate::rule::sets::RuleSets;
 
 /// A listener's part of a configuration snapshot. A request keeps the view that it started with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct View {
     /// The rules that apply to the listener's requests.
-    pub rules: RuleSet,
+    pub rules: RuleSets,
     /// The upstream or fake that requests go to.
     pub target: Arc<Target>,
     /// The listener's name in the configuration.
@@ -26,7 +26,7 @@ pub struct View {
     /// The target's name in the configuration.
     pub upstream: Arc<str>,
     /// Metrics labelled with the listener.
-    pub metrics: ListenerMetrics,
+    pub metrics: Arc<ListenerMetrics>,
     /// Proxies whose X-Forwarded-For is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// How injected faults are shown in responses.

@@ -22,17 +22,17 @@ use crate::proxy::execute::hold::{Bounds, Holder, Left};
 use crate::proxy::execute::{End, Execution, Subject};
 use crate::proxy::record::Record;
 use crate::proxy::tls::{FaultAuthority, Hello, ServerTls};
-use crate::rule::decide::RuleSet;
 use crate::rule::plan::Action;
+use crate::rule::sets::RuleSets;
 use crate::rule::state::Live;
 
 /// A listener's part of a configuration snapshot, for connections before their first request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ConnectionView {
     /// Rules decided when a connection is accepted.
-    pub on_accept: RuleSet,
+    pub on_accept: RuleSets,
     /// Rules decided in the TLS handshake.
-    pub handshake: RuleSet,
+    pub handshake: RuleSets,
     /// The listener's name in the configuration.
     pub listener: Arc<str>,
     /// The authority that issues faulty certificates.
@@ -46,7 +46,7 @@ pub struct ConnectionView {
 impl ConnectionView {
     /// Whether there are no rules on connections.
     pub fn is_empty(&self) -> bool {
-        self.on_accept.rules().is_empty() && self.handshake.rules().is_empty()
+        self.on_accept.is_empty() && self.handshake.is_empty()
     }
 }
 
@@ -148,7 +148,7 @@ impl Passage {
     pub(super) fn concerns_handshake(&self) -> bool {
         let in_handshake = |action: &Action| action.effect.before() == Before::Handshake;
         let planned = |execution: &Execution| execution.record().plan().actions.iter().any(in_handshake);
-        !self.gate.view.handshake.rules().is_empty() || self.executions.iter().any(planned)
+        !self.gate.view.handshake.is_empty() || self.executions.iter().any(planned)
     }
 
     /// Decides and carries out what follows a ClientHello. Returns whether the connection goes on.
@@ -177,7 +177,7 @@ impl Passage {
             Before::Handshake => &self.gate.view.handshake,
             _ => &self.gate.view.on_accept,
         };
-        if rules.rules().is_empty() {
+        if rules.is_empty() {
             return;
         }
         let head = Head::of_connection(self.arrival.connection.client(), self.hello.name.as_deref())

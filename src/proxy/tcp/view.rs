@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::metrics::TcpMetrics;
 use crate::proxy::execute::hold::Bounds;
 use crate::proxy::upstream::TcpServer;
-use crate::rule::decide::RuleSet;
+use crate::rule::sets::RuleSets;
 
 /// A TCP listener's part of a configuration snapshot.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TcpView {
     /// The rules that apply to the listener's connections.
-    pub rules: RuleSet,
+    pub rules: RuleSets,
     /// The server that connections go to.
     pub server: Arc<TcpServer>,
     /// The listener's name in the configuration.

@@ -88,6 +88,27 @@ impl Upstream {
         self.tcp.as_ref()
     }
 
+    /// The state of its endpoints; none for a fake.
+    pub fn health(&self, now: Instant) -> Vec<Health> {
+        if let Some(tcp) = &self.tcp {
+            return vec![Health {
+                address: tcp.label().to_owned(),
+                ..Health::default()
+            }];
+        }
+        let endpoints = self.http.iter().flat_map(|http| {
+            http.endpoints.iter().enumerate().map(|(index, endpoint)| {
+                let (failures, ejected) = http.balancer.health(index, now);
+                Health {
+                    address: endpoint.label.to_string(),
+                    failures,
+                    ejected,
+                }
+            })
+        });
+        endpoints.collect()
+    }
+
     /// Chooses the endpoint for the next request; `None` for a fake and for a TCP server. `now` is the monotonic time, used
     /// only if failing endpoints are ejected.
     pub fn select(&self, now: Instant) -> Option<Picked> {
@@ -104,6 +125,17 @@ impl Upstream {
     pub fn original_destination(&self) -> Option<Duration> {
         self.http.as_ref()?.original
     }
+}
+
+/// The state of one endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// As written in the configuration, without the scheme: `10.0.0.1:80`.
+    pub address: String,
+    /// Failures since the last success; counted only with `ejection`.
+    pub failures: u32,
+    /// How long it is still not used because it failed.
+    pub ejected: Option<Duration>,
 }
 
 /// The endpoint chosen for one request. Dropping it marks the request as finished.

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::id::RuleId;
 use super::index::Index;
 use super::matcher::Condition;
 use super::plan::{Action, Hit, Plan};
@@ -24,6 +25,8 @@ pub struct Rule {
     pub name: Arc<str>,
     /// When the rule is decided.
     pub stage: Stage,
+    /// The space whose requests the rule concerns; `None`: those of everybody.
+    pub space: Option<Arc<str>>,
     /// The listeners that the rule applies to; `None`: all.
     pub listeners: Option<Vec<String>>,
     /// Whether the rule takes part in decisions.
@@ -116,24 +119,32 @@ impl RuleSet {
             .filter(|rule| rule.enabled && rule.condition.matches(head))
     }
 
-    /// Decides what happens to a request; `None` if no rule hits it.
-    pub fn decide(&self, head: &Head<'_>, memory: &impl Memory) -> Option<Box<Plan>> {
-        if self.rules.is_empty() {
-            return None;
-        }
-        let mut plan = Plan::default();
-        let mut ended = false;
+    /// Whether these are exactly its rules, in this order.
+    pub(super) fn is_of(&self, rules: &[Arc<Rule>]) -> bool {
+        let same = |(one, other)| Arc::ptr_eq(one, other);
+        self.rules.len() == rules.len() && self.rules.iter().zip(rules).all(same)
+    }
+
+    /// Adds to the plan what happens to a request. `ended`: an earlier rule has ended it, or one of these does.
+    pub(super) fn decide(&self, head: &Head<'_>, memory: &impl Memory, plan: &mut Plan, ended: &mut bool) {
         for rule in self.matching(head) {
-            let drawn = rule.draw(head, memory, ended);
+            let drawn = rule.draw(head, memory, *ended);
             if let Ok(outcome) = drawn.outcome {
-                ended |= plan.add(rule, &drawn, outcome, head, memory);
+                *ended |= plan.add(rule, &drawn, outcome, head, memory);
             }
         }
-        (!plan.is_empty()).then(|| Box::new(plan))
     }
 }
 
 impl Rule {
+    /// What tells the rule from others.
+    pub fn id(&self) -> RuleId {
+        RuleId {
+            space: self.space.clone(),
+            name: Arc::clone(&self.name),
+        }
+    }
+
     /// Checks the conditions of `when`. A request that an earlier rule has ended is still counted, so that a rule's
     /// ordinals do not depend on other rules.
     pub fn draw(&self, head: &Head<'_>, memory: &impl Memory, ended: bool) -> Drawn {

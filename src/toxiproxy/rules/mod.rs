@@ -93,20 +93,22 @@ impl Rules {
         let Some(spec) = spec else {
             return Err("the toxic is not a valid rule".into());
         };
-        let previous: Vec<Arc<Rule>> = previous.into_iter().cloned().collect();
         let mut rules = compile::compile(&mut compile::Context {
             specs: &[spec],
-            listeners: vec![wish.proxy],
-            tls_listeners: Vec::new(),
-            tcp_listeners: vec![wish.proxy],
-            redirected_listeners: Vec::new(),
+            setting: compile::Setting {
+                listeners: vec![wish.proxy],
+                tls_listeners: Vec::new(),
+                tcp_listeners: vec![wish.proxy],
+                redirected_listeners: Vec::new(),
+                seed: self.seed,
+                keys: NonZeroUsize::MIN,
+                longest_wait: LONGEST,
+            },
             sources: &sources,
-            seed: self.seed,
-            keys: NonZeroUsize::MIN,
-            longest_wait: LONGEST,
-            previous: &previous,
+            previous: previous.into_iter().collect(),
+            keeps_state: false,
             // Nor can they read squall's files.
-            files: &files::Named::none(),
+            files: &files::Named::only([]),
             now: Instant::now(),
             metrics: &self.metrics,
             diagnostics: &mut diagnostics,

@@ -280,6 +280,11 @@ impl Report {
         &self.diagnostics
     }
 
+    /// Takes all diagnostics out of the report.
+    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.diagnostics
+    }
+
     /// The sources that the diagnostics point into.
     pub fn sources(&self) -> &Arc<Sources> {
         &self.sources

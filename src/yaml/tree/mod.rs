@@ -72,6 +72,15 @@ impl Node {
         }
     }
 
+    /// A text that is written nowhere, at the position of what implies it.
+    pub fn implied(text: &str, span: Span) -> Self {
+        Self {
+            span,
+            value: Value::String(text.into()),
+            plain: None,
+        }
+    }
+
     /// The text of a scalar: for a number, a boolean or null, the text in the file.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
@@ -112,6 +121,13 @@ impl Node {
                 .find(|(name, _)| name.text() == Some(key))
                 .map(|(_, value)| value),
             _ => None,
+        }
+    }
+
+    /// Adds an entry to a map; does nothing to other nodes.
+    pub fn insert(&mut self, key: &str, value: Node) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.push((Node::implied(key, value.span), value));
         }
     }
 

@@ -124,6 +124,16 @@ impl Balancer {
         }
     }
 
+    /// The failures of an endpoint since its last success, and how long it is still ejected.
+    pub(super) fn health(&self, index: usize, now: Instant) -> (u32, Option<Duration>) {
+        let (Some(ejection), Some(state)) = (&self.ejection, self.endpoints.get(index)) else {
+            return (0, None);
+        };
+        let left = state.back_at.load(Ordering::Relaxed).saturating_sub(ejection.at(now));
+        let ejected = (left > 0).then(|| Duration::from_nanos(left));
+        (state.failures.load(Ordering::Relaxed), ejected)
+    }
+
     /// The number of ejected endpoints.
     fn ejected(&self, now: u64) -> usize {
         self.endpoints.iter().filter(|state| state.is_out(now)).count()
