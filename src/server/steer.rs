@@ -53,8 +53,11 @@ impl Server {
             let previous = server.snapshot();
             let mut draft = Draft::new(&previous, Instant::now(), server.metrics());
             let value = change(&mut draft)?;
-            let snapshot = draft.finish().map_or(previous.clone(), Arc::new);
-            Ok(Changed { snapshot, value })
+            let next = draft.finish().map(Arc::new);
+            Ok(Changed {
+                snapshot: next.unwrap_or(previous),
+                value,
+            })
         });
         let broken = |error| Refusal::System(format!("the change broke off: {error}"));
         trying.await.map_err(broken)?
