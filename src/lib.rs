@@ -24,6 +24,7 @@ pub mod fake;
 pub mod fault;
 pub mod files;
 pub mod grpc;
+pub mod histogram;
 pub mod limits;
 pub mod metrics;
 pub mod proxy;
