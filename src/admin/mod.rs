@@ -11,6 +11,7 @@ mod api;
 mod bind;
 mod body;
 mod conditions;
+mod events;
 mod explain;
 pub(crate) mod guard;
 mod pages;
@@ -25,6 +26,7 @@ use std::time::Instant;
 
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post, put};
+use tokio::sync::Semaphore;
 
 pub use self::bind::{Bound, bind};
 pub use self::serve::{serve, serve_router, serve_until};
@@ -44,6 +46,8 @@ struct Context {
     address: AddressSpec,
     started: Instant,
     scrapes: scrape::Scrapes,
+    /// Places for event streams.
+    streams: Arc<Semaphore>,
 }
 
 type Shared = axum::extract::State<Arc<Context>>;
@@ -60,6 +64,7 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         address,
         started: Instant::now(),
         scrapes: scrape::Scrapes::new(),
+        streams: Arc::new(Semaphore::new(events::MOST_STREAMS)),
     });
     axum::Router::new()
         .route("/", get(pages::index))
@@ -92,6 +97,7 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/api/v1/ca.pem", get(api::ca))
         .route("/api/v1/reload", post(api::reload))
         .route("/api/v1/explain", get(explain::query).post(explain::posted))
+        .route("/api/v1/events", get(events::events))
         .fallback(pages::unknown)
         .method_not_allowed_fallback(pages::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&context), guard::guard))

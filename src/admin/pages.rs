@@ -99,6 +99,11 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     endpoint(&["POST"], "/api/v1/reload", "reload the configuration"),
     endpoint(
+        &["GET"],
+        "/api/v1/events",
+        "what happens, as server-sent events; ?kinds=stats,request",
+    ),
+    endpoint(
         &["GET", "POST"],
         "/api/v1/explain",
         "explain a request: ?url=&method=&header=&client=&listener=&ordinal=&at=, or {\"curl\": \"curl …\"}",

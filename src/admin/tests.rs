@@ -33,13 +33,13 @@ fn write(folder: &Path, more: &str) {
     std::fs::write(folder.join("squall.yaml"), format!("{MAIN}{more}")).unwrap();
 }
 
-struct Asked {
+pub(super) struct Asked {
     router: axum::Router,
-    server: Arc<Server>,
+    pub(super) server: Arc<Server>,
     folder: TempDir,
 }
 
-fn admin(more: &str) -> Asked {
+pub(super) fn admin(more: &str) -> Asked {
     let (folder, server) = server(more);
     Asked {
         router: router(Arc::clone(&server)),
@@ -49,7 +49,13 @@ fn admin(more: &str) -> Asked {
 }
 
 impl Asked {
-    async fn send(&self, method: Method, target: &str, fields: &[(http::HeaderName, &str)], body: &str) -> Response {
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        fields: &[(http::HeaderName, &str)],
+        body: &str,
+    ) -> Response {
         let mut request = Request::builder()
             .method(method)
             .uri(target)

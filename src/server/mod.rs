@@ -380,6 +380,7 @@ impl Server {
                 holder: Arc::clone(&self.holder),
                 connector: Arc::clone(&self.connector),
                 bodies: Arc::clone(&self.bodies),
+                events: Arc::clone(&self.events),
             })),
             (ListenerKind::Tcp(view), _) => Service::Tcp(Relay::new(Arc::clone(view), Arc::clone(&self.holder))),
         }

@@ -152,6 +152,7 @@ fn app(listener: &str, with: App) -> (Arc<Squall>, Seen) {
         holder: Holder::new(Arc::clone(&metrics)),
         connector: Arc::new(Connector::default()),
         bodies: Arc::default(),
+        events: Arc::default(),
     };
     (Arc::new(squall), Seen(metrics))
 }

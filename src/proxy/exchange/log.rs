@@ -82,7 +82,7 @@ fn faults(record: &Record) -> Option<(String, String)> {
 }
 
 /// The request's id, if it carries one: `x-request-id`, or the trace id of `traceparent` (W3C Trace Context).
-fn request_id(head: &RequestHeader) -> Option<&str> {
+pub(super) fn request_id(head: &RequestHeader) -> Option<&str> {
     let field = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     field("x-request-id").or_else(|| field("traceparent").and_then(|value| value.split('-').nth(1)))
 }

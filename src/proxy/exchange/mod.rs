@@ -20,6 +20,7 @@ pub(in crate::proxy) mod pump;
 mod relay;
 pub(in crate::proxy) mod shaping;
 mod sides;
+mod tell;
 pub mod view;
 mod whole;
 
@@ -42,6 +43,7 @@ use super::execute::{End, Execution, Subject};
 use super::record::Record;
 use super::upstream::{Connector, Failure, Picked, describe_error};
 use crate::draw::head::Head;
+use crate::events::Events;
 use crate::fault::before::Before;
 use crate::fault::effect::{Effect, Ending};
 use crate::fault::rewrite::change::Rewrite;
@@ -66,6 +68,8 @@ pub struct Squall {
     pub connector: Arc<Connector>,
     /// Counts the bodies in memory.
     pub bodies: Arc<Bodies>,
+    /// Tells those who listen what happens.
+    pub events: Arc<Events>,
 }
 
 /// The state of one request.
@@ -126,7 +130,7 @@ impl Squall {
             self.stop(client, &mut request, stop).await;
         }
         // Before `finish`, which may wait: the request is over now, and its places are free for others.
-        settle(client, request);
+        self.settle(client, request);
         client.finish().await;
     }
 
@@ -270,6 +274,30 @@ impl Squall {
         }
         Ok(())
     }
+
+    /// Counts, logs and tells of a finished request. Dropping it frees the places that it held.
+    fn settle(&self, client: &Client, request: Request) {
+        let view = &request.view;
+        let total = request.started.elapsed();
+        let status = client.status().map_or(NO_STATUS, |status| status.as_u16());
+        if let Some(counter) = view.metrics.requests(status) {
+            counter.inc();
+        }
+        view.metrics.request_seconds.observe(total.as_secs_f64());
+        if let Some(natural) = request.natural {
+            view.metrics.upstream_seconds.observe(natural.as_secs_f64());
+        }
+        if request.gone {
+            view.metrics.clients_gone.inc();
+        }
+        if let Some(execution) = &request.execution {
+            self.events
+                .tell_request(|left_out| tell::request(client, &request, execution, (status, total), left_out));
+        }
+        if log::wanted(view, request.execution.is_some(), status) {
+            log::write(client, &request, status, total);
+        }
+    }
 }
 
 impl Request {
@@ -318,26 +346,6 @@ fn reason(error: &Error) -> &str {
         .context
         .as_ref()
         .map_or("it is malformed", |context| context.as_str())
-}
-
-/// Counts and logs a finished request. Dropping it frees the places that it held.
-fn settle(client: &Client, request: Request) {
-    let view = &request.view;
-    let total = request.started.elapsed();
-    let status = client.status().map_or(NO_STATUS, |status| status.as_u16());
-    if let Some(counter) = view.metrics.requests(status) {
-        counter.inc();
-    }
-    view.metrics.request_seconds.observe(total.as_secs_f64());
-    if let Some(natural) = request.natural {
-        view.metrics.upstream_seconds.observe(natural.as_secs_f64());
-    }
-    if request.gone {
-        view.metrics.clients_gone.inc();
-    }
-    if log::wanted(view, request.execution.is_some(), status) {
-        log::write(client, &request, status, total);
-    }
 }
 
 /// The subject of a request's plan: the client, and the response head once there is one.

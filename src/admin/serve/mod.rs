@@ -31,10 +31,17 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// The age at which a connection is closed between two requests, so that callers that are idle or don't read their
 /// responses can't occupy all places. Scrapers reconnect.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// How long a response may take beyond [`LIFETIME`].
+/// How long a response may take beyond [`LIFETIME`], unless it is a stream that goes on.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
+/// The longest time between two parts of a stream that goes on: its client reads neither events nor the comments between them.
+const STREAM_SILENCE: Duration = Duration::from_secs(60);
 /// The pause after an accept that failed for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Marks a response that lasts for as long as its client likes: an event stream. It sends something every 15 s at least, and its
+/// connection may grow older than others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lasting;
 
 /// Serves the admin API until the task is dropped.
 pub async fn serve(bound: Bound, server: Arc<Server>) {
@@ -101,12 +108,15 @@ fn oldest_that_waits(places: &[Place]) -> Option<usize> {
 /// Whether a caller is answered now, and since when it is not.
 struct Caller {
     since: Mutex<Option<Instant>>,
+    /// When a part of its stream was last handed over, if it reads one.
+    streamed: Mutex<Option<Instant>>,
 }
 
 impl Default for Caller {
     fn default() -> Self {
         Self {
             since: Mutex::new(Some(Instant::now())),
+            streamed: Mutex::default(),
         }
     }
 }
@@ -115,6 +125,17 @@ impl Caller {
     /// Whether nothing has been asked for some time.
     fn waits(&self) -> bool {
         self.since.lock().is_some_and(|since| since.elapsed() >= MIN_WAIT)
+    }
+
+    /// Whether it reads a stream that goes on.
+    fn reads_stream(&self) -> bool {
+        let streamed = *self.streamed.lock();
+        self.since.lock().is_none() && streamed.is_some_and(|last| last.elapsed() < STREAM_SILENCE)
+    }
+
+    /// Notes that a part of a stream was handed over. It is not asked for the next one while the client doesn't read.
+    fn streams(&self) {
+        *self.streamed.lock() = Some(Instant::now());
     }
 
     /// Notes that a request is answered until the returned guard is dropped.
@@ -133,15 +154,19 @@ impl Drop for Answered {
 }
 
 async fn serve_connection(stream: Raw, service: TowerToHyperService<axum::Router>, caller: Arc<Caller>) {
+    let of_connection = Arc::clone(&caller);
     let service = service_fn(move |request| {
         let answered = caller.is_answered();
         let answer = service.call(request);
         async move {
             let answer = answer.await?;
+            let lasts = answer.extensions().get::<Lasting>().is_some();
             // The body is dropped when all of it was handed over.
             Ok::<_, Infallible>(answer.map(|body| {
                 body.map_frame(move |frame| {
-                    let _until_dropped = &answered;
+                    if lasts {
+                        answered.0.streams();
+                    }
                     frame
                 })
             }))
@@ -158,7 +183,13 @@ async fn serve_connection(stream: Raw, service: TowerToHyperService<axum::Router
         ended = &mut connection => ended,
         () = sleep(LIFETIME) => {
             connection.as_mut().graceful_shutdown();
-            timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+            loop {
+                match timeout(LAST_ANSWER, connection.as_mut()).await {
+                    Ok(ended) => break ended,
+                    Err(_) if of_connection.reads_stream() => {}
+                    Err(_) => break Ok(()),
+                }
+            }
         }
     };
     if let Err(error) = ended {
@@ -167,100 +198,4 @@ async fn serve_connection(stream: Raw, service: TowerToHyperService<axum::Router
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-    use tokio::net::{TcpStream, UnixStream};
-
-    use super::*;
-    use crate::admin::bind;
-    use crate::admin::tests::server;
-    use crate::proxy::net::address::AddressSpec;
-
-    async fn get(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str) -> String {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    }
-
-    #[tokio::test]
-    async fn serves_on_tcp_and_tells_the_real_address() {
-        let (address, task, _folder) = serving().await;
-        let answer = get(&mut TcpStream::connect(address).await.unwrap(), "/api/v1/status").await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(answer.contains(&address.to_string()), "{answer}");
-        task.abort();
-    }
-
-    #[tokio::test]
-    async fn serves_on_a_unix_socket_and_removes_it() {
-        let (folder, server) = server("");
-        let path = folder.path().join("admin.sock");
-        let bound = bind(&AddressSpec::Unix(path.clone())).await.unwrap();
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let task = tokio::spawn(serve_until(bound, server, async { drop(stopped.await) }));
-        let answer = get(&mut UnixStream::connect(&path).await.unwrap(), "/healthz").await;
-        assert!(answer.ends_with("\r\n\r\nok\n"), "{answer}");
-        stop.send(()).unwrap();
-        task.await.unwrap();
-        assert!(!path.exists());
-    }
-
-    /// As many callers as there are places, each of which sends `bytes` and no more.
-    async fn crowd(address: std::net::SocketAddr, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
-        let mut callers = Vec::new();
-        for _ in 0..count {
-            let mut caller = TcpStream::connect(address).await.unwrap();
-            caller.write_all(bytes).await.unwrap();
-            callers.push(caller);
-        }
-        callers
-    }
-
-    #[tokio::test]
-    async fn callers_that_ask_nothing_keep_no_place() {
-        let (address, task, _folder) = serving().await;
-        for bytes in [
-            &b""[..],
-            b"GET /healthz HT",
-            b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
-        ] {
-            let _crowd = crowd(address, MAX_CONNECTIONS + 50, bytes).await;
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            let answer = timeout(Duration::from_secs(2), get(&mut stream, "/healthz")).await;
-            assert!(answer.unwrap().ends_with("ok\n"));
-        }
-        task.abort();
-    }
-
-    #[tokio::test]
-    async fn callers_that_are_answered_keep_their_places() {
-        let (address, task, _folder) = serving().await;
-        // Answered once its body has arrived.
-        let head =
-            b"POST /api/v1/explain HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 5\r\n\r\n";
-        let mut crowd = crowd(address, MAX_CONNECTIONS, head).await;
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let waiting = tokio::spawn(async move { get(&mut stream, "/healthz").await });
-        sleep(3 * MIN_WAIT).await;
-        assert!(!waiting.is_finished());
-        let mut first = crowd.remove(0);
-        first.write_all(b"{bad}").await.unwrap();
-        let mut answer = String::new();
-        first.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-        let answer = timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
-        assert!(answer.ends_with("ok\n"));
-        task.abort();
-    }
-
-    async fn serving() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>, tempfile::TempDir) {
-        let bound = bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let AddressSpec::Tcp(address) = *bound.address() else {
-            panic!("asked for TCP")
-        };
-        let (folder, server) = server("");
-        (address, tokio::spawn(serve(bound, server)), folder)
-    }
-}
+mod tests;
