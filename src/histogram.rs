@@ -12,6 +12,9 @@ const STEP_BITS: u32 = 5;
 /// The longest time that is told apart, in microseconds: 19 hours. Longer ones count as this.
 const LONGEST: u64 = (1 << 36) - 1;
 
+/// The number of buckets: those of the longest time, and all before it.
+pub const BUCKETS: usize = 1024;
+
 /// Counts durations by length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
@@ -24,6 +27,11 @@ impl Histogram {
     /// Counts a duration. One longer than 19 hours counts as 19 hours.
     pub fn record(&mut self, time: Duration) {
         self.add(bucket(micros(time)), 1);
+    }
+
+    /// Adds a number of durations to a bucket, as [`bucket_of`] counts them.
+    pub fn record_in(&mut self, bucket: usize, count: u32) {
+        self.add(bucket.min(BUCKETS - 1), count);
     }
 
     /// Adds the counts of another histogram to these.
@@ -91,6 +99,11 @@ impl Histogram {
     }
 }
 
+/// The bucket that a duration counts in, below [`BUCKETS`], for counts that are kept elsewhere.
+pub fn bucket_of(time: Duration) -> usize {
+    bucket(micros(time))
+}
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(LONGEST)
 }
@@ -143,7 +156,7 @@ mod tests {
     fn memory_is_bounded() {
         let mut histogram = of(&[u64::MAX]);
         histogram.record(Duration::MAX);
-        assert_eq!(histogram.counts.len(), 1024);
+        assert_eq!(histogram.counts.len(), BUCKETS);
         assert!(histogram.quantile(1.0) > Some(Duration::from_secs(18 * 3600)));
     }
 

@@ -32,5 +32,6 @@ pub mod rule;
 pub mod server;
 pub mod shape;
 pub mod toxiproxy;
+pub mod traffic;
 pub mod watch;
 pub mod yaml;

@@ -96,6 +96,7 @@ impl Listening {
         })?;
         // Before `hello` is made, so that nothing that changes after it is missed.
         let receiver = context.server.events().listen();
+        context.ticker.start(&context.server);
         Ok(Listening {
             first: VecDeque::from([event("hello", &context.hello())]),
             kinds,

@@ -20,6 +20,7 @@ mod rules;
 mod scrape;
 mod serve;
 mod spaces;
+mod stats;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,6 +49,7 @@ struct Context {
     scrapes: scrape::Scrapes,
     /// Places for event streams.
     streams: Arc<Semaphore>,
+    ticker: stats::Ticker,
 }
 
 type Shared = axum::extract::State<Arc<Context>>;
@@ -65,6 +67,7 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         started: Instant::now(),
         scrapes: scrape::Scrapes::new(),
         streams: Arc::new(Semaphore::new(events::MOST_STREAMS)),
+        ticker: stats::Ticker::default(),
     });
     axum::Router::new()
         .route("/", get(pages::index))
@@ -97,6 +100,7 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/api/v1/ca.pem", get(api::ca))
         .route("/api/v1/reload", post(api::reload))
         .route("/api/v1/explain", get(explain::query).post(explain::posted))
+        .route("/api/v1/stats", get(stats::stats))
         .route("/api/v1/events", get(events::events))
         .fallback(pages::unknown)
         .method_not_allowed_fallback(pages::wrong_method)

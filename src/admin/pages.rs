@@ -98,6 +98,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "the authority that issues the certificates of the fault `certificate`",
     ),
     endpoint(&["POST"], "/api/v1/reload", "reload the configuration"),
+    endpoint(&["GET"], "/api/v1/stats", "figures of the last second"),
     endpoint(
         &["GET"],
         "/api/v1/events",

@@ -74,7 +74,7 @@ impl Asked {
         text(self.send(Method::GET, target, &[], "").await).await
     }
 
-    async fn json(&self, method: Method, target: &str) -> (StatusCode, Value) {
+    pub(super) async fn json(&self, method: Method, target: &str) -> (StatusCode, Value) {
         let (status, text) = text(self.send(method, target, &[(ACCEPT, "application/json")], "").await).await;
         (status, serde_json::from_str(&text).unwrap())
     }

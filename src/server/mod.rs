@@ -27,6 +27,7 @@ use crate::proxy::listen::intercept::Intercepting;
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tcp::Relay;
 use crate::proxy::upstream::Connector;
+use crate::traffic::Traffic;
 use crate::yaml::report::Report;
 
 pub use self::steer::Changed;
@@ -51,6 +52,7 @@ pub struct Server {
     connector: Arc<Connector>,
     bodies: Arc<Bodies>,
     events: Arc<Events>,
+    traffic: Arc<Traffic>,
     current: ArcSwap<Snapshot>,
     /// Changed by reloads and by the drain. Locked together with `leaving` only in this order, never across an await.
     listeners: Mutex<HashMap<Place, Running>>,
@@ -161,6 +163,7 @@ impl Server {
             connector: Arc::default(),
             bodies: Arc::default(),
             events: Arc::default(),
+            traffic: Arc::new(Traffic::new(Instant::now())),
             origin,
             current: ArcSwap::from_pointee(snapshot),
             listeners: Mutex::default(),
@@ -207,6 +210,17 @@ impl Server {
     /// What happens here, for those who listen.
     pub fn events(&self) -> &Arc<Events> {
         &self.events
+    }
+
+    /// What clients saw in the last seconds.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// The number of open connections of all listeners.
+    pub fn connections(&self) -> usize {
+        let listeners = self.listeners.lock();
+        listeners.values().map(|running| running.listener.connections()).sum()
     }
 
     /// The bound on bodies in memory that the configuration in force sets.
@@ -381,6 +395,7 @@ impl Server {
                 connector: Arc::clone(&self.connector),
                 bodies: Arc::clone(&self.bodies),
                 events: Arc::clone(&self.events),
+                traffic: Arc::clone(&self.traffic),
             })),
             (ListenerKind::Tcp(view), _) => Service::Tcp(Relay::new(Arc::clone(view), Arc::clone(&self.holder))),
         }

@@ -31,6 +31,7 @@ use squall::proxy::execute::hold::Holder;
 use squall::proxy::listen::accept::{Listener, ListenerOptions, Service, bind};
 use squall::proxy::net::address::AddressSpec;
 use squall::proxy::upstream::Connector;
+use squall::traffic::Traffic;
 
 /// How soon a client's leaving must show. It takes a millisecond or so, on a machine that is not busy.
 const SOON: Duration = Duration::from_secs(1);
@@ -153,6 +154,7 @@ fn app(listener: &str, with: App) -> (Arc<Squall>, Seen) {
         connector: Arc::new(Connector::default()),
         bodies: Arc::default(),
         events: Arc::default(),
+        traffic: Arc::new(Traffic::new(Instant::now())),
     };
     (Arc::new(squall), Seen(metrics))
 }

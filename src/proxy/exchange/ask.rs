@@ -68,6 +68,7 @@ impl Squall {
             match relay::ended_here(client, answered).await {
                 Ok(head) => {
                     request.natural = request.sent.map(|sent| sent.elapsed());
+                    request.failed = head.status.is_server_error();
                     if let Some(picked) = &mut request.picked {
                         picked.answered(head.status.as_u16(), Instant::now());
                     }

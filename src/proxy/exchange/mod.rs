@@ -53,6 +53,7 @@ use crate::metrics::NO_STATUS;
 use crate::proxy::exchange::view::View;
 use crate::rule::state::Live;
 use crate::shape::Finish;
+use crate::traffic::{Seen, Traffic, Wrong};
 
 /// How long the RST of a client may take that has closed both sides of its connection in the middle of its request.
 const LATE_RESET: Duration = Duration::from_millis(100);
@@ -70,6 +71,8 @@ pub struct Squall {
     pub bodies: Arc<Bodies>,
     /// Tells those who listen what happens.
     pub events: Arc<Events>,
+    /// Counts requests by the second.
+    pub traffic: Arc<Traffic>,
 }
 
 /// The state of one request.
@@ -85,6 +88,10 @@ struct Request {
     /// When the request was sent to the upstream, and the time from then to the response head.
     sent: Option<Instant>,
     natural: Option<Duration>,
+    /// Whether the upstream failed, or responded with a status from 500 on.
+    failed: bool,
+    /// Whether a fault ended it: its response, the connection or the stream.
+    cut: bool,
     /// Whether the client disconnected before the response was complete.
     gone: bool,
     /// The error to log.
@@ -163,6 +170,8 @@ impl Squall {
             picked: None,
             sent: None,
             natural: None,
+            failed: false,
+            cut: false,
             gone: false,
             error: None,
         }
@@ -219,7 +228,10 @@ impl Squall {
         }
         let ended = match stop {
             Stop::End(end) => self.end(client, request, end).await,
-            Stop::Finish(_) => Ok(()),
+            Stop::Finish(finish) => {
+                request.cut = ends_early(&finish);
+                Ok(())
+            }
             Stop::Client(error) => {
                 let malformed = match error.etype() {
                     ErrorType::InvalidHTTPHeader => true,
@@ -259,14 +271,21 @@ impl Squall {
     async fn end(&self, client: &mut Client, request: &mut Request, end: End) -> Result<()> {
         match end {
             End::Gone => request.gone = true,
-            End::Fault(Ending::Close | Ending::Hang(_)) => client.close(),
-            End::Fault(Ending::Reset(code)) => client.reset(code),
+            End::Fault(Ending::Close | Ending::Hang(_)) => {
+                request.cut = true;
+                client.close();
+            }
+            End::Fault(Ending::Reset(code)) => {
+                request.cut = true;
+                client.reset(code);
+            }
             End::Fault(Ending::Answer(answer, status)) => {
                 let mut head = answer::head(&answer, status)?;
                 request.reveal(&mut head)?;
                 answer::send(client, head, answer.body.clone()).await?;
             }
             End::Fault(Ending::Grpc(answer)) => {
+                request.cut = true;
                 let mut head = answer::grpc_head(&answer)?;
                 request.reveal(&mut head)?;
                 answer::send_trailers_only(client, head).await?;
@@ -290,6 +309,8 @@ impl Squall {
         if request.gone {
             view.metrics.clients_gone.inc();
         }
+        self.traffic
+            .record(request.started + total, &request.seen(status, total));
         if let Some(execution) = &request.execution {
             self.events
                 .tell_request(|left_out| tell::request(client, &request, execution, (status, total), left_out));
@@ -327,7 +348,27 @@ impl Request {
             picked.failed(error, Instant::now());
         }
         self.view.metrics.upstream_errors.inc();
+        self.failed = true;
         describe_error(error, &self.view.upstream, self.picked.as_ref().map(Picked::label))
+    }
+
+    /// What the client saw of the request, given the status sent and the time until now.
+    fn seen(&self, status: u16, total: Duration) -> Seen {
+        let record = self.execution.as_ref().map(Execution::record);
+        let error = if self.failed {
+            Some(Wrong::Natural)
+        } else if !self.gone && (self.cut || status >= 500 || status == NO_STATUS) {
+            Some(Wrong::Injected)
+        } else {
+            None
+        };
+        Seen {
+            natural: self.natural,
+            injected: record.map(|record| record.time()).unwrap_or_default(),
+            total,
+            error,
+            faults: record.map_or(0, |record| record.injected().len()),
+        }
     }
 
     fn shaping(&self) -> Option<Shaping<'_>> {
@@ -338,6 +379,11 @@ impl Request {
             buffer: self.view.buffer,
         })
     }
+}
+
+/// Whether a fault ends a body before its natural end, and the client can tell.
+fn ends_early(finish: &Finish) -> bool {
+    matches!(finish, Finish::Close | Finish::Reset(_))
 }
 
 /// An error's message without its type and source.

@@ -14,7 +14,7 @@ use super::pump::{Broken, Pump, Rest, Waits};
 use super::shaping::ShapedResponse;
 use super::sides::Sides;
 use super::whole::{Collecting, Natural};
-use super::{OfRequest, Request, Squall, Stop, reframe, rewrite_response, rewrites_of_both};
+use super::{OfRequest, Request, Squall, Stop, ends_early, reframe, rewrite_response, rewrites_of_both};
 use crate::fault::before::Before;
 use crate::limits::bodies::Full;
 use crate::limits::collector::Collector;
@@ -90,6 +90,7 @@ impl Squall {
         let ended = sides.run(&mut download, switched).await;
         let ended = ended_here(client, ended).await?;
         finish(client, &ended).await;
+        request.cut = ends_early(&ended);
         if matches!(ended, Finish::Natural) && upload.is_over() {
             session.release(&self.connector);
         }
