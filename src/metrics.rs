@@ -45,6 +45,8 @@ pub struct Metrics {
     info: IntGaugeVec,
     /// The time that timers added to injected waits.
     pub overshoot: Histogram,
+    /// 1 while rules are decided, 0 while the stop switch keeps squall from injecting anything.
+    pub armed: IntGauge,
     /// Requests held in injected waits now.
     pub held: IntGauge,
     /// Bytes of whole bodies in memory now, as of the last scrape.
@@ -256,6 +258,13 @@ impl Metrics {
                     .buckets(OVERSHOOTS.to_vec()),
                 )?,
             )?,
+            armed: registered(
+                &registry,
+                IntGauge::new(
+                    "squall_armed",
+                    "1 while faults may be injected, 0 after the stop switch was used.",
+                )?,
+            )?,
             held: registered(
                 &registry,
                 IntGauge::new("squall_requests_held", "Requests held in injected waits now.")?,
@@ -286,6 +295,7 @@ impl Metrics {
             rules: Mutex::default(),
             registry,
         };
+        metrics.armed.set(1);
         #[cfg(target_os = "linux")]
         metrics
             .registry
@@ -421,7 +431,7 @@ pub enum Series {
 }
 
 /// Why a fault could not be applied: all values of the label `reason`.
-pub const SKIP_REASONS: [&str; 28] = [
+pub const SKIP_REASONS: [&str; 29] = [
     "not a gRPC request",
     "too many held",
     "too many bodies held",
@@ -449,6 +459,7 @@ pub const SKIP_REASONS: [&str; 28] = [
     "partial content",
     "patch failed",
     "replacing took too long",
+    "switched off",
     "upgraded",
 ];
 

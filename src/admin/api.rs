@@ -9,9 +9,9 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 
-use super::explain;
 use super::problem::{Accept, Problem, json_answer};
 use super::{Context, Shared};
+use super::{armed, explain};
 use crate::config::Source;
 use crate::config::layer::ApiRule;
 use crate::config::root::{AdminSpec, ConfigSpec};
@@ -41,6 +41,8 @@ pub(super) async fn status(State(context): Shared) -> Response {
         "listeners": listeners(&context, &snapshot),
         "rules": snapshot.rules.len(),
         "requests_held": server.metrics().held.get(),
+        "armed": server.is_armed(),
+        "stopped": armed::stopped_json(server),
     }))
 }
 

@@ -40,15 +40,25 @@ fn answer(context: &Context, headers: &HeaderMap, asked: Result<(Question, Form)
     let accept = Accept::of(headers);
     let explained = asked.and_then(|(question, form)| {
         let snapshot = context.server.snapshot();
-        let explanation = question
+        let mut explanation = question
             .answer(&snapshot, Instant::now())
             .map_err(Problem::bad_request)?;
+        explanation.notes.extend(stopped(context));
         Ok(match form.unwrap_or(accept) {
             Accept::Text => explanation.to_text(false).into_response(),
             _ => json_answer(&explanation.to_json()),
         })
     });
     explained.unwrap_or_else(|problem| problem.answer(accept))
+}
+
+/// A note that nothing of it would happen now, if the stop switch was used.
+fn stopped(context: &Context) -> Option<String> {
+    let stopped = context.server.stopped()?;
+    let reason = stopped.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    Some(format!(
+        "squall is stopped{reason}: nothing of this is injected until it is armed again"
+    ))
 }
 
 /// Decodes the names and values of a query, in order.

@@ -8,6 +8,7 @@
 //! and bodies.
 
 mod api;
+mod armed;
 mod bind;
 mod body;
 mod conditions;
@@ -75,6 +76,7 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/healthz", get(pages::health))
         .route("/readyz", get(pages::ready))
         .route("/api/v1/status", get(api::status))
+        .route("/api/v1/armed", get(armed::show).put(armed::change))
         .route("/api/v1/config", get(api::config))
         .route("/api/v1/rules", get(rules::list))
         .route(

@@ -54,6 +54,11 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "/api/v1/status",
         "version, seed, configuration hash, listeners with their real addresses",
     ),
+    endpoint(
+        &["GET", "PUT"],
+        "/api/v1/armed",
+        "the stop switch: PUT {\"armed\": false, \"reason\": \"…\"} stops all injection",
+    ),
     endpoint(&["GET"], "/api/v1/config", "the configuration in force; ?format=yaml"),
     endpoint(
         &["GET"],

@@ -10,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::conditions::{expected, refused, tag, tagged};
 use super::explain::pairs;
 use super::problem::{Accept, Problem, json_answer};
-use super::{Context, MAX_BODY_BYTES, MAX_LAYER_BYTES, Shared, body};
+use super::{Context, MAX_BODY_BYTES, MAX_LAYER_BYTES, Shared, armed, body};
 use crate::config::Source;
 use crate::config::layer::draft::Text;
 use crate::config::layer::{ApiRule, Draft, Refusal};
@@ -23,6 +23,7 @@ use crate::config::snapshot::Snapshot;
 use crate::rule::decide::{Outcome, Rule};
 use crate::rule::id::RuleId;
 use crate::rule::spec::RuleSpec;
+use crate::rule::switch::Switch;
 use crate::server::Changed;
 use crate::yaml::report::{Report, did_you_mean};
 
@@ -125,9 +126,13 @@ pub(super) async fn put(
             draft.expect(&about, &expected)?;
             draft.put(&about, text)
         };
-        one(&context, accept, id, "put", dry_run, change).await
+        let response = one(&context, accept, id.clone(), "put", dry_run, change).await?;
+        if !dry_run {
+            context.server.switch_as_configured(&id);
+        }
+        Ok(response)
     };
-    done.await.unwrap_or_else(|problem| problem.answer(accept))
+    done.await.unwrap_or_else(|problem: Problem| problem.answer(accept))
 }
 
 /// Changes parts of a rule.
@@ -143,20 +148,40 @@ pub(super) async fn patch(
         let params = Params::of(&uri, &["space", "dry_run"])?;
         let (id, dry_run) = (RuleId::new(params.get("space"), &name), params.flag("dry_run")?);
         let expected = expected(&headers)?;
-        let patch: Value = body::json(&context, body, "{\"when\": {\"percentage\": \"50%\"}}").await?;
-        if !patch.is_object() {
-            return Err(Problem::bad_request(
-                "a patch must be an object with the keys that change (RFC 7396)",
-            ));
-        }
+        let mut patch: Map<String, Value> = body::json(&context, body, "{\"when\": {\"percentage\": \"50%\"}}").await?;
+        // The switch is apart from the rule: it changes nothing else, and a reload leaves it so.
+        let switch = patch.remove("enabled").map(|enabled| match enabled {
+            Value::Bool(true) => Ok(Switch::On),
+            Value::Bool(false) => Ok(Switch::Off),
+            Value::Null => Ok(Switch::Configured),
+            _ => Err(Problem::bad_request(
+                "`enabled` must be true or false, or null to leave it to the configuration",
+            )),
+        });
+        let switch = switch.transpose()?;
         let about = id.clone();
         let change = move |draft: &mut Draft<'_>| {
             draft.expect(&about, &expected)?;
-            draft.patch(&about, &patch).map(|()| false)
+            if patch.is_empty() {
+                draft.touch(&about)?;
+            } else {
+                draft.patch(&about, &Value::Object(patch))?;
+            }
+            Ok(false)
         };
-        one(&context, accept, id, "patched", dry_run, change).await
+        let (response, id) = (one(&context, accept, id.clone(), "patched", dry_run, change).await?, id);
+        match switch {
+            Some(switch) if !dry_run => {
+                context.server.switch(&id, switch);
+                let snapshot = context.server.snapshot();
+                let mut response = json_answer(&of_id(&snapshot, &id).unwrap_or_default());
+                tag(&mut response, snapshot.revision_of(&id).unwrap_or_default());
+                Ok(response)
+            }
+            _ => Ok(response),
+        }
     };
-    done.await.unwrap_or_else(|problem| problem.answer(accept))
+    done.await.unwrap_or_else(|problem: Problem| problem.answer(accept))
 }
 
 /// Removes a rule of the API.
@@ -442,7 +467,9 @@ fn of_rule(snapshot: &Snapshot, rule: &Arc<Rule>) -> Value {
         "name": &*rule.name,
         "layer": if of_api.is_some() { "api" } else { "file" },
         "revision": snapshot.revision_of(&id),
-        "enabled": rule.enabled,
+        "enabled": rule.is_on(),
+        "switch": rule.state.switch().name(),
+        "tripped": armed::trip_json(rule),
         "shadow": rule.shadow,
         "space": rule.space,
         "listeners": rule.listeners,
@@ -470,6 +497,8 @@ fn of_idle(snapshot: &Snapshot, rule: &ApiRule) -> Value {
         "layer": "api",
         "revision": rule.revision,
         "enabled": false,
+        "switch": "configured",
+        "tripped": null,
         "shadow": rule.spec.shadow,
         "space": rule.id.space,
         "listeners": rule.spec.listener.as_ref().map(|listeners| &listeners.value.0),

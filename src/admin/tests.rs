@@ -424,3 +424,71 @@ async fn questions_that_make_no_sense_are_refused() {
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
 }
+
+#[tokio::test]
+async fn the_stop_switch_is_used_and_shown() {
+    let asked = admin("rules: [{name: r, faults: [{abort: 503}]}]\n");
+    let put = |body: &'static str| asked.send(Method::PUT, "/api/v1/armed", &[(ACCEPT, "application/json")], body);
+    let armed = async |body| serde_json::from_str::<Value>(&text(put(body).await).await.1).unwrap();
+    assert_eq!(armed(r#"{"armed": false, "reason": "pager"}"#).await["armed"], false);
+    let (_, status) = asked.json(Method::GET, "/api/v1/status").await;
+    assert_eq!(
+        (&status["armed"], &status["stopped"]["reason"]),
+        (&false.into(), &"pager".into())
+    );
+    let (_, shown) = asked.json(Method::GET, "/api/v1/armed").await;
+    assert_eq!(shown["reason"], "pager");
+    let (_, explained) = asked.json(Method::GET, "/api/v1/explain?url=/&format=json").await;
+    assert!(
+        explained["notes"][0].as_str().unwrap().contains("stopped (pager)"),
+        "{explained}"
+    );
+    for bad in [
+        "",
+        "{}",
+        r#"{"armed": 1}"#,
+        r#"{"armed": false, "reason": "a\nb"}"#,
+        r#"{"armed": true, "x": 1}"#,
+    ] {
+        assert_eq!(put(bad).await.status(), StatusCode::BAD_REQUEST, "{bad}");
+    }
+    assert!(!asked.server.is_armed(), "a bad request changes nothing");
+    assert_eq!(armed(r#"{"armed": true}"#).await["reason"], Value::Null);
+    let (_, status) = asked.json(Method::GET, "/api/v1/status").await;
+    assert_eq!((&status["armed"], &status["stopped"]), (&true.into(), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_switched_rule_says_so() {
+    let asked = admin("rules: [{name: r, faults: [{abort: 503}]}]\n");
+    let rule = async || asked.json(Method::GET, "/api/v1/rules").await.1["rules"][0].clone();
+    assert_eq!(
+        (&rule().await["switch"], &rule().await["enabled"]),
+        (&"configured".into(), &true.into())
+    );
+    asked.server.switch(
+        &crate::rule::id::RuleId::new(None, "r"),
+        crate::rule::switch::Switch::Off,
+    );
+    assert_eq!(
+        (&rule().await["switch"], &rule().await["enabled"]),
+        (&"off".into(), &false.into())
+    );
+    let (_, explained) = asked.json(Method::GET, "/api/v1/explain?url=/").await;
+    assert_eq!(explained["rules"][0]["reason"], "it was switched off", "{explained}");
+    asked.server.switch(
+        &crate::rule::id::RuleId::new(None, "r"),
+        crate::rule::switch::Switch::On,
+    );
+    let why = crate::rule::switch::Trip {
+        guard: "g".into(),
+        reason: "too many errors".into(),
+        since: Instant::now(),
+    };
+    assert!(asked.server.trip(&crate::rule::id::RuleId::new(None, "r"), why));
+    let shown = rule().await;
+    assert_eq!(
+        (&shown["switch"], &shown["tripped"]["guard"]),
+        (&"tripped".into(), &"g".into())
+    );
+}

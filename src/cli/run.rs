@@ -125,7 +125,7 @@ async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals,
     };
     let admin_address = admin.address().to_string();
     tracing::info!(address = admin_address, "admin listening");
-    let toxiproxy = match open_toxiproxy(&snapshot, server.metrics()).await {
+    let toxiproxy = match open_toxiproxy(&snapshot, &server).await {
         Ok(toxiproxy) => toxiproxy,
         Err(message) => return failed(INTERNAL, &message),
     };
@@ -180,10 +180,7 @@ async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals,
 }
 
 /// Toxiproxy's API with its open port, if the configuration has it.
-async fn open_toxiproxy(
-    snapshot: &Snapshot,
-    metrics: &Arc<Metrics>,
-) -> Result<Option<(admin::Bound, Toxiproxy)>, String> {
+async fn open_toxiproxy(snapshot: &Snapshot, server: &Server) -> Result<Option<(admin::Bound, Toxiproxy)>, String> {
     let Some(address) = &snapshot.toxiproxy else {
         return Ok(None);
     };
@@ -196,7 +193,8 @@ async fn open_toxiproxy(
         runtime_metrics: false,
         limits: toxiproxy::Limits::new(&snapshot.spec.bounds, &snapshot.spec.log),
     };
-    Ok(Some((bound, Toxiproxy::new(settings, Arc::clone(metrics)))))
+    let (metrics, switches) = (Arc::clone(server.metrics()), Arc::clone(server.switches()));
+    Ok(Some((bound, Toxiproxy::new(settings, metrics, switches))))
 }
 
 fn failed(code: u8, message: &str) -> ExitCode {

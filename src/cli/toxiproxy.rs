@@ -167,7 +167,7 @@ async fn serve(
     proxies: Option<Vec<u8>>,
     signals: &Signals,
 ) -> ExitCode {
-    let api = Toxiproxy::new(settings, metrics);
+    let api = Toxiproxy::new(settings, metrics, Arc::default());
     // Before the API's port is open, so that whoever waits for the port finds the proxies.
     if let (Some(text), Some(file)) = (proxies, &args.config) {
         let file = file.display();

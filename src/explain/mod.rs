@@ -126,8 +126,12 @@ pub enum Verdict {
         /// Their names.
         listeners: Vec<String>,
     },
-    /// The rule is `enabled: false`.
-    Disabled,
+    /// The rule is off: `enabled: false`, or its switch.
+    Disabled {
+        /// Why, unless it is configured so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// The rule acts on connections, and may hit the request's connection.
     Connection {
         /// When it is decided: `connection` or `handshake`.
@@ -308,8 +312,10 @@ impl Explaining<'_> {
                 listeners: listeners.clone(),
             };
         }
-        if !rule.enabled {
-            return Verdict::Disabled;
+        if !rule.is_on() {
+            return Verdict::Disabled {
+                reason: rule.state.why_off(),
+            };
         }
         if rule.stage != Stage::Request {
             return self.connection(rule);

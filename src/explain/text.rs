@@ -94,7 +94,11 @@ impl Page {
 
     fn details(&mut self, indent: usize, verdict: &Verdict) {
         match verdict {
-            Verdict::Disabled => {}
+            Verdict::Disabled { reason } => {
+                for reason in reason {
+                    self.line(&format!("{:indent$}{}", "", clean(reason)));
+                }
+            }
             Verdict::OtherListener { listeners } => self.pair(indent, "listener", &listeners.join(", ")),
             Verdict::Connection { faults, .. } => self.pair(indent, "faults", &faults.join(", ")),
             Verdict::NoMatch { failed } => {
@@ -214,7 +218,7 @@ fn clean(words: &str) -> String {
 fn verdict(rule: &RuleExplained) -> (String, Style) {
     let (words, style) = match &rule.verdict {
         Verdict::OtherListener { .. } => ("other listener", Style::Dim),
-        Verdict::Disabled => ("disabled", Style::Dim),
+        Verdict::Disabled { .. } => ("disabled", Style::Dim),
         Verdict::Connection {
             before: Stage::Handshake,
             ..

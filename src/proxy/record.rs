@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::fault::effect::Effect;
 use crate::fault::quota::quoted;
 use crate::rule::plan::{Action, Hit, Plan};
+use crate::rule::switch::Switches;
 use crate::rule::when::percent_fraction;
 
 /// How squall shows what it injected.
@@ -38,6 +39,7 @@ impl Default for RevealSpec {
 #[derive(Debug)]
 pub(crate) struct Record {
     plan: Arc<Plan>,
+    switches: Arc<Switches>,
     /// Metrics are counted under this lock, so that two parts of one fault can't both count it. Never held across an await.
     happened: Mutex<Happened>,
 }
@@ -65,9 +67,10 @@ struct ShapedAction {
 
 impl Record {
     /// Creates the record of a plan that has not begun.
-    pub(crate) fn new(plan: Arc<Plan>) -> Arc<Record> {
+    pub(crate) fn new(plan: Arc<Plan>, switches: Arc<Switches>) -> Arc<Record> {
         Arc::new(Record {
             plan,
+            switches,
             happened: Mutex::default(),
         })
     }
@@ -181,10 +184,25 @@ impl Record {
         self.fault(action).is_some_and(|(hit, _)| hit.rule.shadow)
     }
 
-    /// The actions of rules other than shadow rules, each with its index.
+    /// Whether an action is not to be carried out any more: its rule was switched off since the plan was made, or the stop
+    /// switch was used.
+    pub(crate) fn is_let_go(&self, action: usize) -> bool {
+        !self.switches.is_armed() || self.fault(action).is_some_and(|(hit, _)| !hit.rule.is_on())
+    }
+
+    /// Resolves once all of these actions are [let go](Record::is_let_go).
+    pub(crate) async fn let_go(&self, actions: &[usize]) {
+        let mut switched = self.switches.watch();
+        // Fails only without switches, which the record keeps.
+        let _ = switched
+            .wait_for(|_| actions.iter().all(|at| self.is_let_go(*at)))
+            .await;
+    }
+
+    /// The actions that are to be carried out: of rules that are on and not shadow rules, each with its index.
     pub(crate) fn in_force(&self) -> impl Iterator<Item = (usize, &Action)> {
         let actions = self.plan.actions.iter().enumerate();
-        actions.filter(|(at, _)| !self.is_shadow(*at))
+        actions.filter(|(at, _)| !self.is_shadow(*at) && !self.is_let_go(*at))
     }
 
     /// The rule and the fault's name for each injected fault, in order.

@@ -163,7 +163,11 @@ impl Context<'_> {
             condition,
             when,
             outcomes,
-            state: state.unwrap_or_else(|| Arc::new(RuleState::new(self.now, keys))),
+            state: state.unwrap_or_else(|| {
+                let mut fresh = RuleState::new(self.now, keys);
+                fresh.take_switch(known.map(|rule| &*rule.state));
+                Arc::new(fresh)
+            }),
             fingerprint: fingerprint.get(),
         }))
     }

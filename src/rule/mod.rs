@@ -12,5 +12,6 @@ pub mod sets;
 pub mod spec;
 pub mod stage;
 pub mod state;
+pub mod switch;
 pub mod text;
 pub mod when;

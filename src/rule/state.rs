@@ -1,10 +1,12 @@
 //! The state of a rule between requests, and the trait through which a decision reads and changes it.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::decide::Rule;
+use super::switch::{RuleSwitch, Switch, Trip};
 use super::when::{Limits, Reason};
 use crate::draw::KeyHash;
 use crate::draw::remembered::Remembered;
@@ -17,6 +19,8 @@ pub struct RuleState {
     hit: AtomicU64,
     active: AtomicU32,
     attempts: Option<Remembered<u32>>,
+    /// Shared by all rules of this name, one after the other.
+    switch: Arc<RuleSwitch>,
 }
 
 /// The state that a decision depends on: counts and time. With equal return values a decision is equal.
@@ -63,7 +67,39 @@ impl RuleState {
             hit: AtomicU64::new(0),
             active: AtomicU32::new(0),
             attempts: keys.map(Remembered::new),
+            switch: Arc::default(),
         }
+    }
+
+    /// Takes over the switch of the rule that this one replaces: what was switched off stays off.
+    pub fn take_switch(&mut self, previous: Option<&RuleState>) {
+        if let Some(previous) = previous {
+            self.switch = Arc::clone(&previous.switch);
+        }
+    }
+
+    /// The position of the rule's switch.
+    pub fn switch(&self) -> Switch {
+        self.switch.position()
+    }
+
+    /// Why a guard stopped the rule, if one did.
+    pub fn tripped(&self) -> Option<Trip> {
+        self.switch.tripped()
+    }
+
+    /// Why the rule is off, if that is not because it is configured so.
+    pub fn why_off(&self) -> Option<String> {
+        match (self.switch(), self.tripped()) {
+            (Switch::Off, _) => Some("it was switched off".to_owned()),
+            (_, Some(trip)) => Some(format!("the guard `{}` has stopped it: {}", trip.guard, trip.reason)),
+            _ => None,
+        }
+    }
+
+    /// The switch itself, to change it.
+    pub fn rule_switch(&self) -> &Arc<RuleSwitch> {
+        &self.switch
     }
 
     /// The number of requests that the rule matched.

@@ -2,6 +2,8 @@
 
 mod steer;
 
+mod switches;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::proxy::listen::intercept::Intercepting;
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tcp::Relay;
 use crate::proxy::upstream::Connector;
+use crate::rule::switch::Switches;
 use crate::traffic::Traffic;
 use crate::yaml::report::Report;
 
@@ -159,7 +162,7 @@ impl Server {
     /// See [`Failure`].
     pub fn open(origin: Origin, snapshot: Snapshot) -> Result<Arc<Server>, Failure> {
         let server = Server {
-            holder: Holder::new(Arc::clone(&origin.metrics)),
+            holder: Holder::new(Arc::clone(&origin.metrics), Arc::default()),
             connector: Arc::default(),
             bodies: Arc::default(),
             events: Arc::default(),
@@ -221,6 +224,11 @@ impl Server {
     pub fn connections(&self) -> usize {
         let listeners = self.listeners.lock();
         listeners.values().map(|running| running.listener.connections()).sum()
+    }
+
+    /// The switches of all rules, for other sources of faults that are to stop with them.
+    pub fn switches(&self) -> &Arc<Switches> {
+        self.holder.switches()
     }
 
     /// The bound on bodies in memory that the configuration in force sets.

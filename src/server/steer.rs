@@ -70,7 +70,11 @@ impl Server {
         let value = change(&mut draft)?;
         let snapshot = match draft.finish() {
             None => previous,
-            Some(next) => self.put_into_force(next).map_err(refusal)?,
+            Some(next) => {
+                let next = self.put_into_force(next).map_err(refusal)?;
+                self.let_go(&previous, &next);
+                next
+            }
         };
         Ok(Changed { snapshot, value })
     }

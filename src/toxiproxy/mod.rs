@@ -34,6 +34,7 @@ use crate::config::root::{BoundsSpec, LogSpec};
 use crate::metrics::Metrics;
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tcp::view::ConnectionLog;
+use crate::rule::switch::Switches;
 
 /// The version of the API, which clients ask for.
 pub const VERSION: &str = "2.12.0";
@@ -129,9 +130,9 @@ impl Api {
 }
 
 impl Toxiproxy {
-    /// An API without proxies. Its toxics are counted in `metrics`.
-    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Toxiproxy {
-        let engine = Tcp::new(settings.limits, Arc::clone(&metrics));
+    /// An API without proxies. Its toxics are counted in `metrics`, and do nothing while `switches` are off.
+    pub fn new(settings: Settings, metrics: Arc<Metrics>, switches: Arc<Switches>) -> Toxiproxy {
+        let engine = Tcp::new(settings.limits, Arc::clone(&metrics), switches);
         Toxiproxy::with(Box::new(engine), settings, metrics)
     }
 

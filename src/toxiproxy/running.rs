@@ -18,6 +18,7 @@ use crate::proxy::tcp::Relay;
 use crate::proxy::tcp::view::TcpView;
 use crate::proxy::upstream::TcpServer;
 use crate::rule::decide::Rule;
+use crate::rule::switch::Switches;
 
 /// What a proxy is started with.
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +60,10 @@ pub(super) struct Tcp {
 }
 
 impl Tcp {
-    pub(super) fn new(limits: Limits, metrics: Arc<Metrics>) -> Tcp {
+    pub(super) fn new(limits: Limits, metrics: Arc<Metrics>, switches: Arc<Switches>) -> Tcp {
         Tcp {
             limits,
-            holder: Holder::new(metrics),
+            holder: Holder::new(metrics, switches),
         }
     }
 }

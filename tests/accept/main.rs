@@ -150,7 +150,7 @@ fn app(listener: &str, with: App) -> (Arc<Squall>, Seen) {
     metrics.configured(&snapshot.hash, snapshot.seed.0, &snapshot.rules);
     let squall = Squall {
         view: Arc::new(ArcSwap::from(view)),
-        holder: Holder::new(Arc::clone(&metrics)),
+        holder: Holder::new(Arc::clone(&metrics), Arc::default()),
         connector: Arc::new(Connector::default()),
         bodies: Arc::default(),
         events: Arc::default(),

@@ -34,6 +34,7 @@ mod messages;
 mod pace;
 mod reload;
 mod rewrite;
+mod switches;
 mod tcp;
 mod templates;
 mod trailers;

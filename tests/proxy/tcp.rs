@@ -436,3 +436,33 @@ async fn a_client_that_resets_while_its_bytes_are_held_frees_everything() {
         squall.until("squall_requests_held", &[], 0.0).await;
     }
 }
+
+#[tokio::test]
+async fn the_stop_switch_lets_go_of_open_connections_and_arming_takes_hold_again() {
+    let rules = "[{name: r, faults: [{delay: {fixed: 1h, before: message, direction: request}}]}]";
+    let squall = start(echo().await, rules);
+    let mut wire = squall.wire().await;
+    wire.write("abc").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    squall.server.arm(false, None);
+    assert_eq!(wire.exactly(3).await, b"abc", "what was held passes on first");
+    assert!(quickest(&mut wire).await < Duration::from_secs(1));
+    squall.server.arm(true, None);
+    squall.until("squall_faults_active", &[], 1.0).await;
+    squall.server.switch("r", squall::rule::switch::Switch::Off);
+    squall.until("squall_faults_active", &[], 0.0).await;
+    assert!(quickest(&mut wire).await < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_held_connection_and_a_stalled_one_go_on_when_their_rule_is_switched_off() {
+    for fault in ["hang: {}", "stall: {after: 1B}"] {
+        let squall = start(echo().await, &format!("[{{name: r, faults: [{{{fault}}}]}}]"));
+        let mut wire = squall.wire().await;
+        wire.write("abc").await;
+        squall.until("squall_requests_held", &[], 1.0).await;
+        squall.server.switch("r", squall::rule::switch::Switch::Off);
+        assert_eq!(wire.exactly(3).await, b"abc", "{fault}");
+        squall.until("squall_requests_held", &[], 0.0).await;
+    }
+}

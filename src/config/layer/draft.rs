@@ -16,6 +16,7 @@ use crate::rule::compile::{self, Setting};
 use crate::rule::decide::Rule;
 use crate::rule::id::RuleId;
 use crate::rule::spec::RuleSpec;
+use crate::rule::switch::Switch;
 use crate::yaml::report::{Diagnostic, Report, Sources};
 use crate::yaml::units::Time;
 
@@ -276,7 +277,8 @@ impl<'a> Draft<'a> {
                 continue;
             };
             found = true;
-            if let Ok(fresh) = self.fresh(&rule.spec, &rule.sources)
+            let known = rule.rule.as_ref().ok();
+            if let Ok(fresh) = self.fresh(&rule.spec, &rule.sources, known)
                 && let Some(rule) = self.layer.rules.get_mut(at)
             {
                 let rule = Arc::make_mut(rule);
@@ -292,7 +294,7 @@ impl<'a> Draft<'a> {
             found = true;
             if let Some(spec) = self.base.file_spec(&known) {
                 let fresh = self
-                    .fresh(spec, self.base.warnings.sources())
+                    .fresh(spec, self.base.warnings.sources(), self.file_rule(&known).as_ref())
                     .map_err(Refusal::Invalid)?;
                 if let Some(slot) = self.file_rules.get_mut(at) {
                     *slot = (fresh, revision);
@@ -344,6 +346,7 @@ impl<'a> Draft<'a> {
 
     fn fit(&self, rule: &mut ApiRule) {
         let known = rule.rule.as_ref().ok().cloned();
+        let known = known.filter(|known| known.state.switch() != Switch::Removed);
         let known = known.or_else(|| self.file_rule(&rule.id));
         let compiled = self.compiled(&rule.spec, &rule.sources, known.as_ref(), Vec::new());
         rule.rule = compiled.map(|(rule, _)| rule).map_err(|report| report.summary());
@@ -376,9 +379,15 @@ impl<'a> Draft<'a> {
         rules.find(|rule| rule.id() == *id).cloned()
     }
 
-    /// The rule with nothing counted and remembered.
-    fn fresh(&self, spec: &RuleSpec, sources: &Arc<Sources>) -> Result<Arc<Rule>, Report> {
-        self.compiled(spec, sources, None, Vec::new()).map(|(rule, _)| rule)
+    /// The rule with nothing counted and remembered. Its switch stays as it is.
+    fn fresh(&self, spec: &RuleSpec, sources: &Arc<Sources>, known: Option<&Arc<Rule>>) -> Result<Arc<Rule>, Report> {
+        let (mut rule, _) = self.compiled(spec, sources, None, Vec::new())?;
+        if let Some(rule) = Arc::get_mut(&mut rule)
+            && let Some(state) = Arc::get_mut(&mut rule.state)
+        {
+            state.take_switch(known.map(|known| &*known.state));
+        }
+        Ok(rule)
     }
 
     /// Compiles a rule by itself: one that ends every request may stand before others.

@@ -75,13 +75,14 @@ impl MalformedResponse {
     }
 
     fn has(&self, malformed: Malformed) -> bool {
-        self.acts.iter().any(|(_, act)| *act == malformed)
+        let in_force = |at: usize| !self.record.is_let_go(at);
+        self.acts.iter().any(|(at, act)| *act == malformed && in_force(*at))
     }
 
     /// Counts the actions that show in the body, or else those that show in the head.
     fn count(&self, in_body: bool) {
         for (action, act) in &self.acts {
-            if (*act == Malformed::Chunk) == in_body {
+            if (*act == Malformed::Chunk) == in_body && !self.record.is_let_go(*action) {
                 self.record.done(*action);
             }
         }

@@ -160,7 +160,7 @@ impl Sides<'_> {
     async fn head(&mut self, told: bool) -> Result<ResponseHeader, Stop> {
         let mut interim = 0;
         std::future::poll_fn(|cx| {
-            self.poll_stop(cx);
+            self.poll_signals(cx, None);
             self.poll_upload(cx)?;
             if let Some(error) = self.refused.take_if(|error| *error.etype() == ErrorType::WriteTimedout) {
                 // A write that timed out ends the request; after any other write error the upstream may still have responded.

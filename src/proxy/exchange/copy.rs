@@ -47,6 +47,7 @@ pub(super) async fn send_all(
     let body = outgoing.whole();
     for at in std::mem::take(&mut outgoing.copies) {
         let mut sent = false;
+        let copy = [at];
         let host = ask::host(client.head(), request.picked.as_ref());
         let exchange = async {
             let mut session = origin.open(true).await?;
@@ -62,6 +63,8 @@ pub(super) async fn send_all(
                 Err(_) => tracing::debug!("the first copy of a duplicated request timed out"),
             },
             () = gone(client) => return Err(Stop::gone()),
+            // The request itself does not wait for its copy any longer.
+            () = execution.record().let_go(&copy) => {}
         }
         if sent {
             execution.record().done(at)

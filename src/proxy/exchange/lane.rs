@@ -221,6 +221,16 @@ impl Lane {
         }
     }
 
+    /// Retires the stages of rules that were switched off. A stage of several rules goes with the first of them, since its
+    /// shaper can't tell what each of them holds.
+    pub(in crate::proxy) fn let_go(&mut self) {
+        for stage in self.stages.iter_mut().filter(|stage| !stage.retired) {
+            if stage.is_let_go() {
+                stage.retire();
+            }
+        }
+    }
+
     /// Adds a stage behind the last one whose id is among `before`, or else before all others.
     pub(in crate::proxy) fn insert(&mut self, stage: Stage, before: &[u64]) {
         let last = self.stages.iter().rposition(|other| before.contains(&other.id));
@@ -230,14 +240,11 @@ impl Lane {
     /// Removes a stage once what it holds has passed on. `None` if there is no such stage.
     pub(in crate::proxy) fn retire(&mut self, id: u64) -> Option<Retired> {
         let stage = self.stages.iter_mut().find(|stage| stage.id == id && !stage.retired)?;
-        let retired = Retired {
+        stage.retire();
+        Some(Retired {
             sent: stage.shaper.sent(),
             discards: stage.shaper.discards(),
-        };
-        stage.retired = true;
-        stage.stall = None;
-        stage.shaper.retire();
-        Some(retired)
+        })
     }
 
     /// Whether the lane has nothing to do with the bytes that come next.
@@ -280,6 +287,18 @@ impl Stage {
             self.pending = std::mem::take(pending);
         }
         self.ended |= ended && pending.is_empty();
+    }
+
+    fn is_let_go(&self) -> bool {
+        self.actions.iter().any(|at| self.rules.record.is_let_go(*at))
+    }
+
+    fn retire(&mut self) {
+        self.retired = true;
+        self.stall = None;
+        // What a stall has thrown away is missing from the stream, so it ends.
+        self.released |= self.shaper.discards();
+        self.shaper.retire();
     }
 
     /// Whether the stage was retired, and has passed on all that it had.

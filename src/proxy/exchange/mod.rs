@@ -184,7 +184,7 @@ impl Squall {
 
     /// Decides which rules hit a request. Returns `None` if none does.
     fn decide(&self, view: &View, head: &RequestHeader, address: Option<IpAddr>, now: Instant) -> Option<Execution> {
-        if view.rules.is_empty() {
+        if view.rules.is_empty() || !self.holder.switches().is_armed() {
             return None;
         }
         let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);

@@ -13,7 +13,7 @@ use super::lane::Lane;
 use super::pump::{Broken, Pump, Rest, Waits};
 use super::shaping::ShapedResponse;
 use super::sides::Sides;
-use super::whole::{Collecting, Natural};
+use super::whole::{Collecting, Natural, SWITCHED_OFF};
 use super::{OfRequest, Request, Squall, Stop, ends_early, reframe, rewrite_response, rewrites_of_both};
 use crate::fault::before::Before;
 use crate::limits::bodies::Full;
@@ -146,6 +146,7 @@ impl Sides<'_> {
             biased;
             end = self.fill(&mut held, &mut trailers) => end?,
             () = tokio::time::sleep(collecting.patience()) => CollectEnd::Not("body too slow"),
+            () = collecting.let_go() => CollectEnd::Not(SWITCHED_OFF),
         };
         let (old, rest) = match end {
             CollectEnd::Natural => match held.into_whole() {
@@ -170,7 +171,7 @@ impl Sides<'_> {
     /// Collects a response body while the request body moves.
     async fn fill(&mut self, held: &mut Collector, trailers: &mut Option<HeaderMap>) -> Result<CollectEnd, Stop> {
         std::future::poll_fn(|cx| {
-            self.poll_stop(cx);
+            self.poll_signals(cx, None);
             self.poll_upload(cx)?;
             // An interim response may still wait to be sent.
             if let Poll::Ready(Err(error)) = self.client.poll_flush(cx) {
@@ -208,9 +209,7 @@ impl Sides<'_> {
 
     /// Polls both directions. Ready at the end of the response.
     fn poll_both(&mut self, cx: &mut Context<'_>, download: &mut Pump, tunnel: bool) -> Poll<Result<Finish, Stop>> {
-        if self.poll_stop(cx) {
-            download.release();
-        }
+        self.poll_signals(cx, Some(download));
         self.poll_upload(cx)?;
         match download.poll(cx, self.session, self.client) {
             Poll::Ready(Ok(finish)) => return Poll::Ready(Ok(finish)),

@@ -167,6 +167,9 @@ impl Shaping<'_> {
         let resized = self.resizes(stream);
         let mut acts = Vec::new();
         for (action, part) in self.parts().filter(|(_, part)| part.direction == stream.direction) {
+            if self.record.is_let_go(action) {
+                continue;
+            }
             if self.record.is_shadow(action) {
                 self.record.shadow(action);
                 continue;

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pingora::Error;
+use tokio::sync::watch;
 
 use super::Stop;
 use super::pump::{Broken, Pump, Waits};
@@ -18,13 +19,40 @@ pub(super) struct Sides<'a> {
     pub(super) client: &'a mut Client,
     pub(super) session: &'a mut Session,
     pub(super) upload: &'a mut Pump,
-    stopping: Stopping,
+    signals: Signals,
     /// The error with which the upstream stopped reading the request body.
     pub(super) refused: Option<Box<Error>>,
 }
 
-/// Resolves when squall stops. Watched only if bytes are shaped: only shaping makes squall itself wait.
-type Stopping = Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
+/// Resolves with the next signal. Watched only if bytes are shaped: only shaping makes squall itself wait.
+type Signals = Option<Pin<Box<dyn Future<Output = Signal> + Send>>>;
+
+/// What changes the waits of shaped bytes from outside.
+enum Signal {
+    /// squall stops: all waits end.
+    Stop,
+    /// A switch has changed, so that rules may be off: what they hold is let go.
+    Switched(Watched),
+}
+
+/// What is watched for signals.
+struct Watched {
+    stop: watch::Receiver<bool>,
+    switches: watch::Receiver<u64>,
+}
+
+impl Watched {
+    async fn next(mut self) -> Signal {
+        // Biased: once squall stops, switches no longer matter.
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stopping| *stopping) => return Signal::Stop,
+            // Fails only without switches, which the holder keeps.
+            _ = self.switches.changed() => {}
+        }
+        Signal::Switched(self)
+    }
+}
 
 impl<'a> Sides<'a> {
     /// `download` is the response's pump, once there is one.
@@ -36,30 +64,43 @@ impl<'a> Sides<'a> {
         download: Option<&Pump>,
     ) -> Sides<'a> {
         let shaped = upload.is_shaped() || download.is_some_and(Pump::is_shaped);
-        let stopping = shaped.then(|| {
-            let mut stop = holder.watch_stop();
-            Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) }) as _
+        let signals = shaped.then(|| {
+            let watched = Watched {
+                stop: holder.watch_stop(),
+                switches: holder.switches().watch(),
+            };
+            Box::pin(watched.next()) as _
         });
         Sides {
             client,
             session,
             upload,
-            stopping,
+            signals,
             refused: None,
         }
     }
 
-    /// Returns true once, when squall stops. Also ends the waits of the request body.
-    pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>) -> bool {
-        let stops = self
-            .stopping
-            .as_mut()
-            .is_some_and(|stop| stop.as_mut().poll(cx).is_ready());
-        if stops {
-            self.stopping = None;
-            self.upload.release();
+    /// Ends the waits of both directions when squall stops, and those of rules that were switched off.
+    pub(super) fn poll_signals(&mut self, cx: &mut Context<'_>, mut download: Option<&mut Pump>) {
+        while let Some(Poll::Ready(signal)) = self.signals.as_mut().map(|next| next.as_mut().poll(cx)) {
+            let download = download.as_deref_mut();
+            match signal {
+                Signal::Stop => {
+                    self.signals = None;
+                    [Some(&mut *self.upload), download]
+                        .into_iter()
+                        .flatten()
+                        .for_each(Pump::release);
+                }
+                Signal::Switched(watched) => {
+                    self.signals = Some(Box::pin(watched.next()));
+                    [Some(&mut *self.upload), download]
+                        .into_iter()
+                        .flatten()
+                        .for_each(Pump::let_go);
+                }
+            }
         }
-        stops
     }
 
     /// Moves the request body as far as possible. A write error is only kept: the upstream may have responded before it

@@ -9,6 +9,7 @@
 //! A body that can't be changed passes as it came: the original head, the pieces collected so far, then the rest.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ const PATIENCE_WITH_WASTE: Duration = Duration::from_secs(1);
 
 /// Bodies of at least this many bytes are changed off the threads that carry traffic.
 const LARGE: usize = 128 << 10;
+
+/// Why a change is not made whose rule was switched off while the body was collected.
+pub(super) const SWITCHED_OFF: &str = "switched off";
 
 /// A change that a plan makes to one body.
 #[derive(Debug, Clone)]
@@ -116,7 +120,15 @@ impl Outgoing {
             Err(reason) => (Err(reason.reason()), Vec::new()),
             Ok(collector) => {
                 self.tell_to_continue(client).await?;
-                read(client, collector).await?
+                let changing: Vec<usize> = changes.iter().map(|change| change.at).collect();
+                let copied = copies.iter().map(|(at, _)| *at);
+                read(
+                    client,
+                    collector,
+                    &changing.into_iter().chain(copied).collect::<Vec<_>>(),
+                    record,
+                )
+                .await?
             }
         };
         let new = change(&changes, old.clone(), head, budget).await;
@@ -127,6 +139,7 @@ impl Outgoing {
         let whole = new.map_or(old, Ok);
         for (at, limit) in copies {
             match &whole {
+                _ if record.is_let_go(at) => record.skip(at, SWITCHED_OFF),
                 Ok(body) if body.len() <= limit => self.copies.push(at),
                 Ok(_) => record.skip(at, "body too large"),
                 Err(reason) => record.skip(at, reason),
@@ -185,11 +198,24 @@ fn copies(record: &Record) -> Vec<(usize, usize)> {
     copies.collect()
 }
 
-/// Reads the request body. If it can't be collected, returns the reason and the pieces read so far.
-async fn read(client: &mut Client, mut collector: Collector) -> Result<(Result<Bytes, &'static str>, Vec<Bytes>)> {
+/// Reads the request body on behalf of `actions` of the plan. If it can't be collected, returns the reason and the pieces read
+/// so far.
+async fn read(
+    client: &mut Client,
+    mut collector: Collector,
+    actions: &[usize],
+    record: &Record,
+) -> Result<(Result<Bytes, &'static str>, Vec<Bytes>)> {
     let deadline = Instant::now() + PATIENCE;
+    let mut let_go = pin!(record.let_go(actions));
     let reason = loop {
-        match timeout_at(deadline, client.part()).await {
+        // Biased: a part that is there is taken, and reading can be broken off between two parts.
+        let part = tokio::select! {
+            biased;
+            part = timeout_at(deadline, client.part()) => part,
+            () = &mut let_go => break SWITCHED_OFF,
+        };
+        match part {
             Ok(Ok(Some(Part::Data(piece)))) => {
                 if let Err(reason) = collector.push(piece) {
                     break reason.reason();
@@ -271,6 +297,15 @@ impl Collecting {
         match self.changes.first().and_then(Change::body) {
             Some(BodyChange::Whole(_)) => PATIENCE_WITH_WASTE,
             _ => PATIENCE,
+        }
+    }
+
+    /// Resolves once the rules of all changes were switched off.
+    pub(super) async fn let_go(&self) {
+        let actions: Vec<usize> = self.changes.iter().map(|change| change.at).collect();
+        match self.changes.first() {
+            Some(first) => first.record.let_go(&actions).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -358,6 +393,9 @@ async fn change(
 }
 
 async fn apply(change: &Change, body: Result<Bytes, &'static str>, budget: &Budget) -> Result<Bytes, &'static str> {
+    if change.record.is_let_go(change.at) {
+        return Err(SWITCHED_OFF);
+    }
     if let Some(BodyChange::Whole(content)) = change.body() {
         return Ok(content.bytes.clone());
     }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::super::net::timer;
 use crate::metrics::Metrics;
+use crate::rule::switch::Switches;
 
 /// Holds requests and connections in injected waits, within a bound.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct Holder {
     metrics: Arc<Metrics>,
     held: AtomicU32,
     stopping: watch::Sender<bool>,
+    switches: Arc<Switches>,
 }
 
 /// The bounds of injected waits.
@@ -39,6 +41,8 @@ pub enum Held<T> {
     ClientGone,
     /// squall, or the listener, is stopping.
     Cut,
+    /// The rule that holds it was switched off, or the stop switch was used.
+    LetGo,
     /// Nothing was waited for: too many requests are held already.
     Full,
 }
@@ -53,13 +57,19 @@ pub enum Left {
 }
 
 impl Holder {
-    /// Creates a holder that counts into `metrics`.
-    pub fn new(metrics: Arc<Metrics>) -> Arc<Holder> {
+    /// Creates a holder that counts into `metrics`, and lets go as `switches` say.
+    pub fn new(metrics: Arc<Metrics>, switches: Arc<Switches>) -> Arc<Holder> {
         Arc::new(Holder {
             metrics,
             held: AtomicU32::new(0),
             stopping: watch::Sender::new(false),
+            switches,
         })
+    }
+
+    /// The switches that make it let go.
+    pub fn switches(&self) -> &Arc<Switches> {
+        &self.switches
     }
 
     /// Whether [`Holder::stop`] was called.
@@ -82,13 +92,15 @@ impl Holder {
         HeldPlace::take(Arc::clone(holder), bounds)
     }
 
-    /// Waits for `what`, at most for the shorter of `time` and `bounds.longest`, and until `left` resolves or squall stops.
+    /// Waits for `what`, at most for the shorter of `time` and `bounds.longest`, and until `left` resolves, squall stops, or
+    /// `in_force` is false, which is looked at whenever a switch changes.
     pub async fn hold<T>(
         &self,
         left: impl Future<Output = Left>,
         what: impl Future<Output = T>,
         time: Duration,
         bounds: Bounds,
+        in_force: impl Fn() -> bool,
     ) -> Held<T> {
         if time.is_zero() {
             return Held::Elapsed;
@@ -97,6 +109,7 @@ impl Holder {
             return Held::Full;
         };
         let mut stopping = self.stopping.subscribe();
+        let mut switched = self.switches.watch();
         // A deadline beyond the range of the clock never comes.
         let deadline = Instant::now().checked_add(time.min(bounds.longest));
         let elapsed = async {
@@ -126,6 +139,7 @@ impl Holder {
                 self.metrics.waits_cut.inc();
                 Held::Cut
             }
+            _ = switched.wait_for(|_| !in_force()) => Held::LetGo,
         }
     }
 }

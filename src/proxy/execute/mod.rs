@@ -55,7 +55,7 @@ impl Execution {
     /// Begins to carry out a plan for a request or connection that arrived at `started`.
     pub(super) fn new(plan: Box<Plan>, started: Instant, holder: &Arc<Holder>, bounds: Bounds) -> Execution {
         Execution {
-            record: Record::new(Arc::from(plan)),
+            record: Record::new(Arc::from(plan), Arc::clone(holder.switches())),
             started,
             holder: Arc::clone(holder),
             bounds,
@@ -102,6 +102,10 @@ impl Execution {
                         }
                     }
                 }
+                // Looked at again: it may have been switched off during such a delay.
+                if record.is_let_go(at) {
+                    continue;
+                }
             }
             let ending = self.act(at, &action.effect, natural, subject).await;
             if ending.is_some() {
@@ -133,6 +137,8 @@ impl Execution {
                 match held {
                     Held::Full | Held::ClientGone => self.after::<S, _>(at, &held),
                     Held::Done(()) | Held::Elapsed | Held::Cut => Some(End::Fault(Ending::Close)),
+                    // It goes on to where it would have gone without the fault.
+                    Held::LetGo => None,
                 }
             }
             Effect::End { ending, .. } => self.end(at, ending.clone()),
@@ -173,7 +179,11 @@ impl Execution {
         subject: &mut S,
     ) -> Held<T> {
         let began = Instant::now();
-        let held = self.holder.hold(subject.left(), what, time, self.bounds).await;
+        let in_force = || !self.record.is_let_go(at);
+        let held = self
+            .holder
+            .hold(subject.left(), what, time, self.bounds, in_force)
+            .await;
         if !matches!(held, Held::Full) {
             let waited = began.elapsed();
             self.record.done(at);
@@ -184,7 +194,7 @@ impl Execution {
 
     fn after<S: Subject, T>(&self, at: usize, held: &Held<T>) -> Option<End> {
         match held {
-            Held::Done(_) | Held::Elapsed => None,
+            Held::Done(_) | Held::Elapsed | Held::LetGo => None,
             Held::ClientGone => Some(End::Gone),
             Held::Cut => S::ENDS_WITH_SQUALL.then_some(End::Fault(Ending::Close)),
             Held::Full => {
@@ -212,8 +222,12 @@ impl Execution {
     }
 }
 
-/// Whether an action is to be carried out. Actions of shadow rules are only counted.
+/// Whether an action is to be carried out. Actions of shadow rules are only counted, those of rules that were switched off
+/// since the plan was made not even that.
 fn is_in_force(record: &Record, at: usize, action: &Action) -> bool {
+    if record.is_let_go(at) {
+        return false;
+    }
     let shadow = record.is_shadow(at);
     if shadow && !matches!(action.effect, Effect::Fields(_) | Effect::Skip(_)) {
         record.shadow(at);

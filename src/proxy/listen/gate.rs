@@ -177,7 +177,7 @@ impl Passage {
             Before::Handshake => &self.gate.view.handshake,
             _ => &self.gate.view.on_accept,
         };
-        if rules.is_empty() {
+        if rules.is_empty() || !self.gate.holder.switches().is_armed() {
             return;
         }
         let head = Head::of_connection(self.arrival.connection.client(), self.hello.name.as_deref())

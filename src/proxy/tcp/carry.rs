@@ -48,8 +48,14 @@ pub(super) struct Carry {
 
 type Watch = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A view that has changed, and the receiver for the next change. `None` if there can't be another.
-type Changed = Option<(watch::Receiver<Arc<TcpView>>, Arc<TcpView>)>;
+/// What has changed: the view, or else a switch, and the receivers for the next change. `None` if there can't be another.
+type Changed = Option<(Watched, Option<Arc<TcpView>>)>;
+
+/// What decides which rules there are.
+struct Watched {
+    views: watch::Receiver<Arc<TcpView>>,
+    switches: watch::Receiver<u64>,
+}
 
 /// How a connection ends.
 #[derive(Debug)]
@@ -73,12 +79,15 @@ impl Carry {
         let mut views = relay.views.subscribe();
         let view = Arc::clone(&views.borrow_and_update());
         let holder = Arc::clone(&relay.holder);
+        let mut switches = holder.switches().watch();
+        // The rules are looked at after this, when the connection begins.
+        switches.mark_unchanged();
         view.metrics.connections.inc();
         Carry {
             upload: Flow::new(view.metrics.bytes_in.clone()),
             download: Flow::new(view.metrics.bytes_out.clone()),
             links: Links::new(connection.client(), hello),
-            changed: Box::pin(change(views)),
+            changed: Box::pin(Watched { views, switches }.next()),
             edge: None,
             stopping: None,
             gone: None,
@@ -247,13 +256,15 @@ impl Carry {
             }
         }
         while let Poll::Ready(changed) = self.changed.as_mut().poll(cx) {
-            let Some((views, view)) = changed else {
+            let Some((watched, view)) = changed else {
                 self.changed = Box::pin(std::future::pending());
                 return None;
             };
-            self.changed = Box::pin(change(views));
-            // The server stays the one that it is connected to.
-            self.view = view;
+            self.changed = Box::pin(watched.next());
+            if let Some(view) = view {
+                // The server stays the one that it is connected to.
+                self.view = view;
+            }
             if self.update() == Sequel::Broken {
                 return Some(Closing::Fault(Ending::Close));
             }
@@ -315,11 +326,22 @@ impl Carry {
     }
 }
 
-/// Waits for the next view.
-async fn change(mut views: watch::Receiver<Arc<TcpView>>) -> Changed {
-    views.changed().await.ok()?;
-    let view = Arc::clone(&views.borrow_and_update());
-    Some((views, view))
+impl Watched {
+    /// Waits for the next view, or for a switch.
+    async fn next(mut self) -> Changed {
+        // Not biased: neither is lost, since the other is seen next.
+        let view = tokio::select! {
+            changed = self.views.changed() => {
+                changed.ok()?;
+                Some(Arc::clone(&self.views.borrow_and_update()))
+            }
+            changed = self.switches.changed() => {
+                changed.ok()?;
+                None
+            }
+        };
+        Some((self, view))
+    }
 }
 
 fn finished(finish: &Finish) -> Closing {

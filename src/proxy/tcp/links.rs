@@ -75,7 +75,7 @@ impl Links {
     }
 
     /// Takes on the rules of a view: keeps what known rules have done, decides new and changed ones and those whose window has
-    /// opened, and retires the shapers of those that are gone or whose window has closed.
+    /// opened, and retires the shapers of those that are gone or switched off or whose window has closed.
     pub(super) fn update(
         &mut self,
         view: &TcpView,
@@ -92,7 +92,8 @@ impl Links {
         let mut sequel = Sequel::GoesOn;
         // The ids of the links so far: the shapers of a new one come after theirs.
         let mut before: Vec<u64> = Vec::new();
-        for rule in view.rules.matching(&head) {
+        let armed = holder.switches().is_armed();
+        for rule in view.rules.matching(&head).filter(|_| armed) {
             let since = memory.since(rule);
             let open = rule.when.open(since).is_ok();
             let edge = rule.when.next_edge(since);

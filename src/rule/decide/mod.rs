@@ -29,7 +29,7 @@ pub struct Rule {
     pub space: Option<Arc<str>>,
     /// The listeners that the rule applies to; `None`: all.
     pub listeners: Option<Vec<String>>,
-    /// Whether the rule takes part in decisions.
+    /// Whether the rule takes part in decisions as long as its switch says nothing else; see [`Rule::is_on`].
     pub enabled: bool,
     /// `true`: the rule decides and counts, but injects nothing.
     pub shadow: bool,
@@ -116,7 +116,7 @@ impl RuleSet {
         let candidates = self.index.candidates(head).into_iter();
         candidates
             .filter_map(|at| self.rules.get(at as usize))
-            .filter(|rule| rule.enabled && rule.condition.matches(head))
+            .filter(|rule| rule.is_on() && rule.condition.matches(head))
     }
 
     /// Whether these are exactly its rules, in this order.
@@ -143,6 +143,11 @@ impl Rule {
             space: self.space.clone(),
             name: Arc::clone(&self.name),
         }
+    }
+
+    /// Whether the rule takes part in decisions: as its switch says, or else as configured.
+    pub fn is_on(&self) -> bool {
+        self.state.rule_switch().is_on(self.enabled)
     }
 
     /// Checks the conditions of `when`. A request that an earlier rule has ended is still counted, so that a rule's

@@ -89,11 +89,12 @@ impl Flow {
         !self.source.is_empty()
     }
 
-    /// Drops all acts. The bytes that are queued pass unchanged, except for copies of a message that have begun.
-    pub(super) fn retire(&mut self) {
+    /// Drops all acts. The bytes that are queued pass unchanged, except for copies of a message that have begun. `announced`: the
+    /// length up to a clean end was announced, so that end stays.
+    pub(super) fn retire(&mut self, announced: bool) {
         self.messages.retire();
         self.change = Change::default();
-        self.gates = Gates::default();
+        self.gates.retire(announced);
         self.delays = Vec::new();
     }
 

@@ -95,6 +95,16 @@ impl Gates {
         Some((gate.action, gate.stop.clone()))
     }
 
+    /// Drops all gates. With `announced`, those with a clean end stay, without the stall before it.
+    pub(super) fn retire(&mut self, announced: bool) {
+        self.gates.retain_mut(|gate| {
+            let (Stop::Stall { then: end, .. } | Stop::Truncate(end)) = &gate.stop;
+            let stays = announced && matches!(end, Finish::Clean(_));
+            gate.stop = Stop::Truncate(end.clone());
+            stays
+        });
+    }
+
     /// Reports the gates that were not reached, at the natural end of the stream.
     pub(super) fn missed(&self, notes: &mut Notes) {
         for gate in self.waiting() {

@@ -236,16 +236,18 @@ impl Shaper {
 
     /// Ends all acts from now on, because their rule was removed: waits, rates, gaps, stalls, cuts and changes. The bytes that
     /// were taken in are sent at once and in order, and later ones pass unchanged. An end that a step has returned, or that was
-    /// reached, stays. A stream that [discards](Shaper::discards) ends as after its stall.
+    /// reached, stays, and so does a clean end whose [length](Shaper::length) was announced: more bytes than that would break
+    /// the framing. A stream that [discards](Shaper::discards) ends as after its stall.
     pub fn retire(&mut self) {
         self.released = true;
         if self.discarding {
             return;
         }
+        let announced = matches!(self.length, Length::Exactly(_));
         self.delays = None;
         self.end_delays = None;
-        self.pauses.retire();
-        self.flow.retire();
+        self.pauses.retire(announced);
+        self.flow.retire(announced);
     }
 
     /// Whether bytes are thrown away, since a stall that discards has begun. Such a stream never resumes, not even when its rule

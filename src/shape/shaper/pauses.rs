@@ -79,12 +79,20 @@ impl Pauses {
         Some(stall.action)
     }
 
-    /// Ends the current pause at the next step as if it were a wait, and drops the others.
-    pub(super) fn retire(&mut self) {
-        self.waiting.truncate(usize::from(self.current.is_some()));
-        for pause in &mut self.waiting {
-            pause.stall = None;
-        }
+    /// Ends the current pause at the next step as if it were a wait, and drops the others. With `announced`, stalls before a
+    /// clean end end with it instead.
+    pub(super) fn retire(&mut self, announced: bool) {
+        let stays = |pause: &Pause| announced && matches!(pause.stall, Some(Finish::Clean(_)));
+        let mut at = 0;
+        let current = usize::from(self.current.is_some());
+        self.waiting.retain_mut(|pause| {
+            let (is_current, stays) = (at < current, stays(pause));
+            at += 1;
+            if !stays {
+                pause.stall = None;
+            }
+            is_current || stays
+        });
     }
 
     /// How long the current pause has lasted, if it belongs to `action`.

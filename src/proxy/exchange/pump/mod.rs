@@ -193,6 +193,12 @@ impl Pump {
         self.timer = None;
     }
 
+    /// Lets go of what rules hold that were switched off.
+    pub(super) fn let_go(&mut self) {
+        self.lane.let_go();
+        self.timer = None;
+    }
+
     /// Starts over for another sink. Returns false if what was sent is no longer kept.
     pub(super) fn rewind(&mut self) -> bool {
         let Some(replay) = self.replay.take() else { return false };

@@ -85,6 +85,34 @@ fn cuts_and_changes_end_with_their_rule_unless_they_were_reached() {
     assert!(matches!(over.step(now), Step::End(Finish::Close)));
 }
 
+/// The head of an HTTP message has announced the length up to a clean end.
+#[test]
+fn a_clean_end_stays_whose_length_was_announced() {
+    let clean = || Finish::Clean(Clean::default());
+    let stream = Stream { length: Some(9), ..TCP };
+    for (act, waits) in [
+        (cut(After::Bytes(4), clean()), false),
+        (stall(After::Bytes(4), None, clean()), false),
+        (stall(After::Bytes(4), None, clean()), true),
+    ] {
+        let now = Instant::now();
+        let acts = vec![
+            (0, act.clone()),
+            (1, Act::Delay(Duration::from_secs(u64::from(!waits)))),
+        ];
+        let mut shaper = Shaper::new(&stream, acts, 65536, |_, pace| Arc::new(Bucket::new(pace.rate)));
+        assert!(matches!(shaper.length(), Length::Exactly(4)), "{act:?}");
+        shaper.push("abcdefghi".into());
+        let (mut sent, step) = drain(&mut shaper, now);
+        assert!(matches!(step, Step::Wait(_) | Step::Stalled(None)), "{act:?} {step:?}");
+        shaper.retire();
+        let (rest, step) = drain(&mut shaper, now);
+        sent.extend(rest);
+        assert_eq!(sent, b"abcd", "{act:?}");
+        assert!(matches!(step, Step::End(Finish::Clean(_))), "{act:?} {step:?}");
+    }
+}
+
 #[test]
 fn positions_count_on() {
     let now = Instant::now();
