@@ -33,7 +33,11 @@ pub(super) async fn change(State(context): Shared, headers: HeaderMap, body: Bod
         Ok(wanted) => {
             if context.server.arm(wanted.armed, wanted.reason.as_deref()) {
                 // Only a stopping squall refuses it, and then nobody asks for revisions.
-                let _ = context.server.change(|draft| Ok(draft.touch_all())).await;
+                let touched = context.server.change(|draft| {
+                    draft.touch_all();
+                    Ok(())
+                });
+                let _ = touched.await;
             }
             json_answer(&armed_json(&context.server))
         }

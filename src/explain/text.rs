@@ -95,7 +95,7 @@ impl Page {
     fn details(&mut self, indent: usize, verdict: &Verdict) {
         match verdict {
             Verdict::Disabled { reason } => {
-                for reason in reason {
+                if let Some(reason) = reason {
                     self.line(&format!("{:indent$}{}", "", clean(reason)));
                 }
             }

@@ -48,7 +48,7 @@ pub enum Switch {
 /// Why a guard stopped a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trip {
-    /// The guard's name.
+    /// The name of the guard that stopped the rule.
     pub guard: Arc<str>,
     /// The condition that came true, in words and with its figures.
     pub reason: Arc<str>,

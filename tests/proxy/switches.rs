@@ -21,7 +21,7 @@ impl Stop {
     fn now(self, squall: &Squall) {
         match self {
             Stop::All => assert!(squall.server.arm(false, Some("a test"))),
-            Stop::Rule => assert!(squall.server.switch("r", Switch::Off)),
+            Stop::Rule => assert!(squall.server.switch(&id("r"), Switch::Off)),
         }
     }
 }
@@ -154,7 +154,7 @@ async fn a_cut_that_was_not_reached_does_not_happen(down: Protocol) {
     let mut client = squall.client(down).await;
     let stopping = async {
         squall.until("squall_requests_held", &[], 1.0).await;
-        squall.server.switch("r", Switch::Off);
+        squall.server.switch(&id("r"), Switch::Off);
     };
     let request = Request::get("/fault");
     let (response, ()) = within(async { tokio::join!(client.ask(&request), stopping) }).await;
@@ -169,12 +169,12 @@ async fn switches_survive_reloads_also_of_changed_rules() {
     let get = Request::get("/fault");
     let ask = || squall.ask(Protocol::H1, &get);
     ask().await.assert(503, "");
-    assert!(!squall.server.switch("none", Switch::Off));
-    assert!(squall.server.switch("r", Switch::Off));
+    assert!(!squall.server.switch(&id("none"), Switch::Off));
+    assert!(squall.server.switch(&id("r"), Switch::Off));
     let changed = configuration(&upstream, "{}", &fault_rule("{abort: 500}"));
     squall.reload(&changed).await.unwrap();
     ask().await.assert(200, "ok");
-    assert!(squall.server.switch("r", Switch::Configured));
+    assert!(squall.server.switch(&id("r"), Switch::Configured));
     ask().await.assert(500, "");
     squall.server.arm(false, Some("maintenance"));
     squall
@@ -194,7 +194,7 @@ async fn a_rule_that_is_configured_off_can_be_switched_on() {
     let upstream = Upstream::answering(Protocol::H1, Answer::ok(Body::sized("ok"))).await;
     let squall = Squall::with_rules(&upstream, "[{name: r, enabled: false, faults: [{abort: 503}]}]");
     squall.ask(Protocol::H1, &Request::get("/")).await.assert(200, "ok");
-    squall.server.switch("r", Switch::On);
+    squall.server.switch(&id("r"), Switch::On);
     squall.ask(Protocol::H1, &Request::get("/")).await.assert(503, "");
 }
 
@@ -239,4 +239,9 @@ async fn requests_after_the_switch_see_nothing() {
         1.0,
         "it is not asked either"
     );
+}
+
+/// The id of a rule for everybody.
+fn id(name: &str) -> squall::rule::id::RuleId {
+    squall::rule::id::RuleId::new(None, name)
 }

@@ -24,7 +24,7 @@ pub(super) struct Sides<'a> {
     pub(super) refused: Option<Box<Error>>,
 }
 
-/// Resolves with the next signal. Watched only if bytes are shaped: only shaping makes squall itself wait.
+/// Resolves with the next signal. SignalWatch only if bytes are shaped: only shaping makes squall itself wait.
 type Signals = Option<Pin<Box<dyn Future<Output = Signal> + Send>>>;
 
 /// What changes the waits of shaped bytes from outside.
@@ -32,16 +32,16 @@ enum Signal {
     /// squall stops: all waits end.
     Stop,
     /// A switch has changed, so that rules may be off: what they hold is let go.
-    Switched(Watched),
+    Switched(SignalWatch),
 }
 
 /// What is watched for signals.
-struct Watched {
+struct SignalWatch {
     stop: watch::Receiver<bool>,
     switches: watch::Receiver<u64>,
 }
 
-impl Watched {
+impl SignalWatch {
     async fn next(mut self) -> Signal {
         // Biased: once squall stops, switches no longer matter.
         tokio::select! {
@@ -65,7 +65,7 @@ impl<'a> Sides<'a> {
     ) -> Sides<'a> {
         let shaped = upload.is_shaped() || download.is_some_and(Pump::is_shaped);
         let signals = shaped.then(|| {
-            let watched = Watched {
+            let watched = SignalWatch {
                 stop: holder.watch_stop(),
                 switches: holder.switches().watch(),
             };

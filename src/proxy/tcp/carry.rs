@@ -49,10 +49,10 @@ pub(super) struct Carry {
 type Watch = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What has changed: the view, or else a switch, and the receivers for the next change. `None` if there can't be another.
-type Changed = Option<(Watched, Option<Arc<TcpView>>)>;
+type Changed = Option<(RuleWatch, Option<Arc<TcpView>>)>;
 
 /// What decides which rules there are.
-struct Watched {
+struct RuleWatch {
     views: watch::Receiver<Arc<TcpView>>,
     switches: watch::Receiver<u64>,
 }
@@ -87,7 +87,7 @@ impl Carry {
             upload: Flow::new(view.metrics.bytes_in.clone()),
             download: Flow::new(view.metrics.bytes_out.clone()),
             links: Links::new(connection.client(), hello),
-            changed: Box::pin(Watched { views, switches }.next()),
+            changed: Box::pin(RuleWatch { views, switches }.next()),
             edge: None,
             stopping: None,
             gone: None,
@@ -326,7 +326,7 @@ impl Carry {
     }
 }
 
-impl Watched {
+impl RuleWatch {
     /// Waits for the next view, or for a switch.
     async fn next(mut self) -> Changed {
         // Not biased: neither is lost, since the other is seen next.
