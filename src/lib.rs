@@ -25,6 +25,7 @@ pub mod fault;
 pub mod files;
 pub mod grpc;
 pub mod histogram;
+pub mod journal;
 pub mod limits;
 pub mod metrics;
 pub mod proxy;

@@ -59,6 +59,8 @@ pub struct Metrics {
     pub reloads_failed: IntCounter,
     /// Lines of the log that were dropped.
     pub log_lines_dropped: IntCounter,
+    /// Requests that were dropped from the journal, as of the last scrape.
+    pub journal_dropped: IntCounter,
     /// The rules in force by layer, whose active requests are read at each scrape. Locked for changes and scrapes only.
     rules: Mutex<BTreeMap<Layer, Vec<Arc<dyn CountedRule>>>>,
 }
@@ -288,6 +290,13 @@ impl Metrics {
                 IntCounter::new(
                     "squall_log_lines_dropped_total",
                     "Lines of the log that were dropped because they could not be written in time.",
+                )?,
+            )?,
+            journal_dropped: registered(
+                &registry,
+                IntCounter::new(
+                    "squall_journal_dropped_total",
+                    "Requests that were dropped from the journal to stay within its bounds.",
                 )?,
             )?,
             reloads_ok: reloads.with_label_values(&["ok"]),

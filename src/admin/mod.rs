@@ -15,6 +15,7 @@ mod conditions;
 mod events;
 mod explain;
 pub(crate) mod guard;
+mod journal;
 mod pages;
 mod problem;
 mod rules;
@@ -104,6 +105,8 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/api/v1/explain", get(explain::query).post(explain::posted))
         .route("/api/v1/stats", get(stats::stats))
         .route("/api/v1/events", get(events::events))
+        .route("/api/v1/journal", get(journal::list).delete(journal::clear))
+        .route("/api/v1/journal/{id}", get(journal::one))
         .fallback(pages::unknown)
         .method_not_allowed_fallback(pages::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&context), guard::guard))

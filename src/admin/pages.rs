@@ -114,6 +114,16 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "/api/v1/explain",
         "explain a request: ?url=&method=&header=&client=&listener=&ordinal=&at=, or {\"curl\": \"curl …\"}",
     ),
+    endpoint(
+        &["GET", "DELETE"],
+        "/api/v1/journal",
+        "the last requests: ?space=&after=&limit=&since=&hit=&rule=&listener=&method=&path=&status=",
+    ),
+    endpoint(
+        &["GET"],
+        "/api/v1/journal/{id}",
+        "one of the last requests, with the rules that almost matched it",
+    ),
 ];
 
 pub(super) async fn index(headers: HeaderMap) -> Response {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
+use crate::journal::spec::JournalSpec;
 use crate::limits::bodies::Budget;
 use crate::proxy::listen::spec::{ListenerSpec, PairSpec};
 use crate::proxy::net::address::AddressSpec;
@@ -42,6 +43,8 @@ pub struct ConfigSpec {
     /// How squall stops.
     #[serde(default)]
     pub shutdown: ShutdownSpec,
+    /// How many of the last requests are kept, for queries and for `verify`: `off`, or a map. Absent: 1000 for each space.
+    pub journal: Option<JournalSpec>,
     /// Limits on what squall uses.
     #[serde(default)]
     pub bounds: BoundsSpec,

@@ -12,6 +12,7 @@ mod steps;
 mod text;
 mod url;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -223,9 +224,11 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
     let head = if requests { &request } else { &connection };
     let longest_wait = listener.longest_wait();
     let mut explaining = Explaining {
-        listener: &listener.name,
+        listener: &listener.of,
         tls: listener.tls.is_some(),
         redirected,
+        space: listener.rules().space(head),
+        connection_space: listener.space.as_deref(),
         head,
         connection: &connection,
         memory: Peek {
@@ -286,6 +289,9 @@ struct Explaining<'a> {
     listener: &'a str,
     tls: bool,
     redirected: bool,
+    /// The space of requests, and that of connections: those are only in their listener's.
+    space: Option<Cow<'a, str>>,
+    connection_space: Option<&'a str>,
     head: &'a Head<'a>,
     /// The head that rules on connections see.
     connection: &'a Head<'a>,
@@ -320,9 +326,11 @@ impl Explaining<'_> {
         if rule.stage != Stage::Request {
             return self.connection(rule);
         }
-        if !rule.condition.matches(self.head) {
+        let foreign = rule.foreign_to(self.space.as_deref());
+        if foreign.is_some() || !rule.condition.matches(self.head) {
+            let failed = rule.condition.failures(self.head);
             return Verdict::NoMatch {
-                failed: rule.condition.failures(self.head),
+                failed: foreign.into_iter().chain(failed).collect(),
             };
         }
         let drawn = rule.draw(self.head, &self.memory, self.ended);
@@ -351,6 +359,7 @@ impl Explaining<'_> {
     /// The verdict about a rule on connections. Its draws count connections, so they can't be predicted for a request.
     fn connection(&self, rule: &Rule) -> Verdict {
         let mut failed = rule.condition.failures(self.connection);
+        failed.extend(rule.foreign_to(self.connection_space));
         // TLS that is passed on can be delayed or refused, but its certificate is the server's.
         let passes = || self.redirected && rule.faults().any(|fault| fault.name != certificate::NAME);
         if rule.stage == Stage::Handshake && !self.tls && !passes() {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::effect::Effect;
 use crate::fault::quota::quoted;
+use crate::journal::entry::Injected;
 use crate::rule::plan::{Action, Hit, Plan};
 use crate::rule::switch::Switches;
 use crate::rule::when::percent_fraction;
@@ -212,6 +213,20 @@ impl Record {
             Some((&*hit.rule.name, hit.rule.metrics.fault_name(fault)))
         };
         self.injected().into_iter().filter_map(name).collect()
+    }
+
+    /// The injected faults, in order, as the journal keeps them.
+    pub(crate) fn notes(&self) -> Vec<Injected> {
+        let note = |at: usize| {
+            let (hit, fault) = self.fault(at)?;
+            Some(Injected {
+                rule: Arc::clone(&hit.rule.name),
+                fault: hit.rule.metrics.fault_name(fault),
+                ordinal: hit.ordinal,
+                drawn: hit.drawn,
+            })
+        };
+        self.injected().into_iter().filter_map(note).collect()
     }
 
     /// The value of `Squall-Fault` for an action: rule, fault, draw, and the drawn delay.

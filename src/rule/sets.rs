@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::decide::{Rule, RuleSet};
+use super::decide::{Drawn, Rule, RuleSet};
 use super::plan::Plan;
 use super::state::Memory;
 use crate::draw::head::{Head, space_of};
@@ -94,13 +94,23 @@ impl RuleSets {
 
     /// Decides what happens to a request; `None` if no rule hits it.
     pub fn decide(&self, head: &Head<'_>, memory: &impl Memory) -> Option<Box<Plan>> {
+        self.decide_noting(head, memory, |_, _| {})
+    }
+
+    /// [Decides](RuleSets::decide), and calls `missed` with each rule that matches but does not hit.
+    pub fn decide_noting(
+        &self,
+        head: &Head<'_>,
+        memory: &impl Memory,
+        mut missed: impl FnMut(&Arc<Rule>, &Drawn),
+    ) -> Option<Box<Plan>> {
         if self.is_empty() {
             return None;
         }
         let mut plan = Plan::default();
         let mut ended = false;
         for set in self.of(head) {
-            set.decide(head, memory, &mut plan, &mut ended);
+            set.decide(head, memory, (&mut plan, &mut ended), &mut missed);
         }
         (!plan.is_empty()).then(|| Box::new(plan))
     }

@@ -19,6 +19,8 @@ use tokio::time::timeout;
 use crate::config::snapshot::{self, Inputs, ListenerKind, Snapshot};
 use crate::config::{self, Source};
 use crate::events::Events;
+use crate::journal::Journal;
+use crate::journal::spec::JournalSpec;
 use crate::limits::bodies::{Bodies, Budget};
 use crate::metrics::{Metrics, Series};
 use crate::proxy::exchange::Squall;
@@ -56,6 +58,7 @@ pub struct Server {
     bodies: Arc<Bodies>,
     events: Arc<Events>,
     traffic: Arc<Traffic>,
+    journal: Arc<Journal>,
     current: ArcSwap<Snapshot>,
     /// Changed by reloads and by the drain. Locked together with `leaving` only in this order, never across an await.
     listeners: Mutex<HashMap<Place, Running>>,
@@ -167,6 +170,7 @@ impl Server {
             bodies: Arc::default(),
             events: Arc::default(),
             traffic: Arc::new(Traffic::new(Instant::now())),
+            journal: Arc::default(),
             origin,
             current: ArcSwap::from_pointee(snapshot),
             listeners: Mutex::default(),
@@ -220,6 +224,11 @@ impl Server {
         &self.traffic
     }
 
+    /// The last requests of each space.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
     /// The number of open connections of all listeners.
     pub fn connections(&self) -> usize {
         let listeners = self.listeners.lock();
@@ -244,6 +253,9 @@ impl Server {
         }
         let bodies = i64::try_from(self.bodies.bytes()).unwrap_or(i64::MAX);
         self.metrics().bodies.set(bodies);
+        // Counted by the journal itself, which spares each request a counter.
+        let dropped = &self.metrics().journal_dropped;
+        dropped.inc_by(self.journal.dropped().saturating_sub(dropped.get()));
         self.metrics().page(series)
     }
 
@@ -378,7 +390,8 @@ impl Server {
             tls: listener.tls.clone(),
             timeouts: listener.timeouts,
             proxied: listener.proxied,
-            gate: (!connection.is_empty()).then(|| Gate::new(connection, Arc::clone(&self.holder))),
+            gate: (!connection.is_empty())
+                .then(|| Gate::new(connection, Arc::clone(&self.holder), Arc::clone(&self.journal))),
             intercepting: match &listener.kind {
                 ListenerKind::Http(view) => Intercepting::new(view),
                 ListenerKind::Tcp(_) => None,
@@ -404,14 +417,22 @@ impl Server {
                 bodies: Arc::clone(&self.bodies),
                 events: Arc::clone(&self.events),
                 traffic: Arc::clone(&self.traffic),
+                journal: Arc::clone(&self.journal),
             })),
-            (ListenerKind::Tcp(view), _) => Service::Tcp(Relay::new(Arc::clone(view), Arc::clone(&self.holder))),
+            (ListenerKind::Tcp(view), _) => Service::Tcp(Relay::new(
+                Arc::clone(view),
+                Arc::clone(&self.holder),
+                Arc::clone(&self.journal),
+            )),
         }
     }
 
     /// Switches to a snapshot, which can't fail: kept listeners get their new view, new ones start, the others stop
     /// accepting.
     fn take_over(&self, snapshot: &Snapshot, mut bound: HashMap<Place, Bound>) {
+        let journal = snapshot.spec.journal.as_ref();
+        self.journal
+            .configure(journal.map_or_else(|| JournalSpec::default().bounds(), JournalSpec::bounds));
         let mut listeners = self.listeners.lock();
         let mut old = std::mem::take(&mut *listeners);
         for listener in &snapshot.listeners {

@@ -100,7 +100,7 @@ impl Engine for Tcp {
             idle: None,
             log: self.limits.log,
         };
-        let relay = Relay::new(Arc::new(view), Arc::clone(&self.holder));
+        let relay = Relay::new(Arc::new(view), Arc::clone(&self.holder), Arc::default());
         let listener = bound.serve(Service::Tcp(Arc::clone(&relay)));
         Ok(Box::new(TcpRunning {
             address,

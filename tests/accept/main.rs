@@ -155,6 +155,7 @@ fn app(listener: &str, with: App) -> (Arc<Squall>, Seen) {
         bodies: Arc::default(),
         events: Arc::default(),
         traffic: Arc::new(Traffic::new(Instant::now())),
+        journal: Arc::default(),
     };
     (Arc::new(squall), Seen(metrics))
 }

@@ -449,7 +449,10 @@ async fn the_stop_switch_lets_go_of_open_connections_and_arming_takes_hold_again
     assert!(quickest(&mut wire).await < Duration::from_secs(1));
     squall.server.arm(true, None);
     squall.until("squall_faults_active", &[], 1.0).await;
-    squall.server.switch("r", squall::rule::switch::Switch::Off);
+    squall.server.switch(
+        &squall::rule::id::RuleId::new(None, "r"),
+        squall::rule::switch::Switch::Off,
+    );
     squall.until("squall_faults_active", &[], 0.0).await;
     assert!(quickest(&mut wire).await < Duration::from_secs(1));
 }
@@ -461,7 +464,10 @@ async fn a_held_connection_and_a_stalled_one_go_on_when_their_rule_is_switched_o
         let mut wire = squall.wire().await;
         wire.write("abc").await;
         squall.until("squall_requests_held", &[], 1.0).await;
-        squall.server.switch("r", squall::rule::switch::Switch::Off);
+        squall.server.switch(
+            &squall::rule::id::RuleId::new(None, "r"),
+            squall::rule::switch::Switch::Off,
+        );
         assert_eq!(wire.exactly(3).await, b"abc", "{fault}");
         squall.until("squall_requests_held", &[], 0.0).await;
     }

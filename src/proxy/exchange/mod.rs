@@ -16,6 +16,7 @@ mod copy;
 mod fields;
 pub(in crate::proxy) mod lane;
 pub(in crate::proxy) mod log;
+mod note;
 pub(in crate::proxy) mod pump;
 mod relay;
 pub(in crate::proxy) mod shaping;
@@ -48,6 +49,8 @@ use crate::fault::before::Before;
 use crate::fault::effect::{Effect, Ending};
 use crate::fault::rewrite::change::Rewrite;
 use crate::fault::rewrite::is_bodiless;
+use crate::journal::Journal;
+use crate::journal::entry::Missed;
 use crate::limits::bodies::{Bodies, Budget};
 use crate::metrics::NO_STATUS;
 use crate::proxy::exchange::view::View;
@@ -73,6 +76,8 @@ pub struct Squall {
     pub events: Arc<Events>,
     /// Counts requests by the second.
     pub traffic: Arc<Traffic>,
+    /// Keeps the last requests.
+    pub journal: Arc<Journal>,
 }
 
 /// The state of one request.
@@ -84,6 +89,8 @@ struct Request {
     address: Option<IpAddr>,
     /// `None` if no rule hit.
     execution: Option<Execution>,
+    /// The rules that matched and did not hit, for the journal.
+    missed: Vec<Missed>,
     picked: Option<Picked>,
     /// When the request was sent to the upstream, and the time from then to the response head.
     sent: Option<Instant>,
@@ -150,6 +157,9 @@ impl Squall {
         if log::wanted(&view, false, status) {
             log::write_refused(&view, connection, status, reason);
         }
+        if self.journal.is_on() {
+            self.journal.record(note::refused(&view, connection, status, reason));
+        }
     }
 
     fn request(&self, client: &Client) -> Request {
@@ -162,8 +172,10 @@ impl Squall {
         };
         let address = view.client(client.connection().client(), forwarded.as_deref());
         let started = Instant::now();
+        let mut missed = Vec::new();
         Request {
-            execution: self.decide(&view, head, address, started),
+            execution: self.decide(&view, head, address, started, &mut missed),
+            missed,
             view,
             started,
             address,
@@ -183,14 +195,26 @@ impl Squall {
     }
 
     /// Decides which rules hit a request. Returns `None` if none does.
-    fn decide(&self, view: &View, head: &RequestHeader, address: Option<IpAddr>, now: Instant) -> Option<Execution> {
+    fn decide(
+        &self,
+        view: &View,
+        head: &RequestHeader,
+        address: Option<IpAddr>,
+        now: Instant,
+        missed: &mut Vec<Missed>,
+    ) -> Option<Execution> {
         if view.rules.is_empty() || !self.holder.switches().is_armed() {
             return None;
         }
         let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let authority = head.uri.authority().map(http::uri::Authority::as_str);
         let head = Head::new(&head.method, target, authority, &head.headers, address);
-        let plan = view.rules.decide(&head, &Live { now })?;
+        let noted = self.journal.is_on();
+        let plan = view.rules.decide_noting(&head, &Live { now }, |rule, drawn| {
+            if noted {
+                missed.extend(Missed::new(rule, drawn, missed.len()));
+            }
+        })?;
         Some(Execution::new(plan, now, &self.holder, view.bounds))
     }
 
@@ -294,8 +318,8 @@ impl Squall {
         Ok(())
     }
 
-    /// Counts, logs and tells of a finished request. Dropping it frees the places that it held.
-    fn settle(&self, client: &Client, request: Request) {
+    /// Counts, logs, notes and tells of a finished request. Dropping it frees the places that it held.
+    fn settle(&self, client: &Client, mut request: Request) {
         let view = &request.view;
         let total = request.started.elapsed();
         let status = client.status().map_or(NO_STATUS, |status| status.as_u16());
@@ -317,6 +341,9 @@ impl Squall {
         }
         if log::wanted(view, request.execution.is_some(), status) {
             log::write(client, &request, status, total);
+        }
+        if self.journal.is_on() {
+            self.journal.record(note::entry(client, &mut request, status, total));
         }
     }
 }

@@ -8,7 +8,7 @@
 //! its place in a `concurrency` fault, until it ends.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use smallvec::SmallVec;
 
@@ -16,6 +16,9 @@ use crate::draw::head::Head;
 use crate::fault::before::Before;
 use crate::fault::certificate::CertificateSpec;
 use crate::fault::effect::{Effect, Ending};
+use crate::journal::Journal;
+use crate::journal::entry::{Entry, Kind};
+use crate::journal::kept::KeptHead;
 use crate::proxy::client::Connection;
 use crate::proxy::exchange::log;
 use crate::proxy::execute::hold::{Bounds, Holder, Left};
@@ -55,6 +58,7 @@ impl ConnectionView {
 pub struct Gate {
     view: Arc<ConnectionView>,
     holder: Arc<Holder>,
+    journal: Arc<Journal>,
 }
 
 /// One connection passing a [`Gate`].
@@ -103,8 +107,8 @@ impl Subject for Arrival {
 
 impl Gate {
     /// Creates the gate of one listener.
-    pub fn new(view: Arc<ConnectionView>, holder: Arc<Holder>) -> Gate {
-        Gate { view, holder }
+    pub fn new(view: Arc<ConnectionView>, holder: Arc<Holder>, journal: Arc<Journal>) -> Gate {
+        Gate { view, holder, journal }
     }
 }
 
@@ -204,11 +208,17 @@ impl Passage {
         true
     }
 
-    /// Logs the connection once if anything was injected: before its first request, or when it ends without one.
+    /// Logs and records the connection once if anything was injected: before its first request, or when it ends without one.
     pub(super) fn log(&mut self) {
         let records = || self.executions.iter().map(Execution::record);
         let injected: Vec<(&str, &str)> = records().flat_map(|record| record.faults()).collect();
-        if std::mem::replace(&mut self.logged, true) || injected.is_empty() || !self.gate.view.access {
+        if std::mem::replace(&mut self.logged, true) || injected.is_empty() {
+            return;
+        }
+        if self.gate.journal.is_on() {
+            self.gate.journal.record(self.entry());
+        }
+        if !self.gate.view.access {
             return;
         }
         let (rules, faults): (Vec<&str>, Vec<&str>) = injected.into_iter().unzip();
@@ -225,6 +235,35 @@ impl Passage {
             client_gone = self.gone.then_some(true),
             "connection"
         );
+    }
+}
+
+impl Passage {
+    /// The connection's entry in the journal, as far as the connection has come.
+    fn entry(&self) -> Entry {
+        let records = || self.executions.iter().map(Execution::record);
+        let (total, now) = (self.began.elapsed(), SystemTime::now());
+        let view = &self.gate.view;
+        Entry {
+            kind: Kind::Connection,
+            started: self.began,
+            time: now.checked_sub(total).unwrap_or(now),
+            listener: Arc::clone(&view.listener),
+            upstream: "".into(),
+            listener_space: None,
+            client: self.arrival.connection.client(),
+            head: KeptHead::of_connection(self.hello.name.as_deref()),
+            protocols: self.hello.protocols.as_slice().into(),
+            status: 0,
+            injected: records().flat_map(|record| record.notes()).collect(),
+            missed: Vec::new(),
+            waited: records().map(|record| record.time()).sum(),
+            natural: None,
+            total,
+            bytes: [0, 0],
+            gone: self.gone,
+            error: None,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::log::{self, Line};
 use super::side::Side;
 use super::view::TcpView;
 use crate::fault::effect::Ending;
+use crate::journal::Journal;
 use crate::proxy::client::Connection;
 use crate::proxy::execute::End;
 use crate::proxy::execute::hold::Holder;
@@ -28,6 +29,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 pub(super) struct Carry {
     view: Arc<TcpView>,
     holder: Arc<Holder>,
+    journal: Arc<Journal>,
     connection: Arc<Connection>,
     began: Instant,
     client: Side,
@@ -82,6 +84,7 @@ impl Carry {
         let mut switches = holder.switches().watch();
         // The rules are looked at after this, when the connection begins.
         switches.mark_unchanged();
+        let journal = Arc::clone(&relay.journal);
         view.metrics.connections.inc();
         Carry {
             upload: Flow::new(view.metrics.bytes_in.clone()),
@@ -95,6 +98,7 @@ impl Carry {
             server: None,
             view,
             holder,
+            journal,
             connection,
             client,
         }
@@ -113,7 +117,7 @@ impl Carry {
             Closing::Idle => Some("no byte moved for the listener's idle time".to_owned()),
             Closing::Natural | Closing::Fault(_) | Closing::Stopped => None,
         };
-        Line {
+        let line = Line {
             view: &self.view,
             connection: &self.connection,
             links: &self.links,
@@ -121,8 +125,11 @@ impl Carry {
             total: self.began.elapsed(),
             gone: matches!(outcome, Closing::Client(_)),
             error,
+        };
+        line.write();
+        if self.journal.is_on() {
+            self.journal.record(line.entry());
         }
-        .write();
     }
 
     async fn carry(&mut self) -> Closing {

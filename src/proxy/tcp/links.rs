@@ -168,6 +168,11 @@ impl Links {
         self.hello.name.as_deref()
     }
 
+    /// The protocols that the client offered.
+    pub(super) fn protocols(&self) -> &[String] {
+        &self.hello.protocols
+    }
+
     /// Whether something precedes the bytes now.
     pub(super) fn is_starting(&self) -> bool {
         self.links.iter().any(|link| link.start.is_some())

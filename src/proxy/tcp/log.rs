@@ -1,9 +1,12 @@
-//! The log of connections: a line at the end of each, and one at its beginning if asked for.
+//! The log of connections: a line at the end of each, and one at its beginning if asked for. Also their entries in the journal.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::links::Links;
 use super::view::TcpView;
+use crate::journal::entry::{Entry, Kind};
+use crate::journal::kept::KeptHead;
 use crate::proxy::client::Connection;
 use crate::proxy::exchange::log::{TARGET, is_sampled, millis};
 
@@ -35,6 +38,32 @@ pub(super) fn opened(view: &TcpView, connection: &Connection, name: Option<&str>
 }
 
 impl Line<'_> {
+    /// The connection's entry in the journal.
+    pub(super) fn entry(&self) -> Entry {
+        let records = || self.links.records();
+        let (began, now) = (Instant::now(), SystemTime::now());
+        Entry {
+            kind: Kind::Connection,
+            started: began.checked_sub(self.total).unwrap_or(began),
+            time: now.checked_sub(self.total).unwrap_or(now),
+            listener: Arc::clone(&self.view.name),
+            upstream: Arc::clone(&self.view.upstream),
+            listener_space: self.view.space.clone(),
+            client: self.connection.client(),
+            head: KeptHead::of_connection(self.links.name()),
+            protocols: self.links.protocols().into(),
+            status: 0,
+            injected: records().flat_map(|record| record.notes()).collect(),
+            missed: Vec::new(),
+            waited: records().map(|record| record.time()).sum(),
+            natural: None,
+            total: self.total,
+            bytes: self.bytes,
+            gone: self.gone,
+            error: self.error.clone(),
+        }
+    }
+
     /// Writes the line at the end, if the connection is to be logged.
     pub(super) fn write(&self) {
         let log = self.view.log;

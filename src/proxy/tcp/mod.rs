@@ -28,6 +28,7 @@ use self::view::TcpView;
 use super::client::Connection;
 use super::execute::hold::Holder;
 use super::tls::Hello;
+use crate::journal::Journal;
 
 /// Carries the connections of one listener.
 #[derive(Debug)]
@@ -35,14 +36,17 @@ pub struct Relay {
     /// The view in force. Open connections take on the rules of a new one.
     views: watch::Sender<Arc<TcpView>>,
     holder: Arc<Holder>,
+    /// Keeps the connections that have ended.
+    journal: Arc<Journal>,
 }
 
 impl Relay {
     /// A relay with its first view.
-    pub fn new(view: Arc<TcpView>, holder: Arc<Holder>) -> Arc<Relay> {
+    pub fn new(view: Arc<TcpView>, holder: Arc<Holder>, journal: Arc<Journal>) -> Arc<Relay> {
         Arc::new(Relay {
             views: watch::Sender::new(view),
             holder,
+            journal,
         })
     }
 

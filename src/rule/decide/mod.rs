@@ -125,12 +125,20 @@ impl RuleSet {
         self.rules.len() == rules.len() && self.rules.iter().zip(rules).all(same)
     }
 
-    /// Adds to the plan what happens to a request. `ended`: an earlier rule has ended it, or one of these does.
-    pub(super) fn decide(&self, head: &Head<'_>, memory: &impl Memory, plan: &mut Plan, ended: &mut bool) {
+    /// Adds to the plan what happens to a request. `ended`: an earlier rule has ended it, or one of these does. Calls `missed`
+    /// with each rule that matches but does not hit.
+    pub(super) fn decide(
+        &self,
+        head: &Head<'_>,
+        memory: &impl Memory,
+        (plan, ended): (&mut Plan, &mut bool),
+        missed: &mut impl FnMut(&Arc<Rule>, &Drawn),
+    ) {
         for rule in self.matching(head) {
             let drawn = rule.draw(head, memory, *ended);
-            if let Ok(outcome) = drawn.outcome {
-                *ended |= plan.add(rule, &drawn, outcome, head, memory);
+            match drawn.outcome {
+                Ok(outcome) => *ended |= plan.add(rule, &drawn, outcome, head, memory),
+                Err(_) => missed(rule, &drawn),
             }
         }
     }
@@ -142,6 +150,16 @@ impl Rule {
         RuleId {
             space: self.space.clone(),
             name: Arc::clone(&self.name),
+        }
+    }
+
+    /// Why the rule does not concern a request in `space`, in words; `None` if it does.
+    pub fn foreign_to(&self, space: Option<&str>) -> Option<String> {
+        let own = self.space.as_deref()?;
+        match space {
+            Some(space) if space == own => None,
+            Some(space) => Some(format!("space `{own}`: the request is in the space `{space}`")),
+            None => Some(format!("space `{own}`: the request names none")),
         }
     }
 
