@@ -73,10 +73,22 @@ impl Server {
             Some(next) => {
                 let next = self.put_into_force(next).map_err(refusal)?;
                 self.let_go(&previous, &next);
+                self.follow_spaces(&previous, &next);
                 next
             }
         };
         Ok(Changed { snapshot, value })
+    }
+
+    /// Gives new spaces a journal, and takes that of those that are gone.
+    fn follow_spaces(&self, previous: &Snapshot, next: &Snapshot) {
+        let (before, after) = (previous.layer.spaces(), next.layer.spaces());
+        for name in after.keys().filter(|name| !before.contains_key(*name)) {
+            self.journal().open(name);
+        }
+        for name in before.keys().filter(|name| !after.contains_key(*name)) {
+            self.journal().close(name);
+        }
     }
 
     /// Removes what has outlived its time.
