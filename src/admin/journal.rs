@@ -4,18 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 
+use super::body::read;
 use super::explain::pairs;
 use super::problem::{Accept, Problem, json_answer};
-use super::{Context, Shared};
+use super::{Context, MAX_BODY_BYTES, Shared};
 use crate::journal::attempts::{Attempt, attempts};
 use crate::journal::filter::Filter;
 use crate::journal::json as shown;
 use crate::journal::near::near_misses;
+use crate::journal::verify::Question;
 use crate::journal::{Numbered, Of, Page, ask};
 use crate::limits::aside;
 use crate::yaml::report::{Report, did_you_mean};
@@ -72,6 +75,11 @@ pub(super) async fn clear(State(context): Shared, headers: HeaderMap, uri: Uri) 
     }
 }
 
+/// A question about the requests of the journal, in YAML or JSON.
+pub(super) async fn verify(State(context): Shared, headers: HeaderMap, body: Body) -> Response {
+    answer(&headers, Ok(verified(Arc::clone(&context), body))).await
+}
+
 async fn answer(headers: &HeaderMap, asked: Result<impl Future<Output = Result<Value, Problem>>, Problem>) -> Response {
     let found = match asked {
         Ok(asked) => asked.await,
@@ -85,8 +93,11 @@ async fn answer(headers: &HeaderMap, asked: Result<impl Future<Output = Result<V
 
 /// Looks through the journal off the threads that carry traffic: there may be a hundred thousand entries.
 async fn aside<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    let stopping = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "squall is stopping");
     aside::run(look).await.map_err(stopping)
+}
+
+fn stopping(_: aside::Aborted) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "squall is stopping")
 }
 
 async fn page(context: Arc<Context>, query: Query) -> Result<Value, Problem> {
@@ -129,6 +140,21 @@ async fn single(context: Arc<Context>, id: u64) -> Result<Value, Problem> {
             one.insert("near_misses".to_owned(), misses);
         }
         Ok(one)
+    })
+    .await?
+}
+
+async fn verified(context: Arc<Context>, body: Body) -> Result<Value, Problem> {
+    let bytes = read(&context, body, MAX_BODY_BYTES).await?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Problem::bad_request("the body is not UTF-8"))?;
+    let question = Question::read(text).map_err(|report| malformed(&report))?;
+    let journal = Arc::clone(context.server.journal());
+    let answer = question.answer(journal).await.map_err(stopping)?;
+    aside(move || {
+        let known = attempts(&context.server.journal().read(&Of::All, 0).entries);
+        let masks = &context.server.snapshot().masks;
+        let shown = |one: &Numbered| masks.json(&shown::entry(one, known.get(&one.id)));
+        answer.to_json(shown).map_err(unwritable)
     })
     .await?
 }
@@ -229,7 +255,7 @@ fn query(uri: &Uri) -> Result<Query, Problem> {
 }
 
 /// Something in the words of a rule's `match` is wrong.
-pub(super) fn malformed(report: &Report) -> Problem {
+fn malformed(report: &Report) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, report.summary()).with("errors", report.to_json())
 }
 

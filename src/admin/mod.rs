@@ -107,6 +107,7 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/journal", get(journal::list).delete(journal::clear))
         .route("/api/v1/journal/{id}", get(journal::one))
+        .route("/api/v1/verify", post(journal::verify))
         .fallback(pages::unknown)
         .method_not_allowed_fallback(pages::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&context), guard::guard))

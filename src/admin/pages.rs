@@ -124,6 +124,11 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "/api/v1/journal/{id}",
         "one of the last requests, with the rules that almost matched it",
     ),
+    endpoint(
+        &["POST"],
+        "/api/v1/verify",
+        "whether requests were as expected: {\"match\": {\"path\": \"/pay\"}, \"count\": 3, \"gaps\": {\"min\": \"100ms\"}}",
+    ),
 ];
 
 pub(super) async fn index(headers: HeaderMap) -> Response {

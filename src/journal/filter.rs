@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::entry::{Entry, Kind};
 use super::mask;
+use crate::draw::head::Head;
 use crate::rule::matcher::Condition;
 use crate::yaml::forms::{self, Scalar, ShortForm};
 
@@ -44,6 +45,12 @@ impl Filter {
                 .is_none_or(|condition| entry.kind != Kind::Refused && entry.with_head(|head| condition.matches(head)))
     }
 
+    /// Whether an entry might be meant if its head had not been cut.
+    pub(super) fn might_accept(&self, entry: &Entry) -> bool {
+        let surely_not = |condition: &Condition| entry.with_head(|head| surely_fails(condition, head));
+        entry.head.is_cut() && self.outcome(entry).next().is_none() && !self.condition.as_ref().is_some_and(surely_not)
+    }
+
     /// What does not hold, in words; empty if the entry is meant.
     pub fn failures(&self, entry: &Entry) -> Vec<String> {
         let condition = self.condition.iter().flat_map(|condition| match entry.kind {
@@ -75,6 +82,18 @@ impl Filter {
             }
         });
         [listener, hit, rule, status].into_iter().flatten()
+    }
+}
+
+/// Whether a condition does not hold, whatever the fields are that were left out of the head.
+fn surely_fails(condition: &Condition, head: &Head<'_>) -> bool {
+    match condition {
+        Condition::All(all) => all.iter().any(|one| surely_fails(one, head)),
+        Condition::Any(any) => any.iter().all(|one| surely_fails(one, head)),
+        Condition::Method(_) | Condition::Path(_) | Condition::Query(..) | Condition::Client(_) => {
+            !condition.matches(head)
+        }
+        _ => false,
     }
 }
 

@@ -19,6 +19,7 @@ mod mask;
 pub mod near;
 mod ring;
 pub mod spec;
+pub mod verify;
 
 use std::collections::HashMap;
 use std::sync::Arc;
