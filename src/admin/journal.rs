@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::body::read;
 use super::explain::pairs;
@@ -18,7 +19,7 @@ use crate::journal::attempts::{Attempt, attempts};
 use crate::journal::filter::Filter;
 use crate::journal::json as shown;
 use crate::journal::near::near_misses;
-use crate::journal::verify::Question;
+use crate::journal::verify::{Question, SETTLED};
 use crate::journal::{Numbered, Of, Page, ask};
 use crate::limits::aside;
 use crate::yaml::report::{Report, did_you_mean};
@@ -101,6 +102,8 @@ fn stopping(_: aside::Aborted) -> Problem {
 }
 
 async fn page(context: Arc<Context>, query: Query) -> Result<Value, Problem> {
+    // A client has its response a moment before the request is over here, and expects to find it.
+    sleep(SETTLED).await;
     aside(move || {
         let journal = context.server.journal();
         // All of them, since attempts count from the first one.

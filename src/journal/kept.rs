@@ -9,6 +9,9 @@ use crate::draw::head::{self, Head};
 /// The most bytes of one head that are kept. Fields beyond it are left out, and the entry says so.
 const MOST: usize = 8 << 10;
 
+/// What most heads take, in bytes.
+const USUAL: usize = 768;
+
 /// The lengths before each field: of its name and of its value.
 const LENGTHS: usize = 4;
 
@@ -50,28 +53,22 @@ impl KeptHead {
             .get(..authority_all.floor_char_boundary(room))
             .unwrap_or_default();
         let mut cut = target.len() < target_all.len() || authority.len() < authority_all.len();
-        let mut length = target.len() + authority.len();
-        let mut count = 0;
-        for (name, value) in headers {
-            let field = LENGTHS + name.as_str().len() + value.len();
-            if length + field > most {
-                cut = true;
-                break;
-            }
-            length += field;
-            count += 1;
-        }
-        let mut bytes = Vec::with_capacity(length);
+        // One pass over the fields: counting them first would take longer than what is too much is worth.
+        let mut bytes = Vec::with_capacity(USUAL);
         bytes.extend_from_slice(target.as_bytes());
         bytes.extend_from_slice(authority.as_bytes());
         // Lengths fit: all of the bytes are at most `most`.
         let short = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
-        for (name, value) in headers.iter().take(count) {
-            let name = name.as_str();
+        for (name, value) in headers {
+            let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+            if bytes.len() + LENGTHS + name.len() + value.len() > most {
+                cut = true;
+                break;
+            }
             bytes.extend_from_slice(&short(name.len()).to_le_bytes());
             bytes.extend_from_slice(&short(value.len()).to_le_bytes());
-            bytes.extend_from_slice(name.as_bytes());
-            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(name);
+            bytes.extend_from_slice(value);
         }
         KeptHead {
             method: method.cloned(),

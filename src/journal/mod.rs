@@ -165,6 +165,9 @@ impl Journal {
         let mut page = Page::default();
         let rings = self.rings(of);
         let several = rings.len() > 1;
+        // A later entry of a ring that is read last may have a greater number than one that a ring read before gets afterwards.
+        // Whoever goes on from there would miss the latter.
+        let last = self.numbers.load(Ordering::Relaxed);
         for ring in rings {
             let Reading {
                 entries,
@@ -182,6 +185,7 @@ impl Journal {
             page.incomplete |= incomplete;
         }
         if several {
+            page.entries.retain(|one| one.id <= last);
             page.entries.sort_unstable_by_key(|one| one.id);
         }
         page

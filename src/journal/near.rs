@@ -42,11 +42,11 @@ pub fn near_misses<'a>(entry: &Entry, rules: impl IntoIterator<Item = &'a Arc<Ru
             for text in &mut failed {
                 *text = mask::sentence(&entry.head, text);
             }
+            let held = conditions(&rule.condition).saturating_sub(failed.len());
             failed.extend(rule.foreign_to(space.as_deref()));
             if !rule.is_on() {
                 failed.push("the rule is off".to_owned());
             }
-            let held = conditions(&rule.condition).saturating_sub(failed.len());
             let rule = Arc::clone(&rule.name);
             (!failed.is_empty()).then(|| ((failed.len(), usize::MAX - held), NearMiss { rule, failed }))
         })

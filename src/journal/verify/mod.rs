@@ -30,7 +30,7 @@ const WAIT: Duration = Duration::from_millis(200);
 
 /// How long the journal has to stay as it is before a question passes that one more request would make fail: that moment, and
 /// more.
-const SETTLED: Duration = Duration::from_millis(20);
+pub const SETTLED: Duration = Duration::from_millis(20);
 
 /// The most requests that a question looks at closely.
 const MOST_MEANT: usize = 100_000;
@@ -55,7 +55,7 @@ pub struct Question {
 /// The answer to a question.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// Whether everything holds.
+    /// Whether everything that was asked for holds.
     pub verdict: Verdict,
     /// Why, in one sentence.
     pub reason: String,
