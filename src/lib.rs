@@ -30,6 +30,7 @@ pub mod limits;
 pub mod metrics;
 pub mod proxy;
 pub mod rule;
+pub mod scenario;
 pub mod server;
 pub mod shape;
 pub mod toxiproxy;

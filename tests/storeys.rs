@@ -25,6 +25,7 @@ const ROOMS: [&str; 22] = [
     "cli",
     "toxiproxy",
     "admin",
+    "scenario",
     "watch",
     "server",
     "explain",

@@ -3,11 +3,15 @@
 //! Each second has a slot, and slots are used in turn, so memory is bounded and no task has to run. Recording a request is a few
 //! relaxed additions.
 
+pub mod measure;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use self::measure::Measure;
 use crate::histogram::{BUCKETS, Histogram, bucket_of};
 
 /// The number of slots: the seconds that are looked back at, the current one, and a few in which late writers do no harm.
@@ -45,6 +49,8 @@ pub enum Wrong {
 pub struct Traffic {
     started: Instant,
     totals: Counts,
+    /// For whoever measures a longer time.
+    measure: Arc<Measure>,
     slots: Box<[Slot]>,
     /// Held while a slot is cleared for another second.
     clearing: Mutex<()>,
@@ -104,6 +110,7 @@ impl Traffic {
         Traffic {
             started: now,
             totals: Counts::default(),
+            measure: Arc::default(),
             slots: (0..SLOTS).map(|_| Slot::new()).collect(),
             clearing: Mutex::default(),
         }
@@ -112,6 +119,7 @@ impl Traffic {
     /// Counts a request that has ended now.
     pub fn record(&self, now: Instant, seen: &Seen) {
         self.totals.add(seen);
+        self.measure.see(seen);
         if let Some(slot) = self.slot(self.second(now)) {
             slot.counts.add(seen);
             slot.total.add(seen.total);
@@ -122,6 +130,11 @@ impl Traffic {
                 slot.injected.add(seen.injected);
             }
         }
+    }
+
+    /// What a scenario measures with: everything from its beginning to its end.
+    pub fn measure(&self) -> &Arc<Measure> {
+        &self.measure
     }
 
     /// The numbers since the start.

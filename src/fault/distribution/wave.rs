@@ -25,7 +25,7 @@ pub enum WaveShape {
 
 impl WaveShape {
     /// The height from 0 to 1 at a position from 0 to 1 in the period.
-    fn height(self, position: f64) -> f64 {
+    pub fn height(self, position: f64) -> f64 {
         match self {
             Self::Sine => (1.0 - (TAU * position).cos()) / 2.0,
             Self::Saw => position,
