@@ -19,6 +19,7 @@ mod journal;
 mod pages;
 mod problem;
 mod rules;
+mod scenarios;
 mod scrape;
 mod serve;
 mod spaces;
@@ -34,6 +35,7 @@ use tokio::sync::Semaphore;
 pub use self::bind::{Bound, bind};
 pub use self::serve::{serve, serve_router, serve_until};
 use crate::proxy::net::address::AddressSpec;
+use crate::scenario::plays::Plays;
 use crate::server::Server;
 
 /// The largest body of a request, in bytes.
@@ -52,6 +54,7 @@ struct Context {
     /// Places for event streams.
     streams: Arc<Semaphore>,
     ticker: stats::Ticker,
+    plays: Arc<Plays>,
 }
 
 type Shared = axum::extract::State<Arc<Context>>;
@@ -70,6 +73,7 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         scrapes: scrape::Scrapes::new(),
         streams: Arc::new(Semaphore::new(events::MOST_STREAMS)),
         ticker: stats::Ticker::default(),
+        plays: Arc::default(),
     });
     axum::Router::new()
         .route("/", get(pages::index))
@@ -108,6 +112,10 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/api/v1/journal", get(journal::list).delete(journal::clear))
         .route("/api/v1/journal/{id}", get(journal::one))
         .route("/api/v1/verify", post(journal::verify))
+        .route("/api/v1/scenarios", get(scenarios::list).post(scenarios::start))
+        .route("/api/v1/scenarios/{id}", get(scenarios::show))
+        .route("/api/v1/scenarios/{id}/report", get(scenarios::report))
+        .route("/api/v1/scenarios/{id}/{order}", post(scenarios::order))
         .fallback(pages::unknown)
         .method_not_allowed_fallback(pages::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&context), guard::guard))

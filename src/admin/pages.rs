@@ -111,6 +111,22 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     endpoint(
         &["GET", "POST"],
+        "/api/v1/scenarios",
+        "the scenarios, and a new one: its YAML as the body; ?detach=1",
+    ),
+    endpoint(&["GET"], "/api/v1/scenarios/{id}", "how far a scenario is"),
+    endpoint(
+        &["GET"],
+        "/api/v1/scenarios/{id}/report",
+        "the report of a scenario that has ended; ?format=json, junit, html or text",
+    ),
+    endpoint(
+        &["POST"],
+        "/api/v1/scenarios/{id}/{order}",
+        "pause, resume or abort a scenario; aborting puts everything back",
+    ),
+    endpoint(
+        &["GET", "POST"],
         "/api/v1/explain",
         "explain a request: ?url=&method=&header=&client=&listener=&ordinal=&at=, or {\"curl\": \"curl …\"}",
     ),

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 pub mod check;
+mod client;
 pub mod completions;
 pub mod explain;
 pub mod fake;
@@ -9,6 +10,7 @@ mod log;
 pub mod man;
 mod output;
 pub mod run;
+pub mod scenario;
 pub mod schema;
 mod signals;
 pub mod toxiproxy;
@@ -45,6 +47,8 @@ enum Command {
     Fake(fake::FakeArgs),
     /// Serve Toxiproxy's HTTP API
     Toxiproxy(toxiproxy::ToxiproxyArgs),
+    /// Play a scenario: a timeline of changes, which are always reverted, with a report
+    Scenario(scenario::ScenarioArgs),
     /// Ask a running squall whether it is ready
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the JSON Schema of configuration files
@@ -69,6 +73,7 @@ impl Cli {
             Command::Explain(args) => explain::run(args),
             Command::Fake(args) => fake::run(args),
             Command::Toxiproxy(args) => toxiproxy::run(args),
+            Command::Scenario(args) => scenario::run(args),
             Command::Healthcheck(args) => healthcheck::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Completions(args) => completions::run(args),

@@ -4,7 +4,7 @@
 //! spec      the YAML as typed; spec/sentence: steps as sentences
 //! compile   spec ─> Scenario: its timeline, thresholds, and the rules that it mentions
 //! timeline  what is to be in force at each moment; curve: how a number changes. Pure
-//! steer     what a scenario may do to squall's rules; patch: one number of a rule as typed
+//! steer     what a scenario may do to squall's rules; live: does it; patch: one number of a rule as typed
 //! run       plays a scenario by a Steer, measures, judges, and always reverts
 //! plays     the scenarios of one squall: one runs at a time
 //! report    what happened: JSON, JUnit XML, HTML
@@ -12,6 +12,7 @@
 
 mod compile;
 pub mod curve;
+pub mod live;
 pub mod patch;
 pub mod plays;
 pub mod report;

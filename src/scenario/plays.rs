@@ -46,12 +46,9 @@ pub struct Play {
 /// Why a scenario is not played.
 #[derive(Debug, thiserror::Error)]
 pub enum NotStarted {
-    /// It does not fit the configuration in force.
+    /// It does not fit the configuration in force, or a rule that it brings along is not valid.
     #[error("{0}")]
     Bad(Report),
-    /// A rule that it brings along is not valid.
-    #[error("{0}")]
-    BadRule(String),
     /// Another one is being played.
     #[error("the scenario `{0}` is being played: wait for its end, or abort it")]
     Busy(Arc<Play>),
@@ -94,7 +91,7 @@ impl Plays {
             .iter()
             .filter_map(|put| serde_json::to_value(put).ok())
             .collect();
-        stage.steer.try_put(&puts).await.map_err(NotStarted::BadRule)?;
+        stage.steer.try_put(&puts).await.map_err(NotStarted::Bad)?;
         let play = self.enter(&scenario)?;
         let (plays, begun) = (Arc::clone(self), Arc::clone(&play));
         tokio::spawn(async move { plays.carry_out(begun, scenario, stage).await });

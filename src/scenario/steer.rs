@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::yaml::report::Report;
+
 /// A rule of the configuration in force.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleNow {
@@ -38,8 +40,8 @@ pub trait Steer: Send + Sync + 'static {
     /// Checks that rules could be put, without putting them.
     ///
     /// # Errors
-    /// What is wrong with them, in words.
-    fn try_put(&self, rules: &[Value]) -> impl Future<Output = Result<(), String>> + Send;
+    /// What is wrong with them, all at once.
+    fn try_put(&self, rules: &[Value]) -> impl Future<Output = Result<(), Report>> + Send;
 
     /// What some rules are now, to put them back later.
     fn save(&self, names: &[Arc<str>]) -> Self::Saved;
@@ -50,7 +52,11 @@ pub trait Steer: Send + Sync + 'static {
     /// Why that is not possible, in words.
     fn restore(&self, names: &[Arc<str>], saved: &Self::Saved) -> impl Future<Output = Result<(), String>> + Send;
 
-    /// Resets the counters and remembered keys of rules, so that a scenario begins the same each time.
+    /// Resets the counters and remembered keys of rules, so that a scenario begins the same each time. Rules that don't exist
+    /// yet are left out.
+    ///
+    /// # Errors
+    /// Why that is not possible, in words.
     fn reset(&self, names: &[Arc<str>]) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Switches a rule on or off; `None` puts its switch back as configured.
@@ -70,12 +76,6 @@ pub trait Steer: Send + Sync + 'static {
     /// # Errors
     /// The rule is not valid.
     fn put(&self, name: &Arc<str>, rule: &Value) -> impl Future<Output = Result<(), String>> + Send;
-
-    /// Removes a rule that was put.
-    ///
-    /// # Errors
-    /// The rule does not exist.
-    fn remove(&self, name: &Arc<str>) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Why all injection is stopped, if it is: by the stop switch, or by a guard.
     fn halted(&self) -> Option<String>;

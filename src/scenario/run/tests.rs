@@ -64,7 +64,7 @@ impl Steer for Fake {
         "abc".into()
     }
 
-    async fn try_put(&self, _: &[Value]) -> Result<(), String> {
+    async fn try_put(&self, _: &[Value]) -> Result<(), crate::yaml::report::Report> {
         Ok(())
     }
 
@@ -109,11 +109,6 @@ impl Steer for Fake {
     async fn put(&self, name: &Arc<str>, rule: &Value) -> Result<(), String> {
         self.note(format!("put {name}"));
         self.rules.lock().insert(name.to_string(), (rule.clone(), None));
-        Ok(())
-    }
-
-    async fn remove(&self, name: &Arc<str>) -> Result<(), String> {
-        self.rules.lock().remove(&**name);
         Ok(())
     }
 
