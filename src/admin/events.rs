@@ -136,6 +136,8 @@ impl Context {
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.started.elapsed().as_secs_f64(),
             "config_hash": snapshot.hash,
+            "revision": snapshot.revision,
+            "armed": self.server.is_armed(),
             "kinds": KINDS,
         })
     }

@@ -12,6 +12,7 @@ mod armed;
 mod bind;
 mod body;
 mod conditions;
+mod dashboard;
 mod events;
 mod explain;
 pub(crate) mod guard;
@@ -77,6 +78,8 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
     });
     axum::Router::new()
         .route("/", get(pages::index))
+        .route("/dashboard", get(dashboard::page))
+        .route("/dashboard/{file}", get(dashboard::file))
         .route("/metrics", get(scrape::metrics))
         .route("/healthz", get(pages::health))
         .route("/readyz", get(pages::ready))

@@ -1,11 +1,12 @@
 //! The pages outside of the API: the list of endpoints, metrics, health.
 
 use axum::extract::State;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde_json::json;
 
+use super::dashboard;
 use super::problem::{Accept, Problem, json_answer};
 use super::{Context, Shared};
 
@@ -37,7 +38,13 @@ impl Endpoint {
 
 /// All endpoints.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
-    endpoint(&["GET"], "/", "this list"),
+    endpoint(&["GET"], "/", "this list; for browsers the dashboard"),
+    endpoint(
+        &["GET"],
+        "/dashboard",
+        "the dashboard, which needs no token to be loaded",
+    ),
+    endpoint(&["GET"], "/dashboard/{file}", "what the dashboard loads"),
     endpoint(
         &["GET"],
         "/metrics",
@@ -149,7 +156,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 
 pub(super) async fn index(headers: HeaderMap) -> Response {
     match Accept::of(&headers) {
-        Accept::Html => Html(index_html()).into_response(),
+        Accept::Html => dashboard::page().await,
         Accept::Json => {
             let endpoint = |one: &Endpoint| json!({"path": one.path, "methods": one.methods, "what": one.what});
             json_answer(&json!({"endpoints": ENDPOINTS.iter().map(endpoint).collect::<Vec<_>>()}))
@@ -161,28 +168,6 @@ pub(super) async fn index(headers: HeaderMap) -> Response {
 fn list() -> String {
     let line = |one: &Endpoint| format!("{:<20} {:<27} {}\n", one.methods.join(" "), one.path, one.what);
     ENDPOINTS.iter().map(line).collect()
-}
-
-fn index_html() -> String {
-    let row = |one: &Endpoint| {
-        let name = if one.methods.contains(&"GET") && !one.path.contains('{') {
-            format!("<a href=\"{0}\">{0}</a>", one.path)
-        } else {
-            one.path.to_owned()
-        };
-        format!(
-            "<tr><td>{}<td>{name}<td>{}\n",
-            one.methods.join(" "),
-            one.what.replace('&', "&amp;")
-        )
-    };
-    let rows: String = ENDPOINTS.iter().map(row).collect();
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>squall</title>\n\
-         <style>body {{ font-family: sans-serif; margin: 2em }} td {{ padding: .2em 1em .2em 0 }}</style>\n\
-         <h1>squall {}</h1>\n<table>\n{rows}</table>\n</html>\n",
-        env!("CARGO_PKG_VERSION")
-    )
 }
 
 pub(super) async fn health() -> &'static str {

@@ -67,6 +67,8 @@ fn figures(server: &Server) -> Value {
     let (rules, left_out) = rules(&snapshot.rules);
     let mut figures = json!({
         "time": unix_seconds(),
+        "armed": server.is_armed(),
+        "revision": snapshot.revision,
         "held": server.metrics().held.get(),
         "connections": server.connections(),
         "natural_ms": quantiles(&second.natural),
@@ -108,7 +110,13 @@ fn rules(all: &[Arc<Rule>]) -> (Vec<Value>, usize) {
     }
     let counters = |rule: &Arc<Rule>| {
         let state = &rule.state;
-        json!({"name": &*rule.name, "matched": state.matched(), "hits": state.hits(), "active": state.active()})
+        json!({
+            "name": &*rule.name,
+            "space": rule.space,
+            "matched": state.matched(),
+            "hits": state.hits(),
+            "active": state.active(),
+        })
     };
     (matched.into_iter().map(counters).collect(), left_out)
 }

@@ -1,7 +1,7 @@
 //! Access control of the admin API.
 //!
-//! With a token, every path except `/healthz` and `/readyz` requires `Authorization: Bearer TOKEN` (RFC 6750). That
-//! includes `/metrics`, since rule names reveal what is being tested; Prometheus can send the token (`authorization:` in
+//! With a token, every path except `/healthz`, `/readyz` and the dashboard's page requires `Authorization: Bearer TOKEN` (RFC 6750).
+//! That includes `/metrics`, since rule names reveal what is being tested; Prometheus can send the token (`authorization:` in
 //! its scrape configuration).
 //!
 //! Without a token, the port is on loopback or a unix socket, and any local program may use it. Browsers are the exception,
@@ -21,6 +21,7 @@ use http::header::{
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
+use super::dashboard;
 use super::problem::{Accept, Problem};
 use super::{Context, Shared};
 use crate::proxy::net::address::AddressSpec;
@@ -40,7 +41,10 @@ const MARKS: [(HeaderName, &str); 4] = [
 pub(super) async fn mark(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in MARKS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        // The dashboard has a policy of its own.
+        if name != CONTENT_SECURITY_POLICY || !response.headers().contains_key(CONTENT_SECURITY_POLICY) {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
     }
     response
 }
@@ -99,6 +103,7 @@ impl Checked<'_> {
             return Ok(());
         }
         match self.token {
+            Some(_) if self.is_for_page() => {}
             Some(token) => self.token_is(token)?,
             None if is_private(self.bound) => self.host_is_ours()?,
             // A reload removed the token and moved the address to loopback, but the address only takes effect at the next
@@ -110,6 +115,12 @@ impl Checked<'_> {
             }
         }
         self.origin_is_ours()
+    }
+
+    /// Whether it asks for the dashboard, which reveals nothing and asks its user for the token.
+    fn is_for_page(&self) -> bool {
+        let path = self.request.uri().path();
+        dashboard::is_at(path) || path == "/" && Accept::of(self.request.headers()) == Accept::Html
     }
 
     fn token_is(&self, token: &str) -> Result<(), Refusal> {

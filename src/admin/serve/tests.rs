@@ -89,7 +89,7 @@ async fn callers_that_are_answered_keep_their_places() {
 async fn an_event_stream_grows_older_than_other_connections() {
     let (address, task, _folder) = serving().await;
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = b"GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let head = b"GET /api/v1/events?kinds=rule HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(head).await.unwrap();
     let began = Instant::now();
     let mut read = Vec::new();

@@ -333,9 +333,9 @@ impl Squall {
         if request.gone {
             view.metrics.clients_gone.inc();
         }
-        self.traffic
-            .record(request.started + total, &request.seen(status, total));
-        if let Some(execution) = &request.execution {
+        let seen = request.seen(status, total);
+        self.traffic.record(request.started + total, &seen);
+        if let Some(execution) = request.execution.as_ref().filter(|_| seen.faults > 0) {
             self.events
                 .tell_request(|left_out| tell::request(client, &request, execution, (status, total), left_out));
         }

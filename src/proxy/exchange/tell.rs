@@ -1,4 +1,4 @@
-//! What those who listen to events learn of a request that a rule hit.
+//! What those who listen to events learn of a request with an injected fault.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
