@@ -106,7 +106,9 @@ fn rules_in_force(snapshot: &Snapshot) -> Vec<RuleSpec> {
         .collect();
     let spec = |rule: &Arc<Rule>| {
         let added = of_api.get(&Arc::as_ptr(rule)).map(|one| &*one.spec);
-        added.or_else(|| of_file.get(&Arc::as_ptr(rule)).copied()).cloned()
+        let mut spec = added.or_else(|| of_file.get(&Arc::as_ptr(rule)).copied())?.clone();
+        spec.enabled = rule.is_on();
+        Some(spec)
     };
     snapshot.rules.iter().filter_map(spec).collect()
 }

@@ -17,7 +17,7 @@ use crate::rule::decide::Rule;
 use crate::rule::id::RuleId;
 use crate::rule::spec::RuleSpec;
 use crate::rule::switch::Switch;
-use crate::yaml::report::{Diagnostic, Report, Sources};
+use crate::yaml::report::{Diagnostic, Report, Severity, Sources};
 use crate::yaml::units::Time;
 
 pub use super::text::Text;
@@ -349,7 +349,11 @@ impl<'a> Draft<'a> {
         let known = known.filter(|known| known.state.switch() != Switch::Removed);
         let known = known.or_else(|| self.file_rule(&rule.id));
         let compiled = self.compiled(&rule.spec, &rule.sources, known.as_ref(), Vec::new());
-        rule.rule = compiled.map(|(rule, _)| rule).map_err(|report| report.summary());
+        rule.rule = compiled.map(|(rule, _)| rule).map_err(|report| {
+            let errors = report.diagnostics().iter();
+            let errors = errors.filter(|one| one.severity == Severity::Error);
+            errors.map(|one| one.message.as_str()).collect::<Vec<_>>().join("; ")
+        });
     }
 
     fn compile(
