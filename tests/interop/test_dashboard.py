@@ -157,7 +157,54 @@ def test_what_happens_is_seen(shown, browser):
     eventually(lambda: browser.count(selector="#rules tbody tr"), 1)
 
 
-def test_a_squall_that_comes_back_is_followed_again(squall, browser, tmp_path):
+def test_the_journal_says_why_a_rule_did_not_match(shown, browser):
+    requests.get(shown.url("/never?token=s3cret"), timeout=10)
+    browser.wait(selector="#journal tbody", text="GET /never")
+    browser.click(selector="#journal button")
+    browser.wait(selector="#journal-details", text="never: method POST: the request has GET")
+    assert "s3cret" not in browser.text(selector="body")
+    browser.fill(selector="#journal-path", value="/nowhere")
+    browser.press(keys=["Tab"])
+    eventually(lambda: browser.count(selector="#journal tbody tr"), 0)
+
+
+SCENARIO = """
+scenario: pay comes back
+steps:
+  - at 0s: disable "pay is down" for 1m
+"""
+
+
+def test_a_scenario_is_started_paused_and_aborted(shown, browser):
+    browser.click(selector="#scenarios-panel summary")
+    browser.fill(selector="#play-text", value=SCENARIO.replace("pay is", "pey is"))
+    browser.click(role="button", name="Start")
+    browser.wait(selector="#play-answer", text="did you mean")
+    assert status(shown) == 503
+    browser.fill(selector="#play-text", value=SCENARIO)
+    browser.click(role="button", name="Start")
+    eventually(lambda: status(shown), 200)
+    browser.wait(selector="#scenarios", text="running")
+    eventually(lambda: browser.attribute(role="switch", name="rule pay is down", attribute="aria-checked"), "false")
+    browser.click(role="button", name="Pause: 1. pay comes back")
+    browser.wait(selector="#scenarios", text="paused")
+    browser.click(role="button", name="Resume: 1. pay comes back")
+    browser.wait(selector="#scenarios", text="running")
+    browser.click(role="button", name="Abort: 1. pay comes back")
+    browser.wait(selector="#scenarios", text="aborted")
+    eventually(lambda: status(shown), 503)
+    assert browser.download(role="button", name="Report: 1. pay comes back").startswith("<!")
+
+
+def test_a_space_is_seen_and_deleted(shown, browser):
+    place = shown.admin + "/api/v1/spaces/mine"
+    assert requests.put(place, json={"ttl": "10m"}, timeout=10).status_code == 201
+    browser.wait(selector="#spaces", text="mine")
+    browser.click(role="button", name="Delete: mine")
+    eventually(lambda: requests.get(place, timeout=10).status_code, 404)
+
+
+def test_a_squall_that_comes_back_is_followed_again(squall, browser):
     first = squall(config(), args=["--no-watch"])
     browser.open(url=first.admin + "/", only=first.admin)
     browser.wait(selector="#link", text="^connected")
@@ -188,9 +235,8 @@ def test_a_token_is_asked_for_and_kept_in_the_tab(squall, browser):
     assert browser.seen() == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_everybody_can_use_it(squall, browser, scheme, width, request):
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_everybody_can_use_it(squall, browser, scheme, width):
     server = squall(config(), args=["--no-watch"])
     for _ in range(3):
         status(server)

@@ -43,17 +43,22 @@ const commands = {
     page = await context.newPage();
     page.on("pageerror", (error) => seen.push(`error: ${error.message}`));
     page.on("console", (line) => {
-      const expected = /status of (400|401|404|412|503)|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET/;
+      const expected = /status of (400|401|422|404|412|503)|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET/;
       if (line.type() === "error" && !expected.test(line.text())) seen.push(`console: ${line.text()}`);
     });
     await page.goto(url);
   },
-  reload: () => page.reload(),
+  reload: () => page.reload().then(() => null),
   click: async (what) => found(what).click(),
   fill: async ({ value, ...what }) => found(what).fill(value),
   focus: async (what) => found(what).focus(),
   press: async ({ keys }) => {
     for (const key of keys) await page.keyboard.press(key);
+  },
+  // Clicks, and gives the text of the file that is saved.
+  download: async (what) => {
+    const [saved] = await Promise.all([page.waitForEvent("download"), found(what).click()]);
+    return readFileSync(await saved.path(), "utf8");
   },
   text: async (what) => found(what).innerText(),
   value: async (what) => found(what).inputValue(),

@@ -4,7 +4,7 @@ import { inWords, lookAgain, part, Refused } from "./api.js";
 import { Charts } from "./charts.js";
 import { byId, message, setText } from "./dom.js";
 import { explaining } from "./explain.js";
-import { panels } from "./panels.js";
+import { panels, starting } from "./panels.js";
 import { Faults, Journal } from "./requests.js";
 import { Rules } from "./rules.js";
 import { Stop } from "./stop.js";
@@ -49,6 +49,7 @@ const faults = new Faults();
 const journal = new Journal();
 const { scenarios, guards, upstreams, spaces } = panels();
 explaining();
+starting(() => readers.scenarios.soon());
 
 async function status() {
   const state = await part("/status");
@@ -76,18 +77,22 @@ const AFTER = {
   guard: ["guards", "stop", "rules"],
   space: ["spaces", "rules"],
   reload: ["status", "rules", "guards", "upstreams"],
-  scenario: ["scenarios"],
+  scenario: ["scenarios", "rules"],
   lost: Object.keys(readers),
   hello: Object.keys(readers),
 };
 
 let requests = 0;
+let revision = null;
 
 function take(kind, data) {
   if (kind === "stats") {
     charts.add(data);
     rules.count(data.rules ?? []);
     if (typeof data.armed === "boolean" && data.armed !== stop.armed) readers.stop.soon();
+    // Not every change has an event of its own: scenarios change rules, and some vanish by themselves.
+    if (data.revision !== revision && revision !== null) readers.rules.soon();
+    revision = data.revision;
     // The journal only when there is something new in it.
     if ((data.totals?.requests ?? 0) !== requests) readers.journal.soon();
     requests = data.totals?.requests ?? 0;

@@ -33,7 +33,7 @@ const LATENCY = [
 
 const SPREAD = [
   { label: "natural", colour: "--natural" },
-  { label: "injected", colour: "--injected", dashed: true },
+  { label: "injected", colour: "--injected" },
 ];
 
 export class Charts {
@@ -128,8 +128,11 @@ export class Charts {
 
 function figures(stats) {
   keyed(byId("figures"), FIGURES, ([id]) => id,
-    ([, name, , kind]) => element("div", {}, element("dt", {}, name), element("dd", { class: kind })),
-    (row, [, , text]) => setText(row.lastChild, text(stats)));
+    ([, name]) => element("div", {}, element("dt", {}, name), element("dd")),
+    (row, [, , text, kind]) => {
+      setText(row.lastChild, text(stats));
+      row.lastChild.className = row.lastChild.textContent === "0" ? "" : kind;
+    });
 }
 
 function key(id, series, stats) {
@@ -164,6 +167,10 @@ function decades(_, from, to) {
   return [low, Math.max(power(Math.max(to ?? 1, 0.01), Math.ceil), low * 10)];
 }
 
+function isPower(value) {
+  return Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-6;
+}
+
 function chart(id, series, { unit, scale }) {
   const lines = series.map((one) => ({
     label: one.label,
@@ -174,7 +181,13 @@ function chart(id, series, { unit, scale }) {
     points: { show: false },
   }));
   const hours = { ...axes(), size: 30, space: 70, values: (_, times) => times.map((time) => clock(time)) };
-  const y = { ...axes(), size: 56, values: (_, values) => values.map((value) => (value === null ? null : unit(value))) };
+  // On a logarithmic scale, lines and numbers at powers of ten only.
+  const kept = (_, places) => places.map((place) => (scale.distr !== 3 || isPower(place) ? place : null));
+  const plain = axes();
+  const y = {
+    ...plain, size: 56, filter: kept, grid: { ...plain.grid, filter: kept }, ticks: { ...plain.ticks, filter: kept },
+    values: (_, values) => values.map((value) => (value === null ? null : unit(value))),
+  };
   const now = () => Date.now() / 1000;
   const scales = {
     x: { range: (_, from, to) => [Math.max(from ?? now(), (to ?? now()) - KEPT_SECONDS), Math.max(to ?? now(), (from ?? now()) + 60)] },

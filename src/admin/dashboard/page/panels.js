@@ -1,21 +1,23 @@
 // Scenarios, guardrails, upstreams and spaces. A part that this squall does not have stays hidden.
 
-import { call, inWords, part } from "./api.js";
+import { call, inWords, part, send } from "./api.js";
 import { byId, element, keyed, message, setText } from "./dom.js";
-import { count, seconds } from "./format.js";
+import { count, seconds, short } from "./format.js";
 
 const MOST_ITEMS = 50;
 
-// Reads one part and lists its items: `describe(item)` gives { title, tags, text, progress, buttons: [text, method, path, json] }.
+// Reads one part and lists its items: `describe(item)` gives { title, tags, text, progress, buttons: [[text, method, path]] }.
 class Panel {
-  constructor(name, keyOf, describe) {
-    Object.assign(this, { name, keyOf, describe });
+  constructor(name, keyOf, describe, { always = false } = {}) {
+    Object.assign(this, { name, keyOf, describe, always });
   }
 
   async read() {
     const answer = await part(`/${this.name}`);
-    const items = answer?.[this.name] ?? [];
-    byId(`${this.name}-panel`).hidden = answer === null || items.length === 0;
+    // Newest first where there is an order.
+    const items = [...(answer?.[this.name] ?? [])];
+    if (this.name === "scenarios") items.reverse();
+    byId(`${this.name}-panel`).hidden = answer === null || (items.length === 0 && !this.always);
     keyed(byId(this.name), items.slice(0, MOST_ITEMS), this.keyOf, () => this.item(), (made, item) => this.update(made, item));
   }
 
@@ -31,8 +33,8 @@ class Panel {
     setText(head.firstChild, title);
     keyed(head.lastChild, tags, ([word, kind]) => word + kind, ([word, kind]) => element("span", { class: `tag ${kind}` }, word), () => {});
     keyed(acts, buttons, ([word]) => word, ([word]) => element("button", { type: "button", "aria-label": `${word}: ${title}` }, word),
-      (button, [word, method, path, json]) => {
-        button.onclick = () => this.act(`${word} ${title}`, method, path, json);
+      (button, [word, ...what]) => {
+        button.onclick = () => this.act(`${word} ${title}`, ...what);
       });
     setText(under, text);
     let bar = made.querySelector("progress");
@@ -45,9 +47,10 @@ class Panel {
     } else bar?.remove();
   }
 
-  async act(what, method, path, json) {
+  // Calls the API by method and path, or does what a function says.
+  async act(what, method, path) {
     try {
-      await call(path, { method, json });
+      await (typeof method === "function" ? method() : call(path, { method }));
       message();
       await this.read();
     } catch (error) {
@@ -60,7 +63,7 @@ const encoded = encodeURIComponent;
 
 export function panels() {
   return {
-    scenarios: new Panel("scenarios", (one) => one.id, scenario),
+    scenarios: new Panel("scenarios", (one) => one.id, scenario, { always: true }),
     guards: new Panel("guards", (one) => one.name, guard),
     upstreams: new Panel("upstreams", (one) => one.name, upstream),
     spaces: new Panel("spaces", (one) => one.id, space),
@@ -69,30 +72,61 @@ export function panels() {
 
 function scenario(one) {
   const path = `/scenarios/${encoded(one.id)}`;
-  const over = ["done", "passed", "failed", "aborted", "inconclusive"].includes(one.state);
+  const over = one.state === "done";
   const buttons = over ? [] : [
     one.state === "paused" ? ["Resume", "POST", `${path}/resume`] : ["Pause", "POST", `${path}/pause`],
     ["Abort", "POST", `${path}/abort`],
   ];
-  const good = one.verdict === "passed";
-  const tags = [[one.state, over ? "" : "warn"]];
-  if (one.verdict) tags.push([one.verdict, good ? "" : "bad"]);
-  const { elapsed_seconds: elapsed, duration_seconds: duration } = one;
-  const time = duration ? `${seconds(elapsed)} of ${seconds(duration)}` : "";
-  const progress = !over && duration ? Math.min(elapsed / duration, 1) : undefined;
-  return { title: one.name ?? one.scenario ?? one.id, tags, text: [time, one.step, one.reason].filter(Boolean).join(" · "), progress, buttons };
+  if (over && one.verdict) buttons.push(["Report", () => report(one.id)]);
+  const tags = one.verdict ? [[one.verdict, one.verdict === "passed" ? "" : "bad"]] : [[one.state, "warn"]];
+  const time = over ? "" : `${seconds(one.at_seconds)} of ${seconds(one.of_seconds)}`;
+  const progress = !over && one.of_seconds ? Math.min(one.at_seconds / one.of_seconds, 1) : undefined;
+  const text = [time, ...(one.in_force ?? []).slice(0, 5), one.reason].filter(Boolean).join(" · ");
+  return { title: `${one.id}. ${one.scenario}`, tags, text, progress, buttons };
+}
+
+// Saves the report, a page that needs nothing else. It is not opened here: this page's policy would forbid its styles.
+async function report(id) {
+  const response = await send(`/scenarios/${encoded(id)}/report?format=html`);
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  const address = URL.createObjectURL(await response.blob());
+  element("a", { href: address, download: `squall-scenario-${id}.html` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+// Starts scenarios from a text or a file.
+export function starting(started) {
+  byId("play-file").addEventListener("change", async (event) => {
+    const [file] = event.target.files;
+    if (file) byId("play-text").value = await file.text();
+  });
+  byId("play").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const answer = byId("play-answer");
+    const headers = { "content-type": "application/yaml", accept: "text/plain" };
+    try {
+      const response = await send("/scenarios?detach=1", { method: "POST", body: byId("play-text").value, headers });
+      setText(answer, response.ok ? "It has begun." : (await response.text()).trimEnd());
+    } catch (error) {
+      setText(answer, inWords(error));
+    }
+    answer.hidden = false;
+    started();
+  });
 }
 
 function guard(one) {
   const tripped = Boolean(one.tripped);
   const tags = [[tripped ? "tripped" : "watching", tripped ? "bad" : ""]];
   if (one.rule) tags.push([`rule ${one.rule}`, ""]);
-  const value = one.value === undefined || one.value === null ? null : `now ${one.value}`;
-  const limit = one.limit === undefined || one.limit === null ? null : `limit ${one.limit}`;
-  const why = tripped && typeof one.tripped === "object" ? one.tripped.reason : null;
-  const samples = one.samples ? `${count(one.samples)} samples` : null;
-  const buttons = tripped ? [["Reset", "POST", `/guards/${encoded(one.name)}/reset`]] : [];
-  return { title: one.name, tags, text: [one.kind, value, limit, samples, why].filter(Boolean).join(" · "), buttons };
+  const share = (value) => (value === null || value === undefined ? "–" : `${short(100 * value)}%`);
+  const ofTraffic = typeof one.samples === "number";
+  const now = ofTraffic ? `${share(one.value)} of ${count(one.samples)} requests, limit ${share(one.limit)}` : `${count(one.value)} of ${count(one.limit)} failures`;
+  const again = one.rule ? "switch the rule on to go on" : "allow faults again to go on";
+  const why = tripped ? `${one.tripped.reason}, ${seconds(one.tripped.since_seconds)} ago; ${again}` : one.error;
+  const buttons = [["Reset", "POST", `/guards/${encoded(one.name)}/reset`]];
+  if (one.layer === "api") buttons.push(["Remove", "DELETE", `/guards/${encoded(one.name)}`]);
+  return { title: one.name, tags, text: [one.kind, now, why].filter(Boolean).join(" · "), buttons };
 }
 
 function upstream(one) {

@@ -28,7 +28,7 @@ export class Faults {
     for (const request of this.waiting) prepend(this.body, row(request), MOST_FAULTS);
     this.waiting = [];
     setText(byId("faults-count"), `last ${MOST_FAULTS} of ${count(this.shown + this.leftOut)}`);
-    setText(byId("faults-note"), this.leftOut ? `${count(this.leftOut)} more were counted but not sent: 50 a second are.` : "");
+    setText(byId("faults-note"), this.leftOut ? `${count(this.leftOut)} more are not listed: at most 50 a second are.` : "");
   }
 }
 
@@ -80,8 +80,9 @@ export class Journal {
   }
 
   row(one) {
-    const faults = (one.rules ?? []).map((rule, at) => element("div", {}, element("b", {}, one.faults?.[at] ?? ""), ` ${rule}`));
-    const attempt = one.attempt > 1 ? element("span", { class: "tag" }, `attempt ${one.attempt}`) : null;
+    const faults = (one.draws ?? []).map(({ rule, fault }) => element("div", {}, element("b", {}, fault), ` ${rule}`));
+    // Not the guess that goes by the client's address alone.
+    const attempt = one.attempt > 1 && one.attempt_by !== "client" ? element("span", { class: "tag" }, `attempt ${one.attempt}`) : null;
     return element("tr", {},
       element("td", {}, timeOfDay(one.time)),
       element("td", { class: "path" }, target(one), attempt, one.space ? element("span", { class: "tag" }, `space ${one.space}`) : null),
@@ -112,13 +113,19 @@ export class Journal {
   }
 }
 
+// What tells that two requests are attempts of the same one.
+const BY = { client: "client, method and path" };
+
 function explained(one) {
   const parts = [element("p", {}, element("b", {}, target(one)), ` at ${timeOfDay(one.time)}`)];
   const times = [["total", one.total_ms], ["upstream", one.upstream_ms], ["injected", one.injected_ms]];
   const told = times.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => `${name} ${milliseconds(value)}`);
   parts.push(element("p", {}, [`status ${status(one)}`, ...told, one.error].filter(Boolean).join(" · ")));
-  if (one.attempt > 1) parts.push(element("p", {}, `Attempt ${one.attempt} of the same request (by ${one.attempt_by}), ${milliseconds(one.gap_ms)} after the one before.`));
-  if (one.rules?.length) parts.push(element("p", {}, `Injected: ${one.rules.map((rule, at) => `${one.faults?.[at] ?? "?"} by ${rule}`).join(", ")}`));
+  if (one.attempt > 1) {
+    const gap = `${milliseconds(one.gap_ms)} after the one before`;
+    parts.push(element("p", {}, `Attempt ${one.attempt} of the same request, told by ${BY[one.attempt_by] ?? one.attempt_by}, ${gap}.`));
+  }
+  if (one.draws?.length) parts.push(element("p", {}, `Injected: ${one.draws.map(({ rule, fault }) => `${fault} by ${rule}`).join(", ")}`));
   parts.push(list("Matched, but not hit:", (one.missed ?? []).map((miss) => `${miss.rule}: ${miss.reason}`)));
   parts.push(list("Rules that almost matched:", (one.near_misses ?? []).map((miss) => `${miss.rule}: ${miss.failed.join("; ")}`)));
   return parts.filter(Boolean);
