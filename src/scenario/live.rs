@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Scenario;
 use super::steer::{RuleNow, Steer};
@@ -13,8 +13,8 @@ use crate::config::layer::draft::Text;
 use crate::config::layer::{ApiLayer, Draft, Refusal};
 use crate::config::snapshot::Snapshot;
 use crate::rule::id::RuleId;
+use crate::rule::switch::Switch;
 use crate::server::Server;
-use crate::yaml::report::Report;
 
 /// Changes the rules of a server on behalf of a scenario.
 #[derive(Debug)]
@@ -22,6 +22,16 @@ pub struct Live {
     server: Arc<Server>,
     /// The spaces of the rules that the scenario brings along, by name.
     spaces: BTreeMap<String, Option<String>>,
+    /// The names of the rules that the scenario may change.
+    touched: Vec<Arc<str>>,
+}
+
+/// What rules were before a scenario.
+#[derive(Debug)]
+pub struct Before {
+    layer: Arc<ApiLayer>,
+    /// The positions of their switches.
+    switches: Vec<(RuleId, Switch)>,
 }
 
 impl Live {
@@ -34,6 +44,7 @@ impl Live {
         Live {
             server,
             spaces: spaces.collect(),
+            touched: scenario.touched(),
         }
     }
 
@@ -54,6 +65,12 @@ impl Live {
     fn ids(&self, names: &[Arc<str>]) -> Vec<RuleId> {
         let snapshot = self.server.snapshot();
         names.iter().map(|name| self.id(&snapshot, name)).collect()
+    }
+
+    fn switch_of(&self, id: &RuleId) -> Option<Switch> {
+        let snapshot = self.server.snapshot();
+        let rule = snapshot.rules.iter().find(|rule| rule.id() == *id);
+        rule.map(|rule| rule.state.switch())
     }
 
     /// Changes rules, and has the refusal in words.
@@ -97,13 +114,13 @@ fn rule_now(snapshot: &Snapshot, id: &RuleId) -> Option<RuleNow> {
     };
     Some(RuleNow {
         name: Arc::clone(&rule.name),
-        enabled: rule.enabled,
+        enabled: rule.is_on(),
         spec: spec.ok()?,
     })
 }
 
 impl Steer for Live {
-    type Saved = Arc<ApiLayer>;
+    type Saved = Before;
 
     fn rules(&self) -> Vec<RuleNow> {
         let snapshot = self.server.snapshot();
@@ -124,38 +141,46 @@ impl Steer for Live {
         self.server.snapshot().hash.clone()
     }
 
-    async fn try_put(&self, rules: &[Value]) -> Result<(), Report> {
-        let snapshot = self.server.snapshot();
-        let texts: Vec<(RuleId, Text)> = rules
-            .iter()
-            .map(|rule| {
-                let name = rule.get("name").and_then(Value::as_str).unwrap_or_default();
-                (self.id(&snapshot, name), self.text(rule))
-            })
-            .collect();
-        let trying = self.server.try_change(move |draft| {
-            for (id, text) in texts {
-                draft.put(&id, text)?;
-            }
-            Ok(())
-        });
-        match trying.await {
+    async fn try_put(&self, rule: &Value) -> Result<(), String> {
+        let name = rule.get("name").and_then(Value::as_str).unwrap_or_default();
+        let (id, text) = (self.id(&self.server.snapshot(), name), self.text(rule));
+        let tried = self.server.try_change(move |draft| draft.put(&id, text).map(drop));
+        match tried.await {
             Ok(_) => Ok(()),
-            Err(Refusal::Invalid(report)) => Err(report),
-            Err(other) => Err(Report::new(
-                vec![crate::yaml::report::Diagnostic::error(None, in_words(other))],
-                Arc::default(),
-            )),
+            Err(Refusal::Invalid(report)) => {
+                let mistakes = report.diagnostics().iter().map(|one| one.message.clone());
+                Err(mistakes.collect::<Vec<_>>().join("; "))
+            }
+            Err(other) => Err(in_words(other)),
         }
     }
 
-    fn save(&self, _: &[Arc<str>]) -> Arc<ApiLayer> {
-        Arc::clone(&self.server.snapshot().layer)
+    fn save(&self, names: &[Arc<str>]) -> Before {
+        let snapshot = self.server.snapshot();
+        let ids = names.iter().map(|name| self.id(&snapshot, name));
+        let switches = ids.filter_map(|id| {
+            let rule = snapshot.rules.iter().find(|rule| rule.id() == id)?;
+            Some((id, rule.state.switch()))
+        });
+        Before {
+            switches: switches.collect(),
+            layer: Arc::clone(&snapshot.layer),
+        }
     }
 
-    async fn restore(&self, names: &[Arc<str>], saved: &Arc<ApiLayer>) -> Result<(), String> {
-        let (ids, saved) = (self.ids(names), Arc::clone(saved));
-        self.change(move |draft| draft.restore(&ids, &saved)).await
+    async fn restore(&self, names: &[Arc<str>], saved: &Before) -> Result<(), String> {
+        let (ids, layer) = (self.ids(names), Arc::clone(&saved.layer));
+        let rules = ids.clone();
+        self.change(move |draft| draft.restore(&rules, &layer)).await?;
+        for (id, switch) in saved.switches.iter().filter(|(id, _)| ids.contains(id)) {
+            // What a guard has stopped since then stays off until somebody switches it on.
+            let is_tripped = self.switch_of(id) == Some(Switch::Tripped);
+            if !is_tripped && *switch != Switch::Tripped {
+                // False only if a reload has taken the rule away.
+                self.server.switch(id, *switch);
+            }
+        }
+        Ok(())
     }
 
     async fn reset(&self, names: &[Arc<str>]) -> Result<(), String> {
@@ -170,11 +195,16 @@ impl Steer for Live {
     }
 
     async fn switch(&self, name: &Arc<str>, on: Option<bool>) -> Result<(), String> {
-        let Some(on) = on else {
-            // The runner puts the whole rule back instead.
-            return Ok(());
+        let to = match on {
+            Some(true) => Switch::On,
+            Some(false) => Switch::Off,
+            None => Switch::Configured,
         };
-        self.patch(name, json!({"enabled": on})).await
+        let id = self.id(&self.server.snapshot(), name);
+        if self.server.switch(&id, to) {
+            return Ok(());
+        }
+        Err("it is gone: was the configuration reloaded without it?".to_owned())
     }
 
     async fn patch(&self, name: &Arc<str>, patch: Value) -> Result<(), String> {
@@ -188,6 +218,17 @@ impl Steer for Live {
     }
 
     fn halted(&self) -> Option<String> {
-        None
+        if let Some(stopped) = self.server.stopped() {
+            let reason = stopped.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            return Some(format!("the stop switch was used{reason}"));
+        }
+        let snapshot = self.server.snapshot();
+        let ids: Vec<RuleId> = self.touched.iter().map(|name| self.id(&snapshot, name)).collect();
+        let mut touched = snapshot.rules.iter().filter(|rule| ids.contains(&rule.id()));
+        let (rule, trip) = touched.find_map(|rule| Some((rule, rule.state.rule_switch().tripped()?)))?;
+        Some(format!(
+            "the guard {} has stopped the rule {}: {}",
+            trip.guard, rule.name, trip.reason
+        ))
     }
 }

@@ -125,12 +125,17 @@ impl Scenario {
         }
     }
 
-    /// Checks the scenario against the rules and the seed of a running squall.
+    /// Checks the scenario against the rules and the seed of a running squall. `refused` are its own rules that squall refuses,
+    /// by index, each with what is wrong with it.
     ///
     /// # Errors
     /// Everything that does not fit, at once: rules that are not there, that lack a number, or that stay switched off.
-    pub fn check(&self, rules: &[RuleNow], seed: u64) -> Result<(), Report> {
+    pub fn check(&self, rules: &[RuleNow], seed: u64, refused: Vec<(usize, String)>) -> Result<(), Report> {
         let mut diagnostics = Vec::new();
+        for (index, mistake) in refused {
+            let place = self.puts.get(index).map(|put| put.name.span);
+            diagnostics.push(Diagnostic::error(place, format!("squall refuses this rule: {mistake}")));
+        }
         if let Some(wanted) = self.seed.as_ref().filter(|wanted| wanted.value != seed) {
             let message = format!("squall runs with the seed {seed}, so its faults would be others than with {wanted}");
             let help = format!("start it with `--seed {wanted}`, or leave out `seed`");

@@ -63,7 +63,7 @@ impl std::fmt::Display for Play {
 /// What a play needs from squall.
 #[derive(Debug)]
 pub struct Stage<S> {
-    /// Changes its rules.
+    /// Changes the rules of squall.
     pub steer: Arc<S>,
     /// Measures what clients see.
     pub measure: Arc<Measure>,
@@ -84,14 +84,15 @@ impl Plays {
         if let Some(current) = self.current() {
             return Err(NotStarted::Busy(current));
         }
-        let check = scenario.check(&stage.steer.rules(), stage.steer.seed());
+        let mut refused = Vec::new();
+        for (index, put) in scenario.puts.iter().enumerate() {
+            let rule = serde_json::to_value(put).unwrap_or_default();
+            if let Err(mistake) = stage.steer.try_put(&rule).await {
+                refused.push((index, mistake));
+            }
+        }
+        let check = scenario.check(&stage.steer.rules(), stage.steer.seed(), refused);
         check.map_err(NotStarted::Bad)?;
-        let puts: Vec<Value> = scenario
-            .puts
-            .iter()
-            .filter_map(|put| serde_json::to_value(put).ok())
-            .collect();
-        stage.steer.try_put(&puts).await.map_err(NotStarted::Bad)?;
         let play = self.enter(&scenario)?;
         let (plays, begun) = (Arc::clone(self), Arc::clone(&play));
         tokio::spawn(async move { plays.carry_out(begun, scenario, stage).await });

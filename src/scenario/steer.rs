@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::yaml::report::Report;
-
 /// A rule of the configuration in force.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleNow {
@@ -37,11 +35,11 @@ pub trait Steer: Send + Sync + 'static {
     /// The hash of the configuration in force.
     fn config_hash(&self) -> String;
 
-    /// Checks that rules could be put, without putting them.
+    /// Checks that a rule could be put, without putting it.
     ///
     /// # Errors
-    /// What is wrong with them, all at once.
-    fn try_put(&self, rules: &[Value]) -> impl Future<Output = Result<(), Report>> + Send;
+    /// What is wrong with it, in words.
+    fn try_put(&self, rule: &Value) -> impl Future<Output = Result<(), String>> + Send;
 
     /// What some rules are now, to put them back later.
     fn save(&self, names: &[Arc<str>]) -> Self::Saved;

@@ -186,7 +186,8 @@ steps:
         {"name": "outage", "faults": [{"abort": 503}]},
         {"name": "slow db", "enabled": false, "faults": [{"delay": "1s"}]},
     ]));
-    insta::assert_snapshot!(scenario.check(&rules, 7).unwrap_err());
+    let refused = vec![(0, "unknown listener `wbe`".to_owned())];
+    insta::assert_snapshot!(scenario.check(&rules, 7, refused).unwrap_err());
     let names: Vec<String> = scenario.touched().iter().map(|name| name.to_string()).collect();
     assert_eq!(names, ["extra", "outage", "outge", "slow db"]);
 }

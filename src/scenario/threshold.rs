@@ -246,7 +246,7 @@ string_form!(
 pub struct Threshold {
     /// The metric as typed.
     pub name: String,
-    /// What is measured.
+    /// What is measured for it.
     pub metric: Metric,
     /// How the measured value must compare.
     pub comparison: Comparison,

@@ -15,7 +15,7 @@ pub struct Segment {
     pub until: Option<Duration>,
     /// The rule that it changes.
     pub rule: Arc<str>,
-    /// What it changes.
+    /// What it changes of the rule.
     pub change: Change,
     /// The step in words, for reports.
     pub text: Arc<str>,

@@ -139,9 +139,9 @@ pub struct Injection {
     pub text: String,
     /// The rule that it changed.
     pub rule: String,
-    /// When it began.
+    /// When the step began.
     pub from: f64,
-    /// When it ended.
+    /// When the step ended.
     pub until: f64,
 }
 

@@ -19,6 +19,9 @@ const SMALLEST: f64 = 0.01;
 /// The most points of a curve that a report has.
 const MOST_POINTS: usize = 1_000;
 
+/// Pairs of time and value.
+type Points = Vec<(f64, f64)>;
+
 /// Changes the rules that a scenario names.
 pub(super) struct Hand<'a, S: Steer> {
     scenario: &'a Scenario,
@@ -30,7 +33,7 @@ pub(super) struct Hand<'a, S: Steer> {
     /// Segments in force, with when they began.
     open: BTreeMap<usize, f64>,
     injected: Vec<Injection>,
-    courses: BTreeMap<(Arc<str>, Property), Vec<(f64, f64)>>,
+    courses: BTreeMap<(Arc<str>, Property), Points>,
 }
 
 impl<'a, S: Steer> Hand<'a, S> {
@@ -217,7 +220,7 @@ fn values_of(rule: &Value, wanted: &Wanted) -> Result<Value, String> {
 }
 
 /// Adds a point to a curve, and thins it out when it has too many.
-fn add_point(points: &mut Vec<(f64, f64)>, point: (f64, f64)) {
+fn add_point(points: &mut Points, point: (f64, f64)) {
     if points.len() >= MOST_POINTS {
         let mut keep = false;
         points.retain(|_| {

@@ -64,7 +64,7 @@ impl Steer for Fake {
         "abc".into()
     }
 
-    async fn try_put(&self, _: &[Value]) -> Result<(), crate::yaml::report::Report> {
+    async fn try_put(&self, _: &Value) -> Result<(), String> {
         Ok(())
     }
 
@@ -136,7 +136,7 @@ fn start(yaml: &str) -> Playing {
 fn start_with(yaml: &str, fake: Arc<Fake>, seen: impl Fn(&Fake) -> Seen + Send + 'static) -> Playing {
     let scenario = Scenario::load("s.yaml", yaml.as_bytes().to_vec()).unwrap_or_else(|report| panic!("{report}"));
     scenario
-        .check(&fake.rules(), 7)
+        .check(&fake.rules(), 7, Vec::new())
         .unwrap_or_else(|report| panic!("{report}"));
     let control = Arc::new(watch::Sender::new(Control::Go));
     let told: Arc<Mutex<Vec<Progress>>> = Arc::default();

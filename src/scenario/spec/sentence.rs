@@ -10,7 +10,7 @@ use crate::yaml::forms::string_form;
 use crate::yaml::report::did_you_mean;
 use crate::yaml::units::Time;
 
-/// A sentence, parsed.
+/// A step that was typed as a sentence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SentenceSpec {
     text: String,
