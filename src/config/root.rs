@@ -12,7 +12,7 @@ use crate::proxy::listen::spec::{ListenerSpec, PairSpec};
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::record::RevealSpec;
 use crate::proxy::upstream::spec::UpstreamSpec;
-use crate::rule::spec::RuleSpec;
+use crate::rule::spec::{LimitsSpec, RuleSpec};
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::OneOrMany;
 use crate::yaml::units::{ByteSize, Share, Time};
@@ -48,6 +48,8 @@ pub struct ConfigSpec {
     /// Limits on what squall uses.
     #[serde(default)]
     pub bounds: BoundsSpec,
+    /// Limits on what all rules together do.
+    pub limits: Option<Spanned<LimitsSpec>>,
     /// The authority that issues the certificates of the fault `certificate`. Absent: one is made at each start, and the
     /// admin API gives its certificate at `/api/v1/ca.pem`.
     pub fault_ca: Option<Spanned<PairSpec>>,

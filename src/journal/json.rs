@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
     use crate::journal::entry::testing;
-    use crate::rule::when::Reason;
+    use crate::rule::when::{Exceeded, Reason};
 
     #[test]
     fn an_entry_is_shown_without_its_secrets() {
@@ -114,7 +114,7 @@ mod tests {
             missed: vec![Missed {
                 rule: "rare".into(),
                 ordinal: 3,
-                reason: Reason::LimitTotal,
+                reason: Reason::Limit(Exceeded::Total),
             }],
             waited: Duration::from_micros(1_500),
             ..testing::entry("GET", "/a?token=t", 1_500, 12, &headers)
@@ -134,7 +134,7 @@ mod tests {
             "space": null, "client": "127.0.0.1", "method": "GET", "path": "/a?token=***", "host": "shop.example",
             "status": 200, "rules": ["slow"], "faults": ["delay"],
             "draws": [{"rule": "slow", "fault": "delay", "ordinal": 7, "draw": 0.04231}],
-            "missed": [{"rule": "rare", "ordinal": 3, "reason": Reason::LimitTotal.to_string()}],
+            "missed": [{"rule": "rare", "ordinal": 3, "reason": Reason::Limit(Exceeded::Total).to_string()}],
             "injected_ms": 1.5, "upstream_ms": null, "total_ms": 12.0, "bytes_in": 0, "bytes_out": 0,
             "client_gone": false, "error": null, "request_id": "r1", "attempt": 2, "attempt_by": "x-request-id",
             "gap_ms": 100.0,

@@ -25,6 +25,7 @@ use crate::files::Named;
 use crate::metrics::Metrics;
 use crate::rule::decide::{Outcome, Rule, RuleFault};
 use crate::rule::matcher::Condition;
+use crate::rule::overall::Overall;
 use crate::rule::stage::Stage;
 use crate::rule::state::RuleState;
 use crate::rule::when::When;
@@ -41,6 +42,8 @@ pub struct Context<'a> {
     pub setting: Setting<'a>,
     /// Files of the configuration, for its diagnostics.
     pub sources: &'a Sources,
+    /// What all rules together do.
+    pub overall: Arc<Overall>,
     /// The rules in force before. Unchanged ones are kept, with their state.
     pub previous: Vec<&'a Arc<Rule>>,
     /// Whether changed rules keep their state, too: what they have counted and remembered.
@@ -164,7 +167,7 @@ impl Context<'_> {
             when,
             outcomes,
             state: state.unwrap_or_else(|| {
-                let mut fresh = RuleState::new(self.now, keys);
+                let mut fresh = RuleState::new(self.now, keys).within(&self.overall);
                 fresh.take_switch(known.map(|rule| &*rule.state));
                 Arc::new(fresh)
             }),

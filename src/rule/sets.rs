@@ -64,6 +64,12 @@ impl RuleSets {
         self.everybody.rules().is_empty() && self.spaces.is_empty()
     }
 
+    /// Any of the rules: all share what [`Memory::arrive`] counts.
+    pub fn any(&self) -> Option<&Arc<Rule>> {
+        let sets = [&self.everybody].into_iter().chain(self.spaces.values());
+        sets.flat_map(|set| set.rules()).next()
+    }
+
     /// Whether a rule depends on what a client says in its TLS handshake.
     pub fn concerns_hello(&self) -> bool {
         self.everybody.concerns_hello() || self.spaces.values().any(|set| set.concerns_hello())
@@ -104,9 +110,7 @@ impl RuleSets {
         memory: &impl Memory,
         mut missed: impl FnMut(&Arc<Rule>, &Drawn),
     ) -> Option<Box<Plan>> {
-        if self.is_empty() {
-            return None;
-        }
+        memory.arrive(self.any()?);
         let mut plan = Plan::default();
         let mut ended = false;
         for set in self.of(head) {

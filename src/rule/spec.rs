@@ -11,6 +11,7 @@ use serde_with::skip_serializing_none;
 
 use crate::draw::key::KeySpec;
 use crate::fault::FaultSpec;
+use crate::rule::rate::HitRate;
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::{self, OneOrMany, Scalar, ShortForm, string_form};
 use crate::yaml::units::{Percentage, Time};
@@ -348,6 +349,8 @@ pub struct LimitsSpec {
     pub total: Option<NonZeroU64>,
     /// The largest share of the rule's matching requests that may be hit, counted from the start.
     pub share: Option<Percentage>,
+    /// How many requests may be hit in a time, such as 10/s, 600/m or 5/h: so many at once, and then evenly spread.
+    pub rate: Option<HitRate>,
     /// How long after it was loaded the rule stops for good.
     pub expires: Option<Time>,
 }

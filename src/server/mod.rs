@@ -458,6 +458,7 @@ impl Server {
             self.metrics().forget_listener(&running.name);
             leaving.push(running.listener);
         }
+        snapshot.overall.limit(snapshot.limits, Instant::now());
         self.metrics()
             .configured(&snapshot.hash, snapshot.seed.0, &snapshot.rules);
     }

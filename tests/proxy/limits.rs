@@ -166,3 +166,41 @@ async fn connections_that_find_no_place_are_closed() {
     squall.until("squall_connections", &[], 0.0).await;
     squall.ask(Protocol::H1, &Request::get("/")).await.assert(200, "ok");
 }
+
+/// The limits of all rules together, and that a reload which leaves them alone goes on counting.
+#[tokio::test]
+async fn limits_of_all_rules_bound_their_sum_across_reloads() {
+    let upstream = Upstream::answering(Protocol::H1, Answer::ok(Body::sized("ok"))).await;
+    let rules = |last: u16| {
+        format!(
+            "[{{name: a, match: {{path: /fault-a}}, faults: [{{abort: 503}}]}}, \
+              {{name: b, match: {{path: /fault-b}}, faults: [{{abort: {last}}}]}}]\n\
+             limits: {{total: 3}}"
+        )
+    };
+    let squall = Squall::with_rules(&upstream, &rules(500));
+    let mut client = squall.client(Protocol::H1).await;
+    let mut status = async |path: &str| client.get(path).await.status;
+    assert_eq!((status("/fault-a").await, status("/fault-b").await), (503, 500));
+    squall
+        .reload(&super::support::squall::configuration(&upstream, "{}", &rules(501)))
+        .await
+        .unwrap();
+    assert_eq!((status("/fault-b").await, status("/fault-a").await), (501, 200));
+    squall.until("squall_faults_active", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn a_rate_lets_so_many_be_hit_at_once_and_then_evenly_spread() {
+    let upstream = Upstream::answering(Protocol::H1, Answer::ok(Body::sized("ok"))).await;
+    let squall = Squall::with_rules(
+        &upstream,
+        "[{name: r, when: {limits: {rate: 5/h}}, faults: [{abort: 503}]}]",
+    );
+    let mut client = squall.client(Protocol::H1).await;
+    let mut hit = 0;
+    for _ in 0..20 {
+        hit += u32::from(client.get("/").await.status == 503);
+    }
+    assert_eq!(hit, 5);
+}

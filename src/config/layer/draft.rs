@@ -407,6 +407,7 @@ impl<'a> Draft<'a> {
             specs: std::slice::from_ref(spec),
             setting: Setting::of(&self.base.spec, self.base.seed),
             sources,
+            overall: Arc::clone(&self.base.overall),
             previous: known.into_iter().collect(),
             keeps_state: true,
             // Callers can't read squall's files, except those that it reads already.

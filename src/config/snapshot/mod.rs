@@ -28,7 +28,9 @@ use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::spec::UpstreamSpec;
 use crate::rule::compile::{self, Setting};
 use crate::rule::decide::Rule;
+use crate::rule::overall::Overall;
 use crate::rule::sets::RuleSets;
+use crate::rule::when::Limits;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Report, Sources, Span};
 use crate::yaml::tree::{identity, identity_hash};
@@ -72,6 +74,10 @@ pub struct Snapshot {
     pub file_rules: Vec<(Arc<Rule>, u64)>,
     /// What the API has added.
     pub layer: Arc<ApiLayer>,
+    /// What all rules together do. Kept by reloads.
+    pub overall: Arc<Overall>,
+    /// The limits on all rules together.
+    pub limits: Limits,
     targets: Arc<Targets>,
     /// The authority that issues faulty certificates.
     pub authority: Arc<FaultAuthority>,
@@ -205,7 +211,9 @@ impl Snapshot {
         build.buffer();
         build.bodies();
         let targets = build.targets();
-        let file_rules = compile::compile(&mut build.rules_context());
+        let overall = previous_or_new(inputs.previous.map(|previous| &previous.overall));
+        let limits = build.limits();
+        let file_rules = compile::compile(&mut build.rules_context(&overall));
         let authority = build.authority();
         let listeners = authority.as_ref().map(|authority| build.listeners(&targets, authority));
         let named = build.files.into_paths();
@@ -229,6 +237,8 @@ impl Snapshot {
             rules: Vec::new(),
             file_rules: file_rules.into_iter().map(|rule| (rule, 0)).collect(),
             layer: Arc::default(),
+            overall,
+            limits,
             targets: Arc::new(targets),
             authority,
             warnings: Arc::new(report),
@@ -293,11 +303,12 @@ struct Build<'a> {
 type Targets = HashMap<String, (String, Arc<Target>)>;
 
 impl Build<'_> {
-    fn rules_context(&mut self) -> compile::Context<'_> {
+    fn rules_context(&mut self, overall: &Arc<Overall>) -> compile::Context<'_> {
         let previous = self.inputs.previous.map(|previous| previous.file_rules.as_slice());
         compile::Context {
             specs: &self.spec.rules,
             sources: self.sources,
+            overall: Arc::clone(overall),
             previous: previous.unwrap_or_default().iter().map(|(rule, _)| rule).collect(),
             keeps_state: false,
             files: &self.files,
@@ -341,6 +352,17 @@ impl Build<'_> {
             address: address.map(|address| address.value.clone()).unwrap_or_else(default),
             token,
         }
+    }
+
+    fn limits(&mut self) -> Limits {
+        let Some(spec) = &self.spec.limits else {
+            return Limits::default();
+        };
+        let limits = Limits::from(&spec.value);
+        if limits.expires.is_some_and(|expires| expires.is_zero()) {
+            self.error(spec.span, "no rule can ever fire: these limits expire at once");
+        }
+        limits
     }
 
     fn threads(&mut self) {
@@ -497,6 +519,11 @@ impl Build<'_> {
         let made = FaultAuthority::make().map_err(|message| self.diagnostics.push(Diagnostic::error(None, message)));
         made.ok().map(Arc::new)
     }
+}
+
+/// What a reload keeps.
+fn previous_or_new<T: Default>(previous: Option<&Arc<T>>) -> Arc<T> {
+    previous.map(Arc::clone).unwrap_or_default()
 }
 
 impl<'a> Setting<'a> {

@@ -84,7 +84,6 @@ impl Links {
         mut flows: [&mut Flow; 2],
     ) -> Sequel {
         let mut known = std::mem::take(&mut self.links);
-        self.next = None;
         let hello = Arc::clone(&self.hello);
         let head = Head::of_connection(self.client, hello.name.as_deref()).offering(&hello.protocols);
         let memory = Live { now: Instant::now() };
@@ -92,7 +91,14 @@ impl Links {
         let mut sequel = Sequel::GoesOn;
         // The ids of the links so far: the shapers of a new one come after theirs.
         let mut before: Vec<u64> = Vec::new();
-        let armed = holder.switches().is_armed();
+        let first = view.rules.any();
+        let over = first.is_some_and(|rule| rule.state.overall().is_over(memory.now));
+        let left = first.and_then(|rule| rule.state.overall().left(memory.now));
+        self.next = left.and_then(|left| memory.now.checked_add(left));
+        if let Some(rule) = first.filter(|_| self.last_id == 0 && known.is_empty()) {
+            memory.arrive(rule);
+        }
+        let armed = holder.switches().is_armed() && !over;
         for rule in view.rules.matching(&head).filter(|_| armed) {
             let since = memory.since(rule);
             let open = rule.when.open(since).is_ok();

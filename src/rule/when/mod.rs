@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::draw::Draw;
 use crate::draw::key::Key;
+use crate::rule::rate::HitRate;
 use crate::rule::spec::{LimitsSpec, ScheduleSpec, WhenSpec};
 use crate::yaml::units::{Percentage, Time};
 
@@ -44,6 +45,8 @@ pub struct Limits {
     pub total: Option<u64>,
     /// The largest share of the matching requests, in parts per million.
     pub share: Option<u32>,
+    /// The most hits in a time.
+    pub rate: Option<HitRate>,
     /// How long after loading the rule stops.
     pub expires: Option<Duration>,
 }
@@ -87,12 +90,51 @@ pub enum Reason {
     },
     /// The outcome of `choose` that was drawn has no faults.
     Untouched,
-    /// `limits.active` requests are under the rule's faults.
-    LimitActive,
+    /// One of the rule's own limits is reached.
+    Limit(Exceeded),
+    /// One of the top-level limits, on all rules together, is reached.
+    Overall(Exceeded),
+}
+
+/// A limit that is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exceeded {
+    /// `limits.active` requests are under faults.
+    Active,
     /// `limits.total` requests have been hit.
-    LimitTotal,
+    Total,
     /// One more hit would exceed `limits.share`.
-    LimitShare,
+    Share,
+    /// One more hit now would exceed `limits.rate`.
+    Rate,
+    /// The time of `limits.expires` has passed.
+    Expired,
+}
+
+impl Limits {
+    /// Checks that one more hit is allowed, after `hits` hits among `asked` requests: `limits.total` and `limits.share`.
+    pub(super) fn allow(&self, hits: u64, asked: u64) -> Result<(), Exceeded> {
+        if self.total.is_some_and(|total| hits >= total) {
+            return Err(Exceeded::Total);
+        }
+        let over = |share: u32| (u128::from(hits) + 1) * 1_000_000 > u128::from(asked) * u128::from(share);
+        match self.share {
+            Some(share) if over(share) => Err(Exceeded::Share),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Exceeded::Active => "limits.active is reached",
+            Exceeded::Total => "limits.total is reached",
+            Exceeded::Share => "limits.share would be exceeded",
+            Exceeded::Rate => "limits.rate is reached",
+            Exceeded::Expired => "limits.expires has passed",
+        })
+    }
 }
 
 impl When {
@@ -248,6 +290,7 @@ impl From<&LimitsSpec> for Limits {
             active: spec.active.map(std::num::NonZeroU32::get),
             total: spec.total.map(std::num::NonZeroU64::get),
             share: spec.share.map(Percentage::ppm),
+            rate: spec.rate,
             expires: spec.expires.map(Time::get),
         }
     }
@@ -269,9 +312,8 @@ impl fmt::Display for Reason {
                 write!(f, "attempts {attempts}: this is attempt {attempt} of its key")
             }
             Reason::Untouched => f.write_str("the outcome that was drawn has no faults"),
-            Reason::LimitActive => f.write_str("limits.active is reached"),
-            Reason::LimitTotal => f.write_str("limits.total is reached"),
-            Reason::LimitShare => f.write_str("limits.share would be exceeded"),
+            Reason::Limit(exceeded) => exceeded.fmt(f),
+            Reason::Overall(exceeded) => write!(f, "the limits of all rules: {exceeded}"),
         }
     }
 }

@@ -105,6 +105,7 @@ impl Rules {
                 longest_wait: LONGEST,
             },
             sources: &sources,
+            overall: Arc::default(),
             previous: previous.into_iter().collect(),
             keeps_state: false,
             // Nor can they read squall's files.

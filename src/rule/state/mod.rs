@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::decide::Rule;
+use super::overall::Overall;
+use super::rate::HitBucket;
 use super::switch::{RuleSwitch, Switch, Trip};
-use super::when::{Limits, Reason};
+use super::when::{Exceeded, Limits, Reason};
 use crate::draw::KeyHash;
 use crate::draw::remembered::Remembered;
 
@@ -18,6 +20,9 @@ pub struct RuleState {
     matched: AtomicU64,
     hit: AtomicU64,
     active: AtomicU32,
+    bucket: HitBucket,
+    /// What all rules together do.
+    overall: Arc<Overall>,
     attempts: Option<Remembered<u32>>,
     /// Shared by all rules of this name, one after the other.
     switch: Arc<RuleSwitch>,
@@ -34,6 +39,8 @@ pub trait Memory {
     /// # Errors
     /// The limit that is reached.
     fn admit(&self, rule: &Rule, ordinal: u64) -> Result<(), Reason>;
+    /// Notes a request or a connection about which rules are asked, this one among them.
+    fn arrive(&self, rule: &Rule);
     /// Whether the calls change the state.
     fn counts(&self) -> bool;
     /// The time since the rule was loaded.
@@ -66,9 +73,23 @@ impl RuleState {
             matched: AtomicU64::new(0),
             hit: AtomicU64::new(0),
             active: AtomicU32::new(0),
+            bucket: HitBucket::default(),
+            overall: Arc::default(),
             attempts: keys.map(Remembered::new),
             switch: Arc::default(),
         }
+    }
+
+    /// Counts its hits among those of other rules, too.
+    #[must_use]
+    pub fn within(mut self, overall: &Arc<Overall>) -> RuleState {
+        self.overall = Arc::clone(overall);
+        self
+    }
+
+    /// What all rules together do.
+    pub fn overall(&self) -> &Arc<Overall> {
+        &self.overall
     }
 
     /// Takes over the switch of the rule that this one replaces: what was switched off stays off.
@@ -120,6 +141,7 @@ impl RuleState {
 
     /// Frees a place taken by [`Memory::admit`].
     pub fn leave(&self) {
+        self.overall.leave();
         self.active.fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -127,32 +149,48 @@ impl RuleState {
         now.saturating_duration_since(self.loaded)
     }
 
-    fn admit(&self, limits: &Limits, ordinal: u64) -> Result<(), Reason> {
+    fn admit(&self, limits: &Limits, ordinal: u64, now: Instant) -> Result<(), Reason> {
         let below = |limit: Option<u32>| move |n: u32| limit.is_none_or(|limit| n < limit).then(|| n.saturating_add(1));
-        // Checked and counted in one step, so that no two requests can take the last place. The counts guard no other memory.
+        // Checked and counted in one step, here and below, so that no two requests can take the last place. The counts guard no
+        // other memory. A refused request gives back what it has taken: nothing was injected.
         self.active
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, below(limits.active))
-            .map_err(|_| Reason::LimitActive)?;
-        // Both bounds on hits in one step. A refused request gives its active place back: nothing was injected.
+            .map_err(|_| Reason::Limit(Exceeded::Active))?;
+        let refused = self.count(limits, ordinal, now).err();
+        if refused.is_some() {
+            self.active.fetch_sub(1, Ordering::AcqRel);
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Counts a hit within the limits on hits, the rule's own and those of all rules.
+    fn count(&self, limits: &Limits, ordinal: u64, now: Instant) -> Result<(), Reason> {
         let counted = self.hit.fetch_update(Ordering::AcqRel, Ordering::Acquire, |hits| {
-            within(limits, hits, ordinal).is_ok().then(|| hits.saturating_add(1))
+            limits.allow(hits, ordinal).is_ok().then(|| hits.saturating_add(1))
         });
-        counted.map(|_| ()).map_err(|hits| {
-            self.leave();
-            within(limits, hits, ordinal).err().unwrap_or(Reason::LimitTotal)
+        counted.map_err(|hits| Reason::Limit(limits.allow(hits, ordinal).err().unwrap_or(Exceeded::Total)))?;
+        if limits.rate.is_some_and(|rate| !self.bucket.take(rate, self.since(now))) {
+            self.hit.fetch_sub(1, Ordering::AcqRel);
+            return Err(Reason::Limit(Exceeded::Rate));
+        }
+        self.overall.admit(now).map_err(|exceeded| {
+            self.hit.fetch_sub(1, Ordering::AcqRel);
+            if let Some(rate) = limits.rate {
+                self.bucket.give_back(rate);
+            }
+            Reason::Overall(exceeded)
         })
     }
-}
 
-/// Checks that one more hit is within the limits, after `hits` hits among `ordinal` matching requests.
-fn within(limits: &Limits, hits: u64, ordinal: u64) -> Result<(), Reason> {
-    if limits.total.is_some_and(|total| hits >= total) {
-        return Err(Reason::LimitTotal);
-    }
-    let over = |share: u32| u128::from(hits + 1) * 1_000_000 > u128::from(ordinal) * u128::from(share);
-    match limits.share {
-        Some(share) if over(share) => Err(Reason::LimitShare),
-        _ => Ok(()),
+    fn peek(&self, limits: &Limits, ordinal: u64, now: Instant) -> Result<(), Reason> {
+        if limits.active.is_some_and(|limit| self.active() >= limit) {
+            return Err(Reason::Limit(Exceeded::Active));
+        }
+        limits.allow(self.hits(), ordinal).map_err(Reason::Limit)?;
+        if limits.rate.is_some_and(|rate| !self.bucket.has(rate, self.since(now))) {
+            return Err(Reason::Limit(Exceeded::Rate));
+        }
+        self.overall.peek(now).map_err(Reason::Overall)
     }
 }
 
@@ -175,7 +213,11 @@ impl Memory for Live {
     }
 
     fn admit(&self, rule: &Rule, ordinal: u64) -> Result<(), Reason> {
-        rule.state.admit(&rule.when.limits, ordinal)
+        rule.state.admit(&rule.when.limits, ordinal, self.now)
+    }
+
+    fn arrive(&self, rule: &Rule) {
+        rule.state.overall.ask();
     }
 
     fn counts(&self) -> bool {
@@ -202,12 +244,10 @@ impl Memory for Peek {
     }
 
     fn admit(&self, rule: &Rule, ordinal: u64) -> Result<(), Reason> {
-        let limits = &rule.when.limits;
-        if limits.active.is_some_and(|limit| rule.state.active() >= limit) {
-            return Err(Reason::LimitActive);
-        }
-        within(limits, rule.state.hits(), ordinal)
+        rule.state.peek(&rule.when.limits, ordinal, self.now)
     }
+
+    fn arrive(&self, _: &Rule) {}
 
     fn counts(&self) -> bool {
         false
@@ -219,39 +259,4 @@ impl Memory for Peek {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn state() -> RuleState {
-        RuleState::new(Instant::now(), None)
-    }
-
-    #[test]
-    fn active_is_a_bound_on_those_inside() {
-        let state = state();
-        let limits = Limits {
-            active: Some(2),
-            ..Limits::default()
-        };
-        assert!(state.admit(&limits, 1).is_ok());
-        assert!(state.admit(&limits, 2).is_ok());
-        assert_eq!(state.admit(&limits, 3), Err(Reason::LimitActive));
-        state.leave();
-        assert!(state.admit(&limits, 4).is_ok());
-    }
-
-    #[test]
-    fn total_and_share_are_bounds_on_hits() {
-        let state = state();
-        let limits = Limits {
-            share: Some(200_000),
-            total: Some(3),
-            ..Limits::default()
-        };
-        let admitted: Vec<u64> = (1..=100)
-            .filter(|ordinal| state.admit(&limits, *ordinal).is_ok())
-            .collect();
-        assert_eq!(admitted, [5, 10, 15]);
-        assert_eq!(state.active(), 3, "a refusal holds no place");
-    }
-}
+mod tests;
