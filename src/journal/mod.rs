@@ -33,13 +33,21 @@ use self::entry::Entry;
 pub use self::ring::{Bounds, Numbered};
 use self::ring::{Reading, Ring};
 
+/// How many rings may be full: all rings together take at most this many times the bytes of one.
+const FULL_RINGS: usize = 8;
+
+/// What a ring may take in any case, in bytes.
+const LEAST_SHARE: usize = 64 << 10;
+
 /// The last requests of each space.
 #[derive(Debug)]
 pub struct Journal {
     on: AtomicBool,
-    /// The bounds of each ring.
+    /// The bounds of each ring as they are configured.
     requests: AtomicUsize,
     bytes: AtomicUsize,
+    /// How many bytes a ring may take now: less than configured if there are many rings.
+    share: AtomicUsize,
     /// The number of the last entry.
     numbers: AtomicU64,
     /// Requests in no space, and in spaces that are not open.
@@ -85,6 +93,7 @@ impl Default for Journal {
             on: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            share: AtomicUsize::new(0),
             numbers: AtomicU64::new(0),
             shared: Ring::default(),
             spaces: ArcSwap::default(),
@@ -98,17 +107,36 @@ impl Default for Journal {
 impl Journal {
     /// Sets the bounds of each ring, and drops what is beyond them. With `None` the journal is off, and empty.
     pub fn configure(&self, bounds: Option<Bounds>) {
+        let _closed = self.closed.lock();
         // Relaxed: the three are independent, and a request that sees old ones is bounded by these at the next one.
+        let mut fewer = false;
         if let Some(bounds) = bounds {
-            self.requests.store(bounds.requests, Ordering::Relaxed);
+            fewer = self.requests.swap(bounds.requests, Ordering::Relaxed) > bounds.requests;
             self.bytes.store(bounds.bytes, Ordering::Relaxed);
         }
         self.on.store(bounds.is_some(), Ordering::Relaxed);
-        for ring in self.rings(&Of::All) {
-            match bounds {
-                Some(bounds) => ring.get(self).shrink(bounds),
-                None => ring.get(self).clear(),
+        if bounds.is_none() {
+            self.clear(&Of::All);
+        }
+        self.share_memory(fewer);
+    }
+
+    /// Divides the memory between the rings. `fewer` says that they may have fewer requests than before. Call it with the lock on `closed` whenever their number or the bounds change.
+    fn share_memory(&self, fewer: bool) {
+        let (bytes, rings) = (self.bytes.load(Ordering::Relaxed), self.rings(&Of::All));
+        let fair = bytes.saturating_mul(FULL_RINGS) / rings.len().max(1);
+        let share = bytes.min(fair.max(LEAST_SHARE));
+        if self.share.swap(share, Ordering::Relaxed) > share || fewer {
+            for ring in rings {
+                ring.get(self).shrink(self.bounds());
             }
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            requests: self.requests.load(Ordering::Relaxed),
+            bytes: self.share.load(Ordering::Relaxed),
         }
     }
 
@@ -122,10 +150,6 @@ impl Journal {
         if !self.is_on() {
             return;
         }
-        let bounds = Bounds {
-            requests: self.requests.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-        };
         let spaces = self.spaces.load();
         // The space is looked for only if there is one to be in.
         let own = if spaces.is_empty() {
@@ -134,7 +158,7 @@ impl Journal {
             entry.space().and_then(|space| spaces.get(&*space))
         };
         own.map_or(&self.shared, |ring| ring)
-            .push(Arc::new(entry), &self.numbers, bounds);
+            .push(Arc::new(entry), &self.numbers, self.bounds());
         // After the entry can be read: a caller counts itself first, then reads, so it either finds the entry or is notified. The
         // lock of the ring orders the two.
         if self.waiting.load(Ordering::Relaxed) > 0 {
@@ -148,6 +172,7 @@ impl Journal {
         let mut spaces = HashMap::clone(&self.spaces.load());
         spaces.entry(space.into()).or_default();
         self.spaces.store(Arc::new(spaces));
+        self.share_memory(false);
     }
 
     /// Removes a space's ring with its entries. Later requests that name the space go to the shared ring.
@@ -157,6 +182,7 @@ impl Journal {
         if let Some(ring) = spaces.remove(space) {
             self.spaces.store(Arc::new(spaces));
             *closed += ring.dropped_ever();
+            self.share_memory(false);
         }
     }
 

@@ -61,6 +61,32 @@ fn a_journal_that_is_off_is_empty() {
 }
 
 #[test]
+fn many_spaces_share_the_memory() {
+    let journal = journal(100_000);
+    let fill = |space: &str| {
+        for _ in 0..3000 {
+            journal.record(entry("GET", "/", 0, 1, &[("squall-space", space)]));
+        }
+        let page = journal.read(&Of::Space(space.into()), 0);
+        page.entries.iter().map(|one| one.entry.size()).sum::<usize>()
+    };
+    journal.open("first");
+    let alone = fill("first");
+    assert!((900 << 10..=1 << 20).contains(&alone), "{alone}");
+    for number in 0..100 {
+        journal.open(&number.to_string());
+    }
+    let read = |space: &str| journal.read(&Of::Space(space.into()), 0).entries.len();
+    assert!(read("first") < 1000, "it gave its memory away");
+    let each = fill("7");
+    assert!((70 << 10..=(8 << 20) / 102).contains(&each), "{each}");
+    for number in 0..100 {
+        journal.close(&number.to_string());
+    }
+    assert!(fill("first") > 900 << 10, "it got it back");
+}
+
+#[test]
 fn an_entry_is_found_by_its_number() {
     let journal = journal(3);
     journal.open("a");

@@ -221,6 +221,23 @@ def test_spaces_are_told_apart(running):
     assert ask("/verify", "POST", json={"space": "t2", "match": {"path": "/a"}, "count": 0})["verdict"] == "pass"
 
 
+def test_the_journal_of_a_space_goes_with_it(running):
+    one, ask = running("journal: {requests: 20}")
+    address = ask("/spaces/t1", "PUT", status=201, json={"listeners": ["web"]})["listeners"]["web"]
+    requests.get(f"http://{address}/through", timeout=10)
+    for _ in range(30):
+        requests.get(one.url("/others"), timeout=10)
+    question = {"space": "t1", "count": 1}
+    answer = ask("/verify", "POST", json=question)
+    assert answer["verdict"] == "pass", "what others do drops nothing of it"
+    [entry] = answer["evidence"]
+    assert (entry["path"], entry["space"], entry["listener"]) == ("/through", "t1", "web")
+    ask("/spaces/t1", "DELETE", status=204)
+    assert ask("/journal?space=t1")["requests"] == []
+    ask("/spaces/t1", "PUT", status=201, json={})
+    assert ask("/verify", "POST", json={"space": "t1", "count": 0})["verdict"] == "pass", "nothing is left"
+
+
 def test_what_is_no_ordinary_request_is_noted_too(running, serve):
     rules = """
 rules:

@@ -152,6 +152,7 @@ impl Listener {
             _ => Arc::new(ConnectionView {
                 on_accept,
                 handshake,
+                space: seat.space.cloned(),
                 ..ConnectionView::clone(&self.connection)
             }),
         };

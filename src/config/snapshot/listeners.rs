@@ -75,6 +75,7 @@ impl Build<'_> {
             on_accept: RuleSets::default(),
             handshake: RuleSets::default(),
             listener: name.value.as_str().into(),
+            space: None,
             authority: Arc::clone(authority),
             bounds,
             access: self.spec.log.access,

@@ -38,6 +38,8 @@ pub struct ConnectionView {
     pub handshake: RuleSets,
     /// The listener's name in the configuration.
     pub listener: Arc<str>,
+    /// The space that all connections of this listener are in.
+    pub space: Option<Arc<str>>,
     /// The authority that issues faulty certificates.
     pub authority: Arc<FaultAuthority>,
     /// The bounds of injected waits.
@@ -250,7 +252,7 @@ impl Passage {
             time: now.checked_sub(total).unwrap_or(now),
             listener: Arc::clone(&view.listener),
             upstream: "".into(),
-            listener_space: None,
+            listener_space: view.space.clone(),
             client: self.arrival.connection.client(),
             head: KeptHead::of_connection(self.hello.name.as_deref()),
             protocols: self.hello.protocols.as_slice().into(),
