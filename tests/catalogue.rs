@@ -19,6 +19,8 @@ use squall::config::snapshot::Inputs;
 use squall::config::{self, Source};
 use squall::fault::FaultSpec;
 use squall::metrics::Metrics;
+use squall::scenario::Scenario;
+use squall::scenario::steer::RuleNow;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -103,6 +105,23 @@ fn each_example_passes_without_a_warning() {
             Err(report) => panic!("{}", report.render(false)),
         }
     }
+}
+
+#[test]
+fn the_scenario_example_fits_its_configuration() {
+    let folder = root().join("config/examples");
+    let bytes = std::fs::read(folder.join("scenarios/black-friday.yaml")).unwrap();
+    let scenario = Scenario::load("black-friday.yaml", bytes).unwrap_or_else(|report| panic!("{report}"));
+    let metrics = Metrics::new().unwrap();
+    let inputs = Inputs::new(&metrics, Instant::now());
+    let snapshot = config::load(&Source::File(folder.join("scenario.yaml")), inputs).unwrap();
+    let rules = snapshot.spec.rules.iter().map(|spec| RuleNow {
+        name: spec.name.value.as_str().into(),
+        enabled: spec.enabled,
+        spec: serde_json::to_value(spec).unwrap(),
+    });
+    let checked = scenario.check(&rules.collect::<Vec<_>>(), snapshot.seed.0, Vec::new());
+    checked.unwrap_or_else(|report| panic!("{report}"));
 }
 
 /// Phrases that plain English avoids, each with what to write instead.

@@ -286,7 +286,8 @@ fn nice(value: f64) -> f64 {
 
 /// A time in seconds, in words: `-10s`, `2.5s`, `1m30s`.
 pub(super) fn seconds(time: f64) -> String {
-    let tenths = (time * 10.0).round() / 10.0;
+    // Adding zero makes zero of a negative zero.
+    let tenths = (time * 10.0).round() / 10.0 + 0.0;
     if tenths.abs() < 60.0 {
         return format!("{tenths}s");
     }

@@ -58,7 +58,12 @@ impl<'a, S: Steer> Hand<'a, S> {
     pub(super) async fn follow(&mut self, time: Duration, ahead: Duration) -> Result<(), String> {
         let timeline = &self.scenario.timeline;
         let moving = timeline.is_moving(time);
-        let wanted = timeline.at(if moving { time + ahead } else { time });
+        // Never beyond the next moment, when something else may come into force.
+        let next = timeline
+            .next_after(time)
+            .map(|next| next.saturating_sub(Duration::from_nanos(1)));
+        let ahead = next.map_or(time + ahead, |next| next.min(time + ahead));
+        let wanted = timeline.at(if moving { ahead } else { time });
         let names: BTreeSet<Arc<str>> = self.sent.keys().chain(wanted.keys()).map(Arc::clone).collect();
         for name in names {
             let wanted = wanted.get(&name).cloned().unwrap_or_default();

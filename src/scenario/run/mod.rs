@@ -173,7 +173,7 @@ pub async fn play<S: Steer>(
             during: Sample::of(&during_tally, 0.0, seconds.during),
             after: Sample::of(&after_tally, seconds.during, seconds.after),
         },
-        series: Sample::series(&recorder.slots(), seconds.before),
+        series: Sample::series(&recorder.slots(), seconds.before, recorder.elapsed().as_secs_f64()),
         yaml: scenario.text.to_string(),
     }
 }
