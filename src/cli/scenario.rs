@@ -189,25 +189,22 @@ async fn follow(
 ) -> Result<Option<Box<ScenarioReport>>, String> {
     let mut buffer = Vec::new();
     let mut shown = Shown::new();
-    let (mut id, mut interrupted) = (None, false);
+    let (mut id, mut interrupted, mut told_so) = (None, false, false);
+    let gone = "squall has ended or broken off; what a scenario changes never outlives squall";
     loop {
-        let frame = tokio::select! {
-            frame = body.frame() => frame,
+        tokio::select! {
+            frame = body.frame() => {
+                let frame = frame.ok_or(gone)?.map_err(|error| format!("{gone}: {error}"))?;
+                buffer.extend(frame.into_data().unwrap_or_default());
+            }
             () = interrupts.next() => {
-                let Some(id) = id.filter(|_| !interrupted) else {
+                if interrupted {
                     return Ok(None);
-                };
+                }
                 interrupted = true;
                 shown.note("aborting; everything is put back");
-                let target = format!("/api/v1/scenarios/{id}/abort");
-                // If it fails, the scenario has ended, or ends with this command.
-                let _answer = admin.send(Method::POST, &target, "text/plain", "").await;
-                continue;
             }
-        };
-        let gone = "squall has ended or broken off; what a scenario changes never outlives squall";
-        let frame = frame.ok_or(gone)?.map_err(|error| format!("{gone}: {error}"))?;
-        buffer.extend(frame.into_data().unwrap_or_default());
+        }
         while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = buffer.drain(..=end).collect();
             let told: Told = serde_json::from_slice(&line).map_err(|error| format!("unexpected response: {error}"))?;
@@ -220,6 +217,16 @@ async fn follow(
                     .map(Some)
                     .ok_or_else(|| "the scenario broke down, and has left no report".into());
             }
+        }
+        // Its number may be known only after the signal.
+        if interrupted
+            && !told_so
+            && let Some(id) = id
+        {
+            told_so = true;
+            let target = format!("/api/v1/scenarios/{id}/abort");
+            // If it fails, the scenario has ended, or ends with this command.
+            let _answer = admin.send(Method::POST, &target, "text/plain", "").await;
         }
     }
 }

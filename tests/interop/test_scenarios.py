@@ -131,8 +131,8 @@ expect: {p99: < 2s, errors: < 1%, recovered within: 5s}
             errors.append(took / wanted - 1)
     assert len(errors) > 80
     errors.sort()
-    # One or two may be late on a machine that is busy with something else.
-    assert -0.05 < errors[0] and errors[len(errors) * 95 // 100] < 0.05, errors
+    # Some may be late on a machine that is busy with something else; none may be early.
+    assert -0.05 < errors[0] and errors[len(errors) // 2] < 0.03 and errors[len(errors) * 4 // 5] < 0.05, errors
     assert [step["text"] for step in report["injected"]] == ['ramp delay of "slow db" from 200ms to 1s over 4s']
     assert [one["held"] for one in report["expectations"]] == [True, True, True]
     assert is_as_before(server)
