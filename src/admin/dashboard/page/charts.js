@@ -25,10 +25,10 @@ const TRAFFIC = [
 ];
 
 const LATENCY = [
-  { label: "natural, median", colour: "--natural", of: (s) => s.natural_ms?.p50, text: milliseconds },
-  { label: "natural, p99", colour: "--natural", dashed: true, of: (s) => s.natural_ms?.p99, text: milliseconds },
-  { label: "injected, median", colour: "--injected", of: (s) => s.injected_ms?.p50, text: milliseconds },
-  { label: "injected, p99", colour: "--injected", dashed: true, of: (s) => s.injected_ms?.p99, text: milliseconds },
+  { label: "natural p50", colour: "--natural", of: (s) => s.natural_ms?.p50, text: milliseconds },
+  { label: "natural p99", colour: "--natural", dashed: true, of: (s) => s.natural_ms?.p99, text: milliseconds },
+  { label: "injected p50", colour: "--injected", of: (s) => s.injected_ms?.p50, text: milliseconds },
+  { label: "injected p99", colour: "--injected", dashed: true, of: (s) => s.injected_ms?.p99, text: milliseconds },
 ];
 
 const SPREAD = [

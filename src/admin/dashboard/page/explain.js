@@ -18,6 +18,7 @@ export function explaining() {
     } catch (error) {
       setText(answer, inWords(error));
     }
+    answer.scrollIntoView({ block: "nearest" });
   });
 }
 

@@ -36,14 +36,19 @@ function row(request) {
   const faults = (request.faults ?? []).map(({ rule, fault }) => element("div", {}, element("b", {}, fault), ` ${rule}`));
   return element("tr", {},
     element("td", {}, timeOfDay(request.time)),
-    element("td", { class: "path" }, target(request), request.space ? element("span", { class: "tag" }, `space ${request.space}`) : null),
+    element("td", { class: "path" }, ...breakable(target(request)), request.space ? element("span", { class: "tag" }, `space ${request.space}`) : null),
     element("td", { class: `number ${request.status >= 500 || !request.status ? "error" : ""}` }, status(request)),
-    element("td", {}, ...faults),
+    element("td", { class: "faults" }, ...faults),
     element("td", { class: "number" }, milliseconds(request.injected_ms)));
 }
 
 function target(request) {
   return `${request.method ?? request.kind ?? ""} ${request.path ?? request.host ?? ""}`;
+}
+
+// A text that may be broken behind each slash.
+function breakable(text) {
+  return text.split(/(?<=\/)/).flatMap((piece) => [element("wbr"), piece]);
 }
 
 function status(request) {
@@ -85,9 +90,9 @@ export class Journal {
     const attempt = one.attempt > 1 && one.attempt_by !== "client" ? element("span", { class: "tag" }, `attempt ${one.attempt}`) : null;
     return element("tr", {},
       element("td", {}, timeOfDay(one.time)),
-      element("td", { class: "path" }, target(one), attempt, one.space ? element("span", { class: "tag" }, `space ${one.space}`) : null),
+      element("td", { class: "path" }, ...breakable(target(one)), attempt, one.space ? element("span", { class: "tag" }, `space ${one.space}`) : null),
       element("td", { class: `number ${one.status >= 500 ? "error" : ""}` }, status(one)),
-      element("td", {}, ...faults),
+      element("td", { class: "faults" }, ...faults),
       element("td", { class: "number" }, milliseconds(one.total_ms)),
       element("td", {}, element("button", { type: "button", "aria-expanded": "false", "aria-controls": "journal-details",
         "aria-label": `Why? request ${one.id}, ${target(one)}`, onclick: (event) => this.why(one.id, event.currentTarget) }, "Why?")));
