@@ -46,6 +46,10 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem>
             let revision = revision.filter(|_| !tag.starts_with("W/"));
             found.get_or_insert_with(Vec::new).extend(revision);
         }
+        // An empty list would be a condition that nothing can meet, or none: nobody means it.
+        if found.is_none() {
+            return Err(malformed());
+        }
     }
     Ok(found.map(Tags::These))
 }

@@ -17,6 +17,7 @@ mod events;
 mod explain;
 pub(crate) mod guard;
 mod journal;
+mod openapi;
 mod pages;
 mod problem;
 mod rules;
@@ -83,6 +84,7 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/metrics", get(scrape::metrics))
         .route("/healthz", get(pages::health))
         .route("/readyz", get(pages::ready))
+        .route("/api/v1/openapi.json", get(openapi::openapi))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/armed", get(armed::show).put(armed::change))
         .route("/api/v1/config", get(api::config))

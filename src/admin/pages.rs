@@ -58,6 +58,11 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     endpoint(
         &["GET"],
+        "/api/v1/openapi.json",
+        "the OpenAPI document of these endpoints",
+    ),
+    endpoint(
+        &["GET"],
         "/api/v1/status",
         "version, seed, configuration hash, listeners with their real addresses",
     ),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_with::skip_serializing_none;
 
@@ -17,7 +18,7 @@ use crate::yaml::units::{ByteSize, Time};
 
 /// One fault of a rule that hits, and what it would do.
 #[skip_serializing_none]
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Fault {
     /// The fault's name in YAML.
     pub fault: &'static str,

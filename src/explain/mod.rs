@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::masks::Masks;
@@ -56,7 +57,7 @@ pub struct Asked {
 }
 
 /// What squall would do to a request, and why.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Explanation {
     /// The request as the rules see it.
     pub request: Request,
@@ -77,7 +78,7 @@ pub struct Explanation {
 }
 
 /// A request, or a connection to a TCP listener, as the rules see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Request {
     /// What only requests have; `None` for a connection.
     #[serde(flatten)]
@@ -94,7 +95,7 @@ pub struct Request {
 }
 
 /// The head of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RequestHead {
     /// The method of the request.
     pub method: String,
@@ -107,7 +108,7 @@ pub struct RequestHead {
 }
 
 /// The decision of one rule.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RuleExplained {
     /// The name of the rule.
     pub rule: Arc<str>,
@@ -119,7 +120,7 @@ pub struct RuleExplained {
 }
 
 /// The decision of a rule about a request.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
     /// The rule applies to other listeners.
@@ -137,6 +138,7 @@ pub enum Verdict {
     Connection {
         /// When it is decided: `connection` or `handshake`.
         #[serde(serialize_with = "stage_name")]
+        #[schemars(with = "String")]
         before: Stage,
         /// The names of its faults.
         faults: Vec<&'static str>,
@@ -168,7 +170,7 @@ pub enum Verdict {
 }
 
 /// What a rule drew for a request that it matches.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct DrawExplained {
     /// The request's number among those that the rule matches.
     pub ordinal: u64,
@@ -189,7 +191,7 @@ pub struct DrawExplained {
 }
 
 /// Which outcome of `choose` was drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OutcomeExplained {
     /// The outcome's position in the list, from 1.
     pub number: usize,

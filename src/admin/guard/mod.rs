@@ -20,6 +20,7 @@ use http::header::{
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use percent_encoding::percent_decode_str;
 
 use super::dashboard;
 use super::problem::{Accept, Problem};
@@ -114,7 +115,8 @@ impl Checked<'_> {
                 return Err(Refusal::new(StatusCode::FORBIDDEN, detail));
             }
         }
-        self.origin_is_ours()
+        self.origin_is_ours()?;
+        self.path_is_text()
     }
 
     /// Whether it asks for the dashboard, which reveals nothing and asks its user for the token.
@@ -182,6 +184,14 @@ impl Checked<'_> {
                           `admin: {token: …}` and send the token)";
             Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, detail))
         }
+    }
+
+    /// Names of rules and spaces are text, so that no endpoint has to look for other bytes.
+    fn path_is_text(&self) -> Result<(), Refusal> {
+        let decoded = percent_decode_str(self.request.uri().path()).decode_utf8();
+        decoded
+            .map(drop)
+            .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the path is not valid UTF-8 when it is decoded"))
     }
 
     fn origin_is_ours(&self) -> Result<(), Refusal> {

@@ -49,6 +49,8 @@ pub(super) fn layer(text: Text) -> Result<Reading<Vec<Read>>, Report> {
             diagnostics.push(Diagnostic::error(node.span, message));
             return None;
         };
+        // Ignored, so that a layer that was read can be sent back.
+        node.remove("revision");
         if let Value::Map(entries) = &node.value
             && let Some((key, _)) = entries.first()
         {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use http::HeaderValue;
 use http::header::HOST;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::call::{Call, Place};
@@ -18,7 +19,7 @@ use crate::yaml::report::did_you_mean;
 use crate::yaml::units::Time;
 
 /// The body of `/api/v1/explain` in the admin API: a request by `url` or by `curl`, and assumptions.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Question {
     /// A URL, or a path alone.

@@ -8,6 +8,7 @@ mod plot;
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::traffic::measure::{Slots, Tally};
@@ -16,7 +17,7 @@ use crate::traffic::measure::{Slots, Tally};
 pub const VERSION: u32 = 1;
 
 /// How a scenario ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Every expectation held.
@@ -41,7 +42,7 @@ impl fmt::Display for Verdict {
 }
 
 /// What happened in a scenario, from beginning to end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScenarioReport {
     /// The version of this form: [`VERSION`].
     pub report: u32,
@@ -82,7 +83,7 @@ pub struct ScenarioReport {
 }
 
 /// How long the parts of a scenario took, in seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Seconds {
     /// The observation before the steps.
     pub before: f64,
@@ -93,7 +94,7 @@ pub struct Seconds {
 }
 
 /// An expectation, with what was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Expectation {
     /// What it is about: a metric, or `recovered within`.
     pub name: String,
@@ -111,7 +112,7 @@ pub struct Expectation {
 }
 
 /// A part of a scenario.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Before anything is injected.
@@ -133,7 +134,7 @@ impl fmt::Display for Phase {
 }
 
 /// A step that took effect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Injection {
     /// The step in words.
     pub text: String,
@@ -146,7 +147,7 @@ pub struct Injection {
 }
 
 /// A number of a rule over time, as it was set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Course {
     /// The rule's name, as in the configuration.
     pub rule: String,
@@ -157,7 +158,7 @@ pub struct Course {
 }
 
 /// What clients saw in the parts of a scenario.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Windows {
     /// Before anything was injected.
     pub before: Sample,
@@ -168,7 +169,7 @@ pub struct Windows {
 }
 
 /// What clients saw in a span of time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sample {
     /// When the span began.
     pub at: f64,
@@ -191,7 +192,7 @@ pub struct Sample {
 }
 
 /// Quantiles of a time, in milliseconds; `None` if there was none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Quantiles {
     /// The median of all times.
     pub p50: Option<f64>,

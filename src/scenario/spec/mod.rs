@@ -45,6 +45,7 @@ pub struct ScenarioSpec {
     pub stop_when: Named<Spanned<BoundSpec>>,
     /// What must hold: thresholds on what clients saw while the steps ran, and `recovered within: 30s`.
     #[serde(default)]
+    #[schemars(extend("default" = serde_json::Map::new()))]
     pub expect: OneOrMany<Named<Spanned<String>>>,
 }
 
