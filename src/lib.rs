@@ -24,6 +24,7 @@ pub mod fake;
 pub mod fault;
 pub mod files;
 pub mod grpc;
+pub mod guards;
 pub mod histogram;
 pub mod journal;
 pub mod limits;

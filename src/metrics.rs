@@ -45,6 +45,11 @@ pub struct Metrics {
     info: IntGaugeVec,
     /// The time that timers added to injected waits.
     pub overshoot: Histogram,
+    /// How often guards have stopped injection, by guard.
+    pub guard_trips: IntCounterVec,
+    guard_tripped: IntGaugeVec,
+    /// The names of the guards that have series. Locked for changes only.
+    guards: Mutex<HashSet<Box<str>>>,
     /// 1 while rules are decided, 0 while the stop switch keeps squall from injecting anything.
     pub armed: IntGauge,
     /// Requests held in injected waits now.
@@ -260,6 +265,19 @@ impl Metrics {
                     .buckets(OVERSHOOTS.to_vec()),
                 )?,
             )?,
+            guard_trips: counters(
+                &registry,
+                "squall_guard_trips_total",
+                "How often a guard has stopped its rule, or everything.",
+                &["guard"],
+            )?,
+            guard_tripped: gauges(
+                &registry,
+                "squall_guard_tripped",
+                "1 while a guard keeps its rule, or everything, stopped.",
+                &["guard"],
+            )?,
+            guards: Mutex::default(),
             armed: registered(
                 &registry,
                 IntGauge::new(
@@ -385,6 +403,29 @@ impl Metrics {
                 let _ = families.skipped.remove_label_values(&[name, fault, reason]);
             }
         }
+    }
+
+    /// Notes which guards there are, and whether each has stopped something. Removes the series of those that are gone.
+    pub fn guards<'a>(&self, guards: impl Iterator<Item = (&'a str, bool)>) {
+        let mut known = self.guards.lock();
+        let mut gone = std::mem::take(&mut *known);
+        for (name, tripped) in guards {
+            gone.remove(name);
+            known.insert(name.into());
+            // From the start, so that a first increase is seen.
+            self.guard_trips.with_label_values(&[name]);
+            self.guard_tripped(name, tripped);
+        }
+        for name in gone {
+            // Errors mean that a series does not exist.
+            let _ = self.guard_trips.remove_label_values(&[&*name]);
+            let _ = self.guard_tripped.remove_label_values(&[&*name]);
+        }
+    }
+
+    /// Notes whether a guard keeps its rule, or everything, stopped.
+    pub fn guard_tripped(&self, guard: &str, tripped: bool) {
+        self.guard_tripped.with_label_values(&[guard]).set(i64::from(tripped));
     }
 
     /// Sets the number of a listener's open connections.

@@ -16,6 +16,7 @@ mod dashboard;
 mod events;
 mod explain;
 pub(crate) mod guard;
+mod guards;
 mod journal;
 mod openapi;
 mod pages;
@@ -88,6 +89,9 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/armed", get(armed::show).put(armed::change))
         .route("/api/v1/config", get(api::config))
+        .route("/api/v1/guards", get(guards::list))
+        .route("/api/v1/guards/{name}", put(guards::put).delete(guards::delete))
+        .route("/api/v1/guards/{name}/reset", post(guards::reset))
         .route("/api/v1/rules", get(rules::list))
         .route(
             "/api/v1/rules/{name}",

@@ -18,22 +18,16 @@ pub(super) struct Endpoint {
     what: &'static str,
 }
 
-const fn endpoint(methods: &'static [&'static str], path: &'static str, what: &'static str) -> Endpoint {
-    Endpoint { methods, path, what }
+impl Endpoint {
+    /// Whether a path is this endpoint's, whose names in braces stand for one segment each.
+    fn is_at(&self, path: &str) -> bool {
+        let same = |(own, other): (&str, &str)| own == other || own.starts_with('{');
+        self.path.split('/').count() == path.split('/').count() && self.path.split('/').zip(path.split('/')).all(same)
+    }
 }
 
-impl Endpoint {
-    /// Whether a path is its own, in which a `{name}` stands for any segment.
-    fn is_at(&self, path: &str) -> bool {
-        let (mut own, mut given) = (self.path.split('/'), path.split('/'));
-        loop {
-            match (own.next(), given.next()) {
-                (None, None) => return true,
-                (Some(own), Some(given)) if own == given || own.starts_with('{') => {}
-                _ => return false,
-            }
-        }
-    }
+const fn endpoint(methods: &'static [&'static str], path: &'static str, what: &'static str) -> Endpoint {
+    Endpoint { methods, path, what }
 }
 
 /// All endpoints.
@@ -108,6 +102,21 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         &["GET"],
         "/api/v1/upstreams",
         "the upstreams and the health of their endpoints",
+    ),
+    endpoint(
+        &["GET"],
+        "/api/v1/guards",
+        "the conditions that stop injection, and how far each is",
+    ),
+    endpoint(
+        &["PUT", "DELETE"],
+        "/api/v1/guards/{name}",
+        "a condition that stops everything, as in `stop_when`",
+    ),
+    endpoint(
+        &["POST"],
+        "/api/v1/guards/{name}/reset",
+        "makes a guard forget what it has seen; what it has stopped goes on",
     ),
     endpoint(
         &["GET"],

@@ -1,5 +1,6 @@
 //! The configuration: its top level, the files that it includes, and the snapshot that they are assembled into.
 
+pub mod guard;
 pub mod layer;
 pub mod load;
 pub mod masks;

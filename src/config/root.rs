@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
+use crate::guards::spec::GuardSpec;
 use crate::journal::spec::JournalSpec;
 use crate::limits::bodies::Budget;
 use crate::proxy::listen::spec::{ListenerSpec, PairSpec};
@@ -50,6 +51,8 @@ pub struct ConfigSpec {
     pub bounds: BoundsSpec,
     /// Limits on what all rules together do.
     pub limits: Option<Spanned<LimitsSpec>>,
+    /// Conditions that stop all injection until it is told otherwise.
+    pub stop_when: Option<Spanned<Vec<Spanned<GuardSpec>>>>,
     /// The authority that issues the certificates of the fault `certificate`. Absent: one is made at each start, and the
     /// admin API gives its certificate at `/api/v1/ca.pem`.
     pub fault_ca: Option<Spanned<PairSpec>>,

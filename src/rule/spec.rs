@@ -11,6 +11,7 @@ use serde_with::skip_serializing_none;
 
 use crate::draw::key::KeySpec;
 use crate::fault::FaultSpec;
+use crate::guards::spec::GuardSpec;
 use crate::rule::rate::HitRate;
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::{self, OneOrMany, Scalar, ShortForm, string_form};
@@ -39,6 +40,8 @@ pub struct RuleSpec {
     pub matches: Option<Box<MatchSpec>>,
     /// Which of the matching requests are hit. Absent: all of them.
     pub when: Option<Spanned<WhenSpec>>,
+    /// Conditions that stop the rule until it is switched on again.
+    pub stop_when: Option<Spanned<Vec<Spanned<GuardSpec>>>>,
     /// What happens, in this order.
     pub faults: Option<Spanned<Vec<Spanned<FaultSpec>>>>,
     /// Instead of `faults`: one of several outcomes, drawn by weight.

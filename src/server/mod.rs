@@ -2,6 +2,7 @@
 
 mod steer;
 
+mod guards;
 mod switches;
 
 use std::collections::HashMap;
@@ -16,6 +17,8 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
+pub use self::guards::GuardRefusal;
+use crate::config::guard::Guard;
 use crate::config::snapshot::{self, Inputs, ListenerKind, Snapshot};
 use crate::config::{self, Source};
 use crate::events::Events;
@@ -59,6 +62,8 @@ pub struct Server {
     events: Arc<Events>,
     traffic: Arc<Traffic>,
     journal: Arc<Journal>,
+    /// Guards that were added through the API. Locked for changes and looks, never across an await.
+    added_guards: Mutex<Vec<Arc<Guard>>>,
     current: ArcSwap<Snapshot>,
     /// Changed by reloads and by the drain. Locked together with `leaving` only in this order, never across an await.
     listeners: Mutex<HashMap<Place, Running>>,
@@ -171,6 +176,7 @@ impl Server {
             events: Arc::default(),
             traffic: Arc::new(Traffic::new(Instant::now())),
             journal: Arc::default(),
+            added_guards: Mutex::default(),
             origin,
             current: ArcSwap::from_pointee(snapshot),
             listeners: Mutex::default(),
@@ -184,6 +190,7 @@ impl Server {
         server.take_over(&snapshot, bound);
         let server = Arc::new(server);
         tokio::spawn(steer::expire(Arc::downgrade(&server)));
+        server.watch_guards();
         Ok(server)
     }
 
@@ -459,6 +466,7 @@ impl Server {
             leaving.push(running.listener);
         }
         snapshot.overall.limit(snapshot.limits, Instant::now());
+        self.guards_changed(snapshot);
         self.metrics()
             .configured(&snapshot.hash, snapshot.seed.0, &snapshot.rules);
     }

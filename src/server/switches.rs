@@ -22,6 +22,7 @@ impl Server {
             self.events()
                 .tell("armed", || json!({"armed": armed, "reason": reason}));
             if armed {
+                self.forget_guards_of(None);
                 tracing::info!("armed: faults may be injected again");
             } else {
                 tracing::warn!(reason, "stopped: no faults are injected until squall is armed again");
@@ -45,6 +46,9 @@ impl Server {
     pub fn switch(&self, rule: &RuleId, to: Switch) -> bool {
         let Some(rule) = self.rule(rule) else { return false };
         if rule.state.rule_switch().set(to) {
+            if rule.is_on() {
+                self.forget_guards_of(Some(&rule.id()));
+            }
             self.switched(&rule, to);
             tracing::info!(rule = &*rule.name, switch = to.name(), on = rule.is_on(), "switched");
         }
@@ -94,7 +98,7 @@ impl Server {
         }
     }
 
-    fn rule(&self, id: &RuleId) -> Option<Arc<Rule>> {
+    pub(super) fn rule(&self, id: &RuleId) -> Option<Arc<Rule>> {
         self.snapshot().rules.iter().find(|rule| rule.id() == *id).cloned()
     }
 }

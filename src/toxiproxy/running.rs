@@ -92,6 +92,7 @@ impl Engine for Tcp {
             space: None,
             upstream: start.upstream.into(),
             metrics,
+            guards: Arc::default(),
             bounds: Bounds {
                 held: self.limits.held,
                 longest: LONGEST,
@@ -131,6 +132,7 @@ impl Running for TcpRunning {
             space: None,
             upstream: Arc::clone(&now.upstream),
             metrics: now.metrics.clone(),
+            guards: Arc::clone(&now.guards),
             ..*now
         }));
     }

@@ -189,9 +189,12 @@ impl Checked<'_> {
     /// Names of rules and spaces are text, so that no endpoint has to look for other bytes.
     fn path_is_text(&self) -> Result<(), Refusal> {
         let decoded = percent_decode_str(self.request.uri().path()).decode_utf8();
-        decoded
-            .map(drop)
-            .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the path is not valid UTF-8 when it is decoded"))
+        decoded.map(drop).map_err(|_| {
+            Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "the path is not valid UTF-8 when it is decoded",
+            )
+        })
     }
 
     fn origin_is_ours(&self) -> Result<(), Refusal> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::text::{self, Read};
 use super::{ApiLayer, ApiRule, MAX_RULES};
+use crate::config::guard::{Compile, Guard};
 use crate::config::snapshot::Snapshot;
 use crate::files::Named;
 use crate::metrics::Metrics;
@@ -349,7 +350,10 @@ impl<'a> Draft<'a> {
         let known = known.filter(|known| known.state.switch() != Switch::Removed);
         let known = known.or_else(|| self.file_rule(&rule.id));
         let compiled = self.compiled(&rule.spec, &rule.sources, known.as_ref(), Vec::new());
-        rule.rule = compiled.map(|(rule, _)| rule).map_err(|report| {
+        if let Ok(fit) = &compiled {
+            rule.guards = fit.guards.clone();
+        }
+        rule.rule = compiled.map(|fit| fit.rule).map_err(|report| {
             let errors = report.diagnostics().iter();
             let errors = errors.filter(|one| one.severity == Severity::Error);
             errors.map(|one| one.message.as_str()).collect::<Vec<_>>().join("; ")
@@ -366,13 +370,14 @@ impl<'a> Draft<'a> {
         let known = self.layer.rule(&id).and_then(|rule| rule.rule.as_ref().ok().cloned());
         let known = known.or_else(|| self.file_rule(&id));
         let compiled = self.compiled(&spec, &sources, known.as_ref(), diagnostics);
-        let (rule, warnings) = compiled.map_err(Refusal::Invalid)?;
+        let Compiled { rule, guards, warnings } = compiled.map_err(Refusal::Invalid)?;
         let rule = ApiRule {
             id,
             spec: Arc::new(spec),
             sources,
             expires: ttl.and_then(|ttl: Time| self.now.checked_add(ttl.get())),
             revision: self.revision(),
+            guards,
             rule: Ok(rule),
         };
         Ok((rule, warnings))
@@ -385,7 +390,7 @@ impl<'a> Draft<'a> {
 
     /// The rule with nothing counted and remembered. Its switch stays as it is.
     fn fresh(&self, spec: &RuleSpec, sources: &Arc<Sources>, known: Option<&Arc<Rule>>) -> Result<Arc<Rule>, Report> {
-        let (mut rule, _) = self.compiled(spec, sources, None, Vec::new())?;
+        let mut rule = self.compiled(spec, sources, None, Vec::new())?.rule;
         if let Some(rule) = Arc::get_mut(&mut rule)
             && let Some(state) = Arc::get_mut(&mut rule.state)
         {
@@ -401,11 +406,13 @@ impl<'a> Draft<'a> {
         sources: &Arc<Sources>,
         known: Option<&Arc<Rule>>,
         mut diagnostics: Vec<Diagnostic>,
-    ) -> Result<(Arc<Rule>, Option<Report>), Report> {
+    ) -> Result<Compiled, Report> {
+        let setting = Setting::of(&self.base.spec, self.base.seed);
+        let guards = self.guards(spec, &setting.tcp_listeners, &mut diagnostics);
         let files: &[PathBuf] = &self.base.files;
         let mut rules = compile::compile(&mut compile::Context {
             specs: std::slice::from_ref(spec),
-            setting: Setting::of(&self.base.spec, self.base.seed),
+            setting,
             sources,
             overall: Arc::clone(&self.base.overall),
             previous: known.into_iter().collect(),
@@ -419,9 +426,33 @@ impl<'a> Draft<'a> {
         let mut report = Report::new(diagnostics, Arc::clone(sources));
         report.change_texts(|text| self.base.masks.text(text));
         match rules.pop() {
-            Some(rule) if !report.has_errors() => Ok((rule, (!report.is_empty()).then_some(report))),
+            Some(rule) if !report.has_errors() => Ok(Compiled {
+                rule,
+                guards,
+                warnings: (!report.is_empty()).then_some(report),
+            }),
             _ => Err(report),
         }
+    }
+
+    /// The guards of a rule, beside those of all others.
+    fn guards(&self, spec: &RuleSpec, tcp: &[&str], diagnostics: &mut Vec<Diagnostic>) -> Vec<Arc<Guard>> {
+        if spec.stop_when.is_none() {
+            return Vec::new();
+        }
+        let id = RuleId::new(spec.space(), &spec.name.value);
+        let (own, others): (Vec<_>, Vec<_>) = self
+            .base
+            .guards
+            .iter()
+            .cloned()
+            .partition(|guard| guard.rule.as_ref() == Some(&id));
+        let mut compile = Compile::new(&own, self.now);
+        // Counted for the bound on all guards, and for names that are taken.
+        let before = others.len();
+        compile.guards = others;
+        compile.of_rule(spec, tcp, diagnostics);
+        compile.guards.split_off(before)
     }
 
     /// Puts a rule in the place of the one with its id, or behind all others.
@@ -446,6 +477,13 @@ impl<'a> Draft<'a> {
         self.changed = true;
         Ok(new)
     }
+}
+
+/// A rule that fits the file.
+struct Compiled {
+    rule: Arc<Rule>,
+    guards: Vec<Arc<Guard>>,
+    warnings: Option<Report>,
 }
 
 fn check(expected: &Expected, known: Option<u64>) -> Result<(), Refusal> {

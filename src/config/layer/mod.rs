@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::config::guard::Guard;
 use crate::proxy::net::address::AddressSpec;
 use crate::rule::decide::Rule;
 use crate::rule::id::RuleId;
@@ -50,6 +51,8 @@ pub struct ApiRule {
     pub expires: Option<Instant>,
     /// The revision of its last change.
     pub revision: u64,
+    /// The conditions that stop it.
+    pub guards: Vec<Arc<Guard>>,
     /// The compiled rule, or why it is not in force: since a reload it does not fit the file.
     pub rule: Result<Arc<Rule>, String>,
 }

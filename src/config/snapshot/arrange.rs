@@ -64,6 +64,11 @@ impl Snapshot {
             base.ruled(&seat, &rules, known, same_file)
         });
         self.listeners = listeners.collect();
+        let added = self.layer.rules().iter().filter(|rule| rule.rule.is_ok());
+        let shadowing: HashSet<&RuleId> = added.clone().map(|rule| &rule.id).collect();
+        let of_file = self.file_guards.iter();
+        let of_file = of_file.filter(|guard| guard.rule.as_ref().is_none_or(|rule| !shadowing.contains(rule)));
+        self.guards = of_file.chain(added.flat_map(|rule| &rule.guards)).cloned().collect();
         self.rules = rules;
         self
     }

@@ -101,6 +101,7 @@ impl Build<'_> {
                 space: None,
                 upstream: spec.upstream.value.as_str().into(),
                 metrics: self.inputs.metrics.tcp(&name.value, &spec.upstream.value),
+                guards: Arc::clone(&self.natural),
                 bounds,
                 buffer: usize::try_from(self.spec.bounds.buffer.get()).unwrap_or(usize::MAX),
                 idle: spec
@@ -124,6 +125,7 @@ impl Build<'_> {
             space: None,
             upstream: spec.upstream.value.as_str().into(),
             metrics: Arc::new(self.inputs.metrics.listener(&name.value, &spec.upstream.value)),
+            guards: Arc::clone(&self.natural),
             trusted_proxies: spec
                 .trusted_proxies
                 .iter()

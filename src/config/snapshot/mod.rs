@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::guard::{self, Guard};
 use super::layer::ApiLayer;
 use super::masks::Masks;
 use super::root::ConfigSpec;
 use crate::draw::Seed;
 use crate::fake::{self, spec::FakeSpec};
 use crate::files::Named;
+use crate::guards::natural::Natural;
 use crate::metrics::Metrics;
 use crate::proxy::exchange::view::{Target, View};
 use crate::proxy::listen::accept::ListenerTimeouts;
@@ -78,6 +80,12 @@ pub struct Snapshot {
     pub overall: Arc<Overall>,
     /// The limits on all rules together.
     pub limits: Limits,
+    /// The conditions that stop a rule, or everything: of the file, and of the API's rules.
+    pub guards: Vec<Arc<Guard>>,
+    /// Those of the file.
+    pub file_guards: Vec<Arc<Guard>>,
+    /// What upstreams do by themselves, for those conditions. Kept by reloads.
+    pub natural: Arc<Natural>,
     targets: Arc<Targets>,
     /// The authority that issues faulty certificates.
     pub authority: Arc<FaultAuthority>,
@@ -204,6 +212,7 @@ impl Snapshot {
             seed,
             inputs,
             files: Named::default(),
+            natural: previous_or_new(inputs.previous.map(|previous| &previous.natural)),
             diagnostics: &mut diagnostics,
         };
         let admin = build.admin();
@@ -214,6 +223,8 @@ impl Snapshot {
         let overall = previous_or_new(inputs.previous.map(|previous| &previous.overall));
         let limits = build.limits();
         let file_rules = compile::compile(&mut build.rules_context(&overall));
+        let file_guards = build.guards();
+        let natural = Arc::clone(&build.natural);
         let authority = build.authority();
         let listeners = authority.as_ref().map(|authority| build.listeners(&targets, authority));
         let named = build.files.into_paths();
@@ -239,6 +250,9 @@ impl Snapshot {
             layer: Arc::default(),
             overall,
             limits,
+            guards: Vec::new(),
+            file_guards,
+            natural,
             targets: Arc::new(targets),
             authority,
             warnings: Arc::new(report),
@@ -297,6 +311,7 @@ struct Build<'a> {
     inputs: Inputs<'a>,
     /// The files that it names.
     files: Named,
+    natural: Arc<Natural>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -363,6 +378,19 @@ impl Build<'_> {
             self.error(spec.span, "no rule can ever fire: these limits expire at once");
         }
         limits
+    }
+
+    fn guards(&mut self) -> Vec<Arc<Guard>> {
+        let tcp = listeners_where(self.spec, ListenerSpec::is_tcp);
+        let previous = self.inputs.previous.map(|previous| previous.file_guards.as_slice());
+        let mut compile = guard::Compile::new(previous.unwrap_or_default(), self.inputs.now);
+        if let Some(specs) = &self.spec.stop_when {
+            compile.all(specs, None, self.diagnostics);
+        }
+        for rule in &self.spec.rules {
+            compile.of_rule(rule, &tcp, self.diagnostics);
+        }
+        compile.guards
     }
 
     fn threads(&mut self) {

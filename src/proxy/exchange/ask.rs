@@ -69,6 +69,10 @@ impl Squall {
                 Ok(head) => {
                     request.natural = request.sent.map(|sent| sent.elapsed());
                     request.failed = head.status.is_server_error();
+                    request
+                        .view
+                        .guards
+                        .answered(&request.view.name, is_error(&head), request.natural);
                     if let Some(picked) = &mut request.picked {
                         picked.answered(head.status.as_u16(), Instant::now());
                     }
@@ -202,6 +206,13 @@ impl Sides<'_> {
             Poll::Pending => Ok(None),
         }
     }
+}
+
+/// Whether a response says that its server has failed: by its status, or by the gRPC status of a response without a body.
+fn is_error(head: &ResponseHeader) -> bool {
+    let grpc = head.headers.get("grpc-status").map(HeaderValue::as_bytes);
+    // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+    head.status.is_server_error() || matches!(grpc, Some(b"2" | b"4" | b"13" | b"14" | b"15"))
 }
 
 /// Whether a head is followed by another one (RFC 9110, section 15.2).

@@ -376,6 +376,11 @@ impl Request {
         }
         self.view.metrics.upstream_errors.inc();
         self.failed = true;
+        let time = self.sent.map(|sent| sent.elapsed());
+        // A response that breaks off after its head has been noted already.
+        if self.natural.is_none() {
+            self.view.guards.failed(&self.view.name, time);
+        }
         describe_error(error, &self.view.upstream, self.picked.as_ref().map(Picked::label))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::guards::natural::Natural;
 use crate::metrics::ListenerMetrics;
 use crate::proxy::execute::hold::Bounds;
 use crate::proxy::record::RevealSpec;
@@ -27,6 +28,8 @@ pub struct View {
     pub upstream: Arc<str>,
     /// Metrics labelled with the listener.
     pub metrics: Arc<ListenerMetrics>,
+    /// The conditions that watch what upstreams do by themselves.
+    pub guards: Arc<Natural>,
     /// Proxies whose X-Forwarded-For is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// How injected faults are shown in responses.

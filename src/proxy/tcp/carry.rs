@@ -200,7 +200,10 @@ impl Carry {
             dialled.as_mut().poll(cx).map_err(Closing::Server)
         });
         match side.await {
-            Ok((socket, secure)) => self.server = Some(Side::new(socket, secure)),
+            Ok((socket, secure)) => {
+                self.view.guards.answered(&self.view.name, false, None);
+                self.server = Some(Side::new(socket, secure));
+            }
             Err(outcome) => return Some(outcome),
         }
         None
@@ -327,6 +330,7 @@ impl Carry {
             Closing::Fault(_) | Closing::Stopped | Closing::Idle => self.connection.close(),
             Closing::Server(_) => {
                 self.view.metrics.upstream_errors.inc();
+                self.view.guards.failed(&self.view.name, None);
                 self.connection.reset();
             }
         }

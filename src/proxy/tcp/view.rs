@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::guards::natural::Natural;
 use crate::metrics::TcpMetrics;
 use crate::proxy::execute::hold::Bounds;
 use crate::proxy::upstream::TcpServer;
@@ -23,6 +24,8 @@ pub struct TcpView {
     pub upstream: Arc<str>,
     /// Metrics labelled with the listener.
     pub metrics: TcpMetrics,
+    /// The conditions that watch what upstreams do by themselves.
+    pub guards: Arc<Natural>,
     /// The bounds of injected waits.
     pub bounds: Bounds,
     /// Bytes that a shaper may buffer.

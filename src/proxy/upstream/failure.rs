@@ -28,6 +28,11 @@ pub fn describe_error(error: &Error, upstream: &str, endpoint: Option<&str>) -> 
     Failure { status, text }
 }
 
+/// What went wrong at an upstream, in words.
+pub(super) fn cause(error: &Error) -> String {
+    classify(error).1.into_owned()
+}
+
 fn classify(error: &Error) -> (u16, Cow<'static, str>) {
     match error.etype() {
         ErrorType::ConnectRefused => (502, "connection refused".into()),

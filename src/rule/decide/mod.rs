@@ -3,6 +3,7 @@
 //! It uses no socket, no clock and no random source of its own.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::id::RuleId;
 use super::index::Index;
@@ -10,7 +11,7 @@ use super::matcher::Condition;
 use super::plan::{Action, Hit, Plan};
 use super::stage::Stage;
 use super::state::{Memory, RuleState};
-use super::when::{Reason, When};
+use super::when::{Exceeded, Reason, When};
 use crate::draw::head::Head;
 use crate::draw::{Draw, KeyHash, RuleSeed};
 use crate::fault::effect::Effect;
@@ -166,6 +167,16 @@ impl Rule {
     /// Whether the rule takes part in decisions: as its switch says, or else as configured.
     pub fn is_on(&self) -> bool {
         self.state.rule_switch().is_on(self.enabled)
+    }
+
+    /// The limit because of which the rule never hits again, if there is one.
+    pub fn spent(&self, now: Instant) -> Option<Exceeded> {
+        let limits = &self.when.limits;
+        let expired = limits.expires.is_some_and(|expires| self.state.age(now) >= expires);
+        let used_up = limits.total.is_some_and(|total| self.state.hits() >= total);
+        expired
+            .then_some(Exceeded::Expired)
+            .or(used_up.then_some(Exceeded::Total))
     }
 
     /// Checks the conditions of `when`. A request that an earlier rule has ended is still counted, so that a rule's

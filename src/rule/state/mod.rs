@@ -145,7 +145,8 @@ impl RuleState {
         self.active.fetch_sub(1, Ordering::AcqRel);
     }
 
-    fn since(&self, now: Instant) -> Duration {
+    /// The time from when the rule was loaded to `now`.
+    pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.loaded)
     }
 
@@ -169,7 +170,7 @@ impl RuleState {
             limits.allow(hits, ordinal).is_ok().then(|| hits.saturating_add(1))
         });
         counted.map_err(|hits| Reason::Limit(limits.allow(hits, ordinal).err().unwrap_or(Exceeded::Total)))?;
-        if limits.rate.is_some_and(|rate| !self.bucket.take(rate, self.since(now))) {
+        if limits.rate.is_some_and(|rate| !self.bucket.take(rate, self.age(now))) {
             self.hit.fetch_sub(1, Ordering::AcqRel);
             return Err(Reason::Limit(Exceeded::Rate));
         }
@@ -187,7 +188,7 @@ impl RuleState {
             return Err(Reason::Limit(Exceeded::Active));
         }
         limits.allow(self.hits(), ordinal).map_err(Reason::Limit)?;
-        if limits.rate.is_some_and(|rate| !self.bucket.has(rate, self.since(now))) {
+        if limits.rate.is_some_and(|rate| !self.bucket.has(rate, self.age(now))) {
             return Err(Reason::Limit(Exceeded::Rate));
         }
         self.overall.peek(now).map_err(Reason::Overall)
@@ -225,7 +226,7 @@ impl Memory for Live {
     }
 
     fn since(&self, rule: &Rule) -> Duration {
-        rule.state.since(self.now)
+        rule.state.age(self.now)
     }
 }
 
@@ -254,7 +255,7 @@ impl Memory for Peek {
     }
 
     fn since(&self, rule: &Rule) -> Duration {
-        self.since.unwrap_or_else(|| rule.state.since(self.now))
+        self.since.unwrap_or_else(|| rule.state.age(self.now))
     }
 }
 
