@@ -264,3 +264,19 @@ def test_expiry_survives_a_reload(squall, origin):
     eventually(lambda: hit(server), False, seconds=5)
     assert time.monotonic() - began < 4
     assert admin(server, "GET", "/api/v1/rules")[1]["rules"][0]["spent"] == "limits.expires has passed"
+
+
+def test_toxics_stop_with_the_stop_switch(squall, origin):
+    server = squall(config(origin, "toxiproxy: {address: 127.0.0.1:0}"))
+    told = next(line for line in map(json.loads, server.lines) if line.get("message") == "Toxiproxy API listening")
+    api = f"http://{told['address']}/proxies"
+    proxy = requests.post(api, json={"name": "p", "listen": "127.0.0.1:0", "upstream": f"127.0.0.1:{origin.port}"}, timeout=10)
+    toxic = {"name": "slow", "type": "latency", "attributes": {"latency": 60_000}}
+    assert requests.post(f"{api}/p/toxics", json=toxic, timeout=10).ok
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(requests.get, f"http://{proxy.json()['listen']}/", timeout=30)
+        eventually(lambda: server.metrics().sum("squall_faults_active") >= 1, True)
+        began = time.monotonic()
+        admin(server, "PUT", "/api/v1/armed", armed=False)
+        assert asked.result().status_code == 200
+        assert time.monotonic() - began < 5

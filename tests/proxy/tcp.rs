@@ -411,8 +411,9 @@ async fn the_proxy_protocol_tells_addresses_in_and_out() {
 #[tokio::test]
 async fn a_window_opens_and_closes_on_open_connections() {
     let rules = "[{name: r, when: {schedule: {start: 1s, duration: 1500ms}}, faults: [{delay: 150ms}]}]";
-    let squall = start(echo().await, rules);
+    // Before the start: the rule's time begins somewhere within it, which takes a while on a busy machine.
     let began = Instant::now();
+    let squall = start(echo().await, rules);
     let mut wire = squall.wire().await;
     assert!(round_trip(&mut wire).await < Duration::from_millis(150));
     squall.until("squall_faults_active", &[], 1.0).await;
@@ -471,4 +472,29 @@ async fn a_held_connection_and_a_stalled_one_go_on_when_their_rule_is_switched_o
         assert_eq!(wire.exactly(3).await, b"abc", "{fault}");
         squall.until("squall_requests_held", &[], 0.0).await;
     }
+}
+
+#[tokio::test]
+async fn natural_failures_of_the_server_stop_a_rule_and_injected_ones_do_not() {
+    let (closed, _kept) = closed_port();
+    let stop = "stop_when: [{errors: {above: 50%, at_least: 3}}]";
+    let squall = start(closed, &format!("[{{name: r, faults: [{{delay: 1ms}}], {stop}}}]"));
+    for _ in 0..3 {
+        let mut wire = squall.wire().await;
+        wire.end().await;
+    }
+    squall
+        .until("squall_guard_tripped", &["guard=\"errors of r\""], 1.0)
+        .await;
+    squall.server.switch("r", squall::rule::switch::Switch::Configured);
+    assert_eq!(squall.metric("squall_guard_tripped", &[]), 0.0);
+    let squall = start(
+        echo().await,
+        &format!("[{{name: r, faults: [{{reset: {{}}}}], {stop}}}]"),
+    );
+    for _ in 0..5 {
+        squall.wire().await.end().await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(squall.metric("squall_guard_trips_total", &[]), 0.0);
 }
