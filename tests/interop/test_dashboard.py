@@ -113,25 +113,29 @@ def test_another_change_is_not_overwritten(shown, browser):
     assert faults()[1]["abort"]["status"] == 418
 
 
+def allow(server, browser):
+    time.sleep(0.6)  # longer than between the two clicks of a double one
+    browser.click(role="button", name="Allow faults again")
+    eventually(lambda: status(server), 503)
+    browser.wait(role="button", name="Stop all faults", text="Stop")
+
+
 def test_one_click_and_two_keys_stop_everything(shown, browser):
     assert status(shown) == 503
-    browser.click(role="button", name="Stop all faults")
+    browser.click(role="button", name="Stop all faults", twice=True)
     eventually(lambda: status(shown), 200)
     browser.wait(selector="#armed", text="nothing is injected")
-    browser.click(role="button", name="Allow faults again")
-    eventually(lambda: status(shown), 503)
-    browser.wait(role="button", name="Stop all faults", text="Stop")
-    for place in ["#explain-curl", "#rules-filter", ".switch", "body"]:
+    time.sleep(0.3)
+    assert status(shown) == 200, "a double click stops, and no more"
+    allow(shown, browser)
+    for place in ["#explain-curl", ".switch", "body"]:
         browser.run(script=f"document.querySelector({place!r}).focus()")
         browser.press(keys=["Escape", "Escape"])
         eventually(lambda: status(shown), 200)
         browser.wait(selector="#armed", text="Esc was pressed twice")
         browser.press(keys=["Escape", "Escape"])
         assert status(shown) == 200, "keys never start anything"
-        browser.wait(role="button", name="Allow faults again", text="Allow")
-        browser.click(role="button", name="Allow faults again")
-        eventually(lambda: status(shown), 503)
-        browser.wait(role="button", name="Stop all faults", text="Stop")
+        allow(shown, browser)
     browser.press(keys=["Escape", "x", "Escape"])
     assert status(shown) == 503, "something came between"
 
@@ -246,7 +250,7 @@ def test_everybody_can_use_it(squall, browser, scheme, width):
     status(server)
     browser.wait(selector="#faults tbody", text="pay is down")
     violations = browser.axe()
-    assert [one for one in violations if one["impact"] in {"serious", "critical"}] == []
+    assert violations == []
     wanted, there = browser.widths()
     assert wanted <= there, "nothing is cut off, and nothing scrolls sideways"
     assert browser.visible(role="button", name="Stop all faults")

@@ -49,7 +49,7 @@ const commands = {
     await page.goto(url);
   },
   reload: () => page.reload().then(() => null),
-  click: async (what) => found(what).click(),
+  click: async ({ twice = false, ...what }) => found(what).click({ clickCount: twice ? 2 : 1 }),
   fill: async ({ value, ...what }) => found(what).fill(value),
   focus: async (what) => found(what).focus(),
   press: async ({ keys }) => {

@@ -6,6 +6,8 @@ import { seconds } from "./format.js";
 
 // The longest time between the two keys.
 const BETWEEN_MS = 1_500;
+// How long after a stop the same button does nothing.
+const DOUBLE_MS = 500;
 
 export class Stop {
   constructor() {
@@ -13,9 +15,11 @@ export class Stop {
     this.armed = true;
     this.missing = false;
     this.escaped = -Infinity;
-    byId("stop").addEventListener("click", (event) => {
-      // The second click of a double one would undo the first.
-      if (event.detail < 2) this.set(!this.armed);
+    this.stopped = -Infinity;
+    byId("stop").addEventListener("click", () => {
+      // The second click of a double one, or a second Enter, would undo the first.
+      const again = !this.armed && performance.now() - this.stopped < DOUBLE_MS;
+      if (!again) this.set(!this.armed);
     });
     // First of all, so that nothing on the page can keep it from happening.
     window.addEventListener("keydown", (event) => this.key(event), { capture: true });
@@ -34,6 +38,7 @@ export class Stop {
 
   async set(armed, reason = "stopped on the dashboard") {
     const button = byId("stop");
+    const focused = document.activeElement === button;
     button.disabled = true;
     try {
       await call("/armed", { method: "PUT", json: armed ? { armed } : { armed, reason } });
@@ -43,7 +48,8 @@ export class Stop {
       message(`${armed ? "Faults are still stopped" : "NOT STOPPED: faults may go on"}: ${inWords(error)}`);
     } finally {
       button.disabled = false;
-      if (document.activeElement === document.body) button.focus();
+      // Only if it had it: keys must not come upon it by themselves.
+      if (focused) button.focus();
     }
   }
 
@@ -56,6 +62,7 @@ export class Stop {
   }
 
   show(armed, { reason, since_seconds: since } = {}) {
+    if (this.armed && !armed) this.stopped = performance.now();
     this.armed = armed;
     document.body.classList.toggle("stopped", !armed);
     setText(byId("stop"), armed ? "Stop all faults" : "Allow faults again");
