@@ -103,8 +103,10 @@ impl Lease {
         }
         // An error means that it has ended.
         let _in_time = timeout(HEARTBEAT, self.progress.changed()).await;
+        // Asked before the line is made: the last line must say that it has ended.
+        let is_done = self.play.is_done();
         let mut line = self.play.to_json();
-        if self.play.is_done() {
+        if is_done {
             self.is_over = true;
             if let (Some(line), Some(report)) = (line.as_object_mut(), self.play.report()) {
                 line.insert("report".into(), serde_json::to_value(&*report).unwrap_or_default());
