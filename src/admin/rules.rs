@@ -1,5 +1,6 @@
 //! The endpoints of rules: shows them, and changes the API's layer of them.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -75,6 +76,7 @@ pub(super) async fn list(State(context): Shared, headers: HeaderMap, uri: Uri) -
         Err(problem) => return problem.answer(accept),
     };
     let snapshot = context.server.snapshot();
+    let known = Known::of(&snapshot);
     let space = params.get("space");
     let wanted = |one: &Option<Arc<str>>| space.is_none_or(|space| one.as_deref() == Some(space));
     let in_force = snapshot.rules.iter().filter(|rule| wanted(&rule.space));
@@ -83,7 +85,7 @@ pub(super) async fn list(State(context): Shared, headers: HeaderMap, uri: Uri) -
         .rules()
         .iter()
         .filter(|rule| rule.rule.is_err() && wanted(&rule.id.space));
-    let rules = in_force.map(|rule| of_rule(&snapshot, rule));
+    let rules = in_force.map(|rule| known.rule(rule));
     let rules: Vec<Value> = rules.chain(idle.map(|rule| of_idle(&snapshot, rule))).collect();
     let shown = json!({"revision": snapshot.revision, "config_hash": snapshot.hash, "rules": rules});
     tagged(json_answer(&shown), snapshot.revision, &headers)
@@ -445,49 +447,70 @@ async fn text(context: &Context, headers: &HeaderMap, body: Body, max_bytes: usi
 fn of_id(snapshot: &Snapshot, id: &RuleId) -> Option<Value> {
     let in_force = snapshot.rules.iter().find(|rule| rule.id() == *id);
     match in_force {
-        Some(rule) => Some(of_rule(snapshot, rule)),
+        Some(rule) => Some(Known::of(snapshot).rule(rule)),
         None => snapshot.layer.rule(id).map(|rule| of_idle(snapshot, rule)),
     }
 }
 
-/// A rule in force as JSON. `listeners` is null for a rule that applies to every listener, and `when` is as typed.
-fn of_rule(snapshot: &Snapshot, rule: &Arc<Rule>) -> Value {
-    let id = rule.id();
-    let outcome = |outcome: &Outcome| {
-        let faults: Vec<&str> = outcome.faults.iter().map(|fault| fault.name).collect();
-        json!({"weight": outcome.weight, "faults": faults})
-    };
-    let of_api = snapshot
-        .layer
-        .rule(&id)
-        .filter(|known| matches!(&known.rule, Ok(known) if Arc::ptr_eq(known, rule)));
-    let spec = of_api.map(|rule| &*rule.spec).or_else(|| snapshot.file_spec(&id));
-    let spec = spec.map(|spec| spec_json(snapshot, spec)).unwrap_or_default();
-    json!({
-        "name": &*rule.name,
-        "layer": if of_api.is_some() { "api" } else { "file" },
-        "revision": snapshot.revision_of(&id),
-        "enabled": rule.is_on(),
-        "switch": rule.state.switch().name(),
-        "tripped": armed::trip_json(rule),
-        "spent": rule.spent(Instant::now()).map(|limit| limit.to_string()),
-        "shadow": rule.shadow,
-        "space": rule.space,
-        "listeners": rule.listeners,
-        "decides": rule.stage.name(),
-        "match": snapshot.masks.text(&rule.condition.to_string()),
-        "percentage": f64::from(rule.when.ppm) / 1e4,
-        "key": rule.when.key.to_string(),
-        "when": spec.get("when"),
-        "outcomes": rule.outcomes.iter().map(outcome).collect::<Vec<_>>(),
-        "shadows": of_api.is_some() && snapshot.file_spec(&id).is_some(),
-        "spec": spec,
-        "problem": null,
-        "ttl_seconds": of_api.and_then(|rule| ttl_seconds(rule)),
-        "matched": rule.state.matched(),
-        "hits": rule.state.hits(),
-        "active": rule.state.active(),
-    })
+/// What there is to know about rules besides themselves, by id: of thousands of rules, each is looked up.
+struct Known<'a> {
+    snapshot: &'a Snapshot,
+    of_api: HashMap<&'a RuleId, &'a ApiRule>,
+    of_file: HashMap<RuleId, (&'a RuleSpec, u64)>,
+}
+
+impl<'a> Known<'a> {
+    fn of(snapshot: &'a Snapshot) -> Known<'a> {
+        // Both lists of the file have the same order.
+        let of_file = snapshot.file_rules.iter().zip(&snapshot.spec.rules);
+        Known {
+            snapshot,
+            of_api: snapshot.layer.rules().iter().map(|rule| (&rule.id, &**rule)).collect(),
+            of_file: of_file
+                .map(|((rule, revision), spec)| (rule.id(), (spec, *revision)))
+                .collect(),
+        }
+    }
+
+    /// A rule in force as JSON. `listeners` is null for a rule that applies to every listener, and `when` is as typed.
+    fn rule(&self, rule: &Arc<Rule>) -> Value {
+        let id = rule.id();
+        let outcome = |outcome: &Outcome| {
+            let faults: Vec<&str> = outcome.faults.iter().map(|fault| fault.name).collect();
+            json!({"weight": outcome.weight, "faults": faults})
+        };
+        let of_api = self.of_api.get(&id).copied();
+        let of_api = of_api.filter(|known| matches!(&known.rule, Ok(known) if Arc::ptr_eq(known, rule)));
+        let of_file = self.of_file.get(&id);
+        let spec = of_api.map(|rule| &*rule.spec).or(of_file.map(|(spec, _)| *spec));
+        let spec = spec.map(|spec| spec_json(self.snapshot, spec)).unwrap_or_default();
+        let revision = of_api.map(|rule| rule.revision);
+        json!({
+            "name": &*rule.name,
+            "layer": if of_api.is_some() { "api" } else { "file" },
+            "revision": revision.or(of_file.map(|(_, revision)| *revision)),
+            "enabled": rule.is_on(),
+            "switch": rule.state.switch().name(),
+            "tripped": armed::trip_json(rule),
+            "spent": rule.spent(Instant::now()).map(|limit| limit.to_string()),
+            "shadow": rule.shadow,
+            "space": rule.space,
+            "listeners": rule.listeners,
+            "decides": rule.stage.name(),
+            "match": self.snapshot.masks.text(&rule.condition.to_string()),
+            "percentage": f64::from(rule.when.ppm) / 1e4,
+            "key": rule.when.key.to_string(),
+            "when": spec.get("when"),
+            "outcomes": rule.outcomes.iter().map(outcome).collect::<Vec<_>>(),
+            "shadows": of_api.is_some() && of_file.is_some(),
+            "spec": spec,
+            "problem": null,
+            "ttl_seconds": of_api.and_then(ttl_seconds),
+            "matched": rule.state.matched(),
+            "hits": rule.state.hits(),
+            "active": rule.state.active(),
+        })
+    }
 }
 
 /// A rule of the API that does not fit the file.

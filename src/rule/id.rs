@@ -11,7 +11,7 @@ const MAX_SPACE: usize = 100;
 pub struct RuleId {
     /// The space; `None` for the rules of everybody.
     pub space: Option<Arc<str>>,
-    /// The rule's name.
+    /// The name within the space.
     pub name: Arc<str>,
 }
 

@@ -43,11 +43,11 @@ pub struct ApiLayer {
 pub struct ApiRule {
     /// What tells it from others.
     pub id: RuleId,
-    /// As typed.
+    /// The rule as it was typed.
     pub spec: Arc<RuleSpec>,
     /// The text that positions in the spec point into.
     pub sources: Arc<Sources>,
-    /// When it vanishes.
+    /// When it vanishes by itself.
     pub expires: Option<Instant>,
     /// The revision of its last change.
     pub revision: u64,
@@ -73,9 +73,9 @@ pub struct Space {
 pub struct SpaceListener {
     /// The name of the file's listener.
     pub of: Arc<str>,
-    /// Its own name.
+    /// The name of the copy.
     pub name: Arc<str>,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: AddressSpec,
 }
 

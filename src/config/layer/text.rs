@@ -16,7 +16,7 @@ const NAME: &str = "request body";
 /// A text that was sent, and where the files that it names would be.
 #[derive(Debug, Clone)]
 pub struct Text {
-    /// JSON or YAML.
+    /// The text itself, as JSON or YAML.
     pub text: String,
     /// The folder that relative paths start from.
     pub folder: PathBuf,
