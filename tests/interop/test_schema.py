@@ -9,8 +9,9 @@ import pytest
 import yaml
 from squall import ROOT, command
 
+SCENARIOS = sorted((ROOT / "config" / "examples" / "scenarios").glob("*.yaml"))
 GOOD = [
-    *sorted((ROOT / "config" / "examples").glob("**/*.yaml")),
+    *sorted(set((ROOT / "config" / "examples").glob("**/*.yaml")) - set(SCENARIOS)),
     *filter(lambda path: path.exists(), [ROOT / "config" / "squall.yaml"]),
 ]
 
@@ -41,12 +42,21 @@ Yaml12Loader.add_implicit_resolver(
 )
 
 
-@pytest.fixture(scope="module")
-def validator():
-    schema = json.loads(command("schema").stdout)
+def validator_of(*args):
+    schema = json.loads(command("schema", *args).stdout)
     kind = jsonschema.validators.validator_for(schema)
     kind.check_schema(schema)
     return kind(schema)
+
+
+@pytest.fixture(scope="module")
+def validator():
+    return validator_of()
+
+
+@pytest.fixture(scope="module")
+def scenario_validator():
+    return validator_of("--scenario")
 
 
 def errors(validator, text):
@@ -54,13 +64,14 @@ def errors(validator, text):
     return [f"{error.json_path}: {error.message}" for error in found]
 
 
-def documented():
-    """The configurations of the documentation."""
+def documented(scenarios=False):
+    """The configurations, or else the scenarios, of the documentation."""
     for document in DOCUMENTS:
         blocks = re.findall(r"^```yaml\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
         for number, block in enumerate(blocks, 1):
             parsed = yaml.load(block, Yaml12Loader)
-            if isinstance(parsed, list) or not FOREIGN & set(parsed):
+            keys = set() if isinstance(parsed, list) else set(parsed)
+            if not FOREIGN & keys and ("steps" in keys) == scenarios:
                 yield pytest.param(block, id=f"{document.relative_to(ROOT)} block {number}")
 
 
@@ -100,6 +111,21 @@ def test_documentation(validator, tmp_path, monkeypatch, block):
     file = tmp_path / "squall.yaml"
     file.write_text(text)
     result = command("check", file)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.name)
+def test_good_scenarios(scenario_validator, path):
+    assert errors(scenario_validator, path.read_text()) == []
+    result = command("scenario", "check", path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("block", list(documented(scenarios=True)))
+def test_documented_scenarios(scenario_validator, tmp_path, block):
+    assert errors(scenario_validator, block) == []
+    (tmp_path / "scenario.yaml").write_text(block)
+    result = command("scenario", "check", tmp_path / "scenario.yaml")
     assert result.returncode == 0, result.stdout + result.stderr
 
 
