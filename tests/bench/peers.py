@@ -261,8 +261,8 @@ rules: [{{name: shaped, listener: shaped, faults: [{{bandwidth: 1TiB/s}}]}}]
     return Process("squall", server.process.pid, server.ports, server.kill)
 
 
-def start_squall(name, directory, upstream, rules, program=None):
-    """squall with these rules; its `static` and `todo` listeners answer in process, its `rate-…` ones are there for rules."""
+def start_squall(name, directory, upstream, rules, program=None, more=""):
+    """squall with these rules, and with `more` keys; its `static` and `todo` listeners answer in process, its `rate-…` ones are there for rules."""
     directory = directory / name.replace(" ", "-").replace(",", "")
     directory.mkdir()
     rated = "\n  ".join(f"rate-{rate}: {{address: 127.0.0.1:0, upstream: backend}}" for rate in RATES_KIB)
@@ -280,6 +280,15 @@ upstreams:
   echo: {{fake: echo}}
   todo: {{fake: test-api}}
 rules:{rules or " []"}
+{more}
 """
     server = Squall(config, directory, prefix=pinned(PROXY_CORE), program=program)
-    return Process(name, server.process.pid, server.ports, server.kill)
+    process = Process(name, server.process.pid, server.ports, server.kill)
+    process.admin = server.admin
+    return process
+
+
+def start_watcher(directory, squall):
+    """Somebody who looks at a squall: reads its events, as the dashboard does."""
+    command = ["curl", "-sN", "-o", "/dev/null", f"{squall.admin}/api/v1/events"]
+    return spawn("watcher", command, LOAD_CORE, {}, directory)
