@@ -44,7 +44,9 @@ fn masked(server: &Server, shown: &Value) -> Response {
 
 fn shown(server: &Server, guard: &Guard, now: Instant) -> Value {
     let mut shown = guard.to_json(now);
-    let of_file = server.snapshot().file_guards.iter().any(|one| one.name == guard.name);
+    let snapshot = server.snapshot();
+    // Not by name: a rule of the API may shadow one of the file, and its guards have the same names.
+    let of_file = snapshot.file_guards.iter().any(|one| std::ptr::eq(&**one, guard));
     let layer = if of_file { "file" } else { "api" };
     if let Some(members) = shown.as_object_mut() {
         members.insert("layer".to_owned(), layer.into());
@@ -112,7 +114,7 @@ pub(super) async fn reset(State(context): Shared, Path(name): Path<String>, head
 }
 
 fn of_file(name: &str) -> Problem {
-    let detail = format!("the guard `{name}` belongs to the configuration file: change it there");
+    let detail = format!("the guard `{name}` belongs to the configuration file or to a rule: change it there");
     Problem::new(StatusCode::CONFLICT, detail)
 }
 

@@ -92,7 +92,7 @@ def hit(server):
 
 
 @contextmanager
-def stops(server, guard, rule=None):
+def stops(server, guard, rule=None, everything=True):
     """What happens within makes the guard's condition true; a second later nothing is injected, and all say why."""
     assert hit(server)
     yield
@@ -106,15 +106,17 @@ def stops(server, guard, rule=None):
     metrics = server.metrics()
     assert metrics.sum("squall_guard_trips_total", guard=guard) == 1
     assert metrics.sum("squall_guard_tripped", guard=guard) == 1
-    line = server.wait_for_message(f"a guard has stopped injection: {tripped['reason']}", 10)
-    assert (line["level"], line["guard"]) == ("WARN", guard)
+    line = {}
+    while line.get("guard") != guard:
+        line = server.wait_for_message(f"a guard has stopped injection: {tripped['reason']}", 10)
+    assert line["level"] == "WARN"
     _, status = admin(server, "GET", "/api/v1/status")
     if rule:
         _, rules = admin(server, "GET", "/api/v1/rules")
         shown = rules["rules"][0]
         assert (shown["switch"], shown["enabled"], shown["tripped"]["guard"]) == ("tripped", False, guard)
         assert status["armed"]
-    else:
+    elif everything:
         assert not status["armed"] and guard in status["stopped"]["reason"]
     # It stays so.
     time.sleep(0.5)
@@ -280,3 +282,30 @@ def test_toxics_stop_with_the_stop_switch(squall, origin):
         admin(server, "PUT", "/api/v1/armed", armed=False)
         assert asked.result().status_code == 200
         assert time.monotonic() - began < 5
+
+
+def test_a_rule_of_the_api_brings_its_guards_and_takes_them_along(squall, origin):
+    server = squall(config(origin, rule="    stop_when: [{errors: {above: 5%}}]"))
+
+    def guards():
+        shown = admin(server, "GET", "/api/v1/guards")[1]["guards"]
+        return [(one["name"], one["space"], one["layer"], one["samples"]) for one in shown]
+
+    assert guards() == [("errors of r", None, "file", 0)]
+    fault = [{"abort": 418}]
+    stop = [{"errors": {"above": "50%", "at_least": 2}}]
+    code, problem = admin(server, "PUT", "/api/v1/rules/mine", faults=fault, stop_when=[{"errors": {"abov": 1}}])
+    assert code == 422 and "abov" in json.dumps(problem), problem
+    assert admin(server, "PUT", "/api/v1/rules/r?space=s", faults=fault, stop_when=stop)[0] == 201
+    assert admin(server, "PUT", "/api/v1/rules/r", match={"path": "/fault"}, faults=fault, stop_when=stop)[0] == 201
+    assert guards() == [("errors of r in s", "s", "api", 0), ("errors of r", None, "api", 0)]
+    assert admin(server, "DELETE", "/api/v1/guards/errors%20of%20r")[0] == 409
+    with stops(server, "errors of r", everything=False):
+        origin.status = 500
+        for _ in range(2):
+            requests.get(server.url("/"), timeout=10)
+    _, shown = admin(server, "GET", "/api/v1/rules")
+    assert {rule["switch"] for rule in shown["rules"]} == {"tripped"}, "each rule has its own guard"
+    assert admin(server, "DELETE", "/api/v1/rules/r")[0] == 204
+    assert admin(server, "DELETE", "/api/v1/rules/r?space=s")[0] == 204
+    assert [one[0] for one in guards()] == ["errors of r"]

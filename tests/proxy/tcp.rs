@@ -486,7 +486,10 @@ async fn natural_failures_of_the_server_stop_a_rule_and_injected_ones_do_not() {
     squall
         .until("squall_guard_tripped", &["guard=\"errors of r\""], 1.0)
         .await;
-    squall.server.switch(&squall::rule::id::RuleId::new(None, "r"), squall::rule::switch::Switch::Configured);
+    squall.server.switch(
+        &squall::rule::id::RuleId::new(None, "r"),
+        squall::rule::switch::Switch::Configured,
+    );
     assert_eq!(squall.metric("squall_guard_tripped", &[]), 0.0);
     let squall = start(
         echo().await,
