@@ -120,3 +120,6 @@ impl Space {
         &space.listeners
     }
 }
+
+#[cfg(test)]
+mod tests;
