@@ -16,6 +16,7 @@ use crate::shape::Direction;
 /// One step of what happens to the request.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "step", rename_all = "snake_case")]
+#[schemars(rename = "PlanStep")]
 pub enum Step {
     /// A fault takes effect, and the request goes on.
     Fault {

@@ -14,6 +14,7 @@ use super::problem::json_answer;
 use crate::config::root::ConfigSpec;
 use crate::explain::Explanation;
 use crate::explain::question::Question;
+use crate::guards::spec::GuardSpec;
 use crate::journal::verify::spec::VerifySpec;
 use crate::proxy::net::address::AddressSpec;
 use crate::rule::spec::RuleSpec;
@@ -86,22 +87,27 @@ fn refusals(operation: &mut Value) {
 
 /// The schemas of what users write, and of answers that are written as types.
 fn schemas_of_types() -> Map<String, Value> {
-    let settings = || SchemaSettings::draft2020_12().with(|one| one.definitions_path = "/components/schemas".into());
-    let mut written = settings().for_deserialize().into_generator();
+    let mut schemas = schemas_written();
+    schemas.extend(schemas_shown());
+    schemas
+}
+
+fn settings() -> SchemaSettings {
+    SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into())
+}
+
+fn schemas_written() -> Map<String, Value> {
+    let mut generator = settings().for_deserialize().into_generator();
     let mut named = Map::new();
-    named.insert("Configuration".to_owned(), one::<ConfigSpec>(&mut written));
-    named.insert("Question".to_owned(), one::<Question>(&mut written));
-    named.insert("Scenario".to_owned(), one::<ScenarioSpec>(&mut written));
-    named.insert("Verify".to_owned(), one::<VerifySpec>(&mut written));
-    written.subschema_for::<RuleSpec>();
-    written.subschema_for::<AddressSpec>();
-    written.subschema_for::<Time>();
-    let mut shown = settings().for_serialize().into_generator();
-    named.insert("Explanation".to_owned(), one::<Explanation>(&mut shown));
-    named.insert("Sample".to_owned(), one::<Sample>(&mut shown));
-    named.insert("ScenarioReport".to_owned(), one::<ScenarioReport>(&mut shown));
-    let mut schemas = written.take_definitions(true);
-    schemas.extend(shown.take_definitions(true));
+    named.insert("Configuration".to_owned(), one::<ConfigSpec>(&mut generator));
+    named.insert("Question".to_owned(), one::<Question>(&mut generator));
+    named.insert("Scenario".to_owned(), one::<ScenarioSpec>(&mut generator));
+    named.insert("Verify".to_owned(), one::<VerifySpec>(&mut generator));
+    generator.subschema_for::<RuleSpec>();
+    generator.subschema_for::<GuardSpec>();
+    generator.subschema_for::<AddressSpec>();
+    generator.subschema_for::<Time>();
+    let mut schemas = generator.take_definitions(true);
     if let Some(rule) = schemas.get("RuleSpec") {
         named.insert("LayerRule".to_owned(), with_ttl(rule));
         let mut wish = with_ttl(rule);
@@ -111,6 +117,17 @@ fn schemas_of_types() -> Map<String, Value> {
         }
         named.insert("RuleWish".to_owned(), wish);
     }
+    schemas.extend(named);
+    schemas
+}
+
+fn schemas_shown() -> Map<String, Value> {
+    let mut generator = settings().for_serialize().into_generator();
+    let mut named = Map::new();
+    named.insert("Explanation".to_owned(), one::<Explanation>(&mut generator));
+    named.insert("ScenarioReport".to_owned(), one::<ScenarioReport>(&mut generator));
+    generator.subschema_for::<Sample>();
+    let mut schemas = generator.take_definitions(true);
     schemas.extend(named);
     schemas
 }
@@ -190,6 +207,19 @@ mod tests {
         }
         for name in document["components"]["schemas"].as_object().unwrap().keys() {
             assert!(found.contains(&format!("#/components/schemas/{name}")), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_schema_takes_the_name_of_another() {
+        let written: Value = serde_yaml::from_str(WRITTEN).unwrap();
+        let in_file = written["components"]["schemas"].as_object().unwrap();
+        let (written, shown) = (schemas_written(), schemas_shown());
+        for name in in_file.keys() {
+            assert!(!written.contains_key(name) && !shown.contains_key(name), "{name}");
+        }
+        for name in written.keys() {
+            assert!(!shown.contains_key(name), "{name}");
         }
     }
 
