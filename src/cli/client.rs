@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::proxy::net::address::AddressSpec;
+
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -26,11 +28,18 @@ pub(super) struct AdminArgs {
         value_name = "URL",
         env = "SQUALL_ADMIN",
         default_value = crate::config::snapshot::DEFAULT_ADMIN,
-        value_parser = place
+        value_parser = place,
+        global = true
     )]
     at: String,
     /// The admin API's token, if it needs one
-    #[arg(long, value_name = "TOKEN", env = "SQUALL_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "SQUALL_TOKEN",
+        hide_env_values = true,
+        global = true
+    )]
     token: Option<String>,
 }
 
@@ -48,6 +57,14 @@ fn place(url: &str) -> Result<String, String> {
 }
 
 impl AdminArgs {
+    /// The API at an address that needs no token.
+    pub(super) fn at(address: &AddressSpec) -> AdminArgs {
+        AdminArgs {
+            at: address.to_string(),
+            token: None,
+        }
+    }
+
     /// The place of the API, for messages.
     pub(super) fn place(&self) -> &str {
         &self.at
