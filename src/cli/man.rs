@@ -16,6 +16,9 @@ const COMMON: &str = r#".SH EXIT STATUS
 \fB0\fR
 Success.
 .TP
+\fB1\fR
+A check failed, or a running squall refused the request.
+.TP
 \fB2\fR
 The command line is invalid.
 .TP
@@ -31,6 +34,9 @@ The configuration file, unless \fB\-\-config\fR is given.
 .TP
 \fBSQUALL_SEED\fR
 The seed of all random draws, unless \fB\-\-seed\fR is given.
+.TP
+\fBSQUALL_ADMIN\fR, \fBSQUALL_TOKEN\fR
+The address of a running squall's admin API and its token, unless \fB\-\-admin\fR and \fB\-\-token\fR are given.
 .TP
 \fBSQUALL_LOG\fR
 The log filter, such as \fIinfo,squall=debug\fR; overrides the file.

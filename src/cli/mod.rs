@@ -3,6 +3,7 @@
 pub mod check;
 mod client;
 pub mod completions;
+pub mod ctl;
 pub mod explain;
 pub mod fake;
 pub mod healthcheck;
@@ -43,6 +44,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Explain what would happen to a request, and why
     Explain(explain::ExplainArgs),
+    /// Steer and observe a running squall
+    Ctl(ctl::CtlArgs),
     /// Run a fake upstream alone
     Fake(fake::FakeArgs),
     /// Serve Toxiproxy's HTTP API
@@ -71,6 +74,7 @@ impl Cli {
             Command::Run(args) => run::run(args),
             Command::Check(args) => check::run(args),
             Command::Explain(args) => explain::run(args),
+            Command::Ctl(args) => ctl::run(args),
             Command::Fake(args) => fake::run(args),
             Command::Toxiproxy(args) => toxiproxy::run(args),
             Command::Scenario(args) => scenario::run(args),
