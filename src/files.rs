@@ -55,7 +55,7 @@ impl Named {
                 let message = if only.is_empty() {
                     "no files can be read here"
                 } else {
-                    "only files that the configuration file names can be read here"
+                    "only files that rules of the configuration file name can be read here"
                 };
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
             }

@@ -133,4 +133,6 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
 }
 
 #[cfg(test)]
+mod change_tests;
+#[cfg(test)]
 mod tests;

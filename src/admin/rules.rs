@@ -18,7 +18,7 @@ use super::explain::pairs;
 use super::problem::{Accept, Problem, json_answer};
 use super::{Context, MAX_BODY_BYTES, MAX_LAYER_BYTES, Shared, armed, body};
 use crate::config::Source;
-use crate::config::layer::draft::Text;
+use crate::config::layer::draft::{Switched, Text};
 use crate::config::layer::{ApiRule, Draft, Refusal};
 use crate::config::snapshot::Snapshot;
 use crate::rule::decide::{Outcome, Rule};
@@ -126,13 +126,10 @@ pub(super) async fn put(
         let about = id.clone();
         let change = move |draft: &mut Draft<'_>| {
             draft.expect(&about, &expected)?;
+            draft.switch(&about, Switched::AsConfigured);
             draft.put(&about, text)
         };
-        let response = one(&context, accept, id.clone(), "put", dry_run, change).await?;
-        if !dry_run {
-            context.server.switch_as_configured(&id);
-        }
-        Ok(response)
+        one(&context, accept, id, "put", dry_run, change).await
     };
     done.await.unwrap_or_else(|problem: Problem| problem.answer(accept))
 }
@@ -169,19 +166,12 @@ pub(super) async fn patch(
             } else {
                 draft.patch(&about, &Value::Object(patch))?;
             }
+            if let Some(switch) = switch {
+                draft.switch(&about, Switched::To(switch));
+            }
             Ok(false)
         };
-        let (response, id) = (one(&context, accept, id.clone(), "patched", dry_run, change).await?, id);
-        match switch {
-            Some(switch) if !dry_run => {
-                context.server.switch(&id, switch);
-                let snapshot = context.server.snapshot();
-                let mut response = json_answer(&of_id(&snapshot, &id).unwrap_or_default());
-                tag(&mut response, snapshot.revision_of(&id).unwrap_or_default());
-                Ok(response)
-            }
-            _ => Ok(response),
-        }
+        one(&context, accept, id, "patched", dry_run, change).await
     };
     done.await.unwrap_or_else(|problem: Problem| problem.answer(accept))
 }

@@ -89,7 +89,8 @@ fn build(mut tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
             if let Some(warnings) = Arc::get_mut(&mut snapshot.warnings) {
                 warnings.change_texts(|text| masks.text(text));
             }
-            snapshot.masks = Arc::new(masks);
+            snapshot.file_masks = Arc::new(masks);
+            snapshot.masks = Arc::clone(&snapshot.file_masks);
             Ok(snapshot)
         }
         Err(mut report) => {

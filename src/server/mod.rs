@@ -258,6 +258,7 @@ impl Server {
             self.metrics()
                 .connections(&running.name, running.listener.connections());
         }
+        self.metrics().armed.set(i64::from(self.is_armed()));
         let bodies = i64::try_from(self.bodies.bytes()).unwrap_or(i64::MAX);
         self.metrics().bodies.set(bodies);
         // Counted by the journal itself, which spares each request a counter.
@@ -368,9 +369,19 @@ impl Server {
     /// Opens the addresses that are not open yet.
     fn bind_new(&self, snapshot: &Snapshot) -> Result<HashMap<Place, Bound>, Failure> {
         let listeners = self.listeners.lock();
-        let mut opened = HashMap::new();
+        let (mut opened, mut taken) = (HashMap::new(), HashMap::new());
         for listener in &snapshot.listeners {
             let place = place(listener);
+            // Of two listeners at one address, one would silently take the place of the other. In one file that is a mistake of the
+            // file; here one of them is a space's.
+            if let Some(other) = taken.insert(place.clone(), &listener.name) {
+                let message = format!("the listener `{other}` has this address already");
+                return Err(Failure::Bind {
+                    what: format!("listener {}", listener.name),
+                    address: listener.address.clone(),
+                    error: io::Error::new(io::ErrorKind::AddrInUse, message),
+                });
+            }
             if listeners.contains_key(&place) {
                 continue;
             }

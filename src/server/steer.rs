@@ -5,14 +5,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use super::{Failure, Server};
+use crate::config::layer::draft::Switched;
 use crate::config::layer::{Draft, Refusal};
 use crate::config::snapshot::Snapshot;
 
 /// How long the expiry of rules waits if there is nothing to expire.
 const IDLE: Duration = Duration::from_secs(3600);
+
+/// How long expiry waits after it was refused, as by a squall that is stopping.
+const REFUSED: Duration = Duration::from_secs(1);
 
 /// A change that was made.
 #[derive(Debug)]
@@ -68,6 +72,7 @@ impl Server {
         let previous = self.snapshot();
         let mut draft = Draft::new(&previous, Instant::now(), self.metrics());
         let value = change(&mut draft)?;
+        let switched = draft.take_switched();
         let snapshot = match draft.finish() {
             None => previous,
             Some(next) => {
@@ -77,6 +82,15 @@ impl Server {
                 next
             }
         };
+        // Before the next change, so that switches follow each other as their revisions do.
+        for (rule, to) in &switched {
+            match to {
+                Switched::To(to) => {
+                    self.switch(rule, *to);
+                }
+                Switched::AsConfigured => self.switch_as_configured(rule),
+            }
+        }
         Ok(Changed { snapshot, value })
     }
 
@@ -92,28 +106,31 @@ impl Server {
     }
 
     /// Removes what has outlived its time.
-    async fn expire(self: Arc<Self>) {
-        let changed = self.change(|draft| Ok(draft.expire())).await;
-        if let Ok(Changed { snapshot, value }) = changed {
-            let (rules, spaces) = value;
-            for rule in rules {
-                tracing::info!(
-                    rule = &*rule.name,
-                    space = rule.space.as_deref(),
-                    "the time of a rule is over"
-                );
-                self.events().tell("rule", || {
-                    json!({"rule": &*rule.name, "space": rule.space, "what": "expired", "revision": snapshot.revision})
-                });
-            }
-            for space in spaces {
-                tracing::info!(space = &*space, "the time of a space is over");
-                self.events().tell(
-                    "space",
-                    || json!({"space": &*space, "what": "expired", "revision": snapshot.revision}),
-                );
-            }
+    ///
+    /// # Errors
+    /// As for [`Server::change`].
+    async fn expire(self: &Arc<Self>) -> Result<(), Refusal> {
+        let Changed { snapshot, value } = self.change(|draft| Ok(draft.expire())).await?;
+        let (rules, spaces) = value;
+        for rule in rules {
+            tracing::info!(
+                rule = &*rule.name,
+                space = rule.space.as_deref(),
+                "the time of a rule is over"
+            );
+            self.events().tell(
+                "rule",
+                || json!({"rule": &*rule.name, "space": rule.space, "what": "expired", "revision": snapshot.revision}),
+            );
         }
+        for space in spaces {
+            tracing::info!(space = &*space, "the time of a space is over");
+            self.events().tell(
+                "space",
+                || json!({"space": &*space, "what": "expired", "revision": snapshot.revision}),
+            );
+        }
+        Ok(())
     }
 }
 
@@ -138,7 +155,12 @@ pub(super) async fn expire(server: Weak<Server>) {
             () = told.notified() => false,
         };
         if is_due && let Some(server) = server.upgrade() {
-            server.expire().await;
+            let refused = server.expire().await.is_err();
+            drop(server);
+            if refused {
+                // It stays due, and would be tried again at once, for as long as a drain lasts.
+                sleep(REFUSED).await;
+            }
         }
     }
 }

@@ -18,7 +18,6 @@ impl Server {
     pub fn arm(&self, armed: bool, reason: Option<&str>) -> bool {
         let changed = self.switches().arm(armed, reason, Instant::now());
         if changed {
-            self.metrics().armed.set(i64::from(armed));
             self.events()
                 .tell("armed", || json!({"armed": armed, "reason": reason}));
             if armed {

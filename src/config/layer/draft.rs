@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::text::{self, Read};
 use super::{ApiLayer, ApiRule, MAX_RULES};
 use crate::config::guard::{Compile, Guard};
+use crate::config::masks::{is_hidden, typed_secrets};
 use crate::config::snapshot::Snapshot;
 use crate::files::Named;
 use crate::metrics::Metrics;
@@ -59,6 +60,15 @@ pub enum Expected {
     Absent,
 }
 
+/// What becomes of a rule's switch with a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switched {
+    /// Put into this position.
+    To(Switch),
+    /// Left to the rule's `enabled` again, if it was switched by hand.
+    AsConfigured,
+}
+
 /// The next layer, which the changes so far have made.
 #[derive(Debug)]
 pub struct Draft<'a> {
@@ -68,6 +78,7 @@ pub struct Draft<'a> {
     pub(super) now: Instant,
     metrics: &'a Metrics,
     warnings: Vec<Report>,
+    switched: Vec<(RuleId, Switched)>,
     pub(super) changed: bool,
 }
 
@@ -81,8 +92,19 @@ impl<'a> Draft<'a> {
             now,
             metrics,
             warnings: Vec::new(),
+            switched: Vec::new(),
             changed: false,
         }
+    }
+
+    /// Notes what becomes of a rule's switch once the change is in force.
+    pub fn switch(&mut self, id: &RuleId, to: Switched) {
+        self.switched.push((id.clone(), to));
+    }
+
+    /// The switches to change, in the order in which they were noted.
+    pub fn take_switched(&mut self) -> Vec<(RuleId, Switched)> {
+        std::mem::take(&mut self.switched)
     }
 
     /// The revision that the change will have.
@@ -151,9 +173,37 @@ impl<'a> Draft<'a> {
     /// [`Refusal::Invalid`], [`Refusal::Full`].
     pub fn put(&mut self, id: &RuleId, text: Text) -> Result<bool, Refusal> {
         let read = text::rule(text, id).map_err(Refusal::Invalid)?;
-        let (rule, warnings) = self.compile(read.value, read.sources, read.diagnostics)?;
+        let (read, sources, diagnostics) = self.unmasked(read.value, read.sources, read.diagnostics);
+        let (rule, warnings) = self.compile(read, sources, diagnostics)?;
         self.warnings.extend(warnings);
         self.insert(rule)
+    }
+
+    /// The rule with the secrets that its caller was not shown, if it was read here and sent again.
+    fn unmasked(&self, mut read: Read, sources: Arc<Sources>, diagnostics: Vec<Diagnostic>) -> Sent {
+        let known = self.layer.rule(&read.id).map(|rule| &*rule.spec);
+        let known = known.or_else(|| self.base.file_spec(&read.id));
+        let trees = known.map(|known| (serde_json::to_value(&read.spec), serde_json::to_value(known)));
+        let Some((Ok(mut sent), Ok(original))) = trees else {
+            return (read, sources, diagnostics);
+        };
+        if !self.base.masks.unmask(&mut sent, &original) {
+            return (read, sources, diagnostics);
+        }
+        let folder = sources.directory(read.spec.name.span.source).unwrap_or(Path::new(""));
+        let text = Text {
+            text: format!("{sent:#}"),
+            folder: folder.to_owned(),
+        };
+        // Mistakes of the text that was sent have positions in that text.
+        let is_wrong = diagnostics.iter().any(|one| one.severity == Severity::Error);
+        match text::rule(text, &read.id) {
+            Ok(whole) if !is_wrong => {
+                read.spec = whole.value.spec;
+                (read, whole.sources, whole.diagnostics)
+            }
+            _ => (read, sources, diagnostics),
+        }
     }
 
     /// Applies a merge patch (RFC 7396) to a rule as typed. One of the file is copied, and shadowed by the copy.
@@ -170,8 +220,10 @@ impl<'a> Draft<'a> {
             }
         };
         let folder = sources.directory(spec.name.span.source).unwrap_or(Path::new(""));
-        let mut value = serde_json::to_value(spec).unwrap_or_default();
+        let original = serde_json::to_value(spec).unwrap_or_default();
+        let mut value = original.clone();
         merge(&mut value, patch);
+        self.base.masks.unmask(&mut value, &original);
         let text = Text {
             text: format!("{value:#}"),
             folder: folder.to_owned(),
@@ -238,12 +290,20 @@ impl<'a> Draft<'a> {
                 let message = format!("two rules have the name {}", one.id);
                 diagnostics.push(Diagnostic::error(one.spec.name.span, message));
             }
-            match self.compile(one, Arc::clone(&read.sources), Vec::new()) {
+            let at = one.spec.name.span;
+            let (one, sources, found) = self.unmasked(one, Arc::clone(&read.sources), Vec::new());
+            let is_as_sent = Arc::ptr_eq(&sources, &read.sources);
+            match self.compile(one, sources, found) {
                 Ok((rule, warnings)) => {
                     rules.push(rule);
                     self.warnings.extend(warnings);
                 }
-                Err(Refusal::Invalid(report)) => diagnostics.extend(report.into_diagnostics()),
+                Err(Refusal::Invalid(report)) if is_as_sent => diagnostics.extend(report.into_diagnostics()),
+                // Their positions are in another text.
+                Err(Refusal::Invalid(report)) => {
+                    let found = report.into_diagnostics().into_iter();
+                    diagnostics.extend(found.map(|one| Diagnostic::error(at, one.message)));
+                }
                 Err(other) => return Err(other),
             }
         }
@@ -367,6 +427,13 @@ impl<'a> Draft<'a> {
         diagnostics: Vec<Diagnostic>,
     ) -> Result<(ApiRule, Option<Report>), Refusal> {
         let Read { id, spec, ttl } = read;
+        let secrets = typed_secrets(&spec);
+        let mut diagnostics = diagnostics;
+        if secrets.iter().any(|text| is_hidden(text)) {
+            let message = "the rule has `***` in the place of a secret, as squall shows it";
+            let diagnostic = Diagnostic::error(spec.name.span, message);
+            diagnostics.push(diagnostic.help("send the secret itself, or change the rule with PATCH"));
+        }
         let known = self.layer.rule(&id).and_then(|rule| rule.rule.as_ref().ok().cloned());
         let known = known.or_else(|| self.file_rule(&id));
         let compiled = self.compiled(&spec, &sources, known.as_ref(), diagnostics);
@@ -378,6 +445,7 @@ impl<'a> Draft<'a> {
             expires: ttl.and_then(|ttl: Time| self.now.checked_add(ttl.get())),
             revision: self.revision(),
             guards,
+            secrets,
             rule: Ok(rule),
         };
         Ok((rule, warnings))
@@ -409,7 +477,7 @@ impl<'a> Draft<'a> {
     ) -> Result<Compiled, Report> {
         let setting = Setting::of(&self.base.spec, self.base.seed);
         let guards = self.guards(spec, &setting.tcp_listeners, &mut diagnostics);
-        let files: &[PathBuf] = &self.base.files;
+        let files: &[PathBuf] = &self.base.rule_files;
         let mut rules = compile::compile(&mut compile::Context {
             specs: std::slice::from_ref(spec),
             setting,
@@ -417,7 +485,7 @@ impl<'a> Draft<'a> {
             overall: Arc::clone(&self.base.overall),
             previous: known.into_iter().collect(),
             keeps_state: true,
-            // Callers can't read squall's files, except those that it reads already.
+            // Callers can't read files, except those that clients are shown already.
             files: &Named::only(files.iter().cloned()),
             now: self.now,
             metrics: self.metrics,
@@ -471,13 +539,16 @@ impl<'a> Draft<'a> {
         if let Some(space) = &space
             && !self.layer.spaces.contains_key(space)
         {
-            self.put_space(space, None, &[])?;
+            self.open_space(space)?;
         }
         self.renew(space.as_deref());
         self.changed = true;
         Ok(new)
     }
 }
+
+/// What was sent, with the text that it was read from, and the mistakes so far.
+type Sent = (Read, Arc<Sources>, Vec<Diagnostic>);
 
 /// A rule that fits the file.
 struct Compiled {

@@ -53,6 +53,8 @@ pub struct ApiRule {
     pub revision: u64,
     /// The conditions that stop it.
     pub guards: Vec<Arc<Guard>>,
+    /// What it has in fields for secrets.
+    pub secrets: Vec<String>,
     /// The compiled rule, or why it is not in force: since a reload it does not fit the file.
     pub rule: Result<Arc<Rule>, String>,
 }
@@ -66,6 +68,8 @@ pub struct Space {
     pub expires: Option<Instant>,
     /// The listeners whose requests are in the space, whatever they name.
     pub listeners: Vec<SpaceListener>,
+    /// Whether it is there only because rules are in it.
+    pub of_rules: bool,
 }
 
 /// A listener of a space: a copy of one in the file, at another address.

@@ -1,5 +1,6 @@
 //! Changes of spaces, and what vanishes by itself.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,11 +23,12 @@ impl Draft<'_> {
     ) -> Result<bool, Refusal> {
         check_space(name).map_err(Refusal::Conflict)?;
         let known = self.layer.spaces.get(name).cloned();
-        if known.is_none() && self.layer.spaces.len() >= MAX_SPACES {
-            return Err(Refusal::Full(format!("there are {MAX_SPACES} spaces already")));
-        }
-        let mut opened = Vec::new();
+        self.check_room(known.is_none())?;
+        let mut opened: Vec<SpaceListener> = Vec::new();
         for (of, address) in listeners {
+            if opened.iter().any(|one| *one.of == **of) {
+                return Err(Refusal::Conflict(format!("the listener `{of}` is named twice")));
+            }
             let Some(base) = self.base.listeners.iter().find(|base| *base.of == **of) else {
                 let names = || self.base.spec.listeners.names();
                 let help = match did_you_mean(of, names()) {
@@ -56,6 +58,7 @@ impl Draft<'_> {
                 ttl,
                 expires: ttl.and_then(|ttl| self.now.checked_add(ttl)),
                 listeners: opened,
+                of_rules: false,
             }),
         );
         if self.layer.listeners().count() > MAX_LISTENERS {
@@ -65,6 +68,26 @@ impl Draft<'_> {
         }
         self.changed = true;
         Ok(new)
+    }
+
+    /// Opens a space because a rule is in it. It lasts until it is closed, or until its last rule has outlived its time.
+    pub(super) fn open_space(&mut self, name: &str) -> Result<(), Refusal> {
+        check_space(name).map_err(Refusal::Conflict)?;
+        self.check_room(true)?;
+        let space = Space {
+            of_rules: true,
+            ..Space::default()
+        };
+        self.layer.spaces.insert(name.into(), Arc::new(space));
+        self.changed = true;
+        Ok(())
+    }
+
+    fn check_room(&self, is_new: bool) -> Result<(), Refusal> {
+        if is_new && self.layer.spaces.len() >= MAX_SPACES {
+            return Err(Refusal::Full(format!("there are {MAX_SPACES} spaces already")));
+        }
+        Ok(())
     }
 
     /// Closes a space: its rules go with it, and its listeners.
@@ -85,7 +108,7 @@ impl Draft<'_> {
         let now = self.now;
         let is_over = |expires: Option<Instant>| expires.is_some_and(|expires| expires <= now);
         let over = |(name, space): (&Arc<str>, &Arc<Space>)| is_over(space.expires).then(|| Arc::clone(name));
-        let spaces: Vec<Arc<str>> = self.layer.spaces.iter().filter_map(over).collect();
+        let mut spaces: Vec<Arc<str>> = self.layer.spaces.iter().filter_map(over).collect();
         self.layer.spaces.retain(|_, space| !is_over(space.expires));
         let mut rules = Vec::new();
         self.layer.rules.retain(|rule| {
@@ -95,6 +118,15 @@ impl Draft<'_> {
             }
             !gone
         });
+        // Nobody closes the spaces that rules of tests that died have opened.
+        let of_rules: HashSet<&Arc<str>> = rules.iter().filter_map(|rule| rule.space.as_ref()).collect();
+        for name in of_rules {
+            let opened_by_rules = self.layer.spaces.get(name).is_some_and(|space| space.of_rules);
+            if opened_by_rules && !self.layer.rules.iter().any(|rule| rule.id.space.as_ref() == Some(name)) {
+                self.layer.spaces.remove(name);
+                spaces.push(Arc::clone(name));
+            }
+        }
         self.changed |= !rules.is_empty() || !spaces.is_empty();
         (rules, spaces)
     }

@@ -64,21 +64,27 @@ impl Masks {
             .collect();
         let public = |value: &str| names.iter().any(|name| name.contains(value));
         let mut masks = Masks::of_variables(variables.into_iter().filter(|(_, value)| !public(value)).collect());
-        let mut typed = Vec::new();
-        if let Ok(mut tree) = serde_json::to_value(spec) {
-            each_text(&mut tree, Place::Elsewhere, &mut |text, secret| {
-                if secret {
-                    typed.push(std::mem::take(text));
-                }
-            });
-        }
-        for text in typed {
-            // One that has a variable in it shows where it comes from.
-            if masks.text(&text) == text && text.len() >= SHORT {
-                masks.add(text, None);
-            }
-        }
+        masks.add_typed(typed_secrets(spec));
         masks
+    }
+
+    /// These secrets, and others that were typed besides.
+    #[must_use]
+    pub fn with<'a>(&self, typed: impl IntoIterator<Item = &'a String>) -> Masks {
+        let mut masks = self.clone();
+        masks.add_typed(typed.into_iter().cloned());
+        masks
+    }
+
+    fn add_typed(&mut self, typed: impl IntoIterator<Item = String>) {
+        // One that has a variable in it shows where it comes from.
+        let is_new = |text: &String| text.len() >= SHORT && self.text(text) == *text;
+        let new: Vec<String> = typed.into_iter().filter(is_new).collect();
+        for text in new {
+            self.add(text, None);
+        }
+        self.known.sort_by_key(|secret| std::cmp::Reverse(secret.text.len()));
+        self.known.dedup();
     }
 
     /// The secrets of a configuration that could not be loaded.
@@ -89,6 +95,8 @@ impl Masks {
                 masks.add(value, Some(name));
             }
         }
+        masks.known.sort_by_key(|secret| std::cmp::Reverse(secret.text.len()));
+        masks.known.dedup();
         masks
     }
 
@@ -102,8 +110,14 @@ impl Masks {
             });
         }
         self.known.push(Secret { text, variable });
-        self.known.sort_by_key(|secret| std::cmp::Reverse(secret.text.len()));
-        self.known.dedup();
+    }
+
+    /// Puts secrets back into what was read from squall, changed, and sent again: wherever `sent` still has what is shown instead of a
+    /// secret of `original`. Returns whether there was any.
+    pub fn unmask(&self, sent: &mut Value, original: &Value) -> bool {
+        let mut shown = original.clone();
+        self.mask(&mut shown, |text| self.text(text));
+        put_back(sent, original, &shown)
     }
 
     /// A text without secrets.
@@ -183,6 +197,48 @@ impl Secret {
         replaced.push_str(text.get(done..).unwrap_or_default());
         replaced
     }
+}
+
+/// The texts that were typed into fields for secrets.
+pub fn typed_secrets(spec: &impl Serialize) -> Vec<String> {
+    let mut typed = Vec::new();
+    if let Ok(mut tree) = serde_json::to_value(spec) {
+        each_text(&mut tree, Place::Elsewhere, &mut |text, secret| {
+            if secret {
+                typed.push(std::mem::take(text));
+            }
+        });
+    }
+    typed
+}
+
+/// Whether a text is what is shown instead of a secret that was typed.
+pub fn is_hidden(text: &str) -> bool {
+    text == HIDDEN
+}
+
+fn put_back(sent: &mut Value, original: &Value, shown: &Value) -> bool {
+    let mut found = false;
+    match (sent, original, shown) {
+        (Value::String(sent), Value::String(original), Value::String(shown)) if sent == shown && shown != original => {
+            sent.clone_from(original);
+            found = true;
+        }
+        (Value::Array(sent), Value::Array(original), Value::Array(shown)) => {
+            for ((sent, original), shown) in sent.iter_mut().zip(original).zip(shown) {
+                found |= put_back(sent, original, shown);
+            }
+        }
+        (Value::Object(sent), Value::Object(original), Value::Object(shown)) => {
+            for (name, sent) in sent {
+                if let (Some(original), Some(shown)) = (original.get(name), shown.get(name)) {
+                    found |= put_back(sent, original, shown);
+                }
+            }
+        }
+        _ => {}
+    }
+    found
 }
 
 /// Where a text is in a configuration.

@@ -70,6 +70,11 @@ impl Snapshot {
         let of_file = of_file.filter(|guard| guard.rule.as_ref().is_none_or(|rule| !shadowing.contains(rule)));
         self.guards = of_file.chain(added.flat_map(|rule| &rule.guards)).cloned().collect();
         self.rules = rules;
+        let secrets = || self.layer.rules().iter().flat_map(|rule| &rule.secrets);
+        self.masks = match secrets().next() {
+            None => Arc::clone(&self.file_masks),
+            Some(_) => Arc::new(self.file_masks.with(secrets())),
+        };
         self
     }
 }

@@ -93,8 +93,13 @@ pub struct Snapshot {
     pub warnings: Arc<Report>,
     /// Hides secrets where the configuration is shown.
     pub masks: Arc<Masks>,
+    /// Those that hide the secrets of the file.
+    pub(in crate::config) file_masks: Arc<Masks>,
     /// The files that the configuration was read from, and those that it names: certificates, bodies, samples.
     pub files: Arc<Vec<PathBuf>>,
+    /// Those of them that the file's rules name. Only these may rules of the API name too: the others are private keys, say, or the
+    /// configuration itself.
+    pub rule_files: Arc<Vec<PathBuf>>,
 }
 
 /// The admin API of a configuration.
@@ -212,6 +217,7 @@ impl Snapshot {
             seed,
             inputs,
             files: Named::default(),
+            rule_files: Named::default(),
             natural: previous_or_new(inputs.previous.map(|previous| &previous.natural)),
             diagnostics: &mut diagnostics,
         };
@@ -227,7 +233,9 @@ impl Snapshot {
         let natural = Arc::clone(&build.natural);
         let authority = build.authority();
         let listeners = authority.as_ref().map(|authority| build.listeners(&targets, authority));
-        let named = build.files.into_paths();
+        let rule_files = build.rule_files.into_paths();
+        let mut named = build.files.into_paths();
+        named.extend(rule_files.iter().cloned());
         let report = Report::new(diagnostics, sources);
         let (Some(authority), Some(listeners), false) = (authority, listeners, report.has_errors()) else {
             return Err(report.with_files(named));
@@ -257,7 +265,9 @@ impl Snapshot {
             authority,
             warnings: Arc::new(report),
             masks: Arc::default(),
+            file_masks: Arc::default(),
             files: Arc::new(files),
+            rule_files: Arc::new(rule_files),
         };
         Ok(loaded.arranged(inputs.previous))
     }
@@ -309,8 +319,10 @@ struct Build<'a> {
     sources: &'a Arc<Sources>,
     seed: Seed,
     inputs: Inputs<'a>,
-    /// The files that it names.
+    /// The files that it names, except in rules.
     files: Named,
+    /// Those that its rules name.
+    rule_files: Named,
     natural: Arc<Natural>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
@@ -326,7 +338,7 @@ impl Build<'_> {
             overall: Arc::clone(overall),
             previous: previous.unwrap_or_default().iter().map(|(rule, _)| rule).collect(),
             keeps_state: false,
-            files: &self.files,
+            files: &self.rule_files,
             now: self.inputs.now,
             metrics: self.inputs.metrics,
             diagnostics: self.diagnostics,
