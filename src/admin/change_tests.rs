@@ -1,10 +1,16 @@
 //! Tests of what changes through the API must not do.
 
-use http::header::ACCEPT;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{ACCEPT, CONNECTION};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::tests::{Asked, admin, text};
+use crate::config::Source;
+use crate::rule::id::RuleId;
+use crate::rule::switch::Trip;
 
 async fn call(admin: &Asked, method: Method, target: &str, body: &str) -> (StatusCode, Value) {
     let target = format!("/api/v1{target}");
@@ -184,4 +190,82 @@ async fn a_space_that_only_rules_opened_goes_with_the_last_of_them() {
     let snapshot = admin.server.snapshot();
     let left: Vec<&str> = snapshot.layer.spaces().keys().map(|name| &**name).collect();
     assert_eq!(left, ["both", "opened"]);
+}
+
+fn rewrite(admin: &Asked, from: &str, to: &str) {
+    let Source::File(path) = admin.server.source() else {
+        panic!("the configuration is a file")
+    };
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{text}");
+    std::fs::write(path, text.replace(from, to)).unwrap();
+}
+
+#[tokio::test]
+async fn a_rule_that_a_reload_put_out_of_force_comes_back_as_it_was_switched() {
+    let admin = admin("");
+    let body = r#"{"listener": "web", "faults": [{"delay": "1ms"}]}"#;
+    call(&admin, Method::PUT, "/rules/one", body).await;
+    call(&admin, Method::PATCH, "/rules/one", r#"{"enabled": false}"#).await;
+    for (from, to, problem) in [
+        ("  web:", "  other:", true),
+        ("seed: 42", "seed: 43", true),
+        ("  other:", "  web:", false),
+    ] {
+        rewrite(&admin, from, to);
+        let (status, said) = call(&admin, Method::POST, "/reload", "").await;
+        assert_eq!(status, StatusCode::OK, "{said}");
+        let (_, rule) = call(&admin, Method::GET, "/rules/one", "").await;
+        assert_eq!(rule["problem"].is_string(), problem, "{rule}");
+        assert_eq!(rule["enabled"], false, "{rule}");
+    }
+    assert_eq!(call(&admin, Method::GET, "/rules/one", "").await.1["switch"], "off");
+}
+
+#[tokio::test]
+async fn a_reload_leaves_a_guard_of_a_rule_of_the_api_tripped() {
+    let admin = admin("");
+    let body = r#"{"faults": [{"delay": "1ms"}], "stop_when": [{"errors": {"above": "5%"}}]}"#;
+    call(&admin, Method::PUT, "/rules/one", body).await;
+    let guard = Arc::clone(&admin.server.guards()[0]);
+    let trip = Trip {
+        guard: Arc::clone(&guard.name),
+        reason: "too many".into(),
+        since: Instant::now(),
+    };
+    guard.trip(&trip.reason, trip.since);
+    assert!(admin.server.trip(&RuleId::new(None, "one"), trip));
+    for _ in 0..2 {
+        rewrite(&admin, "seed: 4", "seed: 44");
+        let (status, said) = call(&admin, Method::POST, "/reload", "").await;
+        assert_eq!(status, StatusCode::OK, "{said}");
+        assert!(admin.server.guards()[0].tripped().is_some());
+    }
+    let (_, rule) = call(&admin, Method::GET, "/rules/one", "").await;
+    assert_eq!(rule["switch"], "tripped");
+    // It knows what it has stopped, so it can let it go on.
+    call(&admin, Method::POST, "/guards/errors%20of%20one/reset", "").await;
+    let (_, rule) = call(&admin, Method::GET, "/rules/one", "").await;
+    assert_eq!(
+        (&rule["switch"], &rule["enabled"]),
+        (&json!("configured"), &json!(true))
+    );
+}
+
+/// Clients that keep connections would send the next request into one that is about to be closed.
+#[tokio::test]
+async fn a_response_that_did_not_wait_for_the_body_ends_the_connection_and_says_so() {
+    let admin = admin("");
+    for (method, target, body, closes) in [
+        (Method::PUT, "/api/v1/rules/one", DELAY.to_owned(), false),
+        (Method::PUT, "/api/v1/rules/one?spaces=a", DELAY.to_owned(), true),
+        (Method::PUT, "/api/v1/rules/one", "x".repeat(1 << 20), true),
+        (Method::POST, "/api/v1/rules", DELAY.to_owned(), true),
+        (Method::POST, "/api/v1/reload", String::new(), false),
+        (Method::GET, "/api/v1/rules/none", String::new(), false),
+    ] {
+        let response = admin.send(method, target, &[], &body).await;
+        let close = response.headers().get(CONNECTION).is_some_and(|value| value == "close");
+        assert_eq!(close, closes, "{target} {}", response.status());
+    }
 }

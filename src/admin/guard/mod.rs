@@ -10,16 +10,22 @@
 //! unless the origin is squall's own, even with a token.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{self, Poll, ready};
 
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HOST, ORIGIN, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http_body::{Body as _, Frame, SizeHint};
 use percent_encoding::percent_decode_str;
 
 use super::dashboard;
@@ -38,9 +44,21 @@ const MARKS: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Adds the fields for browsers to every response, including refusals.
+/// Adds the fields for browsers to every response, including refusals. A response that does not wait for the request's body, such as
+/// most refusals, ends its connection; it says so, since a client would send its next request there otherwise, in vain.
 pub(super) async fn mark(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    let ended = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+    let watched = |body| {
+        Body::new(Watched {
+            body,
+            ended: Arc::clone(&ended),
+        })
+    };
+    let mut response = next.run(request.map(watched)).await;
+    if !ended.load(Ordering::Relaxed) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     for (name, value) in MARKS {
         // The dashboard has a policy of its own.
         if name != CONTENT_SECURITY_POLICY || !response.headers().contains_key(CONTENT_SECURITY_POLICY) {
@@ -48,6 +66,36 @@ pub(super) async fn mark(request: Request, next: Next) -> Response {
         }
     }
     response
+}
+
+/// A request's body that tells when it was read to its end.
+struct Watched {
+    body: Body,
+    ended: Arc<AtomicBool>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.ended.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Lets a request pass, or refuses it with a reason.

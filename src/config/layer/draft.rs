@@ -406,10 +406,11 @@ impl<'a> Draft<'a> {
     }
 
     fn fit(&self, rule: &mut ApiRule) {
-        let known = rule.rule.as_ref().ok().cloned();
+        let known = rule.known().cloned();
         let known = known.filter(|known| known.state.switch() != Switch::Removed);
         let known = known.or_else(|| self.file_rule(&rule.id));
-        let compiled = self.compiled(&rule.spec, &rule.sources, known.as_ref(), Vec::new());
+        let compiled = self.compiled(&rule.spec, &rule.sources, known.as_ref(), &rule.guards, Vec::new());
+        rule.last = known.filter(|_| compiled.is_err());
         if let Ok(fit) = &compiled {
             rule.guards = fit.guards.clone();
         }
@@ -434,9 +435,15 @@ impl<'a> Draft<'a> {
             let diagnostic = Diagnostic::error(spec.name.span, message);
             diagnostics.push(diagnostic.help("send the secret itself, or change the rule with PATCH"));
         }
-        let known = self.layer.rule(&id).and_then(|rule| rule.rule.as_ref().ok().cloned());
+        let before = self.layer.rule(&id);
+        let known = before.and_then(|rule| rule.known()).cloned();
         let known = known.or_else(|| self.file_rule(&id));
-        let compiled = self.compiled(&spec, &sources, known.as_ref(), diagnostics);
+        // Those of the file's rule that it is going to shadow, too: what they have seen stays.
+        let guards: Vec<Arc<Guard>> = match before {
+            Some(before) => before.guards.clone(),
+            None => self.base.guards.clone(),
+        };
+        let compiled = self.compiled(&spec, &sources, known.as_ref(), &guards, diagnostics);
         let Compiled { rule, guards, warnings } = compiled.map_err(Refusal::Invalid)?;
         let rule = ApiRule {
             id,
@@ -446,6 +453,7 @@ impl<'a> Draft<'a> {
             revision: self.revision(),
             guards,
             secrets,
+            last: None,
             rule: Ok(rule),
         };
         Ok((rule, warnings))
@@ -458,7 +466,7 @@ impl<'a> Draft<'a> {
 
     /// The rule with nothing counted and remembered. Its switch stays as it is.
     fn fresh(&self, spec: &RuleSpec, sources: &Arc<Sources>, known: Option<&Arc<Rule>>) -> Result<Arc<Rule>, Report> {
-        let mut rule = self.compiled(spec, sources, None, Vec::new())?.rule;
+        let mut rule = self.compiled(spec, sources, None, &[], Vec::new())?.rule;
         if let Some(rule) = Arc::get_mut(&mut rule)
             && let Some(state) = Arc::get_mut(&mut rule.state)
         {
@@ -473,10 +481,11 @@ impl<'a> Draft<'a> {
         spec: &RuleSpec,
         sources: &Arc<Sources>,
         known: Option<&Arc<Rule>>,
+        known_guards: &[Arc<Guard>],
         mut diagnostics: Vec<Diagnostic>,
     ) -> Result<Compiled, Report> {
         let setting = Setting::of(&self.base.spec, self.base.seed);
-        let guards = self.guards(spec, &setting.tcp_listeners, &mut diagnostics);
+        let guards = self.guards(spec, known_guards, &setting.tcp_listeners, &mut diagnostics);
         let files: &[PathBuf] = &self.base.rule_files;
         let mut rules = compile::compile(&mut compile::Context {
             specs: std::slice::from_ref(spec),
@@ -503,18 +512,22 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The guards of a rule, beside those of all others.
-    fn guards(&self, spec: &RuleSpec, tcp: &[&str], diagnostics: &mut Vec<Diagnostic>) -> Vec<Arc<Guard>> {
+    /// The guards of a rule, beside those of all others. Those that were known before keep what they have seen: a reload has only
+    /// those of the file in force yet.
+    fn guards(
+        &self,
+        spec: &RuleSpec,
+        known: &[Arc<Guard>],
+        tcp: &[&str],
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<Arc<Guard>> {
         if spec.stop_when.is_none() {
             return Vec::new();
         }
         let id = RuleId::new(spec.space(), &spec.name.value);
-        let (own, others): (Vec<_>, Vec<_>) = self
-            .base
-            .guards
-            .iter()
-            .cloned()
-            .partition(|guard| guard.rule.as_ref() == Some(&id));
+        let is_own = |guard: &&Arc<Guard>| guard.rule.as_ref() == Some(&id);
+        let own: Vec<_> = known.iter().filter(is_own).cloned().collect();
+        let others: Vec<_> = self.base.guards.iter().filter(|one| !is_own(one)).cloned().collect();
         let mut compile = Compile::new(&own, self.now);
         // Counted for the bound on all guards, and for names that are taken.
         let before = others.len();

@@ -57,6 +57,8 @@ pub struct ApiRule {
     pub secrets: Vec<String>,
     /// The compiled rule, or why it is not in force: since a reload it does not fit the file.
     pub rule: Result<Arc<Rule>, String>,
+    /// The rule as it was last in force, while it is not: its switch and what it has counted wait for the next reload.
+    pub last: Option<Arc<Rule>>,
 }
 
 /// A space: a name that requests carry, and what belongs to it besides its rules.
@@ -116,6 +118,13 @@ impl ApiLayer {
         rules
             .chain(self.spaces.values().filter_map(|space| space.expires))
             .min()
+    }
+}
+
+impl ApiRule {
+    /// The rule in force, or else the one that was last.
+    fn known(&self) -> Option<&Arc<Rule>> {
+        self.rule.as_ref().ok().or(self.last.as_ref())
     }
 }
 
