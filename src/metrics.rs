@@ -4,7 +4,7 @@
 //! statuses as numbers. Handles are resolved once, so that a request needs no look-up: those of listeners when a configuration
 //! is loaded, those of rules on first use, since thousands of rules would take longer to register than to compile.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub struct Metrics {
     pub journal_dropped: IntCounter,
     /// The rules in force by layer, whose active requests are read at each scrape. Locked for changes and scrapes only.
     rules: Mutex<BTreeMap<Layer, Vec<Arc<dyn CountedRule>>>>,
+    /// The faults that rules of these names had before they were changed, and that may have series. Locked for changes only.
+    former: Mutex<HashMap<Arc<str>, HashSet<&'static str>>>,
 }
 
 /// Where rules come from. A change of one layer leaves the rules of the other alone.
@@ -320,6 +322,7 @@ impl Metrics {
             reloads_ok: reloads.with_label_values(&["ok"]),
             reloads_failed: reloads.with_label_values(&["error"]),
             rules: Mutex::default(),
+            former: Mutex::default(),
             registry,
         };
         metrics.armed.set(1);
@@ -380,13 +383,22 @@ impl Metrics {
         let mut layers = self.rules.lock();
         let rules = rules.iter().map(|rule| Arc::clone(rule) as _).collect();
         let before = layers.insert(layer, rules).unwrap_or_default();
-        let names: HashSet<&str> = layers.values().flatten().map(|rule| &*rule.metrics().rule).collect();
-        for gone in before.iter().filter(|rule| !names.contains(&*rule.metrics().rule)) {
-            self.forget_rule(gone.metrics());
+        let present = layers.values().flatten().map(|rule| rule.metrics());
+        let present: HashMap<&str, &RuleMetrics> = present.map(|rule| (&*rule.rule, rule)).collect();
+        let mut former = self.former.lock();
+        for rule in before.iter().map(|rule| rule.metrics()) {
+            match present.get(&*rule.rule) {
+                // A changed rule goes on counting; what only its former faults have goes with it in the end.
+                Some(next) if next.faults == rule.faults => {}
+                Some(_) => former.entry(Arc::clone(&rule.rule)).or_default().extend(&rule.faults),
+                None => {
+                    self.forget_rule(rule, former.remove(&rule.rule).iter().flatten());
+                }
+            }
         }
     }
 
-    fn forget_rule(&self, rule: &RuleMetrics) {
+    fn forget_rule<'a>(&self, rule: &'a RuleMetrics, former: impl Iterator<Item = &'a &'static str>) {
         // A request that still has the rule counts on, with a handle that is resolved before its series is removed: resolved
         // later, it would bring the series back.
         rule.handles();
@@ -396,7 +408,7 @@ impl Metrics {
         let _ = families.matched.remove_label_values(&[name]);
         let _ = families.delay_seconds.remove_label_values(&[name]);
         let _ = self.active.remove_label_values(&[name]);
-        for fault in &rule.faults {
+        for fault in rule.faults.iter().chain(former) {
             let _ = families.injected.remove_label_values(&[name, fault]);
             let _ = families.shadowed.remove_label_values(&[name, fault]);
             for reason in SKIP_REASONS {
@@ -443,11 +455,14 @@ impl Metrics {
     /// The page that Prometheus scrapes (text format 0.0.4). Blocks for a second and more if there are thousands of rules.
     pub fn page(&self, series: Series) -> String {
         let rules: Vec<_> = self.rules.lock().values().flatten().cloned().collect();
+        // Rules of the same name in several spaces share their series.
+        let mut active: HashMap<&str, i64> = HashMap::new();
         for rule in &rules {
             rule.metrics().handles();
-            self.active
-                .with_label_values(&[&*rule.metrics().rule])
-                .set(i64::from(rule.active()));
+            *active.entry(&*rule.metrics().rule).or_default() += i64::from(rule.active());
+        }
+        for (name, active) in active {
+            self.active.with_label_values(&[name]).set(active);
         }
         let mut families = self.registry.gather();
         if series == Series::Matched {

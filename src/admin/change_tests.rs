@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::tests::{Asked, admin, text};
 use crate::config::Source;
+use crate::metrics::Series;
 use crate::rule::id::RuleId;
 use crate::rule::switch::Trip;
 
@@ -268,4 +269,27 @@ async fn a_response_that_did_not_wait_for_the_body_ends_the_connection_and_says_
         let close = response.headers().get(CONNECTION).is_some_and(|value| value == "close");
         assert_eq!(close, closes, "{target} {}", response.status());
     }
+}
+
+#[tokio::test]
+async fn rules_leave_no_series_behind_however_they_were_changed() {
+    let admin = admin("");
+    for faults in ["[{\"delay\": \"1ms\"}]", "[\"hang\"]", "[{\"abort\": 503}]"] {
+        let body = format!("{{\"faults\": {faults}}}");
+        for space in ["a", "b"] {
+            call(&admin, Method::PUT, &format!("/rules/passing?space={space}"), &body).await;
+        }
+        admin.server.metrics_page(Series::All);
+    }
+    let snapshot = admin.server.snapshot();
+    let count = |page: &str| page.matches("rule=\"passing\"").count();
+    assert!(count(&admin.server.metrics_page(Series::All)) > 0 && snapshot.rules.len() == 2);
+    call(&admin, Method::DELETE, "/rules/passing?space=a", "").await;
+    assert!(
+        count(&admin.server.metrics_page(Series::All)) > 0,
+        "the other one is still there"
+    );
+    call(&admin, Method::DELETE, "/rules/passing?space=b", "").await;
+    let page = admin.server.metrics_page(Series::All);
+    assert_eq!(count(&page), 0, "{page}");
 }
