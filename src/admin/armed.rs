@@ -58,7 +58,11 @@ async fn wanted(context: &Context, body: Body) -> Result<Wanted, Problem> {
 
 fn armed_json(server: &Server) -> Value {
     let reason = server.stopped().and_then(|stopped| stopped.reason);
-    json!({"armed": server.is_armed(), "reason": reason.as_deref()})
+    json!({
+        "armed": server.is_armed(),
+        "reason": reason.as_deref(),
+        "revision": server.snapshot().revision,
+    })
 }
 
 /// Since when nothing is injected, and why; null while faults may be injected.
