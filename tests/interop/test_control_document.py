@@ -34,6 +34,14 @@ hooks = "{hooks}"
 [checks]
 # A rule that fits the schema may still make no sense, and may be refused for that.
 positive_data_acceptance.expected-statuses = ["2xx", "3xx", "400", "404", "409", "412", "422"]
+# What was made may have been removed meanwhile: the hooks let requests be about the same few things.
+ensure_resource_availability.enabled = false
+use_after_free.enabled = false
+
+# Read as the file is, where `true` can be a text and a key without a value an empty map.
+[[operations]]
+include-operation-id = ["putRule", "putLayer", "putGuard", "startScenario", "verify"]
+checks.negative_data_rejection.enabled = false
 """
 
 
@@ -79,7 +87,7 @@ def traffic(running):
 def schemathesis(running, folder, *options, seconds):
     """Runs schemathesis, and returns the number of its requests."""
     settings = folder / "schemathesis.toml"
-    settings.write_text(SETTINGS.format(hooks=HERE / "control_document_hooks.py"))
+    settings.write_text(SETTINGS.replace("{hooks}", str(HERE / "control_document_hooks.py")))
     program = Path(sys.executable).with_name("schemathesis")
     done = subprocess.run(
         [program, "--config-file", settings, "run", f"{running.admin}/api/v1/openapi.json", "--no-color",
