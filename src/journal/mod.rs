@@ -24,6 +24,7 @@ pub mod verify;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -35,6 +36,9 @@ use self::ring::{Reading, Ring};
 
 /// How many rings may be full: all rings together take at most this many times the bytes of one.
 const FULL_RINGS: usize = 8;
+
+/// How many times its size a ring takes in a second of requests that nothing happened to.
+const PACE: usize = 2;
 
 /// What a ring may take in any case, in bytes.
 const LEAST_SHARE: usize = 64 << 10;
@@ -143,6 +147,17 @@ impl Journal {
     /// Whether requests are recorded. Ask it before making an entry.
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
+    }
+
+    /// Whether to record a request that began at `now`, that no rule has hit and that went well. At high rates the ring would keep
+    /// each of them for a moment only, so what is more than [`PACE`] times its size in a second is counted as dropped instead. While
+    /// a space is open, or a caller waits for entries, all are recorded.
+    pub fn admits(&self, now: Instant) -> bool {
+        if self.waiting.load(Ordering::Relaxed) > 0 || !self.spaces.load().is_empty() {
+            return true;
+        }
+        let most = self.requests.load(Ordering::Relaxed).saturating_mul(PACE);
+        self.shared.admits(now, most, &self.numbers)
     }
 
     /// Adds a request that is over to the ring of its space.

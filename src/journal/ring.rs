@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -10,6 +11,8 @@ use super::entry::Entry;
 
 /// The most entries that are copied under the lock at once, so that a query never holds up traffic for long.
 const CHUNK: usize = 1000;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The most that a ring keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,8 @@ struct Kept {
     dropped_ever: u64,
     /// The number of the last one that was dropped, or 0.
     last_dropped: u64,
+    /// When the second began in which [`Ring::admits`] counts, and how many it has let in.
+    second: Option<(Instant, usize)>,
 }
 
 /// What a ring has, as of one moment.
@@ -68,6 +73,24 @@ impl Ring {
         drop(kept);
         // After the lock was released: freeing memory takes longer than everything above.
         drop(dropped);
+    }
+
+    /// Whether one more of at most `most` in a second has room at `now`. If not, it counts as dropped.
+    pub(super) fn admits(&self, now: Instant, most: usize, numbers: &AtomicU64) -> bool {
+        let mut kept = self.0.lock();
+        let (began, count) = match kept.second {
+            Some((began, count)) if now.saturating_duration_since(began) < SECOND => (began, count),
+            _ => (now, 0),
+        };
+        let admits = count < most;
+        if admits {
+            kept.second = Some((began, count + 1));
+        } else {
+            kept.dropped += 1;
+            kept.dropped_ever += 1;
+            kept.last_dropped = numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        }
+        admits
     }
 
     /// Drops what is beyond new bounds.
@@ -129,7 +152,7 @@ impl Kept {
             self.bytes -= size;
             self.dropped += 1;
             self.dropped_ever += 1;
-            self.last_dropped = oldest.id;
+            self.last_dropped = self.last_dropped.max(oldest.id);
             last = Some(oldest.entry);
         }
         last
@@ -142,6 +165,20 @@ mod tests {
 
     use super::*;
     use crate::journal::entry::testing::entry_of_size;
+
+    #[test]
+    fn what_is_not_admitted_counts_as_dropped() {
+        let (ring, numbers, now) = (Ring::default(), AtomicU64::new(0), Instant::now());
+        let admits = |millis| ring.admits(now + Duration::from_millis(millis), 2, &numbers);
+        assert_eq!(
+            [0, 1, 2, 999, 1000, 1001, 1002].map(admits),
+            [true, true, false, false, true, true, false]
+        );
+        let reading = ring.read(0);
+        assert!((reading.dropped, reading.incomplete, ring.dropped_ever()) == (3, true, 3));
+        let after = ring.read(numbers.load(Ordering::Relaxed));
+        assert!(!after.incomplete, "nothing was dropped behind it");
+    }
 
     /// What is done to a ring.
     #[derive(Debug, Clone)]

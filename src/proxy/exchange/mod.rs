@@ -342,7 +342,8 @@ impl Squall {
         if log::wanted(view, request.execution.is_some(), status) {
             log::write(client, &request, status, total);
         }
-        if self.journal.is_on() {
+        let remarkable = request.execution.is_some() || request.gone || request.error.is_some() || status >= 500;
+        if self.journal.is_on() && (remarkable || self.journal.admits(request.started)) {
             self.journal.record(note::entry(client, &mut request, status, total));
         }
     }
