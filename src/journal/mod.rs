@@ -37,8 +37,8 @@ use self::ring::{Reading, Ring};
 /// How many rings may be full: all rings together take at most this many times the bytes of one.
 const FULL_RINGS: usize = 8;
 
-/// How many times its size a ring takes in a second of requests that nothing happened to.
-const PACE: usize = 2;
+/// How many requests to which nothing happened a ring takes in a second, unless twice its size is more.
+const PACE: usize = 5_000;
 
 /// What a ring may take in any case, in bytes.
 const LEAST_SHARE: usize = 64 << 10;
@@ -150,13 +150,12 @@ impl Journal {
     }
 
     /// Whether to record a request that began at `now`, that no rule has hit and that went well. At high rates the ring would keep
-    /// each of them for a moment only, so what is more than [`PACE`] times its size in a second is counted as dropped instead. While
-    /// a space is open, or a caller waits for entries, all are recorded.
+    /// each of them for a moment only, so what exceeds [`PACE`] is counted as dropped instead. While a space is open, or a caller waits for entries, all are recorded.
     pub fn admits(&self, now: Instant) -> bool {
         if self.waiting.load(Ordering::Relaxed) > 0 || !self.spaces.load().is_empty() {
             return true;
         }
-        let most = self.requests.load(Ordering::Relaxed).saturating_mul(PACE);
+        let most = self.requests.load(Ordering::Relaxed).saturating_mul(2).max(PACE);
         self.shared.admits(now, most, &self.numbers)
     }
 
