@@ -1,6 +1,6 @@
 //! Explains decisions: for each rule whether it matches, which condition failed and what was drawn, and the resulting plan.
 //!
-//! It calls the functions of [`RuleSet::decide`](crate::rule::decide::RuleSet::decide) with a read-only memory ([`Peek`]), so
+//! It calls the functions of [`RuleSets::decide`](crate::rule::sets::RuleSets::decide) with a read-only memory ([`Peek`]), so
 //! it can't disagree with them. It changes nothing, counts nothing, and reads no clock.
 
 pub mod call;

@@ -150,7 +150,8 @@ impl Journal {
     }
 
     /// Whether to record a request that began at `now`, that no rule has hit and that went well. At high rates the ring would keep
-    /// each of them for a moment only, so what exceeds [`PACE`] is counted as dropped instead. While a space is open, or a caller waits for entries, all are recorded.
+    /// each of them for a moment only, so what exceeds `PACE` is counted as dropped
+    /// instead. While a space is open, or a caller waits for entries, all are recorded.
     pub fn admits(&self, now: Instant) -> bool {
         if self.waiting.load(Ordering::Relaxed) > 0 || !self.spaces.load().is_empty() {
             return true;

@@ -4,7 +4,7 @@
 //! other. A rule of the API with the id of one in the file *shadows* it, in its place, until it is removed. Other rules of the API are
 //! decided before the file's.
 //!
-//! A layer never changes: a [`Draft`](draft::Draft) makes the next one, which comes into force as a whole or not at all.
+//! A layer never changes: a [`Draft`] makes the next one, which comes into force as a whole or not at all.
 
 pub mod draft;
 mod spaces;
