@@ -20,6 +20,7 @@ mod guards;
 mod journal;
 mod openapi;
 mod pages;
+mod params;
 mod problem;
 mod rules;
 mod scenarios;

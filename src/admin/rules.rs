@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::conditions::{expected, refused, tag, tagged};
-use super::explain::pairs;
+use super::params::Params;
 use super::problem::{Accept, Problem, json_answer};
 use super::{Context, MAX_BODY_BYTES, MAX_LAYER_BYTES, Shared, armed, body};
 use crate::config::Source;
@@ -26,47 +26,7 @@ use crate::rule::id::RuleId;
 use crate::rule::spec::RuleSpec;
 use crate::rule::switch::Switch;
 use crate::server::Changed;
-use crate::yaml::report::{Report, did_you_mean};
-
-/// The parameters of a query, of which only some are valid.
-pub(super) struct Params(Vec<(String, String)>);
-
-impl Params {
-    /// Reads the query of a request.
-    pub(super) fn of(uri: &Uri, valid: &[&str]) -> Result<Params, Problem> {
-        let pairs = pairs(uri)?;
-        for (at, (name, _)) in pairs.iter().enumerate() {
-            if !valid.contains(&name.as_str()) {
-                let help = match (did_you_mean(name, valid.iter().copied()), valid) {
-                    (Some(near), _) => format!("did you mean `{near}`?"),
-                    (None, []) => "there are none here".to_owned(),
-                    (None, valid) => format!("there are {}", valid.join(", ")),
-                };
-                return Err(Problem::bad_request(format!("unknown parameter `{name}`; {help}")));
-            }
-            if pairs.iter().take(at).any(|(before, _)| before == name) {
-                return Err(Problem::bad_request(format!("`{name}` is given twice")));
-            }
-        }
-        Ok(Params(pairs))
-    }
-
-    /// The value of a parameter.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
-    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
-        match self.get(name) {
-            None | Some("0" | "false") => Ok(false),
-            Some("" | "1" | "true") => Ok(true),
-            Some(other) => Err(Problem::bad_request(format!(
-                "`{name}={other}` is not valid: use 1 or 0"
-            ))),
-        }
-    }
-}
+use crate::yaml::report::Report;
 
 /// All rules in the order of their decisions, then those of the API that don't fit the file.
 pub(super) async fn list(State(context): Shared, headers: HeaderMap, uri: Uri) -> Response {
@@ -322,6 +282,19 @@ pub(super) async fn clear_layer(State(context): Shared, headers: HeaderMap) -> R
     done.await.unwrap_or_else(|problem: Problem| problem.answer(accept))
 }
 
+/// Carries out a change, or only tries it.
+async fn carry_out<T: Send + 'static>(
+    context: &Context,
+    dry_run: bool,
+    change: impl FnOnce(&mut Draft<'_>) -> Result<T, Refusal> + Send + 'static,
+) -> Result<Changed<T>, Refusal> {
+    if dry_run {
+        context.server.try_change(change).await
+    } else {
+        context.server.change(change).await
+    }
+}
+
 /// Carries out a change of one rule, and shows the rule.
 async fn one(
     context: &Context,
@@ -337,11 +310,7 @@ async fn one(
         let warnings = warnings(draft.warnings());
         Ok((new, warnings))
     };
-    let changed = if dry_run {
-        context.server.try_change(change).await
-    } else {
-        context.server.change(change).await
-    };
+    let changed = carry_out(context, dry_run, change).await;
     let Changed { snapshot, value } = changed.map_err(|refusal| refused(refusal, accept))?;
     let (new, warnings) = value;
     if !dry_run {
@@ -380,12 +349,7 @@ async fn whole(
     dry_run: bool,
     change: impl FnOnce(&mut Draft<'_>) -> Result<(), Refusal> + Send + 'static,
 ) -> Response {
-    let changed = if dry_run {
-        context.server.try_change(change).await
-    } else {
-        context.server.change(change).await
-    };
-    match changed {
+    match carry_out(context, dry_run, change).await {
         Err(refusal) => refused(refusal, accept).answer(accept),
         Ok(Changed { snapshot, .. }) => {
             if !dry_run {
@@ -437,7 +401,16 @@ async fn text(context: &Context, headers: &HeaderMap, body: Body, max_bytes: usi
 fn of_id(snapshot: &Snapshot, id: &RuleId) -> Option<Value> {
     let in_force = snapshot.rules.iter().find(|rule| rule.id() == *id);
     match in_force {
-        Some(rule) => Some(Known::of(snapshot).rule(rule)),
+        Some(rule) => {
+            let of_file = snapshot.file_rules.iter().zip(&snapshot.spec.rules);
+            let mut of_file = of_file.map(|((rule, revision), spec)| (rule.id(), (spec, *revision)));
+            let known = Known {
+                snapshot,
+                of_api: snapshot.layer.rule(id).map(|rule| (id, &**rule)).into_iter().collect(),
+                of_file: of_file.find(|(known, _)| known == id).into_iter().collect(),
+            };
+            Some(known.rule(rule))
+        }
         None => snapshot.layer.rule(id).map(|rule| of_idle(snapshot, rule)),
     }
 }

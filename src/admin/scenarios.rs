@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Duration, timeout};
 
+use super::params::Params;
 use super::problem::{Accept, Problem, json_answer};
-use super::rules::Params;
 use super::serve::Lasting;
 use super::{Context, MAX_BODY_BYTES, Shared, body};
 use crate::scenario::Scenario;

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::conditions::refused;
+use super::params::Params;
 use super::problem::{Accept, Problem, json_answer};
-use super::rules::Params;
 use super::{Context, Shared, body};
 use crate::config::layer::{Draft, Space};
 use crate::config::snapshot::Snapshot;

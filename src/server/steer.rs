@@ -38,10 +38,7 @@ impl Server {
         change: impl FnOnce(&mut Draft<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<Changed<T>, Refusal> {
         let server = Arc::clone(self);
-        // Compiling a rule takes time that requests should not wait for.
-        let changing = spawn_blocking(move || server.change_now(change));
-        let broken = |error| Refusal::System(format!("the change broke off: {error}"));
-        changing.await.map_err(broken)?
+        aside(move || server.change_now(change)).await
     }
 
     /// Tries a change, and puts nothing into force. The snapshot is what would be.
@@ -53,7 +50,7 @@ impl Server {
         change: impl FnOnce(&mut Draft<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<Changed<T>, Refusal> {
         let server = Arc::clone(self);
-        let trying = spawn_blocking(move || {
+        aside(move || {
             let previous = server.snapshot();
             let mut draft = Draft::new(&previous, Instant::now(), server.metrics());
             let value = change(&mut draft)?;
@@ -62,9 +59,8 @@ impl Server {
                 snapshot: next.unwrap_or(previous),
                 value,
             })
-        });
-        let broken = |error| Refusal::System(format!("the change broke off: {error}"));
-        trying.await.map_err(broken)?
+        })
+        .await
     }
 
     fn change_now<T>(&self, change: impl FnOnce(&mut Draft<'_>) -> Result<T, Refusal>) -> Result<Changed<T>, Refusal> {
@@ -132,6 +128,12 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Works on a thread of its own: compiling a rule takes time that requests should not wait for.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+    let broken = |error| Refusal::System(format!("the change broke off: {error}"));
+    spawn_blocking(work).await.map_err(broken)?
 }
 
 fn refusal(failure: Failure) -> Refusal {
