@@ -67,13 +67,20 @@ def seconds(server, path):
     return time.monotonic() - began
 
 
+def shows(browser, value, **what):
+    """The page follows what it has changed a moment later."""
+    eventually(lambda: browser.attribute(**what), value)
+
+
 def test_switches_and_sliders_steer_real_traffic(shown, browser):
     assert status(shown) == 503
-    browser.click(role="switch", name="rule pay is down")
+    switch = {"role": "switch", "name": "rule pay is down"}
+    browser.click(**switch)
     eventually(lambda: status(shown), 200)
-    assert browser.attribute(role="switch", name="rule pay is down", attribute="aria-checked") == "false"
-    browser.click(role="switch", name="rule pay is down")
+    shows(browser, "false", attribute="aria-checked", **switch)
+    browser.click(**switch)
     eventually(lambda: status(shown), 503)
+    shows(browser, "true", attribute="aria-checked", **switch)
 
     # A slider with the keyboard, and the same value as text.
     slider = {"role": "slider", "name": "delay of search is slow"}
@@ -86,7 +93,7 @@ def test_switches_and_sliders_steer_real_traffic(shown, browser):
     eventually(lambda: seconds(shown, "/search") > 0.39, True)
     browser.fill(selector="[aria-label^='delay of search is slow, as text']", value="400")
     browser.press(keys=["Enter"])
-    assert browser.attribute(selector="[aria-label^='delay of search is slow, as text']", attribute="aria-invalid") == "true"
+    shows(browser, "true", attribute="aria-invalid", selector="[aria-label^='delay of search is slow, as text']")
 
     percentage = {"role": "slider", "name": "percentage of requests that pay is down hits"}
     browser.focus(**percentage)
@@ -97,7 +104,7 @@ def test_switches_and_sliders_steer_real_traffic(shown, browser):
     browser.wait(selector="#rules tbody", text="changed by the API")
     browser.click(role="button", name="Revert: bring back the file's rule pay is down")
     eventually(lambda: status(shown), 503)
-    assert browser.count(selector="#rules tbody tr") == 3
+    eventually(lambda: browser.count(selector="#rules tbody tr"), 3)
 
 
 def test_another_change_is_not_overwritten(shown, browser):
@@ -156,7 +163,10 @@ def test_what_happens_is_seen(shown, browser):
     assert "s3cret" not in browser.text(selector="body")
     eventually(lambda: browser.text(selector="#rules tbody tr").split()[-4:], ["5", "5", "0", "Reset"])
     eventually(lambda: browser.text(selector="#spread-key"), lambda text: "injected: 5 requests" in text)
-    requests.post(shown.admin + "/api/v1/rules/pay%20is%20down/reset", timeout=10)
+    browser.click(role="button", name="Reset: forget the counters and remembered keys of rule pay is down")
+    eventually(lambda: browser.text(selector="#rules tbody tr").split()[-4:], ["0", "0", "0", "Reset"])
+    place = shown.admin + "/api/v1/rules/pay%20is%20down"
+    assert requests.get(place, timeout=10).json()["matched"] == 0
     browser.fill(selector="#rules-filter", value="search")
     eventually(lambda: browser.count(selector="#rules tbody tr"), 1)
 
@@ -189,7 +199,7 @@ def test_a_scenario_is_started_paused_and_aborted(shown, browser):
     browser.click(role="button", name="Start")
     eventually(lambda: status(shown), 200)
     browser.wait(selector="#scenarios", text="running")
-    eventually(lambda: browser.attribute(role="switch", name="rule pay is down", attribute="aria-checked"), "false")
+    shows(browser, "false", attribute="aria-checked", role="switch", name="rule pay is down")
     browser.click(role="button", name="Pause: 1. pay comes back")
     browser.wait(selector="#scenarios", text="paused")
     browser.click(role="button", name="Resume: 1. pay comes back")
@@ -198,6 +208,32 @@ def test_a_scenario_is_started_paused_and_aborted(shown, browser):
     browser.wait(selector="#scenarios", text="aborted")
     eventually(lambda: status(shown), 503)
     assert browser.download(role="button", name="Report: 1. pay comes back").startswith("<!")
+
+
+def test_a_guardrail_is_seen_to_trip_reset_and_removed(shown, browser):
+    """The health check goes through squall, so that the rule's own fault makes it fail: what is stopped is healthy again."""
+    place = shown.admin + "/api/v1/guards/pay%20answers"
+    health = {"url": shown.url("/pay"), "every": "100ms", "failures": 2}
+    assert requests.put(place, json={"health": health}, timeout=10).status_code == 201
+    browser.wait(selector="#guards", text="tripped")
+    browser.wait(selector="#armed", text="pay answers")
+    assert status(shown) == 200
+    assert requests.put(place, json={"health": {**health, "url": shown.url("/")}}, timeout=10).status_code == 200
+    browser.wait(selector="#guards", text="watching")
+    assert status(shown) == 200, "what a guardrail stopped stays stopped"
+    allow(shown, browser)
+
+    # Again, and this time it is the guardrail that is reset.
+    assert requests.put(place, json={"health": health}, timeout=10).status_code == 200
+    browser.wait(selector="#guards", text="tripped")
+    eventually(lambda: status(shown), 200)
+    trips = lambda: shown.metrics().sum("squall_guard_trips_total", guard="pay answers")  # noqa: E731
+    before = trips()
+    browser.click(role="button", name="Reset: pay answers")
+    eventually(lambda: trips() > before, True)
+    browser.click(role="button", name="Remove: pay answers")
+    eventually(lambda: requests.get(shown.admin + "/api/v1/guards", timeout=10).json()["guards"], [])
+    eventually(lambda: browser.visible(selector="#guards-panel"), False)
 
 
 def test_a_space_is_seen_and_deleted(shown, browser):

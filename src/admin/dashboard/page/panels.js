@@ -125,7 +125,8 @@ function guard(one) {
   const again = one.rule ? "switch the rule on to go on" : "allow faults again to go on";
   const why = tripped ? `${one.tripped.reason}, ${seconds(one.tripped.since_seconds)} ago; ${again}` : one.error;
   const buttons = [["Reset", "POST", `/guards/${encoded(one.name)}/reset`]];
-  if (one.layer === "api") buttons.push(["Remove", "DELETE", `/guards/${encoded(one.name)}`]);
+  // A guardrail of a rule goes with its rule.
+  if (one.layer === "api" && !one.rule) buttons.push(["Remove", "DELETE", `/guards/${encoded(one.name)}`]);
   return { title: one.name, tags, text: [one.kind, now, why].filter(Boolean).join(" · "), buttons };
 }
 
