@@ -17,6 +17,9 @@ pub struct GrpcStatus {
     pub message: String,
 }
 
+/// The field that carries a code, in a response head or in trailers (gRPC over HTTP/2, "Responses").
+pub const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 impl GrpcStatus {
     /// Creates a status. Percent-encodes everything in the message outside printable ASCII, and `%` itself.
     pub fn new(code: GrpcCode, message: &str) -> GrpcStatus {
@@ -32,9 +35,7 @@ impl GrpcStatus {
             .filter(|message| !message.is_empty());
         let code = HeaderValue::from(u16::from(self.code.number()));
         let message = message.map(|message| (HeaderName::from_static("grpc-message"), message));
-        [(HeaderName::from_static("grpc-status"), code)]
-            .into_iter()
-            .chain(message)
+        [(STATUS, code)].into_iter().chain(message)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What upstreams do by themselves, for the conditions that watch it: failures and response times, never what squall injects.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -10,7 +11,11 @@ use super::window::{Counts, Window};
 
 /// The conditions that watch natural traffic now. Kept by reloads.
 #[derive(Debug, Default)]
-pub struct Natural(ArcSwap<Vec<Arc<Traffic>>>);
+pub struct Natural {
+    /// Whether there are any: nobody watching is the usual case, and then a request costs no more than this.
+    is_watched: AtomicBool,
+    conditions: ArcSwap<Vec<Arc<Traffic>>>,
+}
 
 /// One condition's view of natural traffic.
 #[derive(Debug)]
@@ -35,18 +40,26 @@ pub enum Measure {
 impl Natural {
     /// Whether any condition watches.
     pub fn is_watched(&self) -> bool {
-        !self.0.load().is_empty()
+        // Relaxed: the conditions have an order of their own.
+        self.is_watched.load(Ordering::Relaxed)
     }
 
     /// Replaces the conditions that watch.
     pub fn watch(&self, traffic: Vec<Arc<Traffic>>) {
-        self.0.store(Arc::new(traffic));
+        let is_watched = !traffic.is_empty();
+        self.conditions.store(Arc::new(traffic));
+        self.is_watched.store(is_watched, Ordering::Relaxed);
     }
 
     /// Notes a response, or a connection that was made. `error`: the server says that it has failed. `time` is the natural time to
     /// the response head, if there is one.
-    pub fn answered(&self, listener: &str, error: bool, time: Option<Duration>) {
-        for traffic in self.0.load().iter().filter(|traffic| traffic.concerns(listener)) {
+    pub fn answered(&self, listener: &str, error: impl FnOnce() -> bool, time: Option<Duration>) {
+        if !self.is_watched() {
+            return;
+        }
+        let error = error();
+        let conditions = self.conditions.load();
+        for traffic in conditions.iter().filter(|traffic| traffic.concerns(listener)) {
             match traffic.measure {
                 Measure::Errors => traffic.add(error),
                 Measure::SlowerThan(limit) => {
@@ -60,7 +73,8 @@ impl Natural {
 
     /// Notes a request or a connection without a response, after `time`.
     pub fn failed(&self, listener: &str, time: Option<Duration>) {
-        for traffic in self.0.load().iter().filter(|traffic| traffic.concerns(listener)) {
+        let conditions = self.conditions.load();
+        for traffic in conditions.iter().filter(|traffic| traffic.concerns(listener)) {
             match traffic.measure {
                 Measure::Errors => traffic.add(true),
                 // How long the response would have taken is only known to be longer than this.
@@ -121,10 +135,10 @@ mod tests {
         natural.watch(vec![Arc::clone(&errors), Arc::clone(&slow)]);
         assert!(natural.is_watched());
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        natural.answered("web", false, seconds(0));
-        natural.answered("web", true, seconds(2));
-        natural.answered("other", true, seconds(2));
-        natural.answered("db", false, None);
+        natural.answered("web", || false, seconds(0));
+        natural.answered("web", || true, seconds(2));
+        natural.answered("other", || true, seconds(2));
+        natural.answered("db", || false, None);
         natural.failed("web", seconds(0));
         natural.failed("web", seconds(5));
         assert_eq!(errors.counts(Instant::now()), Counts { all: 4, bad: 3 });

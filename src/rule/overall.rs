@@ -1,7 +1,7 @@
 //! `limits` at the top level: bounds on what all rules together do, besides the limits that each has.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -14,6 +14,8 @@ use super::when::{Exceeded, Limits};
 pub struct Overall {
     /// Counted without a limit too, so that a limit that a reload brings finds the right number.
     active: AtomicU32,
+    /// Whether a share is limited. Without one, what is asked need not be counted.
+    has_share: AtomicBool,
     bounded: ArcSwap<Bounded>,
 }
 
@@ -31,6 +33,7 @@ impl Default for Overall {
     fn default() -> Self {
         Overall {
             active: AtomicU32::new(0),
+            has_share: AtomicBool::new(false),
             bounded: ArcSwap::from_pointee(Bounded::new(Limits::default(), Instant::now())),
         }
     }
@@ -41,6 +44,7 @@ impl Overall {
     pub fn limit(&self, limits: Limits, now: Instant) {
         if self.bounded.load().limits != limits {
             self.bounded.store(Arc::new(Bounded::new(limits, now)));
+            self.has_share.store(limits.share.is_some(), Ordering::Relaxed);
         }
     }
 
@@ -62,9 +66,8 @@ impl Overall {
 
     /// Counts a request or a connection about which rules are asked, for the limit on the share.
     pub fn ask(&self) {
-        let bounded = self.bounded.load();
-        if bounded.limits.share.is_some() {
-            bounded.asked.fetch_add(1, Ordering::Relaxed);
+        if self.has_share.load(Ordering::Relaxed) {
+            self.bounded.load().asked.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -4,6 +4,7 @@
 //! time, and doubles their length when they are full.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -72,12 +73,19 @@ impl Tally {
 
 /// Where finished requests are reported to; records them while somebody measures.
 #[derive(Debug, Default)]
-pub struct Measure(ArcSwapOption<Recorder>);
+pub struct Measure {
+    /// Whether somebody measures.
+    is_on: AtomicBool,
+    recorder: ArcSwapOption<Recorder>,
+}
 
 impl Measure {
     /// Reports a finished request.
     pub fn see(&self, seen: &Seen) {
-        if let Some(recorder) = &*self.0.load() {
+        // Relaxed: the recorder has an order of its own.
+        if self.is_on.load(Ordering::Relaxed)
+            && let Some(recorder) = &*self.recorder.load()
+        {
             recorder.see(seen);
         }
     }
@@ -85,15 +93,16 @@ impl Measure {
     /// Begins to measure, in place of whoever measured before.
     pub fn begin(&self) -> Arc<Recorder> {
         let recorder = Arc::new(Recorder::new(Instant::now()));
-        self.0.store(Some(Arc::clone(&recorder)));
+        self.recorder.store(Some(Arc::clone(&recorder)));
+        self.is_on.store(true, Ordering::Relaxed);
         recorder
     }
 
     /// Ends a measurement, unless another one has begun since.
     pub fn end(&self, recorder: &Arc<Recorder>) {
-        let current = self.0.load();
+        let current = self.recorder.load();
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, recorder)) {
-            self.0.compare_and_swap(&current, None);
+            self.recorder.compare_and_swap(&current, None);
         }
     }
 }

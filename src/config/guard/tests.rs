@@ -50,7 +50,7 @@ fn shares_come_true_once_there_are_enough_samples() {
     let all = guards("stop_when: [{errors: {above: 10%, at_least: 10}}, {p90: {above: 1s, at_least: 10}}]");
     let natural = crate::guards::natural::Natural::default();
     natural.watch(all.iter().filter_map(|guard| guard.traffic()).map(Arc::clone).collect());
-    let answer = |error, seconds| natural.answered("web", error, Some(Duration::from_secs(seconds)));
+    let answer = |error, seconds| natural.answered("web", || error, Some(Duration::from_secs(seconds)));
     let reasons = || {
         all.iter()
             .map(|guard| guard.comes_true(Instant::now()))

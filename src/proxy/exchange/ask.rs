@@ -16,6 +16,7 @@ use super::pump::{Pump, Rest};
 use super::sides::Sides;
 use super::whole::Outgoing;
 use super::{Request, Squall, Stop, copy, gone, relay};
+use crate::grpc;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
 use crate::proxy::exchange::view::Target;
@@ -72,7 +73,7 @@ impl Squall {
                     request
                         .view
                         .guards
-                        .answered(&request.view.name, is_error(&head), request.natural);
+                        .answered(&request.view.name, || is_error(&head), request.natural);
                     if let Some(picked) = &mut request.picked {
                         picked.answered(head.status.as_u16(), Instant::now());
                     }
@@ -210,7 +211,7 @@ impl Sides<'_> {
 
 /// Whether a response says that its server has failed: by its status, or by the gRPC status of a response without a body.
 fn is_error(head: &ResponseHeader) -> bool {
-    let grpc = head.headers.get("grpc-status").map(HeaderValue::as_bytes);
+    let grpc = head.headers.get(grpc::STATUS).map(HeaderValue::as_bytes);
     // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS.
     head.status.is_server_error() || matches!(grpc, Some(b"2" | b"4" | b"13" | b"14" | b"15"))
 }

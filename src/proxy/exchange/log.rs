@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::HeaderName;
 use pingora::http::RequestHeader;
 
 use super::Request;
@@ -10,6 +11,9 @@ use crate::proxy::client::{Client, Connection};
 use crate::proxy::exchange::view::View;
 use crate::proxy::execute::Execution;
 use crate::proxy::record::Record;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The tracing target of access lines, for log filters.
 pub(crate) const TARGET: &str = "squall::access";
@@ -83,8 +87,8 @@ fn faults(record: &Record) -> Option<(String, String)> {
 
 /// The request's id, if it carries one: `x-request-id`, or the trace id of `traceparent` (W3C Trace Context).
 pub(super) fn request_id(head: &RequestHeader) -> Option<&str> {
-    let field = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    field("x-request-id").or_else(|| field("traceparent").and_then(|value| value.split('-').nth(1)))
+    let field = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    field(REQUEST_ID).or_else(|| field(TRACE_PARENT).and_then(|value| value.split('-').nth(1)))
 }
 
 /// A duration in milliseconds, rounded to the microsecond.

@@ -10,6 +10,7 @@ use super::fields::Fields;
 use super::lane::{Lane, Rules, Stage};
 use crate::fault::effect::Effect;
 use crate::fault::rewrite::{content_length, is_bodiless, is_encoded, media_type};
+use crate::grpc;
 use crate::proxy::client::{Client, Connection, MalformedResponse};
 use crate::proxy::execute::Execution;
 use crate::proxy::record::Record;
@@ -301,5 +302,5 @@ fn upgraded_framing(headers: &HeaderMap) -> Framing {
 fn has_body(client: &Client, head: &ResponseHeader) -> bool {
     let is_bare = !client.wants_body() || head.status.is_informational() || is_bodiless(head.status);
     // A gRPC status in the head means that there is no body (gRPC over HTTP/2, "Trailers-Only").
-    !is_bare && !head.headers.contains_key("grpc-status")
+    !is_bare && !head.headers.contains_key(grpc::STATUS)
 }

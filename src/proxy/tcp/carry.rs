@@ -201,7 +201,7 @@ impl Carry {
         });
         match side.await {
             Ok((socket, secure)) => {
-                self.view.guards.answered(&self.view.name, false, None);
+                self.view.guards.answered(&self.view.name, || false, None);
                 self.server = Some(Side::new(socket, secure));
             }
             Err(outcome) => return Some(outcome),
