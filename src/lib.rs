@@ -17,6 +17,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod cors;
 pub mod draw;
 pub mod events;
 pub mod explain;

@@ -106,6 +106,10 @@ fn every_mistake_is_explained() {
         // Listeners and upstreams
         ("tcp_with_http_upstream", "listeners:\n  db: {address: 127.0.0.1:1, protocol: tcp, upstream: db}\nupstreams:\n  db: {url: \"http://127.0.0.1:2\"}\n".into()),
         ("tcp_settings_of_http", "listeners:\n  db: {address: 127.0.0.1:1, protocol: tcp, upstream: db, timeouts: {header: 5s}, trusted_proxies: 10.0.0.0/8}\nupstreams:\n  db: {address: 127.0.0.1:2, host: db, timeouts: {read: 5s}}\n".into()),
+        ("cors_bad_origins", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a, cors: {origins: [app.example.com, \"https://app.example.com/x\", \"http://a*b\"], credentails: true, expose: a b}}\nupstreams:\n  a: {fake: echo}\n".into()),
+        ("cors_true", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a, cors: true}\nupstreams:\n  a: {fake: {name: echo, cors: all}}\n".into()),
+        ("cors_natural_of_a_fake", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {fake: {name: echo, cors: {origins: \"*\", natural: replace}}}\n".into()),
+        ("cors_on_tcp", "listeners:\n  db: {address: 127.0.0.1:1, protocol: tcp, upstream: db, cors: mirror}\nupstreams:\n  db: {address: 127.0.0.1:2}\n".into()),
         ("tcp_upstream_bad_address", "listeners:\n  db: {address: 127.0.0.1:1, protocol: tcp, upstream: db}\nupstreams:\n  db: {address: \"tcp://127.0.0.1\"}\n".into()),
         ("tcp_rule_on_requests", tcp("match: {path: /pay, client: 10.0.0.0/8}\n    when: {key: header:x-user}\n    faults: [abort: 503, reset: {}]\n")),
         ("tcp_rule_on_messages", tcp("faults: [drop: 10%, truncate: 3 messages]\n")),

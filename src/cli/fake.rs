@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -65,7 +66,10 @@ pub fn run(args: FakeArgs) -> ExitCode {
         }
     };
     let router = match snapshot.target(&args.name).map(AsRef::as_ref) {
-        Some(Target::Fake(router)) => router.clone(),
+        Some(Target::Fake(router)) => match snapshot.fake_cors(&args.name) {
+            Some(cors) => Arc::new(cors).around(router.clone()),
+            None => router.clone(),
+        },
         Some(Target::Real(_)) => return fail(BAD_CONFIGURATION, &format!("error: `{}` is a real upstream", args.name)),
         None => {
             return fail(

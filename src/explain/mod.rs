@@ -4,6 +4,7 @@
 //! it can't disagree with them. It changes nothing, counts nothing, and reads no clock.
 
 pub mod call;
+mod cross_origin;
 pub mod curl;
 mod effect;
 pub mod question;
@@ -69,7 +70,7 @@ pub struct Explanation {
     pub rules: Vec<RuleExplained>,
     /// What would happen, in order.
     pub plan: Vec<Step>,
-    /// What is unknown about the request, in sentences.
+    /// What is unknown about the request, and what its origin means, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Hides the secrets of the configuration.
@@ -212,13 +213,15 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         }
         ListenerKind::Tcp(_) => (asked.client.map(|client| client.to_canonical()), false, false),
     };
+    let cors = cross_origin::of(listener, asked);
     let request = Head::new(
         &asked.method,
         &asked.target,
         asked.authority.as_deref(),
         &asked.headers,
         client,
-    );
+    )
+    .sparing(cors.spared);
     // A connection has neither fields nor X-Forwarded-For. Its server name is assumed to be the request's host, unless
     // that is an address (RFC 6066, section 3).
     let name = Some(request.host()).filter(|host| !host.is_empty() && host.parse::<IpAddr>().is_err());
@@ -265,7 +268,11 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         config_hash: snapshot.hash.clone(),
         rules,
         plan: steps::of(&explaining.plan, listener.upstream(), longest_wait),
-        notes: redirected.then(|| REDIRECTED.to_owned()).into_iter().collect(),
+        notes: redirected
+            .then(|| REDIRECTED.to_owned())
+            .into_iter()
+            .chain(cors.note)
+            .collect(),
     }
 }
 
@@ -333,6 +340,11 @@ impl Explaining<'_> {
             let failed = rule.condition.failures(self.head);
             return Verdict::NoMatch {
                 failed: foreign.into_iter().chain(failed).collect(),
+            };
+        }
+        if rule.spares(self.head) {
+            return Verdict::NoMatch {
+                failed: vec![cross_origin::SPARED.to_owned()],
             };
         }
         let drawn = rule.draw(self.head, &self.memory, self.ended);

@@ -11,6 +11,7 @@ use serde_with::skip_serializing_none;
 
 use super::declared::spec::{CollectionSpec, HarSpec, OpenApiSpec, RouteSpec};
 use super::test_api::Version;
+use crate::cors::spec::CorsSpec;
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::report::{Diagnostic, Span, did_you_mean};
 use crate::yaml::units::{Share, Time};
@@ -28,6 +29,9 @@ pub struct FakeSettings {
     pub store: Option<Spanned<String>>,
     /// The seed of its generated data. Default: the configuration's seed.
     pub seed: Option<Spanned<u64>>,
+    /// Which pages of other origins may read its responses: `mirror`, or `{origins: […]}`. A listener's `cors` goes first.
+    /// Default: none.
+    pub cors: Option<Spanned<CorsSpec>>,
 
     /// test-api: `2019` answers as the original did, `later` as its later versions do (404s). Default: 2019.
     pub version: Option<Spanned<Version>>,
@@ -59,7 +63,10 @@ pub struct FakeSettings {
     pub har: Option<Spanned<HarSpec>>,
 }
 
-/// Which settings each built-in fake has beside `name` and `seed`.
+/// The settings of every fake.
+const GENERAL: [&str; 3] = ["name", "seed", "cors"];
+
+/// Which settings each built-in fake has beside the [general](GENERAL) ones.
 const SETTINGS: &[(&str, &[&str])] = &[
     ("echo", &[]),
     ("fakeresponse", &["rate_limit"]),
@@ -125,10 +132,14 @@ impl FakeSpec {
             )));
         }
         self.check_store(&mut mistakes);
+        if let Some(cors) = self.cors.as_ref().filter(|cors| cors.value.natural.is_some()) {
+            let message = "`natural` has no effect in a fake's `cors`: it is about real upstreams";
+            mistakes.push(Diagnostic::error(cors.span, message).help("leave it out"));
+        }
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
     }
 
-    /// The keys that are given, but for `name` and `seed`, which any fake may have.
+    /// The keys that are given, but for the [general](GENERAL) ones.
     fn given(&self) -> Vec<(&'static str, Span)> {
         fn key<T>(name: &'static str, value: Option<&Spanned<T>>) -> Option<(&'static str, Span)> {
             value.map(|value| (name, value.span))
@@ -160,11 +171,7 @@ impl FakeSpec {
             Some(name) => format!("`{key}` is not a setting of the fake `{name}`"),
             None => format!("`{key}` needs the `name` of a built-in fake"),
         };
-        let keys: Vec<_> = ["name", "seed"]
-            .iter()
-            .chain(allowed)
-            .map(|key| format!("`{key}`"))
-            .collect();
+        let keys: Vec<_> = GENERAL.iter().chain(allowed).map(|key| format!("`{key}`")).collect();
         Diagnostic::error(span, message).help(format!("valid settings: {}", keys.join(", ")))
     }
 

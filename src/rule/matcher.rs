@@ -6,6 +6,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::text::{Place, Text};
+use crate::cors;
 use crate::draw::head::Head;
 use crate::rule::spec::{FieldSpec, GrpcSpec, MatchSpec, TextSpec};
 use crate::yaml::decode::{Named, Spanned};
@@ -190,6 +191,20 @@ impl Condition {
             Condition::All(all) => all.iter().all(|condition| condition.matches(head)),
             Condition::Any(any) => any.iter().any(|condition| condition.matches(head)),
             Condition::Not(not) => !not.matches(head),
+        }
+    }
+
+    /// Whether a condition that holds for a preflight was written for preflights: it names the method OPTIONS, or one of the
+    /// fields with which a preflight asks.
+    pub fn names_preflight(&self, head: &Head<'_>) -> bool {
+        match self {
+            Condition::Method(methods) => methods.contains(&Method::OPTIONS),
+            Condition::Header(name, Field::Present | Field::Value(_)) => cors::asks(name),
+            Condition::All(all) => all.iter().any(|condition| condition.names_preflight(head)),
+            Condition::Any(any) => any
+                .iter()
+                .any(|condition| condition.matches(head) && condition.names_preflight(head)),
+            _ => false,
         }
     }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Build, Listener, ListenerKind, Targets};
+use super::{Build, Listener, ListenerKind, Targets, fake_cors};
+use crate::cors::Cors;
 use crate::proxy::exchange::view::{Target, View};
 use crate::proxy::execute::hold::Bounds;
 use crate::proxy::listen::accept::ListenerTimeouts;
@@ -133,6 +134,7 @@ impl Build<'_> {
                 .map(|net| net.0)
                 .collect(),
             reveal: self.spec.reveal,
+            cors: self.cors(spec),
             bounds,
             buffer: usize::try_from(self.spec.bounds.buffer.get()).unwrap_or(usize::MAX),
             bodies: self.spec.bounds.most_bodies(),
@@ -140,6 +142,13 @@ impl Build<'_> {
             sample_ppm: self.spec.log.sample.ppm(),
         };
         Some(listener(tls, ListenerKind::Http(Arc::new(view))))
+    }
+
+    /// The listener's own `cors`, or else that of its fake.
+    fn cors(&self, spec: &ListenerSpec) -> Option<Arc<Cors>> {
+        let own = spec.cors.as_ref().map(|cors| &cors.value);
+        let cors = own.or_else(|| fake_cors(self.spec, &spec.upstream.value))?;
+        Some(Arc::new(Cors::new(cors)))
     }
 
     fn listener_target(&mut self, spec: &ListenerSpec, targets: &Targets) -> Option<Arc<Target>> {
@@ -190,6 +199,12 @@ impl Build<'_> {
             self.error(
                 header.span,
                 "`header` has no effect on a tcp listener: there are no requests",
+            );
+        }
+        if let Some(cors) = &spec.cors {
+            self.error(
+                cors.span,
+                "`cors` has no effect on a tcp listener: there are no responses",
             );
         }
         if spec.trusted_proxies.is_some() {

@@ -14,6 +14,8 @@ use super::guard::{self, Guard};
 use super::layer::ApiLayer;
 use super::masks::Masks;
 use super::root::ConfigSpec;
+use crate::cors::Cors;
+use crate::cors::spec::CorsSpec;
 use crate::draw::Seed;
 use crate::fake::{self, spec::FakeSpec};
 use crate::files::Named;
@@ -312,6 +314,17 @@ impl Snapshot {
     pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
         self.targets.get(name).map(|(_, target)| target)
     }
+
+    /// Which pages of other origins may read the responses of the fake of that name, as its own `cors` says.
+    pub fn fake_cors(&self, name: &str) -> Option<Cors> {
+        fake_cors(&self.spec, name).map(Cors::new)
+    }
+}
+
+/// The `cors` of a fake.
+fn fake_cors<'a>(spec: &'a ConfigSpec, upstream: &str) -> Option<&'a CorsSpec> {
+    let fake = spec.upstreams.get(upstream)?.value.fake.as_ref()?;
+    fake.value.cors.as_ref().map(|cors| &cors.value)
 }
 
 struct Build<'a> {

@@ -23,6 +23,7 @@ pub struct Head<'a> {
     query: Option<&'a str>,
     authority: &'a str,
     connection: bool,
+    spared: bool,
     protocols: &'a [String],
     path: OnceCell<Cow<'a, str>>,
     host: OnceCell<Cow<'a, str>>,
@@ -56,6 +57,7 @@ impl<'a> Head<'a> {
             query,
             authority: authority.unwrap_or_else(host_field),
             connection: false,
+            spared: false,
             protocols: &[],
             path: OnceCell::new(),
             host: OnceCell::new(),
@@ -80,6 +82,16 @@ impl<'a> Head<'a> {
     /// The protocols that the client of a connection offers by ALPN.
     pub fn protocols(&self) -> &'a [String] {
         self.protocols
+    }
+
+    /// Makes rules spare the request unless they name its kind: it is a preflight, which browsers send by themselves.
+    pub fn sparing(self, spared: bool) -> Self {
+        Head { spared, ..self }
+    }
+
+    /// Whether rules spare the request, see [`Head::sparing`].
+    pub fn is_spared(&self) -> bool {
+        self.spared
     }
 
     /// Whether this stands for a connection rather than a request.

@@ -15,7 +15,7 @@ use super::lane::Lane;
 use super::pump::{Pump, Rest};
 use super::sides::Sides;
 use super::whole::Outgoing;
-use super::{Request, Squall, Stop, copy, gone, relay};
+use super::{Request, Squall, Stop, allow, copy, gone, relay};
 use crate::grpc;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
@@ -67,7 +67,8 @@ impl Squall {
                 Err(error) => Err(error.into()),
             };
             match relay::ended_here(client, answered).await {
-                Ok(head) => {
+                Ok(mut head) => {
+                    allow::natural(&request.view, client.head(), &mut head);
                     request.natural = request.sent.map(|sent| sent.elapsed());
                     request.failed = head.status.is_server_error();
                     request
@@ -111,15 +112,16 @@ impl Squall {
         fresh: bool,
     ) -> Result<Session, Stop> {
         let view = Arc::clone(&request.view);
-        let upstream = match view.target.as_ref() {
-            Target::Fake(router) => {
+        let preflights = allow::preflights(&view, client.head());
+        let upstream = match (&preflights, view.target.as_ref()) {
+            (Some(router), _) | (None, Target::Fake(router)) => {
                 let budget = self.budget(&view);
                 let origin = Origin::Fake(router, request.address, &budget);
                 copy::send_all(client, request, outgoing, origin).await?;
                 request.sent = Some(Instant::now());
                 return Ok(origin.open(fresh).await?);
             }
-            Target::Real(upstream) => upstream,
+            (None, Target::Real(upstream)) => upstream,
         };
         let Some(mut picked) = upstream.select(Instant::now()) else {
             return Err(Error::explain(ErrorType::InternalError, "the upstream does not support HTTP").into());

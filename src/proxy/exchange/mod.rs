@@ -10,6 +10,7 @@
 //! or locked, and a blocked write returns so that the other direction gets its turn. If the plan shapes bytes, a pump's
 //! lane has a Shaper; if it changes whole bodies, the pump sends them from memory. A request without a plan has neither.
 
+mod allow;
 mod answer;
 mod ask;
 mod copy;
@@ -43,6 +44,7 @@ use super::execute::hold::{Holder, Left};
 use super::execute::{End, Execution, Subject};
 use super::record::Record;
 use super::upstream::{Connector, Failure, Picked, describe_error};
+use crate::cors;
 use crate::draw::head::Head;
 use crate::events::Events;
 use crate::fault::before::Before;
@@ -208,7 +210,8 @@ impl Squall {
         }
         let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let authority = head.uri.authority().map(http::uri::Authority::as_str);
-        let head = Head::new(&head.method, target, authority, &head.headers, address);
+        let spared = view.cors.is_some() && cors::is_preflight(&head.method, &head.headers);
+        let head = Head::new(&head.method, target, authority, &head.headers, address).sparing(spared);
         let noted = self.journal.is_on();
         let plan = view.rules.decide_noting(&head, &Live { now }, |rule, drawn| {
             if noted {
@@ -305,13 +308,13 @@ impl Squall {
             }
             End::Fault(Ending::Answer(answer, status)) => {
                 let mut head = answer::head(&answer, status)?;
-                request.reveal(&mut head)?;
+                request.complete(client, &mut head)?;
                 answer::send(client, head, answer.body.clone()).await?;
             }
             End::Fault(Ending::Grpc(answer)) => {
                 request.cut = true;
                 let mut head = answer::grpc_head(&answer)?;
-                request.reveal(&mut head)?;
+                request.complete(client, &mut head)?;
                 answer::send_trailers_only(client, head).await?;
             }
         }
@@ -358,6 +361,16 @@ impl Request {
         }
     }
 
+    /// Adds the fields to the head of a response of squall's own that show what was injected, and let pages of other origins
+    /// read it.
+    fn complete(&self, client: &Client, head: &mut ResponseHeader) -> Result<()> {
+        self.reveal(head)?;
+        if let Some(cors) = &self.view.cors {
+            allow::complete(cors, client.head(), head);
+        }
+        Ok(())
+    }
+
     /// Sends an error response in plain text. If a response has begun, breaks it off instead, so that it does not look
     /// complete.
     async fn explain(&self, client: &mut Client, status: u16, text: String) -> Result<()> {
@@ -366,7 +379,7 @@ impl Request {
             return Ok(());
         }
         let mut head = answer::text_head(status)?;
-        self.reveal(&mut head)?;
+        self.complete(client, &mut head)?;
         answer::send(client, head, text.into()).await
     }
 

@@ -14,7 +14,7 @@ use super::pump::{Broken, Pump, Rest, Waits};
 use super::shaping::ShapedResponse;
 use super::sides::Sides;
 use super::whole::{Collecting, Natural, SWITCHED_OFF};
-use super::{OfRequest, Request, Squall, Stop, ends_early, reframe, rewrite_response, rewrites_of_both};
+use super::{OfRequest, Request, Squall, Stop, allow, ends_early, reframe, rewrite_response, rewrites_of_both};
 use crate::fault::before::Before;
 use crate::limits::bodies::Full;
 use crate::limits::collector::Collector;
@@ -73,6 +73,9 @@ impl Squall {
             None => ShapedResponse::default(),
         };
         request.reveal(&mut head)?;
+        if let Some(cors) = request.view.cors.as_ref().filter(|_| !switched) {
+            allow::adjust(cors, client.head(), &mut head);
+        }
         if switched {
             client.switch_protocols();
             session.switch_protocols();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::cors::Cors;
 use crate::guards::natural::Natural;
 use crate::metrics::ListenerMetrics;
 use crate::proxy::execute::hold::Bounds;
@@ -34,6 +35,8 @@ pub struct View {
     pub trusted_proxies: Vec<IpNet>,
     /// How injected faults are shown in responses.
     pub reveal: RevealSpec,
+    /// Which pages of other origins may read responses. With it, rules spare preflights.
+    pub cors: Option<Arc<Cors>>,
     /// The bounds of injected waits.
     pub bounds: Bounds,
     /// Bytes that a shaped body may buffer, per direction.
@@ -82,6 +85,13 @@ impl Target {
 }
 
 impl View {
+    /// Whether squall answers preflights itself, and lets pages of other origins read natural responses: those of fakes, and
+    /// those of a real upstream if its own CORS is replaced. False without `cors`.
+    pub fn answers_preflights(&self) -> bool {
+        let is_fake = matches!(*self.target, Target::Fake(_));
+        self.cors.as_ref().is_some_and(|cors| is_fake || cors.replaces())
+    }
+
     /// The client's address: the peer's, or behind a trusted proxy the last address of X-Forwarded-For that is not a trusted
     /// proxy itself.
     pub fn client(&self, peer: Option<IpAddr>, forwarded: Option<&str>) -> Option<IpAddr> {

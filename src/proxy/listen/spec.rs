@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
+use crate::cors::spec::CorsSpec;
 use crate::proxy::net::address::AddressSpec;
 use crate::rule::spec::NetworkSpec;
 use crate::yaml::decode::Spanned;
@@ -33,6 +34,9 @@ pub struct ListenerSpec {
     pub proxy_protocol: bool,
     /// Proxies in front of squall whose `X-Forwarded-For` is trusted, as addresses or networks. Absent: none.
     pub trusted_proxies: Option<OneOrMany<NetworkSpec>>,
+    /// Which pages of other origins may read injected responses and those of fakes: `mirror`, or `{origins: […]}`. Rules spare
+    /// preflights then. Default: that of the fake, if the upstream is one; else none.
+    pub cors: Option<Spanned<CorsSpec>>,
 }
 
 impl ListenerSpec {

@@ -117,7 +117,7 @@ impl RuleSet {
         let candidates = self.index.candidates(head).into_iter();
         candidates
             .filter_map(|at| self.rules.get(at as usize))
-            .filter(|rule| rule.is_on() && rule.condition.matches(head))
+            .filter(|rule| rule.is_on() && rule.condition.matches(head) && !rule.spares(head))
     }
 
     /// Whether these are exactly its rules, in this order.
@@ -167,6 +167,12 @@ impl Rule {
     /// Whether the rule takes part in decisions: as its switch says, or else as configured.
     pub fn is_on(&self) -> bool {
         self.state.rule_switch().is_on(self.enabled)
+    }
+
+    /// Whether the rule leaves a request alone that it matches: a preflight that [is spared](Head::is_spared), and that the rule
+    /// does not name.
+    pub fn spares(&self, head: &Head<'_>) -> bool {
+        head.is_spared() && !self.condition.names_preflight(head)
     }
 
     /// The limit because of which the rule never hits again, if there is one.

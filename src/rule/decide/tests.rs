@@ -382,3 +382,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_spared_preflight_meets_only_rules_that_name_it() {
+    let snapshot = load(
+        "  - {name: all, faults: [{delay: 1ms}]}
+  - {name: method, match: {method: [GET, OPTIONS]}, faults: [{delay: 2ms}]}
+  - {name: field, match: {headers: {access-control-request-method: PUT}}, faults: [{delay: 3ms}]}
+  - {name: no field, match: {headers: {access-control-request-headers: absent}}, faults: [{delay: 4ms}]}
+  - {name: not, match: {not: {method: GET}}, faults: [{delay: 5ms}]}
+  - {name: either, match: {any: [{method: OPTIONS}, {path: /x}]}, faults: [{delay: 6ms}]}
+  - {name: other, match: {any: [{method: OPTIONS, path: /x}, {path: /pay}]}, faults: [{delay: 7ms}]}
+",
+    );
+    let fields = headers(&[
+        ("origin", "https://a.example"),
+        ("access-control-request-method", "PUT"),
+    ]);
+    let hit = |spared: bool| {
+        let head = Head::new(&Method::OPTIONS, "/pay", None, &fields, None).sparing(spared);
+        let matching = snapshot.listeners[0].rules().matching(&head);
+        matching.map(|rule| rule.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(hit(true), ["method", "field", "either"]);
+    assert_eq!(
+        hit(false),
+        ["all", "method", "field", "no field", "not", "either", "other"]
+    );
+}

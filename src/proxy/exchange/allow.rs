@@ -1,0 +1,50 @@
+//! Lets pages of other origins read responses, as the listener's `cors` says.
+
+use axum::Router;
+use http::{HeaderName, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use super::fields::Fields;
+use super::view::View;
+use crate::cors::{self, Added, Cors};
+
+/// What answers a request in place of the upstream: a preflight that does not go there.
+pub(super) fn preflights(view: &View, request: &RequestHeader) -> Option<Router> {
+    let cors = view.cors.as_ref()?;
+    let own = view.answers_preflights() && cors::is_preflight(&request.method, &request.headers);
+    own.then(|| cors.preflights())
+}
+
+/// Completes the head of a response that squall makes itself.
+pub(super) fn complete(cors: &Cors, request: &RequestHeader, head: &mut ResponseHeader) {
+    add(head, cors.completes(&request.method, &request.headers, &head.headers));
+}
+
+/// Completes the head of a fake's response, and replaces the fields of a real upstream's if they are to be.
+pub(super) fn natural(view: &View, request: &RequestHeader, head: &mut ResponseHeader) {
+    let Some(cors) = view.cors.as_ref().filter(|_| view.answers_preflights()) else {
+        return;
+    };
+    // Preflights have been answered by squall itself.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS || cors::is_preflight(&request.method, &request.headers) {
+        return;
+    }
+    if cors.replaces() {
+        let names: Vec<HeaderName> = head.headers.keys().filter(|name| cors::allows(name)).cloned().collect();
+        for name in &names {
+            head.remove(name);
+        }
+    }
+    complete(cors, request, head);
+}
+
+/// Adjusts the head of a response that is about to be sent to what squall has added to it.
+pub(super) fn adjust(cors: &Cors, request: &RequestHeader, head: &mut ResponseHeader) {
+    add(head, cors.adjusts(&request.method, &request.headers, &head.headers));
+}
+
+fn add(head: &mut ResponseHeader, added: Added) {
+    for (name, value) in added {
+        head.add(&name, value);
+    }
+}
