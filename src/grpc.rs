@@ -65,6 +65,23 @@ const GRPC_CODES: [&str; 17] = [
 ];
 
 impl GrpcCode {
+    /// The call succeeded.
+    pub const OK: GrpcCode = GrpcCode(0);
+    /// The caller has left.
+    pub const CANCELLED: GrpcCode = GrpcCode(1);
+    /// The caller asked for something that is never valid.
+    pub const INVALID_ARGUMENT: GrpcCode = GrpcCode(3);
+    /// The caller's deadline has passed.
+    pub const DEADLINE_EXCEEDED: GrpcCode = GrpcCode(4);
+    /// What was asked for does not exist.
+    pub const NOT_FOUND: GrpcCode = GrpcCode(5);
+    /// There is no room.
+    pub const RESOURCE_EXHAUSTED: GrpcCode = GrpcCode(8);
+    /// The server lacks the method or the encoding.
+    pub const UNIMPLEMENTED: GrpcCode = GrpcCode(12);
+    /// The bytes break the protocol.
+    pub const INTERNAL: GrpcCode = GrpcCode(13);
+
     /// The code as a number.
     pub fn number(self) -> u8 {
         self.0

@@ -22,6 +22,7 @@ mod sonarqube;
 pub mod spec;
 mod store;
 pub mod test_api;
+mod tunnel;
 
 use std::future::Future;
 use std::io;
@@ -35,6 +36,7 @@ use tokio::net::TcpListener;
 pub use self::context::{Context, Store};
 pub use self::reply::Client;
 use self::spec::FakeSpec;
+pub use self::tunnel::Tunnel;
 use crate::limits::bodies::Budget;
 use crate::yaml::report::Diagnostic;
 

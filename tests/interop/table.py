@@ -18,6 +18,8 @@ COLUMNS = ["HTTP/1.1", "HTTP/2", "gRPC", "WebSocket", "SSE"]
 PLACES = ["proxied", "fake"]
 GRPC, WEBSOCKET = "test_grpc_faults.py::", "test_websocket_faults.py::"
 UNAVAILABLE, INTERNAL = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL
+# What a client makes of a stream that ends without a status, whether or not it has ended its own side by then.
+NO_STATUS = [grpc.StatusCode.UNKNOWN, INTERNAL]
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,12 @@ def on_all(name, yaml, check):
     return row(name, yaml, check, check, check, check, check)
 
 
-def in_bodies(name, yaml, check, grpc, websocket, http2=None, sse=None):
-    """A fault inside bodies: one check for HTTP and SSE, where nothing else is said; for gRPC and WebSocket others."""
-    return row(name, yaml, check, http2 or check, (grpc, NO_GRPC), (websocket, NO_WEBSOCKET), sse or check)
+def in_bodies(name, yaml, check, grpc, websocket, streams=None, http2=None, sse=None):
+    """A fault inside bodies: one check for HTTP and SSE, where nothing else is said; for gRPC and WebSocket others, and with
+    `streams` one for both of them on the fake."""
+    return row(name, yaml, check, http2 or check, (grpc, streams or grpc), (websocket, streams or websocket), sse or check)
 
 
-NO_GRPC = Never("no fake speaks gRPC")
-NO_WEBSOCKET = Never("no fake speaks WebSocket")
 NOT_HTTP1 = Skipped("not HTTP/1")
 CHUNKED = "/bytes/4000?chunked=true"
 
@@ -87,6 +88,7 @@ ROWS = [
         trials.late_body,
         GRPC + "test_a_delay_before_the_body_follows_the_metadata",
         WEBSOCKET + "test_a_delay_before_the_first_byte_follows_the_handshake",
+        streams=trials.late_stream,
     ),
     in_bodies(
         "`delay` with `before: message`",
@@ -94,6 +96,7 @@ ROWS = [
         trials.late_messages,
         GRPC + "test_messages_of_a_server_s_stream_are_late",
         WEBSOCKET + "test_answers_are_late",
+        streams=trials.late_stream_messages,
     ),
     on_all("`abort`", "[{abort: {status: 503}}]", trials.fails(503, UNAVAILABLE)),
     on_all("`close`", "[{close: {}}]", trials.ends("fin", "fin", UNAVAILABLE)),
@@ -103,8 +106,8 @@ ROWS = [
         "[{goaway: {}}]",
         trials.goes_away,
         trials.goes_away,
-        (trials.goes_away, NO_GRPC),
-        (Skipped("upgraded"), NO_WEBSOCKET),
+        trials.goes_away,
+        Skipped("upgraded"),
         trials.goes_away,
     ),
     on_all("`hang`", "[{hang: {}}]", trials.silent),
@@ -116,8 +119,8 @@ ROWS = [
         "[{rewrite: {body: replaced}}]",
         trials.changed_body,
         trials.changed_body,
-        (Skipped("a stream"), NO_GRPC),
-        (Skipped("upgraded"), NO_WEBSOCKET),
+        Skipped("a stream"),
+        Skipped("upgraded"),
         trials.changed_body,
     ),
     row(
@@ -125,8 +128,8 @@ ROWS = [
         "[{rewrite: {replace: [{find: '\"', with: '~'}]}}]",
         trials.edited_body,
         trials.edited_body,
-        (Skipped("a stream"), NO_GRPC),
-        (Skipped("upgraded"), NO_WEBSOCKET),
+        Skipped("a stream"),
+        Skipped("upgraded"),
         Skipped("a stream"),
     ),
     row(
@@ -134,8 +137,8 @@ ROWS = [
         "[{rewrite: {request: {body: short}}}]",
         trials.changed_request,
         trials.changed_request,
-        (Skipped("a stream"), NO_GRPC),
-        (Skipped("upgraded"), NO_WEBSOCKET),
+        Skipped("a stream"),
+        Skipped("upgraded"),
         Never("a GET has no body"),
     ),
     row(
@@ -143,8 +146,8 @@ ROWS = [
         "[{duplicate: {}}]",
         trials.asked_twice,
         trials.asked_twice,
-        (trials.asked_twice, NO_GRPC),
-        (Skipped("upgraded"), NO_WEBSOCKET),
+        trials.asked_twice,
+        Skipped("upgraded"),
         trials.asked_twice,
     ),
     on_all("`profile`", "[{profile: satellite-geo}]", trials.late),
@@ -154,6 +157,7 @@ ROWS = [
         trials.slow,
         GRPC + "test_bandwidth_of_a_server_s_stream",
         WEBSOCKET + "test_bandwidth",
+        streams=trials.slow_stream,
     ),
     in_bodies(
         "`bandwidth` of the request",
@@ -161,6 +165,7 @@ ROWS = [
         trials.slow_upload,
         GRPC + "test_bandwidth_of_a_client_s_stream",
         WEBSOCKET + "test_bandwidth",
+        streams=trials.slow_stream,
         sse=Never("a GET has no body"),
     ),
     in_bodies(
@@ -180,6 +185,7 @@ ROWS = [
         trials.stalls,
         GRPC + "test_a_stall_until_the_client_s_deadline",
         WEBSOCKET + "test_a_stall",
+        streams=trials.stalled_stream,
     ),
     in_bodies(
         "`truncate` with `end: close`",
@@ -187,6 +193,7 @@ ROWS = [
         trials.is_cut("fin", "fin"),
         GRPC + "test_the_connection_is_closed_in_the_middle",
         WEBSOCKET + "test_answers_are_cut",
+        streams=trials.stream_is_cut([UNAVAILABLE], trials.ABNORMAL),
     ),
     in_bodies(
         "`truncate` with `end: reset`",
@@ -194,6 +201,7 @@ ROWS = [
         trials.is_cut("reset", "RST_STREAM 2"),
         GRPC + "test_the_stream_is_reset_in_the_middle",
         WEBSOCKET + "test_answers_are_cut",
+        streams=trials.stream_is_cut([INTERNAL], trials.ABNORMAL),
     ),
     in_bodies(
         "`truncate` with `end: clean`",
@@ -201,6 +209,7 @@ ROWS = [
         trials.is_cut("complete", "complete"),
         GRPC + "test_a_clean_cut_with_a_status",
         WEBSOCKET + "test_a_clean_cut_is_a_close_frame_and_a_fin",
+        streams=trials.stream_is_cut(NO_STATUS, 1001),
     ),
     in_bodies(
         "`truncate` after a share",
@@ -216,6 +225,7 @@ ROWS = [
         trials.is_cut_after_messages,
         GRPC + "test_ways_to_say_after_two_messages",
         WEBSOCKET + "test_answers_are_cut",
+        streams=trials.stream_is_cut(NO_STATUS, 1001, most=3),
     ),
     in_bodies(
         "`drop`",
@@ -223,6 +233,7 @@ ROWS = [
         trials.third_is_dropped,
         GRPC + "test_every_third_message_is_lost",
         WEBSOCKET + "test_every_third_answer",
+        streams=trials.stream_by_number(0),
     ),
     in_bodies(
         "`duplicate` of messages",
@@ -230,6 +241,7 @@ ROWS = [
         trials.third_is_doubled,
         GRPC + "test_every_third_message_comes_twice",
         WEBSOCKET + "test_every_third_answer",
+        streams=trials.stream_by_number(2),
     ),
     in_bodies(
         "`corrupt` of bytes",
@@ -237,6 +249,7 @@ ROWS = [
         trials.has_other_bytes,
         GRPC + "test_a_share_of_bytes_is_changed",
         WEBSOCKET + "test_messages_are_changed",
+        streams=trials.changed_stream(50),
     ),
     in_bodies(
         "`corrupt` of messages",
@@ -244,6 +257,7 @@ ROWS = [
         trials.has_other_messages,
         GRPC + "test_one_byte_of_each_drawn_message_is_changed",
         WEBSOCKET + "test_messages_are_changed",
+        streams=trials.changed_stream(10),
     ),
     in_bodies(
         "`corrupt` with `malformed: chunk`",

@@ -2,11 +2,13 @@
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import echo_service
 import grpc
 import grpc_server
 import pytest
+import websocket_server
 import websockets.exceptions
 import websockets.sync.client
 from squall import eventually
@@ -14,6 +16,7 @@ from stage import asking
 
 EARLY_SECONDS = 0.03
 NO_STREAM_SECONDS = 0.5
+NORMAL, ABNORMAL = 1000, 1006
 PATHS = {"HTTP/1.1": "/bytes/4000", "HTTP/2": "/bytes/4000", "SSE": "/events/10"}
 
 
@@ -42,18 +45,25 @@ class Trial:
         assert (answer.status, answer.end) == (200, "complete")
         return answer
 
+    def port(self, name):
+        return self.stage.port(name if self.place == "proxied" else "fake")
+
+    def method(self, name):
+        return f"/{grpc_server.SERVICE if self.place == 'proxied' else echo_service.SERVICE}/{name}"
+
     def call(self, headers=(), seconds=10, message=b"hello"):
         """A gRPC call: its code, the seconds that it took, and the metadata that came first."""
-        with grpc.insecure_channel(f"127.0.0.1:{self.stage.port('grpc' if self.place == 'proxied' else 'fake')}") as channel:
+        message = message if self.place == "proxied" else echo_service.message(data=message)
+        with grpc.insecure_channel(f"127.0.0.1:{self.port('grpc')}") as channel:
             began = time.monotonic()
-            echo = channel.unary_unary(f"/{grpc_server.SERVICE}/Echo")
+            echo = channel.unary_unary(self.method("Echo"))
             call = echo.future(message, metadata=[*asking(self.rule), *headers], timeout=seconds)
             error = call.exception()
             return (error.code() if error else grpc.StatusCode.OK), time.monotonic() - began, dict(call.initial_metadata())
 
     def upgrade(self, headers=(), seconds=10):
         """A WebSocket's handshake: the response's status, the seconds that it took, and the response's headers."""
-        port = self.stage.port("websocket" if self.place == "proxied" else "fake")
+        port = self.port("websocket")
         began = time.monotonic()
         fields = dict([*asking(self.rule), *headers])
         options = {"additional_headers": fields, "proxy": None, "open_timeout": seconds, "close_timeout": 1}
@@ -70,13 +80,48 @@ class Trial:
 
     def echo(self, message):
         """The seconds until a WebSocket gives a message back."""
-        url = f"ws://127.0.0.1:{self.stage.port('websocket')}/?do=echo"
+        url = f"ws://127.0.0.1:{self.port('websocket')}/?do=echo"
         options = {"additional_headers": dict(asking(self.rule)), "proxy": None, "compression": None}
         with websockets.sync.client.connect(url, **options) as client:
             began = time.monotonic()
             client.send(message)
             assert client.recv(timeout=20) == message
             return time.monotonic() - began
+
+    def stream(self, count=9, size=16, seconds=10):
+        """What a stream of messages gives back, each of which is sent at once."""
+        return (self.calls_back if self.protocol == "grpc" else self.talks_back)(count, size, seconds)
+
+    def calls_back(self, count, size, seconds):
+        came = Came([echo_service.message(data=grpc_server.payload(at, size)) for at in range(count)])
+        with grpc.insecure_channel(f"127.0.0.1:{self.port('grpc')}") as channel:
+            chat = channel.stream_stream(self.method("Chat"))
+            call = chat(iter(came.sent), metadata=asking(self.rule), timeout=seconds)
+            with contextlib.suppress(grpc.RpcError):
+                call.initial_metadata()
+                came.head_at = time.monotonic()
+                for message in call:
+                    came.take(message)
+            came.end = call.code()
+        return came
+
+    def talks_back(self, count, size, seconds):
+        came = Came([websocket_server.payload(at, size) for at in range(count)])
+        options = {"additional_headers": dict(asking(self.rule)), "proxy": None, "compression": None, "close_timeout": 1}
+        with websockets.sync.client.connect(f"ws://127.0.0.1:{self.port('websocket')}/", **options) as client:
+            came.head_at = time.monotonic()
+            try:
+                for message in came.sent:
+                    client.send(message)
+                while len(came.messages) < count:
+                    came.take(client.recv(timeout=min(seconds, 2)))
+            except TimeoutError:
+                return came
+            except websockets.exceptions.ConnectionClosed as error:
+                came.end = error.rcvd.code if error.rcvd else ABNORMAL
+                return came
+        came.end = NORMAL
+        return came
 
     def seconds(self):
         """How long it takes until the head of an answer comes, whatever the protocol."""
@@ -95,6 +140,90 @@ class Trial:
         if self.protocol == "websocket":
             return self.upgrade(headers)[0]
         return self.ask(headers=headers).status
+
+
+@dataclass
+class Came:
+    """What came back of a stream of messages."""
+
+    sent: list
+    messages: list = field(default_factory=list)
+    moments: list = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    head_at: float | None = None
+    end: object = None  # gRPC's status, or WebSocket's close code; None for a WebSocket that stays open
+
+    def take(self, message):
+        self.moments.append(time.monotonic())
+        self.messages.append(message)
+
+    def is_natural(self):
+        return self.messages == self.sent and self.end in (grpc.StatusCode.OK, NORMAL)
+
+
+def late_stream(trial):
+    came = trial.stream()
+    assert came.is_natural()
+    assert came.moments[0] - came.began >= 0.2 - EARLY_SECONDS
+    assert came.moments[0] - came.head_at >= 0.1, "the head is not held"
+
+
+def late_stream_messages(trial):
+    came = trial.stream(5)
+    assert came.is_natural()
+    for number, moment in enumerate(came.moments, 1):
+        assert moment - came.began >= number * 0.05 - EARLY_SECONDS
+
+
+def slow_stream(trial):
+    """At 8 KiB/s, one way or the other."""
+    came = trial.stream(8, 512)
+    assert came.is_natural()
+    assert came.moments[-1] - came.began >= 8 * 512 / 8192 * 0.85
+
+
+def stalled_stream(trial):
+    came = trial.stream(20, seconds=NO_STREAM_SECONDS)
+    assert 0 < len(came.messages) <= 100 // 18
+    assert came.messages == came.sent[: len(came.messages)]
+    assert came.end in (None, grpc.StatusCode.DEADLINE_EXCEEDED)
+    eventually(trial.stage.held, 0)
+
+
+def stream_is_cut(codes, close_code, most=6):
+    """After 100 bytes, or fewer messages. A clean cut of a WebSocket is behind the frame that has the place."""
+
+    def check(trial):
+        came = trial.stream(20)
+        assert came.messages == came.sent[: len(came.messages)]
+        assert len(came.messages) <= most, came
+        assert came.end in (codes if trial.protocol == "grpc" else [close_code]), came
+
+    return check
+
+
+def stream_by_number(times):
+    """Of every third message as many come as this; of the others one."""
+
+    def check(trial):
+        came = trial.stream(7 if times else 9)
+        expected = [message for at, message in enumerate(came.sent, 1) for _ in range(1 if at % 3 else times)]
+        # A WebSocket's client stops reading once it has as many as it sent.
+        assert came.messages == expected[: len(came.messages)]
+        assert len(came.messages) == len(expected) or trial.protocol == "websocket" and len(came.messages) == 7
+
+    return check
+
+
+def changed_stream(least):
+    """Messages of the same lengths, at least this many of 60 changed."""
+
+    def check(trial):
+        came = trial.stream(60, 200)
+        assert [len(message) for message in came.messages] == [len(message) for message in came.sent]
+        assert sum(one != other for one, other in zip(came.sent, came.messages, strict=True)) >= least
+
+    return check
 
 
 def late(trial):
@@ -214,7 +343,7 @@ def asked_twice(trial):
         tag = str(time.monotonic())
         assert trial.call(message=tag.encode())[0] == grpc.StatusCode.OK
         calls = [call for call in trial.stage.calls.calls if call.messages == [tag.encode()]]
-        assert len(calls) == 2
+        assert trial.place == "fake" or len(calls) == 2
     else:
         path = f"{trial.path}?tag={time.monotonic()}"
         assert trial.ask(path).body == trial.natural().body

@@ -9,9 +9,11 @@
 //! is not UTF-8 is `{"base64":"…"}`. Bodies over [`BODY_LIMIT`] get a 413.
 //!
 //! A few paths answer with something long or slow instead: see [`streams`]. A browser at `/` gets a page that documents
-//! them.
+//! them. On any other path, a WebSocket gets its messages back; gRPC has services of its own, see [`grpc`].
 
+mod grpc;
 mod streams;
+mod websocket;
 
 use std::net::IpAddr;
 
@@ -31,7 +33,8 @@ use crate::fake::query::{Pairs, grouped};
 use crate::fake::reply::{BodyError, client_of, error, json, read_body};
 
 const INTRODUCTION: &str = "A fake served by squall: it returns every request as JSON. A few paths return something long or \
-    slow instead.";
+    slow instead. A WebSocket on any other path returns each message. Over HTTP/2 there is a gRPC service too, squall.echo.v1.Echo, \
+    with reflection and health checks.";
 
 /// The rows of the page, see [`rows`].
 const ROWS: &str = r#"
@@ -55,6 +58,12 @@ pub(super) fn router() -> Router {
 }
 
 async fn echo(request: Request) -> Response {
+    if websocket::is_asked(&request) {
+        return websocket::accept(request);
+    }
+    if grpc::is_call(&request) {
+        return grpc::call(request).await;
+    }
     let (parts, body) = request.into_parts();
     if wants_page(&parts) {
         return page("Echo", INTRODUCTION, &rows(ROWS), parts.headers.get(HOST));

@@ -51,7 +51,7 @@ impl Squall {
         let mut tried_again = false;
         let mut told = outgoing.continued;
         loop {
-            let upgrade = outgoing.upgrade && session.is_http1();
+            let upgrade = outgoing.upgrade && session.can_upgrade();
             let host = host(client.head(), request.picked.as_ref());
             if !told && client.expects_continue() && !session.is_http1() {
                 // Few HTTP/2 servers send 100, and fakes never do; the client would wait in vain.

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::DATE;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::StreamBody;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 use tower::ServiceExt;
 
-use crate::fake::Client;
+use crate::fake::{Client, Tunnel};
 use crate::limits::bodies::Budget;
 use crate::proxy::body::Part;
 
@@ -38,6 +38,8 @@ pub(in crate::proxy) struct Fake {
     budget: Budget,
     asking: Option<Asking>,
     upload: Option<PollSender<Upload>>,
+    /// Takes the client's bytes once the protocol was switched.
+    tunnel: Option<PollSender<Upload>>,
     body: Option<Body>,
 }
 
@@ -50,13 +52,23 @@ impl Fake {
             budget,
             asking: None,
             upload: None,
+            tunnel: None,
             body: None,
         }
     }
 
-    pub(super) fn ask(&mut self, head: &RequestHeader, body: bool) {
-        let body = if body { self.upload() } else { Body::empty() };
-        let mut request = http::Request::new(body);
+    pub(super) fn ask(&mut self, head: &RequestHeader, body: bool, upgrade: bool) {
+        let mut request = http::Request::new(Body::empty());
+        if body {
+            let (sender, body) = parts();
+            self.upload = Some(sender);
+            *request.body_mut() = body;
+        }
+        if upgrade {
+            let (sender, bytes) = parts();
+            self.tunnel = Some(sender);
+            request.extensions_mut().insert(Tunnel::new(bytes));
+        }
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = head.uri.clone();
         *request.version_mut() = head.version;
@@ -68,11 +80,9 @@ impl Fake {
         self.asking = Some(Box::pin(self.router.clone().oneshot(request)));
     }
 
-    fn upload(&mut self) -> Body {
-        let (sender, mut receiver) = mpsc::channel(PARTS);
-        self.upload = Some(PollSender::new(sender));
-        let parts = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
-        Body::new(StreamBody::new(parts))
+    /// Sends the client's bytes through the tunnel from now on.
+    pub(super) fn switch_protocols(&mut self) {
+        self.upload = self.tunnel.take();
     }
 
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<Result<()>> {
@@ -111,7 +121,7 @@ impl Fake {
         let Ok(response) = ready!(asking.as_mut().poll(cx));
         self.asking = None;
         let (parts, body) = response.into_parts();
-        if parts.status.is_informational() {
+        if parts.status.is_informational() && parts.status != StatusCode::SWITCHING_PROTOCOLS {
             return Poll::Ready(Err(Error::explain(
                 ErrorType::InternalError,
                 "the fake sent no final response",
@@ -165,6 +175,13 @@ impl fmt::Debug for Fake {
             .field("client", &self.client)
             .finish_non_exhaustive()
     }
+}
+
+/// A body, and where its parts go.
+fn parts() -> (PollSender<Upload>, Body) {
+    let (sender, mut receiver) = mpsc::channel(PARTS);
+    let parts = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+    (PollSender::new(sender), Body::new(StreamBody::new(parts)))
 }
 
 fn head(parts: &http::response::Parts) -> Result<ResponseHeader> {

@@ -101,9 +101,14 @@ impl Session {
         self.stream = limit;
     }
 
-    /// Whether this is a server over HTTP/1, which can upgrade and sends 100 (Continue).
+    /// Whether this is a server over HTTP/1, which sends 100 (Continue).
     pub(in crate::proxy) fn is_http1(&self) -> bool {
         matches!(self.side, UpstreamSide::Http1(_))
+    }
+
+    /// Whether it can switch to another protocol. HTTP/2 can't (RFC 9113, section 8.6).
+    pub(in crate::proxy) fn can_upgrade(&self) -> bool {
+        !matches!(self.side, UpstreamSide::Http2(_))
     }
 
     /// Sends the request head. `body`: a body follows, which must be [ended](Session::poll_end). `host` replaces the request's
@@ -122,7 +127,7 @@ impl Session {
         match &mut self.side {
             UpstreamSide::Http1(http1) => http1.ask(head, host, body, upgrade),
             UpstreamSide::Http2(http2) => http2.ask(head, host, body)?,
-            UpstreamSide::Fake(fake) => fake.ask(head, body),
+            UpstreamSide::Fake(fake) => fake.ask(head, body, upgrade),
         }
         Ok(())
     }
@@ -162,8 +167,10 @@ impl Session {
 
     /// Switches the connection to another protocol, after a 101.
     pub(in crate::proxy) fn switch_protocols(&mut self) {
-        if let UpstreamSide::Http1(http1) = &mut self.side {
-            http1.switch_protocols();
+        match &mut self.side {
+            UpstreamSide::Http1(http1) => http1.switch_protocols(),
+            UpstreamSide::Fake(fake) => fake.switch_protocols(),
+            UpstreamSide::Http2(_) => {}
         }
         self.tunnel = true;
         self.read = Patience::new(self.stream);
