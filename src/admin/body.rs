@@ -40,7 +40,37 @@ pub(super) async fn json<T: serde::de::DeserializeOwned>(
     example: &str,
 ) -> Result<T, Problem> {
     let bytes = read(context, body, super::MAX_BODY_BYTES).await?;
-    let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-    let wrong = |error| Problem::bad_request(format!("the body must be JSON such as {example}: {error}"));
-    serde_json::from_slice(text).map_err(wrong)
+    object(&bytes).map_err(|error| Problem::bad_request(format!("the body must be JSON such as {example}: {error}")))
+}
+
+/// Reads a JSON object. For serde a list of a struct's members would do as well.
+fn object<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    match text.trim_ascii_start().first() {
+        None if text.is_empty() => serde_json::from_slice(b"{}"),
+        Some(b'[') => return Err("a list is not an object".to_owned()),
+        _ => serde_json::from_slice(text),
+    }
+    .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::object;
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(default)]
+    struct Wish {
+        ttl: Option<String>,
+    }
+
+    #[test]
+    fn only_an_object_is_one() {
+        assert_eq!(object(b""), Ok(Wish::default()));
+        assert_eq!(object(b" {\"ttl\": \"1s\"} "), Ok(Wish { ttl: Some("1s".into()) }));
+        for wrong in ["[]", " [\"1s\"]", "null", "7", " ", "{} {}"] {
+            assert!(object::<Wish>(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
 }
