@@ -1,5 +1,6 @@
 //! Describes the effects of faults in words.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -26,6 +27,10 @@ pub struct Fault {
     pub from: Option<String>,
     /// What it would do, in words, or why nothing.
     pub effect: String,
+    /// Why it can't be applied to this request: one of the reasons of `squall_faults_skipped_total`.
+    pub skipped: Option<&'static str>,
+    /// What has to be true of the request or of its response so that it can do that, if that is not known beforehand.
+    pub condition: Option<String>,
     /// For a wait: how long, in milliseconds.
     pub wait_ms: Option<f64>,
     /// For an injected response: its status.
@@ -61,6 +66,16 @@ impl Context<'_> {
             } else {
                 "nothing: the request does not ask for it".to_owned()
             },
+            skipped: effects.iter().find_map(|effect| match effect {
+                Effect::Skip(reason) => Some(*reason),
+                _ => None,
+            }),
+            condition: effects
+                .iter()
+                .map(|effect| condition(effect))
+                .collect::<Option<BTreeSet<String>>>()
+                .filter(|conditions| !conditions.is_empty())
+                .map(|conditions| conditions.into_iter().collect::<Vec<_>>().join("; or if ")),
             wait_ms: effects.iter().find_map(|effect| wait_of(effect)).map(milliseconds),
             status: effects.iter().find_map(|effect| status(effect)),
         }
@@ -89,12 +104,47 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
         }
         Effect::Rewrite(rewrite) => rewritten(rewrite),
         Effect::Shape(parts) => shape::words(parts, longest_wait),
-        Effect::Duplicate { limit } => format!(
-            "sends the request to the upstream twice, if its body is at most {}",
-            bytes(*limit)
-        ),
+        Effect::Duplicate { .. } => "sends the request to the upstream twice".to_owned(),
         Effect::Skip(reason) => format!("can't be applied: {reason}"),
     }
+}
+
+/// What has to be true of the request or of its response so that the effect can be applied; `None` if nothing.
+fn condition(effect: &Effect) -> Option<String> {
+    match effect {
+        Effect::Shape(parts) => {
+            let conditions: Option<Vec<String>> = parts.iter().map(shape::condition).collect();
+            let mut conditions = conditions?;
+            conditions.dedup();
+            Some(conditions.join("; or if ")).filter(|conditions| !conditions.is_empty())
+        }
+        Effect::Rewrite(rewrite) => edit_condition(rewrite),
+        Effect::Duplicate { limit } => Some(format!("the body of the request is at most {}", bytes(*limit))),
+        _ => None,
+    }
+}
+
+/// The condition of a rewrite that does nothing but edit bodies.
+fn edit_condition(rewrite: &Rewrite) -> Option<String> {
+    let is_plain =
+        |changes: &HeaderChanges| changes.remove.is_empty() && changes.set.is_empty() && changes.add.is_empty();
+    if rewrite.status.is_some() || !is_plain(&rewrite.request) || !is_plain(&rewrite.response) {
+        return None;
+    }
+    let condition = |whose: &str, change: &BodyChange| match change {
+        BodyChange::Whole(_) => None,
+        BodyChange::Edit(edit) => Some(match edit.parts() {
+            (0, _) => format!("the body of the {whose} is JSON that the patch fits"),
+            (_, 0) => format!("the body of the {whose} has something to replace"),
+            _ => format!("the body of the {whose} is JSON that the patch fits, and has something to replace"),
+        }),
+    };
+    let bodies = [("request", &rewrite.request_body), ("response", &rewrite.response_body)];
+    let changed = bodies
+        .iter()
+        .filter_map(|(whose, change)| Some((whose, change.as_ref()?)));
+    let conditions: Option<Vec<String>> = changed.map(|(whose, change)| condition(whose, change)).collect();
+    Some(conditions?.join("; or if ")).filter(|conditions| !conditions.is_empty())
 }
 
 /// The status of the response that squall sends, if any.
@@ -195,7 +245,7 @@ fn new_body(change: &BodyChange, limit: usize) -> String {
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!(
-        "{} in its body, if that is at most {}",
+        "{} in its body of at most {}",
         parts.join(" and "),
         bytes(limit)
     )

@@ -27,11 +27,42 @@ pub(super) fn hold(part: &Part) -> Option<Duration> {
     }
 }
 
-fn describe_part(part: &Part, longest_wait: Duration) -> String {
-    let whose = match part.direction {
+/// What has to be true of a body so that the part can be applied, unless any body will do.
+pub(super) fn condition(part: &Part) -> Option<String> {
+    let whose = whose(part);
+    let has_messages = || format!("{whose} has messages (NDJSON, events, gRPC, WebSocket)");
+    match &part.act {
+        Act::Stall(Stall { after, .. }) | Act::Truncate(Truncation { after, .. }) => Some(match after {
+            After::Bytes(0) => format!("{whose} has a body"),
+            After::Bytes(_) => format!("the body of {whose} is longer than {}", describe_position(*after)),
+            After::Share(_) => format!("the length of the body of {whose} is known"),
+            After::Messages(_) => has_messages(),
+        }),
+        Act::Dribble(Dribble::Over { .. }) => Some(format!("the length of the body of {whose} is known")),
+        Act::DelayMessages(_) | Act::Drop(_) | Act::Duplicate(_) => Some(has_messages()),
+        Act::Corrupt(flip) => flip.messages.as_ref().map(|_| has_messages()),
+        Act::DelayEnd(_) => Some(format!("the length of the body of {whose} is not known beforehand")),
+        Act::Malform(Malformed::Length(_)) => Some(format!("{whose} has a Content-Length")),
+        Act::Malform(Malformed::Json) => Some(format!("{whose} has a body of JSON, not compressed")),
+        Act::Malform(Malformed::Chunk) => Some(format!("{whose} has a body and is sent with HTTP/1.1")),
+        Act::Malform(Malformed::StatusLine | Malformed::Header) => Some(format!("{whose} is sent with HTTP/1")),
+        Act::Malform(Malformed::Encoding)
+        | Act::Bandwidth(_)
+        | Act::Dribble(Dribble::Chunk { .. })
+        | Act::Delay(_)
+        | Act::DelayChunks(_) => None,
+    }
+}
+
+fn whose(part: &Part) -> &'static str {
+    match part.direction {
         Direction::Response => "the response",
         Direction::Request => "the request",
-    };
+    }
+}
+
+fn describe_part(part: &Part, longest_wait: Duration) -> String {
+    let whose = whose(part);
     match &part.act {
         Act::Bandwidth(pace) => {
             let rate = ByteRate::from_bytes_per_second(pace.rate);

@@ -1,7 +1,9 @@
 //! Renders an explanation as lines of text.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::effect::Fault;
 use super::{DrawExplained, Explanation, RuleExplained, Step, Verdict};
 use crate::rule::stage::Stage;
 
@@ -122,9 +124,13 @@ impl Page {
                 if faults.is_empty() {
                     self.pair(indent, "faults", "none: it passes");
                 }
+                // One condition of all faults stands beside the name of the rule.
+                let several = conditions(faults).len() > 1;
                 for fault in faults {
                     let from = fault.from.as_ref().map_or(String::new(), |from| format!("{from}: "));
-                    self.pair(indent, fault.fault, &format!("{from}{}", fault.effect));
+                    let condition = fault.condition.as_ref().filter(|_| several);
+                    let condition = condition.map_or(String::new(), |what| format!(", if {what}"));
+                    self.pair(indent, fault.fault, &format!("{from}{}{condition}", fault.effect));
                 }
             }
         }
@@ -215,7 +221,30 @@ fn clean(words: &str) -> String {
         .collect()
 }
 
+/// That a rule hits, and on what that depends if none of its faults can be applied to every body.
+fn hit(faults: &[Fault]) -> String {
+    if !faults.is_empty() && faults.iter().all(|fault| fault.skipped.is_some()) {
+        return "hit, but no fault can be applied".to_owned();
+    }
+    match conditions(faults).into_iter().collect::<Option<Vec<_>>>().as_deref() {
+        Some([one]) => format!("hit, if {one}"),
+        Some([_, ..]) => "hit, if a fault can be applied".to_owned(),
+        Some([]) | None => "hit".to_owned(),
+    }
+}
+
+/// The different conditions of those faults that can be applied; `None` among them for a fault without one.
+fn conditions(faults: &[Fault]) -> BTreeSet<Option<&str>> {
+    let possible = faults.iter().filter(|fault| fault.skipped.is_none());
+    possible.map(|fault| fault.condition.as_deref()).collect()
+}
+
 fn verdict(rule: &RuleExplained) -> (String, Style) {
+    let shadow = if rule.shadow {
+        " (shadow: counted, not injected)"
+    } else {
+        ""
+    };
     let (words, style) = match &rule.verdict {
         Verdict::OtherListener { .. } => ("other listener", Style::Dim),
         Verdict::Disabled { .. } => ("disabled", Style::Dim),
@@ -226,12 +255,7 @@ fn verdict(rule: &RuleExplained) -> (String, Style) {
         Verdict::Connection { .. } => ("matches; runs when a connection is accepted", Style::Green),
         Verdict::NoMatch { .. } => ("does not match", Style::Dim),
         Verdict::NotHit { .. } => ("matches, not hit", Style::Green),
-        Verdict::Hit { .. } => ("hit", Style::Red),
-    };
-    let shadow = if rule.shadow {
-        " (shadow: counted, not injected)"
-    } else {
-        ""
+        Verdict::Hit { faults, .. } => return (format!("{}{shadow}", hit(faults)), Style::Red),
     };
     (format!("{words}{shadow}"), style)
 }

@@ -56,6 +56,8 @@ pub struct Entry {
     pub status: u16,
     /// The faults that were injected, in order.
     pub injected: Vec<Injected>,
+    /// The faults of rules that hit that could not be applied, in order.
+    pub skipped: Vec<Skipped>,
     /// The rules that matched and did not hit, in order.
     pub missed: Vec<Missed>,
     /// The time of all injected waits.
@@ -83,6 +85,17 @@ pub struct Injected {
     pub ordinal: u64,
     /// The draw that was compared with the percentage, in parts per million.
     pub drawn: u32,
+}
+
+/// A fault that could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The name of the rule, as configured.
+    pub rule: Arc<str>,
+    /// The fault's name in YAML.
+    pub fault: &'static str,
+    /// Why not: one of [`crate::metrics::SKIP_REASONS`].
+    pub reason: &'static str,
 }
 
 /// A rule that matched a request and did not hit it.
@@ -138,10 +151,11 @@ impl Entry {
     /// The size in memory, in bytes. Names of rules count, although they are shared.
     pub(super) fn size(&self) -> usize {
         let injected = self.injected.iter().map(|one| size_of::<Injected>() + one.rule.len());
+        let skipped = self.skipped.iter().map(|one| size_of::<Skipped>() + one.rule.len());
         let missed = self.missed.iter().map(|one| size_of::<Missed>() + one.rule.len());
         let protocols = self.protocols.iter().map(|one| size_of::<String>() + one.len());
         let error = self.error.as_ref().map_or(0, String::len);
-        let parts: usize = injected.chain(missed).chain(protocols).sum();
+        let parts: usize = injected.chain(skipped).chain(missed).chain(protocols).sum();
         size_of::<Entry>() + self.head.size() + error + parts
     }
 }
@@ -172,6 +186,7 @@ pub(crate) mod testing {
             protocols: Box::default(),
             status: 200,
             injected: Vec::new(),
+            skipped: Vec::new(),
             missed: Vec::new(),
             waited: Duration::ZERO,
             natural: None,

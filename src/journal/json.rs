@@ -8,7 +8,7 @@ use time::macros::format_description;
 
 use super::Numbered;
 use super::attempts::Attempt;
-use super::entry::{Entry, Injected, Kind, Missed};
+use super::entry::{Entry, Injected, Kind, Missed, Skipped};
 use super::mask;
 
 /// An entry as JSON. Times are in milliseconds; null stands for what there is not.
@@ -40,6 +40,7 @@ pub fn entry(one: &Numbered, attempt: Option<&Attempt>) -> Value {
         "rules": injected(|one| &one.rule),
         "faults": injected(|one| one.fault),
         "draws": entry.injected.iter().map(draw).collect::<Vec<_>>(),
+        "skipped": entry.skipped.iter().map(skipped).collect::<Vec<_>>(),
         "missed": entry.missed.iter().map(missed).collect::<Vec<_>>(),
         "injected_ms": millis(entry.waited),
         "upstream_ms": entry.natural.map(millis),
@@ -60,6 +61,11 @@ pub fn entry(one: &Numbered, attempt: Option<&Attempt>) -> Value {
 fn draw(one: &Injected) -> Value {
     let drawn = f64::from(one.drawn) / 1e6;
     json!({"rule": &*one.rule, "fault": one.fault, "ordinal": one.ordinal, "draw": drawn})
+}
+
+/// A fault that could not be applied, as JSON.
+pub fn skipped(one: &Skipped) -> Value {
+    json!({"rule": &*one.rule, "fault": one.fault, "reason": one.reason})
 }
 
 fn missed(one: &Missed) -> Value {
@@ -111,6 +117,11 @@ mod tests {
                 ordinal: 7,
                 drawn: 42_310,
             }],
+            skipped: vec![Skipped {
+                rule: "cut".into(),
+                fault: "truncate",
+                reason: "body too short",
+            }],
             missed: vec![Missed {
                 rule: "rare".into(),
                 ordinal: 3,
@@ -134,6 +145,7 @@ mod tests {
             "space": null, "client": "127.0.0.1", "method": "GET", "path": "/a?token=***", "host": "shop.example",
             "status": 200, "rules": ["slow"], "faults": ["delay"],
             "draws": [{"rule": "slow", "fault": "delay", "ordinal": 7, "draw": 0.04231}],
+            "skipped": [{"rule": "cut", "fault": "truncate", "reason": "body too short"}],
             "missed": [{"rule": "rare", "ordinal": 3, "reason": Reason::Limit(Exceeded::Total).to_string()}],
             "injected_ms": 1.5, "upstream_ms": null, "total_ms": 12.0, "bytes_in": 0, "bytes_out": 0,
             "client_gone": false, "error": null, "request_id": "r1", "attempt": 2, "attempt_by": "x-request-id",

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::effect::Effect;
 use crate::fault::quota::quoted;
-use crate::journal::entry::Injected;
+use crate::journal::entry::{Injected, Skipped};
 use crate::rule::plan::{Action, Hit, Plan};
 use crate::rule::switch::Switches;
 use crate::rule::when::percent_fraction;
@@ -36,6 +36,9 @@ impl Default for RevealSpec {
     }
 }
 
+/// Why an action is not applied whose rule was switched off in the meantime.
+pub(crate) const SWITCHED_OFF: &str = "switched off";
+
 /// A plan and what has happened of it, shared by everything that carries it out.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -53,6 +56,8 @@ struct Happened {
     shadowed: Vec<usize>,
     /// Actions that shape bytes, as far as they were examined.
     shaping: Vec<ShapedAction>,
+    /// Actions that could not be applied, and why, in order.
+    skipped: Vec<(usize, &'static str)>,
     injected: Duration,
 }
 
@@ -101,10 +106,29 @@ impl Record {
         }
     }
 
-    /// Counts an action that can't be applied.
+    /// Notes that an action can't be applied: nobody must wonder why a rule that hits does nothing. Counts it, and warns of the
+    /// first one of each fault and reason.
     pub(crate) fn skip(&self, action: usize, reason: &'static str) {
-        if let Some((hit, fault)) = self.fault(action) {
-            hit.rule.metrics.skipped(fault, reason);
+        self.note_skipped(&mut self.happened.lock(), action, reason);
+    }
+
+    fn note_skipped(&self, happened: &mut Happened, action: usize, reason: &'static str) {
+        let Some((hit, fault)) = self.fault(action) else {
+            return;
+        };
+        hit.rule.metrics.skipped(fault, reason);
+        // Somebody has switched it off, and knows.
+        if reason == SWITCHED_OFF {
+            return;
+        }
+        happened.skipped.push((action, reason));
+        if hit.rule.state.is_news(fault, reason) {
+            tracing::warn!(
+                rule = &*hit.rule.name,
+                fault = hit.rule.metrics.fault_name(fault),
+                reason,
+                "a fault was not applied; further ones for this reason are counted in squall_faults_skipped_total"
+            );
         }
     }
 
@@ -153,7 +177,7 @@ impl Record {
             .collect();
         for (action, reason) in settled {
             if !self.has_fault_of(&happened.done, action) {
-                self.skip(action, reason);
+                self.note_skipped(&mut happened, action, reason);
             }
         }
     }
@@ -229,6 +253,20 @@ impl Record {
         self.injected().into_iter().filter_map(note).collect()
     }
 
+    /// The faults that could not be applied, in order, as the journal keeps them.
+    pub(crate) fn skipped(&self) -> Vec<Skipped> {
+        let skipped = self.happened.lock().skipped.clone();
+        let note = |(at, reason): (usize, &'static str)| {
+            let (hit, fault) = self.fault(at)?;
+            Some(Skipped {
+                rule: Arc::clone(&hit.rule.name),
+                fault: hit.rule.metrics.fault_name(fault),
+                reason,
+            })
+        };
+        skipped.into_iter().filter_map(note).collect()
+    }
+
     /// The value of `Squall-Fault` for an action: rule, fault, draw, and the drawn delay.
     fn announcement(&self, at: usize) -> Option<String> {
         let (hit, fault) = self.fault(at)?;
@@ -241,17 +279,20 @@ impl Record {
         Some(field)
     }
 
-    /// Adds a `Squall-Fault` field for each injected fault to a response head, and the waits as `Server-Timing`.
+    /// Adds a `Squall-Fault` field for each injected fault to a response head, and for each that is known not to be applied, and
+    /// the waits as `Server-Timing`.
     ///
     /// # Errors
     /// A field can't be added, which does not happen with valid values.
     pub(crate) fn reveal(&self, reveal: RevealSpec, head: &mut ResponseHeader) -> Result<()> {
         if reveal.header {
-            for at in self.announced() {
-                if let Some(field) = self
-                    .announcement(at)
-                    .and_then(|field| HeaderValue::try_from(field).ok())
-                {
+            let announced = self.announced().into_iter().filter_map(|at| self.announcement(at));
+            let skipped = self.skipped().into_iter().map(|skipped| {
+                let (rule, fault, reason) = (quoted(&skipped.rule), skipped.fault, skipped.reason);
+                format!("rule={rule}, fault={fault}, skipped=\"{reason}\"")
+            });
+            for field in announced.chain(skipped) {
+                if let Ok(field) = HeaderValue::try_from(field) {
                     head.append_header("Squall-Fault", field)?;
                 }
             }

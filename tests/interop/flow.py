@@ -45,6 +45,11 @@ class Received:
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         return ", ".join(values) if values else None
 
+    def injected(self):
+        """The values of Squall-Fault that announce what is injected, and not what is skipped."""
+        values = [value for key, value in self.headers if key.lower() == "squall-fault"]
+        return [value for value in values if "skipped=" not in value]
+
     def gaps(self):
         """Seconds between neighbouring pieces."""
         times = [when for when, _ in self.pieces]

@@ -79,9 +79,11 @@ def traffic(running):
 
     sender = threading.Thread(target=send)
     sender.start()
-    yield
-    stop.set()
-    sender.join()
+    try:
+        yield
+    finally:
+        stop.set()
+        sender.join()
 
 
 def schemathesis(running, folder, *options, seconds):

@@ -7,6 +7,7 @@ use http::HeaderName;
 use pingora::http::RequestHeader;
 
 use super::Request;
+use crate::journal::entry::Skipped;
 use crate::proxy::client::{Client, Connection};
 use crate::proxy::exchange::view::View;
 use crate::proxy::execute::Execution;
@@ -54,6 +55,7 @@ pub(super) fn write(client: &Client, request: &Request, status: u16, total: Dura
         status,
         rules = faults.as_ref().map(|(rules, _)| rules.as_str()),
         faults = faults.as_ref().map(|(_, faults)| faults.as_str()),
+        skipped = record.and_then(|record| skipped(record)),
         injected_ms = millis(injected),
         upstream_ms = request.natural.map(millis),
         total_ms = millis(total),
@@ -83,6 +85,13 @@ pub(super) fn write_refused(view: &View, connection: &Connection, status: u16, r
 fn faults(record: &Record) -> Option<(String, String)> {
     let (rules, faults): (Vec<&str>, Vec<&str>) = record.faults().into_iter().unzip();
     (!faults.is_empty()).then(|| (rules.join(", "), faults.join(", ")))
+}
+
+/// The faults that could not be applied, with the reasons, as one list.
+pub(in crate::proxy) fn skipped(record: &Record) -> Option<String> {
+    let skipped = record.skipped();
+    let words = |one: &Skipped| format!("{}: {}", one.fault, one.reason);
+    (!skipped.is_empty()).then(|| skipped.iter().map(words).collect::<Vec<_>>().join(", "))
 }
 
 /// The request's id, if it carries one: `x-request-id`, or the trace id of `traceparent` (W3C Trace Context).

@@ -13,7 +13,7 @@ use super::lane::Lane;
 use super::pump::{Broken, Pump, Rest, Waits};
 use super::shaping::ShapedResponse;
 use super::sides::Sides;
-use super::whole::{Collecting, Natural, SWITCHED_OFF};
+use super::whole::{Collecting, Natural};
 use super::{OfRequest, Request, Squall, Stop, allow, ends_early, reframe, rewrite_response, rewrites_of_both};
 use crate::fault::before::Before;
 use crate::limits::bodies::Full;
@@ -22,6 +22,7 @@ use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
 use crate::proxy::http1::head;
 use crate::proxy::net::timer;
+use crate::proxy::record::SWITCHED_OFF;
 use crate::shape::Finish;
 
 /// How long, and how often in a row, the last bytes get time to leave before a reset, which discards queued DATA in h2 and

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Request;
 use super::log::{millis, request_id};
 use crate::draw::head::space_of;
+use crate::journal::json;
 use crate::proxy::client::Client;
 use crate::proxy::execute::Execution;
 
@@ -26,6 +27,8 @@ pub(super) fn request(
     let path = String::from_utf8_lossy(head.raw_path());
     let fault = |(rule, fault): (&str, &str)| json!({"rule": rule, "fault": fault});
     let faults: Vec<Value> = execution.record().faults().into_iter().map(fault).collect();
+    let skipped = execution.record().skipped();
+    let skipped: Vec<Value> = skipped.iter().map(json::skipped).collect();
     let (status, total) = ended;
     json!({
         "time": unix_seconds(),
@@ -37,6 +40,7 @@ pub(super) fn request(
         "path": path.split('?').next(),
         "status": status,
         "faults": faults,
+        "skipped": skipped,
         "injected_ms": millis(execution.record().time()),
         "upstream_ms": request.natural.map(millis),
         "total_ms": millis(total),

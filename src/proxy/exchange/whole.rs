@@ -31,7 +31,7 @@ use crate::limits::bodies::{Budget, Full};
 use crate::limits::collector::{Collector, Uncollected};
 use crate::proxy::body::{Part, Sink, Source};
 use crate::proxy::client::Client;
-use crate::proxy::record::Record;
+use crate::proxy::record::{Record, SWITCHED_OFF};
 use crate::shape::Direction;
 
 /// How long a message is held for its body to be complete. After that a streamed body passes unchanged.
@@ -42,9 +42,6 @@ const PATIENCE_WITH_WASTE: Duration = Duration::from_secs(1);
 
 /// Bodies of at least this many bytes are changed off the threads that carry traffic.
 const LARGE: usize = 128 << 10;
-
-/// Why a change is not made whose rule was switched off while the body was collected.
-pub(super) const SWITCHED_OFF: &str = "switched off";
 
 /// A change that a plan makes to one body.
 #[derive(Debug, Clone)]

@@ -210,11 +210,12 @@ impl Passage {
         true
     }
 
-    /// Logs and records the connection once if anything was injected: before its first request, or when it ends without one.
+    /// Logs and records the connection once if anything was injected or could not be: before its first request, or when it ends without one.
     pub(super) fn log(&mut self) {
         let records = || self.executions.iter().map(Execution::record);
         let injected: Vec<(&str, &str)> = records().flat_map(|record| record.faults()).collect();
-        if std::mem::replace(&mut self.logged, true) || injected.is_empty() {
+        let skipped: Vec<String> = records().filter_map(|record| log::skipped(record)).collect();
+        if std::mem::replace(&mut self.logged, true) || (injected.is_empty() && skipped.is_empty()) {
             return;
         }
         if self.gate.journal.is_on() {
@@ -223,6 +224,7 @@ impl Passage {
         if !self.gate.view.access {
             return;
         }
+        let hit = !injected.is_empty();
         let (rules, faults): (Vec<&str>, Vec<&str>) = injected.into_iter().unzip();
         let waited: Duration = records().map(|record| record.time()).sum();
         tracing::info!(
@@ -230,8 +232,9 @@ impl Passage {
             listener = &*self.gate.view.listener,
             client = self.arrival.connection.client().map(tracing::field::display),
             host = self.hello.name.as_deref(),
-            rules = rules.join(", "),
-            faults = faults.join(", "),
+            rules = hit.then(|| rules.join(", ")),
+            faults = hit.then(|| faults.join(", ")),
+            skipped = (!skipped.is_empty()).then(|| skipped.join(", ")),
             injected_ms = log::millis(waited),
             total_ms = log::millis(self.began.elapsed()),
             client_gone = self.gone.then_some(true),
@@ -258,6 +261,7 @@ impl Passage {
             protocols: self.hello.protocols.as_slice().into(),
             status: 0,
             injected: records().flat_map(|record| record.notes()).collect(),
+            skipped: records().flat_map(|record| record.skipped()).collect(),
             missed: Vec::new(),
             waited: records().map(|record| record.time()).sum(),
             natural: None,

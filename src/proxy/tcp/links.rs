@@ -248,10 +248,10 @@ impl Link {
         }));
     }
 
-    /// The record, if anything may have been injected.
+    /// The record, if it says that something was injected or could not be.
     fn into_record(self) -> Option<Arc<Record>> {
         let record = Arc::clone(self.execution?.record());
-        (!record.injected().is_empty()).then_some(record)
+        (!record.injected().is_empty() || !record.skipped().is_empty()).then_some(record)
     }
 }
 

@@ -8,7 +8,7 @@ use super::view::TcpView;
 use crate::journal::entry::{Entry, Kind};
 use crate::journal::kept::KeptHead;
 use crate::proxy::client::Connection;
-use crate::proxy::exchange::log::{TARGET, is_sampled, millis};
+use crate::proxy::exchange::log::{TARGET, is_sampled, millis, skipped};
 
 /// How a connection went, for its line.
 pub(super) struct Line<'a> {
@@ -54,6 +54,7 @@ impl Line<'_> {
             protocols: self.links.protocols().into(),
             status: 0,
             injected: records().flat_map(|record| record.notes()).collect(),
+            skipped: records().flat_map(|record| record.skipped()).collect(),
             missed: Vec::new(),
             waited: records().map(|record| record.time()).sum(),
             natural: None,
@@ -69,7 +70,8 @@ impl Line<'_> {
         let log = self.view.log;
         let records = || self.links.records();
         let injected: Vec<(&str, &str)> = records().flat_map(|record| record.faults()).collect();
-        let special = !injected.is_empty() || self.error.is_some();
+        let skipped: Vec<String> = records().filter_map(|record| skipped(record)).collect();
+        let special = !injected.is_empty() || !skipped.is_empty() || self.error.is_some();
         if !log.access || !(special || is_sampled(log.sample_ppm)) {
             return;
         }
@@ -86,6 +88,7 @@ impl Line<'_> {
             endpoint = self.view.server.label(),
             rules = hit.then(|| rules.join(", ")),
             faults = hit.then(|| faults.join(", ")),
+            skipped = (!skipped.is_empty()).then(|| skipped.join(", ")),
             injected_ms = millis(waited),
             total_ms = millis(self.total),
             bytes_in,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::decide::Rule;
 use super::overall::Overall;
 use super::rate::HitBucket;
@@ -26,6 +28,8 @@ pub struct RuleState {
     attempts: Option<Remembered<u32>>,
     /// Shared by all rules of this name, one after the other.
     switch: Arc<RuleSwitch>,
+    /// Faults, by their position, and reasons why they were not applied: what was told already.
+    told: Mutex<Vec<(usize, &'static str)>>,
 }
 
 /// The state that a decision depends on: counts and time. With equal return values a decision is equal.
@@ -77,7 +81,18 @@ impl RuleState {
             overall: Arc::default(),
             attempts: keys.map(Remembered::new),
             switch: Arc::default(),
+            told: Mutex::default(),
         }
+    }
+
+    /// Whether it was not asked before about this fault, by its position, and this reason why it was not applied.
+    pub fn is_news(&self, fault: usize, reason: &'static str) -> bool {
+        let mut told = self.told.lock();
+        let is_news = !told.contains(&(fault, reason));
+        if is_news {
+            told.push((fault, reason));
+        }
+        is_news
     }
 
     /// Counts its hits among those of other rules, too.

@@ -131,6 +131,7 @@ function explained(one) {
     parts.push(element("p", {}, `Attempt ${one.attempt} of the same request, told by ${BY[one.attempt_by] ?? one.attempt_by}, ${gap}.`));
   }
   if (one.draws?.length) parts.push(element("p", {}, `Injected: ${one.draws.map(({ rule, fault }) => `${fault} by ${rule}`).join(", ")}`));
+  parts.push(list("Hit, but not applied:", (one.skipped ?? []).map((skip) => `${skip.fault} by ${skip.rule}: ${skip.reason}`)));
   parts.push(list("Matched, but not hit:", (one.missed ?? []).map((miss) => `${miss.rule}: ${miss.reason}`)));
   parts.push(list("Rules that almost matched:", (one.near_misses ?? []).map((miss) => `${miss.rule}: ${miss.failed.join("; ")}`)));
   return parts.filter(Boolean);
