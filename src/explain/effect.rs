@@ -244,11 +244,7 @@ fn new_body(change: &BodyChange, limit: usize) -> String {
         counted(patched, "JSON patch operation"),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    format!(
-        "{} in its body of at most {}",
-        parts.join(" and "),
-        bytes(limit)
-    )
+    format!("{} in its body of at most {}", parts.join(" and "), bytes(limit))
 }
 
 /// A number of bytes in the format of the configuration.
