@@ -1,8 +1,9 @@
 //! What building a fake may look at.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use crate::yaml::report::Span;
+use crate::yaml::report::{Diagnostic, Span};
 
 /// What building a fake may look at besides its own settings.
 #[derive(Debug, Clone)]
@@ -15,6 +16,15 @@ pub struct Context<'a> {
     pub folder: &'a Path,
     /// Where the fake is written: the place of mistakes that have none of their own.
     pub place: Span,
+    /// What is odd about the fake without keeping it from being built.
+    pub warnings: RefCell<Vec<Diagnostic>>,
+}
+
+impl Context<'_> {
+    /// Notes something that its author should know, though the fake can be built.
+    pub(super) fn warn(&self, warning: Diagnostic) {
+        self.warnings.borrow_mut().push(warning);
+    }
 }
 
 /// Where a fake keeps its rows.

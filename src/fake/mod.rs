@@ -104,6 +104,7 @@ mod tests {
             store,
             folder: Path::new("."),
             place: Span::NOWHERE,
+            warnings: std::cell::RefCell::default(),
         }
     }
 

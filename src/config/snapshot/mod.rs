@@ -3,6 +3,7 @@
 mod arrange;
 mod listeners;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::num::NonZeroUsize;
@@ -540,8 +541,12 @@ impl Build<'_> {
             store,
             folder: self.folder(fake.span),
             place: fake.span,
+            warnings: RefCell::default(),
         };
-        match fake::build(&fake.value, &context) {
+        let built = fake::build(&fake.value, &context);
+        let warnings = context.warnings.into_inner();
+        self.diagnostics.extend(warnings);
+        match built {
             Ok(router) => Some(Arc::new(Target::Fake(router))),
             Err(mistakes) => {
                 self.diagnostics.extend(mistakes);

@@ -12,6 +12,7 @@ fn fake(limited: bool) -> Router {
         store: Store::Memory,
         folder: std::path::Path::new("."),
         place: crate::yaml::report::Span::NOWHERE,
+        warnings: std::cell::RefCell::default(),
     };
     router(&spec, &context).unwrap()
 }

@@ -13,6 +13,7 @@ fn router() -> Router {
         store: Store::Memory,
         folder: std::path::Path::new("."),
         place: Span::NOWHERE,
+        warnings: std::cell::RefCell::default(),
     };
     super::router(&FakeSpec::named("llm"), &context).unwrap()
 }

@@ -23,6 +23,7 @@ fn build(settings: &str) -> Result<Router, Vec<Diagnostic>> {
         store: Store::Memory,
         folder: Path::new("."),
         place: Span::NOWHERE,
+        warnings: std::cell::RefCell::default(),
     };
     router(&spec, &context)
 }

@@ -35,6 +35,7 @@ fn named(name: &str, seed: u64, store: Store) -> Router {
         store,
         folder: std::path::Path::new("."),
         place: crate::yaml::report::Span::NOWHERE,
+        warnings: std::cell::RefCell::default(),
     };
     crate::fake::build(&FakeSpec::named(name), &context).unwrap()
 }

@@ -21,6 +21,7 @@ fn built(yaml: &str) -> Result<axum::Router, Vec<String>> {
         store: Store::Memory,
         folder: Path::new(env!("CARGO_MANIFEST_DIR")),
         place: Span::NOWHERE,
+        warnings: std::cell::RefCell::default(),
     };
     build(&spec, &context).map_err(|mistakes| mistakes.into_iter().map(|mistake| mistake.message).collect())
 }
