@@ -14,6 +14,7 @@ mod fakeresponse;
 mod httpbin;
 mod llm;
 mod made_up;
+mod multipart;
 mod page;
 mod query;
 mod reply;

@@ -28,6 +28,20 @@ fn unquoted(text: &[u8]) -> Vec<u8> {
     percent_decode(&blanks.collect::<Vec<_>>()).collect()
 }
 
+/// The names of a query or form, decoded, with their values as they came.
+pub(super) fn raw_pairs(text: &str) -> impl Iterator<Item = (String, &str)> {
+    let pieces = text.split('&').filter(|piece| !piece.is_empty());
+    pieces.map(|piece| {
+        let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+        (decode_form(name), value)
+    })
+}
+
+/// A name or value of a query or form, decoded. What is not UTF-8 becomes U+FFFD.
+pub(super) fn decode_form(text: &str) -> String {
+    String::from_utf8_lossy(&unquoted(text.as_bytes())).into_owned()
+}
+
 /// A path or a part of one, decoded. What is not UTF-8 becomes U+FFFD.
 pub(super) fn decode_path(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::openapi;
 use crate::fake::spec::FakeSettings;
 use crate::files;
 use crate::yaml::decode::Spanned;
@@ -9,12 +10,16 @@ use crate::yaml::report::{Diagnostic, Span};
 
 /// The files that a fake is made from, but for its store, relative to `folder`.
 pub(in crate::fake) fn named(spec: &FakeSettings, folder: &Path) -> Vec<PathBuf> {
-    let openapi = spec.openapi.as_ref().map(|openapi| &openapi.value.0.file.value);
+    let openapi = spec
+        .openapi
+        .iter()
+        .map(|openapi| folder.join(&openapi.value.0.file.value));
+    let openapi = openapi.flat_map(|document| openapi::bundle::named(&document));
     let har = spec.har.as_ref().map(|har| &har.value.0.file.value);
     let routes = spec.routes.iter().flat_map(|routes| &routes.value);
     let routes = routes.flat_map(|route| route.value.files());
-    let documents = openapi.into_iter().chain(har).map(String::as_str);
-    documents.chain(routes).map(|file| folder.join(file)).collect()
+    let others = har.into_iter().map(String::as_str).chain(routes);
+    openapi.chain(others.map(|file| folder.join(file))).collect()
 }
 
 /// The whole file, if it has at most `max_bytes`. `place` is where it is named, if the name has no place of its own.

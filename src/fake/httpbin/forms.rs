@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
+use crate::fake::multipart;
 use crate::fake::query::{Pairs, pairs_with};
 use crate::fake::reply::essence;
 
@@ -56,117 +57,35 @@ pub(super) fn form(headers: &HeaderMap, body: &Bytes) -> Form {
             is_form: true,
             ..Form::default()
         },
-        "multipart/form-data" => match parameter(content_type, "boundary") {
-            Some(boundary) if !boundary.is_empty() => multipart(body, &boundary),
-            _ => Form::default(),
+        "multipart/form-data" => match multipart::boundary(content_type) {
+            Some(boundary) => multipart(body, &boundary),
+            None => Form::default(),
         },
         _ => Form::default(),
     }
 }
 
-/// A form in parts (RFC 7578). Of a malformed one nothing is kept.
+/// A form in parts. Of a malformed one nothing is kept.
 fn multipart(body: &Bytes, boundary: &str) -> Form {
     let mut form = Form {
         is_form: true,
         ..Form::default()
     };
-    let delimiter = format!("\r\n--{boundary}");
-    let first = delimiter.trim_start();
-    let Some(begin) = find(body, first.as_bytes()) else {
-        return form;
-    };
-    let mut rest = body.slice(begin + first.len()..);
-    for _ in 0..PARTS_LIMIT {
-        if rest.starts_with(b"--") {
-            return form;
-        }
-        let (Some(head), Some(end)) = (find(&rest, b"\r\n\r\n"), find(&rest, delimiter.as_bytes())) else {
-            break;
-        };
-        if head + 4 > end + 2 {
-            break;
-        }
-        let head_text = String::from_utf8_lossy(rest.get(..head).unwrap_or_default()).into_owned();
-        let content = rest.slice((head + 4).min(end)..end);
-        add_part(&mut form, &head_text, content);
-        rest = rest.slice(end + delimiter.len()..);
-    }
-    Form {
-        is_form: true,
-        ..Form::default()
-    }
-}
-
-fn add_part(form: &mut Form, head: &str, content: Bytes) {
-    let field = |name: &str| {
-        head.lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.trim())
-    };
-    let disposition = field("content-disposition").unwrap_or_default();
-    let Some(name) = parameter(disposition, "name") else {
-        return;
-    };
-    if parameter(disposition, "filename").is_some() {
-        let content_type = field("content-type").unwrap_or("application/octet-stream").to_owned();
-        form.files.push(UploadedFile {
-            name,
-            content_type,
-            content,
-        });
-    } else {
-        form.fields.push((name, String::from_utf8_lossy(&content).into_owned()));
-    }
-}
-
-/// A parameter of a header value such as `form-data; name="a"`.
-fn parameter(value: &str, name: &str) -> Option<String> {
-    let mut rest = value;
-    while let Some((_, after)) = rest.split_once(';') {
-        let (key, tail) = after.split_once('=')?;
-        let tail = tail.trim_start();
-        let (text, next) = match tail.strip_prefix('"') {
-            Some(quoted) => unquote(quoted),
-            None => {
-                let end = tail.find(';').unwrap_or(tail.len());
-                let (text, next) = tail.split_at(end);
-                (text.trim().to_owned(), next)
-            }
-        };
-        if key.trim().eq_ignore_ascii_case(name) {
-            return Some(text);
-        }
-        rest = next;
-    }
-    None
-}
-
-/// The text up to the closing quote, and what follows.
-fn unquote(quoted: &str) -> (String, &str) {
-    let mut text = String::new();
-    let mut letters = quoted.char_indices();
-    while let Some((i, letter)) = letters.next() {
-        match letter {
-            '"' => return (text, quoted.get(i + 1..).unwrap_or_default()),
-            '\\' => text.extend(letters.next().map(|(_, letter)| letter)),
-            _ => text.push(letter),
+    for part in multipart::parts(body, boundary, PARTS_LIMIT).unwrap_or_default() {
+        if part.is_file {
+            form.files.push(UploadedFile {
+                name: part.name,
+                content_type: part
+                    .content_type
+                    .unwrap_or_else(|| "application/octet-stream".to_owned()),
+                content: part.content,
+            });
+        } else {
+            let text = String::from_utf8_lossy(&part.content).into_owned();
+            form.fields.push((part.name, text));
         }
     }
-    (text, "")
-}
-
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    let first = *wanted.first()?;
-    let mut from = 0;
-    loop {
-        let rest = text.get(from..)?;
-        let at = from + rest.iter().position(|byte| *byte == first)?;
-        if text.get(at..)?.starts_with(wanted) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
+    form
 }
 
 #[cfg(test)]

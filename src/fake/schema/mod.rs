@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-pub(super) use self::generate::{Maker, kind};
+pub(super) use self::generate::Maker;
 
 /// How many references are followed from one to the next.
 const HOPS_LIMIT: usize = 32;

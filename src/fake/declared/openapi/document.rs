@@ -1,7 +1,11 @@
 //! OpenAPI documents, read and checked.
 
+use std::borrow::Cow;
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
+use super::bundle::{FILES, MapKind, below, bundle};
 use crate::fake::schema::{self, reference, target};
 use crate::yaml::report::{Diagnostic, Sources};
 use crate::yaml::tree;
@@ -16,12 +20,15 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Reads YAML or JSON.
+    /// Reads YAML or JSON. References can lead to other files if it stands in `file`.
     ///
     /// # Errors
     /// All that is wrong, each with its place: line and column of the text, or a JSON pointer (RFC 6901).
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, Vec<String>> {
-        let root = parse(bytes)?;
+    pub(super) fn read_from(bytes: &[u8], file: Option<&Path>) -> Result<Self, Vec<String>> {
+        let mut root = parse(bytes)?;
+        if !root.is_object() {
+            return Err(vec!["it is not a map, so it can't be an OpenAPI document".to_owned()]);
+        }
         if let Some(version) = root.get("swagger") {
             let version = version.as_str().unwrap_or("2.0");
             return Err(vec![format!(
@@ -38,9 +45,13 @@ impl Document {
                 ]);
             }
         }
-        let document = Self { root };
         let mut mistakes = Vec::new();
-        document.check_references(&document.root, &mut String::new(), &mut mistakes);
+        bundle(&mut root, file, &mut mistakes);
+        let document = Self { root };
+        if mistakes.is_empty() {
+            let root = &document.root;
+            document.check_references(root, MapKind::Described, &mut String::new(), &mut mistakes);
+        }
         if mistakes.is_empty() {
             Ok(document)
         } else {
@@ -69,41 +80,41 @@ impl Document {
         version.is_some_and(|version| version.starts_with("3.0"))
     }
 
-    fn check_references(&self, value: &Value, at: &mut String, mistakes: &mut Vec<String>) {
+    fn check_references(&self, value: &Value, kind: MapKind, at: &mut String, mistakes: &mut Vec<String>) {
         if mistakes.len() >= MISTAKES_LIMIT {
             return;
         }
         let length = at.len();
         match value {
             Value::Object(map) => {
-                if let Some(reference) = reference(value) {
-                    let problem = if !reference.starts_with('#') {
-                        Some("points outside the document; only references within it are supported")
-                    } else if target(&self.root, reference).is_none() {
+                if kind == MapKind::Described
+                    && let Some(reference) = reference(value)
+                {
+                    let problem = if target(&self.root, reference).is_none() {
                         Some("points to nothing")
                     } else if self.resolve(value).is_null() {
                         Some("refers to itself")
                     } else {
                         None
                     };
-                    mistakes.extend(problem.map(|problem| format!("{at}/$ref: `{reference}` {problem}")));
+                    mistakes.extend(problem.map(|problem| {
+                        let (at, reference) = (as_written(at), as_written(reference));
+                        format!("{at}/$ref: `{reference}` {problem}")
+                    }));
                     return;
                 }
                 for (key, value) in map {
-                    // What stands there is data, not description.
-                    if matches!(key.as_str(), "example" | "value" | "const" | "enum") && !at.ends_with("/properties") {
-                        continue;
-                    }
+                    let Some(below) = below(kind, key, value) else { continue };
                     at.push('/');
                     at.push_str(&escape(key));
-                    self.check_references(value, at, mistakes);
+                    self.check_references(value, below, at, mistakes);
                     at.truncate(length);
                 }
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     at.push_str(&format!("/{index}"));
-                    self.check_references(item, at, mistakes);
+                    self.check_references(item, MapKind::Described, at, mistakes);
                     at.truncate(length);
                 }
             }
@@ -112,21 +123,34 @@ impl Document {
     }
 }
 
+/// A place in the document, or a reference to one, in the words of the file that it stands in.
+pub(super) fn as_written(place: &str) -> Cow<'_, str> {
+    let Some(rest) = place.trim_start_matches('#').strip_prefix(&format!("/{FILES}/")) else {
+        return place.into();
+    };
+    let (name, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    format!("{}#{rest}", unescape(name)).into()
+}
+
 /// A key as part of a JSON pointer.
 pub(super) fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-fn parse(bytes: &[u8]) -> Result<Value, Vec<String>> {
+/// What a part of a JSON pointer stands for.
+pub(super) fn unescape(part: &str) -> String {
+    part.replace("%25", "%").replace("~1", "/").replace("~0", "~")
+}
+
+/// Reads YAML or JSON.
+///
+/// # Errors
+/// All that is wrong with the text, each with its line and column.
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, Vec<String>> {
     // JSON is YAML too, and its own reader is faster.
-    let value = match serde_json::from_slice(bytes) {
-        Ok(value) => value,
-        Err(_) => parse_yaml(bytes)?,
-    };
-    if value.is_object() {
-        Ok(value)
-    } else {
-        Err(vec!["it is not a map, so it can't be an OpenAPI document".to_owned()])
+    match serde_json::from_slice(bytes) {
+        Ok(value) => Ok(value),
+        Err(_) => parse_yaml(bytes),
     }
 }
 
@@ -156,20 +180,22 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> String {
-        Document::read(text.as_bytes()).unwrap_err().join("\n")
+        Document::read_from(text.as_bytes(), None).unwrap_err().join("\n")
     }
 
     #[test]
     fn references_lead_somewhere_in_the_document() {
         let text = "openapi: 3.1.0\na: {$ref: '#/b~1c/%7Bd%7D'}\nb/c: {'{d}': {$ref: '#/e'}}\ne: 5\n\
-                    x: {properties: {$ref: {type: string}, example: {$ref: '#/e'}}}\ny: {example: {$ref: none}}";
-        let document = Document::read(text.as_bytes()).unwrap();
+                    x: {properties: {$ref: {type: string}, example: {$ref: '#/e'}}}\ny: {example: {$ref: none}}\n\
+                    x-topics: [{$ref: ./start.md}]\nz: {x-policy: {$ref: '#/none'}, headers: {x-h: {$ref: '#/e'}}, default: {$ref: 5}}";
+        let document = Document::read_from(text.as_bytes(), None).unwrap();
         assert_eq!(document.get(&document.root, "a"), Some(&Value::from(5)));
         assert_eq!(
             error("openapi: 3.0.0\na: [{$ref: '#/b'}]"),
             "/a/0/$ref: `#/b` points to nothing"
         );
         assert!(error("openapi: 3.0.0\na: {$ref: other.yaml#/b}").contains("points outside the document"));
+        assert!(error("openapi: 3.0.0\na: {headers: {x-h: {$ref: '#/b'}}}").contains("points to nothing"));
         assert!(
             error("openapi: 3.0.0\na: {$ref: '#/b'}\nb: {$ref: '#/a'}").contains("/a/$ref: `#/b` refers to itself")
         );
@@ -195,7 +221,7 @@ mod tests {
     #[test]
     fn yaml_is_read_as_json_would_say_it() {
         let text = "openapi: 3.0.0\nresponses: {200: '${NAME}', true: [0x10, 1.5, ~, .inf, 18446744073709551615]}";
-        let document = Document::read(text.as_bytes()).unwrap();
+        let document = Document::read_from(text.as_bytes(), None).unwrap();
         let expect = serde_json::json!({"200": "${NAME}", "true": [16, 1.5, null, null, u64::MAX]});
         assert_eq!(document.root["responses"], expect);
     }

@@ -4,35 +4,40 @@
 //! from its schema. The media type is negotiated by `Accept`. `Prefer: code=404`, `Prefer: example=NAME` and `Prefer:
 //! dynamic=true` choose another response, example, or made-up values. The value is a function of the seed and the path.
 
+pub(in crate::fake::declared) mod bundle;
 mod check;
+mod discriminator;
 mod document;
 mod operations;
 mod respond;
 mod schemas;
+mod security;
 pub(super) mod spec;
 mod template;
 #[cfg(test)]
 mod tests;
 mod validate;
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use http::header::WWW_AUTHENTICATE;
 use http::{Method, StatusCode};
 use serde_json::json;
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::check::Refusal;
 use self::document::Document;
-use self::operations::{Operation, Path};
+use self::operations::{Operation, Path, Responses};
+use self::respond::Preference;
 use self::schemas::Schemas;
+use self::template::PathValues;
 use self::validate::Validator;
 use super::super::made_up::dice::{Dice, Stream};
 use super::super::spec::FakeSpec;
 use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
+use crate::fake::query::{Pairs, pairs};
 use crate::fake::reply::{self, json as json_reply, read_json_body};
 use crate::files::MAX_BYTES;
 use crate::yaml::report::Diagnostic;
@@ -66,7 +71,12 @@ pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
     let read = files::read(&long.file, openapi.span, context.folder, MAX_BYTES).map_err(|mistake| vec![*mistake]);
     let read = read.and_then(|bytes| {
         let of_file = |problem: String| Diagnostic::error(span, format!("{}: {problem}", long.file.value));
-        let read = read_document(&bytes, long.validate == Some(true));
+        let file = context.folder.join(&long.file.value);
+        let mut warnings = Vec::new();
+        let read = read_document(&bytes, Some(&file), long.validate == Some(true), &mut warnings);
+        for warning in warnings {
+            context.warn(Diagnostic::warning(span, format!("{}: {warning}", long.file.value)));
+        }
         read.map_err(|problems| problems.into_iter().map(of_file).collect())
     });
     match read {
@@ -86,10 +96,15 @@ pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
 }
 
 /// A document, its paths, and what checks requests if they are to be checked.
-fn read_document(bytes: &[u8], validate: bool) -> Result<(Document, Vec<Path>, Option<Validator>), Vec<String>> {
-    let document = Document::read(bytes)?;
+fn read_document(
+    bytes: &[u8],
+    file: Option<&std::path::Path>,
+    validate: bool,
+    warnings: &mut Vec<String>,
+) -> Result<(Document, Vec<Path>, Option<Validator>), Vec<String>> {
+    let document = Document::read_from(bytes, file)?;
     let mut schemas = Schemas::new(&document);
-    let paths = operations::read(&mut schemas)?;
+    let paths = operations::read(&mut schemas, warnings)?;
     let validator = validate
         .then(|| schemas.compile())
         .transpose()
@@ -108,7 +123,7 @@ struct OpenApi {
 
 /// What a request asks for.
 enum OperationMatch<'a> {
-    Operation(&'a Operation, HashMap<String, String>),
+    Operation(&'a Operation, PathValues),
     /// The path is known, but only with these methods.
     Methods(Vec<Method>),
 }
@@ -116,35 +131,54 @@ enum OperationMatch<'a> {
 #[async_trait]
 impl Source for OpenApi {
     async fn answer(&self, request: Request) -> Outcome {
-        let (operation, values) = match self.find(request.method(), request.uri().path()) {
+        let (operation, values) = match self.find(&request) {
             OperationMatch::Operation(operation, values) => (operation, values),
             OperationMatch::Methods(methods) => return Outcome::Passed(request, methods),
         };
         let (head, body) = request.into_parts();
+        let preference = Preference::read(&head);
         if let Some(validator) = &self.validator {
             let bytes = match read_json_body(&head.extensions, body, BODY_LIMIT).await {
                 Ok(bytes) => bytes,
                 Err(error) => return Outcome::Answered(error.status().into_response()),
             };
             if let Err(refusal) = check::check(&self.document, validator, operation, &values, &head, &bytes) {
-                return Outcome::Answered(refused(refusal));
+                let refused = refused(refusal, &operation.responses);
+                // Whoever asks for this status gets the document's response.
+                if !preference.is_for(refused.status()) {
+                    return Outcome::Answered(refused);
+                }
             }
         }
         let key = xxh3_64(format!("{} {}", operation.method, head.uri.path()).as_bytes());
         let dice = Dice::new(self.seed ^ key, Stream::Documents, 0);
-        Outcome::Answered(respond::respond(&self.document, operation, &head.headers, dice))
+        let response = respond::respond(&self.document, operation, &head.headers, &preference, dice);
+        Outcome::Answered(response)
     }
 }
 
 impl OpenApi {
+    /// What a request asks for. Where requests are checked, a path parameter that is empty is a matter of that check.
+    fn find(&self, request: &Request) -> OperationMatch<'_> {
+        let query = pairs(request.uri().query().unwrap_or("").as_bytes());
+        let found = self.find_by(request, &query, false);
+        match found {
+            OperationMatch::Methods(methods) if methods.is_empty() && self.validator.is_some() => {
+                self.find_by(request, &query, true)
+            }
+            found => found,
+        }
+    }
+
     /// HEAD is answered wherever GET is.
-    fn find(&self, method: &Method, path: &str) -> OperationMatch<'_> {
+    fn find_by(&self, request: &Request, query: &Pairs, empty: bool) -> OperationMatch<'_> {
         let mut methods = Vec::new();
-        let Some(path) = path.strip_prefix(self.prefix.as_str()) else {
+        let Some(path) = request.uri().path().strip_prefix(self.prefix.as_str()) else {
             return OperationMatch::Methods(methods);
         };
+        let method = request.method();
         for one in &self.paths {
-            let Some(values) = one.template.matches(path) else {
+            let Some(values) = one.template.matches(path, query, empty) else {
                 continue;
             };
             let of = |method: &Method| one.operations.iter().find(|operation| operation.method == *method);
@@ -161,8 +195,21 @@ impl OpenApi {
     }
 }
 
-fn refused(refusal: Refusal) -> Response {
+/// The answer to a request that is not as the document says. Its status is the one that the document has for such requests:
+/// 422, or 400 if only that is described.
+fn refused(refusal: Refusal, responses: &Responses) -> Response {
     match refusal {
+        Refusal::Credentials {
+            alternatives,
+            challenges,
+        } => {
+            let error = json!({"error": "the request has none of the credentials that the document asks for", "needs": alternatives});
+            let mut response = json_reply(StatusCode::UNAUTHORIZED, &error);
+            for challenge in challenges {
+                response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+            }
+            response
+        }
         Refusal::MediaType(known) => {
             let error = json!({"error": "the body must have one of these media types", "known": known});
             json_reply(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error)
@@ -170,7 +217,13 @@ fn refused(refusal: Refusal) -> Response {
         Refusal::Malformed(error) => reply::error(StatusCode::BAD_REQUEST, &error),
         Refusal::Problems(problems) => {
             let error = json!({"error": "the request does not match the document", "problems": problems});
-            json_reply(StatusCode::UNPROCESSABLE_ENTITY, &error)
+            let only_400 = responses.has(StatusCode::BAD_REQUEST) && !responses.has(StatusCode::UNPROCESSABLE_ENTITY);
+            let status = if only_400 {
+                StatusCode::BAD_REQUEST
+            } else {
+                StatusCode::UNPROCESSABLE_ENTITY
+            };
+            json_reply(status, &error)
         }
     }
 }

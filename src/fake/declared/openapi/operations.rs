@@ -1,11 +1,15 @@
 //! The operations of a document.
 
+use std::collections::HashMap;
+
 use http::{Method, StatusCode};
 use serde_json::{Map, Value};
 
 use super::document::{Document, escape};
 use super::schemas::{Schema, Schemas};
+use super::security::Security;
 use super::template::PathTemplate;
+use crate::fake::reply::essence;
 
 const METHODS: &[(&str, Method)] = &[
     ("get", Method::GET),
@@ -32,6 +36,7 @@ pub(super) struct Operation {
     /// Resolved, those of the path that the operation does not have itself included.
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Option<RequestBody>,
+    pub(super) security: Security,
     pub(super) responses: Responses,
 }
 
@@ -42,10 +47,25 @@ pub(super) struct Parameter {
     pub(super) place: ParameterLocation,
     pub(super) required: bool,
     pub(super) schema: Schema,
-    /// The character that parts the items of a list; `None` where each has its own `name=`.
-    pub(super) separator: Option<char>,
-    /// Whether its value is JSON, a form, or anything else that is not looked into.
-    pub(super) opaque: bool,
+    pub(super) style: ParameterStyle,
+    /// Whether each item and property has a `name=` of its own.
+    pub(super) explode: bool,
+    /// Whether it may be there without a value, whatever its schema says.
+    pub(super) allows_empty: bool,
+    /// The media type of its value, if it is described by `content`.
+    pub(super) media_type: Option<String>,
+}
+
+/// How a parameter is written (OpenAPI 3.1.1, section 4.8.12.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ParameterStyle {
+    Simple,
+    Label,
+    Matrix,
+    Form,
+    SpaceDelimited,
+    PipeDelimited,
+    DeepObject,
 }
 
 /// The body of a request.
@@ -53,7 +73,15 @@ pub(super) struct Parameter {
 pub(super) struct RequestBody {
     pub(super) required: bool,
     /// By media type, or range of media types.
-    pub(super) content: Vec<(String, Option<Schema>)>,
+    pub(super) content: Vec<(String, MediaType)>,
+}
+
+/// What a body of one media type holds.
+#[derive(Debug)]
+pub(super) struct MediaType {
+    pub(super) schema: Option<Schema>,
+    /// How the fields of a form are written, by their names.
+    pub(super) encoding: Map<String, Value>,
 }
 
 /// Where a parameter stands.
@@ -114,6 +142,11 @@ impl Responses {
         }
     }
 
+    /// Whether the document has a response for this very status.
+    pub(super) fn has(&self, status: StatusCode) -> bool {
+        self.0.iter().any(|(of, _)| *of == For::Status(status))
+    }
+
     /// The response for a status, if there is one.
     pub(super) fn of(&self, status: StatusCode) -> Option<&Value> {
         let wanted = [For::Status(status), For::Class(status.as_u16() / 100), For::Others];
@@ -134,18 +167,34 @@ impl Responses {
     }
 }
 
-/// All paths with their operations, the concrete ones first.
+/// All paths with their operations, the concrete ones first. What can be served, but not as its author may expect, is added
+/// to `warnings`.
 ///
 /// # Errors
 /// What is wrong, each with its JSON pointer.
-pub(super) fn read(schemas: &mut Schemas<'_>) -> Result<Vec<Path>, Vec<String>> {
+pub(super) fn read(schemas: &mut Schemas<'_>, warnings: &mut Vec<String>) -> Result<Vec<Path>, Vec<String>> {
     let document = schemas.document;
     let Some(paths) = document.paths() else {
         return Err(vec!["/paths is missing: there is nothing to serve".to_owned()]);
     };
     let mut mistakes = Vec::new();
-    let mut read = Vec::new();
-    for (name, item) in paths.iter().filter(|(name, _)| !name.starts_with("x-")) {
+    let mut read: Vec<Path> = Vec::new();
+    let mut known = HashMap::new();
+    let unreachable: Vec<_> = paths
+        .keys()
+        .filter(|name| name.contains('#'))
+        .map(String::as_str)
+        .collect();
+    if !unreachable.is_empty() {
+        warnings.push(format!(
+            "no request can reach a path with a `#`: what follows is never sent ({})",
+            some_of(&unreachable)
+        ));
+    }
+    for (name, item) in paths {
+        if name.starts_with("x-") || name.contains('#') {
+            continue;
+        }
         let at = format!("/paths/{}", escape(name));
         let template = match PathTemplate::read(name) {
             Ok(template) => template,
@@ -158,7 +207,27 @@ pub(super) fn read(schemas: &mut Schemas<'_>) -> Result<Vec<Path>, Vec<String>> 
             mistakes.push(format!("{at} is not an object"));
             continue;
         };
-        let operations = operations(schemas, item, &at, &mut mistakes);
+        let mut operations = operations(schemas, item, &at, &mut mistakes);
+        for operation in &mut operations {
+            if let Some(first) = known.insert((template.shape(), operation.method.clone()), name) {
+                warnings.push(format!(
+                    "{at}: {} never gets here, since `{first}` matches the same requests",
+                    operation.method
+                ));
+                known.insert((template.shape(), operation.method.clone()), first);
+            }
+            operation.parameters.retain(|parameter| {
+                let there =
+                    parameter.place != ParameterLocation::Path || template.names().any(|name| name == parameter.name);
+                if !there {
+                    warnings.push(format!(
+                        "{at}: the path has no parameter `{}`: it is ignored",
+                        parameter.name
+                    ));
+                }
+                there
+            });
+        }
         read.push(Path { template, operations });
     }
     if !mistakes.is_empty() {
@@ -170,6 +239,17 @@ pub(super) fn read(schemas: &mut Schemas<'_>) -> Result<Vec<Path>, Vec<String>> 
     }
     read.sort_by_cached_key(|path| path.template.rank());
     Ok(read)
+}
+
+/// Some of many names, in words.
+fn some_of(names: &[&str]) -> String {
+    const SHOWN: usize = 3;
+    let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`"));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 fn operations<'a>(
@@ -193,7 +273,7 @@ fn operations<'a>(
             for (index, parameter) in list.and_then(Value::as_array).into_iter().flatten().enumerate() {
                 let at = format!("{at}/parameters/{index}");
                 match read_parameter(schemas, parameter, &at) {
-                    Ok(parameter) if parameters.iter().any(|one| one.same(&parameter)) => {}
+                    Ok(parameter) if parameter.is_ignored() || parameters.iter().any(|one| one.same(&parameter)) => {}
                     Ok(parameter) => parameters.push(parameter),
                     Err(problem) => mistakes.push(format!("{at}: {problem}")),
                 }
@@ -205,6 +285,7 @@ fn operations<'a>(
             body: document
                 .get(operation, "requestBody")
                 .map(|body| read_body(schemas, body, &at)),
+            security: Security::read(document, operation),
             responses: responses(document, operation, &at, mistakes),
         });
     }
@@ -227,24 +308,34 @@ fn read_parameter<'a>(schemas: &mut Schemas<'a>, parameter: &'a Value, at: &str)
         Some(other) => return Err(format!("`in: {other}` is not path, query, header or cookie")),
         None => return Err("`in` is missing".to_owned()),
     };
-    let style = text("style");
-    let by_default = matches!(place, ParameterLocation::Query | ParameterLocation::Cookie)
-        && style.is_none_or(|style| style == "form");
-    let explode = parameter.get("explode").and_then(Value::as_bool).unwrap_or(by_default);
-    let separator = match style {
-        Some("spaceDelimited") => Some(' '),
-        Some("pipeDelimited") => Some('|'),
-        _ if explode && place == ParameterLocation::Query => None,
-        _ => Some(','),
+    let in_query = matches!(place, ParameterLocation::Query | ParameterLocation::Cookie);
+    let style = match text("style") {
+        Some("simple") => ParameterStyle::Simple,
+        Some("label") => ParameterStyle::Label,
+        Some("matrix") => ParameterStyle::Matrix,
+        Some("form") => ParameterStyle::Form,
+        Some("spaceDelimited") => ParameterStyle::SpaceDelimited,
+        Some("pipeDelimited") => ParameterStyle::PipeDelimited,
+        Some("deepObject") => ParameterStyle::DeepObject,
+        _ if in_query => ParameterStyle::Form,
+        _ => ParameterStyle::Simple,
     };
-    let schema = parameter.get("schema").unwrap_or(&Value::Bool(true));
+    let is = |key| parameter.get(key).and_then(Value::as_bool);
+    let content = parameter.get("content").and_then(Value::as_object);
+    let media = content.and_then(|content| content.iter().next());
+    let (described, at) = match media {
+        Some((name, media)) => (media.get("schema"), format!("{at}/content/{}/schema", escape(name))),
+        None => (parameter.get("schema"), format!("{at}/schema")),
+    };
     Ok(Parameter {
         name: name.to_owned(),
         place,
-        required: place == ParameterLocation::Path || parameter.get("required") == Some(&Value::Bool(true)),
-        schema: schemas.read(schema, format!("{at}/schema")),
-        separator,
-        opaque: parameter.get("content").is_some() || matches!(style, Some("deepObject" | "label" | "matrix")),
+        required: place == ParameterLocation::Path || is("required") == Some(true),
+        schema: schemas.read(described.unwrap_or(&Value::Bool(true)), at),
+        style,
+        explode: is("explode").unwrap_or(matches!(style, ParameterStyle::Form | ParameterStyle::DeepObject)),
+        allows_empty: is("allowEmptyValue") == Some(true),
+        media_type: media.map(|(name, _)| essence(name)),
     })
 }
 
@@ -253,8 +344,11 @@ fn read_body<'a>(schemas: &mut Schemas<'a>, body: &'a Value, at: &str) -> Reques
     let content = body.get("content").and_then(Value::as_object).into_iter().flatten();
     let content = content.map(|(name, media)| {
         let at = format!("{at}/requestBody/content/{}/schema", escape(name));
-        let schema = document.resolve(media).get("schema");
-        (name.clone(), schema.map(|schema| schemas.read(schema, at)))
+        let media = document.resolve(media);
+        let schema = media.get("schema").map(|schema| schemas.read(schema, at));
+        let encoding = media.get("encoding").and_then(Value::as_object);
+        let encoding = encoding.cloned().unwrap_or_default();
+        (name.clone(), MediaType { schema, encoding })
     });
     RequestBody {
         required: body.get("required") == Some(&Value::Bool(true)),
@@ -265,6 +359,12 @@ fn read_body<'a>(schemas: &mut Schemas<'a>, body: &'a Value, at: &str) -> Reques
 impl Parameter {
     fn same(&self, other: &Self) -> bool {
         self.name == other.name && self.place == other.place
+    }
+
+    /// OpenAPI: such header parameters shall be ignored. `security` and the media types say what they would.
+    fn is_ignored(&self) -> bool {
+        let ignored = ["accept", "authorization", "content-type"];
+        self.place == ParameterLocation::Header && ignored.iter().any(|name| self.name.eq_ignore_ascii_case(name))
     }
 }
 

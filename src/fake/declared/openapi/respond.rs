@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -10,42 +11,66 @@ use super::check::is_json;
 use super::document::Document;
 use super::operations::Operation;
 use crate::fake::made_up::dice::Dice;
+use crate::fake::query::pairs;
 use crate::fake::reply::{essence, json as json_reply};
 use crate::fake::schema::{Maker, reference};
 
-/// What the `Prefer` fields of a request ask for (RFC 7240, with the preferences that Prism knows).
+/// What the `Prefer` fields of a request ask for (RFC 7240, with the preferences that Prism knows), or its query: `__code`,
+/// `__example` and `__dynamic`, for those who can't set fields. The fields win.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Preference {
-    pub(super) code: Option<String>,
+    code: Option<String>,
     example: Option<String>,
     /// Whether examples are passed over for made-up values.
     dynamic: bool,
 }
 
 impl Preference {
-    pub(super) fn read(headers: &HeaderMap) -> Self {
+    pub(super) fn read(head: &Parts) -> Self {
         let mut preference = Self::default();
-        let lines = headers
+        if let Some(query) = head.uri.query().filter(|query| query.contains("__")) {
+            for (name, value) in pairs(query.as_bytes()) {
+                if let Some(name) = name.strip_prefix("__") {
+                    preference.set(name, value);
+                }
+            }
+        }
+        let lines = head
+            .headers
             .get_all("prefer")
             .into_iter()
             .filter_map(|value| value.to_str().ok());
         for one in lines.flat_map(|line| line.split([',', ';'])) {
             let (name, value) = one.split_once('=').unwrap_or((one, ""));
             let value = value.trim().trim_matches('"').to_owned();
-            match name.trim().to_ascii_lowercase().as_str() {
-                "code" => preference.code = Some(value),
-                "example" => preference.example = Some(value),
-                "dynamic" => preference.dynamic = value != "false",
-                _ => {}
-            }
+            preference.set(&name.trim().to_ascii_lowercase(), value);
         }
         preference
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        match name {
+            "code" => self.code = Some(value),
+            "example" => self.example = Some(value),
+            "dynamic" => self.dynamic = value != "false",
+            _ => {}
+        }
+    }
+
+    /// Whether it asks for this very status.
+    pub(super) fn is_for(&self, status: StatusCode) -> bool {
+        self.code.as_deref() == Some(status.as_str())
     }
 }
 
 /// Answers as the operation says. `dice` makes up what has no example.
-pub(super) fn respond(document: &Document, operation: &Operation, headers: &HeaderMap, dice: Dice) -> Response {
-    let preference = Preference::read(headers);
+pub(super) fn respond(
+    document: &Document,
+    operation: &Operation,
+    headers: &HeaderMap,
+    preference: &Preference,
+    dice: Dice,
+) -> Response {
     let (status, response) = match &preference.code {
         None => operation.responses.success(),
         Some(code) => {
@@ -67,7 +92,7 @@ pub(super) fn respond(document: &Document, operation: &Operation, headers: &Head
         return status.into_response();
     };
     let mut maker = Maker::new(&document.root, dice);
-    let mut reply = match body(document, response, headers, &preference, &mut maker) {
+    let mut reply = match body(document, response, headers, preference, &mut maker) {
         Ok(Some((media_type, body))) => (status, [(CONTENT_TYPE, media_type)], body).into_response(),
         Ok(None) => status.into_response(),
         Err(refusal) => return *refusal,
@@ -296,9 +321,23 @@ fn quality(ranges: &[(String, f32)], essence: &str) -> f32 {
             .find(|(range, _)| range.starts_with(class))
             .map(|(_, weight)| *weight)
     };
+    // Clients of `application/vnd.x+json` read JSON of other names, too, if there is nothing that they like better.
+    let kin = || {
+        let suffix = syntax(essence)?;
+        let mut kin = ranges.iter().filter(|(range, _)| syntax(range) == Some(suffix));
+        kin.next().map(|(_, weight)| weight / 1000.0)
+    };
     find(essence)
         .or_else(met)
         .or_else(|| find(&format!("{class}/*")))
         .or_else(|| find("*/*"))
+        .or_else(kin)
         .unwrap_or(0.0)
+}
+
+/// How a media type is written underneath: `json` for `application/json` and `application/hal+json` (RFC 6838, section 4.2.8).
+fn syntax(essence: &str) -> Option<&str> {
+    let (_, subtype) = essence.split_once('/')?;
+    let suffix = subtype.rsplit('+').next()?;
+    matches!(suffix, "json" | "xml" | "yaml").then_some(suffix)
 }

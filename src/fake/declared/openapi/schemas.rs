@@ -16,6 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use jsonschema::paths::Location;
 use serde_json::{Map, Value, json};
 
+use super::discriminator::Tags;
 use super::document::{Document, escape};
 use super::validate::{self, STEP, Validator};
 use crate::fake::schema::{self, reference};
@@ -159,11 +160,16 @@ impl<'a> Schemas<'a> {
             let value = match (below, value) {
                 (Below::One, _) => self.rewrite(value, &place, true),
                 (Below::List, Value::Array(schemas)) => {
+                    let tags = Tags::read(self.document, map, schemas);
                     let schemas = self.references(schemas, &place);
+                    let chosen = |by_match: Value| match &tags {
+                        Some(tags) => tags.choose(&schemas, by_match),
+                        None => by_match,
+                    };
                     match key.as_str() {
                         "allOf" => all.extend(schemas),
-                        "anyOf" if !schemas.is_empty() => all.push(any_of(&schemas)),
-                        "oneOf" if !schemas.is_empty() => all.push(one_of(&schemas)),
+                        "anyOf" if !schemas.is_empty() => all.push(chosen(any_of(&schemas))),
+                        "oneOf" if !schemas.is_empty() => all.push(chosen(one_of(&schemas))),
                         _ => {
                             written.insert(key.clone(), schemas.into());
                         }
@@ -182,7 +188,8 @@ impl<'a> Schemas<'a> {
                     let names = names.iter().filter(|name| !self.is_read_only(map, name));
                     names.cloned().collect()
                 }
-                (Below::Other, Value::Bool(_)) if key.starts_with("exclusive") => continue,
+                // `required: true` is how the third draft marked a property: it says nothing here.
+                (Below::Other, Value::Bool(_)) if key.starts_with("exclusive") || key == "required" => continue,
                 _ => value.clone(),
             };
             written.insert(key.clone(), value);
@@ -230,7 +237,7 @@ fn exclude_bounds(schema: &Map<String, Value>, written: &mut Map<String, Value>)
 
 /// As `anyOf`, but without an account of why each option does not fit: with schemas that hold themselves, there would be no
 /// end of it. [`Validator`] knows the shape, and that of [`one_of`].
-fn any_of(options: &[Value]) -> Value {
+pub(super) fn any_of(options: &[Value]) -> Value {
     json!({"if": {"anyOf": options}, "else": false})
 }
 

@@ -16,11 +16,12 @@ pub struct OpenApiSpec(pub OpenApiLong);
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenApiLong {
-    /// The OpenAPI 3.0 or 3.1 document, YAML or JSON, relative to this file: at most 16 MiB.
+    /// The OpenAPI 3.0 or 3.1 document, YAML or JSON, relative to this file: at most 16 MiB. Its
+    /// references may lead to other files.
     pub file: Spanned<String>,
     /// A prefix for all paths of the document, such as `/v1`. Default: none; `servers` in the document is ignored.
     pub prefix: Option<Spanned<String>>,
-    /// Whether requests must match the document; others get a 422 that lists what is wrong. Default: false.
+    /// Whether requests must match the document; others get a 401, 415 or 422 that says what is wrong. Default: false.
     pub validate: Option<bool>,
 }
 

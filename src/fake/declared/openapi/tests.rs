@@ -45,7 +45,7 @@ components:
 "#;
 
 fn pets(validate: bool) -> OpenApi {
-    let (document, paths, validator) = read_document(PETS.as_bytes(), validate).unwrap();
+    let (document, paths, validator) = read_document(PETS.as_bytes(), None, validate, &mut Vec::new()).unwrap();
     OpenApi {
         document,
         paths,
@@ -209,14 +209,18 @@ async fn requests_are_checked() {
 #[test]
 fn schemas_are_compiled_where_requests_are_checked() {
     let text = PETS.replace("maximum: 10", "maximum: ten");
-    let error = read_document(text.as_bytes(), true).map(|_| ()).unwrap_err();
+    let error = read_document(text.as_bytes(), None, true, &mut Vec::new())
+        .map(|_| ())
+        .unwrap_err();
     assert_eq!(
         error,
         ["/paths/~1pets/get/parameters/0/schema/maximum: \"ten\" is not of type \"number\""]
     );
-    assert!(read_document(text.as_bytes(), false).is_ok());
+    assert!(read_document(text.as_bytes(), None, false, &mut Vec::new()).is_ok());
     let text = PETS.replace("name: {type: string}", "name: {pattern: '('}");
-    let error = read_document(text.as_bytes(), true).map(|_| ()).unwrap_err();
+    let error = read_document(text.as_bytes(), None, true, &mut Vec::new())
+        .map(|_| ())
+        .unwrap_err();
     assert_eq!(
         error,
         ["/components/schemas/Pet/properties/name/pattern: \"(\" is not a \"regex\""]
@@ -226,8 +230,10 @@ fn schemas_are_compiled_where_requests_are_checked() {
 #[test]
 fn mistakes_have_their_place() {
     let error = |paths: &str| {
-        let document = Document::read(format!("openapi: 3.1.0\n{paths}").as_bytes()).unwrap();
-        operations::read(&mut Schemas::new(&document)).unwrap_err().join("\n")
+        let document = Document::read_from(format!("openapi: 3.1.0\n{paths}").as_bytes(), None).unwrap();
+        operations::read(&mut Schemas::new(&document), &mut Vec::new())
+            .unwrap_err()
+            .join("\n")
     };
     assert!(error("info: {}").starts_with("/paths is missing"));
     assert!(error("paths: {}").starts_with("/paths has no operation"));

@@ -324,7 +324,7 @@ fn given<'a>(layers: &[&'a Value]) -> Option<&'a Value> {
 }
 
 /// The type of a value; of several, the first that is not null. Without any, what other keys hint at.
-pub(in crate::fake) fn kind<'a>(layers: &[&'a Value]) -> &'a str {
+fn kind<'a>(layers: &[&'a Value]) -> &'a str {
     let has = |keys: &[&str]| keys.iter().any(|key| get(layers, key).is_some());
     match get(layers, "type") {
         Some(Value::String(kind)) => kind,

@@ -81,6 +81,25 @@ impl Validator {
         problems
     }
 
+    /// What is wrong with the first of several readings of a value, or nothing if any of them fits.
+    pub(super) fn check_any(
+        &self,
+        schema: usize,
+        part: &'static str,
+        field: &str,
+        readings: impl IntoIterator<Item = Value>,
+    ) -> Vec<RequestProblem> {
+        let mut first = None;
+        for value in readings {
+            let problems = self.check(schema, part, field, value);
+            if problems.is_empty() {
+                return problems;
+            }
+            first.get_or_insert(problems);
+        }
+        first.unwrap_or_default()
+    }
+
     /// The fields that an error is about, each with a message.
     fn problems(&self, field: &str, error: &ValidationError<'_>) -> Vec<(String, String)> {
         let field = place(field, error.instance_path());

@@ -6,7 +6,7 @@ use serde_json::json;
 /// A document of such a version that has these schemas, of which `X` is in use.
 fn compile(version: &str, schemas: &Value) -> Result<(Validator, usize), String> {
     let text = json!({"openapi": version, "components": {"schemas": schemas}}).to_string();
-    let document = Document::read(text.as_bytes()).map_err(|mistakes| mistakes.join("\n"))?;
+    let document = Document::read_from(text.as_bytes(), None).map_err(|mistakes| mistakes.join("\n"))?;
     let mut used = Schemas::new(&document);
     let x = used.read(
         &document.root["components"]["schemas"]["X"],
@@ -226,8 +226,8 @@ fn mistakes_in_schemas_have_their_place() {
     assert!(mistake(json!({"X": {"type": "date"}})).starts_with("/components/schemas/X/type: \"date\""));
     assert_eq!(
         mistake(json!({"X": {"$ref": "https://example.org/schema.json#/a"}})),
-        "/components/schemas/X/$ref: `https://example.org/schema.json#/a` points outside the document; only \
-            references within it are supported"
+        "/components/schemas/X/$ref: `https://example.org/schema.json#/a` is on another server, and only \
+            files are read: save it beside the document"
     );
 }
 
@@ -290,4 +290,49 @@ fn patterns_do_not_take_for_ever() {
     for pattern in ["^(a+)+$", "^(a|a)*(?!b)$", "^(?=(a+)+c)"] {
         problems(json!({ "pattern": pattern }), json!(format!("{}!", "a".repeat(10_000))));
     }
+}
+
+/// Two methods whose fields overlap, told apart by `method`.
+fn methods(mapping: &Value) -> Value {
+    let one = |required: Value| json!({"type": "object", "required": required, "properties": {"method": {"enum": ["link", "code"]}}});
+    json!({
+        "X": {"oneOf": [{"$ref": "#/components/schemas/link"}, {"$ref": "#/components/schemas/Code"}],
+              "discriminator": {"propertyName": "method", "mapping": mapping}},
+        "link": one(json!(["method", "email"])),
+        "Code": one(json!(["method"])),
+    })
+}
+
+#[test]
+fn a_discriminator_says_which_schema_is_meant() {
+    for mapping in [
+        json!({"link": "#/components/schemas/link", "code": "Code"}),
+        json!({"code": "#/components/schemas/Code"}),
+    ] {
+        let problems = |value: Value| problems_of("3.0.3", &methods(&mapping), value);
+        assert!(problems(json!({"method": "link", "email": "x"})).is_empty());
+        assert!(problems(json!({"method": "code", "email": "x"})).is_empty());
+        assert_eq!(problems(json!({"method": "link"})), ["email is missing"]);
+        assert_eq!(
+            problems(json!({"method": "Code"})),
+            ["method must be one of \"link\", \"code\""]
+        );
+        assert!(problems(json!({"method": "cod"}))[0].starts_with("method must be one of \"link\", "));
+        assert_eq!(problems(json!({})), ["must match one of 2 schemas; it matches none"]);
+    }
+    let kinds = |kind: Value, other: Value| {
+        json!({"X": {"anyOf": [
+        {"type": "object", "required": ["a"], "properties": {"kind": kind}},
+        {"allOf": [{"type": "object", "properties": {"kind": other}}]}], "discriminator": {"propertyName": "kind"}}})
+    };
+    let own = kinds(json!({"const": "a"}), json!({"enum": ["b", "c"]}));
+    assert_eq!(problems_of("3.1.0", &own, json!({"kind": "a"})), ["a is missing"]);
+    assert!(problems_of("3.1.0", &own, json!({"kind": "c"})).is_empty());
+    assert_eq!(
+        problems_of("3.1.0", &own, json!({"kind": "d"})),
+        ["kind must be one of \"a\", \"b\", \"c\""]
+    );
+    // Nothing says which is which.
+    let unknown = kinds(json!({"type": "string"}), json!({"const": "b"}));
+    assert!(problems_of("3.1.0", &unknown, json!({"kind": "x", "a": 1})).is_empty());
 }
