@@ -31,7 +31,6 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-pub(super) use self::fields::is_url;
 use self::fields::{Field, RowProblem, is_name};
 use self::listing::Listing;
 use self::rows::{Change, Done, PrepareError};

@@ -4,7 +4,7 @@
 //! `pets.yaml#/Dog` as `#/x-squall-files/pets.yaml/Dog`. References that lead through another one, or to an `$anchor`, are
 //! written as the place where they arrive. So whoever reads the document knows one kind of reference only.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Component, Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
@@ -19,7 +19,7 @@ use crate::files;
 pub(super) const FILES: &str = "x-squall-files";
 
 /// The most files of one document, and how many bytes they may have in all.
-const FILES_LIMIT: usize = 1000;
+const FILES_LIMIT: usize = 10_000;
 const BYTES_LIMIT: usize = 64 << 20;
 
 /// How many references are followed from one to the next.
@@ -81,6 +81,9 @@ pub(super) fn bundle(root: &mut Value, file: Option<&Path>, mistakes: &mut Vec<S
     bundler.rewrite(root, MapKind::Described, None, &mut String::new());
     let mut files = Map::new();
     while let Some((path, name)) = bundler.pending.pop_front() {
+        if bundler.is_full() {
+            break;
+        }
         if let Some(mut value) = bundler.read(&path, &name) {
             bundler.rewrite(&mut value, MapKind::Described, Some(&path), &mut String::new());
             files.insert(name, value);
@@ -112,12 +115,6 @@ impl Bundler<'_> {
         let read = files::read(&folder.join(path), files::MAX_BYTES).map_err(|error| vec![error.to_string()]);
         let read = read.and_then(|bytes| {
             self.bytes += bytes.len();
-            if self.bytes > BYTES_LIMIT || self.names.len() > FILES_LIMIT {
-                return Err(vec![format!(
-                    "the document has more than {FILES_LIMIT} files, or {} MiB",
-                    BYTES_LIMIT >> 20
-                )]);
-            }
             parse(&bytes)
         });
         read.map_err(|problems| {
@@ -125,6 +122,17 @@ impl Bundler<'_> {
             self.mistakes.extend(of_file);
         })
         .ok()
+    }
+
+    fn is_full(&mut self) -> bool {
+        let full = self.bytes > BYTES_LIMIT || self.names.len() > FILES_LIMIT;
+        if full {
+            self.mistakes.push(format!(
+                "the document has more than {FILES_LIMIT} files, or {} MiB in all",
+                BYTES_LIMIT >> 20
+            ));
+        }
+        full
     }
 
     /// Writes the references in `value` anew, which stands in `file`, or in the document itself.
@@ -348,6 +356,7 @@ pub(in crate::fake::declared) fn named(file: &Path) -> Vec<PathBuf> {
         return all;
     };
     let folder = file.parent().unwrap_or(Path::new(""));
+    let mut known: HashSet<_> = all.iter().cloned().collect();
     let mut next = 0;
     while let Some(path) = all.get(next).filter(|_| next < FILES_LIMIT) {
         let within = path.strip_prefix(folder).ok().map(Path::to_owned);
@@ -357,9 +366,9 @@ pub(in crate::fake::declared) fn named(file: &Path) -> Vec<PathBuf> {
                 .get(1)
                 .and_then(|target| std::str::from_utf8(target.as_bytes()).ok());
             let path = target.and_then(|target| relative(target, within.as_deref()).ok());
-            if let Some(path) = path
-                .map(|path| folder.join(path))
-                .filter(|path| !all.contains(path) && path.is_file())
+            if let Some(path) = path.map(|path| folder.join(path))
+                && known.insert(path.clone())
+                && path.is_file()
             {
                 all.push(path);
             }

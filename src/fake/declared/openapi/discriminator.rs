@@ -10,6 +10,8 @@ use crate::fake::schema::reference;
 pub(super) struct Tags<'a> {
     property: &'a str,
     options: Vec<(Value, Vec<usize>)>,
+    /// Whether other values stand for none: not where the name of a schema is all there is to go by.
+    complete: bool,
 }
 
 impl<'a> Tags<'a> {
@@ -21,6 +23,7 @@ impl<'a> Tags<'a> {
         let mut tags = Self {
             property,
             options: Vec::new(),
+            complete: true,
         };
         for (index, option) in options.iter().enumerate() {
             let target = reference(option);
@@ -33,6 +36,7 @@ impl<'a> Tags<'a> {
             if mapped.is_empty() {
                 values(document, option, property, &mut own, 0);
             }
+            tags.complete &= !(mapped.is_empty() && own.is_empty());
             let name = target.map(|target| Value::from(name(target)));
             let all: Vec<_> = mapped.into_iter().chain(own).chain(name).collect();
             if all.is_empty() {
@@ -67,8 +71,14 @@ impl<'a> Tags<'a> {
         });
         let known: Vec<_> = self.options.iter().map(|(tag, _)| tag).collect();
         let known = json!({"properties": tagged(json!({"enum": known}))});
-        let cases: Vec<_> = cases.chain([known]).collect();
-        json!({"if": {"required": [self.property], "type": "object"}, "then": {"allOf": cases}, "else": by_match})
+        let mut cases: Vec<_> = cases.collect();
+        let says = if self.complete {
+            cases.push(known);
+            json!({"required": [self.property], "type": "object"})
+        } else {
+            json!({"required": [self.property], "type": "object", "allOf": [known]})
+        };
+        json!({"if": says, "then": {"allOf": cases}, "else": by_match})
     }
 }
 
@@ -87,7 +97,7 @@ pub(super) fn name(reference: &str) -> String {
     }
 }
 
-/// The values that a schema allows for a property.
+/// The values that a schema, or any option of it, allows for a property.
 fn values(document: &Document, schema: &Value, property: &str, found: &mut Vec<Value>, depth: usize) {
     const DEPTH_LIMIT: usize = 8;
     let schema = document.resolve(schema);
@@ -102,8 +112,16 @@ fn values(document: &Document, schema: &Value, property: &str, found: &mut Vec<V
                 .cloned(),
         );
     }
-    let parts = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
-    for part in parts.filter(|_| depth < DEPTH_LIMIT) {
+    if let Some(discriminator) = schema.get("discriminator")
+        && discriminator.get("propertyName").and_then(Value::as_str) == Some(property)
+        && let Some(mapping) = discriminator.get("mapping").and_then(Value::as_object)
+    {
+        found.extend(mapping.keys().map(|tag| Value::from(tag.as_str())));
+    }
+    let parts = ["allOf", "anyOf", "oneOf"]
+        .iter()
+        .filter_map(|key| schema.get(key)?.as_array());
+    for part in parts.flatten().filter(|_| depth < DEPTH_LIMIT) {
         values(document, part, property, found, depth + 1);
     }
 }

@@ -335,7 +335,7 @@ fn is_email(text: &str) -> bool {
     !spaced && parts.is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty() && !domain.contains('@'))
 }
 
-pub(in super::super) fn is_url(text: &str) -> bool {
+fn is_url(text: &str) -> bool {
     let scheme = |scheme: &str| {
         scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme

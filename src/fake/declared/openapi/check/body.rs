@@ -5,7 +5,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use serde_json::{Map, Value};
 
-use super::super::document::Document;
+use super::super::document::{Document, parse};
 use super::super::operations::{MediaType, RequestBody};
 use super::super::schemas::Schema;
 use super::super::validate::{RequestProblem, Validator};
@@ -27,10 +27,9 @@ pub(super) fn check(
     body: &Bytes,
 ) -> Result<Vec<RequestProblem>, Refusal> {
     let given = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    // An empty form is one without fields.
-    let is_empty_form = given.is_some_and(|given| essence(given) == FORM)
-        && described.content.iter().any(|(name, _)| essence(name) == FORM);
-    if body.is_empty() && !(is_empty_form && described.required) {
+    // An empty form is one without fields, and an empty text is one, too.
+    let is_empty = body.is_empty() && !given.is_some_and(|given| is_fine_empty(described, &essence(given)));
+    if is_empty || (body.is_empty() && !described.required) {
         let missing = problem("", "is missing");
         return Ok(if described.required { vec![missing] } else { Vec::new() });
     }
@@ -70,12 +69,22 @@ pub(super) fn check(
         let fields = multipart::read(body, &boundary, &layers).map_err(Refusal::Malformed)?;
         return Ok(hold_form(validator, schema, &layers, &fields));
     }
-    if wanted.starts_with("text/") && !wanted.ends_with("xml") {
+    if is_yaml(&wanted) {
+        let value = parse(body)
+            .map_err(|problems| Refusal::Malformed(format!("the body is not valid YAML: {}", problems.join("; "))))?;
+        return Ok(validator.check(schema.number, "body", "", value));
+    }
+    if wanted.starts_with("text/") && layers.kinds().iter().any(|kind| !matches!(*kind, "object" | "array")) {
         let text = String::from_utf8_lossy(body);
         let readings = Reading::ALL.map(|reading| layers.scalar(&text, reading));
         return Ok(validator.check_any(schema.number, "body", "", readings));
     }
     Ok(Vec::new())
+}
+
+fn is_yaml(essence: &str) -> bool {
+    let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
+    matches!(subtype, "yaml" | "x-yaml" | "yml" | "vnd.yaml") || subtype.ends_with("+yaml")
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -86,6 +95,11 @@ fn problem(field: &str, message: &str) -> RequestProblem {
         field: field.to_owned(),
         message: message.to_owned(),
     }
+}
+
+/// Whether an empty body can be one of this media type.
+fn is_fine_empty(described: &RequestBody, wanted: &str) -> bool {
+    (wanted == FORM || wanted.starts_with("text/")) && described.content.iter().any(|(name, _)| essence(name) == wanted)
 }
 
 /// The media type of a body that does not say its own: JSON if it may be that, or else the first that is described.

@@ -228,7 +228,7 @@ fn spread(layers: &Layers<'_>, given: &Given<'_>, place: ParameterLocation) -> F
     let of_others = |key: &str| given.declared.iter().any(|one| one.name == key && one.place == place);
     let mine = |key: &str| {
         let (first, _) = brackets(key);
-        names.contains(&first) || names.contains(&key) || (names.is_empty() && layers.is_open() && !of_others(key))
+        !of_others(first) && (names.contains(&first) || (names.is_empty() && layers.is_open()))
     };
     let mut fields = FieldTree::default();
     let mut add = |key: &str, value: String| {

@@ -130,6 +130,12 @@ fn objects_in_queries() {
             ("", ""),
         ],
     );
+    let checked = read(
+        "/a",
+        "{parameters: [{name: sort, in: query, schema: {type: object, properties: {at: {enum: [asc]}}}}, \
+         {name: at, in: query, style: deepObject, schema: {type: object}}]}",
+    );
+    assert_eq!(checked.problems("/a?at[gte]=x", &[], ""), "");
     // Free-form objects take what is no other parameter.
     let checked = read(
         "/a",
@@ -171,6 +177,10 @@ fn lists_in_queries() {
     queries(
         "{name: 'p[size]', in: query, schema: {type: integer}}",
         &[("p[size]=1", ""), ("p[size]=x", "p[size] must be an integer")],
+    );
+    queries(
+        "{name: p, in: query, explode: false, schema: {type: array, items: {enum: [a]}}}",
+        &[("p=", ""), ("p=a", ""), ("p=b", "p[0] must be one of \"a\"")],
     );
     for schema in [
         "{anyOf: [{type: array, items: {type: integer}}, {type: 'null'}]}",
@@ -451,6 +461,20 @@ fn media_types_of_bodies() {
         );
     }
     assert_eq!(checked.problems("/a", &[], "[]"), "must be an object");
+    let any = read(
+        "/a",
+        "{requestBody: {content: {'*/*': {schema: {type: object, required: [a]}}}}}",
+    );
+    assert_eq!(
+        any.problems("/a", &[("content-type", "application/yaml")], "b: 1"),
+        "a is missing"
+    );
+    assert!(
+        any.problems("/a", &[("content-type", "text/x-yaml")], "b: [")
+            .contains("not valid YAML")
+    );
+    assert_eq!(any.problems("/a", &[("content-type", "text/plain")], "x"), "");
+    assert_eq!(any.problems("/a", &[], "{}"), "a is missing");
     let patch = read(
         "/a",
         "{requestBody: {content: {application/json-patch+json: {schema: {type: object}}}}}",

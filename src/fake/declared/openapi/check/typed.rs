@@ -303,6 +303,12 @@ impl FieldTree {
     }
 
     fn list(&self, layers: &Layers<'_>, reading: Reading) -> Value {
+        // `a=` is how an empty list is written.
+        if let ([FieldValue::Text(text)], true) = (self.values.as_slice(), self.below.is_empty())
+            && (text.is_empty() && !reading.text)
+        {
+            return Value::Array(Vec::new());
+        }
         let layers = layers.items();
         let mut items: Vec<_> = self.values.iter().map(|value| value.read(&layers, reading)).collect();
         let mut below: Vec<_> = self.below.iter().collect();

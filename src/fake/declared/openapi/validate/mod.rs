@@ -8,8 +8,6 @@ use jsonschema::{Draft, JsonType, Keyword, PatternOptions, ValidationError, Vali
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::super::collections::is_url;
-
 /// The most problems that one reply lists.
 pub(super) const PROBLEMS_LIMIT: usize = 100;
 
@@ -47,7 +45,7 @@ pub(super) struct Validator {
     pub(super) whole: Value,
 }
 
-/// How schemas are compiled: remote references are never fetched, and unknown formats ignored.
+/// How schemas are compiled: remote references are never fetched, and unknown formats ignored, as JSON Schema wants it.
 pub(super) fn options() -> ValidationOptions<'static> {
     let patterns = PatternOptions::fancy_regex()
         .backtrack_limit(BACKTRACKS_LIMIT)
@@ -56,7 +54,6 @@ pub(super) fn options() -> ValidationOptions<'static> {
         .with_draft(Draft::Draft202012)
         .offline()
         .should_validate_formats(true)
-        .with_format("url", is_url)
         .with_pattern_options(patterns)
         .with_keyword(STEP, |_, _, _| Ok(Box::new(StepCounter)))
 }

@@ -68,7 +68,6 @@ fn messages() {
             json!("2019-02-29"),
             "must have the format date",
         ),
-        (json!({"format": "url"}), json!("nowhere"), "must have the format url"),
         (json!({"minimum": 1}), json!(0.5), "must be at least 1"),
         (json!({"exclusiveMinimum": 1}), json!(1), "must be more than 1"),
         (
@@ -317,7 +316,6 @@ fn a_discriminator_says_which_schema_is_meant() {
             problems(json!({"method": "Code"})),
             ["method must be one of \"link\", \"code\""]
         );
-        assert!(problems(json!({"method": "cod"}))[0].starts_with("method must be one of \"link\", "));
         assert_eq!(problems(json!({})), ["must match one of 2 schemas; it matches none"]);
     }
     let kinds = |kind: Value, other: Value| {
@@ -332,6 +330,21 @@ fn a_discriminator_says_which_schema_is_meant() {
         problems_of("3.1.0", &own, json!({"kind": "d"})),
         ["kind must be one of \"a\", \"b\", \"c\""]
     );
+    let problems = |value: Value| problems_of("3.0.3", &methods(&json!({"link": "link", "code": "Code"})), value);
+    assert_eq!(
+        problems(json!({"method": "x"})),
+        ["method must be one of \"link\", \"code\", \"Code\""]
+    );
+    // An option that has options of its own.
+    let nested = json!({
+        "X": {"oneOf": [{"$ref": "#/components/schemas/Item"}, {"$ref": "#/components/schemas/C"}], "discriminator": {"propertyName": "kind"}},
+        "Item": {"oneOf": [{"$ref": "#/components/schemas/A"}, {"$ref": "#/components/schemas/B"}], "discriminator": {"propertyName": "kind"}},
+        "A": {"type": "object", "required": ["a"], "properties": {"kind": {"const": "a"}}},
+        "B": {"type": "object", "properties": {"kind": {"const": "b"}}},
+        "C": {"type": "object", "properties": {"kind": {"const": "c"}}},
+    });
+    assert!(problems_of("3.1.0", &nested, json!({"kind": "b"})).is_empty());
+    assert_eq!(problems_of("3.1.0", &nested, json!({"kind": "a"})), ["a is missing"]);
     // Nothing says which is which.
     let unknown = kinds(json!({"type": "string"}), json!({"const": "b"}));
     assert!(problems_of("3.1.0", &unknown, json!({"kind": "x", "a": 1})).is_empty());
