@@ -6,7 +6,7 @@
 //!
 //! 1. Without a matching rule, heads, bodies, trailers and interim responses pass unchanged both ways; squall adds nothing.
 //! 2. A request sees one configuration. A bad reload keeps the old one, is logged and counted, and no request is lost.
-//! 3. Equal configuration, seed, key and head give equal plans. A draw reads no clock and no shared state.
+//! 3. Equal configuration, seed, key, head and body give equal plans. A draw reads no clock and no shared state.
 //! 4. Each injected fault is counted exactly once, and shown in a field of the response, if there is one.
 //! 5. squall's own failures never look injected, and injected ones never look natural.
 //! 6. Delays, queues, remembered keys, connections, held requests and collected bodies are bounded, by `bounds:` in the configuration.
@@ -17,6 +17,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod content;
 pub mod cors;
 pub mod draw;
 pub mod events;

@@ -15,8 +15,8 @@ use crate::yaml::forms::OneOrMany;
 use crate::yaml::report::did_you_mean;
 
 /// The valid names in a query.
-const NAMES: [&str; 9] = [
-    "url", "method", "header", "curl", "client", "listener", "ordinal", "at", "format",
+const NAMES: [&str; 10] = [
+    "url", "method", "header", "body", "curl", "client", "listener", "ordinal", "at", "format",
 ];
 
 /// The format that the query asks for, which overrides `Accept`.
@@ -78,6 +78,7 @@ fn question(pairs: Vec<(String, String)>) -> Result<(Question, Form), Problem> {
         match name.as_str() {
             "url" => question.url = Some(value),
             "method" => question.method = Some(value),
+            "body" => question.body = Some(value),
             "curl" => question.curl = Some(value),
             "listener" => question.listener = Some(value),
             "client" => question.client = Some(parsed(&name, &value, "an IP address")?),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use crate::explain::Asked;
@@ -26,6 +27,7 @@ impl Call {
                 target: String::new(),
                 authority: None,
                 headers: HeaderMap::new(),
+                body: Ok(Bytes::new()),
                 client: None,
                 listener: None,
                 ordinal: None,

@@ -18,14 +18,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::masks::Masks;
 use crate::config::snapshot::{Listener, ListenerKind, Snapshot};
+use crate::content::Content;
 use crate::draw::head::Head;
 use crate::fault::certificate;
+use crate::rule::body::MAX_LIMIT;
 use crate::rule::decide::{Drawn, Rule};
 use crate::rule::plan::Plan;
 use crate::rule::stage::Stage;
@@ -47,6 +50,8 @@ pub struct Asked {
     pub authority: Option<String>,
     /// The header fields of the request.
     pub headers: HeaderMap,
+    /// The body; or why it is not known, as a sentence about it without its subject.
+    pub body: Result<Bytes, &'static str>,
     /// The address that the connection comes from; `None` on a unix socket.
     pub client: Option<IpAddr>,
     /// The name of the listener, if given.
@@ -214,6 +219,10 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         ListenerKind::Tcp(_) => (asked.client.map(|client| client.to_canonical()), false, false),
     };
     let cors = cross_origin::of(listener, asked);
+    let content = match &asked.body {
+        Ok(body) => Content::new(&asked.headers, body.clone(), MAX_LIMIT),
+        Err(reason) => Content::unknown(*reason),
+    };
     let request = Head::new(
         &asked.method,
         &asked.target,
@@ -221,7 +230,8 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         &asked.headers,
         client,
     )
-    .sparing(cors.spared);
+    .sparing(cors.spared)
+    .with_body(Some(&content));
     // A connection has neither fields nor X-Forwarded-For. Its server name is assumed to be the request's host, unless
     // that is an address (RFC 6066, section 3).
     let name = Some(request.host()).filter(|host| !host.is_empty() && host.parse::<IpAddr>().is_err());

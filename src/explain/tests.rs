@@ -67,6 +67,7 @@ fn asked(method: &str, target: &str, headers: &[(&'static str, &str)]) -> Asked 
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
             .collect(),
+        body: Ok(Bytes::new()),
         client: Some([127, 0, 0, 1].into()),
         listener: None,
         ordinal: None,
@@ -350,7 +351,8 @@ proptest! {
             now += Duration::from_millis(*pause);
             let listener = &snapshot.listeners[0];
             let explanation = explain(&snapshot, listener, asked, now);
-            let head = Head::new(&asked.method, &asked.target, None, &asked.headers, asked.client);
+            let content = Content::new(&asked.headers, asked.body.clone().unwrap(), usize::MAX);
+            let head = Head::new(&asked.method, &asked.target, None, &asked.headers, asked.client).with_body(Some(&content));
             let peeked = listener.rules().decide(&head, &Peek { now, ordinal: None, since: None });
             let plan = listener.rules().decide(&head, &Live { now });
             prop_assert_eq!(shown(peeked.as_deref()), shown(plan.as_deref()), "{}", yaml);

@@ -40,6 +40,11 @@ pub(super) fn condition(spec: &MatchSpec, diagnostics: &mut Vec<Diagnostic>) -> 
     let condition = Condition::compile(spec, &mut mistakes);
     let mistakes = mistakes.into_iter();
     diagnostics.extend(mistakes.map(|(span, message)| Diagnostic::error(span, message)));
+    for body in spec.bodies() {
+        let message = "`body` can't be asked of requests that are over: the journal keeps no bodies";
+        let help = "ask for what their heads have, such as `path` or `headers`";
+        diagnostics.push(Diagnostic::error(body.span, message).help(help));
+    }
     condition
 }
 

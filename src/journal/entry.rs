@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::kept::KeptHead;
 use crate::draw::head::Head;
 use crate::rule::decide::{Drawn, Rule};
+use crate::rule::id::RuleId;
 use crate::rule::when::Reason;
 
 /// What an entry is about.
@@ -60,6 +61,8 @@ pub struct Entry {
     pub skipped: Vec<Skipped>,
     /// The rules that matched and did not hit, in order.
     pub missed: Vec<Missed>,
+    /// The rules that its body was read for and that did not match, in order.
+    pub unmatched: Vec<Unmatched>,
     /// The time of all injected waits.
     pub waited: Duration,
     /// The time from sending the request to the upstream to its response head.
@@ -109,7 +112,16 @@ pub struct Missed {
     pub reason: Reason,
 }
 
-/// The most rules of [`Entry::missed`]: with thousands of rules that match, the first ones tell enough.
+/// A rule that a request's body was read for, and that did not match. The body itself is not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmatched {
+    /// The rule.
+    pub rule: RuleId,
+    /// The conditions that did not hold, in words.
+    pub failed: Vec<String>,
+}
+
+/// The most rules of [`Entry::missed`], and of [`Entry::unmatched`]: with thousands of rules that match, the first ones tell enough.
 const MOST_MISSED: usize = 16;
 
 impl Missed {
@@ -121,6 +133,20 @@ impl Missed {
             ordinal: drawn.ordinal,
             reason: reason.clone(),
         })
+    }
+}
+
+impl Unmatched {
+    /// Those of the `rules` that don't match a request, whose body was looked at.
+    pub fn of<'a>(rules: impl IntoIterator<Item = &'a Arc<Rule>>, head: &Head<'_>) -> Vec<Unmatched> {
+        let failing = rules.into_iter().map(|rule| Unmatched {
+            rule: rule.id(),
+            failed: rule.condition.failures(head),
+        });
+        failing
+            .filter(|rule| !rule.failed.is_empty())
+            .take(MOST_MISSED)
+            .collect()
     }
 }
 
@@ -154,6 +180,11 @@ impl Entry {
         let skipped = self.skipped.iter().map(|one| size_of::<Skipped>() + one.rule.len());
         let missed = self.missed.iter().map(|one| size_of::<Missed>() + one.rule.len());
         let protocols = self.protocols.iter().map(|one| size_of::<String>() + one.len());
+        let unmatched = self.unmatched.iter().map(|one| {
+            let texts = one.failed.iter().map(|text| size_of::<String>() + text.len());
+            size_of::<Unmatched>() + one.rule.name.len() + texts.sum::<usize>()
+        });
+        let protocols = protocols.chain(unmatched);
         let error = self.error.as_ref().map_or(0, String::len);
         let parts: usize = injected.chain(skipped).chain(missed).chain(protocols).sum();
         size_of::<Entry>() + self.head.size() + error + parts
@@ -188,6 +219,7 @@ pub(crate) mod testing {
             injected: Vec::new(),
             skipped: Vec::new(),
             missed: Vec::new(),
+            unmatched: Vec::new(),
             waited: Duration::ZERO,
             natural: None,
             total: Duration::from_millis(took),

@@ -38,7 +38,12 @@ pub fn near_misses<'a>(entry: &Entry, rules: impl IntoIterator<Item = &'a Arc<Ru
         .into_iter()
         .filter(concerns)
         .filter_map(|rule| {
-            let mut failed = entry.with_head(|head| rule.condition.failures(head));
+            // With its body, which is not kept.
+            let told = entry.unmatched.iter().find(|one| one.rule == rule.id());
+            let mut failed = match told {
+                Some(told) => told.failed.clone(),
+                None => entry.with_head(|head| rule.condition.failures(head)),
+            };
             for text in &mut failed {
                 *text = mask::sentence(&entry.head, text);
             }

@@ -191,6 +191,7 @@ fn of_requests(spec: &MatchSpec, stage: Stage, found: &mut Vec<(Span, &'static s
         (first(&spec.query), "query"),
         (first(&spec.cookies), "cookies"),
         (spec.grpc.as_ref().map(|grpc| grpc.span), "grpc"),
+        (spec.body.as_ref().map(|body| body.span), "body"),
     ];
     found.extend(keys.into_iter().filter_map(|(span, key)| Some((span?, key))));
     if stage == Stage::Connection {

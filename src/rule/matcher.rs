@@ -1,10 +1,11 @@
-//! Compiled conditions on a request head, made from [`MatchSpec`].
+//! Compiled conditions on a request, made from [`MatchSpec`].
 
 use std::fmt;
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 
+use super::body::{self, BodyCondition};
 use super::text::{Place, Text};
 use crate::cors;
 use crate::draw::head::Head;
@@ -12,7 +13,7 @@ use crate::rule::spec::{FieldSpec, GrpcSpec, MatchSpec, TextSpec};
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::report::Span;
 
-/// A compiled condition on a request head.
+/// A compiled condition on a request.
 #[derive(Debug, Clone)]
 pub enum Condition {
     /// One of these methods.
@@ -35,6 +36,8 @@ pub enum Condition {
     Alpn(Vec<String>),
     /// A gRPC call.
     Grpc,
+    /// The body.
+    Body(BodyCondition),
     /// All hold.
     All(Vec<Condition>),
     /// At least one holds.
@@ -78,7 +81,7 @@ impl Condition {
             all.extend(host_and_port(host, mistakes));
         }
         if let Some(path) = &spec.path {
-            all.extend(text(path, Place::Path, mistakes).map(Condition::Path));
+            all.extend(Shown::compile(path, Place::Path, mistakes).map(Condition::Path));
         }
         if let Some(grpc) = &spec.grpc {
             all.push(Condition::Grpc);
@@ -94,7 +97,7 @@ impl Condition {
         }
         for (name, field) in spec.headers.iter().flat_map(Named::iter) {
             match HeaderName::from_bytes(name.value.as_bytes()) {
-                Ok(header) => all.extend(self::field(field, mistakes).map(|field| Condition::Header(header, field))),
+                Ok(header) => all.extend(Field::compile(field, mistakes).map(|field| Condition::Header(header, field))),
                 Err(_) => mistakes.push((
                     name.span,
                     format!("`{}` is not a valid header name (RFC 9110, section 5.1)", name.value),
@@ -102,10 +105,17 @@ impl Condition {
             }
         }
         for (name, field) in spec.query.iter().flat_map(Named::iter) {
-            all.extend(self::field(field, mistakes).map(|field| Condition::Query(name.value.as_str().into(), field)));
+            all.extend(
+                Field::compile(field, mistakes).map(|field| Condition::Query(name.value.as_str().into(), field)),
+            );
         }
         for (name, field) in spec.cookies.iter().flat_map(Named::iter) {
-            all.extend(self::field(field, mistakes).map(|field| Condition::Cookie(name.value.as_str().into(), field)));
+            all.extend(
+                Field::compile(field, mistakes).map(|field| Condition::Cookie(name.value.as_str().into(), field)),
+            );
+        }
+        if let Some(body) = &spec.body {
+            all.extend(body::compile(body, mistakes).into_iter().map(Condition::Body));
         }
         let branches = |specs: &Option<Spanned<Vec<MatchSpec>>>, mistakes: &mut Vec<Mistake>| {
             let specs = specs.as_ref()?;
@@ -159,9 +169,15 @@ impl Condition {
         }
     }
 
-    /// Whether the condition holds for a request head. One on a part that connections lack does not hold for a connection.
+    /// Whether the condition holds for a request. One on a part that connections lack does not hold for a connection, and none
+    /// holds that depends on a body which was not looked at.
     pub fn matches(&self, head: &Head<'_>) -> bool {
-        match self {
+        self.holds(head) == Some(true)
+    }
+
+    /// Whether the condition holds for a request; `None` if that depends on its body, which was not looked at.
+    pub fn holds(&self, head: &Head<'_>) -> Option<bool> {
+        let holds = match self {
             _ if head.is_connection() && self.needs_request() => false,
             Condition::Method(methods) => methods.contains(head.method),
             Condition::Host(text) => text.value.matches(head.host()),
@@ -188,9 +204,24 @@ impl Condition {
                 .is_some_and(|client| networks.iter().any(|network| network.contains(&client))),
             Condition::Alpn(protocols) => head.protocols().iter().any(|offered| protocols.contains(offered)),
             Condition::Grpc => head.is_grpc(),
-            Condition::All(all) => all.iter().all(|condition| condition.matches(head)),
-            Condition::Any(any) => any.iter().any(|condition| condition.matches(head)),
-            Condition::Not(not) => !not.matches(head),
+            Condition::Body(body) => return head.body().map(|content| body.check(content).is_ok()),
+            Condition::All(all) => return all_hold(all.iter().map(|condition| condition.holds(head))),
+            Condition::Any(any) => {
+                let none = all_hold(any.iter().map(|condition| condition.holds(head).map(|holds| !holds)));
+                return none.map(|none| !none);
+            }
+            Condition::Not(not) => return not.holds(head).map(|holds| !holds),
+        };
+        Some(holds)
+    }
+
+    /// The longest body that the condition looks at, in bytes; `None` if it looks at none.
+    pub fn body_limit(&self) -> Option<usize> {
+        match self {
+            Condition::Body(body) => Some(body.limit),
+            Condition::All(all) | Condition::Any(all) => all.iter().filter_map(Condition::body_limit).max(),
+            Condition::Not(not) => not.body_limit(),
+            _ => None,
         }
     }
 
@@ -232,6 +263,11 @@ impl Condition {
             Condition::Alpn(_) if head.protocols().is_empty() => vec![format!("{self}: the client offers none")],
             Condition::Alpn(_) => vec![format!("{self}: the client offers {}", head.protocols().join(", "))],
             Condition::Grpc => vec![format!("{self}: the content type is not application/grpc")],
+            Condition::Body(body) => match head.body().map(|content| body.check(content)) {
+                Some(Ok(())) => Vec::new(),
+                Some(Err(reason)) => vec![format!("{self}: the body {reason}")],
+                None => vec![format!("{self}: the body was not looked at")],
+            },
             Condition::Header(name, _) => {
                 let values = head.headers.get_all(name).iter();
                 self.field_failure(values.map(|value| String::from_utf8_lossy(value.as_bytes())))
@@ -259,7 +295,8 @@ impl Condition {
             | Condition::Header(..)
             | Condition::Query(..)
             | Condition::Cookie(..)
-            | Condition::Grpc => true,
+            | Condition::Grpc
+            | Condition::Body(_) => true,
             Condition::Host(_)
             | Condition::Client(_)
             | Condition::Alpn(_)
@@ -279,8 +316,38 @@ impl Condition {
     }
 }
 
+/// Whether all hold; `None` if that is not known of one, and none is known not to.
+fn all_hold(conditions: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut all = Some(true);
+    for condition in conditions {
+        match condition {
+            Some(false) => return Some(false),
+            None => all = None,
+            Some(true) => {}
+        }
+    }
+    all
+}
+
 impl Field {
-    fn matches<S: AsRef<str>>(&self, mut values: impl Iterator<Item = S>) -> bool {
+    /// Compiles a condition on a field's values, of which a plain string is the whole.
+    pub fn compile(spec: &Spanned<FieldSpec>, mistakes: &mut Vec<Mistake>) -> Option<Field> {
+        Some(match &spec.value {
+            FieldSpec::Present => Field::Present,
+            FieldSpec::Absent => Field::Absent,
+            FieldSpec::Value(value) => {
+                let value = value.clone();
+                Field::Value(Shown::compile(
+                    &Spanned { value, span: spec.span },
+                    Place::Value,
+                    mistakes,
+                )?)
+            }
+        })
+    }
+
+    /// Whether the values of a field, of which there may be none, are as asked.
+    pub fn matches<S: AsRef<str>>(&self, mut values: impl Iterator<Item = S>) -> bool {
         match self {
             Field::Present => values.next().is_some(),
             Field::Absent => values.next().is_none(),
@@ -289,16 +356,24 @@ impl Field {
     }
 }
 
-fn text(spec: &Spanned<TextSpec>, place: Place, mistakes: &mut Vec<Mistake>) -> Option<Shown<Text>> {
-    match Text::compile(&spec.value, place) {
-        Ok(value) => Some(Shown {
-            value,
-            text: show(&spec.value),
-        }),
-        Err(message) => {
-            mistakes.push((spec.span, message));
-            None
+impl Shown<Text> {
+    /// Compiles a pattern for its place.
+    pub fn compile(spec: &Spanned<TextSpec>, place: Place, mistakes: &mut Vec<Mistake>) -> Option<Shown<Text>> {
+        match Text::compile(&spec.value, place) {
+            Ok(value) => Some(Shown {
+                value,
+                text: show(&spec.value),
+            }),
+            Err(message) => {
+                mistakes.push((spec.span, message));
+                None
+            }
         }
+    }
+
+    /// Shows another text than the pattern's in messages.
+    pub(super) fn retitle(&mut self, text: &str) {
+        self.text = text.into();
     }
 }
 
@@ -310,7 +385,7 @@ fn host_and_port(spec: &Spanned<TextSpec>, mistakes: &mut Vec<Mistake>) -> Vec<C
         Some((host, port.parse().ok()?)).filter(|_| is_one_host)
     });
     let Some((host, port)) = port else {
-        return text(spec, Place::Host, mistakes)
+        return Shown::compile(spec, Place::Host, mistakes)
             .into_iter()
             .map(Condition::Host)
             .collect();
@@ -328,26 +403,11 @@ fn host_and_port(spec: &Spanned<TextSpec>, mistakes: &mut Vec<Mistake>) -> Vec<C
             return Vec::new();
         }
     };
-    let host = text(&Spanned { value, span: spec.span }, Place::Host, mistakes);
+    let host = Shown::compile(&Spanned { value, span: spec.span }, Place::Host, mistakes);
     host.map(Condition::Host)
         .into_iter()
         .chain([Condition::Port(port)])
         .collect()
-}
-
-fn field(spec: &Spanned<FieldSpec>, mistakes: &mut Vec<Mistake>) -> Option<Field> {
-    Some(match &spec.value {
-        FieldSpec::Present => Field::Present,
-        FieldSpec::Absent => Field::Absent,
-        FieldSpec::Value(value) => Field::Value(text(
-            &Spanned {
-                value: value.clone(),
-                span: spec.span,
-            },
-            Place::Value,
-            mistakes,
-        )?),
-    })
 }
 
 /// The path of a gRPC call is `/service/method` (gRPC over HTTP/2, "Requests").
@@ -427,6 +487,7 @@ impl fmt::Display for Condition {
                 join(f, protocols, " or ")
             }
             Condition::Grpc => f.write_str("gRPC"),
+            Condition::Body(body) => body.fmt(f),
             Condition::All(all) if all.is_empty() => f.write_str("always"),
             Condition::All(all) => {
                 f.write_str("all of (")?;

@@ -1,5 +1,6 @@
 //! Rules: their configuration, which requests they hit, and the plan of what then happens.
 
+pub mod body;
 pub mod compile;
 mod connection;
 pub mod decide;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::decide::{Drawn, Rule, RuleSet};
+use super::decide::{BodyWanted, Drawn, Rule, RuleSet};
 use super::plan::Plan;
 use super::state::Memory;
 use crate::draw::head::{Head, space_of};
@@ -17,6 +17,7 @@ pub struct RuleSets {
     spaces: HashMap<Arc<str>, Arc<RuleSet>>,
     /// The space of the listener, which all its requests are in.
     listener: Option<Arc<str>>,
+    concerns_body: bool,
 }
 
 impl RuleSets {
@@ -43,9 +44,13 @@ impl RuleSets {
             let set = set(rules, before);
             (space, set)
         });
+        let spaces: HashMap<_, _> = spaces.collect();
+        let everybody = set(everybody, previous.map(|previous| &previous.everybody));
+        let concerns_body = everybody.concerns_body() || spaces.values().any(|set| set.concerns_body());
         RuleSets {
-            spaces: spaces.collect(),
-            everybody: set(everybody, previous.map(|previous| &previous.everybody)),
+            concerns_body,
+            spaces,
+            everybody,
             listener,
         }
     }
@@ -73,6 +78,16 @@ impl RuleSets {
     /// Whether a rule depends on what a client says in its TLS handshake.
     pub fn concerns_hello(&self) -> bool {
         self.everybody.concerns_hello() || self.spaces.values().any(|set| set.concerns_hello())
+    }
+
+    /// What the body of a request is needed for, which was not looked at yet; `None` if it can be decided without.
+    pub fn body_wanted(&self, head: &Head<'_>) -> Option<BodyWanted> {
+        if !self.concerns_body {
+            return None;
+        }
+        let mut wanted = BodyWanted::default();
+        self.of(head).for_each(|set| set.want_body(head, &mut wanted));
+        (!wanted.rules.is_empty()).then_some(wanted)
     }
 
     /// The space that a request is in: that of the listener, or else the one that it names.

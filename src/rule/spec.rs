@@ -12,6 +12,7 @@ use serde_with::skip_serializing_none;
 use crate::draw::key::KeySpec;
 use crate::fault::FaultSpec;
 use crate::guards::spec::GuardSpec;
+use crate::rule::body::spec::BodySpec;
 use crate::rule::rate::HitRate;
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::{self, OneOrMany, Scalar, ShortForm, string_form};
@@ -66,7 +67,7 @@ pub struct OutcomeSpec {
     pub faults: Vec<Spanned<FaultSpec>>,
 }
 
-/// Conditions on a request's head. All that are given must hold.
+/// Conditions on a request. All that are given must hold.
 #[skip_serializing_none]
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -92,6 +93,9 @@ pub struct MatchSpec {
     pub alpn: Option<Spanned<OneOrMany<String>>>,
     /// A gRPC call (a request whose content type is `application/grpc`).
     pub grpc: Option<Spanned<GrpcSpec>>,
+    /// The request's body, which is read ahead up to a limit where a rule needs it: its text, or a part of its JSON, a form, a
+    /// GraphQL operation, a language model.
+    pub body: Option<Spanned<BodySpec>>,
     /// At least one of these must hold too.
     pub any: Option<Spanned<Vec<MatchSpec>>>,
     /// All of these must hold too.
@@ -103,9 +107,19 @@ pub struct MatchSpec {
 impl MatchSpec {
     /// The path patterns, also of the conditions within.
     pub fn paths(&self) -> Vec<&Spanned<TextSpec>> {
-        let lists = self.any.iter().chain(&self.all).flat_map(|list| &list.value);
-        let inner = lists.chain(self.not.as_deref()).flat_map(MatchSpec::paths);
+        let inner = self.within().flat_map(MatchSpec::paths);
         self.path.iter().chain(inner).collect()
+    }
+
+    /// The conditions on bodies, also of the conditions within.
+    pub fn bodies(&self) -> Vec<&Spanned<BodySpec>> {
+        let inner = self.within().flat_map(MatchSpec::bodies);
+        self.body.iter().chain(inner).collect()
+    }
+
+    fn within(&self) -> impl Iterator<Item = &MatchSpec> {
+        let lists = self.any.iter().chain(&self.all).flat_map(|list| &list.value);
+        lists.chain(self.not.as_deref())
     }
 }
 
@@ -146,17 +160,32 @@ pub enum TextSpec {
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct TextLong {
     /// The whole text.
-    exact: Option<String>,
+    pub exact: Option<String>,
     /// How the text begins.
-    prefix: Option<String>,
+    pub prefix: Option<String>,
     /// How the text ends.
-    suffix: Option<String>,
+    pub suffix: Option<String>,
     /// A part of the text.
-    contains: Option<String>,
+    pub contains: Option<String>,
     /// A glob over the whole text.
-    glob: Option<String>,
+    pub glob: Option<String>,
     /// A regular expression, found anywhere in the text unless it is anchored.
-    regex: Option<String>,
+    pub regex: Option<String>,
+}
+
+impl TextLong {
+    /// Whether no comparison is given.
+    pub fn is_empty(&self) -> bool {
+        let given = [
+            &self.exact,
+            &self.prefix,
+            &self.suffix,
+            &self.contains,
+            &self.glob,
+            &self.regex,
+        ];
+        given.iter().all(|one| one.is_none())
+    }
 }
 
 impl ShortForm for TextSpec {

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 use http::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
 
+use crate::content::Content;
+
 /// The header fields of a connection, which has none.
 static NO_FIELDS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
 
@@ -25,6 +27,7 @@ pub struct Head<'a> {
     connection: bool,
     spared: bool,
     protocols: &'a [String],
+    body: Option<&'a Content>,
     path: OnceCell<Cow<'a, str>>,
     host: OnceCell<Cow<'a, str>>,
 }
@@ -59,6 +62,7 @@ impl<'a> Head<'a> {
             connection: false,
             spared: false,
             protocols: &[],
+            body: None,
             path: OnceCell::new(),
             host: OnceCell::new(),
         }
@@ -77,6 +81,16 @@ impl<'a> Head<'a> {
     /// Adds the protocols that the client of a connection offers by ALPN in its TLS handshake.
     pub fn offering(self, protocols: &'a [String]) -> Self {
         Head { protocols, ..self }
+    }
+
+    /// Adds the body, which rules may match once it was looked at.
+    pub fn with_body(self, body: Option<&'a Content>) -> Self {
+        Head { body, ..self }
+    }
+
+    /// The body; `None` if it was not looked at.
+    pub fn body(&self) -> Option<&'a Content> {
+        self.body
     }
 
     /// The protocols that the client of a connection offers by ALPN.

@@ -1,7 +1,7 @@
 //! Parses a curl command line to the request that it would send.
 //!
 //! All options of curl are known by name, so that values are never taken for URLs. Options that change the head are applied;
-//! the others are skipped. Only the length of a body matters. What the line does not tell (a file's content, a password that
+//! the others are skipped. What the line does not tell (a file's content, a password that
 //! curl would prompt for) is listed in [`Call::notes`].
 
 mod options;
@@ -84,7 +84,21 @@ pub struct Line {
 impl Line {
     /// A request without curl's own fields, except those that a body needs.
     pub fn bare(url: &str, method: Option<String>, headers: Vec<String>, data: &[String]) -> Line {
-        let data = data.iter().map(|text| ("data", text.clone())).collect();
+        Line::with(
+            url,
+            method,
+            headers,
+            data.iter().map(|text| ("data", text.clone())).collect(),
+        )
+    }
+
+    /// A request as [`Line::bare`] makes it, with this text as its body.
+    pub fn with_body(url: &str, method: Option<String>, headers: Vec<String>, body: Option<&str>) -> Line {
+        let data = body.map(|text| ("data-raw", text.to_owned()));
+        Line::with(url, method, headers, data.into_iter().collect())
+    }
+
+    fn with(url: &str, method: Option<String>, headers: Vec<String>, data: Vec<(&'static str, String)>) -> Line {
         Line {
             urls: vec![url.to_owned()],
             method,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -34,6 +35,7 @@ impl Line {
             target,
             authority,
             headers,
+            body: self.sent_body(),
             client: None,
             listener: None,
             ordinal: None,
@@ -118,6 +120,22 @@ impl Line {
                 None => self.notes.push("the content of files is left out of the query".into()),
             }
         }
+    }
+
+    /// The request's body, or why it is not known.
+    fn sent_body(&self) -> Result<Bytes, &'static str> {
+        if self.form {
+            return Err("is a form in parts, which explain does not make");
+        }
+        if self.upload.is_some() {
+            return Err("is in a file, which explain does not read");
+        }
+        if self.get {
+            return Ok(Bytes::new());
+        }
+        let body = self.body();
+        body.map(Bytes::from)
+            .ok_or("is partly in a file, which explain does not read")
     }
 
     /// The body from `-d` and similar options; `None` if a file is part of it.

@@ -28,7 +28,9 @@ pub struct Question {
     pub method: Option<String>,
     /// Header fields, with `url`: one value, or several.
     pub headers: BTreeMap<String, OneOrMany<String>>,
-    /// A curl command line, instead of `url`, `method` and `headers`.
+    /// The body, with `url`; it makes the method POST unless that is given.
+    pub body: Option<String>,
+    /// A curl command line, instead of `url`, `method`, `headers` and `body`.
     pub curl: Option<String>,
     /// The name of the listener to ask.
     pub listener: Option<String>,
@@ -72,10 +74,10 @@ impl Question {
                     values.0.iter().map(line).collect()
                 };
                 let headers = self.headers.iter().flat_map(fields).collect();
-                Line::bare(url, self.method.clone(), headers, &[]).call()
+                Line::with_body(url, self.method.clone(), headers, self.body.as_deref()).call()
             }
-            (None, Some(_)) if self.method.is_some() || !self.headers.is_empty() => {
-                Err("`method` and `headers` can't be combined with `curl`, which has its own".into())
+            (None, Some(_)) if self.method.is_some() || !self.headers.is_empty() || self.body.is_some() => {
+                Err("`method`, `headers` and `body` can't be combined with `curl`, which has its own".into())
             }
             (None, Some(line)) => curl::parse(line),
             (None, None) if self.listener.is_some() && self.method.is_none() && self.headers.is_empty() => {

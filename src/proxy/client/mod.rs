@@ -9,6 +9,7 @@ mod http2;
 mod malformed;
 pub(crate) mod stream;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Client {
     status: Option<StatusCode>,
     /// Whether the connection takes no further request after this one.
     goes_away: bool,
+    /// Parts of the body that were read ahead.
+    ahead: VecDeque<Part>,
     read: u64,
     sent: u64,
 }
@@ -74,6 +77,7 @@ impl Client {
             side,
             status: None,
             goes_away: false,
+            ahead: VecDeque::new(),
             read: 0,
             sent: 0,
         }
@@ -111,10 +115,18 @@ impl Client {
 
     /// Whether the request body was read to its end. True from the start for a request without one.
     pub(crate) fn is_body_done(&self) -> bool {
-        match &self.side {
-            ClientSide::Http1(http1) => http1.is_body_done(),
-            ClientSide::Http2(http2) => http2.is_body_done(),
-        }
+        self.ahead.is_empty()
+            && match &self.side {
+                ClientSide::Http1(http1) => http1.is_body_done(),
+                ClientSide::Http2(http2) => http2.is_body_done(),
+            }
+    }
+
+    /// Takes back what was read of the request body, so that it is read again: as if nobody had looked at it.
+    pub(crate) fn put_back(&mut self, pieces: impl IntoIterator<Item = Bytes>, trailers: Option<HeaderMap>) {
+        let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+        self.ahead.extend(pieces.map(Part::Data));
+        self.ahead.extend(trailers.map(Part::Trailers));
     }
 
     /// Whether the client waits for a 100 before it sends its body (RFC 9110, section 10.1.1).
@@ -263,6 +275,9 @@ impl Client {
 /// The request body.
 impl Source for Client {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        if let Some(part) = self.ahead.pop_front() {
+            return Poll::Ready(Ok(Some(part)));
+        }
         let part = either!(self, side => side.poll_part(cx));
         if let Poll::Ready(Ok(Some(Part::Data(data)))) = &part {
             self.read += data.len() as u64;

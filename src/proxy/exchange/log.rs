@@ -62,6 +62,7 @@ pub(super) fn write(client: &Client, request: &Request, status: u16, total: Dura
         bytes_in = client.bytes_read(),
         bytes_out = client.bytes_sent(),
         client_gone = request.gone.then_some(true),
+        body_unread = request.unread.as_deref(),
         request_id = request_id(head),
         error = request.error.as_deref(),
         "request"

@@ -10,6 +10,7 @@
 //! or locked, and a blocked write returns so that the other direction gets its turn. If the plan shapes bytes, a pump's
 //! lane has a Shaper; if it changes whole bodies, the pump sends them from memory. A request without a plan has neither.
 
+mod ahead;
 mod allow;
 mod answer;
 mod ask;
@@ -44,6 +45,7 @@ use super::execute::hold::{Holder, Left};
 use super::execute::{End, Execution, Subject};
 use super::record::Record;
 use super::upstream::{Connector, Failure, Picked, describe_error};
+use crate::content::Unanswered;
 use crate::cors;
 use crate::draw::head::Head;
 use crate::events::Events;
@@ -52,7 +54,7 @@ use crate::fault::effect::{Effect, Ending};
 use crate::fault::rewrite::change::Rewrite;
 use crate::fault::rewrite::is_bodiless;
 use crate::journal::Journal;
-use crate::journal::entry::Missed;
+use crate::journal::entry::{Missed, Unmatched};
 use crate::limits::bodies::{Bodies, Budget};
 use crate::metrics::NO_STATUS;
 use crate::proxy::exchange::view::View;
@@ -93,6 +95,12 @@ struct Request {
     execution: Option<Execution>,
     /// The rules that matched and did not hit, for the journal.
     missed: Vec<Missed>,
+    /// The rules that its body was read for and that did not match, for the journal.
+    unmatched: Vec<Unmatched>,
+    /// Why rules could not look at its body, though they had to.
+    unread: Option<Unanswered>,
+    /// Whether the client was sent a 100, so that it has sent its body.
+    continued: bool,
     picked: Option<Picked>,
     /// When the request was sent to the upstream, and the time from then to the response head.
     sent: Option<Instant>,
@@ -173,13 +181,14 @@ impl Squall {
             joined(head, "x-forwarded-for")
         };
         let address = view.client(client.connection().client(), forwarded.as_deref());
-        let started = Instant::now();
-        let mut missed = Vec::new();
         Request {
-            execution: self.decide(&view, head, address, started, &mut missed),
-            missed,
+            execution: None,
+            missed: Vec::new(),
+            unmatched: Vec::new(),
+            unread: None,
+            continued: false,
             view,
-            started,
+            started: Instant::now(),
             address,
             picked: None,
             sent: None,
@@ -196,32 +205,39 @@ impl Squall {
         Budget::new(&self.bodies, view.bodies)
     }
 
-    /// Decides which rules hit a request. Returns `None` if none does.
-    fn decide(
-        &self,
-        view: &View,
-        head: &RequestHeader,
-        address: Option<IpAddr>,
-        now: Instant,
-        missed: &mut Vec<Missed>,
-    ) -> Option<Execution> {
-        if view.rules.is_empty() || !self.holder.switches().is_armed() {
-            return None;
+    /// Decides which rules hit a request. Reads its body first if a rule needs it for that.
+    async fn decide(&self, client: &mut Client, request: &mut Request) -> Result<()> {
+        if request.view.rules.is_empty() || !self.holder.switches().is_armed() {
+            return Ok(());
         }
-        let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let authority = head.uri.authority().map(http::uri::Authority::as_str);
-        let spared = view.cors.is_some() && cors::is_preflight(&head.method, &head.headers);
-        let head = Head::new(&head.method, target, authority, &head.headers, address).sparing(spared);
+        let wanted = request.view.rules.body_wanted(&head_of(client.head(), request.address));
+        let content = match &wanted {
+            Some(wanted) => Some(self.read_ahead(client, request, wanted.limit).await?),
+            None => None,
+        };
+        let head = client.head();
+        let spared = request.view.cors.is_some() && cors::is_preflight(&head.method, &head.headers);
+        let head = head_of(head, request.address)
+            .with_body(content.as_ref())
+            .sparing(spared);
         let noted = self.journal.is_on();
-        let plan = view.rules.decide_noting(&head, &Live { now }, |rule, drawn| {
+        let missed = &mut request.missed;
+        let live = Live { now: request.started };
+        let plan = request.view.rules.decide_noting(&head, &live, |rule, drawn| {
             if noted {
                 missed.extend(Missed::new(rule, drawn, missed.len()));
             }
-        })?;
-        Some(Execution::new(plan, now, &self.holder, view.bounds))
+        });
+        if let (Some(wanted), true) = (&wanted, noted) {
+            request.unmatched = Unmatched::of(&wanted.rules, &head);
+        }
+        let bounds = request.view.bounds;
+        request.execution = plan.map(|plan| Execution::new(plan, request.started, &self.holder, bounds));
+        Ok(())
     }
 
     async fn handle(&self, client: &mut Client, request: &mut Request) -> Result<(), Stop> {
+        self.decide(client, request).await?;
         if client.head().method == Method::CONNECT {
             // squall opens no tunnels to hosts that clients name (RFC 9110, section 9.3.6).
             let text = "squall: CONNECT is not supported\n".into();
@@ -231,6 +247,7 @@ impl Squall {
         let upgrade = ask::passes_upgrade(client.head()) && client.is_body_done();
         let mut outgoing = Outgoing {
             upgrade,
+            continued: request.continued,
             ..Outgoing::default()
         };
         if let Some(execution) = &mut request.execution {
@@ -242,6 +259,7 @@ impl Squall {
             let budget = self.budget(&request.view);
             outgoing.change(client, execution.record(), &budget).await?;
         }
+        outgoing.settle_expectation(client);
         let asked = self.ask(client, request, outgoing).await?;
         self.relay(client, request, asked).await
     }
@@ -519,6 +537,13 @@ fn reframe(natural: StatusCode, head: &mut ResponseHeader) -> bool {
 /// Resolves when the client can no longer receive the response. Cancel-safe.
 async fn gone(client: &mut Client) {
     std::future::poll_fn(|cx| client.poll_gone(cx)).await;
+}
+
+/// A request head as rules see it, without the body.
+fn head_of(head: &RequestHeader, address: Option<IpAddr>) -> Head<'_> {
+    let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
+    Head::new(&head.method, target, authority, &head.headers, address)
 }
 
 /// Joins the values of a repeated field into one list (RFC 9110, section 5.3).

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::EXPECT;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::{Instant, timeout_at};
@@ -79,9 +79,6 @@ impl Outgoing {
             head.change(&rewrite.request);
         }
         self.change_body(client, record, &mut head, budget).await?;
-        if self.continued {
-            head.remove_header(&EXPECT);
-        }
         self.head = Some(head);
         Ok(())
     }
@@ -117,15 +114,11 @@ impl Outgoing {
             Err(reason) => (Err(reason.reason()), Vec::new()),
             Ok(collector) => {
                 self.tell_to_continue(client).await?;
-                let changing: Vec<usize> = changes.iter().map(|change| change.at).collect();
-                let copied = copies.iter().map(|(at, _)| *at);
-                read(
-                    client,
-                    collector,
-                    &changing.into_iter().chain(copied).collect::<Vec<_>>(),
-                    record,
-                )
-                .await?
+                let mut actions: Vec<usize> = changes.iter().map(|change| change.at).collect();
+                actions.extend(copies.iter().map(|(at, _)| *at));
+                // A collected body is sent on without its trailers.
+                let read = read(client, collector, record.let_go(&actions)).await?;
+                (read.whole, read.pieces)
             }
         };
         let new = change(&changes, old.clone(), head, budget).await;
@@ -153,10 +146,17 @@ impl Outgoing {
     async fn tell_to_continue(&mut self, client: &mut Client) -> Result<()> {
         if !self.continued && client.expects_continue() {
             self.continued = true;
-            client.tell_to_continue();
-            std::future::poll_fn(|cx| client.poll_flush(cx)).await?;
+            tell_to_continue(client).await?;
         }
         Ok(())
+    }
+
+    /// Leaves out `Expect` if squall has told the client to send its body: the upstream need not.
+    pub(super) fn settle_expectation(&mut self, client: &Client) {
+        if self.continued {
+            let head = self.head.get_or_insert_with(|| client.head().clone());
+            head.remove_header(&EXPECT);
+        }
     }
 
     /// The whole body, for copies.
@@ -195,16 +195,31 @@ fn copies(record: &Record) -> Vec<(usize, usize)> {
     copies.collect()
 }
 
-/// Reads the request body on behalf of `actions` of the plan. If it can't be collected, returns the reason and the pieces read
-/// so far.
-async fn read(
+/// What was read of a request body.
+pub(super) struct Read {
+    /// The whole body, or why it was not collected.
+    pub(super) whole: Result<Bytes, &'static str>,
+    /// Without the whole body: the pieces read so far.
+    pub(super) pieces: Vec<Bytes>,
+    /// The trailers that followed it.
+    pub(super) trailers: Option<HeaderMap>,
+}
+
+/// Sends 100 (Continue) to a client that waits for it before it sends its body.
+pub(super) async fn tell_to_continue(client: &mut Client) -> Result<()> {
+    client.tell_to_continue();
+    std::future::poll_fn(|cx| client.poll_flush(cx)).await
+}
+
+/// Reads the request body, until `let_go` resolves because those that it is read for were switched off.
+pub(super) async fn read(
     client: &mut Client,
     mut collector: Collector,
-    actions: &[usize],
-    record: &Record,
-) -> Result<(Result<Bytes, &'static str>, Vec<Bytes>)> {
+    let_go: impl Future<Output = ()>,
+) -> Result<Read> {
     let deadline = Instant::now() + PATIENCE;
-    let mut let_go = pin!(record.let_go(actions));
+    let mut let_go = pin!(let_go);
+    let mut trailers = None;
     let reason = loop {
         // Biased: a part that is there is taken, and reading can be broken off between two parts.
         let part = tokio::select! {
@@ -218,10 +233,15 @@ async fn read(
                     break reason.reason();
                 }
             }
-            // A collected body is sent on without its trailers.
-            Ok(Ok(Some(Part::Trailers(_)))) => {}
+            Ok(Ok(Some(Part::Trailers(fields)))) => trailers = Some(fields),
             Ok(Ok(None)) => match collector.into_whole() {
-                Ok(whole) => return Ok((Ok(whole), Vec::new())),
+                Ok(whole) => {
+                    return Ok(Read {
+                        whole: Ok(whole),
+                        pieces: Vec::new(),
+                        trailers,
+                    });
+                }
                 Err(same) => {
                     collector = same;
                     break Full::REASON;
@@ -231,7 +251,11 @@ async fn read(
             Err(_) => break "body too slow",
         }
     };
-    Ok((Err(reason), collector.into_pieces()))
+    Ok(Read {
+        whole: Err(reason),
+        pieces: collector.into_pieces(),
+        trailers,
+    })
 }
 
 /// Reads and discards the rest of a request body.

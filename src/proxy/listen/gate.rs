@@ -263,6 +263,7 @@ impl Passage {
             injected: records().flat_map(|record| record.notes()).collect(),
             skipped: records().flat_map(|record| record.skipped()).collect(),
             missed: Vec::new(),
+            unmatched: Vec::new(),
             waited: records().map(|record| record.time()).sum(),
             natural: None,
             total,

@@ -56,6 +56,7 @@ impl Line<'_> {
             injected: records().flat_map(|record| record.notes()).collect(),
             skipped: records().flat_map(|record| record.skipped()).collect(),
             missed: Vec::new(),
+            unmatched: Vec::new(),
             waited: records().map(|record| record.time()).sum(),
             natural: None,
             total: self.total,

@@ -1,9 +1,12 @@
-//! Decides what happens to a request: a pure function from rules, request head and memory to a [`Plan`].
+//! Decides what happens to a request: a pure function from rules, request and memory to a [`Plan`].
 //!
-//! It uses no socket, no clock and no random source of its own.
+//! It uses no socket, no clock and no random source of its own. The request is its head and, where [`RuleSet::want_body`] says so,
+//! its body, which the caller reads first.
 
 use std::sync::Arc;
 use std::time::Instant;
+
+use smallvec::SmallVec;
 
 use super::id::RuleId;
 use super::index::Index;
@@ -76,6 +79,16 @@ pub struct RuleSet {
     rules: Vec<Arc<Rule>>,
     index: Index,
     concerns_hello: bool,
+    concerns_body: bool,
+}
+
+/// What the body of a request is read ahead for.
+#[derive(Debug, Default)]
+pub struct BodyWanted {
+    /// The longest body that one of the rules looks at, in bytes.
+    pub limit: usize,
+    /// The rules that can't be decided without the body, in file order.
+    pub rules: SmallVec<[Arc<Rule>; 2]>,
 }
 
 /// The decision of a rule about a request that it matches.
@@ -98,6 +111,7 @@ impl RuleSet {
         RuleSet {
             index: Index::build(conditions),
             concerns_hello: rules.iter().any(|rule| rule.condition.concerns_hello()),
+            concerns_body: rules.iter().any(|rule| rule.condition.body_limit().is_some()),
             rules,
         }
     }
@@ -110,6 +124,25 @@ impl RuleSet {
     /// Whether a rule depends on what a client says in its TLS handshake.
     pub fn concerns_hello(&self) -> bool {
         self.concerns_hello
+    }
+
+    /// Whether a rule may look at the body of a request.
+    pub fn concerns_body(&self) -> bool {
+        self.concerns_body
+    }
+
+    /// Adds the rules that can't be decided without the body of the request, since all else that they ask of it holds.
+    pub(super) fn want_body(&self, head: &Head<'_>, wanted: &mut BodyWanted) {
+        if !self.concerns_body {
+            return;
+        }
+        let candidates = self.index.candidates(head).into_iter();
+        for rule in candidates.filter_map(|at| self.rules.get(at as usize)) {
+            if let Some(limit) = rule.body_limit(head).filter(|_| rule.is_on()) {
+                wanted.limit = wanted.limit.max(limit);
+                wanted.rules.push(Arc::clone(rule));
+            }
+        }
     }
 
     /// The rules that match a head, in file order.
@@ -151,6 +184,15 @@ impl Rule {
         RuleId {
             space: self.space.clone(),
             name: Arc::clone(&self.name),
+        }
+    }
+
+    /// The longest body that the rule needs to be decided for a request whose body was not looked at, in bytes; `None` if it needs
+    /// none.
+    fn body_limit(&self, head: &Head<'_>) -> Option<usize> {
+        match self.condition.holds(head) {
+            None => self.condition.body_limit(),
+            Some(_) => None,
         }
     }
 

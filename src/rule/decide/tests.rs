@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use crate::config::load_text;
 use crate::config::snapshot::{Inputs, Snapshot};
+use crate::content::Content;
 use crate::draw::head::Head;
 use crate::fault::effect::{Effect, Ending};
 use crate::metrics::Metrics;
@@ -409,4 +410,55 @@ fn a_spared_preflight_meets_only_rules_that_name_it() {
         hit(false),
         ["all", "method", "field", "no field", "not", "either", "other"]
     );
+}
+
+/// The limit up to which a body is wanted for a request without one, and the rules that want it.
+fn wanted(snapshot: &Snapshot, path: &str) -> Option<(usize, Vec<String>)> {
+    let headers = HeaderMap::new();
+    let head = Head::new(&Method::POST, path, None, &headers, None);
+    let wanted = snapshot.listeners[0].rules().body_wanted(&head)?;
+    Some((
+        wanted.limit,
+        wanted.rules.iter().map(|rule| rule.name.to_string()).collect(),
+    ))
+}
+
+#[test]
+fn bodies_are_wanted_only_where_a_rule_depends_on_them() {
+    let snapshot = load(
+        "  - {name: a, match: {path: /a, body: {json: {x: 1}, limit: 10B}}, faults: [abort: 500]}\n  \
+         - {name: b, match: {path: /a/**, body: {contains: x}}, faults: [abort: 500]}\n  \
+         - {name: c, match: {any: [{path: /c}, {body: x}]}, faults: [abort: 500]}\n  \
+         - {name: d, match: {path: /d, not: {body: x}}, enabled: false, faults: [abort: 500]}\n  \
+         - {name: e, space: s, match: {body: x}, faults: [abort: 500]}\n",
+    );
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(wanted(&snapshot, "/a"), Some((1 << 20, names(&["a", "b", "c"]))));
+    assert_eq!(wanted(&snapshot, "/c"), None, "the other branch holds");
+    assert_eq!(wanted(&snapshot, "/d"), Some((1 << 20, names(&["c"]))));
+    assert_eq!(wanted(&load("  - {name: a, faults: [abort: 500]}\n"), "/a"), None);
+}
+
+#[test]
+fn bodies_decide_like_heads() {
+    let snapshot = load(
+        "  - {name: a, match: {body: {json: {x: 1}}}, faults: [abort: 501]}\n  \
+         - {name: b, match: {not: {body: {json: {x: 2}}}}, faults: [abort: 502]}\n",
+    );
+    let decide = |content: Option<&Content>| {
+        let headers = HeaderMap::new();
+        let head = Head::new(&Method::POST, "/", None, &headers, None).with_body(content);
+        effects(
+            snapshot.listeners[0]
+                .rules()
+                .decide(&head, &Live { now: Instant::now() })
+                .as_deref(),
+        )
+    };
+    let content = |text: &'static str| Content::new(&HeaderMap::new(), text.into(), 100);
+    assert_eq!(decide(Some(&content(r#"{"x": 1}"#))), ["answer 501"]);
+    assert_eq!(decide(Some(&content(r#"{"x": 2}"#))), [""; 0]);
+    assert_eq!(decide(Some(&content("x"))), ["answer 502"]);
+    assert_eq!(decide(Some(&Content::unknown("is gone"))), ["answer 502"]);
+    assert_eq!(decide(None), [""; 0], "not known of either");
 }

@@ -166,9 +166,12 @@ fn anchors(condition: &Condition) -> Vec<Vec<Anchor>> {
         Condition::Client(networks) => vec![networks.iter().copied().map(Anchor::Client).collect()],
         Condition::All(all) => all.iter().flat_map(anchors).collect(),
         Condition::Any(any) => any_anchors(any).into_iter().collect(),
-        Condition::Method(_) | Condition::Port(_) | Condition::Alpn(_) | Condition::Grpc | Condition::Not(_) => {
-            Vec::new()
-        }
+        Condition::Method(_)
+        | Condition::Port(_)
+        | Condition::Alpn(_)
+        | Condition::Grpc
+        | Condition::Body(_)
+        | Condition::Not(_) => Vec::new(),
     }
 }
 

@@ -40,6 +40,7 @@ use self::response::RouteResponse;
 use self::sequence::{Counters, Places, States};
 use self::template::{Failure, Scope, Template};
 use super::{NearMiss, Outcome, Source};
+use crate::content::Content;
 use crate::draw::head::Head;
 use crate::fake::page::Row;
 use crate::fake::reply::{self, BodyError, client_of, json, read_json_body};
@@ -182,7 +183,8 @@ impl Routes {
             let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
             let authority = head.uri.authority().map(|authority| authority.as_str());
             let view = Head::new(&head.method, target, authority, &head.headers, client);
-            if !condition.holds(&view, &condition::ParsedBody::new(&body)) {
+            let content = Content::new(&head.headers, body.clone(), MAX_BODY);
+            if !condition.holds(&view, &content) {
                 return Ok(None);
             }
         }

@@ -343,8 +343,8 @@ fn mistakes_are_found_when_the_configuration_is_loaded() {
         ),
         ("- {path: /a, match: {}, body: x}", "the conditions are missing"),
         (
-            "- {path: /a, match: {json_path: {\"$..a\": 1}}, body: x}",
-            "is not a valid JSON path",
+            "- {path: /a, match: {json_path: {\"$.a[\": 1}}, body: x}",
+            "is not a valid JSONPath",
         ),
         (
             "- {path: /a, body: x, state: {name: s, is: [a, b]}}",
