@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::bundle::{FILES, MapKind, below, bundle};
-use crate::fake::schema::{self, reference, target};
+use crate::fake::schema::{self, Checker, reference, target};
 use crate::yaml::report::{Diagnostic, Sources};
 use crate::yaml::tree;
 
@@ -16,7 +17,9 @@ const MISTAKES_LIMIT: usize = 50;
 /// A document whose references all lead somewhere.
 #[derive(Debug)]
 pub(super) struct Document {
-    pub(super) root: Value,
+    pub(super) root: Arc<Value>,
+    /// Holds values against the schemas of the document.
+    pub(super) checker: Checker,
 }
 
 impl Document {
@@ -47,10 +50,11 @@ impl Document {
         }
         let mut mistakes = Vec::new();
         bundle(&mut root, file, &mut mistakes);
-        let document = Self { root };
+        let root = Arc::new(root);
+        let checker = Checker::new(Arc::clone(&root));
+        let document = Self { root, checker };
         if mistakes.is_empty() {
-            let root = &document.root;
-            document.check_references(root, MapKind::Described, &mut String::new(), &mut mistakes);
+            document.check_references(&document.root, MapKind::Described, &mut String::new(), &mut mistakes);
         }
         if mistakes.is_empty() {
             Ok(document)

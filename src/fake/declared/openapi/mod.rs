@@ -8,6 +8,9 @@ pub(in crate::fake::declared) mod bundle;
 mod check;
 mod discriminator;
 mod document;
+mod encode;
+mod header_fields;
+mod links;
 mod operations;
 mod respond;
 mod schemas;
@@ -17,6 +20,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod xml;
 
 use async_trait::async_trait;
 use axum::extract::Request;
@@ -28,6 +32,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use self::check::Refusal;
 use self::document::Document;
+use self::links::Servers;
 use self::operations::{Operation, Path, Responses};
 use self::respond::Preference;
 use self::schemas::Schemas;
@@ -81,6 +86,7 @@ pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
     });
     match read {
         Ok((document, paths, validator)) if mistakes.is_empty() => Ok(Some(Box::new(OpenApi {
+            servers: Servers::read(&document),
             document,
             paths,
             validator,
@@ -115,6 +121,7 @@ fn read_document(
 /// A document in use.
 struct OpenApi {
     document: Document,
+    servers: Servers,
     paths: Vec<Path>,
     validator: Option<Validator>,
     prefix: String,
@@ -152,7 +159,8 @@ impl Source for OpenApi {
         }
         let key = xxh3_64(format!("{} {}", operation.method, head.uri.path()).as_bytes());
         let dice = Dice::new(self.seed ^ key, Stream::Documents, 0);
-        let response = respond::respond(&self.document, operation, &head.headers, &preference, dice);
+        let links = self.servers.links(&head, &self.prefix);
+        let response = respond::respond(&self.document, operation, &head.headers, &preference, &links, dice);
         Outcome::Answered(response)
     }
 }

@@ -136,10 +136,15 @@ impl Responses {
         if let Some(value) = by(For::Class(2)).or_else(|| by(For::Others)) {
             return (StatusCode::OK, Some(value));
         }
-        match exact.first() {
-            Some((status, value)) => (*status, Some(value)),
-            None => (StatusCode::OK, None),
+        if let Some((status, value)) = exact.first() {
+            return (*status, Some(value));
         }
+        let classes = [3, 4, 5, 1]
+            .into_iter()
+            .filter_map(|class| Some((class, by(For::Class(class))?)));
+        let status = |class: u16| StatusCode::from_u16(class * 100).unwrap_or_default();
+        let first = classes.map(|(class, value)| (status(class), Some(value))).next();
+        first.unwrap_or((StatusCode::OK, None))
     }
 
     /// Whether the document has a response for this very status.

@@ -4,16 +4,19 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::check::is_json;
 use super::document::Document;
+use super::encode::Syntax;
+use super::header_fields;
+use super::links::Links;
 use super::operations::Operation;
 use crate::fake::made_up::dice::Dice;
 use crate::fake::query::pairs;
 use crate::fake::reply::{essence, json as json_reply};
-use crate::fake::schema::{Maker, reference};
+use crate::fake::schema::Maker;
 
 /// What the `Prefer` fields of a request ask for (RFC 7240, with the preferences that Prism knows), or its query: `__code`,
 /// `__example` and `__dynamic`, for those who can't set fields. The fields win.
@@ -69,6 +72,7 @@ pub(super) fn respond(
     operation: &Operation,
     headers: &HeaderMap,
     preference: &Preference,
+    links: &Links<'_>,
     dice: Dice,
 ) -> Response {
     let (status, response) = match &preference.code {
@@ -91,18 +95,24 @@ pub(super) fn respond(
     let Some(response) = response else {
         return status.into_response();
     };
-    let mut maker = Maker::new(&document.root, dice);
-    let mut reply = match body(document, response, headers, preference, &mut maker) {
+    let mut maker = Maker::checked(&document.root, document.checker.clone(), dice);
+    if preference.dynamic {
+        maker = maker.without_examples();
+    }
+    let mut reply = match body(document, response, headers, preference, links, &mut maker) {
         Ok(Some((media_type, body))) => (status, [(CONTENT_TYPE, media_type)], body).into_response(),
         Ok(None) => status.into_response(),
         Err(refusal) => return *refusal,
     };
-    if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+    if matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    ) {
         *reply.body_mut() = Body::empty();
         reply.headers_mut().remove(CONTENT_TYPE);
     }
     for (name, header) in response.get("headers").and_then(Value::as_object).into_iter().flatten() {
-        add_header(&mut reply, document, name, header, &mut maker);
+        header_fields::add(&mut reply, document, name, header, links, &mut maker);
     }
     reply
 }
@@ -112,41 +122,12 @@ fn unknown(what: &str, wanted: &str, known: Vec<String>) -> Response {
     json_reply(StatusCode::NOT_FOUND, &error)
 }
 
-fn add_header<'a>(reply: &mut Response, document: &'a Document, name: &str, header: &'a Value, maker: &mut Maker<'a>) {
-    // OpenAPI: a Content-Type here shall be ignored. What frames the message is not the document's to say.
-    let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
-        return;
-    };
-    if matches!(
-        name.as_str(),
-        "content-type" | "content-length" | "transfer-encoding" | "connection"
-    ) {
-        return;
-    }
-    let header = document.resolve(header);
-    let value = match example(document, header, None) {
-        Some(value) => value.clone(),
-        None => maker.value(header.get("schema").unwrap_or(&Value::Null), name.as_str()),
-    };
-    let text = match value {
-        Value::Null => return,
-        Value::String(text) => text,
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(","),
-        other => plain(&other),
-    };
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        reply.headers_mut().insert(name, value);
-    }
-}
-
-/// `example`, or that of `examples` with this name, or the first.
-fn example<'a>(document: &'a Document, holder: &'a Value, name: Option<&str>) -> Option<&'a Value> {
-    let examples = holder.get("examples").and_then(Value::as_object);
-    let named = |example: &'a Value| document.resolve(example).get("value");
-    match name {
-        Some(name) => examples?.get(name).and_then(named),
-        None => holder.get("example").or_else(|| examples?.values().find_map(named)),
-    }
+/// `example`, or those of `examples`.
+pub(super) fn examples<'a>(document: &'a Document, holder: &'a Value) -> Vec<&'a Value> {
+    let several = holder.get("examples").and_then(Value::as_object);
+    let several = several.into_iter().flat_map(Map::values);
+    let values = several.filter_map(|example| document.resolve(example).get("value"));
+    holder.get("example").into_iter().chain(values).collect()
 }
 
 type EncodedBody = Option<(HeaderValue, Vec<u8>)>;
@@ -156,6 +137,7 @@ fn body<'a>(
     response: &'a Value,
     headers: &HeaderMap,
     preference: &Preference,
+    links: &Links<'_>,
     maker: &mut Maker<'a>,
 ) -> Result<EncodedBody, Box<Response>> {
     let content = response
@@ -169,101 +151,68 @@ fn body<'a>(
         return Err(Box::new(json_reply(StatusCode::NOT_ACCEPTABLE, &error)));
     };
     let media = document.resolve(media);
-    let given = match &preference.example {
-        Some(wanted) => {
-            let names = || {
-                media
-                    .get("examples")
-                    .and_then(Value::as_object)
-                    .map(|all| all.keys().cloned().collect())
-            };
-            let found = example(document, media, Some(wanted));
-            Some(found.ok_or_else(|| Box::new(unknown("example", wanted, names().unwrap_or_default())))?)
-        }
-        None if preference.dynamic => None,
-        None => example(document, media, None),
-    };
-    let schema = media.get("schema");
-    let value = match (given, schema) {
-        (Some(given), _) => given.clone(),
-        (None, Some(schema)) => maker.value(schema, ""),
-        (None, None) => return Ok(None),
-    };
     let concrete = match essence(name).as_str() {
         "*/*" | "application/*" => "application/json".to_owned(),
         "text/*" => "text/plain".to_owned(),
         range if range.ends_with("/*") => "application/octet-stream".to_owned(),
         _ => name.clone(),
     };
+    let syntax = Syntax::of(&essence(&concrete));
+    // OpenAPI 3.2 describes the items of a stream.
+    let schema = media.get("schema").or_else(|| media.get("itemSchema"));
+    let given = match &preference.example {
+        Some(wanted) => Some(named_example(document, media, wanted)?),
+        None if preference.dynamic => None,
+        None => examples(document, media).first().copied(),
+    };
+    let (mut value, is_given) = match (given, schema) {
+        (Some(given), None) => (given.clone(), true),
+        (Some(given), Some(_)) if preference.example.is_some() => (given.clone(), true),
+        // An author's text of XML, or of a table, is not what the schema describes.
+        (Some(given @ Value::String(_)), Some(_)) if syntax != Syntax::Json => (given.clone(), true),
+        (Some(_), Some(schema)) => {
+            let all = examples(document, media);
+            match all.iter().find(|example| maker.accepts(schema, example)) {
+                Some(example) => ((*example).clone(), true),
+                None => like(maker, schema, given),
+            }
+        }
+        (None, Some(schema)) => (maker.value(schema, ""), false),
+        (None, None) => return Ok(None),
+    };
     let Ok(media_type) = HeaderValue::from_str(&concrete) else {
         return Ok(None);
     };
-    let root = schema.and_then(|schema| root_name(document, schema));
-    Ok(Some((
-        media_type,
-        write(&essence(&concrete), value, given.is_some(), root),
-    )))
+    if links.is_for_later_page() && preference.example.is_none() {
+        value = maker.last_page(schema, value);
+    }
+    links.turn(&mut value);
+    Ok(Some((media_type, syntax.write(document, schema, &value, is_given))))
 }
 
-fn write(essence: &str, value: Value, given: bool, root: Option<String>) -> Vec<u8> {
-    if is_json(essence) {
-        // Examples of JSON are often given as its text.
-        let text = value
-            .as_str()
-            .filter(|text| given && text.trim_start().starts_with(['{', '[']));
-        if let Some(text) = text.filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()) {
-            return text.as_bytes().to_vec();
-        }
-        return value.to_string().into_bytes();
+/// A value that is like an example that does not fit, and whether an author wrote all of it.
+fn like<'a>(maker: &mut Maker<'a>, schema: &'a Value, example: Option<&'a Value>) -> (Value, bool) {
+    // Examples of JSON are often given as its text.
+    let text = example.and_then(Value::as_str);
+    if let Some(value) = text.and_then(|text| serde_json::from_str(text).ok())
+        && maker.accepts(schema, &value)
+    {
+        return (value, true);
     }
-    let xml = essence == "application/xml" || essence == "text/xml" || essence.ends_with("+xml");
-    match value {
-        Value::String(text) if !xml || given => text.into_bytes(),
-        value if xml => {
-            let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-            write_xml(&mut text, &root.unwrap_or_else(|| "root".to_owned()), &value);
-            text.into_bytes()
-        }
-        value => plain(&value).into_bytes(),
+    match example {
+        Some(example) => (maker.value_like(schema, example), false),
+        None => (maker.value(schema, ""), false),
     }
 }
 
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn root_name(document: &Document, schema: &Value) -> Option<String> {
-    let named = document.resolve(schema).pointer("/xml/name").and_then(Value::as_str);
-    let referred = || reference(schema)?.rsplit('/').next();
-    named.or_else(referred).map(str::to_owned)
-}
-
-/// Elements only. A list stands as one element for each of its items.
-fn write_xml(text: &mut String, name: &str, value: &Value) {
-    let letters = |character: char| character.is_alphanumeric() || "_-.".contains(character);
-    let name = if name.starts_with(char::is_alphabetic) && name.chars().all(letters) {
-        name
-    } else {
-        "item"
-    };
-    text.push_str(&format!("<{name}>"));
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                match value {
-                    Value::Array(items) => items.iter().for_each(|item| write_xml(text, key, item)),
-                    value => write_xml(text, key, value),
-                }
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| write_xml(text, "item", item)),
-        Value::Null => {}
-        value => {
-            let plain = plain(value);
-            text.push_str(&plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"));
-        }
-    }
-    text.push_str(&format!("</{name}>"));
+/// The example of this name.
+fn named_example<'a>(document: &'a Document, media: &'a Value, wanted: &str) -> Result<&'a Value, Box<Response>> {
+    let examples = media.get("examples").and_then(Value::as_object);
+    let found = examples.and_then(|examples| document.resolve(examples.get(wanted)?).get("value"));
+    found.ok_or_else(|| {
+        let known = examples.map(|all| all.keys().cloned().collect());
+        Box::new(unknown("example", wanted, known.unwrap_or_default()))
+    })
 }
 
 /// The entry that the client likes most (RFC 9110, section 12.5.1); among equals JSON, then the first.

@@ -18,38 +18,8 @@ use serde_json::{Map, Value, json};
 
 use super::discriminator::Tags;
 use super::document::{Document, escape};
-use super::validate::{self, STEP, Validator};
-use crate::fake::schema::{self, reference};
-
-/// What stands below a keyword that asserts something.
-enum Below {
-    One,
-    List,
-    Map,
-    /// No schema.
-    Other,
-}
-
-fn below(keyword: &str) -> Option<Below> {
-    Some(match keyword {
-        "additionalProperties"
-        | "contains"
-        | "else"
-        | "if"
-        | "items"
-        | "not"
-        | "propertyNames"
-        | "then"
-        | "unevaluatedItems"
-        | "unevaluatedProperties" => Below::One,
-        "allOf" | "anyOf" | "oneOf" | "prefixItems" => Below::List,
-        "dependentSchemas" | "patternProperties" | "properties" => Below::Map,
-        "const" | "dependentRequired" | "enum" | "exclusiveMaximum" | "exclusiveMinimum" | "format" | "maxContains"
-        | "maxItems" | "maxLength" | "maxProperties" | "maximum" | "minContains" | "minItems" | "minLength"
-        | "minProperties" | "minimum" | "multipleOf" | "pattern" | "required" | "type" | "uniqueItems" => Below::Other,
-        _ => return None,
-    })
-}
+use super::validate::{self, Validator};
+use crate::fake::schema::{self, Below, STEP, below, exclude_bounds, reference};
 
 /// A schema that requests are held against.
 #[derive(Debug)]
@@ -221,17 +191,6 @@ impl<'a> Schemas<'a> {
     fn is_read_only(&self, schema: &Map<String, Value>, name: &Value) -> bool {
         let property = name.as_str().and_then(|name| schema.get("properties")?.get(name));
         property.is_some_and(|property| self.document.resolve(property).get("readOnly") == Some(&Value::Bool(true)))
-    }
-}
-
-/// OpenAPI 3.0 marks a bound as excluded; in the draft, an excluded bound has a keyword of its own.
-fn exclude_bounds(schema: &Map<String, Value>, written: &mut Map<String, Value>) {
-    for (bound, exclusive) in [("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")] {
-        if schema.get(exclusive) == Some(&Value::Bool(true))
-            && let Some(limit) = written.shift_remove(bound)
-        {
-            written.insert(exclusive.to_owned(), limit);
-        }
     }
 }
 

@@ -47,6 +47,7 @@ components:
 fn pets(validate: bool) -> OpenApi {
     let (document, paths, validator) = read_document(PETS.as_bytes(), None, validate, &mut Vec::new()).unwrap();
     OpenApi {
+        servers: Servers::read(&document),
         document,
         paths,
         validator,

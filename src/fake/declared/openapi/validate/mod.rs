@@ -1,30 +1,21 @@
 //! Whether a value is as a schema says.
 
-use std::cell::Cell;
-
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use jsonschema::paths::{Location, LocationSegment};
-use jsonschema::{Draft, JsonType, Keyword, PatternOptions, ValidationError, ValidationOptions};
+use jsonschema::{Draft, JsonType, PatternOptions, ValidationError, ValidationOptions};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::fake::schema::{STEP, StepCounter};
+
 /// The most problems that one reply lists.
 pub(super) const PROBLEMS_LIMIT: usize = 100;
-
-/// How many schemas one value is held against in all. What lies beyond counts as fitting.
-const STEPS_LIMIT: u32 = 100_000;
-
-/// How much of the stack, in bytes, is used up at most: what nests deeper counts as fitting. Threads have 2 MiB.
-const STACK_LIMIT: usize = 1 << 20;
 
 /// How often a `pattern` may go back and try again. What can't be told by then counts as a match.
 const BACKTRACKS_LIMIT: usize = 100_000;
 
 /// How large a compiled `pattern` may be, in bytes.
 const PATTERN_LIMIT: usize = 1 << 20;
-
-/// A keyword that fails once a limit is reached.
-pub(super) const STEP: &str = "squall-step";
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -205,43 +196,6 @@ fn named(kind: JsonType) -> &'static str {
         JsonType::Object => "an object",
         JsonType::String => "a string",
     }
-}
-
-thread_local! {
-    /// The steps that are left for the value that this thread checks, and where its stack was when it began.
-    static LEFT: Cell<(u32, usize)> = const { Cell::new((0, 0)) };
-}
-
-/// Counts the schemas that a value is held against. A document can ask for more than there is time or stack for, and the
-/// crate bounds neither.
-struct StepCounter;
-
-impl StepCounter {
-    fn begin() {
-        LEFT.set((STEPS_LIMIT, stack()));
-    }
-}
-
-impl<'i> Keyword<'i> for StepCounter {
-    fn validate(&self, value: &'i Value) -> Result<(), ValidationError<'i>> {
-        if self.is_valid(value) {
-            Ok(())
-        } else {
-            Err(ValidationError::custom("a limit is reached"))
-        }
-    }
-
-    fn is_valid(&self, _: &'i Value) -> bool {
-        let (left, start) = LEFT.get();
-        LEFT.set((left.saturating_sub(1), start));
-        left > 0 && start.abs_diff(stack()) < STACK_LIMIT
-    }
-}
-
-/// About where the stack ends.
-fn stack() -> usize {
-    let here = 0_u8;
-    std::ptr::from_ref(&here).addr()
 }
 
 #[cfg(test)]
