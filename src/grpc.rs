@@ -65,7 +65,7 @@ const GRPC_CODES: [&str; 17] = [
 ];
 
 impl GrpcCode {
-    /// The call succeeded.
+    /// The status of a call that succeeded.
     pub const OK: GrpcCode = GrpcCode(0);
     /// The caller has left.
     pub const CANCELLED: GrpcCode = GrpcCode(1);

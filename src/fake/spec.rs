@@ -106,6 +106,11 @@ impl FakeSpec {
         })
     }
 
+    /// Leaves out `cors`, which the router does not depend on.
+    pub fn leave_out_cors(&mut self) {
+        self.0.cors = None;
+    }
+
     /// Whether the name exists and every key belongs to it. `place` is where the fake is written.
     ///
     /// # Errors

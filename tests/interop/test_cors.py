@@ -10,7 +10,7 @@ import requests
 from browser import Browser
 from certificates import Authority
 from fakes import Fake
-from squall import command, complete
+from squall import command, complete, eventually
 
 CONFIG = """
 listeners:
@@ -289,6 +289,17 @@ def test_behind_a_listener_a_fake_lends_its_option(look):
     fetch = look("timeouts: {}", "{fake: {name: echo, cors: mirror}}")
     assert fetch("/down", WITH_PREFLIGHT)["status"] == 503
     assert fetch("/natural", WITH_PREFLIGHT)["status"] == 200
+
+
+def test_a_fake_keeps_its_rows_when_its_option_changes(squall, origin):
+    config = "listeners: {{web: {{address: 127.0.0.1:0, upstream: api}}}}\nupstreams: {{api: {{fake: {{{cors}collections: {{notes: {{}}}}}}}}}}\n"
+    server = squall(config.format(cors=""))
+    row = requests.post(server.url("/notes"), json={"text": "kept"}, timeout=10).json()
+    read = lambda: requests.get(server.url("/notes"), headers={"origin": origin}, timeout=10)  # noqa: E731
+    assert "access-control-allow-origin" not in read().headers
+    server.save(config.format(cors="cors: mirror, "))
+    eventually(lambda: read().headers.get("access-control-allow-origin"), origin)
+    assert row in read().json()
 
 
 def test_explain_says_so(tmp_path, api, origin):

@@ -9,6 +9,7 @@ import grpc
 import pytest
 import websockets.exceptions
 import websockets.sync.client
+from browser import Browser
 from certificates import Authority
 from echo_service import SERVICE, Reflected
 from fakes import Fake
@@ -297,3 +298,21 @@ def test_alone(tmp_path):
             assert client.recv(timeout=SECONDS) == message
         client.close(1001)
     assert client.close_code == 1001
+
+
+def test_in_a_browser(server, tmp_path):
+    """Browsers insist on a protocol of those that they offer, and offer compression."""
+    script = """new Promise((done) => {
+      const socket = new WebSocket("ws://localhost:PORT/", ["chat", "other"]);
+      const came = [];
+      socket.onopen = () => { socket.send("größer"); socket.send(new Uint8Array([0, 255])); };
+      socket.onmessage = async ({data}) => {
+        came.push(typeof data === "string" ? data : [...new Uint8Array(await data.arrayBuffer())]);
+        if (came.length === 2) socket.close(4000, "enough");
+      };
+      socket.onclose = ({code, reason, wasClean}) => done([socket.protocol, came, code, reason, wasClean]);
+    })"""
+    with (tmp_path / "log").open("w") as log, closing(Browser(log)) as browser:
+        browser.open(url=server.url("/"))
+        told = browser.run(script=script.replace("PORT", str(server.port())))
+    assert told == ["chat", ["größer", [0, 255]], 4000, "enough", True]
