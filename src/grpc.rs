@@ -81,6 +81,8 @@ impl GrpcCode {
     pub const UNIMPLEMENTED: GrpcCode = GrpcCode(12);
     /// The bytes break the protocol.
     pub const INTERNAL: GrpcCode = GrpcCode(13);
+    /// The server can't serve now; trying again may help.
+    pub const UNAVAILABLE: GrpcCode = GrpcCode(14);
 
     /// The code as a number.
     pub fn number(self) -> u8 {

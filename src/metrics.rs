@@ -496,7 +496,7 @@ pub enum Series {
 }
 
 /// Why a fault could not be applied: all values of the label `reason`.
-pub const SKIP_REASONS: [&str; 29] = [
+pub const SKIP_REASONS: [&str; 30] = [
     "not a gRPC request",
     "too many held",
     "too many bodies held",
@@ -525,6 +525,7 @@ pub const SKIP_REASONS: [&str; 29] = [
     "patch failed",
     "replacing took too long",
     "switched off",
+    "template failed",
     "upgraded",
 ];
 

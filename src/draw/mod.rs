@@ -99,6 +99,8 @@ pub enum Purpose {
     MessageDelay = 7,
     /// How large the pieces of a body are; the index is the fault's position in its rule.
     Pieces = 8,
+    /// The random data of a template; the index is the fault's position in its rule.
+    Template = 9,
 }
 
 /// One request's random decision in one rule. Shown as 16 hexadecimal digits, as in the `Squall-Fault` header.

@@ -87,7 +87,7 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
     match effect {
         Effect::Wait { before, mode, time } => wait(*before, *mode, *time, longest_wait),
         Effect::End { ending, before } => format!("{}{}", ending.describe(longest_wait), instead(*before)),
-        Effect::Queue(station) => format!("takes a slot of an overloaded server: {}", station.describe()),
+        Effect::Queue { station, .. } => format!("takes a slot of an overloaded server: {}", station.describe()),
         Effect::Certificate(certificate) => format!("presents {}", certificate.describe()),
         Effect::Fields(fields) => {
             let listed: Vec<String> = fields.iter().map(|(name, value)| describe_field(name, value)).collect();

@@ -3,26 +3,26 @@
 //! With `grpc`, a gRPC request (content type `application/grpc`) gets a trailers-only response: status 200, the gRPC status
 //! in the head, and the end of the stream (gRPC over HTTP/2, "Responses"). Any other request gets `status` if that is given
 //! too; otherwise the fault is skipped.
+//!
+//! What a response says may depend on the request, see [`super::reply`]: by templates, by copied fields, by the media type
+//! that it accepts.
 
-use std::sync::Arc;
-
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 
-use super::answer::{self, Answer, GrpcAnswer, ResponseStatus};
+use super::answer::{FieldValues, GrpcAnswer, ResponseStatus};
 use super::before::Before;
-use super::content;
 use super::context::Context;
 use super::effect::{Effect, Ending};
 use super::kind::{Effects, Fault, HitRequest, Spec};
+use super::reply::{GrpcReply, Reply, ReplyParts, RetryAfterSpec};
 use super::requested::Requested;
-use crate::grpc::{GrpcCode, GrpcStatus};
+use crate::grpc::GrpcCode;
 use crate::yaml::decode::Named;
-use crate::yaml::forms::{Scalar, ShortForm, short_form};
-use crate::yaml::units::Time;
+use crate::yaml::forms::{OneOrMany, Scalar, ShortForm, short_form};
 
 /// `abort: 503`, or the long form.
 #[derive(Debug, Clone, Default)]
@@ -35,16 +35,20 @@ pub struct AbortSpec(AbortLong);
 pub struct AbortLong {
     /// The status, 200 to 599. Default: 503.
     status: Option<ResponseStatus>,
-    /// Header fields of the response.
-    headers: Option<Named<String>>,
-    /// The body, as text. At most one of `body`, `json` and `file`.
+    /// Header fields of the response: one value, or a list for several fields of that name. Values may be templates.
+    headers: Option<Named<FieldValues>>,
+    /// Fields that are copied from the request, such as `x-request-id`.
+    echo: Option<OneOrMany<String>>,
+    /// The body, as text. At most one of `body`, `json`, `file` and `problem`.
     body: Option<String>,
     /// The body, as JSON.
     json: Option<serde_json::Value>,
     /// The body, from a file, read when the configuration is loaded.
     file: Option<String>,
-    /// `Retry-After`, in seconds, rounded up.
-    retry_after: Option<Time>,
+    /// The body, as problem details (RFC 9457) in the media type that the request accepts.
+    problem: Option<serde_json::Map<String, serde_json::Value>>,
+    /// `Retry-After`: a time, sent in seconds, rounded up, or `{date: 5s}` for the date so long after the response.
+    retry_after: Option<RetryAfterSpec>,
     /// A gRPC status, by name (`UNAVAILABLE`) or number, for gRPC requests.
     grpc: Option<GrpcCode>,
     /// The gRPC status's message.
@@ -58,9 +62,9 @@ pub struct AbortLong {
 #[derive(Debug, Clone)]
 pub struct Abort {
     /// The response to requests that are not gRPC, or to all without `grpc`.
-    pub answer: Option<Arc<Answer>>,
+    pub answer: Option<Reply>,
     /// The status for gRPC requests.
-    pub grpc: Option<Arc<GrpcAnswer>>,
+    pub grpc: Option<GrpcReply>,
     /// When the response is sent.
     pub before: Before,
 }
@@ -74,17 +78,15 @@ impl Spec for AbortSpec {
         if long.message.is_some() && long.grpc.is_none() {
             return Err("`message` needs `grpc`: for the text of an HTTP response use `body`".into());
         }
-        let headers = answer::header_fields(long.headers.as_ref())?;
-        let grpc = long.grpc.map(|code| {
-            let message = long.message.as_deref().unwrap_or("fault injected by squall");
-            let status = GrpcStatus::new(code, message);
-            let headers = headers.clone();
-            Arc::new(GrpcAnswer { status, headers })
-        });
+        let parts = long.parts();
+        parts.retry_after.map_or(Ok(()), RetryAfterSpec::check_time)?;
+        let message = long.message.as_deref().unwrap_or("fault injected by squall");
+        let grpc = long.grpc.map(|code| parts.grpc(code, message, context)).transpose()?;
         let answer = if long.grpc.is_none() || long.status.is_some() {
-            Some(Arc::new(long.answer(headers, context)?))
+            let status = long.status.map_or(StatusCode::SERVICE_UNAVAILABLE, ResponseStatus::get);
+            Some(parts.reply(status, None, context)?)
         } else {
-            long.refuse_http_parts()?;
+            refuse_http_parts(&parts)?;
             None
         };
         Ok(Abort {
@@ -96,39 +98,29 @@ impl Spec for AbortSpec {
 }
 
 impl AbortLong {
-    /// A gRPC status alone has neither a body nor `Retry-After`.
-    fn refuse_http_parts(&self) -> Result<(), String> {
-        let parts = [
-            (self.body.is_some(), "body"),
-            (self.json.is_some(), "json"),
-            (self.file.is_some(), "file"),
-            (self.retry_after.is_some(), "retry_after"),
-        ];
-        match parts.into_iter().find(|(given, _)| *given) {
-            None => Ok(()),
-            Some((_, "retry_after")) => Err(
-                "`retry_after` needs `status`: for gRPC clients use `headers: {grpc-retry-pushback-ms: 500}`".into(),
-            ),
-            Some((_, part)) => Err(format!(
-                "`{part}` needs `status`: it is for requests that are not gRPC; a gRPC status has a `message`"
-            )),
+    fn parts(&self) -> ReplyParts<'_> {
+        ReplyParts {
+            headers: self.headers.as_ref(),
+            echo: self.echo.as_ref(),
+            body: self.body.as_deref(),
+            json: self.json.as_ref(),
+            file: self.file.as_deref(),
+            problem: self.problem.as_ref(),
+            retry_after: self.retry_after,
         }
     }
+}
 
-    fn answer(&self, fields: Vec<(HeaderName, HeaderValue)>, context: &Context<'_>) -> Result<Answer, String> {
-        let status = self.status.map_or(StatusCode::SERVICE_UNAVAILABLE, ResponseStatus::get);
-        let content = content::given(self.body.as_deref(), self.json.as_ref(), self.file.as_deref(), context)?;
-        let mut headers = Vec::new();
-        if let Some(content) = &content {
-            headers.push((header::CONTENT_TYPE, HeaderValue::from_static(content.kind)));
+/// A gRPC status alone has neither a body nor `Retry-After`.
+fn refuse_http_parts(parts: &ReplyParts<'_>) -> Result<(), String> {
+    match parts.of_http() {
+        None => Ok(()),
+        Some("retry_after") => {
+            Err("`retry_after` needs `status`: for gRPC clients use `headers: {grpc-retry-pushback-ms: 500}`".into())
         }
-        if let Some(after) = self.retry_after {
-            headers.push((header::RETRY_AFTER, HeaderValue::from(answer::seconds_up(after.get()))));
-        }
-        headers.retain(|(own, _)| fields.iter().all(|(name, _)| name != own));
-        headers.extend(fields);
-        let body = content.map(|content| content.bytes).unwrap_or_default();
-        Ok(Answer { status, headers, body })
+        Some(part) => Err(format!(
+            "`{part}` needs `status`: it is for requests that are not gRPC; a gRPC status has a `message`"
+        )),
     }
 }
 
@@ -170,11 +162,15 @@ short_form!(AbortSpec, AbortLong, "Abort", {
 impl Fault for Abort {
     fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
         let ending = match (&self.grpc, &self.answer) {
-            (Some(status), _) if hit.head.is_grpc() => Ending::Grpc(Arc::clone(status)),
-            (_, Some(answer)) => Ending::Answer(Arc::clone(answer), None),
-            (_, None) => return smallvec![Effect::Skip("not a gRPC request")],
+            (Some(grpc), _) if hit.head.is_grpc() => grpc.answer(hit, Vec::new()).map(Ending::Grpc),
+            (_, Some(answer)) => answer.answer(hit, None).map(|answer| Ending::Answer(answer, None)),
+            (_, None) => Err("not a gRPC request"),
         };
-        smallvec![self.effect(ending)]
+        smallvec![ending.map_or_else(Effect::Skip, |ending| self.effect(ending))]
+    }
+
+    fn uses_request_body(&self) -> bool {
+        self.answer.as_ref().is_some_and(Reply::uses_body) || self.grpc.as_ref().is_some_and(GrpcReply::uses_body)
     }
 
     fn ends(&self) -> Option<Before> {
@@ -191,10 +187,13 @@ impl Fault for Abort {
         requested.abort_share().filter(|_| can)
     }
 
-    fn requested(&self, _: &HitRequest<'_, '_>, requested: &Requested) -> Option<Effect> {
+    fn requested(&self, hit: &HitRequest<'_, '_>, requested: &Requested) -> Option<Effect> {
         let ending = match (requested.abort_grpc, requested.abort) {
             (Some(code), _) => Ending::Grpc(GrpcAnswer::new(code, "fault requested by the caller").into()),
-            (None, status) => Ending::Answer(self.answer.clone()?, Some(status?)),
+            (None, status) => match self.answer.as_ref()?.answer(hit, Some(status?)) {
+                Ok(answer) => Ending::Answer(answer, status),
+                Err(reason) => return Some(Effect::Skip(reason)),
+            },
         };
         Some(self.effect(ending))
     }

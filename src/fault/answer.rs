@@ -1,14 +1,23 @@
 //! Injected responses (answers), and the checks of their status and fields.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 use crate::grpc::{GrpcCode, GrpcStatus};
 use crate::yaml::decode::Named;
+use crate::yaml::units::Time;
+
+/// The longest body, in bytes, that an explanation shows.
+const SHOWN: usize = 200;
 
 /// A response that squall injects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +26,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// The header fields, without Content-Length.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Adds `Retry-After` with the date so long after the response is sent.
+    pub retry_date: Option<Duration>,
     /// The body of the response.
     pub body: Bytes,
 }
@@ -24,10 +35,19 @@ pub struct Answer {
 impl Answer {
     /// Describes the fields and the body, in words that follow the status.
     pub fn describe(&self) -> String {
-        let fields = described(&self.headers);
-        match self.body.len() {
-            0 => format!("{fields}, no body"),
-            bytes => format!("{fields}, {bytes} bytes"),
+        let mut fields = described(&self.headers);
+        if let Some(after) = self.retry_date {
+            fields.push_str(&format!(
+                ", `retry-after` with the date {} later",
+                Time::saturating(after)
+            ));
+        }
+        match (self.body.len(), std::str::from_utf8(&self.body)) {
+            (0, _) => format!("{fields}, no body"),
+            (bytes @ 1..=SHOWN, Ok(text)) if !text.trim_end().contains(char::is_control) => {
+                format!("{fields}, {bytes} bytes: `{}`", text.trim_end())
+            }
+            (bytes, _) => format!("{fields}, {bytes} bytes"),
         }
     }
 }
@@ -114,14 +134,78 @@ impl JsonSchema for ResponseStatus {
     }
 }
 
+/// The values of a header field: one, or a list for several fields of one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldValues(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for FieldValues {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Values;
+
+        impl<'de> Visitor<'de> for Values {
+            type Value = FieldValues;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or a list of texts")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<FieldValues, E> {
+                Ok(FieldValues(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<FieldValues, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = items.next_element::<String>()? {
+                    values.push(value);
+                }
+                if values.is_empty() {
+                    return Err(serde::de::Error::custom(
+                        "the list is empty: give at least one value, or leave out the key",
+                    ));
+                }
+                Ok(FieldValues(values))
+            }
+        }
+
+        // As a text, so that a number stays as it is in the file: `1.0`, not `1`.
+        deserializer.deserialize_str(Values)
+    }
+}
+
+impl Serialize for FieldValues {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => serializer.serialize_str(one),
+            several => several.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for FieldValues {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "FieldValues".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let text = json_schema!({"type": ["string", "number", "boolean"]});
+        json_schema!({"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]})
+    }
+}
+
 /// Parses header fields of the configuration.
-pub fn header_fields(fields: Option<&Named<String>>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    let fields = fields.into_iter().flat_map(Named::iter).map(|(name, value)| {
+pub fn header_fields(fields: Option<&Named<FieldValues>>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let mut parsed = Vec::new();
+    for (name, values) in fields.into_iter().flat_map(Named::iter) {
         let name = header_name(name)?;
-        let value = header_value(&name, value)?;
-        Ok((name, value))
-    });
-    fields.collect()
+        for value in &values.0 {
+            parsed.push((name.clone(), header_value(&name, value)?));
+        }
+    }
+    Ok(parsed)
 }
 
 /// Parses the name of a header field in the configuration.
@@ -144,4 +228,24 @@ pub fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, Strin
 /// Rounds up to whole seconds, so that a client that waits that long is never early.
 pub fn seconds_up(time: std::time::Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// An HTTP date (RFC 9110, section 5.6.7), rounded up to whole seconds; `None` beyond the year 9999.
+pub fn http_date(time: SystemTime) -> Option<String> {
+    let format =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let up = time.checked_add(Duration::from_nanos(999_999_999))?;
+    OffsetDateTime::from(up).format(format).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_http() {
+        let at = |millis| http_date(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)).unwrap();
+        assert_eq!(at(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(at(784_111_777_001), "Sun, 06 Nov 1994 08:49:38 GMT");
+    }
 }

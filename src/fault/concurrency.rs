@@ -1,7 +1,7 @@
 //! `concurrency: {limit: 8, queue: 100}`: an overloaded server.
 //!
 //! At most `limit` requests are served at once. Further ones wait in order of arrival, at most `queue` of them, and the rest
-//! get an error. So waits grow with load, as in a server with that many workers. A request holds its place until its
+//! get an error, gRPC calls a gRPC status. So waits grow with load, as in a server with that many workers. A request holds its place until its
 //! response has ended. Each rule has its own limit, over all connections.
 //!
 //! `before: connection` limits connections instead: further ones are accepted and wait, and the rest are closed. A
@@ -11,19 +11,25 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::answer::{self, Answer, ResponseStatus};
+use super::answer::{FieldValues, ResponseStatus};
 use super::before::Before;
 use super::context::Context;
-use super::effect::Effect;
+use super::effect::{Effect, Ending};
 use super::kind::{Effects, Fault, HitRequest, Spec};
+use super::reply::{GrpcReply, Reply, ReplyParts, RetryAfterSpec};
+use crate::grpc::GrpcCode;
+use crate::yaml::decode::Named;
+use crate::yaml::forms::OneOrMany;
 use crate::yaml::units::Time;
+
+/// The body of a refusal, and its message for gRPC calls.
+const OVERLOADED: &str = "overloaded (injected by squall)\n";
 
 /// `concurrency: {limit: 8, queue: 100}`
 #[skip_serializing_none]
@@ -39,8 +45,24 @@ pub struct ConcurrencySpec {
     pub timeout: Option<Time>,
     /// The status of a refusal. Default: 503.
     pub status: Option<ResponseStatus>,
-    /// `Retry-After` of a refusal, in seconds, rounded up.
-    pub retry_after: Option<Time>,
+    /// Header fields of a refusal: one value, or a list for several fields of that name. Values may be templates.
+    pub headers: Option<Named<FieldValues>>,
+    /// Fields that a refusal copies from the request, such as `x-request-id`.
+    pub echo: Option<OneOrMany<String>>,
+    /// The body of a refusal, as text. At most one of `body`, `json`, `file` and `problem`.
+    pub body: Option<String>,
+    /// The body of a refusal, as JSON.
+    pub json: Option<serde_json::Value>,
+    /// The body of a refusal, from a file, read when the configuration is loaded.
+    pub file: Option<String>,
+    /// The body of a refusal, as problem details (RFC 9457) in the media type that the request accepts.
+    pub problem: Option<serde_json::Map<String, serde_json::Value>>,
+    /// `Retry-After` of a refusal: a time, sent in seconds, or `{date: 5s}`.
+    pub retry_after: Option<RetryAfterSpec>,
+    /// The status of a refused gRPC call, by name or number. Default: UNAVAILABLE.
+    pub grpc: Option<GrpcCode>,
+    /// The message of that status.
+    pub message: Option<String>,
     /// `request` (default): places are for requests. `connection`: for connections; refusing one is closing it.
     #[serde(default)]
     pub before: Before,
@@ -56,8 +78,9 @@ pub struct Station {
     pub timeout: Option<std::time::Duration>,
     /// When a place is taken.
     pub before: Before,
-    /// The response if the queue is full or the wait too long.
-    pub refusal: Arc<Answer>,
+    /// The response if the queue is full or the wait too long, and that to gRPC calls.
+    refusal: Reply,
+    grpc: GrpcReply,
 }
 
 /// The result of entering a station.
@@ -86,27 +109,27 @@ impl Spec for ConcurrencySpec {
     ///
     /// # Errors
     /// A status is given where no response can be sent.
-    fn compile(&self, _: &Context<'_>) -> Result<Arc<Station>, String> {
+    fn compile(&self, context: &Context<'_>) -> Result<Arc<Station>, String> {
         let before = self
             .before
             .one_of("concurrency", &[Before::Request, Before::Connection])?;
-        if before == Before::Connection && (self.status.is_some() || self.retry_after.is_some()) {
-            return Err(
-                "`before: connection` can't be combined with `status` or `retry_after`: a refused connection is closed"
-                    .into(),
-            );
+        let parts = self.parts();
+        if let Some(part) = parts
+            .given()
+            .or(self.grpc.map(|_| "grpc"))
+            .or(self.status.map(|_| "status"))
+            && before == Before::Connection
+        {
+            return Err(format!(
+                "`before: connection` can't be combined with `{part}`: a refused connection is closed"
+            ));
         }
+        parts.retry_after.map_or(Ok(()), RetryAfterSpec::check_time)?;
         let status = self
             .status
             .map_or(http::StatusCode::SERVICE_UNAVAILABLE, ResponseStatus::get);
-        let mut headers = vec![(
-            http::header::CONTENT_TYPE,
-            http::HeaderValue::from_static("text/plain; charset=utf-8"),
-        )];
-        if let Some(after) = self.retry_after {
-            headers.push((http::header::RETRY_AFTER, answer::seconds_up(after.get()).into()));
-        }
-        let body = Bytes::from_static(b"overloaded (injected by squall)\n");
+        let code = self.grpc.unwrap_or(GrpcCode::UNAVAILABLE);
+        let message = self.message.as_deref().unwrap_or(OVERLOADED.trim_end());
         let places = usize::try_from(self.limit.get())
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);
@@ -116,12 +139,37 @@ impl Spec for ConcurrencySpec {
             queue: self.queue,
             timeout: self.timeout.map(Time::get),
             before,
-            refusal: Arc::new(Answer { status, headers, body }),
+            refusal: parts.reply(status, Some(OVERLOADED), context)?,
+            grpc: parts.grpc(code, message, context)?,
         }))
     }
 }
 
+impl ConcurrencySpec {
+    fn parts(&self) -> ReplyParts<'_> {
+        ReplyParts {
+            headers: self.headers.as_ref(),
+            echo: self.echo.as_ref(),
+            body: self.body.as_deref(),
+            json: self.json.as_ref(),
+            file: self.file.as_deref(),
+            problem: self.problem.as_ref(),
+            retry_after: self.retry_after,
+        }
+    }
+}
+
 impl Station {
+    /// How a request ends that gets no place.
+    fn refusal(&self, hit: &HitRequest<'_, '_>) -> Result<Ending, &'static str> {
+        if hit.head.is_grpc() {
+            return self.grpc.answer(hit, Vec::new()).map(Ending::Grpc);
+        }
+        self.refusal
+            .answer(hit, None)
+            .map(|answer| Ending::Answer(answer, None))
+    }
+
     /// Takes a place, or else a place in the queue.
     pub fn enter(self: &Arc<Self>) -> Entry {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
@@ -168,8 +216,18 @@ impl Drop for Waiting {
 }
 
 impl Fault for Arc<Station> {
-    fn effects(&self, _: &HitRequest<'_, '_>) -> Effects {
-        smallvec![Effect::Queue(Arc::clone(self))]
+    fn effects(&self, hit: &HitRequest<'_, '_>) -> Effects {
+        smallvec![match self.refusal(hit) {
+            Ok(refusal) => Effect::Queue {
+                station: Arc::clone(self),
+                refusal,
+            },
+            Err(reason) => Effect::Skip(reason),
+        }]
+    }
+
+    fn uses_request_body(&self) -> bool {
+        self.refusal.uses_body() || self.grpc.uses_body()
     }
 }
 
@@ -184,7 +242,15 @@ mod tests {
             queue,
             timeout: None,
             status: None,
+            headers: None,
+            echo: None,
+            body: None,
+            json: None,
+            file: None,
+            problem: None,
             retry_after: None,
+            grpc: None,
+            message: None,
             before: Before::Request,
         };
         spec.compile(&context()).unwrap()

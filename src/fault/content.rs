@@ -6,6 +6,12 @@ use serde::{Deserialize, Deserializer};
 use super::context::Context;
 use crate::files;
 
+/// The content type of a text.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The content type of JSON.
+pub(super) const JSON: &str = "application/json";
+
 /// A body and its content type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
@@ -28,8 +34,8 @@ pub(super) fn given(
     let content = |kind, bytes| Ok(Some(Content { kind, bytes }));
     match (body, json, file) {
         (None, None, None) => Ok(None),
-        (Some(text), None, None) => content("text/plain; charset=utf-8", Bytes::from(text.to_owned())),
-        (None, Some(json), None) => content("application/json", Bytes::from(json.to_string())),
+        (Some(text), None, None) => content(TEXT, Bytes::from(text.to_owned())),
+        (None, Some(json), None) => content(JSON, Bytes::from(json.to_string())),
         (None, None, Some(file)) => content(type_of(file), read(file, context)?),
         _ => Err("`body`, `json` and `file` can't be combined: give one of them".into()),
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::template::Templates;
 use crate::yaml::units::Time;
 
 /// The input of compiling a fault besides its own YAML.
@@ -19,6 +20,8 @@ pub struct Context<'a> {
     pub keys: NonZeroUsize,
     /// The longest single wait.
     pub longest_wait: Duration,
+    /// Compiles the templates of injected responses.
+    pub templates: &'a dyn Templates,
     /// The name of the rule.
     pub rule: &'a str,
 }

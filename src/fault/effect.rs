@@ -37,7 +37,12 @@ pub enum Effect {
     /// Present a certificate that the client must not accept.
     Certificate(CertificateSpec),
     /// Wait for a place at an overloaded server.
-    Queue(Arc<Station>),
+    Queue {
+        /// The server.
+        station: Arc<Station>,
+        /// How the request ends if the queue is full, or the wait too long.
+        refusal: Ending,
+    },
     /// Add fields to the response.
     Fields(Arc<Vec<(HeaderName, HeaderValue)>>),
     /// Let no request follow this one on its connection.
@@ -93,7 +98,7 @@ impl Effect {
                 }
                 refused
             }
-            Effect::Wait { .. } | Effect::Queue(_) | Effect::Certificate(_) | Effect::Skip(_) => Ok(()),
+            Effect::Wait { .. } | Effect::Queue { .. } | Effect::Certificate(_) | Effect::Skip(_) => Ok(()),
             Effect::End { before, ending } if *before != Before::Response => match ending {
                 Ending::Close | Ending::Reset(_) | Ending::Hang(_) => Ok(()),
                 Ending::Answer(..) | Ending::Grpc(_) => Err("not HTTP"),
@@ -108,7 +113,7 @@ impl Effect {
     pub fn before(&self) -> Before {
         match self {
             Effect::Wait { before, .. } | Effect::End { before, .. } => *before,
-            Effect::Queue(station) => station.before,
+            Effect::Queue { station, .. } => station.before,
             Effect::Certificate(_) => Before::Handshake,
             Effect::Duplicate { .. } | Effect::GoAway | Effect::Skip(_) => Before::Request,
             Effect::Shape(_) => Before::Body,

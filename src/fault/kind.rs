@@ -54,6 +54,11 @@ pub trait Fault: Debug + Send + Sync {
         None
     }
 
+    /// Whether what it does depends on the request's body, which is then read ahead.
+    fn uses_request_body(&self) -> bool {
+        false
+    }
+
     /// Whether the draws depend on the order of requests, so that the rule's key must be ordered.
     fn needs_order(&self) -> bool {
         false

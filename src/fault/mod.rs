@@ -20,13 +20,16 @@ pub mod goaway;
 pub mod hang;
 pub mod kind;
 pub mod place;
+pub mod problem;
 pub mod profile;
 pub mod quota;
+pub mod reply;
 pub mod requested;
 pub mod reset;
 pub mod reset_code;
 pub mod rewrite;
 pub mod stall;
+pub mod template;
 pub mod truncate;
 
 use schemars::JsonSchema;

@@ -115,7 +115,7 @@ pub struct Missed {
 /// A rule that a request's body was read for, and that did not match. The body itself is not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmatched {
-    /// The rule.
+    /// The rule that did not match.
     pub rule: RuleId,
     /// The conditions that did not hold, in words.
     pub failed: Vec<String>,

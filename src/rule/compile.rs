@@ -21,6 +21,7 @@ use crate::fault::before::Before;
 use crate::fault::context;
 use crate::fault::effect::Effect;
 use crate::fault::kind::{Fault, HitRequest};
+use crate::fault::template::Templates;
 use crate::files::Named;
 use crate::metrics::Metrics;
 use crate::rule::decide::{Outcome, Rule, RuleFault};
@@ -75,6 +76,8 @@ pub struct Setting<'a> {
     pub keys: NonZeroUsize,
     /// The longest single wait.
     pub longest_wait: Duration,
+    /// Compiles the templates of injected responses.
+    pub templates: &'static dyn Templates,
 }
 
 /// Compiles all rules. A rule that is left out has an error among the diagnostics.
@@ -360,6 +363,7 @@ impl Context<'_> {
             read: &read,
             keys: self.setting.keys,
             longest_wait: self.setting.longest_wait,
+            templates: self.setting.templates,
             rule: &rule.name.value,
         };
         let fault = spec.value.compile(&context)?;

@@ -356,6 +356,16 @@ impl Field {
     }
 }
 
+impl<T> Shown<T> {
+    /// Shows a value as this text.
+    pub(super) fn new(value: T, text: &str) -> Shown<T> {
+        Shown {
+            value,
+            text: text.into(),
+        }
+    }
+}
+
 impl Shown<Text> {
     /// Compiles a pattern for its place.
     pub fn compile(spec: &Spanned<TextSpec>, place: Place, mistakes: &mut Vec<Mistake>) -> Option<Shown<Text>> {

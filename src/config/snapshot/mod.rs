@@ -18,6 +18,7 @@ use super::root::ConfigSpec;
 use crate::cors::Cors;
 use crate::cors::spec::CorsSpec;
 use crate::draw::Seed;
+use crate::fake::declared::TEMPLATES;
 use crate::fake::{self, spec::FakeSpec};
 use crate::files::Named;
 use crate::guards::natural::Natural;
@@ -604,6 +605,7 @@ impl<'a> Setting<'a> {
             seed,
             keys: NonZeroUsize::try_from(spec.bounds.keys).unwrap_or(NonZeroUsize::MIN),
             longest_wait: spec.bounds.delay.get(),
+            templates: &TEMPLATES,
         }
     }
 }

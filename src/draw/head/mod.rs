@@ -113,6 +113,19 @@ impl<'a> Head<'a> {
         self.connection
     }
 
+    /// The request target: a path with an optional query.
+    pub fn target(&self) -> Cow<'a, str> {
+        match self.query {
+            Some(query) => format!("{}?{query}", self.raw_path).into(),
+            None => self.raw_path.into(),
+        }
+    }
+
+    /// The host with its port, as the client wrote it.
+    pub fn authority(&self) -> &'a str {
+        self.authority
+    }
+
     /// The path, percent-decoded and normalised: see [`normalise`].
     pub fn path(&self) -> &str {
         self.path.get_or_init(|| normalise(self.raw_path))

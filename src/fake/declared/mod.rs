@@ -9,6 +9,8 @@ mod openapi;
 mod routes;
 pub mod spec;
 
+pub use self::routes::injected::{FakeTemplates, TEMPLATES};
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

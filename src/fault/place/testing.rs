@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +10,24 @@ use serde::de::DeserializeOwned;
 
 use super::Parts;
 use crate::fault::context::Context;
+use crate::fault::template::{Template, Templates};
 
 fn unreadable(_: &Path, _: usize) -> io::Result<Bytes> {
     Err(io::ErrorKind::NotFound.into())
+}
+
+/// Takes every text as plain.
+#[derive(Debug)]
+struct NoTemplates;
+
+impl Templates for NoTemplates {
+    fn text(&self, _: &str) -> Result<Option<Arc<dyn Template>>, String> {
+        Ok(None)
+    }
+
+    fn json(&self, _: &serde_json::Value) -> Result<Option<Arc<dyn Template>>, String> {
+        Ok(None)
+    }
 }
 
 /// A context without files, and with waits of at most an hour.
@@ -21,6 +37,7 @@ pub fn context() -> Context<'static> {
         read: &unreadable,
         keys: std::num::NonZeroUsize::MIN,
         longest_wait: Duration::from_secs(3600),
+        templates: &NoTemplates,
         rule: "r",
     }
 }

@@ -1,7 +1,7 @@
 //! `quota: {requests: 100, per: 1m}`: a rate limit, as public APIs have it.
 //!
 //! A window opens with a key's first request and lasts `per`. The first `requests` in it pass; the others get 429 with
-//! `Retry-After`. Each response reports the state of the limit in the fields of the IETF draft "RateLimit header fields for
+//! `Retry-After`, or a gRPC status. Each response reports the state of the limit in the fields of the IETF draft "RateLimit header fields for
 //! HTTP" (`RateLimit-Policy: "name";q=100;w=60` and `RateLimit: "name";r=99;t=42`) and in the older `X-RateLimit-Limit`,
 //! `-Remaining` and `-Reset` (seconds).
 
@@ -9,22 +9,28 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use smallvec::smallvec;
 
-use super::answer::{self, Answer, ResponseStatus};
+use super::answer::{self, FieldValues, ResponseStatus};
 use super::before::Before;
 use super::context::Context;
 use super::effect::{Effect, Ending};
 use super::kind::{Effects, Fault, HitRequest, Spec};
+use super::reply::{GrpcReply, Reply, ReplyParts, RetryAfterSpec};
 use crate::draw::KeyHash;
 use crate::draw::key::{Key, KeySpec};
 use crate::draw::remembered::Remembered;
+use crate::grpc::GrpcCode;
+use crate::yaml::decode::Named;
+use crate::yaml::forms::OneOrMany;
 use crate::yaml::units::Time;
+
+/// The body of a refusal, and its message for gRPC calls.
+const EXCEEDED: &str = "rate limit exceeded (injected by squall)\n";
 
 /// The longest window of a punished client, as a multiple of `per`.
 const MAX_PUNISHMENT: u32 = 10;
@@ -45,6 +51,25 @@ pub struct QuotaSpec {
     pub punish: Option<Time>,
     /// The status of a refusal. Default: 429.
     pub status: Option<ResponseStatus>,
+    /// Header fields of a refusal: one value, or a list for several fields of that name. Values may be templates.
+    pub headers: Option<Named<FieldValues>>,
+    /// Fields that a refusal copies from the request, such as `x-request-id`.
+    pub echo: Option<OneOrMany<String>>,
+    /// The body of a refusal, as text. At most one of `body`, `json`, `file` and `problem`.
+    pub body: Option<String>,
+    /// The body of a refusal, as JSON.
+    pub json: Option<serde_json::Value>,
+    /// The body of a refusal, from a file, read when the configuration is loaded.
+    pub file: Option<String>,
+    /// The body of a refusal, as problem details (RFC 9457) in the media type that the request accepts.
+    pub problem: Option<serde_json::Map<String, serde_json::Value>>,
+    /// How `Retry-After` is written: `seconds` (default) or `date`. A time, or `{date: 5s}`, says that instead of when the window
+    /// ends.
+    pub retry_after: Option<RetryAfterSpec>,
+    /// The status of a refused gRPC call, by name or number. Default: RESOURCE_EXHAUSTED.
+    pub grpc: Option<GrpcCode>,
+    /// The message of that status.
+    pub message: Option<String>,
     /// Which header fields report the state of the limit. Default: `both`.
     #[serde(default)]
     pub fields: Fields,
@@ -73,7 +98,8 @@ pub struct Quota {
     requests: u32,
     per: Duration,
     punish: Option<Duration>,
-    status: http::StatusCode,
+    refusal: Reply,
+    grpc: GrpcReply,
     fields: Fields,
     policy: String,
     windows: Remembered<Window>,
@@ -114,16 +140,34 @@ impl Spec for QuotaSpec {
         } else {
             NonZeroUsize::MIN
         };
+        let parts = self.parts();
+        let code = self.grpc.unwrap_or(GrpcCode::RESOURCE_EXHAUSTED);
+        let message = self.message.as_deref().unwrap_or(EXCEEDED.trim_end());
         Ok(Quota {
             key: self.key.clone().map(Key::new),
             requests: self.requests.get(),
             per: self.per.get(),
             punish: self.punish.map(Time::get),
-            status,
+            refusal: parts.reply(status, Some(EXCEEDED), context)?,
+            grpc: parts.grpc(code, message, context)?,
             fields: self.fields,
             policy: quoted(context.rule),
             windows: Remembered::new(keys),
         })
+    }
+}
+
+impl QuotaSpec {
+    fn parts(&self) -> ReplyParts<'_> {
+        ReplyParts {
+            headers: self.headers.as_ref(),
+            echo: self.echo.as_ref(),
+            body: self.body.as_deref(),
+            json: self.json.as_ref(),
+            file: self.file.as_deref(),
+            problem: self.problem.as_ref(),
+            retry_after: self.retry_after,
+        }
     }
 }
 
@@ -169,19 +213,17 @@ impl Quota {
         }
     }
 
-    /// The response to a request that does not pass.
-    pub fn refusal(&self, verdict: Verdict) -> Answer {
+    /// How a request ends that does not pass.
+    fn refusal(&self, hit: &HitRequest<'_, '_>, verdict: Verdict) -> Result<Ending, &'static str> {
         let mut headers = self.headers(verdict);
-        headers.push((header::RETRY_AFTER, answer::seconds_up(verdict.reset).into()));
-        headers.push((
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        ));
-        Answer {
-            status: self.status,
-            headers,
-            body: Bytes::from_static(b"rate limit exceeded (injected by squall)\n"),
+        if hit.head.is_grpc() {
+            // When clients with a retry policy try again (gRPC proposal A6, "Pushback").
+            let pushback = u64::try_from(verdict.reset.as_millis()).unwrap_or(u64::MAX);
+            headers.push((HeaderName::from_static("grpc-retry-pushback-ms"), pushback.into()));
+            return self.grpc.answer(hit, headers).map(Ending::Grpc);
         }
+        let answer = self.refusal.answer_with(hit, headers, verdict.reset)?;
+        Ok(Ending::Answer(answer, None))
     }
 
     /// The fields that report the state of the limit.
@@ -240,14 +282,20 @@ impl Fault for Quota {
         } else {
             self.peek(key.value(), hit.since)
         };
-        smallvec![if verdict.passes {
-            Effect::Fields(Arc::new(self.headers(verdict)))
-        } else {
-            Effect::End {
-                ending: Ending::Answer(Arc::new(self.refusal(verdict)), None),
+        if verdict.passes {
+            return smallvec![Effect::Fields(Arc::new(self.headers(verdict)))];
+        }
+        smallvec![match self.refusal(hit, verdict) {
+            Ok(ending) => Effect::End {
+                ending,
                 before: Before::Request,
-            }
+            },
+            Err(reason) => Effect::Skip(reason),
         }]
+    }
+
+    fn uses_request_body(&self) -> bool {
+        self.refusal.uses_body() || self.grpc.uses_body()
     }
 }
 

@@ -1,16 +1,16 @@
 use super::*;
+use crate::fault::place::testing::context;
+use crate::yaml::testing;
 
 fn quota(requests: u32, punish: Option<u64>) -> Quota {
-    Quota {
-        key: None,
-        requests,
-        per: Duration::from_secs(60),
-        punish: punish.map(Duration::from_secs),
-        status: http::StatusCode::TOO_MANY_REQUESTS,
-        fields: Fields::Both,
-        policy: quoted("burst"),
-        windows: Remembered::new(NonZeroUsize::new(2).unwrap()),
-    }
+    let punish = punish.map_or_else(String::new, |seconds| format!(", punish: {seconds}s"));
+    let spec: QuotaSpec = testing::read(&format!("{{requests: {requests}, per: 60s, key: client{punish}}}")).unwrap();
+    let two = Context {
+        keys: NonZeroUsize::new(2).unwrap(),
+        rule: "burst",
+        ..context()
+    };
+    spec.compile(&two).unwrap()
 }
 
 fn at(seconds: u64) -> Duration {

@@ -46,7 +46,7 @@ pub use self::body::{BodyChange, DEFAULT_LIMIT, Edit, MAX_LIMIT, ReplaceSpec};
 use self::change::{HeaderChanges, Rewrite};
 pub use self::fit::{Message, content_length, fields_of_new_body, is_bodiless, is_encoded, media_type};
 pub use self::patch::{Op, OperationSpec};
-use super::answer::{self, ResponseStatus};
+use super::answer::{self, FieldValues, ResponseStatus};
 use super::content::present;
 use super::context::Context;
 use super::effect::Effect;
@@ -106,10 +106,10 @@ pub struct RequestSpec {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeadersSpec {
-    /// Sets a field to this one value.
-    pub set: Option<Named<String>>,
-    /// Adds a value beside those that are there.
-    pub add: Option<Named<String>>,
+    /// Sets a field to this value, or to these values.
+    pub set: Option<Named<FieldValues>>,
+    /// Adds a value, or several, beside those that are there.
+    pub add: Option<Named<FieldValues>>,
     /// Removes fields.
     pub remove: Option<OneOrMany<String>>,
 }
@@ -191,10 +191,18 @@ impl HeadersSpec {
             .iter()
             .flat_map(|names| &names.0)
             .map(|name| answer::header_name(name));
+        // Of several values, the first replaces what is there, and the others are added to it.
+        let (mut set, mut add) = (Vec::new(), Vec::new());
+        for (name, value) in answer::header_fields(self.set.as_ref())? {
+            let is_next = set.iter().any(|(known, _)| *known == name);
+            let fields = if is_next { &mut add } else { &mut set };
+            fields.push((name, value));
+        }
+        add.extend(answer::header_fields(self.add.as_ref())?);
         Ok(HeaderChanges {
             remove: remove.collect::<Result<_, _>>()?,
-            set: answer::header_fields(self.set.as_ref())?,
-            add: answer::header_fields(self.add.as_ref())?,
+            set,
+            add,
         })
     }
 }

@@ -1,12 +1,14 @@
 //! Responses that squall generates itself: injected ones, and errors.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 
-use crate::fault::answer::{Answer, GrpcAnswer};
+use crate::fault::answer::{Answer, GrpcAnswer, http_date};
 use crate::fault::rewrite::is_bodiless;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
@@ -17,6 +19,10 @@ pub(super) fn head(answer: &Answer, status: Option<StatusCode>) -> Result<Respon
     let mut head = ResponseHeader::build(status, Some(answer.headers.len() + 4))?;
     for (name, value) in &answer.headers {
         head.append_header(name.clone(), value.clone())?;
+    }
+    let date = answer.retry_date.and_then(|after| SystemTime::now().checked_add(after));
+    if let Some(date) = date.and_then(http_date) {
+        head.insert_header(header::RETRY_AFTER, date)?;
     }
     Ok(head)
 }

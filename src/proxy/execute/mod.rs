@@ -142,7 +142,7 @@ impl Execution {
                 }
             }
             Effect::End { ending, .. } => self.end(at, ending.clone()),
-            Effect::Queue(station) => self.queue(at, station, subject).await,
+            Effect::Queue { station, refusal } => self.queue(at, station, refusal, subject).await,
             Effect::Skip(reason) => {
                 self.record.skip(at, reason);
                 None
@@ -204,16 +204,21 @@ impl Execution {
         }
     }
 
-    async fn queue<S: Subject>(&mut self, at: usize, station: &Arc<Station>, subject: &mut S) -> Option<End> {
-        let refusal = || Ending::Answer(Arc::clone(&station.refusal), None);
+    async fn queue<S: Subject>(
+        &mut self,
+        at: usize,
+        station: &Arc<Station>,
+        refusal: &Ending,
+        subject: &mut S,
+    ) -> Option<End> {
         match station.enter() {
             Entry::Served(place) => self.places.push(place),
-            Entry::Refused => return self.end(at, refusal()),
+            Entry::Refused => return self.end(at, refusal.clone()),
             Entry::Queued(waiting) => {
                 let longest = station.timeout.unwrap_or(self.bounds.longest);
                 match self.wait(at, longest, waiting.place(), subject).await {
                     Held::Done(Some(place)) => self.places.push(place),
-                    Held::Elapsed => return Some(End::Fault(refusal())),
+                    Held::Elapsed => return Some(End::Fault(refusal.clone())),
                     held => return self.after::<S, _>(at, &held),
                 }
             }

@@ -43,7 +43,7 @@ pub enum BodyTest {
     /// A part of its JSON.
     Json(Value),
     /// Values in its JSON.
-    Path(JsonPath, Field),
+    Path(Shown<JsonPath>, Field),
     /// A field of the form that it is.
     Form(Box<str>, Field),
     /// A GraphQL operation, by name and type.
@@ -143,13 +143,14 @@ fn name(spec: &TextSpec, span: Span, mistakes: &mut Vec<Mistake>) -> Option<Show
 }
 
 /// Parses a JSONPath (RFC 9535). Its `$` can be left out: `items[0].id`.
-pub fn parse_path(text: &str, span: Span, mistakes: &mut Vec<Mistake>) -> Option<JsonPath> {
+pub fn parse_path(text: &str, span: Span, mistakes: &mut Vec<Mistake>) -> Option<Shown<JsonPath>> {
     let whole = match text.chars().next() {
         Some('$') => text.to_owned(),
         Some('.' | '[') => format!("${text}"),
         _ => format!("$.{text}"),
     };
-    let path = JsonPath::parse(&whole).ok();
+    // Its own text is kept, since `JsonPath` writes `$..a` with a dot too many.
+    let path = JsonPath::parse(&whole).ok().map(|path| Shown::new(path, &whole));
     if path.is_none() {
         let message = format!(
             "`{text}` is not a valid JSONPath (RFC 9535): use `$.items[0].id`, or `$.items[*].id` for any item"
@@ -192,7 +193,7 @@ impl BodyTest {
             BodyTest::Text(text) => text.value.matches(&content.text()?),
             BodyTest::Json(wanted) => has(content.json()?, wanted),
             BodyTest::Path(path, field) => {
-                let found = path.query(content.json()?).all();
+                let found = path.value.query(content.json()?).all();
                 match field {
                     Field::Present if found.is_empty() => return Err(format!("has nothing at `{path}`").into()),
                     Field::Value(_) if found.is_empty() => return Err(format!("has nothing at `{path}`").into()),

@@ -1,13 +1,14 @@
 //! Decides what happens to a request: a pure function from rules, request and memory to a [`Plan`].
 //!
-//! It uses no socket, no clock and no random source of its own. The request is its head and, where [`RuleSet::want_body`] says so,
-//! its body, which the caller reads first.
+//! It uses no socket, no clock and no random source of its own. The request is its head and, where
+//! [`super::sets::RuleSets::body_wanted`] says so, its body, which the caller reads first.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::body::DEFAULT_LIMIT;
 use super::id::RuleId;
 use super::index::Index;
 use super::matcher::Condition;
@@ -111,7 +112,9 @@ impl RuleSet {
         RuleSet {
             index: Index::build(conditions),
             concerns_hello: rules.iter().any(|rule| rule.condition.concerns_hello()),
-            concerns_body: rules.iter().any(|rule| rule.condition.body_limit().is_some()),
+            concerns_body: rules
+                .iter()
+                .any(|rule| rule.condition.body_limit().is_some() || rule.uses_body()),
             rules,
         }
     }
@@ -187,13 +190,18 @@ impl Rule {
         }
     }
 
+    /// Whether one of its faults depends on the request's body.
+    fn uses_body(&self) -> bool {
+        self.faults().any(|fault| fault.fault.uses_request_body())
+    }
+
     /// The longest body that the rule needs to be decided for a request whose body was not looked at, in bytes; `None` if it needs
     /// none.
     fn body_limit(&self, head: &Head<'_>) -> Option<usize> {
-        match self.condition.holds(head) {
-            None => self.condition.body_limit(),
-            Some(_) => None,
-        }
+        let matched = self.condition.holds(head);
+        let of_match = self.condition.body_limit().filter(|_| matched.is_none());
+        let of_faults = (matched != Some(false) && self.uses_body()).then_some(DEFAULT_LIMIT);
+        of_match.max(of_faults)
     }
 
     /// Why the rule does not concern a request in `space`, in words; `None` if it does.

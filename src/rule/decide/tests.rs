@@ -57,7 +57,7 @@ fn effects(plan: Option<&Plan>) -> Vec<String> {
             Ending::Reset(code) => format!("reset {code}"),
             Ending::Hang(_) => "hang".into(),
         },
-        Effect::Queue(_) => "queue".into(),
+        Effect::Queue { .. } => "queue".into(),
         Effect::Certificate(certificate) => certificate.describe().into(),
         Effect::Fields(_) => "fields".into(),
         Effect::GoAway => "goaway".into(),

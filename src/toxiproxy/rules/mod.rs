@@ -21,6 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::kind::Kind;
 use crate::draw::Seed;
+use crate::fake::declared::TEMPLATES;
 use crate::files;
 use crate::metrics::{Layer, Metrics};
 use crate::rule::compile;
@@ -103,6 +104,7 @@ impl Rules {
                 seed: self.seed,
                 keys: NonZeroUsize::MIN,
                 longest_wait: LONGEST,
+                templates: &TEMPLATES,
             },
             sources: &sources,
             overall: Arc::default(),

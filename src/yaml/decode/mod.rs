@@ -224,8 +224,9 @@ impl<'de> Deserializer<'de> for De<'de> {
             (Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::String(_), Some(text)) => {
                 visitor.visit_borrowed_str(text)
             }
-            // For types that accept a text or a map; other types refuse the map.
+            // For types that accept a text or a map, or a list of texts; other types refuse both.
             (Value::Map(_), _) => self.deserialize_map(visitor),
+            (Value::Seq(_), _) => self.deserialize_seq(visitor),
             _ => Err(self.invalid_type(&visitor)),
         }
     }

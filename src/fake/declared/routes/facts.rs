@@ -12,7 +12,7 @@ use minijinja::value::{Enumerator, Object, Value};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::sequence::Counters;
-use crate::draw::head::Head;
+use crate::draw::head::{Head, normalise};
 use crate::fake::query::{Pairs, firsts};
 
 /// The variables that every template knows.
@@ -31,6 +31,25 @@ pub(super) const VARIABLES: &[&str] = &[
     "client",
     "request_number",
     "state",
+    "request",
+    "trace_id",
+    "span_id",
+];
+
+/// What `request` has: the variables of the same names, and the path as text.
+pub(super) const OF_REQUEST: &[&str] = &[
+    "path",
+    "query",
+    "query_all",
+    "headers",
+    "cookies",
+    "method",
+    "url",
+    "host",
+    "body",
+    "json",
+    "form",
+    "client",
 ];
 
 /// How many parameters of a query, or fields of a form, are looked at.
@@ -85,6 +104,31 @@ impl Facts {
         }
     }
 
+    /// What templates know of a request that a fault responds to. `number` is its number in the rule.
+    pub(super) fn of_head(head: &Head<'_>, number: u64) -> Self {
+        let body = head.body().and_then(|content| content.bytes().ok());
+        Self {
+            method: head.method.clone(),
+            url: head.target().into_owned(),
+            host: head.authority().to_owned(),
+            headers: head.headers.clone(),
+            client: head.client,
+            parameters: Vec::new(),
+            query: owned(head.query()),
+            cookies: owned(head.cookies()),
+            body: body.cloned().unwrap_or_default(),
+            number,
+            state: None,
+            counters: Arc::default(),
+        }
+    }
+
+    /// A part of `traceparent`, which is `version-trace-span-flags` (W3C Trace Context).
+    fn of_trace(&self, part: usize) -> Option<&str> {
+        let trace = self.headers.get("traceparent")?.to_str().ok()?;
+        trace.split('-').nth(part)
+    }
+
     /// The body as JSON; nothing if it is none.
     pub(super) fn json(&self) -> Option<serde_json::Value> {
         serde_json::from_slice(&self.body).ok()
@@ -131,6 +175,8 @@ impl Facts {
                 .client
                 .map_or(Value::UNDEFINED, |client| Value::from(client.to_string())),
             "request_number" => Value::from(self.number),
+            "trace_id" => self.of_trace(1).map_or(Value::UNDEFINED, Value::from),
+            "span_id" => self.of_trace(2).map_or(Value::UNDEFINED, Value::from),
             "state" => self.state.as_deref().map_or(Value::UNDEFINED, Value::from),
             _ => return None,
         })
@@ -211,10 +257,34 @@ impl Object for Root {
         if name == Self::NAME {
             return Some(Value::from_dyn_object(Arc::clone(self)));
         }
+        if name == "request" {
+            return Some(Value::from_object(RequestView(Arc::clone(&self.facts))));
+        }
         let extra = self.extra.iter().find(|(other, _)| *other == name);
         extra
             .map(|(_, value)| value.clone())
             .or_else(|| self.facts.variable(name))
+    }
+}
+
+/// The request by itself: its path as text, and what else it has.
+#[derive(Debug)]
+struct RequestView(Arc<Facts>);
+
+impl Object for RequestView {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        match key.as_str()? {
+            "path" => {
+                let path = self.0.url.split('?').next().unwrap_or_default();
+                Some(Value::from(normalise(path).into_owned()))
+            }
+            name if OF_REQUEST.contains(&name) => self.0.variable(name),
+            _ => None,
+        }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(OF_REQUEST)
     }
 }
 

@@ -7,6 +7,7 @@ mod build;
 mod condition;
 mod facts;
 mod functions;
+pub(super) mod injected;
 mod page;
 mod path;
 mod response;

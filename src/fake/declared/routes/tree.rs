@@ -77,6 +77,24 @@ impl Node {
         }
     }
 
+    /// Compiles the templates in a JSON value.
+    pub(super) fn of_json(value: &Value, span: Span, compiler: &mut Compiler<'_>) -> Node {
+        match value {
+            Value::String(text) => compiler.value(text, span),
+            Value::Array(items) => {
+                let nodes = items.iter().map(|item| Node::of_json(item, span, compiler));
+                Node::List(nodes.collect()).settled()
+            }
+            Value::Object(members) => {
+                let nodes = members
+                    .iter()
+                    .map(|(name, value)| (name.clone(), Node::of_json(value, span, compiler)));
+                Node::Map(nodes.collect()).settled()
+            }
+            plain => Node::Fixed(plain.clone()),
+        }
+    }
+
     /// The value for a request.
     pub(super) fn value(&self, scope: &Scope<'_>) -> Result<Value, Failure> {
         match self {

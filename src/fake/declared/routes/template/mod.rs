@@ -15,7 +15,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Captured, Environment, Error, ErrorKind, UndefinedBehavior, Value, escape_formatter};
 use serde::Serialize as _;
 
-use super::facts::{Facts, Luck, Root, VARIABLES};
+use super::facts::{Facts, Luck, OF_REQUEST, Root, VARIABLES};
 use super::functions;
 use super::tree::Node;
 use crate::yaml::report::{Diagnostic, Span, did_you_mean};
@@ -26,6 +26,9 @@ const MAX_OUTPUT: usize = 16 << 20;
 /// What the templates of one response may use: one for each instruction, and one for every 64 bytes of the values that they
 /// make. That takes some tens of milliseconds, and 32 MiB.
 const FUEL: u64 = 500_000;
+
+/// What a template of a fault may use: a millisecond or so, since it is rendered on a thread that carries traffic.
+const FAULT_FUEL: u64 = 20_000;
 
 /// The deepest nesting of a value in a response, which is also the deepest that is read from a request.
 const MAX_DEPTH: usize = 128;
@@ -74,6 +77,8 @@ pub(super) struct Compiler<'a> {
     extra: &'static [&'static str],
     uses_body: bool,
     long: bool,
+    /// Whether the templates are those of a fault, which has neither routes nor states.
+    of_fault: bool,
 }
 
 impl<'a> Compiler<'a> {
@@ -110,7 +115,16 @@ impl<'a> Compiler<'a> {
             extra: &[],
             uses_body: false,
             long: false,
+            of_fault: false,
         }
+    }
+
+    /// Compiles the templates of a response that a fault injects.
+    pub(super) fn of_fault(mistakes: &'a mut Vec<Diagnostic>) -> Self {
+        let mut compiler = Self::new(mistakes);
+        compiler.env.set_fuel(Some(FAULT_FUEL));
+        compiler.of_fault = true;
+        compiler
     }
 
     /// Begins a route with these parameters in its path.
@@ -217,7 +231,15 @@ impl<'a> Compiler<'a> {
                 None => (name.as_str(), None),
             };
             self.uses_body |= matches!(first, "body" | "json" | "form");
-            if first == "path" {
+            if first == "request" {
+                self.check_request(second, span);
+            } else if self.of_fault && matches!(first, "path" | "state") {
+                let message = format!("`{first}` is for the routes of fakes: a fault has `request.path`");
+                self.mistakes.push(Diagnostic::error(span, message));
+            } else if self.of_fault && first == "counter" {
+                let message = "`counter` is for the routes of fakes: a fault has `request_number`";
+                self.mistakes.push(Diagnostic::error(span, message));
+            } else if first == "path" {
                 self.check_parameter(second, span);
             } else if !VARIABLES.contains(&first) && !self.extra.contains(&first) && !self.is_global(first) {
                 self.unknown_name(first, span);
@@ -240,6 +262,20 @@ impl<'a> Compiler<'a> {
         } else {
             mistake.help(format!("it has {}", known.join(", ")))
         });
+    }
+
+    fn check_request(&mut self, name: Option<&str>, span: Span) {
+        // Alone, it can be asked for anything.
+        self.uses_body |= name.is_none_or(|name| matches!(name, "body" | "json" | "form"));
+        let Some(name) = name.filter(|name| !OF_REQUEST.contains(name)) else {
+            return;
+        };
+        let mistake = Diagnostic::error(span, format!("`request` has no `{name}`"));
+        self.mistakes
+            .push(match did_you_mean(name, OF_REQUEST.iter().copied()) {
+                Some(near) => mistake.help(format!("did you mean `request.{near}`?")),
+                None => mistake.help(format!("it has {}", OF_REQUEST.join(", "))),
+            });
     }
 
     fn unknown_name(&mut self, name: &str, span: Span) {
@@ -272,7 +308,8 @@ fn global_names(env: &Environment<'_>) -> Vec<String> {
     env.globals().map(|(name, _)| name.to_owned()).collect()
 }
 
-fn is_template(text: &str) -> bool {
+/// Whether a text has anything of a template in it.
+pub(super) fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 
