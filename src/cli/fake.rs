@@ -65,6 +65,9 @@ pub fn run(args: FakeArgs) -> ExitCode {
             return fail(BAD_CONFIGURATION, report.render(io::stderr().is_terminal()).trim_end());
         }
     };
+    if !snapshot.warnings.is_empty() {
+        say(snapshot.warnings.render(io::stderr().is_terminal()).trim_end());
+    }
     let router = match snapshot.target(&args.name).map(AsRef::as_ref) {
         Some(Target::Fake(router)) => match snapshot.fake_cors(&args.name) {
             Some(cors) => Arc::new(cors).around(router.clone()),
