@@ -232,7 +232,7 @@ fn spread(layers: &Layers<'_>, given: &Given<'_>, place: ParameterLocation) -> F
     };
     let mut fields = FieldTree::default();
     let mut add = |key: &str, value: String| {
-        if names.contains(&key) {
+        if names.contains(&key) && !of_others(key) {
             fields.add_literally(key, FieldValue::Text(value));
         } else if mine(key) {
             fields.add(key, FieldValue::Text(value));

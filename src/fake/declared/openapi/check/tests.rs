@@ -136,6 +136,14 @@ fn objects_in_queries() {
          {name: at, in: query, style: deepObject, schema: {type: object}}]}",
     );
     assert_eq!(checked.problems("/a?at[gte]=x", &[], ""), "");
+    // What is a parameter of its own is not a property, too.
+    let checked = read(
+        "/a",
+        "{parameters: [{name: sort, in: query, schema: {type: object, properties: {at: {enum: [asc]}, by: {enum: [x]}}}}, \
+         {name: at, in: query, schema: {type: string}}]}",
+    );
+    assert_eq!(checked.problems("/a?at=x&by=x", &[], ""), "");
+    assert_eq!(checked.problems("/a?by=y", &[], ""), "sort.by must be one of \"x\"");
     // Free-form objects take what is no other parameter.
     let checked = read(
         "/a",
