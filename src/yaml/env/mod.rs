@@ -1,7 +1,17 @@
-//! Expands `${NAME}` and `${NAME:-default}` in the texts of a configuration.
+//! Expands `${NAME}` in the texts of a configuration, in the forms of compose files (Compose Specification, "Interpolation").
 //!
-//! As in a shell, the default replaces a variable that is unset or empty, and may itself contain variables. `$${` is the
-//! text `${`. The value of a variable is not expanded again, and can't add YAML structure.
+//! | form | unset | empty | otherwise |
+//! |---|---|---|---|
+//! | `${NAME}` | an error | empty | the value |
+//! | `${NAME:-text}` | the text | the text | the value |
+//! | `${NAME-text}` | the text | empty | the value |
+//! | `${NAME:?text}` | an error with the text | an error with the text | the value |
+//! | `${NAME?text}` | an error with the text | empty | the value |
+//! | `${NAME:+text}` | empty | empty | the text |
+//! | `${NAME+text}` | empty | the text | the text |
+//!
+//! The text may itself contain variables; only the one that is used is looked at. `$${` is the text `${`. The value of a variable
+//! is not expanded again, and can't add YAML structure.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,7 +19,7 @@ use std::ops::Range;
 /// Looks up an environment variable.
 pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// How deep defaults may nest: `${A:-${B:-c}}` is two deep.
+/// How deep texts within `${…}` may nest: `${A:-${B:-c}}` is two deep.
 const MAX_DEPTH: usize = 8;
 
 /// The most bytes that expansion adds to one file.
@@ -44,7 +54,7 @@ impl<'a> Expander<'a> {
     /// Replaces the variables in a text.
     ///
     /// # Errors
-    /// Every `${…}` that is malformed, or that names an unset variable without a default.
+    /// Every `${…}` that is malformed, or that names a variable which has to be set and is not.
     pub fn expand<'t>(&mut self, text: &'t str) -> Result<Cow<'t, str>, Vec<Problem>> {
         if !text.contains("${") {
             return Ok(Cow::Borrowed(text));
@@ -86,39 +96,38 @@ impl<'a> Expander<'a> {
                 "for a literal `${` write `$${`".into(),
             ));
         };
-        let (name, default) = match inside.split_once(":-") {
-            Some((name, default)) => (name, Some(default)),
-            None => (inside, None),
-        };
-        if !is_name(name) {
-            let help = "use `${NAME}` or `${NAME:-default}`; for a literal `${` write `$${`";
+        let Some((name, form)) = parts(inside) else {
+            let help = "use `${NAME}`, `${NAME:-default}`, `${NAME:?message}` or `${NAME:+text}`; for a literal `${` \
+                        write `$${`";
             return Err((
                 format!("`{}` is not a valid variable name", shortened(reference)),
                 help.into(),
             ));
-        }
-        let value = match ((self.lookup)(name), default) {
-            (Some(value), _) if !value.is_empty() => value,
-            (Some(value), None) => value,
+        };
+        let known = (self.lookup)(name);
+        let is_empty = known.as_ref().is_some_and(String::is_empty);
+        // An empty variable counts as unset where the form has a colon.
+        let set = known.filter(|value| !(value.is_empty() && form.is_some_and(|form| form.colon)));
+        let state = if is_empty { "empty" } else { "not set" };
+        let value = match (set, form) {
+            (Some(_), Some(Form { sign: '+', text, .. })) | (None, Some(Form { sign: '-', text, .. })) => {
+                self.inner(text, depth)?
+            }
+            (None, Some(Form { sign: '?', text, .. })) => {
+                let message = self.inner(text, depth)?;
+                let message = match message.trim() {
+                    "" => String::new(),
+                    message => format!(": {message}"),
+                };
+                return Err((format!("the variable `{name}` is {state}{message}"), "set it".into()));
+            }
+            (None, Some(_)) => String::new(),
+            (Some(value), _) => value,
             (None, None) => {
                 return Err((
                     format!("the variable `{name}` is not set"),
                     format!("set it, or give a default: `${{{name}:-…}}`"),
                 ));
-            }
-            (_, Some(_)) if depth >= MAX_DEPTH => {
-                return Err((
-                    "defaults are nested too deep".into(),
-                    format!("use at most {MAX_DEPTH} levels"),
-                ));
-            }
-            (_, Some(default)) => {
-                let mut problems = Vec::new();
-                let value = self.expand_within(default, depth + 1, &mut problems);
-                match problems.into_iter().next() {
-                    Some(problem) => return Err((problem.message, problem.help)),
-                    None => value,
-                }
             }
         };
         match self.bytes_left.checked_sub(value.len()) {
@@ -132,6 +141,51 @@ impl<'a> Expander<'a> {
         }
         Ok(value)
     }
+
+    /// Expands the text within a `${…}`, or fails with the first of its problems.
+    fn inner(&mut self, text: &str, depth: usize) -> Result<String, (String, String)> {
+        if depth >= MAX_DEPTH {
+            return Err((
+                "defaults are nested too deep".into(),
+                format!("use at most {MAX_DEPTH} levels"),
+            ));
+        }
+        let mut problems = Vec::new();
+        let value = self.expand_within(text, depth + 1, &mut problems);
+        match problems.into_iter().next() {
+            Some(problem) => Err((problem.message, problem.help)),
+            None => Ok(value),
+        }
+    }
+}
+
+/// What follows the name in `${NAME:-text}`.
+#[derive(Clone, Copy, Debug)]
+struct Form<'a> {
+    /// Whether an empty variable counts as unset.
+    colon: bool,
+    /// `-`, `?` or `+`.
+    sign: char,
+    text: &'a str,
+}
+
+/// The name in a `${…}` and what follows it; `None` if this is neither.
+fn parts(inside: &str) -> Option<(&str, Option<Form<'_>>)> {
+    let end = inside.find([':', '-', '?', '+']).unwrap_or(inside.len());
+    let (name, rest) = inside.split_at_checked(end)?;
+    if !is_name(name) {
+        return None;
+    }
+    if rest.is_empty() {
+        return Some((name, None));
+    }
+    let (colon, rest) = match rest.strip_prefix(':') {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
+    let sign = rest.chars().next().filter(|sign| ['-', '?', '+'].contains(sign))?;
+    let text = rest.get(1..)?;
+    Some((name, Some(Form { colon, sign, text })))
 }
 
 /// The ranges of all `${…}`, except escaped ones (`$${`) and those within another's default. An unclosed one extends to the
@@ -190,91 +244,4 @@ fn shortened(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn environment(name: &str) -> Option<String> {
-        match name {
-            "HOST" => Some("shop".into()),
-            "EMPTY" => Some(String::new()),
-            "TRICK" => Some("${HOST}".into()),
-            "_9" => Some("nine".into()),
-            _ => None,
-        }
-    }
-
-    /// `text` becomes the expected text, or each `${…}` listed has a problem with that message.
-    fn check(text: &str, expect: Result<&str, &[(&str, &str)]>) {
-        let got = Expander::new(&environment).expand(text).map(Cow::into_owned);
-        let got = got.map_err(|problems| {
-            problems
-                .into_iter()
-                .map(|one| (text[one.range].to_owned(), one.message))
-                .collect::<Vec<_>>()
-        });
-        let expect = expect.map(str::to_owned).map_err(|problems| {
-            problems
-                .iter()
-                .map(|(part, message)| ((*part).to_owned(), (*message).to_owned()))
-                .collect::<Vec<_>>()
-        });
-        assert_eq!(got, expect, "{text}");
-    }
-
-    #[test]
-    fn expansion() {
-        check("plain $HOST {x} $", Ok("plain $HOST {x} $"));
-        check("http://${HOST}:${PORT:-80}/", Ok("http://shop:80/"));
-        check("${EMPTY}|${EMPTY:-x}|${NONE:-}", Ok("|x|"));
-        check("${NONE:-${ALSO:-${HOST}}}!", Ok("shop!"));
-        check("${NONE:-a:-b}", Ok("a:-b"));
-        check("${NONE:-{x}", Ok("{x"));
-        check("$${HOST} ${HOST} $$ $$${HOST}", Ok("${HOST} shop $$ $${HOST}"));
-        check("${TRICK}", Ok("${HOST}"));
-        check("${_9}", Ok("nine"));
-        check("ü${HOST}ü", Ok("üshopü"));
-    }
-
-    #[test]
-    fn problems() {
-        check(
-            "a ${NONE} ${HOST} ${OTHER}",
-            Err(&[
-                ("${NONE}", "the variable `NONE` is not set"),
-                ("${OTHER}", "the variable `OTHER` is not set"),
-            ]),
-        );
-        check("a ${HOST", Err(&[("${HOST", "`${` is not closed with `}`")]));
-        check("${9}", Err(&[("${9}", "`${9}` is not a valid variable name")]));
-        check("${}", Err(&[("${}", "`${}` is not a valid variable name")]));
-        check("${A-b}", Err(&[("${A-b}", "`${A-b}` is not a valid variable name")]));
-        check(
-            "${NONE:-${MORE}}",
-            Err(&[("${NONE:-${MORE}}", "the variable `MORE` is not set")]),
-        );
-        let deep = "${A:-".repeat(12) + &"}".repeat(12);
-        check(&deep, Err(&[(&deep, "defaults are nested too deep")]));
-    }
-
-    #[test]
-    fn bounded() {
-        let long = |_: &str| Some("x".repeat(1 << 20));
-        let mut expander = Expander::new(&long);
-        assert_eq!(expander.expand(&"${X}".repeat(16)).unwrap().len(), 16 << 20);
-        assert!(expander.expand("${X}").unwrap_err()[0].message.contains("16 MiB"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_panics(text in "[$}{:A-Cö-]{0,24}|\\PC*") {
-            let _ = Expander::new(&environment).expand(&text);
-        }
-
-        #[test]
-        fn escaped_text_comes_back(text in "[$}{:A-Cö-]{0,24}") {
-            let escaped = text.replace("${", "$${");
-            prop_assert_eq!(Expander::new(&environment).expand(&escaped).unwrap(), text);
-        }
-    }
-}
+mod tests;
