@@ -31,6 +31,7 @@ pub mod histogram;
 pub mod journal;
 pub mod limits;
 pub mod metrics;
+pub mod peers;
 pub mod proxy;
 pub mod rule;
 pub mod scenario;

@@ -188,7 +188,7 @@ fn every_mistake_is_explained() {
         ("choose_no_weight", rule("choose: [{weight: 0, faults: [delay: 1s]}]\n")),
         ("choose_nothing", rule("choose: [{weight: 1}]\n")),
         // Match
-        ("method_lower_case", matching("{method: get}")),
+        ("method_lower_case", matching("{method: purge}")),
         ("path_without_slash", matching("{path: api/*}")),
         ("bad_glob", matching("{path: \"/a/[\"}")),
         ("bad_regex", matching("{path: {regex: \"(\"}}")),
@@ -367,7 +367,7 @@ fn every_mistake_is_explained() {
         ("duplicate_short", fault("duplicate: 10%")),
         ("duplicate_direction", fault("duplicate: {direction: request}")),
         // Several at once
-        ("all_at_once", with("", "  - name: a\n    match: {method: get, paths: /x}\n    faults: [dellay: 1s]\n  - name: b\n    when: {percentage: 101}\n    faults: [abort: 99]\n")),
+        ("all_at_once", with("", "  - name: a\n    match: {method: purge, paths: /x}\n    faults: [dellay: 1s]\n  - name: b\n    when: {percentage: 101}\n    faults: [abort: 99]\n")),
     ];
     let mut errors = 0;
     for (name, yaml) in &cases {

@@ -46,6 +46,7 @@ const ROOMS: [&str; 26] = [
     "cors",
     "content",
     "grpc",
+    "peers",
     "yaml",
     "files",
 ];

@@ -57,6 +57,7 @@ fn listeners(context: &Context, snapshot: &Snapshot) -> Vec<Value> {
         json!({
             "name": &*one.name,
             "address": address,
+            "enabled": one.enabled,
             "tls": one.tls.is_some(),
             "upstream": &**one.upstream(),
             "space": one.space,

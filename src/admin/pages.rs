@@ -201,21 +201,22 @@ pub(super) async fn ready(State(context): Shared, headers: HeaderMap) -> Respons
 }
 
 impl Context {
-    /// Whether squall is stopping. It has no listeners then, and every configuration has at least one.
+    /// Whether squall is stopping.
     pub(super) fn is_draining(&self) -> bool {
-        self.server.addresses().is_empty()
+        self.server.is_stopping()
     }
 
     /// Why requests are not accepted on every listener, if so.
     fn not_ready(&self) -> Option<String> {
         let open = self.server.addresses();
-        if open.is_empty() {
+        if self.is_draining() {
             return Some("squall is draining".to_owned());
         }
         let snapshot = self.server.snapshot();
         let missing = snapshot
             .listeners
             .iter()
+            .filter(|one| one.enabled)
             .find(|one| open.iter().all(|(name, _)| *name != one.name))?;
         Some(format!("the listener {} is not accepting connections", missing.name))
     }

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::{fail, say};
-use super::{BAD_CONFIGURATION, INTERNAL};
+use super::{BAD_CONFIGURATION, INTERNAL, UNAVAILABLE};
 use crate::config::snapshot::{Inputs, Snapshot};
 use crate::config::{self, Source};
 use crate::fake;
@@ -89,6 +89,8 @@ pub fn run(args: FakeArgs) -> ExitCode {
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Those of the addresses that nothing can be served at.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => fail(UNAVAILABLE, &format!("error: {error}")),
         Err(error) => fail(INTERNAL, &format!("error: {error}")),
     }
 }

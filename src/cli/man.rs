@@ -25,12 +25,15 @@ The command line is invalid.
 \fB64\fR
 The configuration is invalid.
 .TP
+\fB69\fR
+An address can't be listened on, such as one that another process has.
+.TP
 \fB70\fR
 An internal or system error.
 .SH ENVIRONMENT
 .TP
 \fBSQUALL_CONFIG\fR
-The configuration file, unless \fB\-\-config\fR is given.
+The configuration file, unless one is given on the command line.
 .TP
 \fBSQUALL_SEED\fR
 The seed of all random draws, unless \fB\-\-seed\fR is given.

@@ -24,6 +24,8 @@ use clap::{Parser, Subcommand};
 pub const USAGE: u8 = 2;
 /// Exit code of a bad configuration: EX_USAGE of sysexits.h.
 pub const BAD_CONFIGURATION: u8 = 64;
+/// Exit code of an address that can't be listened on: EX_UNAVAILABLE of sysexits.h.
+pub const UNAVAILABLE: u8 = 69;
 /// Exit code of an internal failure, or one of the system: EX_SOFTWARE of sysexits.h.
 pub const INTERNAL: u8 = 70;
 

@@ -11,11 +11,11 @@ use tokio::sync::oneshot;
 
 use super::log::Log;
 use super::signals::Signals;
-use super::{BAD_CONFIGURATION, INTERNAL};
+use super::{BAD_CONFIGURATION, INTERNAL, UNAVAILABLE, USAGE};
 use crate::config::Source;
 use crate::config::snapshot::Snapshot;
 use crate::metrics::Metrics;
-use crate::server::{Failure, Origin, Server};
+use crate::server::{Failure, Origin, Server, bind_reason};
 use crate::toxiproxy::{self, Toxiproxy};
 use crate::{admin, watch};
 
@@ -25,7 +25,10 @@ const ADMIN_END: Duration = Duration::from_secs(1);
 /// Run the proxy
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// The configuration file. Without it: the embedded demo
+    /// The configuration file; `-` reads standard input. Without it: that of --config, or else the embedded demo
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The configuration file, as an option
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
     config: Option<PathBuf>,
     /// The seed of all random draws; overrides the file's seed
@@ -36,6 +39,21 @@ pub struct RunArgs {
     no_watch: bool,
 }
 
+impl RunArgs {
+    /// The file that is given. One of the environment stands back behind one on the command line.
+    fn source(&self) -> Result<Source, &'static str> {
+        let of_environment = std::env::var_os("SQUALL_CONFIG").map(PathBuf::from);
+        let file = match (&self.file, &self.config) {
+            (Some(_), Some(config)) if Some(config) != of_environment.as_ref() => {
+                return Err("error: the configuration file is given twice: as FILE and with --config");
+            }
+            (Some(file), _) if file.as_os_str() == "-" => Some("/dev/stdin".into()),
+            (file, config) => file.clone().or_else(|| config.clone()),
+        };
+        Ok(file.map_or(Source::Demo, Source::File))
+    }
+}
+
 /// Runs until a signal.
 pub fn run(args: RunArgs) -> ExitCode {
     // First of all: as process 1 of a container, squall would ignore a signal without a handler.
@@ -43,7 +61,10 @@ pub fn run(args: RunArgs) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(INTERNAL, &format!("can't listen for signals: {error}")),
     };
-    let source = args.config.map_or(Source::Demo, Source::File);
+    let source = match args.source() {
+        Ok(source) => source,
+        Err(message) => return failed(USAGE, message),
+    };
     let metrics = match Metrics::new() {
         Ok(metrics) => metrics,
         Err(error) => return failed(INTERNAL, &format!("internal error: {error}")),
@@ -113,6 +134,7 @@ pub(super) fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runt
 async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals, log: &Log) -> ExitCode {
     let server = match Server::open(origin, first) {
         Ok(server) => server,
+        Err(failure @ Failure::Bind { .. }) => return failed(UNAVAILABLE, &failure.to_string()),
         Err(failure) => return failed(INTERNAL, &failure.to_string()),
     };
     let snapshot = server.snapshot();
@@ -120,14 +142,16 @@ async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals,
         Ok(admin) => admin,
         Err(error) => {
             let address = &snapshot.admin.address;
-            return failed(INTERNAL, &format!("can't listen on {address} (admin): {error}"));
+            let reason = bind_reason(&error);
+            let message = format!("can't listen on {address} (admin): {reason}; the key is `admin: {{address: …}}`");
+            return failed(UNAVAILABLE, &message);
         }
     };
     let admin_address = admin.address().to_string();
     tracing::info!(address = admin_address, "admin listening");
     let toxiproxy = match open_toxiproxy(&snapshot, &server).await {
         Ok(toxiproxy) => toxiproxy,
-        Err(message) => return failed(INTERNAL, &message),
+        Err(message) => return failed(UNAVAILABLE, &message),
     };
     snapshot.log_warnings();
     let _watcher = match (watched, server.source()) {
@@ -185,7 +209,7 @@ async fn open_toxiproxy(snapshot: &Snapshot, server: &Server) -> Result<Option<(
         return Ok(None);
     };
     let bound = admin::bind(address).await;
-    let bound = bound.map_err(|error| format!("can't listen on {address} (toxiproxy): {error}"))?;
+    let bound = bound.map_err(|error| format!("can't listen on {address} (toxiproxy): {}", bind_reason(&error)))?;
     tracing::info!(address = %bound.address(), "Toxiproxy API listening");
     let settings = toxiproxy::Settings {
         seed: snapshot.seed.0,

@@ -10,7 +10,7 @@ use super::log::Log;
 use super::output::{fail, print};
 use super::run::runtime;
 use super::signals::Signals;
-use super::{BAD_CONFIGURATION, INTERNAL};
+use super::{BAD_CONFIGURATION, INTERNAL, UNAVAILABLE};
 use crate::admin;
 use crate::config::root::{BoundsSpec, LogFormat, LogLevel, LogSpec};
 use crate::files;
@@ -176,12 +176,12 @@ async fn serve(
             Err(PopulateError::Configuration(message)) => {
                 return fail(BAD_CONFIGURATION, &format!("{file}: {message}"));
             }
-            Err(PopulateError::System(message)) => return fail(INTERNAL, &format!("{file}: {message}")),
+            Err(PopulateError::System(message)) => return fail(UNAVAILABLE, &format!("{file}: {message}")),
         }
     }
     let bound = match bind(&args.host, &args.port).await {
         Ok(bound) => bound,
-        Err(message) => return fail(INTERNAL, &format!("can't serve Toxiproxy's API: {message}")),
+        Err(message) => return fail(UNAVAILABLE, &format!("can't serve Toxiproxy's API: {message}")),
     };
     tracing::info!(
         address = %bound.address(),

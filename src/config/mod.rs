@@ -16,10 +16,11 @@ use self::load::{Disk, Start, load_tree};
 use self::masks::Masks;
 use self::root::{ConfigSpec, FragmentSpec};
 use self::snapshot::{Inputs, Snapshot};
-use crate::files;
-use crate::yaml::decode::{Spanned, decode};
+use crate::yaml::decode::word::{Hint, Word};
+use crate::yaml::decode::{Spanned, decode_parts};
 use crate::yaml::report::{Diagnostic, Report, Span};
 use crate::yaml::tree;
+use crate::{fake, files, peers};
 
 /// The demo: the embedded, commented default configuration.
 pub const DEMO: &str = include_str!("../../config/squall.yaml");
@@ -101,25 +102,46 @@ fn build(mut tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     }
 }
 
+/// What is meant by a word that is unknown at its place.
+fn hint(word: &Word<'_>) -> Option<Hint> {
+    fake::spec::hint(word).or_else(|| peers::of_file(word))
+}
+
 fn compile(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     let mut diagnostics = tree.diagnostics;
     let sources = Arc::new(tree.sources);
     // Each document is dropped once it is decoded: of a large configuration, it takes more memory than what it is decoded to.
     let mut documents = tree.documents.into_iter();
-    let Some(mut spec) = documents
-        .next()
-        .and_then(|main| decode::<ConfigSpec>(&main, &mut diagnostics))
-    else {
+    let main = documents.next();
+    let decoded = main.map(|main| decode_parts::<ConfigSpec>(&main, &hint, &mut diagnostics));
+    let Some((Some(mut spec), mut gaps)) = decoded else {
         return Err(Report::new(diagnostics, sources));
     };
     for document in documents {
-        if let Some(fragment) = decode::<FragmentSpec>(&document, &mut diagnostics) {
+        let (fragment, more) = decode_parts::<FragmentSpec>(&document, &hint, &mut diagnostics);
+        gaps.extend(more);
+        if let Some(fragment) = fragment {
             merge(&mut spec, fragment, &mut diagnostics);
         }
     }
+    settle_addresses(&mut spec);
     // Parts with errors are left out here. The rest is still checked, so that all errors are reported at once, but a
     // configuration with errors is never put into force.
-    Snapshot::build(spec, sources, tree.files, diagnostics, inputs)
+    Snapshot::build(spec, sources, &gaps, tree.files, diagnostics, inputs)
+}
+
+/// An upstream that is an address alone is meant for what its listeners speak.
+fn settle_addresses(spec: &mut ConfigSpec) {
+    let listeners = &spec.listeners;
+    for (name, upstream) in spec.upstreams.iter_mut() {
+        let mut users = listeners
+            .iter()
+            .filter(|(_, listener)| listener.upstream.value == name.value)
+            .peekable();
+        let is_for_tcp = users.peek().is_some() && users.all(|(_, listener)| listener.is_tcp());
+        let span = upstream.span;
+        upstream.value.settle(span, is_for_tcp);
+    }
 }
 
 fn merge(spec: &mut ConfigSpec, fragment: FragmentSpec, diagnostics: &mut Vec<Diagnostic>) {

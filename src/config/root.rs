@@ -12,7 +12,7 @@ use crate::limits::bodies::Budget;
 use crate::proxy::listen::spec::{ListenerSpec, PairSpec};
 use crate::proxy::net::address::AddressSpec;
 use crate::proxy::record::RevealSpec;
-use crate::proxy::upstream::spec::UpstreamSpec;
+use crate::proxy::upstream::spec::UpstreamForm;
 use crate::rule::spec::{LimitsSpec, RuleSpec};
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::OneOrMany;
@@ -22,7 +22,7 @@ use crate::yaml::units::{ByteSize, Share, Time};
 #[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "squall configuration")]
+#[schemars(title = "squall configuration", extend("patternProperties" = {"^x-": true}))]
 pub struct ConfigSpec {
     /// More files with `listeners`, `upstreams` and `rules`: paths or globs, relative to this file.
     pub include: Option<OneOrMany<String>>,
@@ -61,7 +61,7 @@ pub struct ConfigSpec {
     pub listeners: Named<ListenerSpec>,
     /// Where requests go, by name.
     #[serde(default)]
-    pub upstreams: Named<Spanned<UpstreamSpec>>,
+    pub upstreams: Named<Spanned<UpstreamForm>>,
     /// The rules, tried in this order.
     #[serde(default)]
     pub rules: Vec<RuleSpec>,
@@ -70,13 +70,14 @@ pub struct ConfigSpec {
 /// An included file.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("patternProperties" = {"^x-": true}))]
 pub struct FragmentSpec {
     /// More listeners, by name.
     #[serde(default)]
     pub listeners: Named<ListenerSpec>,
     /// More upstreams, by name.
     #[serde(default)]
-    pub upstreams: Named<Spanned<UpstreamSpec>>,
+    pub upstreams: Named<Spanned<UpstreamForm>>,
     /// More rules; they come after those of the including file.
     #[serde(default)]
     pub rules: Vec<RuleSpec>,

@@ -12,8 +12,10 @@ use serde_with::skip_serializing_none;
 use super::declared::spec::{CollectionSpec, HarSpec, OpenApiSpec, RouteSpec};
 use super::test_api::Version;
 use crate::cors::spec::CorsSpec;
+use crate::yaml::decode::word::{Hint, Word};
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::report::{Diagnostic, Span, did_you_mean};
+use crate::yaml::tree::Node;
 use crate::yaml::units::{Share, Time};
 
 /// A server that is built into squall, or declared here. [`FakeSpec::check`] says which keys belong together.
@@ -180,6 +182,15 @@ impl FakeSpec {
         Diagnostic::error(span, message).help(format!("valid settings: {}", keys.join(", ")))
     }
 
+    /// What is doubtful about it: paths in the style of other routers, whose parameters are taken literally.
+    pub fn doubts(&self) -> Vec<Diagnostic> {
+        let routes = self.routes.iter().flat_map(|routes| &routes.value);
+        let collections = self.collections.iter().flat_map(|collections| collections.value.iter());
+        let paths = collections.filter_map(|(_, collection)| collection.value.path.as_ref());
+        let paths = routes.map(|route| &route.value.path).chain(paths);
+        paths.filter_map(literal_parameter).collect()
+    }
+
     fn check_store(&self, mistakes: &mut Vec<Diagnostic>) {
         let valid = |store: &str| store == "memory" || store.strip_prefix("file:").is_some_and(|path| !path.is_empty());
         if let Some(store) = self.store.as_ref().filter(|store| !valid(&store.value)) {
@@ -187,6 +198,71 @@ impl FakeSpec {
             mistakes.push(Diagnostic::error(store.span, message).help("use `memory` or `file:PATH`"));
         }
     }
+}
+
+/// The warning for a path such as `/users/:id` or `/v/*`.
+fn literal_parameter(path: &Spanned<String>) -> Option<Diagnostic> {
+    let segments: Vec<&str> = path.value.split('/').collect();
+    let last = segments.len().saturating_sub(1);
+    let parameter = |(at, segment): (usize, &str)| match segment {
+        "*" | "**" if at == last => Some("{*rest}".to_owned()),
+        "*" => Some("{name}".to_owned()),
+        _ => {
+            let name = segment
+                .strip_prefix(':')
+                .or_else(|| segment.strip_prefix('<')?.strip_suffix('>'))?;
+            let name = name.rsplit(':').next().unwrap_or(name);
+            let is_name = !name.is_empty() && name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+            is_name.then(|| format!("{{{name}}}"))
+        }
+    };
+    let own: Vec<Option<String>> = segments.iter().copied().enumerate().map(parameter).collect();
+    let first = own.iter().position(Option::is_some)?;
+    let whole = segments
+        .iter()
+        .zip(&own)
+        .map(|(segment, own)| own.as_deref().unwrap_or(segment));
+    let message = format!("`{}` matches only itself", segments.get(first)?);
+    let help = format!("write `path: \"{}\"`", whole.collect::<Vec<_>>().join("/"));
+    Some(Diagnostic::warning(path.span, message).help(help))
+}
+
+/// What is meant by a word in the settings of a fake: only those that it has are suggested.
+pub fn hint(word: &Word<'_>) -> Option<Hint> {
+    let ["upstreams", _, "fake"] = word.path.as_slice() else {
+        return None;
+    };
+    if word.is_value {
+        return None;
+    }
+    let name = word.map.get("name").and_then(Node::text);
+    let help = match (word.key, name) {
+        (key, _) if SETTINGS.iter().any(|(known, _)| *known == key) => format!("write `fake: {key}`"),
+        (
+            "path" | "method" | "status" | "json" | "body" | "headers" | "response" | "responses" | "mappings"
+            | "stubs" | "text",
+            None,
+        ) => "write `routes: [{path: /users, json: []}]`".to_owned(),
+        ("type" | "kind" | "fake", None) => {
+            let known = word.value.text().filter(|name| names().any(|known| known == *name));
+            format!("write `name: {}`", known.unwrap_or("test-api"))
+        }
+        ("file" | "spec" | "swagger" | "document" | "schema", None) => {
+            format!("write `openapi: {}`", word.value.text().unwrap_or("api.yaml"))
+        }
+        (key, name) => {
+            let allowed = match name {
+                None => DECLARED,
+                Some(name) => SETTINGS.iter().find(|(known, _)| *known == name)?.1,
+            };
+            let valid: Vec<&str> = GENERAL.into_iter().chain(allowed.iter().copied()).collect();
+            match did_you_mean(key, valid.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("valid keys: {}", valid.join(", ")),
+            }
+        }
+    };
+    Some(Hint { help, meant: None })
 }
 
 /// The error for a name that no built-in fake has.

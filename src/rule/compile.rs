@@ -31,7 +31,7 @@ use crate::rule::stage::Stage;
 use crate::rule::state::RuleState;
 use crate::rule::when::When;
 use crate::shape::Direction;
-use crate::yaml::decode::Spanned;
+use crate::yaml::decode::{Gaps, Spanned};
 use crate::yaml::report::{Diagnostic, Severity, Sources, Span, did_you_mean};
 use crate::yaml::tree::identity_hash;
 
@@ -57,6 +57,8 @@ pub struct Context<'a> {
     pub metrics: &'a Metrics,
     /// Collects the mistakes that are found.
     pub diagnostics: &'a mut Vec<Diagnostic>,
+    /// The parts of the configuration that were left out because of errors.
+    pub gaps: &'a Gaps,
 }
 
 /// What a configuration sets for all its rules.
@@ -95,7 +97,9 @@ pub fn compile(context: &mut Context<'_>) -> Vec<Arc<Rule>> {
                 .diagnostics
                 .push(Diagnostic::error(spec.name.span, message).also(first, "the first is here"));
         }
-        if let Some(rule) = context.rule(spec, &previous) {
+        if context.gaps.around(spec.name.span) {
+            context.check_incomplete(spec, &previous);
+        } else if let Some(rule) = context.rule(spec, &previous) {
             context.check_reachable(spec, &rule, &mut blockers);
             rules.push(rule);
         }
@@ -114,14 +118,26 @@ impl Context<'_> {
         self.diagnostics.push(Diagnostic::error(span, message));
     }
 
+    /// Checks what is left of a rule with errors, and reports nothing that may only follow from what was left out.
+    fn check_incomplete(&mut self, spec: &RuleSpec, previous: &HashMap<RuleId, Arc<Rule>>) {
+        let before = self.diagnostics.len();
+        self.rule(spec, previous);
+        self.gaps.forget_consequences(self.diagnostics, before, spec.name.span);
+    }
+
     fn rule(&mut self, spec: &RuleSpec, previous: &HashMap<RuleId, Arc<Rule>>) -> Option<Arc<Rule>> {
         let before = self.diagnostics.len();
         self.check_name(&spec.name);
         self.check_space(spec);
         self.check_listeners(spec);
+        let checked = self.diagnostics.len();
         let stage = self.stage(spec);
+        if self.gaps.around(spec.name.span) {
+            // A fault that was left out may have been what decides when the rule acts.
+            self.diagnostics.truncate(checked);
+        }
         let condition = self.condition(spec);
-        let when = match When::compile(spec.when.as_ref().map(|when| &when.value)) {
+        let when = match When::compile(spec.when.as_ref().map(|when| &when.value.0)) {
             Ok(when) => when,
             Err(message) => {
                 self.error(spec.when.as_ref().map_or(spec.name.span, |when| when.span), message);
@@ -205,7 +221,8 @@ impl Context<'_> {
     fn check_listeners(&mut self, spec: &RuleSpec) {
         let Some(listeners) = &spec.listener else { return };
         for name in &listeners.value.0 {
-            if self.setting.listeners.contains(&name.as_str()) {
+            let unread = self.setting.listeners.is_empty() && !self.gaps.is_empty();
+            if unread || self.setting.listeners.contains(&name.as_str()) {
                 continue;
             }
             let help = match did_you_mean(name, self.setting.listeners.iter().copied()) {

@@ -6,7 +6,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::body::{self, BodyCondition};
-use super::text::{Place, Text};
+use super::text::{Place, Text, check_host};
 use crate::cors;
 use crate::draw::head::Head;
 use crate::rule::spec::{FieldSpec, GrpcSpec, MatchSpec, TextSpec};
@@ -389,6 +389,10 @@ impl Shown<Text> {
 
 /// The conditions for `host:`. A port at the end of the pattern is one of its own.
 fn host_and_port(spec: &Spanned<TextSpec>, mistakes: &mut Vec<Mistake>) -> Vec<Condition> {
+    if let Err(message) = check_host(&spec.value) {
+        mistakes.push((spec.span, message));
+        return Vec::new();
+    }
     let pattern = spec.value.text();
     let port = pattern.rsplit_once(':').and_then(|(host, port)| {
         let is_one_host = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));

@@ -15,7 +15,7 @@ use crate::guards::spec::GuardSpec;
 use crate::rule::body::spec::BodySpec;
 use crate::rule::rate::HitRate;
 use crate::yaml::decode::{Named, Spanned};
-use crate::yaml::forms::{self, OneOrMany, Scalar, ShortForm, string_form};
+use crate::yaml::forms::{self, OneOrMany, Scalar, ShortForm, short_form, string_form};
 use crate::yaml::units::{Percentage, Time};
 
 /// Which requests, which of those, and what then happens to them.
@@ -40,7 +40,7 @@ pub struct RuleSpec {
     #[serde(rename = "match")]
     pub matches: Option<Box<MatchSpec>>,
     /// Which of the matching requests are hit. Absent: all of them.
-    pub when: Option<Spanned<WhenSpec>>,
+    pub when: Option<Spanned<WhenForm>>,
     /// Conditions that stop the rule until it is switched on again.
     pub stop_when: Option<Spanned<Vec<Spanned<GuardSpec>>>>,
     /// What happens, in this order.
@@ -357,6 +357,47 @@ pub struct WhenSpec {
     pub requested: bool,
 }
 
+/// `when: 10%`, or the long form.
+#[derive(Debug, Clone)]
+pub struct WhenForm(pub WhenSpec);
+
+impl std::ops::Deref for WhenForm {
+    type Target = WhenSpec;
+
+    fn deref(&self) -> &WhenSpec {
+        &self.0
+    }
+}
+
+impl ShortForm for WhenForm {
+    type Long = WhenSpec;
+    const EXPECTING: &'static str = "a percentage such as 10%, or a map such as {percentage: 10%, key: client}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let percentage = match scalar {
+            Scalar::Str(text) if text.trim_end().ends_with('%') => text.parse::<Percentage>(),
+            Scalar::Str(text) => return Some(Err(format!("`{text}` is not {}", Self::EXPECTING))),
+            Scalar::Null => return Some(Ok(WhenForm(WhenSpec::default()))),
+            Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_) => return None,
+        };
+        let long = |percentage| WhenSpec {
+            percentage: Some(percentage),
+            ..WhenSpec::default()
+        };
+        Some(
+            percentage
+                .map(|percentage| WhenForm(long(percentage)))
+                .map_err(|error| error.to_string()),
+        )
+    }
+
+    fn from_long(long: WhenSpec) -> Result<Self, String> {
+        Ok(WhenForm(long))
+    }
+}
+
+short_form!(WhenForm, WhenSpec, "WhenForm", {"type": ["string", "null"], "pattern": "^ *[0-9]+(\\.[0-9]+)? *% *$|\\$\\{"});
+
 /// A time window.
 #[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -387,19 +428,35 @@ pub struct LimitsSpec {
     pub expires: Option<Time>,
 }
 
-/// A method of RFC 9110, or one's own, in capitals.
+/// A method of RFC 9110 or RFC 5789 in any case, or one's own in capitals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodSpec(pub http::Method);
+
+/// The methods that clients know, whose case is beyond doubt.
+const METHODS: [http::Method; 9] = [
+    http::Method::GET,
+    http::Method::HEAD,
+    http::Method::POST,
+    http::Method::PUT,
+    http::Method::DELETE,
+    http::Method::CONNECT,
+    http::Method::OPTIONS,
+    http::Method::TRACE,
+    http::Method::PATCH,
+];
 
 impl FromStr for MethodSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(method) = METHODS.iter().find(|method| method.as_str().eq_ignore_ascii_case(text)) {
+            return Ok(MethodSpec(method.clone()));
+        }
         let method = http::Method::from_bytes(text.as_bytes())
             .map_err(|_| format!("`{text}` is not a valid method: use GET, POST, …"))?;
         let upper = text.to_ascii_uppercase();
         if text != upper {
-            // Methods are case-sensitive (RFC 9110, section 9.1): `get` would never match.
+            // Methods are case-sensitive (RFC 9110, section 9.1), so one that nobody sends would never match.
             return Err(format!("methods are case-sensitive: use `{upper}`"));
         }
         Ok(MethodSpec(method))
@@ -412,7 +469,7 @@ impl std::fmt::Display for MethodSpec {
     }
 }
 
-string_form!(MethodSpec, "Method", "a method such as GET", r"^[^a-z\s]+$|\$\{");
+string_form!(MethodSpec, "Method", "a method such as GET", r"^\S+$|\$\{");
 
 /// An address or a network in CIDR form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

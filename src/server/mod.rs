@@ -95,7 +95,7 @@ pub enum Failure {
     #[error("{0}")]
     Configuration(Report),
     /// An address cannot be listened on.
-    #[error("can't listen on {address} ({what}): {error}")]
+    #[error("can't listen on {address} ({what}): {}", bind_reason(error))]
     Bind {
         /// What for: a listener's name.
         what: String,
@@ -119,6 +119,25 @@ pub enum Failure {
     /// Something that squall needs from the system is missing.
     #[error("{0}")]
     System(String),
+}
+
+/// Why an address can't be listened on, in words that say what to do.
+pub fn bind_reason(error: &io::Error) -> String {
+    // A text of squall's own says it already.
+    if error.raw_os_error().is_none() {
+        return error.to_string();
+    }
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the address is in use: stop the process that has it, or choose another port".into()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied: ports below 1024 need root or CAP_NET_BIND_SERVICE, a socket file a writable folder"
+                .into()
+        }
+        _ => error.to_string(),
+    }
 }
 
 impl Origin {
@@ -234,6 +253,11 @@ impl Server {
     /// The last requests of each space.
     pub fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// Whether it accepts nothing new, since it is about to end.
+    pub fn is_stopping(&self) -> bool {
+        self.holder.is_stopping()
     }
 
     /// The number of open connections of all listeners.
@@ -370,7 +394,7 @@ impl Server {
     fn bind_new(&self, snapshot: &Snapshot) -> Result<HashMap<Place, Bound>, Failure> {
         let listeners = self.listeners.lock();
         let (mut opened, mut taken) = (HashMap::new(), HashMap::new());
-        for listener in &snapshot.listeners {
+        for listener in snapshot.listeners.iter().filter(|listener| listener.enabled) {
             let place = place(listener);
             // Of two listeners at one address, one would silently take the place of the other. In one file that is a mistake of the
             // file; here one of them is a space's.
@@ -453,7 +477,7 @@ impl Server {
             .configure(journal.map_or_else(|| JournalSpec::default().bounds(), JournalSpec::bounds));
         let mut listeners = self.listeners.lock();
         let mut old = std::mem::take(&mut *listeners);
-        for listener in &snapshot.listeners {
+        for listener in snapshot.listeners.iter().filter(|listener| listener.enabled) {
             let place = place(listener);
             let running = match (old.remove(&place), bound.remove(&place)) {
                 (Some(mut running), _) => {
@@ -472,7 +496,11 @@ impl Server {
         leaving.retain(|listener| listener.connections() > 0);
         for running in old.into_values() {
             tracing::info!(listener = &*running.name, "no longer listening");
-            running.listener.stop_accepting();
+            // One that was removed lets its requests finish; one that was switched off is to look like a server that is down.
+            match snapshot.listener(&running.name) {
+                Some(listener) if !listener.enabled => running.listener.abort(),
+                _ => running.listener.stop_accepting(),
+            }
             self.metrics().forget_listener(&running.name);
             leaving.push(running.listener);
         }

@@ -77,8 +77,8 @@ pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
             eye.also(files(&server, failed.as_ref()));
         }
         let reload = || async {
-            // `reload` logs and counts the result. A server without listeners is stopping, and must not open new ones.
-            if !server.addresses().is_empty() {
+            // `reload` logs and counts the result. A server that is stopping must not open new listeners.
+            if !server.is_stopping() {
                 let failed = server.reload().await.err();
                 return files(&server, failed.as_ref());
             }

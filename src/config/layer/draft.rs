@@ -19,6 +19,7 @@ use crate::rule::decide::Rule;
 use crate::rule::id::RuleId;
 use crate::rule::spec::RuleSpec;
 use crate::rule::switch::Switch;
+use crate::yaml::decode::Gaps;
 use crate::yaml::report::{Diagnostic, Report, Severity, Sources};
 use crate::yaml::units::Time;
 
@@ -499,6 +500,7 @@ impl<'a> Draft<'a> {
             now: self.now,
             metrics: self.metrics,
             diagnostics: &mut diagnostics,
+            gaps: Gaps::NONE,
         });
         let mut report = Report::new(diagnostics, Arc::clone(sources));
         report.change_texts(|text| self.base.masks.text(text));

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::peers;
 use crate::rule::id::RuleId;
 use crate::rule::spec::RuleSpec;
-use crate::yaml::decode::{Spanned, decode};
+use crate::yaml::decode::{Spanned, decode, decode_hinted};
 use crate::yaml::report::{Diagnostic, Report, Sources};
 use crate::yaml::tree::{self, Node, Value};
 use crate::yaml::units::Time;
@@ -110,7 +111,7 @@ fn one(mut node: Node, id: Option<&RuleId>, diagnostics: &mut Vec<Diagnostic>) -
             }
         }
     }
-    let spec: RuleSpec = decode(&node, diagnostics)?;
+    let spec: RuleSpec = decode_hinted(&node, &peers::of_rule, diagnostics)?;
     Some(Read {
         id: RuleId::new(spec.space(), &spec.name.value),
         spec,

@@ -166,6 +166,7 @@ impl Loader<'_> {
         let Some(mut document) = tree::parse(sources, source, Some(&noted), diagnostics) else {
             return;
         };
+        remove_anchors(&mut document);
         let include = document.remove("include");
         self.tree.documents.push(document);
         if let Some((_, include)) = include {
@@ -244,6 +245,13 @@ impl Loader<'_> {
             self.tree.diagnostics.push(Diagnostic::error(span, message));
         }
         room
+    }
+}
+
+/// Removes the top-level keys that begin with `x-`, which hold what the rest refers to by alias, as in compose files.
+fn remove_anchors(document: &mut Node) {
+    if let Value::Map(entries) = &mut document.value {
+        entries.retain(|(key, _)| !key.text().is_some_and(|key| key.starts_with("x-")));
     }
 }
 

@@ -182,6 +182,8 @@ impl Listener {
         Listener {
             name: Arc::clone(seat.name),
             address: seat.address.clone(),
+            // A copy has an address of its own, which a caller has just asked for.
+            enabled: self.enabled || seat.space.is_some(),
             space: seat.space.cloned(),
             connection,
             kind,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Build, Listener, ListenerKind, Targets, fake_cors};
 use crate::cors::Cors;
+use crate::fake;
 use crate::proxy::exchange::view::{Target, View};
 use crate::proxy::execute::hold::Bounds;
 use crate::proxy::listen::accept::ListenerTimeouts;
@@ -25,7 +26,7 @@ impl Build<'_> {
     /// The listeners, still without rules.
     pub(super) fn listeners(&mut self, targets: &Targets, authority: &Arc<FaultAuthority>) -> Vec<Listener> {
         let spec = self.spec;
-        if spec.listeners.is_empty() {
+        if spec.listeners.is_empty() && self.gaps.is_empty() {
             self.diagnostics.push(
                 Diagnostic::error(
                     self.sources.start(),
@@ -44,12 +45,17 @@ impl Build<'_> {
         for (name, listener) in spec.listeners.iter() {
             let address = &listener.address;
             let free_port = matches!(address.value, AddressSpec::Tcp(tcp) if tcp.port() == 0);
-            if !free_port && let Some(first) = seen.insert(&address.value, address.span) {
+            if listener.enabled
+                && !free_port
+                && let Some(first) = seen.insert(&address.value, address.span)
+            {
                 let message = format!("the address {} is used twice", address.value);
                 self.diagnostics
                     .push(Diagnostic::error(address.span, message).also(first, "the first is here"));
             }
+            let before = self.diagnostics.len();
             listeners.extend(self.listener(name, listener, targets, authority));
+            self.gaps.forget_consequences(self.diagnostics, before, name.span);
         }
         listeners
     }
@@ -88,6 +94,7 @@ impl Build<'_> {
             name: own,
             space: None,
             address: spec.address.value.clone(),
+            enabled: spec.enabled,
             tls,
             proxied: spec.proxy_protocol,
             timeouts,
@@ -155,6 +162,11 @@ impl Build<'_> {
         let wanted = &spec.upstream;
         let known = self.spec.upstreams.get(&wanted.value);
         match known {
+            // It was left out, or lacks what tells what it is for: that was reported at its own position.
+            _ if self.gaps.names("upstreams").any(|name| name == wanted.value) => None,
+            None if self.spec.upstreams.is_empty() && !self.gaps.is_empty() => None,
+            // Its protocol may have been left out.
+            Some(_) if self.gaps.around(wanted.span) => None,
             Some(upstream) if upstream.value.original_destination.is_some() && self.refuse_redirected(spec) => None,
             Some(upstream) if upstream.value.address.is_some() && !spec.is_tcp() => {
                 let message = format!(
@@ -182,6 +194,14 @@ impl Build<'_> {
                 let names = || self.spec.upstreams.names();
                 let help = match did_you_mean(&wanted.value, names()) {
                     Some(name) => format!("did you mean `{name}`?"),
+                    None if wanted.value.contains(':') => format!(
+                        "an address is an upstream: write `upstreams: {{shop: \"{}\"}}` and `upstream: shop`",
+                        wanted.value
+                    ),
+                    None if fake::spec::names().any(|fake| fake == wanted.value) => format!(
+                        "a fake is an upstream: write `upstreams: {{{0}: {{fake: {0}}}}}`",
+                        wanted.value
+                    ),
                     None => format!("known upstreams: {}", listed(names())),
                 };
                 let message = format!("unknown upstream `{}`", wanted.value);

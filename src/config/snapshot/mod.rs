@@ -31,13 +31,13 @@ use crate::proxy::net::address::AddressSpec;
 use crate::proxy::tcp::view::TcpView;
 use crate::proxy::tls::{FaultAuthority, ServerTls};
 use crate::proxy::upstream::Upstream;
-use crate::proxy::upstream::spec::UpstreamSpec;
+use crate::proxy::upstream::spec::UpstreamForm;
 use crate::rule::compile::{self, Setting};
 use crate::rule::decide::Rule;
 use crate::rule::overall::Overall;
 use crate::rule::sets::RuleSets;
 use crate::rule::when::Limits;
-use crate::yaml::decode::Spanned;
+use crate::yaml::decode::{Gaps, Spanned};
 use crate::yaml::report::{Diagnostic, Report, Sources, Span};
 use crate::yaml::tree::{identity, identity_hash};
 
@@ -126,6 +126,8 @@ pub struct Listener {
     pub space: Option<Arc<str>>,
     /// The address that it listens on.
     pub address: AddressSpec,
+    /// Whether it is open; otherwise it refuses connections.
+    pub enabled: bool,
     /// The listener's certificates; `None` without TLS.
     pub tls: Option<ServerTls>,
     /// Whether each connection begins with a header of the PROXY protocol.
@@ -202,13 +204,14 @@ impl<'a> Inputs<'a> {
 }
 
 impl Snapshot {
-    /// Checks and compiles a configuration.
+    /// Checks and compiles a configuration. With gaps, left by parts with errors, the rest is only checked.
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn build(
         spec: ConfigSpec,
         sources: Arc<Sources>,
+        gaps: &Gaps,
         mut files: Vec<PathBuf>,
         mut diagnostics: Vec<Diagnostic>,
         inputs: Inputs<'_>,
@@ -218,6 +221,7 @@ impl Snapshot {
         let mut build = Build {
             spec: &spec,
             sources: &sources,
+            gaps,
             seed,
             inputs,
             files: Named::default(),
@@ -332,6 +336,8 @@ fn fake_cors<'a>(spec: &'a ConfigSpec, upstream: &str) -> Option<&'a CorsSpec> {
 struct Build<'a> {
     spec: &'a ConfigSpec,
     sources: &'a Arc<Sources>,
+    /// The parts of the spec that were left out because of errors.
+    gaps: &'a Gaps,
     seed: Seed,
     inputs: Inputs<'a>,
     /// The files that it names, except in rules.
@@ -357,7 +363,8 @@ impl Build<'_> {
             now: self.inputs.now,
             metrics: self.inputs.metrics,
             diagnostics: self.diagnostics,
-            setting: Setting::of(self.spec, self.seed),
+            gaps: self.gaps,
+            setting: Setting::of(self.spec, self.seed).with_gaps(self.gaps),
         }
     }
 
@@ -376,6 +383,7 @@ impl Build<'_> {
             && let AddressSpec::Tcp(tcp) = &address.value
             && !tcp.ip().is_loopback()
             && token.is_none()
+            && !self.gaps.has("admin")
         {
             self.diagnostics.push(
                 Diagnostic::error(
@@ -415,7 +423,9 @@ impl Build<'_> {
             compile.all(specs, None, self.diagnostics);
         }
         for rule in &self.spec.rules {
+            let before = self.diagnostics.len();
             compile.of_rule(rule, &tcp, self.diagnostics);
+            self.gaps.forget_consequences(self.diagnostics, before, rule.name.span);
         }
         compile.guards
     }
@@ -454,20 +464,28 @@ impl Build<'_> {
             .map(|(_, listener)| listener.upstream.value.as_str())
             .collect();
         // A listener without its upstream is reported as an error of its own, which names the cause.
-        let all_known = !used.is_empty() && used.iter().all(|name| spec.upstreams.get(name).is_some());
+        let all_known = !used.is_empty()
+            && !self.gaps.has("listeners")
+            && used.iter().all(|name| spec.upstreams.get(name).is_some());
         for (name, upstream) in spec.upstreams.iter() {
             if all_known && !used.contains(&name.value.as_str()) && upstream.value.address.is_none() {
                 let message = format!("no listener uses the upstream `{}`", name.value);
                 self.diagnostics.push(Diagnostic::warning(name.span, message));
             }
-            if let Some(target) = self.target(name, upstream) {
+            if let Some(fake) = &upstream.value.fake {
+                self.diagnostics.extend(fake.value.doubts());
+            }
+            let before = self.diagnostics.len();
+            let target = self.target(name, upstream);
+            self.gaps.forget_consequences(self.diagnostics, before, name.span);
+            if let Some(target) = target {
                 targets.insert(name.value.clone(), (self.identity(upstream), target));
             }
         }
         targets
     }
 
-    fn target(&mut self, name: &Spanned<String>, spec: &Spanned<UpstreamSpec>) -> Option<Arc<Target>> {
+    fn target(&mut self, name: &Spanned<String>, spec: &Spanned<UpstreamForm>) -> Option<Arc<Target>> {
         let same = self
             .inputs
             .previous
@@ -503,8 +521,8 @@ impl Build<'_> {
     }
 
     /// A text that is equal as long as neither the upstream nor its files change.
-    fn identity(&self, spec: &Spanned<UpstreamSpec>) -> String {
-        let mut own = spec.value.clone();
+    fn identity(&self, spec: &Spanned<UpstreamForm>) -> String {
+        let mut own = spec.value.0.clone();
         if let Some(fake) = &mut own.fake {
             // Its listeners read it anew, so that a fake need not lose its rows for it.
             fake.value.leave_out_cors();
@@ -518,7 +536,7 @@ impl Build<'_> {
     }
 
     /// The files that a fake is made from.
-    fn fake_files(&self, spec: &Spanned<UpstreamSpec>) -> Vec<PathBuf> {
+    fn fake_files(&self, spec: &Spanned<UpstreamForm>) -> Vec<PathBuf> {
         let fake = spec.value.fake.as_ref();
         fake.map_or_else(Vec::new, |fake| fake::files(&fake.value, self.folder(fake.span)))
     }
@@ -526,7 +544,7 @@ impl Build<'_> {
     fn fake(
         &mut self,
         fake: &Spanned<FakeSpec>,
-        spec: &Spanned<UpstreamSpec>,
+        spec: &Spanned<UpstreamForm>,
         same: Option<&(String, Arc<Target>)>,
     ) -> Option<Arc<Target>> {
         // An unchanged fake keeps its stored data.
@@ -591,6 +609,18 @@ fn previous_or_new<T: Default>(previous: Option<&Arc<T>>) -> Arc<T> {
 }
 
 impl<'a> Setting<'a> {
+    /// Takes listeners that were left out, or lack a part, for ones that any rule may be for.
+    pub(super) fn with_gaps(mut self, gaps: &'a Gaps) -> Setting<'a> {
+        for name in gaps.names("listeners") {
+            self.tcp_listeners.retain(|other| *other != name);
+            self.tls_listeners.push(name);
+            if !self.listeners.contains(&name) {
+                self.listeners.push(name);
+            }
+        }
+        self
+    }
+
     /// What a configuration sets for all its rules.
     pub(super) fn of(spec: &'a ConfigSpec, seed: Seed) -> Setting<'a> {
         let redirected = |listener: &ListenerSpec| {

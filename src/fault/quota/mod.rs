@@ -26,7 +26,7 @@ use crate::draw::key::{Key, KeySpec};
 use crate::draw::remembered::Remembered;
 use crate::grpc::GrpcCode;
 use crate::yaml::decode::Named;
-use crate::yaml::forms::OneOrMany;
+use crate::yaml::forms::{OneOrMany, Scalar, ShortForm, short_form};
 use crate::yaml::units::Time;
 
 /// The body of a refusal, and its message for gRPC calls.
@@ -35,11 +35,23 @@ const EXCEEDED: &str = "rate limit exceeded (injected by squall)\n";
 /// The longest window of a punished client, as a multiple of `per`.
 const MAX_PUNISHMENT: u32 = 10;
 
-/// `quota: {requests: 100, per: 1m, key: client}`
+/// `quota: 100/1m`, or the long form.
+#[derive(Debug, Clone)]
+pub struct QuotaSpec(QuotaLong);
+
+impl std::ops::Deref for QuotaSpec {
+    type Target = QuotaLong;
+
+    fn deref(&self) -> &QuotaLong {
+        &self.0
+    }
+}
+
+/// The long form of a quota: `{requests: 100, per: 1m, key: client}`.
 #[skip_serializing_none]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct QuotaSpec {
+pub struct QuotaLong {
     /// How many requests pass in a window.
     pub requests: NonZeroU32,
     /// How long a window is.
@@ -157,7 +169,7 @@ impl Spec for QuotaSpec {
     }
 }
 
-impl QuotaSpec {
+impl QuotaLong {
     fn parts(&self) -> ReplyParts<'_> {
         ReplyParts {
             headers: self.headers.as_ref(),
@@ -170,6 +182,39 @@ impl QuotaSpec {
         }
     }
 }
+
+impl ShortForm for QuotaSpec {
+    type Long = QuotaLong;
+    const EXPECTING: &'static str = "a rate such as 100/1m, or a map such as {requests: 100, per: 1m, key: client}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let Scalar::Str(text) = scalar else { return None };
+        let wrong = || format!("`{text}` is not {}", Self::EXPECTING);
+        let rate = || {
+            let (requests, per) = text.split_once('/')?;
+            let per = match per.trim() {
+                "s" | "second" => Time::from_millis(1_000),
+                "m" | "min" | "minute" => Time::from_millis(60_000),
+                "h" | "hour" => Time::from_millis(3_600_000),
+                per => per.parse().ok()?,
+            };
+            let requests: NonZeroU32 = requests.trim().parse().ok()?;
+            let long = serde_json::json!({"requests": requests, "per": per});
+            serde_json::from_value(long).ok().map(QuotaSpec)
+        };
+        Some(rate().ok_or_else(wrong))
+    }
+
+    fn from_long(long: QuotaLong) -> Result<Self, String> {
+        Ok(QuotaSpec(long))
+    }
+}
+
+short_form!(QuotaSpec, QuotaLong, "Quota", {
+    "description": "A number of requests in a time: 100/1m",
+    "type": "string",
+    "pattern": "^ *[0-9]+ */ *([0-9].*|s|second|m|min|minute|h|hour) *$|\\$\\{",
+});
 
 impl Quota {
     /// Counts a request of `key` at `now`, a time since any fixed moment.

@@ -24,6 +24,9 @@ pub struct ListenerSpec {
     pub protocol: Option<Spanned<ProtocolSpec>>,
     /// The name of the upstream that requests go to.
     pub upstream: Spanned<String>,
+    /// `false`: the listener is down. It refuses connections, and a reload that switches it off ends those that are open.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub enabled: bool,
     /// Certificates, for HTTPS.
     pub tls: Option<Spanned<ListenerTlsSpec>>,
     /// How long clients may take. Once the head of a request has arrived, none of them ends it.
@@ -45,6 +48,14 @@ impl ListenerSpec {
         let protocol = self.protocol.as_ref();
         protocol.is_some_and(|protocol| protocol.value == ProtocolSpec::Tcp)
     }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(flag: &bool) -> bool {
+    *flag
 }
 
 /// Timeouts for a listener's clients.

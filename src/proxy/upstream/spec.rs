@@ -7,6 +7,8 @@ use serde_with::skip_serializing_none;
 use crate::fake::spec::FakeSpec;
 use crate::proxy::net::proxy_protocol::ProxyProtocol;
 use crate::yaml::decode::Spanned;
+use crate::yaml::forms::{Scalar, ShortForm, short_form};
+use crate::yaml::report::Span;
 use crate::yaml::units::{Share, Time};
 
 /// A named target of requests. It has exactly one of `url`, `endpoints`, `original_destination`, `fake` and `address`.
@@ -43,6 +45,73 @@ pub struct UpstreamSpec {
     pub timeouts: Option<Spanned<TimeoutsSpec>>,
     /// TLS settings for an https:// upstream.
     pub tls: Option<Spanned<UpstreamTlsSpec>>,
+    /// Whether it is written as HOST:PORT alone, which is a URL for HTTP listeners and an address for TCP ones.
+    #[serde(skip)]
+    pub is_bare: bool,
+}
+
+/// An upstream as typed: `127.0.0.1:8000`, a URL, or the long form.
+#[derive(Clone, Debug)]
+pub struct UpstreamForm(pub UpstreamSpec);
+
+impl std::ops::Deref for UpstreamForm {
+    type Target = UpstreamSpec;
+
+    fn deref(&self) -> &UpstreamSpec {
+        &self.0
+    }
+}
+
+impl ShortForm for UpstreamForm {
+    type Long = UpstreamSpec;
+    const EXPECTING: &'static str = "an address such as 127.0.0.1:8000, a URL, or a map such as {fake: test-api}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let Scalar::Str(text) = scalar else { return None };
+        let is_address = || {
+            let port = text
+                .rsplit_once(':')
+                .filter(|(host, _)| !host.is_empty() && !host.contains('/'));
+            port.is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        };
+        let (url, is_bare) = match text {
+            _ if text.contains("://") => (text.to_owned(), false),
+            _ if text.starts_with("unix:") => (text.to_owned(), true),
+            _ if is_address() => (format!("http://{text}"), true),
+            _ => {
+                let message =
+                    format!("`{text}` is not an address: use HOST:PORT or a URL; for a fake write `{{fake: {text}}}`");
+                return Some(Err(message));
+            }
+        };
+        Some(Ok(UpstreamForm(UpstreamSpec {
+            url: Some(Spanned::nowhere(url)),
+            is_bare,
+            ..UpstreamSpec::default()
+        })))
+    }
+
+    fn from_long(long: UpstreamSpec) -> Result<Self, String> {
+        Ok(UpstreamForm(long))
+    }
+}
+
+short_form!(UpstreamForm, UpstreamSpec, "UpstreamForm", {"type": "string", "pattern": "://|^unix:|:[0-9]+$|\\$\\{"});
+
+impl UpstreamForm {
+    /// Gives the URL of the short form, which was written at `span`, its position. `is_for_tcp` makes an address of it if it is
+    /// one without a scheme.
+    pub fn settle(&mut self, span: Span, is_for_tcp: bool) {
+        let spec = &mut self.0;
+        let Some(url) = spec.url.as_mut().filter(|url| url.span.is_nowhere()) else {
+            return;
+        };
+        url.span = span;
+        if is_for_tcp && std::mem::take(&mut spec.is_bare) {
+            let address = spec.url.take();
+            spec.address = address.map(|url| url.map(|url| url.trim_start_matches("http://").to_owned()));
+        }
+    }
 }
 
 /// How requests are shared between endpoints.

@@ -45,8 +45,10 @@ impl Text {
             _ => text.to_owned(),
         };
         let boxed = |text: &str| lower(text).into_boxed_str();
-        if place == Place::Path {
-            check_path(spec)?;
+        match place {
+            Place::Path => check_path(spec)?,
+            Place::Host => check_host(spec)?,
+            Place::Value => {}
         }
         Ok(match spec {
             TextSpec::Plain(text) if place == Place::Value => Text::Exact(boxed(text)),
@@ -79,8 +81,23 @@ fn check_path(spec: &TextSpec) -> Result<(), String> {
         spec,
         TextSpec::Plain(_) | TextSpec::Exact(_) | TextSpec::Prefix(_) | TextSpec::Glob(_)
     );
+    if let Some((_, rest)) = text.split_once("://").filter(|_| whole) {
+        let (host, path) = rest
+            .find('/')
+            .and_then(|at| rest.split_at_checked(at))
+            .unwrap_or((rest, "/"));
+        return Err(format!(
+            "a path is matched without its host: use `path: {path}` with `host: {host}`"
+        ));
+    }
     if whole && !text.starts_with(['/', '*', '{', '[', '?']) {
-        return Err(format!("a path must start with `/`: use `/{text}`"));
+        return Err(if looks_like_regex(text) {
+            format!(
+                "a plain path is a glob, and this looks like a regular expression: use `path: {{regex: \"{text}\"}}`"
+            )
+        } else {
+            format!("a path must start with `/`: use `/{text}`")
+        });
     }
     if matches!(spec, TextSpec::Regex(_)) {
         return Ok(());
@@ -103,6 +120,37 @@ fn check_path(spec: &TextSpec) -> Result<(), String> {
     }
 }
 
+/// Refuses patterns that can match no host: a host has neither a scheme nor a path.
+pub(super) fn check_host(spec: &TextSpec) -> Result<(), String> {
+    let text = spec.text();
+    let is_regex = matches!(spec, TextSpec::Regex(_));
+    if !text.contains(if is_regex { "://" } else { "/" }) {
+        return Ok(());
+    }
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let and = if path.is_empty() || is_regex {
+        String::new()
+    } else {
+        format!(" with `path: /{path}`")
+    };
+    Err(if host.is_empty() || is_regex {
+        "a host is matched without scheme and path: use a pattern such as `shop.example:8080`".to_owned()
+    } else {
+        format!("a host is matched without scheme and path: use `host: {host}`{and}")
+    })
+}
+
+/// Whether a text has what regular expressions have and globs hardly ever.
+fn looks_like_regex(text: &str) -> bool {
+    let any = text.replace("*.*", "");
+    text.starts_with('^')
+        || text.ends_with('$')
+        || [".*", ".+", "\\d", "\\w", "\\.", "(?", "|", "[^/]"]
+            .iter()
+            .any(|part| any.contains(part))
+}
+
 /// What a path pattern that looks like a router's is taken for: `/users/{id}`, `/users/:id`.
 pub fn path_hint(spec: &TextSpec) -> Option<String> {
     if matches!(spec, TextSpec::Regex(_)) {
@@ -114,6 +162,11 @@ pub fn path_hint(spec: &TextSpec) -> Option<String> {
         name.is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_'))
     };
     let text = spec.text();
+    if matches!(spec, TextSpec::Plain(_)) && looks_like_regex(text) {
+        return Some(format!(
+            "a plain path is a glob, and this looks like a regular expression: use `path: {{regex: \"{text}\"}}`"
+        ));
+    }
     let segments: Vec<&str> = text.split('/').collect();
     let parameter = segments.iter().find(|segment| is_parameter(segment))?;
     let glob = segments

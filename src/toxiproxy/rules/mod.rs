@@ -29,7 +29,7 @@ use crate::rule::decide::Rule;
 use crate::rule::spec::RuleSpec;
 use crate::rule::stage::Stage;
 use crate::shape::Direction;
-use crate::yaml::decode::decode;
+use crate::yaml::decode::{Gaps, decode};
 use crate::yaml::report::{Diagnostic, Severity, Sources};
 use crate::yaml::tree;
 
@@ -115,6 +115,7 @@ impl Rules {
             now: Instant::now(),
             metrics: &self.metrics,
             diagnostics: &mut diagnostics,
+            gaps: Gaps::NONE,
         });
         match (rules.pop(), first_error(&diagnostics)) {
             (Some(rule), None) if rule.stage != Stage::Request => {

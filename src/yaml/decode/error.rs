@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
+use super::word::Hint;
 use super::{NodeId, id};
 use crate::yaml::report::{Diagnostic, Span, did_you_mean};
 use crate::yaml::tree::Node;
@@ -64,6 +65,11 @@ impl DecodeError {
         self.0.culprit
     }
 
+    /// The position, if a level has set one.
+    pub(super) fn span(&self) -> Option<Span> {
+        self.0.span
+    }
+
     /// Adds a position, unless an inner level has set one.
     pub(super) fn at(mut self, span: Span) -> Self {
         self.0.span.get_or_insert(span);
@@ -100,16 +106,20 @@ impl DecodeError {
         }
     }
 
-    pub(super) fn into_diagnostic(self) -> Diagnostic {
+    /// The diagnostic. A hint takes the place of the usual lines of help.
+    pub(super) fn into_diagnostic(self, hint: Option<Hint>) -> Diagnostic {
         let message = self.to_string();
         let mut diagnostic = Diagnostic::error(self.0.span, message);
+        diagnostic.secondary.extend(self.0.also);
+        if let Some(hint) = hint {
+            return diagnostic.help(hint.help);
+        }
         diagnostic.help = self.0.help;
         match &self.0.kind {
             Kind::UnknownField { field, expected } => diagnostic.help.push(choice(field, expected, "keys")),
             Kind::UnknownVariant { variant, expected } => diagnostic.help.push(choice(variant, expected, "names")),
             Kind::Custom(_) | Kind::MissingField(_) => {}
         }
-        diagnostic.secondary.extend(self.0.also);
         diagnostic
     }
 }

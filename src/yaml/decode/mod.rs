@@ -10,17 +10,21 @@
 
 mod access;
 mod error;
+mod gaps;
 mod spanned;
+pub mod word;
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Expected, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
 use self::access::{Entries, Items, Parts, Variant};
 use self::error::{DecodeError, Kind};
+pub use self::gaps::Gaps;
 pub use self::spanned::{Named, Spanned};
+use self::word::Hints;
 use super::report::Diagnostic;
 use super::tree::{Node, Value};
 
@@ -30,43 +34,90 @@ pub const MAX_ERRORS: usize = 100;
 /// Decodes a document. `None` if it does not fit the type; the errors are added to `diagnostics`. Earlier errors of the
 /// document (such as a duplicate key) are ignored here, so check `diagnostics` before you use the value.
 pub fn decode<T: DeserializeOwned>(node: &Node, diagnostics: &mut Vec<Diagnostic>) -> Option<T> {
+    decode_hinted(node, &|_| None, diagnostics)
+}
+
+/// Decodes a document as [`decode`] does. `hints` know what is meant by a word that is unknown at its place.
+pub fn decode_hinted<T: DeserializeOwned>(
+    node: &Node,
+    hints: &Hints<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<T> {
+    let (value, gaps) = decode_parts(node, hints, diagnostics);
+    value.filter(|_| gaps.is_empty())
+}
+
+/// Decodes as much of a document as fits the type, so that the rest of it can be checked, too. What does not fit is an error in
+/// `diagnostics` and a gap in the value.
+pub fn decode_parts<T: DeserializeOwned>(
+    node: &Node,
+    hints: &Hints<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Option<T>, Gaps) {
     let mut context = Context::default();
     let mut found = 0;
+    let mut lines: HashSet<(NodeId, String)> = HashSet::new();
     // Each attempt leaves out one more value. Most attempts report an error; the bound is for those that don't.
     for _ in 0..10 * MAX_ERRORS {
         if matches!(node.value, Value::Unusable) {
-            return None;
+            break;
         }
         let error = match T::deserialize(De {
             node,
             context: &context,
             in_list: false,
         }) {
-            Ok(value) => return (found == 0 && !context.met_unusable.get()).then_some(value),
+            Ok(value) => return (Some(value), context.gaps(node)),
             Err(error) => error.at(access::start_of(node)),
         };
         let culprit = error.culprit();
         let suspect = culprit
             .map_or(Some(node), |culprit| find(node, culprit))
             .unwrap_or(node);
-        let suggestion = error.suggestion();
-        if !context.explains(&error, suspect) {
+        let mut left_out = LeftOut {
+            meant: error.suggestion(),
+            unknown: matches!(error.kind(), Kind::UnknownField { .. }),
+            diagnostic: diagnostics.len(),
+        };
+        if context.explains(&error, suspect) {
+            // A consequence of another error.
+        } else if let Some((field, unknown)) = context.replaces(&error, suspect) {
+            if let Some(diagnostic) = diagnostics.get_mut(unknown) {
+                diagnostic.help.push(format!("`{field}` is missing beside it"));
+            }
+        } else {
+            let word = error.span().and_then(|span| word::at(node, span));
+            let hint = word.as_ref().and_then(hints);
+            left_out.meant = hint.as_ref().map_or(left_out.meant, |hint| hint.meant);
+            // Several words of one map may stand for one line.
+            let line = word
+                .zip(hint.as_ref())
+                .map(|(word, hint)| (id(word.map), hint.help.clone()));
+            if line.is_some_and(|line| !lines.insert(line)) {
+                context.left_out.extend(culprit.map(|culprit| (culprit, left_out)));
+                continue;
+            }
             found += 1;
             if found > MAX_ERRORS {
                 diagnostics.push(Diagnostic::error(
                     None,
                     format!("and more; these are the first {MAX_ERRORS} errors"),
                 ));
-                return None;
+                break;
             }
-            diagnostics.push(error.into_diagnostic());
+            let hint = error
+                .span()
+                .and_then(|span| word::at(node, span))
+                .and_then(|word| hints(&word));
+            left_out.meant = hint.as_ref().map_or(left_out.meant, |hint| hint.meant);
+            diagnostics.push(error.into_diagnostic(hint));
         }
         match culprit {
-            Some(culprit) if context.left_out.insert(culprit, suggestion).is_none() => {}
-            _ => return None,
+            Some(culprit) if context.left_out.insert(culprit, left_out).is_none() => {}
+            _ => break,
         }
     }
-    None
+    (None, Gaps::default())
 }
 
 /// The address of a node, which identifies it as long as the tree lives.
@@ -90,9 +141,19 @@ fn find(node: &Node, wanted: NodeId) -> Option<&Node> {
 /// The state shared by all attempts.
 #[derive(Default)]
 struct Context {
-    /// The values that are treated as absent, each with what an unknown key was probably meant to be.
-    left_out: HashMap<NodeId, Option<&'static str>>,
+    /// The values that are treated as absent.
+    left_out: HashMap<NodeId, LeftOut>,
     met_unusable: Cell<bool>,
+}
+
+/// Why a value is treated as absent.
+struct LeftOut {
+    /// What an unknown key was probably meant to be.
+    meant: Option<&'static str>,
+    /// Whether its key is unknown.
+    unknown: bool,
+    /// The index of its diagnostic, if it has one.
+    diagnostic: usize,
 }
 
 impl Context {
@@ -103,6 +164,27 @@ impl Context {
             return false;
         }
         !self.left_out.contains_key(&id(node))
+    }
+
+    /// The gaps in the value of a document that could be decoded without them.
+    fn gaps(&self, node: &Node) -> Gaps {
+        if self.left_out.is_empty() && !self.met_unusable.get() {
+            return Gaps::default();
+        }
+        Gaps::of(node, &|node| {
+            matches!(node.value, Value::Unusable) || self.left_out.contains_key(&id(node))
+        })
+    }
+
+    /// For a missing key: its name, and the index of the diagnostic about an unknown key in the same map that probably stands in
+    /// its place. One mistake is then one diagnostic.
+    fn replaces(&self, error: &DecodeError, suspect: &Node) -> Option<(&'static str, usize)> {
+        let (Kind::MissingField(field), Value::Map(entries)) = (error.kind(), &suspect.value) else {
+            return None;
+        };
+        let left_out = entries.iter().filter_map(|(_, value)| self.left_out.get(&id(value)));
+        let unknown = left_out.filter(|one| one.unknown && one.meant.is_none()).next_back()?;
+        Some((*field, unknown.diagnostic))
     }
 
     /// Whether an error in `suspect` only follows from what was left out of it.
@@ -121,7 +203,7 @@ impl Context {
     fn any_left_out(&self, node: &Node, accept: &dyn Fn(Option<&Node>, Option<&str>) -> bool) -> bool {
         let check = |key: Option<&Node>, value: &Node| {
             let left_out = match self.left_out.get(&id(value)) {
-                Some(meant) => accept(key, *meant),
+                Some(left_out) => accept(key, left_out.meant),
                 None => {
                     [Some(value), key]
                         .into_iter()

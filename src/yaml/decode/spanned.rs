@@ -193,6 +193,11 @@ impl<T> Named<T> {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
+    /// All entries, in the order of the file, whose values may be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Spanned<String>, &mut T)> {
+        self.0.iter_mut().map(|(name, value)| (&*name, value))
+    }
+
     /// The names, in order.
     pub fn names(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
         self.0.iter().map(|(name, _)| name.value.as_str())

@@ -199,8 +199,7 @@ fn unknown_and_missing_keys() {
     check(
         "upstreams:\n  a: {zzz: 1}\n  b:\n    adress: x\n  c: {size: 1}\n  d:\n",
         &[
-            "2:3 `a`: missing key `address`",
-            "2:7 `zzz`: unknown key `zzz` (valid keys: address, size)",
+            "2:7 `zzz`: unknown key `zzz` (valid keys: address, size) (`address` is missing beside it)",
             "4:5 `adress`: unknown key `adress` (did you mean `address`?)",
             "5:3 `c`: missing key `address`",
             "6:3 `d`: missing key `address`",
