@@ -11,10 +11,10 @@ use std::process::{Command, Stdio};
 const SAID: &[(&str, &str)] = &[
     ("a proxy:", "redis"),
     ("`latency`", "uniform(500ms to 1.5s)"),
-    ("`bandwidth`", "100000B/s"),
+    ("`bandwidth`", "100kB/s"),
     ("`timeout`", "5s"),
     ("`reset_peer`", "reset"),
-    ("`limit_data`", "1000B"),
+    ("`limit_data`", "after 1kB"),
     ("`slow_close`", "before the end of the response"),
     ("`slicer`", "64"),
     ("`toxicity`", "percentage 50%"),
@@ -23,7 +23,7 @@ const SAID: &[(&str, &str)] = &[
     ("`delay: {fixed_delay", "percentage 10%"),
     ("`abort: {http_status", "percentage 0.01%"),
     ("`abort: {grpc_status", "UNAVAILABLE"),
-    ("`response_rate_limit", "65536B/s"),
+    ("`response_rate_limit", "64KiB/s"),
     ("`header_delay`", "requested"),
     ("`max_active_faults", "5s"),
     ("`headers: [", "5s"),
@@ -32,7 +32,7 @@ const SAID: &[(&str, &str)] = &[
     ("`fault: {abort", "percentage 10%"),
     ("`match: [{uri", "5s"),
     ("`match: [{headers", "5s"),
-    ("`route` with", "weight"),
+    ("`route` with", "outcome"),
     ("`mirror`", "duplicate"),
     ("`fixedDelayMilliseconds", "500ms"),
     (
@@ -47,7 +47,7 @@ const SAID: &[(&str, &str)] = &[
     ("`fault: CONNECTION_RESET_BY_PEER`", "reset"),
     ("`urlPathPattern", "500ms"),
     ("a mapping:", "web"),
-    ("`Scenario.STARTED`", "attempts"),
+    ("`Scenario.STARTED`", "key         client"),
 ];
 
 /// The lines of a row: the text in backticks of its second cell, of which a `;` separates several ways.
@@ -127,6 +127,12 @@ fn each_row_loads_and_does_what_it_says() {
                     "end-user: jason",
                     "--client",
                     "10.0.0.5",
+                    "-H",
+                    if yaml.contains("grpc:") {
+                        "content-type: application/grpc"
+                    } else {
+                        "accept: */*"
+                    },
                     "http://127.0.0.1:8080/api/x",
                 ]
             };

@@ -187,6 +187,10 @@ pub(super) fn named(name: &str, settings: &Node) -> Option<String> {
         "rate_limit" | "ratelimit" | "rateLimit" | "rate-limit" | "throttle" | "RateLimitingPlugin" => {
             "quota: 10/1m".to_owned()
         }
+        "bandwidth" => {
+            let rate = number(own(&["rate"])).map_or_else(|| "64KiB/s".to_owned(), |rate| format!("{rate}kB/s"));
+            format!("bandwidth: {rate}")
+        }
         "throughput" | "response_rate_limit" | "rate" | "slow_network" => "bandwidth: 64KiB/s".to_owned(),
         "httpStatus" | "http_status" | "status" | "statusCode" | "status_code" | "httpResponse" | "response"
         | "respond" | "error" | "errors" | "fail" | "failure" | "http_error" | "httpError" | "http_fault"
@@ -214,6 +218,21 @@ pub(super) fn named(name: &str, settings: &Node) -> Option<String> {
         "cut" | "truncated" => "truncate: 50%".to_owned(),
         _ => return None,
     })
+}
+
+/// The list for a map of faults, such as Istio's `fault: {delay: {fixedDelay: 5s}}`.
+pub(super) fn of_map(map: &Node) -> Option<String> {
+    let Value::Map(entries) = &map.value else { return None };
+    let one = |(key, settings): &(Node, Node)| match key.text()? {
+        "delay" => Some(match &settings.value {
+            Value::Map(_) => distribution::line(settings),
+            _ => format!("delay: {}", ms_or(settings, "200ms")),
+        }),
+        "abort" => Some(format!("abort: {}", scalar(Some(own_status(settings)), "503"))),
+        name => named(name, settings),
+    };
+    let lines = entries.iter().map(one).collect::<Option<Vec<String>>>()?;
+    (!lines.is_empty()).then(|| format!("faults: [{}]", lines.join(", ")))
 }
 
 /// The status within a map that stands for a response.

@@ -1,6 +1,8 @@
 //! Everything but rules in the words of other tools: the top level, listeners, upstreams, and the routes of fakes.
 
-use super::value::{flow, ms_or, word as scalar};
+use std::time::Duration;
+
+use super::value::{flow, ms_or, number, time, word as scalar};
 use super::{instead, said, write};
 use crate::yaml::decode::word::{Hint, Word};
 use crate::yaml::tree::{Node, Value};
@@ -159,7 +161,17 @@ pub(super) fn upstream(word: &Word<'_>) -> Option<Hint> {
         }
         "connect_timeout" | "connectTimeout" => write(format!("timeouts: {{connect: {}}}", ms_or(value, "5s"))),
         "read_timeout" | "readTimeout" | "timeout" | "response_timeout" | "idle_timeout" => {
-            write(format!("timeouts: {{read: {}}}", ms_or(value, "60s")))
+            // A small number is one of seconds.
+            let unit = if number(value).is_some_and(|number| number < 100.0) {
+                1_000
+            } else {
+                1
+            };
+            let time = time(value, Duration::from_millis(unit));
+            write(format!(
+                "timeouts: {{read: {}}}",
+                time.map_or_else(|| "60s".to_owned(), |time| time.to_string())
+            ))
         }
         "insecure" | "verify" | "skip_verify" | "ssl_verify" => write("tls: {verify: false}"),
         "ca" | "sni" | "certificate" | "key" => write(format!("tls: {{{}: {}}}", word.key, flow(value, "ca.pem"))),

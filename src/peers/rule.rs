@@ -36,6 +36,10 @@ pub(super) fn rule(word: &Word<'_>) -> Option<Hint> {
         "faults" if word.is_value => listed(value),
         "when" if word.is_value => bare_when(value),
         "match" if word.is_value => write(format!("match: {{path: {}}}", flow(value, "/api/**"))),
+        "fault" if matches!(value.value, Value::Map(_)) => instead(
+            "faults",
+            faults::of_map(value).unwrap_or_else(|| "faults: [delay: 200ms, abort: 503]".to_owned()),
+        ),
         "fault" | "action" | "actions" | "then" | "inject" | "effects" | "toxics" | "plugins" => match value.text() {
             Some(name) if faults::wiremock(name).is_some() => instead(
                 "faults",
@@ -44,7 +48,7 @@ pub(super) fn rule(word: &Word<'_>) -> Option<Hint> {
             _ => instead("faults", "faults: [delay: 200ms, abort: 503]"),
         },
         "httpRequest" | "request" | "if" | "conditions" | "matcher" | "matches" | "matchers" | "filter" | "route"
-        | "on" => write("match: {method: POST, path: /api/**}"),
+        | "on" => request(value),
         "upstream" | "proxy" | "listeners" | "service" | "target" => {
             said("a rule belongs to a listener: write `listener: NAME`, or nothing for all of them")
         }
@@ -78,6 +82,20 @@ pub(super) fn rule(word: &Word<'_>) -> Option<Hint> {
                 .and_then(|rest| rest.strip_suffix('`'))?;
             instead("faults", format!("faults: [{line}]"))
         }
+    }
+}
+
+/// A request as WireMock and MockServer describe it.
+fn request(value: &Node) -> Option<Hint> {
+    let method = value
+        .get("method")
+        .map(|method| format!("method: {}", flow(method, "POST")));
+    let path = first(value, &["path", "urlPath", "url"]).map(|path| format!("path: {}", flow(path, "/api/**")));
+    let parts: Vec<String> = [method, path].into_iter().flatten().collect();
+    if parts.is_empty() {
+        write("match: {method: POST, path: /api/**}")
+    } else {
+        write(format!("match: {{{}}}", parts.join(", ")))
     }
 }
 

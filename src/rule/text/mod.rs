@@ -162,7 +162,7 @@ pub fn path_hint(spec: &TextSpec) -> Option<String> {
         name.is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_'))
     };
     let text = spec.text();
-    if matches!(spec, TextSpec::Plain(_)) && looks_like_regex(text) {
+    if matches!(spec, TextSpec::Plain(_)) && text.starts_with('/') && looks_like_regex(text) {
         return Some(format!(
             "a plain path is a glob, and this looks like a regular expression: use `path: {{regex: \"{text}\"}}`"
         ));
