@@ -278,6 +278,9 @@ pub(super) fn part(name: &str, word: &Word<'_>) -> Option<Hint> {
         "rewrite" => rewrite(word),
         _ => None,
     };
+    if word.is_value {
+        return own;
+    }
     own.or_else(|| rule::beside_faults(word))
         .or_else(|| condition::beside_faults(word))
 }
