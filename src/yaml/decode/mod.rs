@@ -182,8 +182,8 @@ impl Context {
         let (Kind::MissingField(field), Value::Map(entries)) = (error.kind(), &suspect.value) else {
             return None;
         };
-        let left_out = entries.iter().filter_map(|(_, value)| self.left_out.get(&id(value)));
-        let unknown = left_out.filter(|one| one.unknown && one.meant.is_none()).next_back()?;
+        let mut left_out = entries.iter().filter_map(|(_, value)| self.left_out.get(&id(value)));
+        let unknown = left_out.rfind(|one| one.unknown && one.meant.is_none())?;
         Some((*field, unknown.diagnostic))
     }
 
