@@ -4,7 +4,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Without a matching rule, heads, bodies, trailers and interim responses pass unchanged both ways; squall adds nothing.
+//! 1. Without a matching rule, heads, bodies, trailers and interim responses pass unchanged both ways; squall adds nothing. Only paths
+//!    of routes, and redirects and cookies that name the upstream, are mapped.
 //! 2. A request sees one configuration. A bad reload keeps the old one, is logged and counted, and no request is lost.
 //! 3. Equal configuration, seed, key, head and body give equal plans. A draw reads no clock and no shared state.
 //! 4. Each injected fault is counted exactly once, and shown in a field of the response, if there is one.

@@ -62,6 +62,12 @@ fn indent(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
+/// A listener with these routes.
+fn routed(routes: &str) -> String {
+    let upstreams = "  shop: {url: \"http://127.0.0.1:2/base\"}\n  db: {address: 127.0.0.1:3}\n  original: {original_destination: true}\n";
+    format!("listeners:\n  web:\n   address: 127.0.0.1:1\n   routes:\n{routes}upstreams:\n{upstreams}")
+}
+
 /// A configuration with a TCP listener and a rule.
 fn tcp(rule: &str) -> String {
     format!(
@@ -125,7 +131,28 @@ fn every_mistake_is_explained() {
         ("upstream_without_target", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {timeouts: {read: 1s}}\n".into()),
         ("upstream_two_targets", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {fake: echo, url: \"http://a\"}\n".into()),
         ("upstream_bad_url", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {url: ftp://a}\n".into()),
-        ("upstream_url_with_path", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {url: \"http://a/v1\"}\n".into()),
+        ("upstream_url_with_query", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {url: \"http://a/v1?x\"}\n".into()),
+        ("upstream_url_with_dots", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {url: \"http://a/v1/../v2\"}\n".into()),
+        ("upstream_urls_of_two_paths", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {endpoints: [\"http://a/v1\", \"http://b/v2\"]}\n".into()),
+        ("forward_bad_hosts", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {forward: {hosts: [\"http://a.example/x\", \"b:x\", \"c d\"]}}\n".into()),
+        ("forward_over_http2", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {forward: {hosts: b}, protocol: h2}\n".into()),
+        ("forward_and_url", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {forward: {}, url: \"http://a\"}\n".into()),
+        ("listener_without_upstream", "listeners:\n  web: {address: 127.0.0.1:1}\n  db: {address: 127.0.0.1:2, protocol: tcp}\n".into()),
+        ("route_unknown_upstream", routed("    - {upstream: shpo}\n")),
+        ("route_without_upstream", routed("    - {strip_prefix: /a}\n")),
+        ("listener_route_unknown_key", routed("    - {upstream: shop, strip_path: /a}\n")),
+        ("route_bad_prefixes", routed("    - {upstream: shop, strip_prefix: api, add_prefix: /}\n    - {upstream: shop, strip_prefix: /a/**, add_prefix: /a b}\n")),
+        ("route_never_reached", routed("    - {upstream: shop, strip_prefix: /a}\n    - {upstream: shop, match: {path: /a/b/**, method: GET}}\n    - {upstream: shop}\n    - {upstream: shop, match: {host: b.example}}\n")),
+        ("route_takes_nothing", routed("    - {upstream: shop, match: {path: /b/**}, strip_prefix: /a}\n    - {upstream: shop, match: {not: {}}}\n")),
+        ("route_of_one_path", routed("    - {upstream: shop, match: {path: /a}, strip_prefix: /a}\n    - {upstream: shop, match: {path: /b/}}\n    - {upstream: shop, match: {path: /c}}\n")),
+        ("route_to_tcp", routed("    - {upstream: db}\n")),
+        ("route_to_original_destination", routed("    - {upstream: original, match: {alpn: h2}}\n")),
+        ("route_takes_all", routed("    - {upstream: shop}\n   upstream: shop\n")),
+        ("routes_empty", routed("    []\n")),
+        ("routes_on_tcp", "listeners:\n  db: {address: 127.0.0.1:1, protocol: tcp, upstream: db, routes: [{upstream: db}]}\nupstreams:\n  db: {address: 127.0.0.1:2}\n".into()),
+        ("rule_unknown_upstream", rule("upstream: tood\nfaults: [delay: 1s]\n")),
+        ("rule_upstream_without_listener", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\n  other: {address: 127.0.0.1:2, upstream: b}\nupstreams: {a: {fake: echo}, b: {fake: echo}}\nrules:\n  - {name: r, listener: web, upstream: [a, b], faults: [delay: 1s]}\n".into()),
+        ("rule_upstream_on_connections", rule("upstream: todo\nfaults: [delay: {fixed: 1s, before: connection}]\n")),
         ("h2c_over_tls", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {url: \"https://a\", protocol: h2c}\n".into()),
         ("unknown_fake", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {fake: test-ap}\n".into()),
         ("unknown_upstream_key", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {fake: echo, timeout: 1s}\n".into()),

@@ -59,7 +59,8 @@ fn listeners(context: &Context, snapshot: &Snapshot) -> Vec<Value> {
             "address": address,
             "enabled": one.enabled,
             "tls": one.tls.is_some(),
-            "upstream": &**one.upstream(),
+            "upstream": Some(&**one.upstream()).filter(|name| !name.is_empty()),
+            "upstreams": one.upstreams(),
             "space": one.space,
         })
     };

@@ -166,10 +166,11 @@ pub(super) async fn upstreams(State(context): Shared) -> Response {
             Target::Fake(_) => ("fake", Vec::new()),
             Target::Real(real) if real.tcp().is_some() => ("tcp", real.health(now)),
             Target::Real(real) if real.original_destination().is_some() => ("original_destination", Vec::new()),
+            Target::Real(real) if real.is_forward() => ("forward", Vec::new()),
             Target::Real(real) => ("http", real.health(now)),
         };
         let listeners = snapshot.listeners.iter();
-        let mine = listeners.filter(|listener| &**listener.upstream() == name);
+        let mine = listeners.filter(|listener| listener.upstreams().iter().any(|upstream| &***upstream == name));
         json!({
             "name": name,
             "kind": kind,

@@ -136,7 +136,12 @@ fn settle_addresses(spec: &mut ConfigSpec) {
     for (name, upstream) in spec.upstreams.iter_mut() {
         let mut users = listeners
             .iter()
-            .filter(|(_, listener)| listener.upstream.value == name.value)
+            .filter(|(_, listener)| {
+                listener
+                    .upstream
+                    .as_ref()
+                    .is_some_and(|upstream| upstream.value == name.value)
+            })
             .peekable();
         let is_for_tcp = users.peek().is_some() && users.all(|(_, listener)| listener.is_tcp());
         let span = upstream.span;

@@ -2,8 +2,8 @@
 
 use http::header::ORIGIN;
 
+use super::way::Way;
 use super::{Asked, shown};
-use crate::config::snapshot::{Listener, ListenerKind};
 use crate::cors::is_preflight;
 
 /// Why a rule that matches a preflight does not hit it.
@@ -19,12 +19,12 @@ pub(super) struct CrossOrigin {
     pub(super) note: Option<String>,
 }
 
-pub(super) fn of(listener: &Listener, asked: &Asked) -> CrossOrigin {
-    let ListenerKind::Http(view) = &listener.kind else {
+pub(super) fn of(way: &Way, asked: &Asked) -> CrossOrigin {
+    let Some(route) = &way.taken else {
         return CrossOrigin::default();
     };
     let preflight = is_preflight(&asked.method, &asked.headers);
-    let Some(cors) = &view.cors else {
+    let Some(cors) = &route.cors else {
         let hit = "a preflight: rules hit it like any request; with `cors` on the listener they spare it";
         return CrossOrigin {
             spared: false,
@@ -33,12 +33,12 @@ pub(super) fn of(listener: &Listener, asked: &Asked) -> CrossOrigin {
     };
     let note = asked.headers.get(ORIGIN).map(|origin| {
         let (origin, allowed) = (shown(origin), cors.allowed(&asked.headers).is_some());
-        match (preflight, view.answers_preflights(), allowed) {
+        match (preflight, route.answers_preflights(), allowed) {
             (true, true, true) => format!("a preflight: squall answers it itself, and allows `{origin}`"),
             (true, true, false) => {
                 format!("a preflight: squall answers it itself with 403, since `cors` does not allow `{origin}`")
             }
-            (true, false, _) => format!("a preflight: the upstream `{}` answers it", view.upstream),
+            (true, false, _) => format!("a preflight: the upstream `{}` answers it", route.upstream),
             (false, true, true) => format!("pages of `{origin}` can read the response, injected or natural"),
             (false, false, true) => {
                 format!("pages of `{origin}` can read injected responses; natural ones as the upstream allows")

@@ -12,6 +12,7 @@ mod shape;
 mod steps;
 mod text;
 mod url;
+mod way;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -38,6 +39,7 @@ use crate::yaml::units::Percentage;
 
 pub use self::effect::Fault;
 pub use self::steps::Step;
+use self::way::Way;
 
 /// A request to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,8 +98,26 @@ pub struct Request {
     pub client: Option<IpAddr>,
     /// The name of the listener asked about.
     pub listener: String,
-    /// The name of the listener's upstream.
+    /// The name of the upstream that it goes to; empty if it goes to none.
     pub upstream: String,
+    /// Which of the listener's routes takes it; `None` if it has no routes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteTaken>,
+    /// The path with an optional query that the upstream gets, if it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<String>,
+}
+
+/// Which of a listener's routes takes a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RouteTaken {
+    /// Its position, from 1; `None` if no route takes it.
+    pub number: Option<usize>,
+    /// How many routes there are.
+    pub of: usize,
+    /// What the route takes, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub takes: Option<String>,
 }
 
 /// The head of a request.
@@ -214,11 +234,12 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
     let (client, redirected, requests) = match &listener.kind {
         ListenerKind::Http(view) => {
             let client = view.client(asked.client, forwarded(&asked.headers).as_deref());
-            (client, view.target.original_destination().is_some(), true)
+            let own = view.own.target.as_ref();
+            let redirected = own.is_some_and(|target| target.original_destination().is_some());
+            (client, redirected, true)
         }
         ListenerKind::Tcp(_) => (asked.client.map(|client| client.to_canonical()), false, false),
     };
-    let cors = cross_origin::of(listener, asked);
     let content = match &asked.body {
         Ok(body) => Content::new(&asked.headers, body.clone(), MAX_LIMIT),
         Err(reason) => Content::unknown(*reason),
@@ -229,13 +250,19 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
         asked.authority.as_deref(),
         &asked.headers,
         client,
-    )
-    .sparing(cors.spared)
-    .with_body(Some(&content));
+    );
+    let way = Way::of(listener, asked, &request);
+    let cors = cross_origin::of(&way, asked);
+    let request = request.to(&way.upstream).sparing(cors.spared).with_body(Some(&content));
     // A connection has neither fields nor X-Forwarded-For. Its server name is assumed to be the request's host, unless
     // that is an address (RFC 6066, section 3).
     let name = Some(request.host()).filter(|host| !host.is_empty() && host.parse::<IpAddr>().is_err());
     let connection = Head::of_connection(asked.client.map(|client| client.to_canonical()), name);
+    let connection = if requests {
+        connection
+    } else {
+        connection.to(&way.upstream)
+    };
     let head = if requests { &request } else { &connection };
     let longest_wait = listener.longest_wait();
     let mut explaining = Explaining {
@@ -272,12 +299,14 @@ pub fn explain(snapshot: &Snapshot, listener: &Listener, asked: &Asked, now: Ins
             host: head.host().to_owned(),
             client,
             listener: listener.name.to_string(),
-            upstream: listener.upstream().to_string(),
+            upstream: way.upstream.to_string(),
+            route: way.route,
+            sent: way.sent,
         },
         seed: snapshot.seed.0,
         config_hash: snapshot.hash.clone(),
         rules,
-        plan: steps::of(&explaining.plan, listener.upstream(), longest_wait),
+        plan: steps::of(&explaining.plan, way.ends, &way.upstream, longest_wait),
         notes: redirected
             .then(|| REDIRECTED.to_owned())
             .into_iter()

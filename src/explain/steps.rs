@@ -42,6 +42,13 @@ pub enum Step {
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
     },
+    /// squall answers by itself, since the request has nowhere to go. Nothing follows.
+    Refused {
+        /// The status of the response.
+        status: u16,
+        /// Why.
+        reason: String,
+    },
     /// The request goes to the upstream.
     Upstream {
         /// The name of the upstream.
@@ -51,14 +58,19 @@ pub enum Step {
     Response,
 }
 
-/// The steps of a plan, without those of shadow rules, which inject nothing.
-pub(super) fn of(plan: &Plan, upstream: &str, longest_wait: Duration) -> Vec<Step> {
+/// The steps of a plan, without those of shadow rules, which inject nothing. `ends`: the status and the reason of a request that has
+/// nowhere to go.
+pub(super) fn of(plan: &Plan, ends: Option<(u16, String)>, upstream: &str, longest_wait: Duration) -> Vec<Step> {
     let mut steps = Steps {
         plan,
         longest_wait,
         steps: Vec::new(),
     };
     if steps.phase(Before::Request) {
+        return steps.steps;
+    }
+    if let Some((status, reason)) = ends {
+        steps.steps.push(Step::Refused { status, reason });
         return steps.steps;
     }
     steps.bodies(Direction::Request);

@@ -358,7 +358,7 @@ proptest! {
             prop_assert_eq!(shown(peeked.as_deref()), shown(plan.as_deref()), "{}", yaml);
             prop_assert_eq!(&explained(&explanation), &shown(plan.as_deref()).0, "{}", yaml);
             let empty = Plan::default();
-            let steps = steps::of(plan.as_deref().unwrap_or(&empty), "u", listener.longest_wait());
+            let steps = steps::of(plan.as_deref().unwrap_or(&empty), None, "u", listener.longest_wait());
             prop_assert_eq!(&explanation.plan, &steps, "{}", yaml);
             let ends = steps.iter().filter(|step| matches!(step, Step::End { .. } | Step::Response)).count();
             prop_assert_eq!(ends, 1, "{:?}", steps);

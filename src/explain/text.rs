@@ -63,11 +63,21 @@ impl Page {
             .client
             .map_or("no address (a unix socket)".to_owned(), |client| client.to_string());
         self.pair(2, "client", &client);
-        self.pair(
-            2,
-            "listener",
-            &format!("{} -> upstream {}", request.listener, request.upstream),
-        );
+        let to = match request.upstream.as_str() {
+            "" => "no upstream".to_owned(),
+            upstream => format!("upstream {upstream}"),
+        };
+        self.pair(2, "listener", &format!("{} -> {to}", request.listener));
+        if let Some(route) = &request.route {
+            let words = match (route.number, &route.takes) {
+                (Some(number), Some(takes)) => format!("{number} of {}: {takes}", route.of),
+                _ => format!("none of {}", route.of),
+            };
+            self.pair(2, "route", &words);
+        }
+        if let Some(sent) = &request.sent {
+            self.pair(2, "sent as", sent);
+        }
         self.pair(2, "seed", &explanation.seed.to_string());
     }
 
@@ -161,6 +171,9 @@ impl Page {
                 Step::End {
                     rule, fault, effect, ..
                 } => self.step(Style::Red, rule, fault, effect),
+                Step::Refused { status, reason } => {
+                    format!("{} {status}: {}", self.styled(Style::Red, "answers"), clean(reason))
+                }
                 Step::Upstream { name } if self.subject == "request" => {
                     format!("sends the request to upstream {}", self.styled(Style::Green, name))
                 }

@@ -161,7 +161,7 @@ impl Entry {
 
     /// Calls `then` with the head, as rules see it.
     pub fn with_head<T>(&self, then: impl FnOnce(&Head<'_>) -> T) -> T {
-        self.head.with(self.client, &self.protocols, then)
+        self.head.with((self.client, &self.upstream), &self.protocols, then)
     }
 
     /// When the request or connection ended.

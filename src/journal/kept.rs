@@ -150,19 +150,21 @@ impl KeptHead {
         headers
     }
 
-    /// Makes the head again, as rules see it, for a request from `client`. A connection's client offered `protocols` in its TLS handshake.
+    /// Makes the head again, as rules see it, for a request from `client` to `upstream`. A connection's client offered `protocols` in
+    /// its TLS handshake.
     pub fn with<T>(
         &self,
-        client: Option<std::net::IpAddr>,
+        (client, upstream): (Option<std::net::IpAddr>, &str),
         protocols: &[String],
         then: impl FnOnce(&Head<'_>) -> T,
     ) -> T {
         let (target, authority) = (self.target(), self.authority());
         let Some(method) = &self.method else {
-            return then(&Head::of_connection(client, authority.as_deref()).offering(protocols));
+            let head = Head::of_connection(client, authority.as_deref()).offering(protocols);
+            return then(&head.to(upstream));
         };
         let headers = self.headers();
-        then(&Head::new(method, &target, authority.as_deref(), &headers, client))
+        then(&Head::new(method, &target, authority.as_deref(), &headers, client).to(upstream))
     }
 }
 
@@ -191,14 +193,14 @@ mod tests {
         assert_eq!(kept.headers(), fields);
         assert_eq!(kept.field("x-a"), Some("1"));
         assert!(!kept.is_cut());
-        kept.with(None, &[], |head| {
+        kept.with((None, ""), &[], |head| {
             assert_eq!((head.path(), head.host()), ("/pay", "shop.example"));
             assert_eq!(head.method, Method::POST);
         });
         let kept = KeptHead::new(&Method::GET, "/", Some("a.example"), &HeaderMap::new());
-        kept.with(None, &[], |head| assert_eq!(head.host(), "a.example"));
+        kept.with((None, ""), &[], |head| assert_eq!(head.host(), "a.example"));
         let kept = KeptHead::of_connection(Some("db.example"));
-        kept.with(None, &[], |head| {
+        kept.with((None, ""), &[], |head| {
             assert!(head.is_connection());
             assert_eq!(head.host(), "db.example");
         });
@@ -213,7 +215,7 @@ mod tests {
             assert_eq!(kept.is_cut(), most < 6 + 9 + 111 + 12, "{most}");
             let count = kept.fields().count();
             assert!(count == 3 || kept.is_cut());
-            kept.with(None, &[], |head| assert!("/päth".starts_with(head.path())));
+            kept.with((None, ""), &[], |head| assert!("/päth".starts_with(head.path())));
         }
     }
 

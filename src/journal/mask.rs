@@ -79,7 +79,7 @@ pub(super) fn sentence(head: &KeptHead, text: &str) -> String {
             text = text.replace(&format!("`{value}`"), &format!("`{HIDDEN}`"));
         }
     };
-    head.with(None, &[], |head| {
+    head.with((None, ""), &[], |head| {
         for (name, value) in head.headers {
             if is_secret(name.as_str()) {
                 hide(&String::from_utf8_lossy(value.as_bytes()));

@@ -66,6 +66,10 @@ pub struct Context<'a> {
 pub struct Setting<'a> {
     /// The names of the listeners.
     pub listeners: Vec<&'a str>,
+    /// The names of the upstreams.
+    pub upstreams: Vec<&'a str>,
+    /// Which upstreams each listener's requests go to: the names of both.
+    pub leads: Vec<(&'a str, &'a str)>,
     /// The names of the listeners with TLS.
     pub tls_listeners: Vec<&'a str>,
     /// The names of the listeners of bytes, which have no requests.
@@ -130,6 +134,7 @@ impl Context<'_> {
         self.check_name(&spec.name);
         self.check_space(spec);
         self.check_listeners(spec);
+        self.check_upstreams(spec);
         let checked = self.diagnostics.len();
         let stage = self.stage(spec);
         if self.gaps.around(spec.name.span) {
@@ -235,6 +240,38 @@ impl Context<'_> {
         }
     }
 
+    fn check_upstreams(&mut self, spec: &RuleSpec) {
+        let Some(upstreams) = &spec.upstream else { return };
+        let of_rule = |listener: &str| {
+            let listeners = spec.listener.as_ref();
+            listeners.is_none_or(|names| names.value.0.iter().any(|name| name == listener))
+        };
+        for name in &upstreams.value.0 {
+            let (message, help) = if !self.setting.upstreams.contains(&name.as_str()) {
+                let help = match did_you_mean(name, self.setting.upstreams.iter().copied()) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None => format!("known upstreams: {}", self.setting.upstreams.join(", ")),
+                };
+                (format!("the rule can never fire: there is no upstream `{name}`"), help)
+            } else if !self.setting.leads.iter().any(|(from, to)| to == name && of_rule(from)) {
+                let listeners = if spec.listener.is_some() {
+                    "none of the rule's listeners"
+                } else {
+                    "no listener"
+                };
+                let help = "a listener's requests go to its `upstream`, and to those of its `routes`".to_owned();
+                (
+                    format!("the rule can never fire: {listeners} leads to the upstream `{name}`"),
+                    help,
+                )
+            } else {
+                continue;
+            };
+            self.diagnostics
+                .push(Diagnostic::error(upstreams.span, message).help(help));
+        }
+    }
+
     fn condition(&mut self, spec: &RuleSpec) -> Condition {
         let mut mistakes = Vec::new();
         let condition = match &spec.matches {
@@ -255,7 +292,10 @@ impl Context<'_> {
                 self.diagnostics.push(Diagnostic::warning(path.span, message));
             }
         }
-        condition
+        match &spec.upstream {
+            Some(upstreams) => Condition::All(vec![Condition::Upstream(upstreams.value.0.clone()), condition]),
+            None => condition,
+        }
     }
 
     fn outcomes(&mut self, spec: &RuleSpec, when: &When, fingerprint: &Cell<u64>) -> Vec<Outcome> {

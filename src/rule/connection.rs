@@ -36,6 +36,11 @@ impl Context<'_> {
             self.diagnostics.push(diagnostic.help("split it into two rules"));
             return stage;
         }
+        if let Some(upstream) = &spec.upstream {
+            let message = format!("`upstream` needs a request, but this rule runs {}", stage.moment());
+            self.diagnostics
+                .push(Diagnostic::error(upstream.span, message).help("use `listener`"));
+        }
         self.check_connection_match(spec, stage);
         self.check_connection_when(spec);
         let mut of_handshake = faults.iter().filter(|fault| fault.value.moment() == Before::Handshake);

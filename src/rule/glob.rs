@@ -41,6 +41,12 @@ impl Glob {
         }
     }
 
+    /// The folder that a glob such as `/api/**` stands for, with all within it.
+    pub fn folder(&self) -> Option<&str> {
+        let folder = self.pattern.strip_suffix("/**").filter(|_| self.segments)?;
+        (!folder.contains(['*', '?'])).then_some(folder)
+    }
+
     /// The literal that every match begins with, and those that it contains further on.
     pub fn literals(&self) -> (Option<String>, Vec<String>) {
         // Any number of segments may be none: then the slash before or behind `**` is not in the text.

@@ -38,6 +38,8 @@ pub enum Condition {
     Grpc,
     /// The body.
     Body(BodyCondition),
+    /// It goes to one of these upstreams.
+    Upstream(Vec<String>),
     /// All hold.
     All(Vec<Condition>),
     /// At least one holds.
@@ -204,6 +206,7 @@ impl Condition {
                 .is_some_and(|client| networks.iter().any(|network| network.contains(&client))),
             Condition::Alpn(protocols) => head.protocols().iter().any(|offered| protocols.contains(offered)),
             Condition::Grpc => head.is_grpc(),
+            Condition::Upstream(names) => head.upstream.is_some_and(|own| names.iter().any(|name| name == own)),
             Condition::Body(body) => return head.body().map(|content| body.check(content).is_ok()),
             Condition::All(all) => return all_hold(all.iter().map(|condition| condition.holds(head))),
             Condition::Any(any) => {
@@ -268,6 +271,12 @@ impl Condition {
                 Some(Err(reason)) => vec![format!("{self}: the body {reason}")],
                 None => vec![format!("{self}: the body was not looked at")],
             },
+            Condition::Upstream(_) => match head.upstream {
+                Some(upstream) if !upstream.is_empty() => {
+                    vec![format!("{self}: the {} goes to `{upstream}`", head.subject())]
+                }
+                _ => vec![format!("{self}: the {} goes to none", head.subject())],
+            },
             Condition::Header(name, _) => {
                 let values = head.headers.get_all(name).iter();
                 self.field_failure(values.map(|value| String::from_utf8_lossy(value.as_bytes())))
@@ -300,6 +309,7 @@ impl Condition {
             Condition::Host(_)
             | Condition::Client(_)
             | Condition::Alpn(_)
+            | Condition::Upstream(_)
             | Condition::All(_)
             | Condition::Any(_)
             | Condition::Not(_) => false,
@@ -502,6 +512,10 @@ impl fmt::Display for Condition {
             }
             Condition::Grpc => f.write_str("gRPC"),
             Condition::Body(body) => body.fmt(f),
+            Condition::Upstream(names) => {
+                f.write_str("upstream ")?;
+                join(f, names, " or ")
+            }
             Condition::All(all) if all.is_empty() => f.write_str("always"),
             Condition::All(all) => {
                 f.write_str("all of (")?;

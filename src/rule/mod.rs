@@ -3,6 +3,7 @@
 pub mod body;
 pub mod compile;
 mod connection;
+mod covers;
 pub mod decide;
 pub mod glob;
 pub mod id;

@@ -16,6 +16,7 @@ use crate::rule::body::spec::BodySpec;
 use crate::rule::rate::HitRate;
 use crate::yaml::decode::{Named, Spanned};
 use crate::yaml::forms::{self, OneOrMany, Scalar, ShortForm, short_form, string_form};
+use crate::yaml::report::Span;
 use crate::yaml::units::{Percentage, Time};
 
 /// Which requests, which of those, and what then happens to them.
@@ -27,6 +28,8 @@ pub struct RuleSpec {
     pub name: Spanned<String>,
     /// The listener, or listeners, that the rule applies to. Absent: every listener.
     pub listener: Option<Spanned<OneOrMany<String>>>,
+    /// The upstream, or upstreams, that the rule applies to: only requests that go there. Absent: all of them.
+    pub upstream: Option<Spanned<OneOrMany<String>>>,
     /// The space that the rule is for: it concerns only requests that name it, in `Squall-Space` or as `squall-space` in
     /// `baggage`. Absent: all requests.
     pub space: Option<Spanned<String>>,
@@ -120,6 +123,16 @@ impl MatchSpec {
     fn within(&self) -> impl Iterator<Item = &MatchSpec> {
         let lists = self.any.iter().chain(&self.all).flat_map(|list| &list.value);
         lists.chain(self.not.as_deref())
+    }
+}
+
+impl MatchSpec {
+    /// Where `alpn` is asked for, also by the conditions within.
+    pub fn alpn_within(&self) -> Option<Span> {
+        let lists = self.any.iter().chain(&self.all).flat_map(|list| &list.value);
+        let mut inner = lists.chain(self.not.as_deref());
+        let own = self.alpn.as_ref().map(|alpn| alpn.span);
+        own.or_else(|| inner.find_map(MatchSpec::alpn_within))
     }
 }
 

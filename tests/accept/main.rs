@@ -142,10 +142,11 @@ fn app(listener: &str, with: App) -> (Arc<Squall>, Seen) {
     let ListenerKind::Http(mut view) = snapshot.listeners.remove(0).kind else {
         unreachable!("an http listener was configured")
     };
-    if let Target::Fake(fake) = &*view.target {
+    if let Some(Target::Fake(fake)) = view.own.target.as_deref() {
         // No configuration makes squall panic, so this is put in behind its back.
         let fake = fake.clone().route("/panic", axum::routing::any(panics));
-        Arc::get_mut(&mut view).unwrap().target = Arc::new(Target::Fake(fake));
+        let own = &mut Arc::get_mut(&mut view).unwrap().own;
+        Arc::get_mut(own).unwrap().target = Some(Arc::new(Target::Fake(fake)));
     }
     metrics.configured(&snapshot.hash, snapshot.seed.0, &snapshot.rules);
     let squall = Squall {

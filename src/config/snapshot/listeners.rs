@@ -73,7 +73,6 @@ impl Build<'_> {
         }
         let tls = self.tls(spec);
         let timeouts = self.timeouts(spec);
-        let target = self.listener_target(spec, targets)?;
         let bounds = Bounds {
             held: self.spec.bounds.held.get(),
             longest: self.spec.bounds.delay.get(),
@@ -87,52 +86,81 @@ impl Build<'_> {
             bounds,
             access: self.spec.log.access,
         };
-        let tls = tls.ok()?;
+        // Everything is looked at before the first mistake ends it.
+        let kind = if is_tcp {
+            self.bytes(name, spec, targets, bounds).map(ListenerKind::Tcp)
+        } else {
+            self.requests(name, spec, targets, bounds).map(ListenerKind::Http)
+        };
+        let (tls, kind) = (tls.ok()?, kind?);
         let own: Arc<str> = name.value.as_str().into();
-        let listener = |tls, kind| Listener {
+        Some(Listener {
             of: Arc::clone(&own),
             name: own,
             space: None,
             address: spec.address.value.clone(),
             enabled: spec.enabled,
-            tls,
+            tls: if is_tcp { tls.map(|tls| tls.of_bytes()) } else { tls },
             proxied: spec.proxy_protocol,
             timeouts,
             connection: Arc::new(connection),
             kind,
+        })
+    }
+
+    /// The view of a TCP listener's connections.
+    fn bytes(
+        &mut self,
+        name: &Spanned<String>,
+        spec: &ListenerSpec,
+        targets: &Targets,
+        bounds: Bounds,
+    ) -> Option<Arc<TcpView>> {
+        let Some(upstream) = &spec.upstream else {
+            let message = format!("the listener `{}` has no `upstream`", name.value);
+            self.error(name.span, message);
+            return None;
         };
-        if is_tcp {
-            let view = TcpView {
-                rules: RuleSets::default(),
-                server: Arc::clone(target.tcp()?),
-                name: name.value.as_str().into(),
-                space: None,
-                upstream: spec.upstream.value.as_str().into(),
-                metrics: self.inputs.metrics.tcp(&name.value, &spec.upstream.value),
-                guards: Arc::clone(&self.natural),
-                bounds,
-                buffer: usize::try_from(self.spec.bounds.buffer.get()).unwrap_or(usize::MAX),
-                idle: spec
-                    .timeouts
-                    .as_ref()
-                    .and_then(|limits| limits.idle)
-                    .map(|idle| idle.get()),
-                log: ConnectionLog {
-                    access: self.spec.log.access,
-                    opened: self.spec.log.opened,
-                    sample_ppm: self.spec.log.sample.ppm(),
-                },
-            };
-            let tls = tls.map(|tls| tls.of_bytes());
-            return Some(listener(tls, ListenerKind::Tcp(Arc::new(view))));
-        }
-        let view = View {
+        let target = self.listener_target(spec, upstream, targets)?;
+        let view = TcpView {
             rules: RuleSets::default(),
-            target,
+            server: Arc::clone(target.tcp()?),
             name: name.value.as_str().into(),
             space: None,
-            upstream: spec.upstream.value.as_str().into(),
-            metrics: Arc::new(self.inputs.metrics.listener(&name.value, &spec.upstream.value)),
+            upstream: upstream.value.as_str().into(),
+            metrics: self.inputs.metrics.tcp(&name.value, &upstream.value),
+            guards: Arc::clone(&self.natural),
+            bounds,
+            buffer: usize::try_from(self.spec.bounds.buffer.get()).unwrap_or(usize::MAX),
+            idle: spec
+                .timeouts
+                .as_ref()
+                .and_then(|limits| limits.idle)
+                .map(|idle| idle.get()),
+            log: ConnectionLog {
+                access: self.spec.log.access,
+                opened: self.spec.log.opened,
+                sample_ppm: self.spec.log.sample.ppm(),
+            },
+        };
+        Some(Arc::new(view))
+    }
+
+    /// The view of an HTTP listener's requests.
+    fn requests(
+        &mut self,
+        name: &Spanned<String>,
+        spec: &ListenerSpec,
+        targets: &Targets,
+        bounds: Bounds,
+    ) -> Option<Arc<View>> {
+        let (routes, own) = self.routes(name, spec, targets)?;
+        let view = View {
+            rules: RuleSets::default(),
+            routes,
+            own,
+            name: name.value.as_str().into(),
+            space: None,
             guards: Arc::clone(&self.natural),
             trusted_proxies: spec
                 .trusted_proxies
@@ -141,25 +169,29 @@ impl Build<'_> {
                 .map(|net| net.0)
                 .collect(),
             reveal: self.spec.reveal,
-            cors: self.cors(spec),
             bounds,
             buffer: usize::try_from(self.spec.bounds.buffer.get()).unwrap_or(usize::MAX),
             bodies: self.spec.bounds.most_bodies(),
             access: self.spec.log.access,
             sample_ppm: self.spec.log.sample.ppm(),
         };
-        Some(listener(tls, ListenerKind::Http(Arc::new(view))))
+        Some(Arc::new(view))
     }
 
-    /// The listener's own `cors`, or else that of its fake.
-    fn cors(&self, spec: &ListenerSpec) -> Option<Arc<Cors>> {
+    /// The listener's own `cors`, or else that of the upstream, if that is a fake.
+    pub(super) fn cors(&self, spec: &ListenerSpec, upstream: &str) -> Option<Arc<Cors>> {
         let own = spec.cors.as_ref().map(|cors| &cors.value);
-        let cors = own.or_else(|| fake_cors(self.spec, &spec.upstream.value))?;
+        let cors = own.or_else(|| fake_cors(self.spec, upstream))?;
         Some(Arc::new(Cors::new(cors)))
     }
 
-    fn listener_target(&mut self, spec: &ListenerSpec, targets: &Targets) -> Option<Arc<Target>> {
-        let wanted = &spec.upstream;
+    /// The target of a listener, or of one of its routes.
+    pub(super) fn listener_target(
+        &mut self,
+        spec: &ListenerSpec,
+        wanted: &Spanned<String>,
+        targets: &Targets,
+    ) -> Option<Arc<Target>> {
         let known = self.spec.upstreams.get(&wanted.value);
         match known {
             // It was left out, or lacks what tells what it is for: that was reported at its own position.
@@ -167,7 +199,11 @@ impl Build<'_> {
             None if self.spec.upstreams.is_empty() && !self.gaps.is_empty() => None,
             // Its protocol may have been left out.
             Some(_) if self.gaps.around(wanted.span) => None,
-            Some(upstream) if upstream.value.original_destination.is_some() && self.refuse_redirected(spec) => None,
+            Some(upstream)
+                if upstream.value.original_destination.is_some() && self.refuse_redirected(spec, wanted.span) =>
+            {
+                None
+            }
             Some(upstream) if upstream.value.address.is_some() && !spec.is_tcp() => {
                 let message = format!(
                     "the upstream `{}` has an `address`, which is for tcp: http needs a `url`",
@@ -227,6 +263,14 @@ impl Build<'_> {
                 "`cors` has no effect on a tcp listener: there are no responses",
             );
         }
+        if let Some(routes) = &spec.routes {
+            let diagnostic = Diagnostic::error(
+                routes.span,
+                "`routes` have no effect on a tcp listener: there are no requests",
+            );
+            self.diagnostics
+                .push(diagnostic.help("give each TCP server a listener of its own, with `upstream`"));
+        }
         if spec.trusted_proxies.is_some() {
             let message = "`trusted_proxies` has no effect on a tcp listener, which has no X-Forwarded-For";
             let diagnostic = Diagnostic::error(spec.address.span, message);
@@ -236,7 +280,7 @@ impl Build<'_> {
     }
 
     /// Refuses settings that a listener of redirected connections can't have.
-    fn refuse_redirected(&mut self, spec: &ListenerSpec) -> bool {
+    fn refuse_redirected(&mut self, spec: &ListenerSpec, upstream: Span) -> bool {
         let (span, message) = match (&spec.tls, &spec.address.value) {
             (Some(tls), _) => (
                 tls.span,
@@ -248,9 +292,8 @@ impl Build<'_> {
             ),
             (None, AddressSpec::Tcp(_)) => return false,
         };
-        self.diagnostics.push(
-            Diagnostic::error(span, message).also(spec.upstream.span, "the upstream is the original destination"),
-        );
+        self.diagnostics
+            .push(Diagnostic::error(span, message).also(upstream, "the upstream is the original destination"));
         true
     }
 

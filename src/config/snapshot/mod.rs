@@ -2,9 +2,10 @@
 
 mod arrange;
 mod listeners;
+mod routes;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -165,10 +166,21 @@ pub struct Inputs<'a> {
 }
 
 impl Listener {
-    /// The name of its upstream.
+    /// The names of all upstreams that its requests go to.
+    pub fn upstreams(&self) -> Vec<&Arc<str>> {
+        let mut all: Vec<&Arc<str>> = match &self.kind {
+            ListenerKind::Http(view) => view.all_routes().map(|route| &route.upstream).collect(),
+            ListenerKind::Tcp(view) => vec![&view.upstream],
+        };
+        let mut seen = HashSet::new();
+        all.retain(|name| !name.is_empty() && seen.insert(Arc::clone(name)));
+        all
+    }
+
+    /// The name of its own upstream; empty if it has only routes.
     pub fn upstream(&self) -> &Arc<str> {
         match &self.kind {
-            ListenerKind::Http(view) => &view.upstream,
+            ListenerKind::Http(view) => &view.own.upstream,
             ListenerKind::Tcp(view) => &view.upstream,
         }
     }
@@ -461,7 +473,7 @@ impl Build<'_> {
         let used: Vec<&str> = spec
             .listeners
             .iter()
-            .map(|(_, listener)| listener.upstream.value.as_str())
+            .flat_map(|(_, listener)| listener.upstreams().map(|name| name.value.as_str()))
             .collect();
         // A listener without its upstream is reported as an error of its own, which names the cause.
         let all_known = !used.is_empty()
@@ -624,11 +636,18 @@ impl<'a> Setting<'a> {
     /// What a configuration sets for all its rules.
     pub(super) fn of(spec: &'a ConfigSpec, seed: Seed) -> Setting<'a> {
         let redirected = |listener: &ListenerSpec| {
-            let upstream = spec.upstreams.get(&listener.upstream.value);
+            let own = listener.upstream.as_ref();
+            let upstream = own.and_then(|name| spec.upstreams.get(&name.value));
             upstream.is_some_and(|upstream| upstream.value.original_destination.is_some())
         };
         Setting {
             listeners: spec.listeners.names().collect(),
+            upstreams: spec.upstreams.names().collect(),
+            leads: spec
+                .listeners
+                .iter()
+                .flat_map(|(name, listener)| listener.upstreams().map(|to| (name.value.as_str(), to.value.as_str())))
+                .collect(),
             tls_listeners: listeners_where(spec, |listener| listener.tls.is_some()),
             tcp_listeners: listeners_where(spec, ListenerSpec::is_tcp),
             redirected_listeners: listeners_where(spec, redirected),

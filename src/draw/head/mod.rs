@@ -21,6 +21,8 @@ pub struct Head<'a> {
     pub headers: &'a HeaderMap,
     /// The client's address; `None` on a unix socket.
     pub client: Option<IpAddr>,
+    /// The name of the upstream that it goes to, where that is known.
+    pub upstream: Option<&'a str>,
     raw_path: &'a str,
     query: Option<&'a str>,
     authority: &'a str,
@@ -56,6 +58,7 @@ impl<'a> Head<'a> {
             method,
             headers,
             client,
+            upstream: None,
             raw_path,
             query,
             authority: authority.unwrap_or_else(host_field),
@@ -75,6 +78,14 @@ impl<'a> Head<'a> {
         Head {
             connection: true,
             ..Head::new(&Method::GET, "", authority, &NO_FIELDS, client)
+        }
+    }
+
+    /// Adds the name of the upstream that it goes to.
+    pub fn to(self, upstream: &'a str) -> Self {
+        Head {
+            upstream: Some(upstream),
+            ..self
         }
     }
 
@@ -106,6 +117,11 @@ impl<'a> Head<'a> {
     /// Whether rules spare the request, see [`Head::sparing`].
     pub fn is_spared(&self) -> bool {
         self.spared
+    }
+
+    /// What it is of, in words: `connection` or `request`.
+    pub fn subject(&self) -> &'static str {
+        if self.connection { "connection" } else { "request" }
     }
 
     /// Whether this stands for a connection rather than a request.

@@ -5,13 +5,13 @@ use http::{HeaderName, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::fields::Fields;
-use super::view::View;
+use super::route::Route;
 use crate::cors::{self, Added, Cors};
 
 /// What answers a request in place of the upstream: a preflight that does not go there.
-pub(super) fn preflights(view: &View, request: &RequestHeader) -> Option<Router> {
-    let cors = view.cors.as_ref()?;
-    let own = view.answers_preflights() && cors::is_preflight(&request.method, &request.headers);
+pub(super) fn preflights(route: &Route, request: &RequestHeader) -> Option<Router> {
+    let cors = route.cors.as_ref()?;
+    let own = route.answers_preflights() && cors::is_preflight(&request.method, &request.headers);
     own.then(|| cors.preflights())
 }
 
@@ -21,8 +21,8 @@ pub(super) fn complete(cors: &Cors, request: &RequestHeader, head: &mut Response
 }
 
 /// Completes the head of a fake's response, and replaces the fields of a real upstream's if they are to be.
-pub(super) fn natural(view: &View, request: &RequestHeader, head: &mut ResponseHeader) {
-    let Some(cors) = view.cors.as_ref().filter(|_| view.answers_preflights()) else {
+pub(super) fn natural(route: &Route, request: &RequestHeader, head: &mut ResponseHeader) {
+    let Some(cors) = route.cors.as_ref().filter(|_| route.answers_preflights()) else {
         return;
     };
     // Preflights have been answered by squall itself.

@@ -1,7 +1,6 @@
 //! From a request to the head of its response: picks an endpoint, connects, sends, and retries once where that is safe.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -20,8 +19,8 @@ use crate::grpc;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
 use crate::proxy::exchange::view::Target;
-use crate::proxy::http1::head;
-use crate::proxy::upstream::{Picked, Session, unresolved};
+use crate::proxy::http1::head::{self, origin_form};
+use crate::proxy::upstream::{Picked, Session, refused, unresolved};
 
 /// Interim responses that are passed on for one request. More count as a flood, which h2 itself does not limit.
 const MOST_INTERIM: usize = 100;
@@ -44,6 +43,10 @@ impl Squall {
         mut outgoing: Outgoing,
     ) -> Result<Asked, Stop> {
         let body = outgoing.has_body(client);
+        if !request.route().paths.is_same() {
+            let head = outgoing.head.get_or_insert_with(|| client.head().clone());
+            request.route().apply(head);
+        }
         // Copies go first, on connections of their own.
         let mut session = self.session(client, request, &mut outgoing, false).await?;
         let mut upload = self.shape(client, request, &mut outgoing, body);
@@ -68,7 +71,7 @@ impl Squall {
             };
             match relay::ended_here(client, answered).await {
                 Ok(mut head) => {
-                    allow::natural(&request.view, client.head(), &mut head);
+                    allow::natural(request.route(), client.head(), &mut head);
                     request.natural = request.sent.map(|sent| sent.elapsed());
                     request.failed = head.status.is_server_error();
                     request
@@ -111,11 +114,15 @@ impl Squall {
         outgoing: &mut Outgoing,
         fresh: bool,
     ) -> Result<Session, Stop> {
-        let view = Arc::clone(&request.view);
-        let preflights = allow::preflights(&view, client.head());
-        let upstream = match (&preflights, view.target.as_ref()) {
+        let Some(target) = request.route().target.clone() else {
+            let head = client.head();
+            let path = String::from_utf8_lossy(origin_form(head));
+            return Err(Stop::Refused(404, request.view.no_route(head.method.as_str(), &path)));
+        };
+        let preflights = allow::preflights(request.route(), client.head());
+        let upstream = match (&preflights, target.as_ref()) {
             (Some(router), _) | (None, Target::Fake(router)) => {
-                let budget = self.budget(&view);
+                let budget = self.budget(&request.view);
                 let origin = Origin::Fake(router, request.address, &budget);
                 copy::send_all(client, request, outgoing, origin).await?;
                 request.sent = Some(Instant::now());
@@ -129,10 +136,18 @@ impl Squall {
         if upstream.original_destination().is_some() {
             picked.aim(original_destination(client)?, client.is_http2());
         }
+        if upstream.is_forward() {
+            let url = asked_of_proxy(client).ok_or_else(|| Stop::Refused(400, not_of_proxy(request)))?;
+            let known = picked.forward(url);
+            known.map_err(|refused| refusal(request, refused))?;
+        }
         let destination = picked.destination().await;
         let stream_limit = picked.stream_limit();
         request.picked = Some(picked);
-        let destination = destination.map_err(Stop::Upstream)?;
+        let destination = destination.map_err(|error| match refused(&error) {
+            Some(text) => refusal(request, text),
+            None => Stop::Upstream(error),
+        })?;
         let origin = Origin::Real(&self.connector, &destination);
         copy::send_all(client, request, outgoing, origin).await?;
         request.sent = Some(Instant::now());
@@ -249,6 +264,33 @@ pub(super) fn passes_upgrade(head: &RequestHeader) -> bool {
     let mut protocols = head::tokens(&head.headers, &UPGRADE);
     head::has_token(&head.headers, &CONNECTION, "upgrade")
         && !protocols.any(|protocol| protocol.to_ascii_lowercase().starts_with(b"h2"))
+}
+
+/// The scheme and the authority of a request that was made to a proxy (RFC 9112, section 3.2.2); `None` for one to a server.
+fn asked_of_proxy(client: &Client) -> Option<(bool, &str)> {
+    let target = client.head().raw_path();
+    let authority = head::authority_of(target).filter(|_| !client.is_http2())?;
+    let secure = target
+        .get(..5)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
+    Some((secure, std::str::from_utf8(authority).ok()?))
+}
+
+/// What a request is told that names no server to forward it to.
+fn not_of_proxy(request: &Request) -> String {
+    format!(
+        "squall: the upstream {} forwards requests that are made to a proxy (GET http://HOST/PATH over HTTP/1.1): set \
+        http_proxy to this listener, or use curl -x\n",
+        request.route().upstream
+    )
+}
+
+/// The end of a request that may not go where it is to go.
+fn refusal(request: &Request, reason: impl std::fmt::Display) -> Stop {
+    Stop::Refused(
+        403,
+        format!("squall: upstream {}: {reason}\n", request.route().upstream),
+    )
 }
 
 /// The destination of the client's connection before it was redirected to squall.

@@ -47,7 +47,7 @@ pub(super) fn write(client: &Client, request: &Request, status: u16, total: Dura
     tracing::info!(
         target: TARGET,
         listener = &*request.view.name,
-        upstream = &*request.view.upstream,
+        upstream = &*request.route().upstream,
         client = request.address.map(tracing::field::display),
         method = head.method.as_str(),
         path = %String::from_utf8_lossy(head.raw_path()),
@@ -74,7 +74,7 @@ pub(super) fn write_refused(view: &View, connection: &Connection, status: u16, r
     tracing::info!(
         target: TARGET,
         listener = &*view.name,
-        upstream = &*view.upstream,
+        upstream = &*view.own.upstream,
         client = connection.client().map(tracing::field::display),
         status,
         error = reason,

@@ -21,6 +21,7 @@ pub(in crate::proxy) mod log;
 mod note;
 pub(in crate::proxy) mod pump;
 mod relay;
+pub mod route;
 pub(in crate::proxy) mod shaping;
 mod sides;
 mod tell;
@@ -38,6 +39,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use self::fields::Fields;
+use self::route::Route;
 use self::shaping::Shaping;
 use self::whole::Outgoing;
 use super::client::{Client, Connection};
@@ -65,6 +67,10 @@ use crate::traffic::{Seen, Traffic, Wrong};
 /// How long the RST of a client may take that has closed both sides of its connection in the middle of its request.
 const LATE_RESET: Duration = Duration::from_millis(100);
 
+/// squall opens no tunnels to hosts that clients name (RFC 9110, section 9.3.6).
+const NO_TUNNELS: &str = "squall: CONNECT is not supported, since faults can't be injected into encrypted traffic. For https://HOST, \
+    add a listener with `upstream: {url: https://HOST}` and give the client its http:// address; for http:// no CONNECT is needed\n";
+
 /// The proxy behind one listener.
 #[derive(Debug)]
 pub struct Squall {
@@ -88,6 +94,8 @@ pub struct Squall {
 #[derive(Debug)]
 struct Request {
     view: Arc<View>,
+    /// Where it goes, if a route takes it.
+    routed: Option<Arc<Route>>,
     started: Instant,
     /// The client's address, taken from X-Forwarded-For behind trusted proxies.
     address: Option<IpAddr>,
@@ -126,6 +134,8 @@ enum Stop {
     Client(Box<Error>),
     /// The upstream failed, or squall itself.
     Upstream(Box<Error>),
+    /// squall has nowhere to send it, or may not: with this status and text.
+    Refused(u16, String),
 }
 
 impl Stop {
@@ -161,7 +171,7 @@ impl Squall {
     /// Counts and logs a request whose head was refused with `status`, so that no rule has seen it.
     pub(in crate::proxy) fn refused(&self, connection: &Connection, status: u16, reason: &str) {
         let view = self.view.load();
-        if let Some(counter) = view.metrics.requests(status) {
+        if let Some(counter) = view.own.metrics.requests(status) {
             counter.inc();
         }
         if log::wanted(&view, false, status) {
@@ -181,12 +191,14 @@ impl Squall {
             joined(head, "x-forwarded-for")
         };
         let address = view.client(client.connection().client(), forwarded.as_deref());
+        let routed = (!view.routes.is_empty()).then(|| Arc::clone(view.route(&head_of(head, address))));
         Request {
             execution: None,
             missed: Vec::new(),
             unmatched: Vec::new(),
             unread: None,
             continued: false,
+            routed,
             view,
             started: Instant::now(),
             address,
@@ -210,14 +222,20 @@ impl Squall {
         if request.view.rules.is_empty() || !self.holder.switches().is_armed() {
             return Ok(());
         }
-        let wanted = request.view.rules.body_wanted(&head_of(client.head(), request.address));
+        let route = Arc::clone(request.routed.as_ref().unwrap_or(&request.view.own));
+        // Not kept across the await below: a head is of one thread.
+        let wanted = {
+            let head = head_of(client.head(), request.address).to(&route.upstream);
+            request.view.rules.body_wanted(&head)
+        };
         let content = match &wanted {
             Some(wanted) => Some(self.read_ahead(client, request, wanted.limit).await?),
             None => None,
         };
         let head = client.head();
-        let spared = request.view.cors.is_some() && cors::is_preflight(&head.method, &head.headers);
+        let spared = route.cors.is_some() && cors::is_preflight(&head.method, &head.headers);
         let head = head_of(head, request.address)
+            .to(&route.upstream)
             .with_body(content.as_ref())
             .sparing(spared);
         let noted = self.journal.is_on();
@@ -239,9 +257,7 @@ impl Squall {
     async fn handle(&self, client: &mut Client, request: &mut Request) -> Result<(), Stop> {
         self.decide(client, request).await?;
         if client.head().method == Method::CONNECT {
-            // squall opens no tunnels to hosts that clients name (RFC 9110, section 9.3.6).
-            let text = "squall: CONNECT is not supported\n".into();
-            return Ok(request.explain(client, 405, text).await?);
+            return Err(Stop::Refused(405, NO_TUNNELS.into()));
         }
         // With a body, the boundary between its end and the other protocol would be ambiguous.
         let upgrade = ask::passes_upgrade(client.head()) && client.is_body_done();
@@ -294,6 +310,10 @@ impl Squall {
                     Ok(())
                 }
             }
+            Stop::Refused(status, text) => {
+                request.error = Some(text.lines().next().unwrap_or_default().to_owned());
+                request.explain(client, status, text).await
+            }
             Stop::Upstream(error) => {
                 let failure = request.failure(&error);
                 request.error = Some(failure.text.trim_end().to_owned());
@@ -341,18 +361,18 @@ impl Squall {
 
     /// Counts, logs, notes and tells of a finished request. Dropping it frees the places that it held.
     fn settle(&self, client: &Client, mut request: Request) {
-        let view = &request.view;
+        let (view, metrics) = (&request.view, &request.route().metrics);
         let total = request.started.elapsed();
         let status = client.status().map_or(NO_STATUS, |status| status.as_u16());
-        if let Some(counter) = view.metrics.requests(status) {
+        if let Some(counter) = metrics.requests(status) {
             counter.inc();
         }
-        view.metrics.request_seconds.observe(total.as_secs_f64());
+        metrics.request_seconds.observe(total.as_secs_f64());
         if let Some(natural) = request.natural {
-            view.metrics.upstream_seconds.observe(natural.as_secs_f64());
+            metrics.upstream_seconds.observe(natural.as_secs_f64());
         }
         if request.gone {
-            view.metrics.clients_gone.inc();
+            metrics.clients_gone.inc();
         }
         let seen = request.seen(status, total);
         self.traffic.record(request.started + total, &seen);
@@ -371,6 +391,11 @@ impl Squall {
 }
 
 impl Request {
+    /// Where it goes.
+    fn route(&self) -> &Route {
+        self.routed.as_ref().unwrap_or(&self.view.own)
+    }
+
     /// Adds the fields to a response head that show what was injected.
     fn reveal(&self, head: &mut ResponseHeader) -> Result<()> {
         match &self.execution {
@@ -383,7 +408,7 @@ impl Request {
     /// read it.
     fn complete(&self, client: &Client, head: &mut ResponseHeader) -> Result<()> {
         self.reveal(head)?;
-        if let Some(cors) = &self.view.cors {
+        if let Some(cors) = &self.route().cors {
             allow::complete(cors, client.head(), head);
         }
         Ok(())
@@ -406,14 +431,14 @@ impl Request {
         if let Some(picked) = &mut self.picked {
             picked.failed(error, Instant::now());
         }
-        self.view.metrics.upstream_errors.inc();
+        self.route().metrics.upstream_errors.inc();
         self.failed = true;
         let time = self.sent.map(|sent| sent.elapsed());
         // A response that breaks off after its head has been noted already.
         if self.natural.is_none() {
             self.view.guards.failed(&self.view.name, time);
         }
-        describe_error(error, &self.view.upstream, self.picked.as_ref().map(Picked::label))
+        describe_error(error, &self.route().upstream, self.picked.as_ref().map(Picked::label))
     }
 
     /// What the client saw of the request, given the status sent and the time until now.

@@ -14,7 +14,7 @@ use super::pump::{Broken, Pump, Rest, Waits};
 use super::shaping::ShapedResponse;
 use super::sides::Sides;
 use super::whole::{Collecting, Natural};
-use super::{OfRequest, Request, Squall, Stop, allow, ends_early, reframe, rewrite_response, rewrites_of_both};
+use super::{OfRequest, Request, Squall, Stop, allow, ends_early, reframe, rewrite_response, rewrites_of_both, route};
 use crate::fault::before::Before;
 use crate::limits::bodies::Full;
 use crate::limits::collector::Collector;
@@ -56,6 +56,12 @@ impl Squall {
             );
             return Err(Stop::Upstream(unasked.into_up()));
         }
+        route::map_back(
+            client,
+            (&request.view, request.route()),
+            request.picked.as_ref(),
+            &mut head,
+        );
         let drops = self.before_response(client, request, &mut head).await?;
         let mut download = if drops || session.is_body_done() {
             Pump::whole(Bytes::new(), None)
@@ -74,7 +80,7 @@ impl Squall {
             None => ShapedResponse::default(),
         };
         request.reveal(&mut head)?;
-        if let Some(cors) = request.view.cors.as_ref().filter(|_| !switched) {
+        if let Some(cors) = request.route().cors.as_ref().filter(|_| !switched) {
             allow::adjust(cors, client.head(), &mut head);
         }
         if switched {

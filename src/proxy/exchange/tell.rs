@@ -33,7 +33,7 @@ pub(super) fn request(
     json!({
         "time": unix_seconds(),
         "listener": &*request.view.name,
-        "upstream": &*request.view.upstream,
+        "upstream": &*request.route().upstream,
         "space": space,
         "client": request.address,
         "method": head.method.as_str(),

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::cors::Cors;
+use super::route::Route;
 use crate::guards::natural::Natural;
-use crate::metrics::ListenerMetrics;
 use crate::proxy::execute::hold::Bounds;
 use crate::proxy::record::RevealSpec;
 use crate::proxy::upstream::{TcpServer, Upstream};
@@ -19,24 +18,20 @@ use crate::rule::sets::RuleSets;
 pub struct View {
     /// The rules that apply to the listener's requests.
     pub rules: RuleSets,
-    /// The upstream or fake that requests go to.
-    pub target: Arc<Target>,
+    /// Where requests go, tried in this order.
+    pub routes: Arc<[Arc<Route>]>,
+    /// Where the rest goes: to the listener's own upstream.
+    pub own: Arc<Route>,
     /// The listener's name in the configuration.
     pub name: Arc<str>,
     /// The space that all requests of this listener are in, whatever they name.
     pub space: Option<Arc<str>>,
-    /// The target's name in the configuration.
-    pub upstream: Arc<str>,
-    /// Metrics labelled with the listener.
-    pub metrics: Arc<ListenerMetrics>,
     /// The conditions that watch what upstreams do by themselves.
     pub guards: Arc<Natural>,
     /// Proxies whose X-Forwarded-For is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// How injected faults are shown in responses.
     pub reveal: RevealSpec,
-    /// Which pages of other origins may read responses. With it, rules spare preflights.
-    pub cors: Option<Arc<Cors>>,
     /// The bounds of injected waits.
     pub bounds: Bounds,
     /// Bytes that a shaped body may buffer, per direction.
@@ -75,6 +70,19 @@ impl Target {
         }
     }
 
+    /// The prefix of all its paths; empty without one.
+    pub fn base(&self) -> &str {
+        match self {
+            Target::Real(upstream) => upstream.base(),
+            Target::Fake(_) => "",
+        }
+    }
+
+    /// Whether requests go to the host that they name themselves.
+    pub fn is_forward(&self) -> bool {
+        matches!(self, Target::Real(upstream) if upstream.is_forward())
+    }
+
     /// The upstream's [fingerprint](Upstream::fingerprint); `None` for a fake.
     pub fn fingerprint(&self) -> Option<u64> {
         match self {
@@ -85,13 +93,6 @@ impl Target {
 }
 
 impl View {
-    /// Whether squall answers preflights itself, and lets pages of other origins read natural responses: those of fakes, and
-    /// those of a real upstream if its own CORS is replaced. False without `cors`.
-    pub fn answers_preflights(&self) -> bool {
-        let is_fake = matches!(*self.target, Target::Fake(_));
-        self.cors.as_ref().is_some_and(|cors| is_fake || cors.replaces())
-    }
-
     /// The client's address: the peer's, or behind a trusted proxy the last address of X-Forwarded-For that is not a trusted
     /// proxy itself.
     pub fn client(&self, peer: Option<IpAddr>, forwarded: Option<&str>) -> Option<IpAddr> {

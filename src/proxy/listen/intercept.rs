@@ -69,7 +69,7 @@ impl ClientProtocol {
 impl Intercepting {
     /// `None` if the listener's upstream is not `original_destination`.
     pub fn new(view: &Arc<View>) -> Option<Self> {
-        let connect = view.target.original_destination()?;
+        let connect = view.own.target.as_ref()?.original_destination()?;
         let view = Arc::clone(view);
         Some(Self { view, connect })
     }
@@ -79,7 +79,7 @@ impl Intercepting {
     pub(super) async fn pass_on(&self, mut client: Raw, connection: &Connection, name: Option<String>) {
         let began = Instant::now();
         let view = &self.view;
-        view.metrics.passed_on.inc();
+        view.own.metrics.passed_on.inc();
         let (destination, passed) = match connection.original_destination() {
             Ok(destination) => (Some(destination), self.carry(&mut client, destination).await),
             Err(error) => (None, Err(error)),
@@ -93,7 +93,7 @@ impl Intercepting {
             tracing::info!(
                 target: log::TARGET,
                 listener = &*view.name,
-                upstream = &*view.upstream,
+                upstream = &*view.own.upstream,
                 client = connection.client().map(tracing::field::display),
                 host = name,
                 destination = destination.map(tracing::field::display),
@@ -110,7 +110,7 @@ impl Intercepting {
         let connected = tokio::time::timeout(self.connect, TcpStream::connect(destination)).await;
         let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "connecting timed out");
         let opened = connected.map_err(|_| timed_out()).and_then(|opened| opened);
-        let mut server = opened.inspect_err(|_| self.view.metrics.upstream_errors.inc())?;
+        let mut server = opened.inspect_err(|_| self.view.own.metrics.upstream_errors.inc())?;
         server.set_nodelay(true)?;
         let carried = copy_bidirectional(client, &mut server).await;
         if carried.is_err() {

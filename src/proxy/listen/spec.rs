@@ -8,7 +8,7 @@ use serde_with::skip_serializing_none;
 
 use crate::cors::spec::CorsSpec;
 use crate::proxy::net::address::AddressSpec;
-use crate::rule::spec::NetworkSpec;
+use crate::rule::spec::{MatchSpec, NetworkSpec};
 use crate::yaml::decode::Spanned;
 use crate::yaml::forms::OneOrMany;
 use crate::yaml::units::Time;
@@ -22,8 +22,10 @@ pub struct ListenerSpec {
     pub address: Spanned<AddressSpec>,
     /// `http`: HTTP/1.1 and HTTP/2, by ALPN over TLS and by prior knowledge without. `tcp`: bytes of any protocol.
     pub protocol: Option<Spanned<ProtocolSpec>>,
-    /// The name of the upstream that requests go to.
-    pub upstream: Spanned<String>,
+    /// The name of the upstream that requests go to, unless a route takes them.
+    pub upstream: Option<Spanned<String>>,
+    /// Where requests go that match: the first route counts. Those that none takes go to `upstream`, or get a 404.
+    pub routes: Option<Spanned<Vec<Spanned<RouteSpec>>>>,
     /// `false`: the listener is down. It refuses connections, and a reload that switches it off ends those that are open.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub enabled: bool,
@@ -43,6 +45,12 @@ pub struct ListenerSpec {
 }
 
 impl ListenerSpec {
+    /// The upstreams that its requests go to: by routes, then by itself.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let routes = self.routes.iter().flat_map(|routes| &routes.value);
+        routes.map(|route| &route.value.upstream).chain(&self.upstream)
+    }
+
     /// Whether its connections are bytes of any protocol.
     pub fn is_tcp(&self) -> bool {
         let protocol = self.protocol.as_ref();
@@ -56,6 +64,23 @@ fn yes() -> bool {
 
 fn is_true(flag: &bool) -> bool {
     *flag
+}
+
+/// Sends some of a listener's requests to an upstream.
+#[skip_serializing_none]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// The requests that it takes. Absent: all of them.
+    #[serde(rename = "match")]
+    pub matches: Option<Box<MatchSpec>>,
+    /// The name of the upstream that they go to.
+    pub upstream: Spanned<String>,
+    /// A prefix that is taken off the path, of whole segments: with `/a`, the upstream gets `/b` for `/a/b`. The route then takes
+    /// only paths that begin with it.
+    pub strip_prefix: Option<Spanned<String>>,
+    /// A prefix that is put before the path, once `strip_prefix` is off.
+    pub add_prefix: Option<Spanned<String>>,
 }
 
 /// Timeouts for a listener's clients.

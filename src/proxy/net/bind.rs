@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, listen, shutdown, sockopt};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::own::OwnPort;
 use super::socket::Socket;
 use crate::proxy::net::address::AddressSpec;
 
@@ -37,7 +38,11 @@ pub(crate) struct Opened {
 /// An open port or unix socket.
 #[derive(Debug)]
 pub(crate) enum Acceptor {
-    Tcp(TcpListener),
+    /// With the note that its port is squall's own.
+    Tcp {
+        listener: TcpListener,
+        _own: OwnPort,
+    },
     Unix(UnixListener),
 }
 
@@ -51,9 +56,13 @@ impl Opened {
                 listener.set_nonblocking(true)?;
                 keep_alive(&listener)?;
                 listen(&listener, BACKLOG)?;
+                let address = listener.local_addr()?;
                 Ok(Self {
-                    address: AddressSpec::Tcp(listener.local_addr()?),
-                    acceptor: Acceptor::Tcp(TcpListener::from_std(listener)?),
+                    address: AddressSpec::Tcp(address),
+                    acceptor: Acceptor::Tcp {
+                        listener: TcpListener::from_std(listener)?,
+                        _own: OwnPort::new(address),
+                    },
                     file: None,
                 })
             }
@@ -87,7 +96,7 @@ impl Acceptor {
     /// The next connection, with its client's address where it has one. Cancel-safe.
     pub(crate) async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp { listener, .. } => {
                 let (stream, peer) = listener.accept().await?;
                 // Fails only if the client has disconnected, which the first read reports.
                 let _client_has_left = stream.set_nodelay(true);
@@ -100,7 +109,7 @@ impl Acceptor {
     /// Stops listening at once, even while the accept loop still holds the socket, and wakes that loop.
     pub(crate) fn close(&self) {
         let closed = match self {
-            Self::Tcp(listener) => shutdown(listener, Shutdown::Both),
+            Self::Tcp { listener, .. } => shutdown(listener, Shutdown::Both),
             Self::Unix(listener) => shutdown(listener, Shutdown::Both),
         };
         if let Err(error) = closed {

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub(crate) mod bind;
+pub(crate) mod own;
 pub mod proxy_protocol;
 pub(crate) mod socket;
 pub(crate) mod timer;

@@ -85,7 +85,9 @@ impl Links {
     ) -> Sequel {
         let mut known = std::mem::take(&mut self.links);
         let hello = Arc::clone(&self.hello);
-        let head = Head::of_connection(self.client, hello.name.as_deref()).offering(&hello.protocols);
+        let head = Head::of_connection(self.client, hello.name.as_deref())
+            .offering(&hello.protocols)
+            .to(&view.upstream);
         let memory = Live { now: Instant::now() };
         let mut ended = false;
         let mut sequel = Sequel::GoesOn;

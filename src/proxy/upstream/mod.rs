@@ -16,9 +16,11 @@ mod build;
 mod certificates;
 mod connect;
 mod failure;
+mod forward;
 mod page;
 mod peer;
 mod pool;
+mod prefix;
 mod resolve;
 mod server;
 mod session;
@@ -38,9 +40,12 @@ use pingora::{Error, ErrorSource, ErrorType};
 use self::balance::Balancer;
 pub use self::connect::Connector;
 pub use self::failure::{Failure, describe_error};
+use self::forward::Forward;
+pub(super) use self::forward::refused;
 pub use self::page::Page;
 pub(super) use self::peer::Destination;
 use self::peer::Endpoint;
+pub use self::prefix::check_prefix;
 pub(super) use self::resolve::unresolved;
 pub(super) use self::server::Secure;
 pub use self::server::TcpServer;
@@ -69,8 +74,14 @@ pub struct Upstream {
 struct Http {
     /// At least one, in the order of the configuration.
     endpoints: Box<[Endpoint]>,
+    /// The prefix of all paths; empty without one.
+    base: Box<str>,
+    /// The beginnings of its URLs.
+    places: Box<[Place]>,
     /// The connect timeout, if requests go to the original destination of their redirected connections.
     original: Option<Duration>,
+    /// Makes the endpoints, if requests go to the hosts that they name themselves.
+    forward: Option<Box<Forward>>,
     balancer: Balancer,
     /// The limit of silence in streams of messages and upgraded connections; `None` means unlimited.
     stream: Option<Duration>,
@@ -119,14 +130,48 @@ impl Upstream {
             index: http.balancer.select(now),
             http,
             original: None,
+            forwarded: None,
             outcome: Outcome::Unknown,
         })
+    }
+
+    /// The prefix of all its paths, without a final slash; empty without one.
+    pub fn base(&self) -> &str {
+        self.http.as_ref().map_or("", |http| &http.base)
+    }
+
+    /// The beginnings of its URLs; none for a unix socket, and where each request names its own.
+    pub fn places(&self) -> &[Place] {
+        self.http.as_ref().map_or(&[], |http| &http.places)
+    }
+
+    /// Whether requests go to the hosts that they name themselves, as those made to a proxy do.
+    pub fn is_forward(&self) -> bool {
+        self.http.as_ref().is_some_and(|http| http.forward.is_some())
+    }
+
+    /// Whether requests to this host may be forwarded; names are not looked up.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn may_forward(&self, secure: bool, authority: &str) -> Result<(), String> {
+        let forward = self.http.as_ref().and_then(|http| http.forward.as_ref());
+        forward.map_or(Ok(()), |forward| forward.endpoint(secure, authority).map(drop))
     }
 
     /// The connect timeout, if requests go to the original destination of their redirected connections.
     pub fn original_destination(&self) -> Option<Duration> {
         self.http.as_ref()?.original
     }
+}
+
+/// The beginning of a server's URLs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Whether they are of the scheme `https`.
+    pub secure: bool,
+    /// The host, and the port unless it is the scheme's default.
+    pub authority: String,
 }
 
 /// The state of one endpoint.
@@ -147,6 +192,8 @@ pub struct Picked {
     index: usize,
     /// The original destination of a redirected connection, which also replaces the label.
     original: Option<Original>,
+    /// The endpoint that the request names itself.
+    forwarded: Option<Arc<Endpoint>>,
     outcome: Outcome,
 }
 
@@ -177,6 +224,17 @@ impl Picked {
             http2,
             label: destination.to_string(),
         });
+    }
+
+    /// Sets the host that the request names itself. For upstreams with [`Upstream::is_forward`].
+    ///
+    /// # Errors
+    /// Why it may not be asked, in words.
+    pub(super) fn forward(&mut self, (secure, authority): (bool, &str)) -> Result<(), String> {
+        if let Some(forward) = &self.http.forward {
+            self.forwarded = Some(forward.endpoint(secure, authority)?);
+        }
+        Ok(())
     }
 
     /// Where to connect to. May be called again for a retry.
@@ -234,7 +292,9 @@ impl Picked {
     }
 
     fn endpoint(&self) -> Option<&Endpoint> {
-        self.http.endpoints.get(self.index)
+        self.forwarded
+            .as_deref()
+            .or_else(|| self.http.endpoints.get(self.index))
     }
 }
 

@@ -16,6 +16,7 @@ use pingora::upstreams::peer::{ALPN, HttpPeer};
 use rustls::pki_types::ServerName;
 
 use super::Original;
+use super::forward::{Allow, not_allowed};
 use super::resolve::Resolver;
 use super::target::{HttpTarget, TargetAddress};
 use super::tls::{ClientTls, Handshake};
@@ -44,6 +45,8 @@ pub(super) struct Settings {
     pub(super) host: HostHeader,
     /// The time limits.
     pub(super) timeouts: Timeouts,
+    /// The hosts and addresses that may be connected to; `None`: those that the configuration names.
+    pub(super) allow: Option<Arc<Allow>>,
 }
 
 /// The usable form of an upstream's `tls`.
@@ -115,6 +118,8 @@ pub(super) struct Endpoint {
     resolver: Option<Arc<Resolver>>,
     /// Whether to use the client's version of HTTP.
     follows_client: bool,
+    /// The addresses that may be connected to, where that is looked at for each connection.
+    allow: Option<Arc<Allow>>,
 }
 
 impl Endpoint {
@@ -133,7 +138,8 @@ impl Endpoint {
             TargetAddress::Ip(address) => plain(*address),
             TargetAddress::Name(host, port) => {
                 let timeout = settings.timeouts.connect;
-                resolver = Some(Arc::new(Resolver::new(host.clone(), *port, timeout)));
+                let allow = settings.allow.clone();
+                resolver = Some(Arc::new(Resolver::new(host.clone(), *port, timeout).within(allow)));
                 plain(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)))
             }
             TargetAddress::Unix(path) => unix_peer(path)?,
@@ -150,6 +156,7 @@ impl Endpoint {
             template,
             resolver,
             follows_client: settings.follows_client,
+            allow: settings.allow.clone(),
         })
     }
 
@@ -157,7 +164,7 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// The name can't be resolved.
+    /// The name can't be resolved, or may not be connected to.
     pub(super) async fn destination(&self, original: Option<&Original>) -> pingora::Result<Destination> {
         let mut peer = Box::new(self.template.clone());
         if let Some(original) = original {
@@ -167,6 +174,8 @@ impl Endpoint {
             }
         } else if let Some(resolver) = &self.resolver {
             peer._address = PeerAddress::Inet(resolver.first().await?);
+        } else if let (Some(allow), PeerAddress::Inet(address)) = (&self.allow, &peer._address) {
+            allow.check(&address.ip().to_string(), *address).map_err(not_allowed)?;
         }
         let handshake = self.handshake.clone();
         Ok(Destination { peer, handshake })

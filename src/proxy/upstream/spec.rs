@@ -7,19 +7,22 @@ use serde_with::skip_serializing_none;
 use crate::fake::spec::FakeSpec;
 use crate::proxy::net::proxy_protocol::ProxyProtocol;
 use crate::yaml::decode::Spanned;
-use crate::yaml::forms::{Scalar, ShortForm, short_form};
+use crate::yaml::forms::{OneOrMany, Scalar, ShortForm, short_form};
 use crate::yaml::report::Span;
 use crate::yaml::units::{Share, Time};
 
-/// A named target of requests. It has exactly one of `url`, `endpoints`, `original_destination`, `fake` and `address`.
+/// A named target of requests. It has exactly one of `url`, `endpoints`, `forward`, `original_destination`, `fake` and `address`.
 #[skip_serializing_none]
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamSpec {
-    /// One HTTP server: http://HOST:PORT, https://HOST:PORT or unix:PATH. Without a path: requests keep their own.
+    /// One HTTP server: http://HOST:PORT, https://HOST:PORT or unix:PATH. A path, as in http://HOST/BASE, goes before that of each
+    /// request.
     pub url: Option<Spanned<String>>,
     /// Several equivalent HTTP servers, all with TLS or all without: a list of URLs as in `url`.
     pub endpoints: Option<Spanned<Vec<Spanned<String>>>>,
+    /// The host that each request names itself, as requests to a proxy do (`http_proxy`), if it is allowed.
+    pub forward: Option<Spanned<ForwardSpec>>,
     /// true: the destination of the client's connection before it was redirected to squall (iptables REDIRECT, Linux
     /// only). Traffic that is not HTTP, such as TLS, passes through unread.
     pub original_destination: Option<Spanned<bool>>,
@@ -41,6 +44,9 @@ pub struct UpstreamSpec {
     /// anything else is sent as given. Default: preserve for http:// and unix:, upstream for https://, where Host and
     /// the TLS name must agree.
     pub host: Option<Spanned<String>>,
+    /// Whether redirects and cookies that name the upstream are mapped to what the client knows: `Location`, `Content-Location`, and
+    /// of cookies `Domain`, `Path` and `Secure`. Default: true.
+    pub map_back: Option<Spanned<bool>>,
     /// Timeouts for the upstream.
     pub timeouts: Option<Spanned<TimeoutsSpec>>,
     /// TLS settings for an https:// upstream.
@@ -112,6 +118,16 @@ impl UpstreamForm {
             spec.address = address.map(|url| url.map(|url| url.trim_start_matches("http://").to_owned()));
         }
     }
+}
+
+/// Which hosts requests may be forwarded to.
+#[skip_serializing_none]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardSpec {
+    /// A host, or several: `loopback` (this machine), names and globs such as api.example.com and *.internal, addresses and
+    /// networks; each with `:PORT` for that port only. Default: loopback.
+    pub hosts: Option<Spanned<OneOrMany<String>>>,
 }
 
 /// How requests are shared between endpoints.

@@ -613,7 +613,8 @@ fn mistakes() {
         "{url: 'http://h', fake: echo}",
         &["`url` can't be combined with `fake`"],
     );
-    check("url: http://h/api", &["can't have a path"]);
+    check("url: http://h/api?x", &["can't have a query"]);
+    check("endpoints: ['http://h/a', 'http://i/b']", &["the same path"]);
     check("endpoints: []", &["is empty"]);
     check(
         "endpoints: ['http://a', 'https://b']",
@@ -692,7 +693,7 @@ fn mistakes_have_their_places() {
 fn the_schema_knows_the_keys() {
     let schema = serde_json::to_value(schemars::schema_for!(UpstreamSpec)).unwrap();
     let keys = schema["properties"].as_object().unwrap();
-    assert_eq!(keys.len(), 12);
+    assert_eq!(keys.len(), 14);
     assert_eq!(schema["additionalProperties"], false);
     assert!(keys.values().all(|key| key.get("description").is_some()), "{schema:#}");
     assert!(read("{url: 'http://h', balence: random}").1.is_none());

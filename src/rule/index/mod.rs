@@ -171,6 +171,7 @@ fn anchors(condition: &Condition) -> Vec<Vec<Anchor>> {
         | Condition::Alpn(_)
         | Condition::Grpc
         | Condition::Body(_)
+        | Condition::Upstream(_)
         | Condition::Not(_) => Vec::new(),
     }
 }
@@ -385,4 +386,4 @@ impl Texts {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,7 +6,7 @@ use crate::yaml::tree::{add_source, parse};
 use http::{HeaderMap, Method};
 use proptest::prelude::*;
 
-fn condition(json: serde_json::Value) -> Condition {
+pub(in crate::rule) fn condition(json: serde_json::Value) -> Condition {
     let (mut sources, mut diagnostics) = (Sources::default(), Vec::new());
     let source = add_source(
         &mut sources,

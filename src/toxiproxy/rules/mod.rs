@@ -98,6 +98,8 @@ impl Rules {
             specs: &[spec],
             setting: compile::Setting {
                 listeners: vec![wish.proxy],
+                upstreams: Vec::new(),
+                leads: Vec::new(),
                 tls_listeners: Vec::new(),
                 tcp_listeners: vec![wish.proxy],
                 redirected_listeners: Vec::new(),

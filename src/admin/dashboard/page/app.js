@@ -55,7 +55,7 @@ async function status() {
   const state = await part("/status");
   if (!state) return;
   setText(byId("version"), state.version);
-  const listeners = state.listeners.slice(0, 4).map((one) => `${one.name} ${one.address ?? "not open"} → ${one.upstream}`);
+  const listeners = state.listeners.slice(0, 4).map((one) => `${one.name} ${one.address ?? "not open"} → ${one.upstreams.join(", ")}`);
   setText(byId("summary"), [...listeners, `seed ${state.seed}`].join(" · "));
 }
 

@@ -259,7 +259,7 @@ fn is_host_and_port(text: &str) -> bool {
 }
 
 /// The authority of a target in absolute form (RFC 9112, section 3.2.2).
-fn authority_of(target: &[u8]) -> Option<&[u8]> {
+pub(crate) fn authority_of(target: &[u8]) -> Option<&[u8]> {
     let without = |scheme: &[u8]| {
         let (start, rest) = target.split_at_checked(scheme.len())?;
         start.eq_ignore_ascii_case(scheme).then_some(rest)
@@ -366,7 +366,7 @@ pub(crate) fn write_request<'a>(
 
 /// Reduces the absolute form of a target, which only proxies receive (RFC 9112, section 3.2.2), to a path, or to an asterisk
 /// where an OPTIONS has none (section 3.2.4).
-fn origin_form(head: &RequestHeader) -> &[u8] {
+pub(crate) fn origin_form(head: &RequestHeader) -> &[u8] {
     let target = head.raw_path();
     if head.method == Method::OPTIONS && authority_of(target).is_some_and(|authority| target.ends_with(authority)) {
         return b"*";

@@ -13,11 +13,12 @@ use pingora::upstreams::peer::ALPN;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::balance::Balancer;
+use super::forward::{Allow, Forward};
 use super::peer::{Endpoint, HostHeader, Settings, Timeouts};
 use super::server::TcpServer;
 use super::target::{HttpTarget, TargetAddress, parse_address};
-use super::{Http, Upstream};
-use crate::proxy::upstream::spec::{Protocol, UpstreamSpec};
+use super::{Http, Place, Upstream};
+use crate::proxy::upstream::spec::{Balance, ForwardSpec, Protocol, UpstreamSpec};
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Span};
 use crate::yaml::units::Time;
@@ -110,6 +111,9 @@ impl Builder<'_> {
     fn tcp(&mut self, address: &Spanned<String>) -> Option<TcpServer> {
         self.refuse_http_keys("`address` is a TCP server");
         let spec = self.spec;
+        if let Some(maps) = &spec.map_back {
+            self.refuse("map_back", maps.span, "`address` is a TCP server");
+        }
         if let Some(timeouts) = &spec.timeouts {
             let given = [
                 ("read", timeouts.read),
@@ -152,13 +156,14 @@ impl Builder<'_> {
         let mut targets = given([
             ("url", span_of(&spec.url)),
             ("endpoints", span_of(&spec.endpoints)),
+            ("forward", span_of(&spec.forward)),
             ("original_destination", span_of(&spec.original_destination)),
             ("fake", span_of(&spec.fake)),
             ("address", span_of(&spec.address)),
         ]);
         let Some((first, at)) = targets.next() else {
             let problem = Diagnostic::error(self.span, format!("the upstream `{name}` has no target"))
-                .help("give one of `url`, `endpoints`, `original_destination`, `fake` and `address`");
+                .help("give one of `url`, `endpoints`, `forward`, `original_destination`, `fake` and `address`");
             self.problems.push(problem);
             return None;
         };
@@ -196,6 +201,9 @@ impl Builder<'_> {
             let because = "requests of several clients share the connections to an HTTP server";
             self.refuse("proxy_protocol", version.span, because);
         }
+        if let Some(forward) = &spec.forward {
+            return self.forward(forward, now);
+        }
         let targets = self.targets();
         // Without a valid target it is unknown whether `tls` fits, but the rest can still be checked.
         let first = targets.as_ref().and_then(|targets| targets.first());
@@ -209,6 +217,7 @@ impl Builder<'_> {
             follows_client: protocol.is_none(),
             host: self.host(tls),
             timeouts: self.timeouts(),
+            allow: None,
             // After `self.tls`, so that the hash includes the certificates.
             group_key: self.hash.digest(),
         };
@@ -216,7 +225,11 @@ impl Builder<'_> {
             return None;
         }
         let mut endpoints = Vec::new();
-        for (span, target) in targets? {
+        let targets = targets?;
+        let base = targets.first().map(|(_, target)| target.base.as_str().into());
+        let places = targets.iter().filter_map(|(_, target)| target.place());
+        let places: Box<[Place]> = places.collect();
+        for (span, target) in targets {
             match Endpoint::new(&target, &settings) {
                 Ok(endpoint) => endpoints.push(endpoint),
                 Err(message) => self.fail(span, message),
@@ -226,11 +239,63 @@ impl Builder<'_> {
         let balance = spec.balance.as_deref().copied().unwrap_or_default();
         let original = spec.original_destination.is_some();
         Some(Http {
+            base: base.unwrap_or_default(),
+            places,
             original: original.then_some(settings.timeouts.connect),
+            forward: None,
             balancer: Balancer::new(balance, endpoints.len(), limits, now),
             endpoints: endpoints.into(),
             stream: settings.timeouts.stream,
             failing_statuses: statuses.map(|status| status.value).collect(),
+        })
+    }
+
+    /// What forwards requests to the hosts that they name themselves.
+    fn forward(&mut self, spec: &Spanned<ForwardSpec>, now: Instant) -> Option<Http> {
+        self.several_only("a host that each request names");
+        let hosts = spec.value.hosts.as_ref();
+        let typed: Vec<&str> = hosts
+            .iter()
+            .flat_map(|hosts| &hosts.value.0)
+            .map(String::as_str)
+            .collect();
+        if let Some(protocol) = &self.spec.protocol
+            && protocol.value != Protocol::Http1
+        {
+            self.fail(
+                protocol.span,
+                "requests are forwarded over HTTP/1.1: leave out `protocol`",
+            )
+        }
+        let allow = Allow::new(&typed).map_err(|mistakes| {
+            for (_, message) in mistakes {
+                self.fail(hosts.map_or(spec.span, |hosts| hosts.span), message)
+            }
+        });
+        let alpn = ALPN::H1;
+        let settings = Settings {
+            tls: self.tls(Some(true), &alpn),
+            alpn,
+            follows_client: false,
+            host: self.host(None),
+            timeouts: self.timeouts(),
+            allow: None,
+            group_key: self.hash.digest(),
+        };
+        let allow = Arc::new(allow.ok().filter(|_| self.problems.is_empty())?);
+        let settings = Settings {
+            allow: Some(Arc::clone(&allow)),
+            ..settings
+        };
+        Some(Http {
+            endpoints: Box::default(),
+            base: Box::default(),
+            places: Box::default(),
+            original: None,
+            stream: settings.timeouts.stream,
+            balancer: Balancer::new(Balance::default(), 1, None, now),
+            forward: Some(Box::new(Forward::new(allow, settings))),
+            failing_statuses: Box::default(),
         })
     }
 
@@ -245,6 +310,7 @@ impl Builder<'_> {
             let target = HttpTarget {
                 place: TargetAddress::Original,
                 tls: false,
+                base: String::new(),
             };
             return Some(vec![(original.span, target)]);
         }
@@ -273,6 +339,11 @@ impl Builder<'_> {
         let (first_span, first) = targets.first()?;
         if let Some((span, _)) = targets.iter().find(|(_, target)| target.tls != first.tls) {
             let message = "https:// endpoints can't be combined with others in one upstream";
+            let problem = Diagnostic::error(*span, message).also(*first_span, "the first endpoint");
+            self.problems.push(problem);
+        }
+        if let Some((span, _)) = targets.iter().find(|(_, target)| target.base != first.base) {
+            let message = "the endpoints of one upstream serve the same: their URLs must have the same path";
             let problem = Diagnostic::error(*span, message).also(*first_span, "the first endpoint");
             self.problems.push(problem);
         }

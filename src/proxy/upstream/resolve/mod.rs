@@ -28,6 +28,8 @@ use pingora::{Error, ErrorType};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::forward::{Allow, not_allowed};
+
 /// How long an answer is fresh.
 pub(super) const TTL: Duration = Duration::from_secs(5);
 /// How long an answer is used while newer look-ups fail.
@@ -57,6 +59,8 @@ pub(super) struct Resolver {
     host: String,
     port: u16,
     timeout: Duration,
+    /// The addresses that may be connected to; `None`: all.
+    allow: Option<Arc<Allow>>,
     lookup: Box<Lookup>,
     answer: ArcSwapOption<Answer>,
     /// The address that accepted a connection when the first one did not. Tried first as long as the name has it.
@@ -89,6 +93,7 @@ impl Resolver {
             host,
             port,
             timeout,
+            allow: None,
             lookup,
             answer: ArcSwapOption::empty(),
             preferred: ArcSwapOption::empty(),
@@ -96,11 +101,26 @@ impl Resolver {
         }
     }
 
+    /// Leaves out the addresses that may not be connected to.
+    pub(super) fn within(self, allow: Option<Arc<Allow>>) -> Self {
+        Self { allow, ..self }
+    }
+
+    /// Checks an address of the name.
+    ///
+    /// # Errors
+    /// Why it may not be connected to, in words.
+    fn check(&self, address: SocketAddr) -> Result<(), String> {
+        self.allow
+            .as_ref()
+            .map_or(Ok(()), |allow| allow.check(&self.host, address))
+    }
+
     /// The address to try first. With a fresh answer this takes no lock and does not allocate.
     ///
     /// # Errors
     ///
-    /// [`RESOLVE_FAILED`] with the name and the reason.
+    /// [`RESOLVE_FAILED`] with the name and the reason, or an address may not be connected to.
     pub(super) async fn first(&self) -> pingora::Result<SocketAddr> {
         if let Some(answer) = &*self.answer.load()
             && Instant::now() < answer.due
@@ -138,7 +158,8 @@ impl Resolver {
         if let Some(answer) = &*self.answer.load()
             && let Ok(known) = &answer.addresses
         {
-            addresses.extend(known.iter().filter(|address| **address != first));
+            let others = known.iter().filter(|address| **address != first);
+            addresses.extend(others.filter(|address| self.check(**address).is_ok()));
         }
         addresses
     }
@@ -150,8 +171,14 @@ impl Resolver {
             .map_err(|reason| unresolved(&self.host, reason))?;
         let preferred = self.preferred.load();
         let preferred = preferred.as_deref().filter(|address| known.contains(address));
-        let first = preferred.or(known.first()).copied();
-        first.ok_or_else(|| unresolved(&self.host, NO_ADDRESS))
+        let mut refused = None;
+        for address in preferred.into_iter().chain(known) {
+            match self.check(*address) {
+                Ok(()) => return Ok(*address),
+                Err(reason) => refused = refused.or(Some(reason)),
+            }
+        }
+        Err(refused.map_or_else(|| unresolved(&self.host, NO_ADDRESS), not_allowed))
     }
 
     async fn refresh(&self) -> Arc<Answer> {

@@ -5,6 +5,9 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::Place;
+use super::prefix::check_prefix;
+
 /// The longest path that fits into a Unix socket's address on every system that squall runs on (`sun_path` of Linux
 /// holds 108 bytes with the closing zero, that of macOS 104).
 const SOCKET_PATH_BYTES_MAX: usize = 103;
@@ -52,10 +55,12 @@ pub(super) struct HttpTarget {
     pub(super) place: TargetAddress,
     /// Whether the scheme is `https`.
     pub(super) tls: bool,
+    /// The prefix of all paths, without a final slash; empty without one.
+    pub(super) base: String,
 }
 
 impl HttpTarget {
-    /// Reads `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:PATH`. A relative socket path starts at `base_dir`.
+    /// Reads `http://HOST[:PORT][/BASE]`, `https://…` or `unix:PATH`. A relative socket path starts at `base_dir`.
     ///
     /// # Errors
     ///
@@ -66,7 +71,11 @@ impl HttpTarget {
         }
         if let Some(path) = url.strip_prefix("unix:") {
             let place = unix(path, base_dir)?;
-            return Ok(Self { place, tls: false });
+            return Ok(Self {
+                place,
+                tls: false,
+                base: String::new(),
+            });
         }
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(format!("`{url}` needs a scheme: use http://{url} or https://{url}"));
@@ -76,9 +85,16 @@ impl HttpTarget {
             "https" => (true, 443),
             other => return Err(unknown_scheme(other, rest)),
         };
-        let authority = only_authority(rest)?;
+        let (authority, base) = authority_and_base(rest)?;
         let place = host_and_port(authority, Some(port))?;
-        Ok(Self { place, tls })
+        Ok(Self { place, tls, base })
+    }
+
+    /// The beginning of its URLs; `None` for a Unix socket and for an original destination.
+    pub(super) fn place(&self) -> Option<Place> {
+        let secure = self.tls;
+        let authority = self.authority(None)?;
+        Some(Place { secure, authority })
     }
 
     /// `name`, or else the URL's own host, as a `Host` header, with the port unless it is the scheme's default (RFC 9110,
@@ -143,25 +159,28 @@ fn unknown_scheme(scheme: &str, rest: &str) -> String {
     format!("`{scheme}` is not a valid scheme of an upstream: {hint}")
 }
 
-/// The authority of a URL without its scheme. Nothing may follow it but a single `/`.
-fn only_authority(rest: &str) -> Result<&str, String> {
+/// The authority of a URL without its scheme, and the prefix of paths that follows it.
+fn authority_and_base(rest: &str) -> Result<(&str, String), String> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, after) = rest.split_at(end);
     if authority.contains('@') {
         return Err("an upstream's URL can't have a user and password: send an authorization header".to_owned());
     }
-    if !matches!(after, "" | "/") {
-        let part = match after.chars().next() {
-            Some('?') => "a query",
-            Some('#') => "a fragment",
-            _ => "a path",
+    if let Some(at) = after.find(['?', '#']) {
+        let (base, after) = after.split_at(at);
+        let part = if after.starts_with('?') {
+            "a query"
+        } else {
+            "a fragment"
         };
         return Err(format!(
-            "an upstream's URL can't have {part} (`{after}`): it names a server, and each request's own path is sent \
-            unchanged"
+            "an upstream's URL can't have {part} (`{after}`): each request has its own. Use `…{authority}{base}`"
         ));
     }
-    Ok(authority)
+    match after.trim_end_matches('/') {
+        "" => Ok((authority, String::new())),
+        _ => Ok((authority, check_prefix("the path of an upstream's URL", after)?)),
+    }
 }
 
 fn host_and_port(authority: &str, default_port: Option<u16>) -> Result<TargetAddress, String> {

@@ -54,6 +54,14 @@ fn urls() {
 }
 
 #[test]
+fn paths_of_urls() {
+    let base = |url: &str| parse(url).unwrap().base;
+    assert_eq!(base("http://h"), "");
+    assert_eq!(base("http://h/"), "");
+    assert_eq!(base("http://h:80/a/b/"), "/a/b");
+}
+
+#[test]
 fn another_name_keeps_the_port() {
     let target = parse("https://10.0.0.5:8443").unwrap();
     assert_eq!(target.authority(Some("shop.internal")).unwrap(), "shop.internal:8443");
@@ -67,7 +75,8 @@ fn mistakes_in_urls() {
     check_error("h2c://host:1", "`protocol: h2c`");
     check_error("tcp://db:5432", "`address: db:5432`");
     check_error("ws://host", "use http://host");
-    check_error("http://host/api", "can't have a path (`/api`)");
+    check_error("http://host/a/../b", "empty segments");
+    check_error("http://host/*", "not a pattern");
     check_error("http://host?x=1", "can't have a query");
     check_error("http://host#x", "can't have a fragment");
     check_error("http://user:pw@host", "user and password");

@@ -1,0 +1,139 @@
+//! Paths on their way to an upstream and back: one prefix is taken off, another one is put on.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+/// How the paths of requests are changed for an upstream. By default they are not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Paths {
+    /// The prefix that is taken off, without a final slash; empty: none.
+    strip: Box<str>,
+    /// The prefix that takes its place: the upstream's own, then the route's. Empty: none.
+    add: Box<str>,
+}
+
+impl Paths {
+    /// Takes the prefix `strip` off, and puts `base`, then `add` on. All of them are valid prefixes, or empty.
+    pub fn new(strip: &str, add: &str, base: &str) -> Paths {
+        Paths {
+            strip: strip.into(),
+            add: format!("{base}{add}").into(),
+        }
+    }
+
+    /// Whether paths pass as they are.
+    pub fn is_same(&self) -> bool {
+        self.strip.is_empty() && self.add.is_empty()
+    }
+
+    /// The target of a request, a path with an optional query, as the upstream gets it. A path that does not have the prefix
+    /// keeps all of itself. In a path that is changed, dot segments are resolved first (RFC 3986, section 5.2.4).
+    pub fn to_upstream<'t>(&self, target: &'t [u8]) -> Cow<'t, [u8]> {
+        if self.is_same() || !target.starts_with(b"/") {
+            return Cow::Borrowed(target);
+        }
+        let (path, query) = split(target, b"?");
+        let path = without_dots(path);
+        let tail = without_prefix(&path, &self.strip).unwrap_or(&path);
+        let mut sent = Vec::with_capacity(self.add.len() + tail.len() + query.len() + 1);
+        sent.extend_from_slice(self.add.as_bytes());
+        sent.extend_from_slice(tail);
+        if sent.is_empty() {
+            sent.push(b'/');
+        }
+        sent.extend_from_slice(query);
+        Cow::Owned(sent)
+    }
+
+    /// What of the client's stands for a path of the upstream, with its query and fragment; `None` if the client can't reach it.
+    pub fn to_client(&self, reference: &str) -> Option<String> {
+        if self.is_same() {
+            return Some(reference.to_owned());
+        }
+        let (path, rest) = split(reference.as_bytes(), b"?#");
+        let path = without_dots(path);
+        let tail = without_prefix(&path, &self.add)?;
+        let tail = if tail.is_empty() && self.strip.is_empty() {
+            b"/"
+        } else {
+            tail
+        };
+        let (tail, rest) = (std::str::from_utf8(tail).ok()?, std::str::from_utf8(rest).ok()?);
+        Some(format!("{}{tail}{rest}", self.strip))
+    }
+
+    /// What of the client's stands for the path of a cookie. One above all of the upstream's paths becomes the one above all of
+    /// the client's. `None`: it stands for nothing that the client can ask for.
+    pub fn of_cookie(&self, path: &str) -> Option<String> {
+        let all = || match &*self.strip {
+            "" => "/".to_owned(),
+            strip => strip.to_owned(),
+        };
+        match self.to_client(path) {
+            // `/` would leave out the prefix itself.
+            Some(mapped) if mapped.strip_suffix('/') == Some(&*self.strip) => Some(all()),
+            Some(mapped) => Some(mapped),
+            None if without_prefix(self.add.as_bytes(), path).is_some() => Some(all()),
+            None => None,
+        }
+    }
+}
+
+/// Splits before the first of some bytes.
+fn split<'t>(text: &'t [u8], at: &[u8]) -> (&'t [u8], &'t [u8]) {
+    let end = text.iter().position(|byte| at.contains(byte)).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, b""))
+}
+
+/// What follows a prefix of whole segments, which may be percent-encoded in another way, with slashes repeated: nothing, or what
+/// begins with a slash.
+fn without_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
+    let mut rest = path;
+    for wanted in prefix.split('/').filter(|segment| !segment.is_empty()) {
+        let begin = rest.iter().position(|byte| *byte != b'/')?;
+        let (segment, behind) = split(rest.get(begin..)?, b"/");
+        if !percent_decode(segment).eq(percent_decode(wanted.as_bytes())) {
+            return None;
+        }
+        rest = behind;
+    }
+    Some(rest)
+}
+
+/// A path without `.` and `..`, as rules see it, but with its percent-encoding.
+fn without_dots(path: &[u8]) -> Cow<'_, [u8]> {
+    let segments = || path.split(|byte| *byte == b'/');
+    if !segments().any(is_dots) {
+        return Cow::Borrowed(path);
+    }
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut open = false;
+    for segment in segments().filter(|segment| !segment.is_empty()) {
+        // A path that ends in a dot segment ends in a slash.
+        open = is_dots(segment);
+        match (open, percent_decode(segment).count()) {
+            (true, 2) => drop(kept.pop()),
+            (true, _) => {}
+            (false, _) => kept.push(segment),
+        }
+    }
+    let mut resolved = Vec::with_capacity(path.len());
+    for segment in &kept {
+        resolved.push(b'/');
+        resolved.extend_from_slice(segment);
+    }
+    if resolved.is_empty() || open || path.ends_with(b"/") {
+        resolved.push(b'/');
+    }
+    Cow::Owned(resolved)
+}
+
+/// Whether a segment is `.` or `..`, however it is encoded.
+fn is_dots(segment: &[u8]) -> bool {
+    // Longer ones can't be: `%2e%2e`.
+    (1..=6).contains(&segment.len()) && {
+        let decoded = || percent_decode(segment);
+        decoded().count() <= 2 && decoded().all(|byte| byte == b'.')
+    }
+}
