@@ -13,6 +13,10 @@ macro_rules! either {
     };
 }
 
+#[cfg(target_os = "linux")]
+mod splice;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_splice.rs"]
 mod splice;
 
 use std::collections::VecDeque;
@@ -299,6 +303,12 @@ impl Socket {
             if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         }));
         if emptied { Ok(()) } else { outcome }
+    }
+
+    /// Whether bytes can be moved without reading them: none were read ahead.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let reading = self.reading.lock();
+        reading.ahead.is_empty() && !reading.unmarked
     }
 
     /// Reads regardless of tokio's readiness.

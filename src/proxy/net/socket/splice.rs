@@ -62,12 +62,6 @@ impl Pipe {
 }
 
 impl Socket {
-    /// Whether bytes can be moved without reading them: none were read ahead.
-    pub(crate) fn is_untouched(&self) -> bool {
-        let reading = self.reading.lock();
-        reading.ahead.is_empty() && !reading.unmarked
-    }
-
     /// Fills an empty pipe. Returns the number of bytes; 0 means that the peer has closed its sending side.
     pub(crate) fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
