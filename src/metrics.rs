@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use prometheus::core::Collector;
+use prometheus::proto::{Counter, MetricFamily};
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// Buckets in seconds, from a fast response on loopback to the longest plausible wait.
@@ -59,9 +60,12 @@ pub struct Metrics {
     /// Injected waits that were cut short because squall was stopping.
     pub waits_cut: IntCounter,
     /// Reloads that took effect.
-    pub reloads_ok: IntCounter,
+    reloads_ok: IntCounter,
     /// Reloads that were refused.
-    pub reloads_failed: IntCounter,
+    reloads_failed: IntCounter,
+    /// Whether the last load or reload went well, and when one did.
+    reloaded: IntGauge,
+    reloaded_at: Gauge,
     /// Lines of the log that were dropped.
     pub log_lines_dropped: IntCounter,
     /// Requests that were dropped from the journal, as of the last scrape.
@@ -321,16 +325,53 @@ impl Metrics {
             )?,
             reloads_ok: reloads.with_label_values(&["ok"]),
             reloads_failed: reloads.with_label_values(&["error"]),
+            reloaded: registered(
+                &registry,
+                IntGauge::new(
+                    "squall_config_last_reload_successful",
+                    "1 if the configuration in force is what its file says, 0 since a reload was refused.",
+                )?,
+            )?,
+            reloaded_at: registered(
+                &registry,
+                Gauge::new(
+                    "squall_config_last_reload_success_timestamp_seconds",
+                    "When the configuration was last loaded or reloaded, in seconds since 1970.",
+                )?,
+            )?,
             rules: Mutex::default(),
             former: Mutex::default(),
             registry,
         };
         metrics.armed.set(1);
+        metrics.loaded();
         #[cfg(target_os = "linux")]
         metrics
             .registry
             .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Arc::new(metrics))
+    }
+
+    /// Counts a reload, and notes how it went: from a gauge an alert sees it that missed the moment.
+    pub fn reload(&self, ok: bool) {
+        if ok {
+            self.reloads_ok.inc();
+            self.loaded();
+        } else {
+            self.reloads_failed.inc();
+            self.reloaded.set(0);
+        }
+    }
+
+    /// How many reloads went well, and how many were refused.
+    pub fn reloads(&self) -> (u64, u64) {
+        (self.reloads_ok.get(), self.reloads_failed.get())
+    }
+
+    fn loaded(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.reloaded.set(1);
+        self.reloaded_at.set(now.as_secs_f64());
     }
 
     /// Creates the metrics of a listener and its upstream.
@@ -465,6 +506,7 @@ impl Metrics {
             self.active.with_label_values(&[name]).set(active);
         }
         let mut families = self.registry.gather();
+        refine_cpu_seconds(&mut families);
         if series == Series::Matched {
             let matched = rules.iter().map(|rule| rule.metrics());
             let matched: HashSet<&str> = matched
@@ -483,6 +525,19 @@ impl Metrics {
         // Encoding fails only for families that are empty, without a name or of mixed types, which these are not.
         let _ = TextEncoder::new().encode(&families, &mut page);
         String::from_utf8(page).unwrap_or_default()
+    }
+}
+
+/// Sets the CPU time to the nanosecond: the library counts whole seconds, so that rates over short times are steps.
+fn refine_cpu_seconds(families: &mut [MetricFamily]) {
+    let family = families
+        .iter_mut()
+        .find(|family| family.name() == "process_cpu_seconds_total");
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    for metric in family.into_iter().flat_map(|family| family.mut_metric()) {
+        let mut counter = Counter::default();
+        counter.set_value(used.tv_sec as f64 + used.tv_nsec as f64 / 1e9);
+        metric.set_counter(counter);
     }
 }
 

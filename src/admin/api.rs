@@ -18,11 +18,12 @@ use crate::config::root::{AdminSpec, ConfigSpec};
 use crate::config::snapshot::{Listener, Snapshot};
 use crate::rule::decide::Rule;
 use crate::rule::spec::RuleSpec;
-use crate::server::Failure;
+use crate::server::{Failure, Reloaded};
 
 pub(super) async fn status(State(context): Shared) -> Response {
     let server = &context.server;
     let snapshot = server.snapshot();
+    let (ok, refused) = server.metrics().reloads();
     json_answer(&json!({
         "version": env!("CARGO_PKG_VERSION"),
         "state": if context.is_draining() { "draining" } else { "running" },
@@ -36,7 +37,7 @@ pub(super) async fn status(State(context): Shared) -> Response {
             Source::File(path) => json!(path.display().to_string()),
             Source::Demo => Value::Null,
         },
-        "reloads": {"ok": server.metrics().reloads_ok.get(), "error": server.metrics().reloads_failed.get()},
+        "reloads": {"ok": ok, "error": refused, "last_error": server.refused()},
         "admin": context.address.to_string(),
         "listeners": listeners(&context, &snapshot),
         "rules": snapshot.rules.len(),
@@ -148,9 +149,11 @@ pub(super) async fn reload(State(context): Shared, headers: HeaderMap) -> Respon
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "squall is draining").answer(accept);
     }
     let problem = match context.server.reload().await {
-        Ok(snapshot) => {
+        Ok(Reloaded { snapshot, changes }) => {
             let warnings = snapshot.warnings.to_json();
-            return json_answer(&json!({"result": "ok", "config_hash": snapshot.hash, "warnings": warnings}));
+            let answer =
+                json!({"result": "ok", "config_hash": snapshot.hash, "changes": changes, "warnings": warnings});
+            return json_answer(&answer);
         }
         Err(Failure::Configuration(report)) => {
             let detail = if accept == Accept::Json {

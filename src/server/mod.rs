@@ -74,6 +74,8 @@ pub struct Server {
     reloading: Arc<AsyncMutex<()>>,
     /// Held while one configuration takes the place of another.
     changing: Mutex<()>,
+    /// Why the last reload was refused; `None` if it was not. Locked for a look or a change.
+    refused: Mutex<Option<String>>,
     /// Told when something may vanish earlier than before.
     expiring: Arc<Notify>,
 }
@@ -86,6 +88,15 @@ struct Running {
     name: Arc<str>,
     listener: Arc<Listener>,
     service: Service,
+}
+
+/// A reload that is in force.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// What is different in the file, in words.
+    pub changes: String,
 }
 
 /// Why a server did not start, or did not reload.
@@ -196,6 +207,7 @@ impl Server {
             traffic: Arc::new(Traffic::new(Instant::now())),
             journal: Arc::default(),
             added_guards: Mutex::default(),
+            refused: Mutex::default(),
             origin,
             current: ArcSwap::from_pointee(snapshot),
             listeners: Mutex::default(),
@@ -307,11 +319,11 @@ impl Server {
     ///
     /// # Errors
     /// See [`Failure`]. The old configuration stays in force.
-    pub async fn reload(self: &Arc<Self>) -> Result<Arc<Snapshot>, Failure> {
+    pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, Failure> {
         self.reload_within(LOADING_TIME).await
     }
 
-    async fn reload_within(self: &Arc<Self>, limit: Duration) -> Result<Arc<Snapshot>, Failure> {
+    async fn reload_within(self: &Arc<Self>, limit: Duration) -> Result<Reloaded, Failure> {
         let server = Arc::clone(self);
         let reloading = tokio::spawn(async move {
             let result = server.load_and_switch(limit).await;
@@ -322,7 +334,7 @@ impl Server {
     }
 
     /// Everything that takes time happens on blocking threads, and none of it on those that carry requests.
-    async fn load_and_switch(self: &Arc<Self>, limit: Duration) -> Result<Arc<Snapshot>, Failure> {
+    async fn load_and_switch(self: &Arc<Self>, limit: Duration) -> Result<Reloaded, Failure> {
         let turn = Arc::clone(&self.reloading).lock_owned();
         let turn = timeout(limit, turn).await.map_err(|_| Failure::Busy)?;
         if self.holder.is_stopping() {
@@ -340,17 +352,31 @@ impl Server {
         switching.await.map_err(|error| broken_off(&error))?
     }
 
-    fn report(&self, result: &Result<Arc<Snapshot>, Failure>) {
+    /// Why the last reload was refused; `None` if it was not.
+    pub fn refused(&self) -> Option<String> {
+        self.refused.lock().clone()
+    }
+
+    fn report(&self, result: &Result<Reloaded, Failure>) {
         match result {
-            Ok(snapshot) => {
-                self.metrics().reloads_ok.inc();
-                self.events
-                    .tell("reload", || json!({"result": "ok", "config_hash": snapshot.hash}));
-                tracing::info!(config_hash = snapshot.hash, rules = snapshot.rules.len(), "reloaded");
+            Ok(Reloaded { snapshot, changes }) => {
+                self.metrics().reload(true);
+                *self.refused.lock() = None;
+                self.events.tell(
+                    "reload",
+                    || json!({"result": "ok", "config_hash": snapshot.hash, "changes": changes}),
+                );
+                tracing::info!(
+                    config_hash = snapshot.hash,
+                    rules = snapshot.rules.len(),
+                    changes,
+                    "reloaded"
+                );
             }
             Err(Failure::Stopping) => {}
             Err(failure) => {
-                self.metrics().reloads_failed.inc();
+                self.metrics().reload(false);
+                *self.refused.lock() = Some(failure.to_string());
                 self.events
                     .tell("reload", || json!({"result": "error", "error": failure.to_string()}));
                 tracing::error!("not reloaded; the old configuration stays in force: {failure}");
@@ -359,7 +385,7 @@ impl Server {
     }
 
     /// Puts a loaded configuration into force, with what the API has added, unless an address can't be opened.
-    fn switch_to(&self, snapshot: Snapshot) -> Result<Arc<Snapshot>, Failure> {
+    fn switch_to(&self, snapshot: Snapshot) -> Result<Reloaded, Failure> {
         let _turn = self.changing.lock();
         let previous = self.snapshot();
         let snapshot = snapshot.following(&previous, Instant::now(), self.metrics());
@@ -368,7 +394,8 @@ impl Server {
             tracing::warn!("a change of `{what}` needs a restart");
         }
         snapshot.log_warnings();
-        Ok(snapshot)
+        let changes = previous.changes_to(&snapshot);
+        Ok(Reloaded { snapshot, changes })
     }
 
     /// Takes over what can be taken over, all of it or nothing. Call it with the lock on changes.

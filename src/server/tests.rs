@@ -30,7 +30,7 @@ async fn a_reload_does_no_work_on_the_threads_of_requests() {
             () = tokio::time::sleep(Duration::from_millis(1)) => ticks += 1,
         }
     };
-    assert_eq!(snapshot.rules.len(), 3000);
+    assert_eq!(snapshot.snapshot.rules.len(), 3000);
     assert!(ticks >= 20, "{ticks} ticks");
 }
 
@@ -49,7 +49,7 @@ fn a_reload_that_takes_too_long_is_refused_and_the_next_one_waits_for_it() {
         assert!(slow.to_string().contains("takes longer than 0.01 s"), "{slow}");
         let busy = server.reload_within(Duration::from_millis(10)).await.unwrap_err();
         assert!(busy.to_string().contains("earlier reload is still loading"), "{busy}");
-        assert_eq!(server.metrics().reloads_failed.get(), 2);
+        assert_eq!(server.metrics().reloads().1, 2);
         assert_eq!(server.snapshot().hash, hash, "the old configuration stays");
         drop(let_go);
         server.reload().await.unwrap();
@@ -65,7 +65,7 @@ async fn a_reload_goes_on_without_its_caller() {
     assert!(timeout(Duration::from_millis(10), server.reload()).await.is_err());
     drop(hanging);
     let reloaded = async {
-        while server.metrics().reloads_ok.get() == 0 {
+        while server.metrics().reloads().0 == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -102,8 +102,8 @@ async fn each_rule_in_force_has_its_series_and_no_other_does() {
     save("second");
     server.reload().await.unwrap();
     // A request that still has the old rules counts, but brings no series back.
-    first.rules[0].metrics.matched();
-    first.rules[0].metrics.injected(1);
+    first.snapshot.rules[0].metrics.matched();
+    first.snapshot.rules[0].metrics.injected(1);
     assert_eq!(series("first"), [""; 0]);
     let expected = [
         "squall_faults_active{} 0",

@@ -283,12 +283,12 @@ async fn a_server_follows_its_file() {
     let (server, main) = server(&folder);
     let _watcher = start(Arc::clone(&server)).unwrap();
     tokio::time::sleep(LATEST).await;
-    assert_eq!(server.metrics().reloads_ok.get(), 0, "nothing has changed");
+    assert_eq!(server.metrics().reloads().0, 0, "nothing has changed");
     fs::write(&main, configuration(2)).unwrap();
     has_seed(&server, 2).await;
     fs::write(&main, "seed: [").unwrap();
     let failed = async {
-        while server.metrics().reloads_failed.get() == 0 {
+        while server.metrics().reloads().1 == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

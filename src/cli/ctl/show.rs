@@ -151,7 +151,8 @@ pub(super) async fn reload(api: &Api) -> Done {
             .map(|one| format!("warning: {}\n", text(&one["message"])))
             .collect();
         format!(
-            "{warnings}reloaded: the configuration's hash is {}\n",
+            "{warnings}reloaded: {}; the configuration's hash is {}\n",
+            text(&reloaded["changes"]),
             text(&reloaded["config_hash"])
         )
     })

@@ -1,6 +1,7 @@
 //! Compiles a configuration to a [`Snapshot`], the only step that can fail. A request sees exactly one snapshot.
 
 mod arrange;
+mod changes;
 mod listeners;
 mod routes;
 
