@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
+use super::lines::Lines;
 use crate::config::root::{LogFormat, LogLevel, LogSpec};
 use crate::metrics::Metrics;
 
@@ -46,7 +47,14 @@ impl Log {
                 .with_current_span(false)
                 .with_span_list(false)
                 .try_init(),
-            LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+            LogFormat::Text if io::stderr().is_terminal() => {
+                let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+                log.event_format(Lines { coloured }).try_init()
+            }
+            LogFormat::Text | LogFormat::Logfmt => log
+                .event_format(tracing_logfmt::EventsFormatter::default())
+                .fmt_fields(tracing_logfmt::FieldsFormatter::default())
+                .try_init(),
         };
         Log { writer, _guard: guard }
     }

@@ -7,6 +7,7 @@ pub mod ctl;
 pub mod explain;
 pub mod fake;
 pub mod healthcheck;
+mod lines;
 mod log;
 pub mod man;
 mod output;

@@ -13,7 +13,7 @@ use super::log::Log;
 use super::signals::Signals;
 use super::{BAD_CONFIGURATION, INTERNAL, UNAVAILABLE, USAGE};
 use crate::config::Source;
-use crate::config::snapshot::Snapshot;
+use crate::config::snapshot::{Listener, ListenerKind, Snapshot};
 use crate::metrics::Metrics;
 use crate::server::{Failure, Origin, Server, bind_reason};
 use crate::toxiproxy::{self, Toxiproxy};
@@ -163,7 +163,13 @@ async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals,
     // Runs until the runtime is shut down, so that health and metrics can be read while draining.
     let admin = tokio::spawn(admin::serve(admin, Arc::clone(&server)));
     let toxiproxy = toxiproxy.map(|(bound, api)| tokio::spawn(admin::serve_router(bound, api.router(), pending())));
+    introduce(&server, &snapshot, &admin_address, log);
+    let file = match server.source() {
+        Source::File(path) => Some(path.display()),
+        Source::Demo => None,
+    };
     tracing::info!(
+        config = file.map(tracing::field::display),
         seed = snapshot.seed.0,
         config_hash = snapshot.hash,
         rules = snapshot.rules.len(),
@@ -225,6 +231,64 @@ fn failed(code: u8, message: &str) -> ExitCode {
     // If standard error is closed, there is nowhere to report that.
     let _ = writeln!(io::stderr(), "{message}");
     ExitCode::from(code)
+}
+
+/// Says to a person at a terminal where everything is, and how to try it.
+fn introduce(server: &Server, snapshot: &Snapshot, admin: &str, log: &Log) {
+    let Source::File(path) = server.source() else {
+        return;
+    };
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let (rules, seed) = (snapshot.rules.len(), snapshot.seed.0);
+    let mut text = format!("\n{}: {rules} rules, seed {seed}\n\n", path.display());
+    let open = server.addresses();
+    let addresses = snapshot.listeners.iter().filter_map(|listener| {
+        let (name, address) = open.iter().find(|(name, _)| *name == listener.name)?;
+        Some((&**name, how_to_reach(listener, &address.to_string())))
+    });
+    let admin = ("dashboard", format!("http://{}/", on_this_machine(admin)));
+    let lines: Vec<(&str, String)> = addresses.chain([admin]).collect();
+    let width = lines
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or_default();
+    for (name, how) in lines {
+        text.push_str(&format!("  {name:width$}  {how}\n"));
+    }
+    text.push('\n');
+    log.say(&text);
+}
+
+/// A command line that reaches a listener, or its address if it speaks no HTTP.
+fn how_to_reach(listener: &Listener, address: &str) -> String {
+    let address = on_this_machine(address);
+    if matches!(listener.kind, ListenerKind::Tcp(_)) {
+        return format!("{address} (TCP)");
+    }
+    let (scheme, insecure) = if listener.tls.is_some() {
+        ("https", "k")
+    } else {
+        ("http", "")
+    };
+    let header = if listener.proxied { " --haproxy-protocol" } else { "" };
+    match address.strip_prefix("unix:") {
+        Some(path) => format!("curl -i{insecure}{header} --unix-socket {path} {scheme}://localhost/"),
+        None => format!("curl -i{insecure}{header} {scheme}://{address}/"),
+    }
+}
+
+/// An address at which this machine reaches what listens on all of its addresses.
+fn on_this_machine(address: &str) -> String {
+    for all in ["0.0.0.0:", "[::]:"] {
+        if let Some(port) = address.strip_prefix(all) {
+            return format!("127.0.0.1:{port}");
+        }
+    }
+    address.to_owned()
 }
 
 /// Prints what to try, with the demo's real address, which the environment may have changed.

@@ -108,7 +108,7 @@ pub struct ToxiproxySpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogSpec {
-    /// One line of text or one JSON object for each event.
+    /// The form of the lines: `text`, `logfmt` or `json`.
     pub format: LogFormat,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`.
     pub level: LogLevel,
@@ -136,8 +136,10 @@ impl Default for LogSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Human-readable lines.
+    /// Short, coloured lines on a terminal; elsewhere as `logfmt`.
     Text,
+    /// Pairs of keys and values, separated by spaces.
+    Logfmt,
     /// One JSON object a line.
     Json,
 }

@@ -89,7 +89,8 @@ mod tests {
 
     fn snapshot(text: &str) -> Snapshot {
         let metrics = Metrics::new().unwrap();
-        config::load_text("squall.yaml", text, Inputs::new(&metrics, Instant::now())).unwrap()
+        config::load_text("squall.yaml", text, Inputs::new(&metrics, Instant::now()))
+            .unwrap_or_else(|report| panic!("{}", report.render(false)))
     }
 
     const BEFORE: &str = "

@@ -17,7 +17,7 @@ mod ask;
 mod copy;
 mod fields;
 pub(in crate::proxy) mod lane;
-pub(in crate::proxy) mod log;
+pub(crate) mod log;
 mod note;
 pub(in crate::proxy) mod pump;
 mod relay;
@@ -302,7 +302,7 @@ impl Squall {
                     _ => false,
                 };
                 let text = format!("squall: the request is not valid HTTP: {}\n", reason(&error));
-                request.error = Some(error.to_string());
+                request.error = Some(words(&error));
                 request.gone = !malformed;
                 if malformed {
                     request.explain(client, 400, text).await
@@ -325,7 +325,7 @@ impl Squall {
             && !client.connection().ended()
         {
             request.gone = true;
-            request.error.get_or_insert_with(|| error.to_string());
+            request.error.get_or_insert_with(|| words(&error));
         }
         if request.gone && client.status().is_some() {
             // A client that only closed its sending side must not take the partial response for a complete one.
@@ -481,6 +481,30 @@ fn reason(error: &Error) -> &str {
         .context
         .as_ref()
         .map_or("it is malformed", |context| context.as_str())
+}
+
+/// An error in words for the log: its message, and what the operating system says. The library's own words, which name types of its
+/// code, stay out of it.
+pub(in crate::proxy) fn words(error: &Error) -> String {
+    let message = error.context.as_ref().map(|context| context.as_str().to_owned());
+    let system = error
+        .root_cause()
+        .downcast_ref::<std::io::Error>()
+        .map(ToString::to_string);
+    match (message, system) {
+        (Some(message), Some(system)) if !message.contains(&system) => format!("{message}: {system}"),
+        (Some(message), _) => message,
+        (None, Some(system)) => system,
+        (None, None) => match error.etype() {
+            ErrorType::ConnectionClosed => "the connection was closed".to_owned(),
+            ErrorType::H1Error | ErrorType::H2Error => "the connection broke".to_owned(),
+            ErrorType::ReadError => "reading failed".to_owned(),
+            ErrorType::WriteError => "writing failed".to_owned(),
+            ErrorType::ReadTimedout => "nothing came in time".to_owned(),
+            ErrorType::WriteTimedout => "nothing could be sent in time".to_owned(),
+            other => other.as_str().to_owned(),
+        },
+    }
 }
 
 /// The subject of a request's plan: the client, and the response head once there is one.
