@@ -11,7 +11,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::output::{fail, say};
+use super::output::{fail, is_coloured, say};
 use super::{BAD_CONFIGURATION, INTERNAL, UNAVAILABLE};
 use crate::config::snapshot::{Inputs, Snapshot};
 use crate::config::{self, Source};
@@ -66,7 +66,7 @@ pub fn run(args: FakeArgs) -> ExitCode {
         }
     };
     if !snapshot.warnings.is_empty() {
-        say(snapshot.warnings.render(io::stderr().is_terminal()).trim_end());
+        say(snapshot.warnings.render(is_coloured(&io::stderr())).trim_end());
     }
     let router = match snapshot.target(&args.name).map(AsRef::as_ref) {
         Some(Target::Fake(router)) => match snapshot.fake_cors(&args.name) {

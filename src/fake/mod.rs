@@ -11,6 +11,7 @@ mod context;
 pub mod declared;
 mod echo;
 mod fakeresponse;
+mod forms;
 mod httpbin;
 mod llm;
 mod made_up;
@@ -35,7 +36,7 @@ use axum::{Extension, Router};
 use tokio::net::TcpListener;
 
 pub use self::context::{Context, Store};
-pub use self::reply::Client;
+pub use self::reply::{Client, OverTls};
 use self::spec::FakeSpec;
 pub use self::tunnel::Tunnel;
 use crate::limits::bodies::Budget;

@@ -6,8 +6,8 @@ use bytes::Bytes;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FormPart {
     pub(super) name: String,
-    /// Whether it has a file name.
-    pub(super) is_file: bool,
+    /// The name of the file at the client, of a part that is one.
+    pub(super) filename: Option<String>,
     pub(super) content_type: Option<String>,
     pub(super) content: Bytes,
 }
@@ -49,7 +49,7 @@ fn part(head: &str, content: Bytes) -> Option<FormPart> {
     let disposition = field("content-disposition").unwrap_or_default();
     Some(FormPart {
         name: parameter(disposition, "name")?,
-        is_file: parameter(disposition, "filename").is_some() || parameter(disposition, "filename*").is_some(),
+        filename: parameter(disposition, "filename").or_else(|| parameter(disposition, "filename*")),
         content_type: field("content-type").map(str::to_owned),
         content,
     })

@@ -11,7 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::uri::Authority;
 use http::{Extensions, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::json;
@@ -28,6 +30,28 @@ pub struct Client(pub IpAddr);
 pub(super) fn client_of(extensions: &Extensions) -> Option<IpAddr> {
     let set = extensions.get::<Client>().map(|client| client.0);
     set.or_else(|| extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
+}
+
+/// An extension of requests that came over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverTls;
+
+/// Scheme and host that lead back to this server as the client reached it, `http://localhost:8080`; empty if the host is
+/// not known. A proxy in front that terminates TLS says so in `X-Forwarded-Proto`.
+pub(super) fn origin_of(head: &Parts) -> String {
+    let field = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = head.uri.authority().map(Authority::as_str);
+    let host = authority.or_else(field).unwrap_or_default();
+    let forwarded = head.headers.get("x-forwarded-proto");
+    let secure = match forwarded {
+        Some(scheme) => scheme.as_bytes().eq_ignore_ascii_case(b"https"),
+        None => head.extensions.get::<OverTls>().is_some(),
+    };
+    match host {
+        "" => String::new(),
+        host if secure => format!("https://{host}"),
+        host => format!("http://{host}"),
+    }
 }
 
 /// `user:password` of the value of an `Authorization` field, if its scheme is Basic (RFC 7617).

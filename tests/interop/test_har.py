@@ -10,6 +10,7 @@ import time
 import pytest
 import requests
 from fakes import Fake, configuration
+from squall import command
 
 PICTURE = bytes(range(256)) * 8
 
@@ -139,3 +140,126 @@ def test_options_behind_a_listener(squall, recording, tmp_path):
     for _ in range(5):
         assert requests.get(running.url("/slow"), timeout=10).status_code == 200
     assert time.monotonic() - began < 2
+
+
+def entry(target="/x", response=None, request=None, **other):
+    """An entry as recorders write it, with what is odd about it."""
+    content = {"size": 2, "mimeType": "text/plain", "text": "hi"}
+    url = target if ":" in target else f"http://a.example{target}"
+    return {
+        "request": {"method": "GET", "url": url, "headers": [], "queryString": []} | (request or {}),
+        "response": {"status": 200, "statusText": "", "headers": [], "content": content} | (response or {}),
+        "timings": {"send": 0, "wait": 1, "receive": 0},
+    } | other
+
+
+def content(**what):
+    return {"content": {"size": 2, "mimeType": "text/plain"} | what}
+
+
+def check(fake, folder):
+    """What `squall check` says of it."""
+    (folder / "squall.yaml").write_text(configuration(fake))
+    checked = command("check", folder / "squall.yaml")
+    assert checked.returncode == 0, checked.stderr
+    return checked.stdout + checked.stderr
+
+
+# What recorders write: an entry, why it is left out, or how it is served.
+ODD = {
+    "negative status": (entry(response={"status": -2}), "no response came (a status below 100)"),
+    "status 999": (entry(response={"status": 999}), "999 is not a valid response status"),
+    "status text": (entry(response={"status": "200"}), "hi"),
+    "header value list": (entry(response={"headers": [{"name": "x-a", "value": ["1", "2"]}]}), "hi"),
+    "headers null": (entry(response={"headers": None}), "hi"),
+    "text null": (entry(response=content(text=None, size=0)), ""),
+    "content null": (entry(response={"content": None}), ""),
+    "no response": (entry(response=None) | {"response": None}, "no response was recorded"),
+    "timings null": (entry(timings=None, time=None), "hi"),
+    "relative URL": (entry(request={"url": "/x"}), "hi"),
+    "data URL": (entry("data:image/gif;base64,R0lGODlh"), "not an http URL"),
+    "extension": (entry("chrome-extension://abc/x.js"), "not an http URL"),
+    "blob": (entry("blob:http://a.example/1"), "not an http URL"),
+    "about": (entry("about:blank"), "not an http URL"),
+    "file": (entry("file:///x"), "not an http URL"),
+    "websocket": (entry("wss://a.example/x", {"status": 101}), "a WebSocket"),
+    "websocket by http": (entry(response={"status": 101}), "an upgraded connection, such as a WebSocket"),
+    "tunnel": (entry("https://a.example:443", request={"method": "CONNECT"}), "a tunnel (CONNECT)"),
+    "bad base64": (entry(response=content(text="truncated==", encoding="base64")), "its body is not valid base64"),
+    "base64 without padding": (entry(response=content(text="aGk", encoding="base64")), "hi"),
+    "lone surrogate": (entry(response=content(text="\ud83d cut")), "\ufffd cut"),
+    "redirectURL": (entry(response={"status": 302, "redirectURL": "http://a.example/ok"}), "ok"),
+    "304 with its text": (entry(response={"status": 304}), "hi"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_one_odd_entry_spoils_no_other(kind, tmp_path):
+    odd, expected = ODD[kind]
+    good = entry("/ok", response=content(text="ok"))
+    (tmp_path / "odd.har").write_text(json.dumps({"log": {"version": "1.2", "entries": [good, odd]}}))
+    said = check("har: odd.har", tmp_path)
+    with Fake("har: odd.har", tmp_path) as running:
+        assert requests.get(f"{running.url}/ok", timeout=10).text == "ok"
+        reply = requests.get(f"{running.url}/x", timeout=10)
+    if reply.status_code == 404:
+        assert f"odd.har: 1 of 2 entries is not served: 1 × {expected}" in said and "/log/entries/1" in said
+    else:
+        assert (reply.status_code, reply.text) == (200, expected), said
+        assert "is not served" not in said
+        assert ("with status 304" in said) == kind.startswith("304")
+
+
+def test_what_was_not_recorded_is_said(tmp_path):
+    """A 200 without its text, and a 304 without one."""
+    entries = [entry("/big", {"content": {"size": 500000, "mimeType": "text/html"}}), entry("/n", {"status": 304, "content": {}})]
+    entries += [entry("/twice", content(size=9)), entry("/twice", content(text="whole"))]
+    (tmp_path / "lacking.har").write_text(json.dumps({"log": {"entries": entries}}))
+    said = check("har: lacking.har", tmp_path)
+    for message, request in (
+        ("1 response whose body was not recorded, served with an empty one", "GET /big"),
+        ("1 response whose body was not recorded, left out for others to the same request", "GET /twice"),
+        ("1 response with status 304 and without a body, which a client without a copy can't use", "GET /n"),
+    ):
+        assert message in said and request in said
+    with Fake("har: lacking.har", tmp_path) as running:
+        assert requests.get(f"{running.url}/big", timeout=10).content == b""
+        assert requests.get(f"{running.url}/twice", timeout=10).text == "whole"
+        assert requests.get(f"{running.url}/n", timeout=10).status_code == 304
+
+
+def test_links_lead_to_the_fake_and_cookies_belong_to_it(tmp_path):
+    login = {
+        "status": 302,
+        "headers": [
+            {"name": "Location", "value": "https://a.example/ok?from=login"},
+            {"name": "Link", "value": '<https://a.example/page/2>; rel="next", <https://other.example/>; rel="about"'},
+            {"name": "Set-Cookie", "value": "id=7; Domain=.a.example; Path=/; Secure; HttpOnly; SameSite=None"},
+        ],
+    }
+    entries = [entry("https://a.example/login", login), entry("https://a.example/ok?from=login", content(text="in"))]
+    (tmp_path / "links.har").write_text(json.dumps({"log": {"entries": entries}}))
+    with Fake("har: links.har", tmp_path) as running:
+        session = requests.Session()
+        reply = session.get(f"{running.url}/login", timeout=10)
+        assert (reply.status_code, reply.text, reply.url) == (200, "in", f"{running.url}/ok?from=login")
+        links = reply.history[0].links
+        assert links["next"]["url"] == f"{running.url}/page/2" and links["about"]["url"] == "https://other.example/"
+        assert session.cookies.get_dict() == {"id": "7"}
+        assert reply.request.headers["cookie"] == "id=7"
+
+
+def test_forms_match_by_their_fields(tmp_path):
+    params = [{"name": "user", "value": "Ada L"}, {"name": "f", "fileName": "x.png", "contentType": "image/png"}]
+    form = {"mimeType": "application/x-www-form-urlencoded", "text": None, "params": params[:1]}
+    parts = {"mimeType": "multipart/form-data; boundary=----WebKit", "params": params}
+    entries = [
+        entry("/in", content(text=text), {"method": "POST", "postData": data}) for text, data in (("form", form), ("parts", parts))
+    ]
+    (tmp_path / "forms.har").write_text(json.dumps({"log": {"entries": entries}}))
+    with Fake("har: {file: forms.har, match: [method, path, body]}", tmp_path) as running:
+        url = f"{running.url}/in"
+        assert requests.post(url, data={"user": "Ada L"}, timeout=10).text == "form"
+        upload = {"f": ("x.png", b"\x89PNG", "image/png")}
+        assert requests.post(url, data={"user": "Ada L"}, files=upload, timeout=10).text == "parts"
+        assert requests.post(url, data={"user": "Bob"}, timeout=10).status_code == 404

@@ -27,7 +27,6 @@ mod auth;
 mod bodies;
 mod caching;
 mod formats;
-mod forms;
 mod fortio;
 mod page;
 mod python_json;

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, COOKIE, HOST};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value, json};
 
-use super::forms::{self, Form};
+use crate::fake::forms::{self, Form};
 use crate::fake::query::{Pairs, decode_path, firsts, grouped};
 use crate::fake::reply::client_of;
 
@@ -155,7 +155,8 @@ impl HttpbinRequest {
     /// An object with these things of the request, in this order.
     pub(super) fn describe(&self, keys: &[&str]) -> Map<String, Value> {
         let form = if keys.contains(&"form") {
-            forms::form(&self.headers, &self.body)
+            let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            forms::form(content_type.unwrap_or_default(), &self.body)
         } else {
             Form::default()
         };

@@ -123,7 +123,7 @@ impl Squall {
         let upstream = match (&preflights, target.as_ref()) {
             (Some(router), _) | (None, Target::Fake(router)) => {
                 let budget = self.budget(&request.view);
-                let origin = Origin::Fake(router, request.address, &budget);
+                let origin = Origin::Fake(router, request.address, client.connection().tls(), &budget);
                 copy::send_all(client, request, outgoing, origin).await?;
                 request.sent = Some(Instant::now());
                 return Ok(origin.open(fresh).await?);

@@ -17,8 +17,9 @@ use crate::proxy::upstream::{Connector, Destination, Fake, Session};
 /// Where sessions with the upstream are opened.
 #[derive(Clone, Copy)]
 pub(super) enum Origin<'a> {
-    /// An axum router, for a client with this address, and the bound on the bodies that the router reads.
-    Fake(&'a Router, Option<IpAddr>, &'a Budget),
+    /// An axum router, for a client with this address, whether it uses TLS, and the bound on the bodies that the router
+    /// reads.
+    Fake(&'a Router, Option<IpAddr>, bool, &'a Budget),
     /// A server.
     Real(&'a Connector, &'a Destination),
 }
@@ -27,7 +28,9 @@ impl Origin<'_> {
     /// Opens a session. `fresh`: over a connection that has served no request.
     pub(super) async fn open(self, fresh: bool) -> Result<Session> {
         match self {
-            Origin::Fake(router, client, budget) => Ok(Session::fake(Fake::new(router, client, budget.clone()))),
+            Origin::Fake(router, client, tls, budget) => {
+                Ok(Session::fake(Fake::new(router, client, tls, budget.clone())))
+            }
             Origin::Real(connector, destination) => connector.session(destination, fresh).await,
         }
     }

@@ -3,11 +3,14 @@
 //! Several recorded responses to one request are given one after the other. A request that was not recorded gets a
 //! 404 that names the nearest ones that were, unless another source is asked after this.
 
+mod links;
 mod load;
+mod notes;
 pub(super) mod spec;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::path::{Component, Path};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,17 +20,19 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::time::Instant;
 
-use self::load::{ComparableRequest, Recorded};
+use self::links::Hosts;
+use self::load::{ComparableRequest, Recorded, Recording};
 use self::spec::{HarLong, HarPart, HarRepeat};
 use super::super::spec::FakeSpec;
 use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
-use crate::fake::reply::{json as json_reply, read_body, scheduled};
+use crate::fake::reply::{json as json_reply, origin_of, read_body, scheduled};
 use crate::files::MAX_RECORDS_BYTES;
 use crate::yaml::report::{Diagnostic, Span};
 
@@ -51,14 +56,29 @@ const NAMED_LIMIT: usize = 3;
 /// All that is wrong with it, each at its place.
 pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
     let Some(har) = &spec.har else { return Ok(None) };
-    let long = &har.value.0;
+    let (long, place) = (&har.value.0, har.span);
     let mut mistakes = check(long);
     let host = long.host.as_ref().map(|host| host.value.as_str());
-    let recorded = read(long, har.span, context, host).map_err(|mistake| mistakes.push(*mistake));
-    match recorded {
-        Ok(recorded) if mistakes.is_empty() => Ok(Some(Box::new(Har::new(long, recorded, spec.openapi.is_none())))),
-        _ => Err(mistakes),
+    let recording = read(long, place, context, host).map_err(|mistake| mistakes.push(*mistake));
+    let Ok(recording) = recording else {
+        return Err(mistakes);
+    };
+    if !mistakes.is_empty() {
+        return Err(mistakes);
     }
+    let left_out = notes::left_out(&long.file.value, &recording);
+    let har = Har::new(long, recording.exchanges, spec.openapi.is_none());
+    let span = files::place_of(&long.file, place);
+    for (message, help) in left_out
+        .into_iter()
+        .chain(notes::incomplete(&long.file.value, &har.series))
+    {
+        context.warn(
+            help.into_iter()
+                .fold(Diagnostic::warning(span, message), Diagnostic::help),
+        );
+    }
+    Ok(Some(Box::new(har)))
 }
 
 fn check(long: &HarLong) -> Vec<Diagnostic> {
@@ -75,31 +95,41 @@ fn check(long: &HarLong) -> Vec<Diagnostic> {
     speed.into_iter().chain(parts).collect()
 }
 
-fn read(
-    long: &HarLong,
-    place: Span,
-    context: &Context<'_>,
-    host: Option<&str>,
-) -> Result<Vec<Recorded>, Box<Diagnostic>> {
+fn read(long: &HarLong, place: Span, context: &Context<'_>, host: Option<&str>) -> Result<Recording, Box<Diagnostic>> {
+    let file = &long.file.value;
     let bytes = files::read(&long.file, place, context.folder, MAX_RECORDS_BYTES)?;
     let span = files::place_of(&long.file, place);
-    let recorded = load::load(&bytes, host).map_err(|problem| {
+    let folder = context.folder.join(file);
+    let attached = |name: &str| attached(folder.parent(), name);
+    let recording = load::load(&bytes, host, &attached).map_err(|problem| {
         Box::new(Diagnostic::error(
             span,
-            format!("{} is not a valid HAR file: {problem}", long.file.value),
+            format!("{file} is not a valid HAR file: {problem}"),
         ))
     })?;
-    if recorded.is_empty() {
+    if recording.exchanges.is_empty() {
         let of = host.map(|host| format!(" of {host}")).unwrap_or_default();
-        let message = format!("{} has no response{of} that can be served", long.file.value);
-        return Err(Box::new(Diagnostic::error(span, message)));
+        let mistake = Diagnostic::error(span, format!("{file} has no response{of} that can be served"));
+        let why = notes::left_out(file, &recording).map(|(message, _)| message);
+        return Err(Box::new(why.into_iter().fold(mistake, Diagnostic::help)));
     }
-    Ok(recorded)
+    Ok(recording)
+}
+
+/// A body that the recorder stored beside the recording. It must not name a file elsewhere.
+fn attached(folder: Option<&Path>, name: &str) -> Result<Vec<u8>, String> {
+    let mut parts = Path::new(name).components();
+    if !parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(format!("`{name}` is not beside the recording"));
+    }
+    let path = folder.unwrap_or(Path::new(".")).join(name);
+    crate::files::read(&path, MAX_RECORDS_BYTES).map_err(|error| format!("`{name}`: {error}"))
 }
 
 /// A recording.
 struct Har {
     series: HashMap<String, ResponseSeries>,
+    hosts: Hosts,
     parts: Vec<HarPart>,
     repeat: HarRepeat,
     /// By what recorded times are divided; `None` for no waiting.
@@ -112,17 +142,38 @@ struct Har {
 #[derive(Default)]
 struct ResponseSeries {
     responses: Vec<Arc<Recorded>>,
+    /// Those that hold what was asked for: neither a 304 nor a response whose body was not recorded.
+    complete: Vec<Arc<Recorded>>,
     given: AtomicUsize,
 }
 
 impl ResponseSeries {
-    fn next(&self, repeat: HarRepeat) -> Option<&Arc<Recorded>> {
+    fn push(&mut self, one: Recorded) {
+        let one = Arc::new(one);
+        let without = one.incomplete || (one.status == StatusCode::NOT_MODIFIED && one.body.is_empty());
+        if !without {
+            self.complete.push(Arc::clone(&one));
+        }
+        self.responses.push(one);
+    }
+
+    /// The responses to choose from. A 304 means nothing to a client that has no copy.
+    fn candidates(&self, conditional: bool) -> &[Arc<Recorded>] {
+        if conditional || self.complete.is_empty() {
+            &self.responses
+        } else {
+            &self.complete
+        }
+    }
+
+    fn next(&self, repeat: HarRepeat, conditional: bool) -> Option<&Arc<Recorded>> {
+        let candidates = self.candidates(conditional);
         let given = self.given.fetch_add(1, Ordering::Relaxed);
         let index = match repeat {
-            HarRepeat::Last => given.min(self.responses.len() - 1),
-            HarRepeat::Cycle => given % self.responses.len(),
+            HarRepeat::Last => given.min(candidates.len().saturating_sub(1)),
+            HarRepeat::Cycle => given % candidates.len().max(1),
         };
-        self.responses.get(index)
+        candidates.get(index)
     }
 }
 
@@ -133,13 +184,15 @@ impl Har {
             None => vec![HarPart::Method, HarPart::Path, HarPart::Query],
         };
         let speed = long.speed.as_ref().map_or(1.0, |speed| speed.value);
+        let hosts = Hosts::new(recorded.iter().map(|one| one.host.as_str()));
         let mut series: HashMap<String, ResponseSeries> = HashMap::new();
         for one in recorded {
             let key = key(&one.request, &parts);
-            series.entry(key).or_default().responses.push(Arc::new(one));
+            series.entry(key).or_default().push(one);
         }
         Self {
             series,
+            hosts,
             parts,
             repeat: long.repeat.unwrap_or_default(),
             speed: long.timing.unwrap_or(true).then_some(speed),
@@ -148,7 +201,7 @@ impl Har {
     }
 
     /// The response to HEAD is that to GET, unless HEAD itself was recorded.
-    fn find(&self, asked: &ComparableRequest) -> Option<&Arc<Recorded>> {
+    fn find(&self, asked: &ComparableRequest, conditional: bool) -> Option<&Arc<Recorded>> {
         let found = self.series.get(&key(asked, &self.parts));
         let found = found.or_else(|| {
             let get = ComparableRequest {
@@ -157,7 +210,7 @@ impl Har {
             };
             (asked.method == "HEAD").then(|| self.series.get(&key(&get, &self.parts)))?
         });
-        found?.next(self.repeat)
+        found?.next(self.repeat, conditional)
     }
 
     fn missing(&self, asked: &ComparableRequest) -> Response {
@@ -199,9 +252,14 @@ impl Source for Har {
             body = Body::empty();
         }
         let query = head.uri.query().unwrap_or("");
-        let asked = ComparableRequest::new(head.method.as_str(), head.uri.path(), query, bytes);
-        match self.find(&asked) {
-            Some(recorded) => Outcome::Answered(self.reply(recorded).await),
+        let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = content_type.unwrap_or_default();
+        let asked = ComparableRequest::new(head.method.as_str(), head.uri.path(), query, content_type, bytes);
+        let conditional = [IF_NONE_MATCH, IF_MODIFIED_SINCE]
+            .iter()
+            .any(|name| head.headers.contains_key(name));
+        match self.find(&asked, conditional) {
+            Some(recorded) => Outcome::Answered(self.reply(recorded, &head, conditional).await),
             None if self.last => Outcome::Answered(self.missing(&asked)),
             None => Outcome::Passed(Request::from_parts(head, body), Vec::new()),
         }
@@ -209,18 +267,24 @@ impl Source for Har {
 }
 
 impl Har {
-    async fn reply(&self, recorded: &Recorded) -> Response {
+    async fn reply(&self, recorded: &Recorded, asked: &Parts, conditional: bool) -> Response {
         let wait = self.scaled(recorded.wait);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        let body = recorded.body.clone();
+        // A browser records a 304 with the body from its cache, which is what this client would have got.
+        let fresh = recorded.status == StatusCode::NOT_MODIFIED && !conditional && !recorded.body.is_empty();
+        let status = if fresh { StatusCode::OK } else { recorded.status };
+        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+        let body = if bodiless { Bytes::new() } else { recorded.body.clone() };
         let length = HeaderValue::from(body.len());
         let body = paced(body, self.scaled(recorded.receive));
-        let mut response = (recorded.status, body).into_response();
-        *response.headers_mut() = recorded.headers.clone();
-        if recorded.status != StatusCode::NO_CONTENT && recorded.status != StatusCode::NOT_MODIFIED {
-            response.headers_mut().insert(CONTENT_LENGTH, length);
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        *headers = recorded.headers.clone();
+        self.hosts.lead_to(&origin_of(asked), headers);
+        if !bodiless {
+            headers.insert(CONTENT_LENGTH, length);
         }
         response
     }

@@ -43,7 +43,7 @@ pub enum HarPart {
     Path,
     /// The query, in any order.
     Query,
-    /// The body, byte for byte.
+    /// The body: of a form its fields in any order, of anything else its bytes.
     Body,
 }
 

@@ -7,7 +7,9 @@ use crate::fake::declared::bodiless_for_head;
 fn recorded(method: &str, target: &str, body: &'static str) -> Recorded {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     Recorded {
-        request: ComparableRequest::new(method, path, query, Bytes::new()),
+        host: "a.example".to_owned(),
+        incomplete: false,
+        request: ComparableRequest::new(method, path, query, "", Bytes::new()),
         status: StatusCode::OK,
         headers: http::HeaderMap::new(),
         body: Bytes::from_static(body.as_bytes()),
@@ -17,21 +19,29 @@ fn recorded(method: &str, target: &str, body: &'static str) -> Recorded {
 }
 
 fn har(long: HarLong) -> Har {
-    let all = vec![
+    har_of(long, all())
+}
+
+fn har_of(long: HarLong, all: Vec<Recorded>) -> Har {
+    Har::new(&long, all, true)
+}
+
+fn all() -> Vec<Recorded> {
+    vec![
         recorded("GET", "/a?x=1&y=2", "first"),
         recorded("GET", "/a?y=2&x=1", "second"),
         recorded("POST", "/a", "posted"),
         recorded("GET", "/about", "about"),
-    ];
-    Har::new(&long, all, true)
+    ]
 }
 
 async fn ask(har: &Har, method: &str, target: &str) -> (StatusCode, String) {
-    let request = Request::builder()
-        .method(method)
-        .uri(target)
-        .body(Body::empty())
-        .unwrap();
+    ask_with(har, method, target, "x-nothing").await
+}
+
+async fn ask_with(har: &Har, method: &str, target: &str, field: &str) -> (StatusCode, String) {
+    let request = Request::builder().method(method).uri(target).header(field, "x");
+    let request = request.body(Body::empty()).unwrap();
     let Outcome::Answered(response) = har.answer(request).await else {
         panic!("passed on");
     };
@@ -97,4 +107,63 @@ async fn what_was_not_recorded_is_told_with_what_was() {
     assert_eq!(body["nearest"], json!(["GET /a?x=1&y=2", "POST /a", "GET /about"]));
     let (status, body) = ask(&har, "HEAD", "/about").await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, ""));
+}
+
+fn with_status(status: u16, body: &'static str) -> Recorded {
+    Recorded {
+        status: StatusCode::from_u16(status).unwrap(),
+        incomplete: status == 200 && body.is_empty(),
+        ..recorded("GET", "/x", body)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_is_for_clients_that_have_a_copy() {
+    let unmodified = StatusCode::NOT_MODIFIED;
+    let of = |all: Vec<Recorded>| har_of(HarLong::default(), all);
+    let has_both = || of(vec![with_status(304, ""), with_status(200, "full")]);
+    assert_eq!(ask(&has_both(), "GET", "/x").await, (StatusCode::OK, "full".to_owned()));
+    let conditional = ask_with(&has_both(), "GET", "/x", "if-none-match").await;
+    assert_eq!(conditional, (unmodified, String::new()));
+    let with_text = || of(vec![with_status(304, "cached")]);
+    assert_eq!(
+        ask(&with_text(), "GET", "/x").await,
+        (StatusCode::OK, "cached".to_owned())
+    );
+    let conditional = ask_with(&with_text(), "GET", "/x", "if-modified-since").await;
+    assert_eq!(conditional, (unmodified, String::new()));
+    let without = of(vec![with_status(304, "")]);
+    assert_eq!(ask(&without, "GET", "/x").await, (unmodified, String::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_whose_body_is_missing_is_served_only_for_want_of_others() {
+    let har = har_of(HarLong::default(), vec![with_status(200, ""), with_status(200, "full")]);
+    assert_eq!(ask(&har, "GET", "/x").await.1, "full");
+    let [(message, help)] = <[notes::Note; 1]>::try_from(notes::incomplete("f", &har.series)).unwrap();
+    let expected = "f: 1 response whose body was not recorded, left out for others to the same request";
+    assert_eq!((message.as_str(), help), (expected, vec!["GET /x".to_owned()]));
+    let har = har_of(HarLong::default(), vec![with_status(200, ""), with_status(200, "")]);
+    assert_eq!(ask(&har, "GET", "/x").await, (StatusCode::OK, String::new()));
+    let notes = notes::incomplete("f", &har.series);
+    assert_eq!(
+        notes[0].0,
+        "f: 2 responses whose body was not recorded, served with an empty one"
+    );
+}
+
+#[test]
+fn bodies_beside_the_recording_are_no_way_out_of_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.txt"), "hello").unwrap();
+    assert_eq!(attached(Some(folder.path()), "a.txt"), Ok(b"hello".to_vec()));
+    for name in ["../a.txt", "/etc/hostname", "x/../../a.txt"] {
+        let error = attached(Some(folder.path()), name).unwrap_err();
+        assert_eq!(error, format!("`{name}` is not beside the recording"));
+    }
+    assert!(
+        attached(Some(folder.path()), "b.txt")
+            .unwrap_err()
+            .starts_with("`b.txt`: ")
+    );
 }

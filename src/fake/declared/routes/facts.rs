@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::sequence::Counters;
 use crate::draw::head::{Head, normalise};
 use crate::fake::query::{Pairs, firsts};
+use crate::fake::reply::origin_of;
 
 /// The variables that every template knows.
 pub(super) const VARIABLES: &[&str] = &[
@@ -63,6 +64,8 @@ pub(super) struct Facts {
     pub(super) url: String,
     /// The host with its port, as the client wrote it.
     host: String,
+    /// Scheme and host for an absolute address; empty if the host is not known.
+    pub(super) origin: String,
     pub(super) headers: HeaderMap,
     pub(super) client: Option<IpAddr>,
     pub(super) parameters: Pairs,
@@ -92,6 +95,7 @@ impl Facts {
             method: head.method.clone(),
             url,
             host,
+            origin: origin_of(head),
             headers: head.headers.clone(),
             client,
             parameters: Vec::new(),
@@ -111,6 +115,8 @@ impl Facts {
             method: head.method.clone(),
             url: head.target().into_owned(),
             host: head.authority().to_owned(),
+            // Only pages of a fake link to others.
+            origin: String::new(),
             headers: head.headers.clone(),
             client: head.client,
             parameters: Vec::new(),
@@ -143,19 +149,6 @@ impl Facts {
     pub(super) fn asked(&self, name: &str) -> Option<&str> {
         let found = self.query.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str())
-    }
-
-    /// Scheme and host for an absolute address; nothing if the host is not known.
-    pub(super) fn origin(&self) -> String {
-        let forwarded = self
-            .headers
-            .get("x-forwarded-proto")
-            .is_some_and(|scheme| scheme == "https");
-        match self.host.as_str() {
-            "" => String::new(),
-            host if forwarded => format!("https://{host}"),
-            host => format!("http://{host}"),
-        }
     }
 
     fn variable(&self, name: &str) -> Option<Value> {

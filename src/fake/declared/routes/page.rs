@@ -254,7 +254,7 @@ impl PagedList {
             "{}={value}",
             utf8_percent_encode(&self.names.place, NON_ALPHANUMERIC)
         ));
-        format!("{}{path}?{}", facts.origin(), pairs.join("&"))
+        format!("{}{path}?{}", facts.origin, pairs.join("&"))
     }
 
     /// `Link` (RFC 8288) as GitHub writes it, and how many items there are in all.

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 use tower::ServiceExt;
 
-use crate::fake::{Client, Tunnel};
+use crate::fake::{Client, OverTls, Tunnel};
 use crate::limits::bodies::Budget;
 use crate::proxy::body::Part;
 
@@ -35,6 +35,7 @@ type Upload = Result<Frame<Bytes>, std::io::Error>;
 pub(in crate::proxy) struct Fake {
     router: Router,
     client: Option<IpAddr>,
+    tls: bool,
     budget: Budget,
     asking: Option<Asking>,
     upload: Option<PollSender<Upload>>,
@@ -44,11 +45,13 @@ pub(in crate::proxy) struct Fake {
 }
 
 impl Fake {
-    /// Begins a request from a client with this address. What the fake reads of it counts against `budget`.
-    pub(in crate::proxy) fn new(router: &Router, client: Option<IpAddr>, budget: Budget) -> Fake {
+    /// Begins a request from a client with this address, which came over TLS or not. What the fake reads of it counts
+    /// against `budget`.
+    pub(in crate::proxy) fn new(router: &Router, client: Option<IpAddr>, tls: bool, budget: Budget) -> Fake {
         Fake {
             router: router.clone(),
             client,
+            tls,
             budget,
             asking: None,
             upload: None,
@@ -76,6 +79,9 @@ impl Fake {
         request.extensions_mut().insert(self.budget.clone());
         if let Some(client) = self.client {
             request.extensions_mut().insert(Client(client));
+        }
+        if self.tls {
+            request.extensions_mut().insert(OverTls);
         }
         self.asking = Some(Box::pin(self.router.clone().oneshot(request)));
     }

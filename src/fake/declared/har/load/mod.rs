@@ -1,39 +1,35 @@
 //! HAR 1.2 files (<http://www.softwareishard.com/blog/har-12-spec/>), read.
+//!
+//! Recorders differ: they write null for what they do not know, numbers as text, entries of requests that failed or never
+//! left the browser. An entry is read as long as its meaning is plain. Any other is left out and noted, and the rest of the
+//! file is served.
 
+mod entry;
+
+use std::borrow::Cow;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
+use crate::fake::forms;
 use crate::fake::query::{decode_path, pairs};
-
-/// Fields that belong to the connection on which the response was recorded (RFC 9110, section 7.6.1), or to the coding
-/// of its body, which a recording holds decoded.
-const LEFT_OUT: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "content-length",
-    "content-encoding",
-];
+use crate::fake::reply::essence;
 
 /// An exchange that can be served back.
 #[derive(Debug)]
 pub(super) struct Recorded {
+    /// The host that was asked, with its port; empty if the recording has none.
+    pub(super) host: String,
     pub(super) request: ComparableRequest,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// Whether the response had a body that the recording lacks.
+    pub(super) incomplete: bool,
     /// From the request to the head.
     pub(super) wait: Duration,
     /// From the head to the end of the body.
@@ -48,241 +44,154 @@ pub(super) struct ComparableRequest {
     pub(super) path: String,
     /// Decoded and sorted.
     pub(super) query: Vec<(String, String)>,
+    /// Of a form its fields, whatever their coding; of any other body its bytes.
     pub(super) body: Bytes,
 }
 
 impl ComparableRequest {
-    pub(super) fn new(method: &str, path: &str, query: &str, body: Bytes) -> Self {
+    pub(super) fn new(method: &str, path: &str, query: &str, content_type: &str, body: Bytes) -> Self {
         let mut query = pairs(query.as_bytes());
         query.sort();
         Self {
             method: method.to_owned(),
             path: decode_path(path),
             query,
-            body,
+            body: comparable(content_type, body),
         }
     }
 }
 
-/// All exchanges that have a response, in the order of the file; only those of `host`, if it is given.
+/// A form's fields: browsers record them decoded, and the boundary between the parts of a form is another each time. Of an
+/// uploaded file its name counts: its bytes are not recorded.
+fn comparable(content_type: &str, body: Bytes) -> Bytes {
+    let form = match essence(content_type).as_str() {
+        "application/x-www-form-urlencoded" | "multipart/form-data" => forms::form(content_type, &body),
+        _ => return body,
+    };
+    if form.fields.is_empty() && form.files.is_empty() {
+        return body;
+    }
+    let files = form.files.into_iter().map(|file| (file.name, file.filename));
+    fields(form.fields.into_iter().chain(files))
+}
+
+/// Fields of a form, in any order.
+fn fields(fields: impl Iterator<Item = (String, String)>) -> Bytes {
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort();
+    format!("{fields:?}").into()
+}
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub(super) struct Recording {
+    /// All exchanges that can be served, in the order of the file.
+    pub(super) exchanges: Vec<Recorded>,
+    /// How many entries there are, of the host that was asked for.
+    pub(super) entries: usize,
+    /// Why entries were left out, and which, by their index.
+    pub(super) left_out: Vec<(Cow<'static, str>, Vec<usize>)>,
+}
+
+impl Recording {
+    fn leave_out(&mut self, index: usize, reason: Cow<'static, str>) {
+        match self.left_out.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, entries)) => entries.push(index),
+            None => self.left_out.push((reason, vec![index])),
+        }
+    }
+}
+
+/// Reads a file; only exchanges with `host`, if it is given. `attached` reads a file that stands beside it.
 ///
 /// # Errors
-/// What is wrong with the file, and where.
-pub(super) fn load(bytes: &[u8], host: Option<&str>) -> Result<Vec<Recorded>, String> {
-    // Some recorders begin the file with a byte order mark.
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let file: HarFile = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    let mut recorded = Vec::new();
-    for (index, entry) in file.log.entries.into_iter().enumerate() {
-        // Browsers write 0 where no response came; an upgraded connection has none that could be repeated.
-        if entry.response.status < 200 {
+/// What is wrong with the file as a whole, and where.
+pub(super) fn load(
+    bytes: &[u8],
+    host: Option<&str>,
+    attached: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+) -> Result<Recording, String> {
+    let text = decoded(bytes);
+    // Entries are parsed one by one: a text that Unicode does not allow spoils no other.
+    let file: HarFile<'_> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let mut recording = Recording::default();
+    for (index, raw) in file.log.entries.into_iter().enumerate() {
+        let entry = parsed(raw.get())?;
+        if host.is_some_and(|host| !entry::is_of(&entry, host)) {
             continue;
         }
-        let problem = |problem: String| format!("/log/entries/{index}: {problem}");
-        let url = Url::read(&entry.request.url)
-            .ok_or_else(|| problem(format!("/request/url: `{}` is not an http URL", entry.request.url)))?;
-        if host.is_some_and(|host| !host.eq_ignore_ascii_case(url.host)) {
-            continue;
-        }
-        recorded.push(exchange(&entry, &url).map_err(problem)?);
-    }
-    Ok(recorded)
-}
-
-fn exchange(entry: &HarEntry, url: &Url<'_>) -> Result<Recorded, String> {
-    let response = &entry.response;
-    let status = StatusCode::from_u16(response.status)
-        .ok()
-        .filter(|status| status.as_u16() < 600)
-        .ok_or_else(|| format!("/response/status: {} is not a valid status", response.status))?;
-    let body = body(&response.content)?;
-    let posted = entry.request.post_data.as_ref().map_or("", |data| data.text.as_str());
-    let timings = &entry.timings;
-    let without = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-    Ok(Recorded {
-        request: ComparableRequest::new(
-            &entry.request.method.to_ascii_uppercase(),
-            url.path,
-            url.query,
-            Bytes::copy_from_slice(posted.as_bytes()),
-        ),
-        status,
-        headers: headers(response),
-        body: if without { Bytes::new() } else { body },
-        wait: milliseconds(timings.send).saturating_add(milliseconds(timings.wait)),
-        receive: milliseconds(timings.receive),
-    })
-}
-
-/// -1 stands for what does not apply.
-fn milliseconds(time: f64) -> Duration {
-    Duration::try_from_secs_f64(time.max(0.0) / 1000.0).unwrap_or_default()
-}
-
-fn body(content: &HarContent) -> Result<Bytes, String> {
-    match content.encoding.as_deref() {
-        None | Some("") => Ok(Bytes::copy_from_slice(content.text.as_bytes())),
-        Some("base64") => {
-            let text: String = content.text.split_ascii_whitespace().collect();
-            let decoded = STANDARD.decode(text);
-            decoded
-                .map(Bytes::from)
-                .map_err(|error| format!("/response/content/text is not valid base64: {error}"))
-        }
-        Some(other) => Err(format!(
-            "unknown /response/content/encoding `{other}`: only base64 is supported"
-        )),
-    }
-}
-
-fn headers(response: &ResponseEntry) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for HarField { name, value } in &response.headers {
-        // HTTP/2's pseudo fields, which some recorders list, are no names and fall out here.
-        let Ok(name) = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()) else {
-            continue;
-        };
-        if LEFT_OUT.contains(&name.as_str()) {
-            continue;
-        }
-        // Chrome joins fields that came several times by line ends.
-        for line in value.split('\n') {
-            if let Ok(value) = HeaderValue::from_bytes(line.trim().as_bytes()) {
-                headers.append(name.clone(), value);
-            }
+        recording.entries += 1;
+        match entry::exchange(&entry, attached) {
+            Ok(exchange) => recording.exchanges.push(exchange),
+            Err(reason) => recording.leave_out(index, reason),
         }
     }
-    let content = &response.content;
-    if !headers.contains_key(CONTENT_TYPE)
-        && !content.mime_type.is_empty()
-        && let Ok(value) = HeaderValue::from_bytes(content.mime_type.as_bytes())
-        && !content.text.is_empty()
-        // What recorders write where the server named none.
-        && content.mime_type != "x-unknown"
-    {
-        headers.insert(CONTENT_TYPE, value);
-    }
-    if content.encoding.as_deref().is_none_or(str::is_empty) {
-        name_the_charset(&mut headers);
-    }
-    headers
+    Ok(recording)
 }
 
-/// A text stands in the file as UTF-8, whatever its charset was on the wire.
-fn name_the_charset(headers: &mut HeaderMap) {
-    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return;
+/// The text of a file. Some recorders begin it with a byte order mark, and Windows' shells write UTF-16.
+fn decoded(bytes: &[u8]) -> Cow<'_, str> {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let pairs = bytes.chunks_exact(2);
+        let units: Vec<u16> = pairs.filter_map(|pair| pair.try_into().ok().map(unit)).collect();
+        Cow::Owned(String::from_utf16_lossy(&units))
     };
-    let parts = value.split(';').map(|part| {
-        let charset = part
-            .trim_start()
-            .get(..8)
-            .is_some_and(|name| name.eq_ignore_ascii_case("charset="));
-        if charset { " charset=utf-8" } else { part }
-    });
-    let changed = parts.collect::<Vec<_>>().join(";");
-    let already = value.to_ascii_lowercase().replace('"', "").contains("charset=utf-8");
-    if !already && let Ok(changed) = HeaderValue::from_str(&changed) {
-        headers.insert(CONTENT_TYPE, changed);
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest),
+        _ => String::from_utf8_lossy(bytes),
     }
 }
 
-/// The parts of an absolute URL. Browsers record characters that RFC 3986 does not allow, so nothing is refused for those.
-struct Url<'a> {
-    host: &'a str,
-    path: &'a str,
-    query: &'a str,
+/// One entry. Halves of surrogate pairs, which a text that was cut can end with, become U+FFFD, as in browsers.
+fn parsed(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text)
+        .or_else(|_| serde_json::from_str(&without_lone_surrogates(text)))
+        .map_err(|error| error.to_string())
 }
 
-impl<'a> Url<'a> {
-    fn read(url: &'a str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
-        if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-            return None;
-        }
-        let (rest, _fragment) = rest.split_once('#').unwrap_or((rest, ""));
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let slash = rest.find('/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(slash);
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let path = if path.is_empty() { "/" } else { path };
-        (!host.is_empty()).then_some(Self { host, path, query })
+fn without_lone_surrogates(text: &str) -> String {
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        whole.push_str(before);
+        let length = match (surrogate(escape), escape.get(6..).and_then(surrogate)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(_), _) => {
+                whole.push('\u{fffd}');
+                rest = escape.get(6..).unwrap_or_default();
+                continue;
+            }
+            // The escape and what it escapes, which may be another backslash.
+            (None, _) => 1 + escape.chars().nth(1).map_or(0, char::len_utf8),
+        };
+        let (kept, after) = escape.split_at_checked(length).unwrap_or((escape, ""));
+        whole.push_str(kept);
+        rest = after;
     }
+    whole.push_str(rest);
+    whole
+}
+
+/// The code unit of an escape such as `\ud83d`, if it is half of a pair.
+fn surrogate(escape: &str) -> Option<u16> {
+    let digits = escape.strip_prefix("\\u")?.get(..4)?;
+    let unit = u16::from_str_radix(digits, 16).ok()?;
+    (0xd800..=0xdfff).contains(&unit).then_some(unit)
 }
 
 #[derive(Deserialize)]
-struct HarFile {
-    log: Log,
+struct HarFile<'a> {
+    #[serde(borrow)]
+    log: Log<'a>,
 }
 
 #[derive(Deserialize)]
-struct Log {
-    entries: Vec<HarEntry>,
-}
-
-#[derive(Deserialize)]
-struct HarEntry {
-    request: RequestEntry,
-    response: ResponseEntry,
-    #[serde(default)]
-    timings: Timings,
-}
-
-#[derive(Deserialize)]
-struct RequestEntry {
-    method: String,
-    url: String,
-    #[serde(default, rename = "postData")]
-    post_data: Option<PostData>,
-}
-
-#[derive(Deserialize)]
-struct PostData {
-    #[serde(default)]
-    text: String,
-}
-
-#[derive(Deserialize)]
-struct ResponseEntry {
-    status: u16,
-    #[serde(default)]
-    headers: Vec<HarField>,
-    #[serde(default)]
-    content: HarContent,
-}
-
-#[derive(Deserialize)]
-struct HarField {
-    name: String,
-    #[serde(default)]
-    value: String,
-}
-
-#[derive(Default, Deserialize)]
-struct HarContent {
-    #[serde(default, rename = "mimeType")]
-    mime_type: String,
-    #[serde(default)]
-    text: String,
-    #[serde(default)]
-    encoding: Option<String>,
-}
-
-/// Milliseconds.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Timings {
-    #[serde(deserialize_with = "number")]
-    send: f64,
-    #[serde(deserialize_with = "number")]
-    wait: f64,
-    #[serde(deserialize_with = "number")]
-    receive: f64,
-}
-
-/// Some recorders write null where nothing was measured.
-fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Option::<f64>::deserialize(deserializer).map(Option::unwrap_or_default)
+struct Log<'a> {
+    #[serde(borrow)]
+    entries: Vec<&'a RawValue>,
 }
 
 #[cfg(test)]

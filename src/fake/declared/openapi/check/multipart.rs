@@ -23,7 +23,7 @@ pub(super) fn read(body: &Bytes, boundary: &str, layers: &Layers<'_>) -> Result<
             .content_type
             .is_some_and(|media_type| is_json(&essence(&media_type)));
         let value = match serde_json::from_slice(&part.content) {
-            Ok(value) if is_json && !part.is_file => FieldValue::Json(value),
+            Ok(value) if is_json && part.filename.is_none() => FieldValue::Json(value),
             _ => FieldValue::Text(String::from_utf8_lossy(&part.content).into_owned()),
         };
         if layers.named().any(|(name, _)| name == part.name) {

@@ -1,8 +1,6 @@
 //! What a request says in queries and forms.
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 
 use crate::fake::multipart;
 use crate::fake::query::{Pairs, pairs_with};
@@ -24,6 +22,8 @@ pub(super) struct Form {
 #[derive(Debug)]
 pub(super) struct UploadedFile {
     pub(super) name: String,
+    /// The name of the file at the client.
+    pub(super) filename: String,
     pub(super) content_type: String,
     pub(super) content: Bytes,
 }
@@ -46,11 +46,7 @@ pub(super) fn quoting_invalid(bytes: &[u8]) -> String {
 }
 
 /// Reads the body as the form that its media type says it is.
-pub(super) fn form(headers: &HeaderMap, body: &Bytes) -> Form {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+pub(super) fn form(content_type: &str, body: &Bytes) -> Form {
     match essence(content_type).as_str() {
         "application/x-www-form-urlencoded" => Form {
             fields: pairs(body),
@@ -72,9 +68,10 @@ fn multipart(body: &Bytes, boundary: &str) -> Form {
         ..Form::default()
     };
     for part in multipart::parts(body, boundary, PARTS_LIMIT).unwrap_or_default() {
-        if part.is_file {
+        if let Some(filename) = part.filename {
             form.files.push(UploadedFile {
                 name: part.name,
+                filename,
                 content_type: part
                     .content_type
                     .unwrap_or_else(|| "application/octet-stream".to_owned()),
@@ -90,18 +87,12 @@ fn multipart(body: &Bytes, boundary: &str) -> Form {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
 
     fn read(body: &[u8]) -> Form {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("multipart/form-data; boundary=\"b\""),
-        );
-        form(&headers, &Bytes::copy_from_slice(body))
+        form("multipart/form-data; boundary=\"b\"", &Bytes::copy_from_slice(body))
     }
 
     #[test]
@@ -111,7 +102,8 @@ mod tests {
               --b\r\ncontent-disposition: form-data; name=f; filename=\"x;\\\"y\"\r\nContent-Type: text/x\r\n\r\n\xff\r\n\r\n--b--\r\n",
         );
         assert_eq!(form.fields, [("q".to_owned(), "1".to_owned())]);
-        assert_eq!(form.files[0].name, "f");
+        let file = &form.files[0];
+        assert_eq!((file.name.as_str(), file.filename.as_str()), ("f", "x;\"y"));
         assert_eq!(form.files[0].content_type, "text/x");
         assert_eq!(&form.files[0].content[..], b"\xff\r\n");
         assert!(read(b"--b\r\nbroken").is_form);
