@@ -2,13 +2,13 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
-use time::format_description::well_known::Rfc3339;
 
 use super::ask::{Ask, Choice, Reply, StopReason, Tool, content, items};
 use super::pace::{self, Pieces};
-use super::{Call, HANG, Llm, MODELS, Misbehaviour, REQUESTS_LIMIT, TOKENS_LIMIT, event, set, text};
+use super::{Call, HANG, Llm, MODELS, Misbehaviour, REQUESTS_LIMIT, TOKENS_LIMIT, event, is_known, pairing, set, text};
 use crate::fake::reply::scheduled;
 
 /// `POST /v1/messages`
@@ -18,17 +18,13 @@ pub(super) async fn messages(llm: &Llm, call: Call, body: &Value) -> Response {
         Err(message) => return invalid(&call, &message),
     };
     let misbehaviour = Misbehaviour::of(&ask.model);
-    if misbehaviour.as_ref().is_some_and(|wanted| wanted.hangs(ask.stream)) {
-        tokio::time::sleep(HANG).await;
-        return fail(&call, StatusCode::GATEWAY_TIMEOUT, "Request timed out");
-    }
-    if let Some(status) = misbehaviour.as_ref().and_then(|wanted| wanted.refusal(ask.stream, 529)) {
-        return refused(&call, status);
+    if let Some(response) = misbehave(&call, misbehaviour.as_ref(), ask.stream).await {
+        return response;
     }
     let said = ask.reply(llm.pace.seed, 0);
     let id = text::identifier(llm.pace.seed, call.number, "msg_01", 22);
     if ask.stream {
-        let error = event(&error(&call, "overloaded_error", "Overloaded"));
+        let error = stream_error(&call);
         let pieces = pace::disturbed(stream(llm, &call, &ask, &said, &id), misbehaviour.as_ref(), 6, error);
         call.wait(llm.pace.first).await;
         return events(&call, scheduled(call.arrived, pieces));
@@ -45,6 +41,21 @@ pub(super) async fn messages(llm: &Llm, call: Call, body: &Value) -> Response {
     };
     let message = message(&ask, &id, &json!([block]), said.count(), stop(&said.end));
     reply(&call, StatusCode::OK, &message)
+}
+
+/// The response that a caller asks for by the model's name instead of a reply, if it does.
+pub(super) async fn misbehave(call: &Call, wanted: Option<&Misbehaviour>, streamed: bool) -> Option<Response> {
+    let wanted = wanted?;
+    if wanted.hangs(streamed) {
+        tokio::time::sleep(HANG).await;
+        return Some(fail(call, StatusCode::GATEWAY_TIMEOUT, "Request timed out"));
+    }
+    Some(refused(call, wanted.refusal(streamed, 529)?))
+}
+
+/// An error in the middle of a stream.
+pub(super) fn stream_error(call: &Call) -> Bytes {
+    event(&error(call, "overloaded_error", "Overloaded"))
 }
 
 fn message(ask: &Ask, id: &str, blocks: &Value, output: u64, (reason, sequence): (Value, Value)) -> Value {
@@ -168,6 +179,7 @@ fn read(body: &Value, limited: bool) -> Result<Ask, String> {
         let has_result = kinds.any(|kind| kind == "tool_result");
         ask.add(if has_result { "tool" } else { role }, &text);
     }
+    pairing::check_messages(messages)?;
     let stops = items(body, "stop_sequences").filter_map(Value::as_str);
     ask.stops = stops.map(str::to_owned).collect();
     let tools = items(body, "tools").filter_map(|tool| {
@@ -201,7 +213,7 @@ pub(super) fn models(call: &Call) -> Response {
 
 /// `GET /v1/models/{id}`
 pub(super) fn model(call: &Call, id: &str) -> Response {
-    if MODELS.contains(&id) {
+    if is_known(id) {
         reply(call, StatusCode::OK, &model_object(id))
     } else {
         fail(call, StatusCode::NOT_FOUND, &format!("model: {id}"))
@@ -270,9 +282,8 @@ fn events(call: &Call, body: Body) -> Response {
 }
 
 /// The fields that clients look at.
-fn mark(call: &Call, headers: &mut HeaderMap) {
-    let reset = time::OffsetDateTime::from_unix_timestamp(call.created + 1).ok();
-    let reset = reset.and_then(|reset| reset.format(&Rfc3339).ok()).unwrap_or_default();
+pub(super) fn mark(call: &Call, headers: &mut HeaderMap) {
+    let reset = text::date(call.created + 1);
     set(headers, "request-id", &call.request_id);
     set(headers, "x-request-id", &call.request_id);
     set(headers, "anthropic-organization-id", "squall");

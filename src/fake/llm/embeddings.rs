@@ -15,6 +15,13 @@ const MOST_INPUTS: usize = 2048;
 const MOST_DIMENSIONS: u64 = 4096;
 const DIMENSIONS: u64 = 1536;
 
+/// Models with a length of their own, and whether a caller may ask for less of it.
+const MODELS: &[(&str, u64, bool)] = &[
+    ("text-embedding-3-large", 3072, true),
+    ("text-embedding-3-small", 1536, true),
+    ("text-embedding-ada-002", 1536, false),
+];
+
 #[derive(Serialize)]
 struct Embeddings {
     object: &'static str,
@@ -58,10 +65,9 @@ pub(super) async fn embed(llm: &Llm, call: &Call, body: &Value) -> Response {
         let message = "'input' must be a string, or a list of 1 to 2048 strings.";
         return invalid(call, Some("input"), message);
     }
-    let dimensions = body.get("dimensions").filter(|given| !given.is_null());
-    let dimensions = dimensions.map_or(Some(DIMENSIONS), Value::as_u64);
-    let Some(dimensions) = dimensions.filter(|number| (1..=MOST_DIMENSIONS).contains(number)) else {
-        return invalid(call, Some("dimensions"), "'dimensions' must be between 1 and 4096.");
+    let dimensions = match dimensions(&model, body.get("dimensions")) {
+        Ok(dimensions) => dimensions,
+        Err(message) => return invalid(call, Some("dimensions"), &message),
     };
     let is_coded = body.get("encoding_format").and_then(Value::as_str) == Some("base64");
     let tokens: u64 = inputs.iter().map(|input| text::count(input).max(1)).sum();
@@ -88,6 +94,20 @@ pub(super) async fn embed(llm: &Llm, call: &Call, body: &Value) -> Response {
         },
     };
     reply(call, StatusCode::OK, &embeddings)
+}
+
+fn dimensions(model: &str, wanted: Option<&Value>) -> Result<u64, String> {
+    let known = MODELS.iter().find(|(name, ..)| model == *name);
+    let Some(wanted) = wanted.filter(|wanted| !wanted.is_null()) else {
+        return Ok(known.map_or(DIMENSIONS, |(_, own, _)| *own));
+    };
+    let most = match known {
+        Some((.., false)) => return Err("This model does not support specifying dimensions.".to_owned()),
+        Some((_, own, true)) => *own,
+        None => MOST_DIMENSIONS,
+    };
+    let valid = wanted.as_u64().filter(|number| (1..=most).contains(number));
+    valid.ok_or_else(|| format!("'dimensions' must be between 1 and {most}."))
 }
 
 /// A text, a list of texts, a list of token numbers, or a list of such lists.

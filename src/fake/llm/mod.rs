@@ -2,7 +2,8 @@
 //!
 //! Replies are a function of the seed and of what was asked, and come at a stated pace ([`pace`]): so long until the first
 //! token, with which the head of a stream comes, so many a second after it. A plain reply comes when its last token would.
-//! A token has four characters; usage counts those same tokens, and four more for each message.
+//! A token has four characters; usage counts those same tokens, and four more for each message. Files and batches are kept in
+//! memory; a batch has ended after the time of a first token.
 //!
 //! The user's last message can say what comes: `echo: TEXT` or `tokens: NUMBER`. Otherwise a tool is called, if there are
 //! any: the one that the message names, or else the first, with arguments that fit its schema. After a tool's result there
@@ -15,10 +16,18 @@
 
 mod anthropic;
 mod ask;
+mod audio;
+mod batches;
+mod completions;
 mod embeddings;
+mod files;
+mod images;
+mod moderations;
 mod openai;
 mod pace;
+mod pairing;
 mod responses;
+mod shelf;
 mod text;
 
 use std::fmt::Display;
@@ -33,14 +42,18 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::pace::Pace;
+use self::shelf::{Excerpt, Shelf};
 use super::page::{page, rows};
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
-use crate::fake::reply::{BodyError, read_json_body, with_field};
+use crate::fake::forms;
+use crate::fake::query::{Pairs, pairs};
+use crate::fake::reply::{BodyError, origin_of, read_json_body, with_field};
 use crate::yaml::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.
@@ -51,6 +64,13 @@ const JITTER: f64 = 0.2;
 
 /// Models that are listed; any other name is taken, too.
 const MODELS: [&str; 3] = ["squall-large", "squall-small", "squall-embedding"];
+
+/// How the names of the providers' own models begin. They are not listed, but can be looked up: some programs do so before
+/// they use one.
+const FAMILIES: &[&str] = &[
+    "babbage-", "chatgpt-", "claude-", "codex-", "dall-e-", "davinci-", "ft:", "gpt-", "o1", "o3", "o4", "omni-",
+    "sora-", "text-", "tts-", "whisper-",
+];
 
 /// How long `error-hang` and `error-stall` keep a client that does not disconnect.
 const HANG: Duration = Duration::from_secs(3600);
@@ -66,6 +86,7 @@ struct Llm {
     token: Option<String>,
     /// Requests so far.
     calls: AtomicU64,
+    shelf: Shelf,
 }
 
 /// # Errors
@@ -90,8 +111,16 @@ pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, V
         },
         token: spec.token.as_ref().map(|token| token.value.clone()),
         calls: AtomicU64::new(0),
+        shelf: Shelf::default(),
     };
     Ok(Router::new().fallback(answer).with_state(Arc::new(llm)))
+}
+
+/// Whose API is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Provider {
+    OpenAi,
+    Anthropic,
 }
 
 /// One request.
@@ -102,9 +131,31 @@ struct Call {
     /// Seconds since 1970.
     created: i64,
     request_id: String,
+    provider: Provider,
+    /// Scheme and host of this server, as the client reached it.
+    origin: String,
 }
 
 impl Call {
+    fn new(llm: &Llm, provider: Provider, origin: String) -> Self {
+        // Relaxed: numbers only have to differ.
+        let number = llm.calls.fetch_add(1, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            number,
+            arrived: Instant::now(),
+            created: i64::try_from(now.as_secs()).unwrap_or_default(),
+            request_id: text::identifier(llm.pace.seed, number, "req_", 24),
+            provider,
+            origin,
+        }
+    }
+
+    /// A request that came in a batch, which `instant` answers.
+    fn of_batch(&self, instant: &Llm) -> Self {
+        Self::new(instant, self.provider, self.origin.clone())
+    }
+
     /// When the last of so many tokens is due; as the first one, if there is none.
     fn end(&self, llm: &Llm, tokens: u64) -> Duration {
         let last = usize::try_from(tokens.saturating_sub(1)).unwrap_or_default();
@@ -119,67 +170,128 @@ impl Call {
     fn requests_left(&self) -> u64 {
         REQUESTS_LIMIT - 1 - self.number % REQUESTS_LIMIT
     }
+
+    /// A response of JSON, in the provider's manner.
+    fn reply<T: Serialize + ?Sized>(&self, status: StatusCode, body: &T) -> Response {
+        self.marked(crate::fake::reply::json(status, body))
+    }
+
+    /// A response with the fields that the provider's clients look at.
+    fn marked(&self, mut response: Response) -> Response {
+        match self.provider {
+            Provider::OpenAi => openai::mark(self, response.headers_mut()),
+            Provider::Anthropic => anthropic::mark(self, response.headers_mut()),
+        }
+        response
+    }
+
+    /// 400; OpenAI's responses name the parameter.
+    fn invalid(&self, parameter: Option<&str>, message: &str) -> Response {
+        match self.provider {
+            Provider::OpenAi => openai::invalid(self, parameter, message),
+            Provider::Anthropic => anthropic::invalid(self, message),
+        }
+    }
+
+    /// Any other error.
+    fn fail(&self, status: StatusCode, code: Option<&str>, message: &str) -> Response {
+        match self.provider {
+            Provider::OpenAi => openai::fail(self, status, code, message),
+            Provider::Anthropic => anthropic::fail(self, status, message),
+        }
+    }
+
+    /// A part of a list, in the provider's manner.
+    fn list(&self, page: &Excerpt) -> Value {
+        let mut list = json!({
+            "data": page.data, "has_more": page.has_more, "first_id": page.first_id(), "last_id": page.last_id(),
+        });
+        if let (Some(list), Provider::OpenAi) = (list.as_object_mut(), self.provider) {
+            list.insert("object".to_owned(), "list".into());
+        }
+        list
+    }
 }
 
-const POSTS: [&str; 5] = [
-    "/v1/chat/completions",
-    "/v1/responses",
-    "/v1/embeddings",
-    "/v1/messages",
-    "/v1/messages/count_tokens",
+/// The methods of a path, below `/v1`; none if there is nothing there.
+fn methods(path: &[&str]) -> Option<&'static [Method]> {
+    match path {
+        ["models"] | ["models", _, ..] | ["images", _] if !POSTS.contains(&path) => Some(&[Method::GET]),
+        ["files" | "batches"] | ["messages", "batches"] => Some(&[Method::GET, Method::POST]),
+        ["files", _] | ["messages", "batches", _] => Some(&[Method::GET, Method::DELETE]),
+        ["files", _, "content"] | ["batches", _] | ["messages", "batches", _, "results"] => Some(&[Method::GET]),
+        ["batches", _, "cancel"] | ["messages", "batches", _, "cancel"] => Some(&[Method::POST]),
+        path if POSTS.contains(&path) => Some(&[Method::POST]),
+        _ => None,
+    }
+}
+
+/// Where something is asked of a model.
+const POSTS: &[&[&str]] = &[
+    &["chat", "completions"],
+    &["responses"],
+    &["embeddings"],
+    &["completions"],
+    &["complete"],
+    &["moderations"],
+    &["images", "generations"],
+    &["images", "edits"],
+    &["images", "variations"],
+    &["audio", "speech"],
+    &["audio", "transcriptions"],
+    &["audio", "translations"],
+    &["messages"],
+    &["messages", "count_tokens"],
 ];
 
 async fn answer(State(llm): State<Arc<Llm>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path().trim_end_matches('/');
-    if path.is_empty() {
+    let whole = parts.uri.path().trim_end_matches('/');
+    if whole.is_empty() {
         return page("A language model", INTRODUCTION, &rows(ROWS), parts.headers.get(HOST));
     }
-    // Relaxed: numbers only have to differ.
-    let number = llm.calls.fetch_add(1, Ordering::Relaxed);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut call = Call {
-        number,
-        arrived: Instant::now(),
-        created: i64::try_from(now.as_secs()).unwrap_or_default(),
-        request_id: text::identifier(llm.pace.seed, number, "req_", 24),
+    let path: Vec<&str> = whole
+        .strip_prefix("/v1/")
+        .map_or_else(Vec::new, |path| path.split('/').collect());
+    let versioned = parts.headers.contains_key("anthropic-version");
+    let of_anthropic = matches!(path.first(), Some(&("messages" | "complete")));
+    let provider = if of_anthropic || versioned {
+        Provider::Anthropic
+    } else {
+        Provider::OpenAi
     };
-    let is_anthropic = path.starts_with("/v1/messages") || parts.headers.contains_key("anthropic-version");
-    let fail = |status: StatusCode, code: Option<&str>, message: &str| {
-        if is_anthropic {
-            anthropic::fail(&call, status, message)
-        } else {
-            openai::fail(&call, status, code, message)
-        }
-    };
-    if !llm.trusts(&parts.headers) {
-        let message = if is_anthropic {
-            "invalid x-api-key"
-        } else {
-            "Incorrect API key provided."
+    let mut call = Call::new(&llm, provider, origin_of(&parts));
+    if !llm.trusts(&parts.headers) && !matches!(path.as_slice(), ["images", _] if parts.method == Method::GET) {
+        let message = match provider {
+            Provider::Anthropic => "invalid x-api-key",
+            Provider::OpenAi => "Incorrect API key provided.",
         };
-        return fail(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message);
+        return call.fail(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message);
     }
-    let is_model = path == "/v1/models" || path.starts_with("/v1/models/");
-    if !is_model && !POSTS.contains(&path) {
-        let message = format!("Unknown request URL: {} {path}.", parts.method);
-        return fail(StatusCode::NOT_FOUND, Some("unknown_url"), &message);
+    let Some(methods) = methods(&path) else {
+        let message = format!("Unknown request URL: {} {whole}.", parts.method);
+        return call.fail(StatusCode::NOT_FOUND, Some("unknown_url"), &message);
+    };
+    let method = if parts.method == Method::HEAD {
+        &Method::GET
+    } else {
+        &parts.method
+    };
+    if !methods.contains(method) {
+        let message = format!("Not allowed to {} on {whole}.", parts.method);
+        let response = call.fail(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_supported"), &message);
+        let names: Vec<_> = methods.iter().map(Method::as_str).collect();
+        return with_field(response, ALLOW, &names.join(", "));
     }
-    let allowed = if is_model { "GET" } else { "POST" };
-    if parts.method != allowed && !(is_model && parts.method == Method::HEAD) {
-        let message = format!("Not allowed to {} on {path}.", parts.method);
-        let response = fail(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_supported"), &message);
-        return with_field(response, ALLOW, allowed);
+    if of_anthropic && !versioned {
+        return call.invalid(None, "anthropic-version: header is required");
     }
-    match path.strip_prefix("/v1/models") {
-        Some("") if is_anthropic => return anthropic::models(&call),
-        Some("") => return openai::models(&call),
-        Some(id) if is_anthropic => return anthropic::model(&call, id.trim_start_matches('/')),
-        Some(id) => return openai::model(&call, id.trim_start_matches('/')),
-        None => {}
+    if *method != Method::POST {
+        let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
+        return look_up(&llm, &call, *method == Method::DELETE, (&path, whole), &query).await;
     }
-    if path.starts_with("/v1/messages") && !parts.headers.contains_key("anthropic-version") {
-        return fail(StatusCode::BAD_REQUEST, None, "anthropic-version: header is required");
+    if let ["batches", id, "cancel"] | ["messages", "batches", id, "cancel"] = path.as_slice() {
+        return batches::cancel(&llm, &call, id).await;
     }
     let bytes = match read_json_body(&parts.extensions, body, BODY_LIMIT).await {
         Ok(bytes) => bytes,
@@ -189,26 +301,96 @@ async fn answer(State(llm): State<Arc<Llm>>, request: Request) -> Response {
                 BodyError::Broken => "The body could not be read.",
                 BodyError::Full => BodyError::FULL,
             };
-            return fail(error.status(), None, message);
+            return call.fail(error.status(), None, message);
         }
-    };
-    // Kept to the end: the parsed document counts for as long.
-    let Ok(body @ Value::Object(_)) = serde_json::from_slice(&bytes) else {
-        let message = "The body of the request is not a JSON object.";
-        return fail(StatusCode::BAD_REQUEST, None, message);
     };
     // The model begins once it has all that it is asked.
     call.arrived = Instant::now();
-    match path {
-        "/v1/chat/completions" => openai::chat(&llm, call, &body).await,
-        "/v1/responses" => responses::respond(&llm, &call, &body).await,
-        "/v1/embeddings" => embeddings::embed(&llm, &call, &body).await,
-        "/v1/messages" => anthropic::messages(&llm, call, &body).await,
-        _ => anthropic::count_tokens(&call, &body),
+    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default();
+    let as_form = crate::fake::reply::essence(content_type).starts_with("multipart/");
+    match path.as_slice() {
+        ["files"] => return files::upload(&llm, &call, forms::form(content_type, &bytes)),
+        ["images", kind @ ("edits" | "variations")] if as_form || *kind == "variations" => {
+            return images::edit(&llm, &call, &forms::form(content_type, &bytes), *kind == "edits").await;
+        }
+        ["audio", "transcriptions"] => {
+            return audio::transcribe(&llm, &call, &forms::form(content_type, &bytes), "transcribe").await;
+        }
+        ["audio", "translations"] => {
+            return audio::transcribe(&llm, &call, &forms::form(content_type, &bytes), "translate").await;
+        }
+        _ => {}
+    }
+    // Kept to the end: the parsed document counts for as long.
+    let Ok(body @ Value::Object(_)) = serde_json::from_slice(&bytes) else {
+        let message = "The body of the request is not a JSON object.";
+        return call.fail(StatusCode::BAD_REQUEST, None, message);
+    };
+    match path.as_slice() {
+        ["batches"] | ["messages", "batches"] => batches::create(&llm, &call, &body).await,
+        _ => generate(&llm, call, whole, &body).await,
     }
 }
 
+/// What is there already.
+async fn look_up(llm: &Llm, call: &Call, delete: bool, (path, whole): (&[&str], &str), query: &Pairs) -> Response {
+    let id = |prefix: &str| crate::fake::query::decode_path(whole.strip_prefix(prefix).unwrap_or_default());
+    match (path, call.provider) {
+        (["models"], Provider::Anthropic) => anthropic::models(call),
+        (["models"], Provider::OpenAi) => openai::models(call),
+        (["models", ..], Provider::Anthropic) => anthropic::model(call, &id("/v1/models/")),
+        (["models", ..], Provider::OpenAi) => openai::model(call, &id("/v1/models/")),
+        (["images", name], _) => images::image(call, name),
+        (["files"], _) => files::list(llm, call, query),
+        (["files", id], _) if delete => files::delete(llm, call, id),
+        (["files", id], _) => files::retrieve(llm, call, id),
+        (["files", id, _], _) => files::content(llm, call, id),
+        (["messages", "batches", id], _) if delete => batches::delete(llm, call, id).await,
+        (["messages", "batches", id, "results"], _) => batches::results(llm, call, id).await,
+        (["batches", id] | ["messages", "batches", id], _) => batches::retrieve(llm, call, id).await,
+        _ => batches::list(llm, call, query).await,
+    }
+}
+
+/// What a model says to a request with a JSON body.
+async fn generate(llm: &Llm, call: Call, path: &str, body: &Value) -> Response {
+    match path {
+        "/v1/chat/completions" => openai::chat(llm, call, body).await,
+        "/v1/responses" => responses::respond(llm, &call, body).await,
+        "/v1/embeddings" => embeddings::embed(llm, &call, body).await,
+        "/v1/completions" => completions::complete(llm, &call, body).await,
+        "/v1/complete" => completions::complete_anthropic(llm, &call, body).await,
+        "/v1/moderations" => moderations::moderate(llm, &call, body).await,
+        "/v1/images/generations" | "/v1/images/edits" => images::generate(llm, &call, body).await,
+        "/v1/audio/speech" => audio::speak(llm, &call, body).await,
+        "/v1/messages" => anthropic::messages(llm, call, body).await,
+        _ => anthropic::count_tokens(&call, body),
+    }
+}
+
+/// Whether a model can be looked up by this name.
+fn is_known(model: &str) -> bool {
+    MODELS.contains(&model) || FAMILIES.iter().any(|family| model.starts_with(family))
+}
+
 impl Llm {
+    /// One that does not wait.
+    fn instant(seed: u64) -> Self {
+        let pace = Pace {
+            first: Duration::ZERO,
+            gap: Duration::ZERO,
+            jitter: 0.0,
+            seed,
+        };
+        Self {
+            pace,
+            token: None,
+            calls: AtomicU64::new(0),
+            shelf: Shelf::default(),
+        }
+    }
+
     /// Both providers take a Bearer token; Anthropic's keys come in a field of their own.
     fn trusts(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return true };
@@ -308,6 +490,14 @@ const ROWS: &str = r#"
 POST | /v1/chat/completions | OpenAI's chat completions | model, messages, stream, stream_options, max_tokens, max_completion_tokens, stop, n, tools, tool_choice, response_format | -d '{"model":"squall-large","stream":true,"messages":[{"role":"user","content":"hello"}]}' /v1/chat/completions
 POST | /v1/responses | OpenAI's responses | model, input, instructions, stream, max_output_tokens, tools, tool_choice, text | -d '{"model":"squall-large","input":"hello"}' /v1/responses
 POST | /v1/embeddings | OpenAI's embeddings | model, input, dimensions, encoding_format | -d '{"model":"squall-embedding","input":"hello","dimensions":8}' /v1/embeddings
+POST | /v1/completions | OpenAI's legacy completions | model, prompt, max_tokens, stream, stop, n, echo | -d '{"model":"squall-large","prompt":"hello"}' /v1/completions
+POST | /v1/moderations | OpenAI's moderations; only flag: CATEGORY is flagged | model, input | -d '{"input":"flag: violence"}' /v1/moderations
+POST | /v1/images/generations, /v1/images/edits, /v1/images/variations | OpenAI's images: PNGs of one colour | model, prompt, n, size, response_format, stream, image | -d '{"prompt":"a cat","size":"64x64"}' /v1/images/generations
+POST | /v1/audio/speech | OpenAI's speech: silence | model, input, voice, response_format (mp3, wav, pcm), speed | -d '{"model":"tts-1","voice":"alloy","input":"hello"}' -o hello.mp3 /v1/audio/speech
+POST | /v1/audio/transcriptions, /v1/audio/translations | OpenAI's transcriptions | file, model, prompt, response_format, stream | -F model=whisper-1 -F file=@hello.mp3 /v1/audio/transcriptions
+GET POST DELETE | /v1/files, /v1/files/{id}, /v1/files/{id}/content | files of OpenAI, or Anthropic if anthropic-version is sent | file, purpose | -F purpose=batch -F file=@requests.jsonl /v1/files
+GET POST | /v1/batches, /v1/batches/{id}, /v1/batches/{id}/cancel | OpenAI's batches | input_file_id, endpoint, completion_window | /v1/batches
+GET POST DELETE | /v1/messages/batches, /v1/messages/batches/{id}, …/cancel, …/results | Anthropic's batches | requests | -H 'anthropic-version: 2023-06-01' /v1/messages/batches
 GET | /v1/models, /v1/models/{id} | all models, or one, as OpenAI lists them, or Anthropic if anthropic-version is sent; any other name works too |  | /v1/models
 POST | /v1/messages | Anthropic's messages | model, max_tokens, messages, system, stream, stop_sequences, tools, tool_choice | -H 'anthropic-version: 2023-06-01' -d '{"model":"squall-large","max_tokens":99,"messages":[{"role":"user","content":"hello"}]}' /v1/messages
 POST | /v1/messages/count_tokens | the number of tokens in a request | as above | -H 'anthropic-version: 2023-06-01' -d '{"model":"squall-large","messages":[{"role":"user","content":"hello"}]}' /v1/messages/count_tokens

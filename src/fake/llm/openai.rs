@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::ask::{Ask, Choice, Reply, StopReason, Tool, content, items};
 use super::pace::{self, TimedPiece};
 use super::text::Tokens;
-use super::{Call, HANG, Llm, MODELS, Misbehaviour, REQUESTS_LIMIT, TOKENS_LIMIT, set, text};
+use super::{Call, HANG, Llm, MODELS, Misbehaviour, REQUESTS_LIMIT, TOKENS_LIMIT, is_known, pairing, set, text};
 use crate::fake::reply::scheduled;
 
 const CREATED: i64 = 1_700_000_000;
@@ -33,7 +33,7 @@ pub(super) async fn chat(llm: &Llm, call: Call, body: &Value) -> Response {
         return response;
     }
     let replies: Vec<Reply> = (0..choices).map(|choice| ask.reply(llm.pace.seed, choice)).collect();
-    let usage = usage(&ask, &replies);
+    let usage = usage(ask.prompt_tokens, &replies);
     let longest = replies.iter().map(Reply::count).max().unwrap_or(1);
     let completion = Completion {
         id: text::identifier(llm.pace.seed, call.number, "chatcmpl-", 29),
@@ -42,8 +42,7 @@ pub(super) async fn chat(llm: &Llm, call: Call, body: &Value) -> Response {
     };
     if ask.stream {
         let speech = Speech::new(completion, &replies, usage_wanted.then_some(usage), &call, llm);
-        let error = data(&error("server_error", None, None, SERVER_ERROR));
-        let pieces = pace::disturbed(speech, misbehaviour.as_ref(), 4, error);
+        let pieces = pace::disturbed(speech, misbehaviour.as_ref(), 4, stream_error());
         call.wait(llm.pace.first).await;
         return events(&call, scheduled(call.arrived, pieces));
     }
@@ -202,6 +201,11 @@ impl Iterator for Speech {
     }
 }
 
+/// An error in the middle of a stream.
+pub(super) fn stream_error() -> Bytes {
+    data(&error("server_error", None, None, SERVER_ERROR))
+}
+
 fn data(value: &Value) -> Bytes {
     format!("data: {value}\n\n").into()
 }
@@ -218,12 +222,12 @@ fn finish(end: &StopReason) -> &'static str {
     }
 }
 
-fn usage(ask: &Ask, replies: &[Reply]) -> Value {
+pub(super) fn usage(prompt: u64, replies: &[Reply]) -> Value {
     let completion: u64 = replies.iter().map(Reply::count).sum();
     json!({
-        "prompt_tokens": ask.prompt_tokens,
+        "prompt_tokens": prompt,
         "completion_tokens": completion,
-        "total_tokens": ask.prompt_tokens + completion,
+        "total_tokens": prompt + completion,
         "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
         "completion_tokens_details": {
             "reasoning_tokens": 0, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0,
@@ -261,11 +265,8 @@ fn read(body: &Value) -> Result<(Ask, u64, bool), Wrong> {
         ask.add(role, &content(message.get("content")));
     }
     ask.most = limit(body, &["max_completion_tokens", "max_tokens"])?;
-    ask.stops = match body.get("stop") {
-        Some(Value::String(stop)) => vec![stop.clone()],
-        Some(Value::Array(stops)) => stops.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        _ => Vec::new(),
-    };
+    pairing::check_chat(messages)?;
+    ask.stops = stops(body);
     let temperature = body.get("temperature").and_then(Value::as_f64);
     if temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
         return Err(wrong(
@@ -287,6 +288,15 @@ fn read(body: &Value) -> Result<(Ask, u64, bool), Wrong> {
         .and_then(Value::as_bool)
         .unwrap_or_default();
     Ok((ask, choices, usage))
+}
+
+/// The sequences that end a reply.
+pub(super) fn stops(body: &Value) -> Vec<String> {
+    match body.get("stop") {
+        Some(Value::String(stop)) => vec![stop.clone()],
+        Some(Value::Array(stops)) => stops.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// # Errors
@@ -343,7 +353,7 @@ pub(super) fn models(call: &Call) -> Response {
 
 /// `GET /v1/models/{id}`
 pub(super) fn model(call: &Call, id: &str) -> Response {
-    if MODELS.contains(&id) {
+    if is_known(id) {
         return reply(call, StatusCode::OK, &model_object(id));
     }
     let message = format!("The model '{id}' does not exist");
@@ -432,7 +442,7 @@ pub(super) fn events(call: &Call, body: Body) -> Response {
 }
 
 /// The fields that clients look at.
-fn mark(call: &Call, headers: &mut HeaderMap) {
+pub(super) fn mark(call: &Call, headers: &mut HeaderMap) {
     set(headers, "x-request-id", &call.request_id);
     set(headers, "openai-version", "2020-10-01");
     set(headers, "openai-organization", "squall");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::ask::{Ask, Reply, StopReason, Tool, content, items};
 use super::openai::{SERVER_ERROR, choice, events, invalid, limit, misbehave, model_name, reply};
 use super::pace::{self, Pieces};
-use super::{Call, Llm, Misbehaviour, event, text};
+use super::{Call, Llm, Misbehaviour, event, pairing, text};
 use crate::fake::reply::scheduled;
 
 /// `POST /v1/responses`
@@ -205,6 +205,7 @@ fn read(body: &Value) -> Result<Ask, super::openai::Wrong> {
     match body.get("input") {
         Some(Value::String(text)) => ask.add("user", text),
         Some(Value::Array(items)) if !items.is_empty() => {
+            pairing::check_input(body)?;
             for item in items {
                 match item.get("role").and_then(Value::as_str) {
                     Some(role) => ask.add(role, &content(item.get("content"))),

@@ -1,5 +1,7 @@
 //! What the model says, and how it is counted. Everything is a function of the seed and of what was asked.
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::fake::made_up::dice::{Dice, Stream};
@@ -88,6 +90,14 @@ fn instructed(last: &str, dice: &mut Dice, most: u64) -> Option<String> {
 pub(super) fn dice(seed: u64, conversation: &str, choice: u64) -> Dice {
     let index = xxh3_64_with_seed(conversation.as_bytes(), choice);
     Dice::new(seed, Stream::Replies, index)
+}
+
+/// A moment, in seconds since 1970, as RFC 3339 writes it.
+pub(super) fn date(seconds: i64) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    moment
+        .and_then(|moment| moment.format(&Rfc3339).ok())
+        .unwrap_or_default()
 }
 
 /// An identifier such as `chatcmpl-…`: letters and digits after the prefix.
