@@ -16,6 +16,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use serde_json::{Value, json};
 
+use super::python_random::PythonRandom;
 use super::request::HttpbinRequest;
 use super::response::{TEXT, bad, header, typed};
 use super::{python_json, status};
@@ -96,24 +97,44 @@ fn dice_of(request: &HttpbinRequest, dice: Dice) -> Result<Dice, Response> {
     }
 }
 
-fn random(dice: &mut Dice, count: u64) -> Bytes {
-    (0..count).map(|_| dice.throw().to_le_bytes()[0]).collect()
+/// Random bytes: of the caller's seed those of httpbin, without one those of the fake's.
+enum RandomBytes {
+    Seeded(Box<PythonRandom>),
+    Own(Dice),
+}
+
+impl RandomBytes {
+    fn of(request: &HttpbinRequest, dice: Dice) -> Result<Self, Response> {
+        let Some(seed) = request.parameter("seed") else {
+            return Ok(Self::Own(dice));
+        };
+        let random = PythonRandom::seeded(seed).ok_or_else(|| bad("seed must be a whole number"))?;
+        Ok(Self::Seeded(Box::new(random)))
+    }
+
+    fn take(&mut self, count: u64) -> Bytes {
+        let byte = |_| match self {
+            Self::Seeded(random) => random.byte(),
+            Self::Own(dice) => dice.throw().to_le_bytes()[0],
+        };
+        (0..count).map(byte).collect()
+    }
 }
 
 pub(super) fn bytes(request: &HttpbinRequest, count: u64, dice: Dice) -> Result<Response, Response> {
-    let mut dice = dice_of(request, dice)?;
-    Ok(typed(StatusCode::OK, OCTETS, random(&mut dice, count.min(BYTES_LIMIT))))
+    let mut random = RandomBytes::of(request, dice)?;
+    Ok(typed(StatusCode::OK, OCTETS, random.take(count.min(BYTES_LIMIT))))
 }
 
 /// Sends the bytes of `/bytes` in chunks.
 pub(super) fn stream_bytes(request: &HttpbinRequest, count: u64, dice: Dice) -> Result<Response, Response> {
-    let mut dice = dice_of(request, dice)?;
+    let mut random = RandomBytes::of(request, dice)?;
     let chunk = whole(request, "chunk_size", 10 * 1024)?.max(1).cast_unsigned();
     let mut left = count.min(BYTES_LIMIT);
     let pieces = std::iter::from_fn(move || {
         let size = left.min(chunk);
         left -= size;
-        (size > 0).then(|| (Duration::ZERO, random(&mut dice, size)))
+        (size > 0).then(|| (Duration::ZERO, random.take(size)))
     });
     Ok(streamed(StatusCode::OK, OCTETS, pieces))
 }

@@ -14,7 +14,6 @@
 //! | two slashes within a path | 308 to a path with one | two slashes |
 //! | request bodies in chunks | 501 unless under gunicorn | taken |
 //! | `NaN` and numbers of more than 64 bits in a JSON body | read | `json` is null, or rounded |
-//! | the bytes of a `seed` | Python's generator | squall's |
 //! | texts, images, `/json`, `/xml`, the pages of errors and redirects, the 402 and the teapot | | own ones |
 //! | `/hostname`, `/dump/request`, `/unstable`, `/sse`, `/trailers` | 404 | go-httpbin's |
 //! | `delay`, `status`, `size`, `close`, `header` in queries | echoed | echoed and obeyed: see [`fortio`] |
@@ -30,6 +29,7 @@ mod formats;
 mod fortio;
 mod page;
 mod python_json;
+mod python_random;
 mod request;
 mod response;
 mod status;
