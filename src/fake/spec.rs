@@ -10,7 +10,6 @@ use serde::{Deserialize as DeriveDeserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use super::declared::spec::{CollectionSpec, HarSpec, OpenApiSpec, RouteSpec};
-use super::test_api::Version;
 use crate::cors::spec::CorsSpec;
 use crate::yaml::decode::word::{Hint, Word};
 use crate::yaml::decode::{Named, Spanned};
@@ -35,7 +34,8 @@ pub struct FakeSettings {
     /// Default: none.
     pub cors: Option<Spanned<CorsSpec>>,
 
-    /// test-api: `2019` answers as the original did, `later` as its later versions do (404s). Default: 2019.
+    /// The version of the original to imitate. test-api: `2019`, or `later` with its 404s; default: 2019. sonarqube:
+    /// `7.7`, or `2025.4` for the clients of today; default: 7.7.
     pub version: Option<Spanned<Version>>,
 
     /// fakeresponse: true refuses calls without a key within 2 s of the caller's last one. Default: false.
@@ -65,6 +65,35 @@ pub struct FakeSettings {
     pub har: Option<Spanned<HarSpec>>,
 }
 
+/// The version of an original.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, DeriveDeserialize, Serialize, JsonSchema)]
+pub enum Version {
+    /// The Test API of April 2019: a missing todo or user is answered as if it existed.
+    #[serde(rename = "2019")]
+    TestApi2019,
+    /// The Test API's later versions: 404s, pages of users.
+    #[serde(rename = "later")]
+    TestApiLater,
+    /// SonarQube 7.7 of 2019.
+    #[serde(rename = "7.7")]
+    SonarQube7,
+    /// SonarQube Server 2025.4: impacts, clean code attributes, users and groups of API v2.
+    #[serde(rename = "2025.4")]
+    SonarQube2025,
+}
+
+/// Which versions the fakes have that have any.
+const VERSIONS: &[(&str, &[(Version, &str)])] = &[
+    (
+        "sonarqube",
+        &[(Version::SonarQube7, "7.7"), (Version::SonarQube2025, "2025.4")],
+    ),
+    (
+        "test-api",
+        &[(Version::TestApi2019, "2019"), (Version::TestApiLater, "later")],
+    ),
+];
+
 /// The settings of every fake.
 const GENERAL: [&str; 3] = ["name", "seed", "cors"];
 
@@ -74,7 +103,7 @@ const SETTINGS: &[(&str, &[&str])] = &[
     ("fakeresponse", &["rate_limit"]),
     ("httpbin", &[]),
     ("llm", &["token", "first_token", "tokens_per_second", "jitter"]),
-    ("sonarqube", &["projects", "issues", "token"]),
+    ("sonarqube", &["projects", "issues", "token", "version"]),
     ("test-api", &["store", "version"]),
 ];
 
@@ -143,6 +172,7 @@ impl FakeSpec {
             let message = "`natural` has no effect in a fake's `cors`: it is about real upstreams";
             mistakes.push(Diagnostic::error(cors.span, message).help("leave it out"));
         }
+        self.check_version(&mut mistakes);
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
     }
 
@@ -189,6 +219,20 @@ impl FakeSpec {
         let paths = collections.filter_map(|(_, collection)| collection.value.path.as_ref());
         let paths = routes.map(|route| &route.value.path).chain(paths);
         paths.filter_map(literal_parameter).collect()
+    }
+
+    fn check_version(&self, mistakes: &mut Vec<Diagnostic>) {
+        let (Some(name), Some(version)) = (&self.name, &self.version) else {
+            return;
+        };
+        let Some((_, own)) = VERSIONS.iter().find(|(fake, _)| *fake == name.value) else {
+            return;
+        };
+        if !own.iter().any(|(known, _)| *known == version.value) {
+            let words: Vec<_> = own.iter().map(|(_, word)| format!("`{word}`")).collect();
+            let message = format!("the fake `{}` has no such version", name.value);
+            mistakes.push(Diagnostic::error(version.span, message).help(format!("use {}", words.join(" or "))));
+        }
     }
 
     fn check_store(&self, mistakes: &mut Vec<Diagnostic>) {

@@ -1,6 +1,12 @@
 """The fake SonarQube, as its clients see it: python-sonarqube-api unchanged, and what it refuses, to the letter."""
 
+import csv
+import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import requests
@@ -63,8 +69,8 @@ def test_the_client_of_pypi_raises_its_own_errors(sonarqube):
     assert client.issues.search_issues()["total"] == 100
     with pytest.raises(ValidationError, match=r"Can return only the first 10000 results\. 10500th result asked\."):
         client.issues.search_issues(p=21, ps=500)
-    with pytest.raises(NotFoundError, match="Unknown url : /api/qualitygates/list"):
-        client.qualitygates.get_quality_gates()
+    with pytest.raises(NotFoundError, match="Unknown url : /api/duplications/show"):
+        client.duplications.get_duplications(key="x")
     for token in ("wrong", None):
         with pytest.raises(AuthError):
             SonarQubeClient(sonarqube_url=url, token=token).issues.search_issues()
@@ -121,8 +127,8 @@ def test_authentication_is_required(sonarqube):
 
 
 def test_other_paths_are_unknown(fake):
-    response = requests.get(f"{fake}/api/measures/component?component=x", timeout=10)
-    assert (response.status_code, errors(response)) == (404, ["Unknown url : /api/measures/component"])
+    response = requests.get(f"{fake}/api/nothing/component?component=x", timeout=10)
+    assert (response.status_code, errors(response)) == (404, ["Unknown url : /api/nothing/component"])
 
 
 def test_slices_add_up_in_every_way(fake):
@@ -167,3 +173,64 @@ def test_ten_million_issues_need_no_memory(squall):
     with open(f"/proc/{one.process.pid}/status") as status:
         kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
     assert kilobytes < 200_000
+
+
+@pytest.mark.parametrize("version", ["7.7", "2025.4"])
+def test_the_client_of_pypi_reads_rules_measures_gates_and_users(sonarqube, version):
+    client = SonarQubeClient(sonarqube_url=sonarqube(f"projects: 4, issues: 5000, version: {version}"))
+    assert client.server.get_server_version().startswith(f"{version}.")
+    project = client.projects.search_projects()["components"][0]["key"]
+    rules = client.rules.search_rules(ps=500)["rules"]
+    measured = client.measures.get_component_with_specified_measures(component=project, metricKeys="ncloc,bugs,coverage")
+    measures = {measure["metric"]: measure["value"] for measure in measured["component"]["measures"]}
+    assert int(measures["ncloc"]) > 1000 and 0 < float(measures["coverage"]) < 100
+    bugs = client.issues.search_issues(componentKeys=project, types="BUG", resolved="false", ps=1)
+    assert int(measures["bugs"]) == bugs["total"]
+    assert [gate["name"] for gate in client.qualitygates.get_quality_gates()["qualitygates"]] == ["Sonar way"]
+    users = client.users.search_users()["users"]
+    assert len(users) == 24 and users[0]["active"]
+
+
+# Today's sonar-tools, unchanged.
+
+
+@pytest.fixture
+def sonar_tools(sonarqube, tmp_path):
+    """A function that runs a command of sonar-tools, and gives what it wrote to its file."""
+    url = sonarqube("projects: 3, issues: 3000, version: 2025.4, token: " + "s" * 44)
+
+    def run(name, *args, file):
+        program = Path(sys.executable).with_name(name)
+        command = [program, "--skipVersionCheck", "-u", url, "-t", "s" * 44, "-f", file, *args]
+        # A home of its own: it keeps settings there.
+        env = {**os.environ, "HOME": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return tmp_path / file
+
+    return run
+
+
+def test_sonar_tools_export_all_findings(sonar_tools):
+    findings = json.loads(sonar_tools("sonar-findings-export", file="found.json").read_text())
+    assert len(findings) == 3000 and {"key", "rule", "message", "projectKey"} <= findings[0].keys()
+
+
+@pytest.mark.parametrize("metrics", ["_main", "_all"])
+def test_sonar_tools_export_measures(sonar_tools, metrics):
+    with sonar_tools("sonar-measures-export", "-m", metrics, file="measures.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 and all(float(row["coverage"]) > 0 and int(row["ncloc"]) > 1000 for row in rows)
+
+
+def test_sonar_tools_audit_and_export_the_configuration(sonar_tools):
+    assert "stale" in sonar_tools("sonar-audit", file="audit.csv").read_text()
+    config = json.loads(sonar_tools("sonar-config", "-e", file="config.json").read_text())
+    assert len(config["projects"]) == 3 and config["platform"]["version"].startswith("2025.4")
+
+
+def test_sonar_tools_export_lines_of_code_and_rules(sonar_tools):
+    with sonar_tools("sonar-loc", file="loc.csv").open() as file:
+        assert len(list(csv.reader(file))) >= 3
+    rules = sonar_tools("sonar-rules", "-e", file="rules.csv").read_text()
+    assert "S1192" in rules

@@ -20,6 +20,7 @@ pub(in crate::fake) enum Stream {
     Rows,
     Documents,
     Replies,
+    Measures,
     /// Far from the others, so that they can grow.
     Templates = 100,
     Httpbin = 200,

@@ -27,8 +27,12 @@ enum NamedComponent {
 /// Parameters exclude each other; components are of several kinds.
 pub(super) fn filters(given: &Parameters, world: &World) -> Result<Vec<Filter>, String> {
     let mut filters = Vec::new();
-    let mut several = COMPONENTS.iter().map(|name| (*name, given.list(name)));
-    let mut several = several.by_ref().filter(|(_, keys)| !keys.is_empty());
+    // Later versions take `components` for `componentKeys`, and clients that speak to both send both.
+    let doubled = world.current && given.get("components").is_some();
+    let several = COMPONENTS.iter().filter(|name| !(doubled && **name == "componentKeys"));
+    let mut several = several
+        .map(|name| (*name, given.list(name)))
+        .filter(|(_, keys)| !keys.is_empty());
     if let Some((name, keys)) = several.next() {
         if several.next().is_some() {
             // The list is SonarQube's, which has the second one twice.
@@ -37,7 +41,12 @@ pub(super) fn filters(given: &Parameters, world: &World) -> Result<Vec<Filter>, 
                 .to_owned());
         }
         let only = given.boolean("onComponentOnly")?.unwrap_or_default() && !name.contains("Root");
-        filters.push(by_component(&keys, world, only || name == "components")?);
+        // Later versions call so what was `componentKeys`.
+        filters.push(by_component(
+            &keys,
+            world,
+            only || (name == "components" && !world.current),
+        )?);
     }
     let mut keys = given.list("projectKeys");
     keys.extend(given.list("projects"));
@@ -53,7 +62,7 @@ pub(super) fn filters(given: &Parameters, world: &World) -> Result<Vec<Filter>, 
     let directories: Vec<_> = directories.iter().map(|path| path.trim_end_matches('/')).collect();
     filters.extend(choose(Facet::Directories, &directories, world));
     // Projects have one branch and no pull requests, and there is one organization.
-    let elsewhere = given.get("branch").is_some_and(|branch| branch != "master")
+    let elsewhere = given.get("branch").is_some_and(|branch| branch != world.branch())
         || given.get("pullRequest").is_some()
         || given.get("organization").is_some_and(|name| name != ORGANIZATION);
     filters.extend(elsewhere.then_some(Filter::Nothing));

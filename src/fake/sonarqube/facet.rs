@@ -5,7 +5,9 @@ use smallvec::{SmallVec, smallvec};
 use super::dates;
 use super::issue::Issue;
 use super::query::Query;
-use super::rules::{LANGUAGES, RESOLUTIONS, RULES, SEVERITIES, STATUSES, TAGS, TYPES};
+use super::rules::{
+    IMPACT_SEVERITIES, ISSUE_STATUSES, LANGUAGES, QUALITIES, RESOLUTIONS, RULES, SEVERITIES, STATUSES, TAGS, TYPES,
+};
 use super::world::{FILES, FIRST_ANALYSIS, LAST_ANALYSIS, World, file_uuid};
 
 /// A facet. Its values are numbered from 0 on.
@@ -33,11 +35,15 @@ pub(super) enum Facet {
     Tags,
     Types,
     CreatedAt,
+    /// These three came with later versions.
+    IssueStatuses,
+    ImpactSeverities,
+    Qualities,
 }
 
 use Facet::{
-    AssignedToMe, Assignees, Author, Authors, CreatedAt, Directories, FileUuids, Languages, ModuleUuids, ProjectUuids,
-    Projects, Resolutions, Rules, Severities, Statuses, Tags, Types,
+    AssignedToMe, Assignees, Author, Authors, CreatedAt, Directories, FileUuids, ImpactSeverities, IssueStatuses,
+    Languages, ModuleUuids, ProjectUuids, Projects, Qualities, Resolutions, Rules, Severities, Statuses, Tags, Types,
 };
 
 /// All of them, by the names that requests use.
@@ -59,7 +65,19 @@ pub(super) const FACETS: &[(&str, Facet)] = &[
     ("tags", Tags),
     ("types", Types),
     ("createdAt", CreatedAt),
+    ("issueStatuses", IssueStatuses),
+    ("impactSeverities", ImpactSeverities),
+    ("impactSoftwareQualities", Qualities),
 ];
+
+/// How many of [`FACETS`] came with later versions, at its end.
+const LATER: usize = 3;
+
+/// The facets of a version, by name.
+pub(super) fn facets_of(world: &World) -> &'static [(&'static str, Facet)] {
+    let older = FACETS.get(..FACETS.len() - LATER).unwrap_or(FACETS);
+    if world.current { FACETS } else { older }
+}
 
 /// The most values of one facet that a response lists, beside those that the request selects.
 const FACET_SIZE: usize = 100;
@@ -79,7 +97,10 @@ impl Facet {
             FileUuids | Directories => smallvec![issue.project_index() * FILES + issue.file()],
             Languages => smallvec![usize::from(issue.rule().language)],
             Tags => issue.rule().tags.iter().map(|tag| usize::from(*tag)).collect(),
-            Types => smallvec![usize::from(issue.rule().kind)],
+            Types => smallvec![issue.kind()],
+            IssueStatuses => smallvec![issue.issue_status()],
+            ImpactSeverities => smallvec![issue.severity()],
+            Qualities => smallvec![issue.kind()],
             CreatedAt => smallvec![usize::try_from(dates::day_of(issue.created()) - first_day()).unwrap_or_default()],
         }
     }
@@ -98,7 +119,10 @@ impl Facet {
             FileUuids | Directories => world.projects.len() * FILES,
             Languages => LANGUAGES.len(),
             Tags => TAGS.len(),
-            Types => TYPES.len(),
+            Types | Qualities if world.current => TYPES.len() - 1,
+            Types | Qualities => TYPES.len(),
+            IssueStatuses => ISSUE_STATUSES.len(),
+            ImpactSeverities => IMPACT_SEVERITIES.len(),
             CreatedAt => {
                 let last = dates::day_of(LAST_ANALYSIS.unix_timestamp());
                 usize::try_from(last - first_day() + 1).unwrap_or_default()
@@ -133,6 +157,9 @@ impl Facet {
             Languages => LANGUAGES.get(value).map(|language| language.key.to_owned()),
             Tags => of(TAGS, Some(value)),
             Types => of(TYPES, Some(value)),
+            IssueStatuses => of(ISSUE_STATUSES, Some(value)),
+            ImpactSeverities => of(IMPACT_SEVERITIES, Some(value)),
+            Qualities => of(QUALITIES, Some(value)),
             CreatedAt => i64::try_from(value)
                 .ok()
                 .map(|day| dates::midnight(dates::date_of(first_day() + day))),
@@ -156,6 +183,8 @@ impl Facet {
         let same = match self {
             Projects | ModuleUuids => ProjectUuids,
             Author => Authors,
+            ImpactSeverities => Severities,
+            Qualities => Types,
             other => other,
         };
         1 << same as u32
@@ -164,7 +193,7 @@ impl Facet {
     /// Whether responses list this value even if no issue has it.
     fn always_lists(self, name: &str) -> bool {
         match self {
-            Severities | Statuses | Resolutions | Types => true,
+            Severities | Statuses | Resolutions | Types | IssueStatuses | ImpactSeverities | Qualities => true,
             Assignees => name.is_empty(),
             _ => false,
         }

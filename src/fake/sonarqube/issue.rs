@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::rules::{FIRST_RULE, RULES, Rule, SEVERITIES};
+use super::rules::{FIRST_RULE, RULES, Rule, SEVERITIES, VULNERABILITY};
 use super::world::{FILES_EACH, FIRST_ANALYSIS, LAST_ANALYSIS, Project, World, key_of};
 use crate::draw::below;
 use crate::fake::made_up::words;
@@ -65,6 +65,16 @@ impl<'a> Issue<'a> {
         RULES.get(self.rule_index()).unwrap_or(FIRST_RULE)
     }
 
+    /// Its place in [`super::rules::TYPES`]. Later versions list hotspots elsewhere.
+    pub(super) fn kind(self) -> usize {
+        let kind = usize::from(self.rule().kind);
+        if self.world.current {
+            kind.min(VULNERABILITY)
+        } else {
+            kind
+        }
+    }
+
     pub(super) fn project_index(self) -> usize {
         self.below(Attribute::Project, self.world.projects.len())
     }
@@ -120,6 +130,17 @@ impl<'a> Issue<'a> {
             (4, 0..85) => Some(2),
             (4, _) => Some(3),
             _ => None,
+        }
+    }
+
+    /// What later versions make of status and resolution: its place in [`super::rules::ISSUE_STATUSES`].
+    pub(super) fn issue_status(self) -> usize {
+        match (self.status(), self.resolution()) {
+            (_, Some(0)) => 2,
+            (_, Some(1)) => 3,
+            (_, Some(_)) => 4,
+            (1, None) => 1,
+            _ => 0,
         }
     }
 

@@ -1,4 +1,5 @@
-//! `sonarqube`: the part of SonarQube 7's web API that people pull issues with, above all `api/issues/search`.
+//! `sonarqube`: the part of SonarQube's web API that people pull issues and make reports with, above all
+//! `api/issues/search`. The setting `version` says whether it is that of 7.7, or of 2025.4 for the clients of today.
 //!
 //! Parameters, messages and shapes are SonarQube's (its `SearchAction`, and its responses): filters, facets, sorting,
 //! pages of up to 500, and never more than 10,000 results of one search, so that a pull of all has to be sliced.
@@ -8,15 +9,23 @@
 //!
 //! With the setting `token` callers must show it, as Basic `TOKEN:` or as Bearer; without it none is needed.
 
+mod catalogue;
 mod components;
 mod dates;
 mod facet;
+mod figures;
+mod gates;
 mod issue;
+mod measures;
+mod metrics;
 mod parameters;
+mod people;
 mod query;
 mod render;
 mod rules;
 mod search;
+mod services;
+mod settings;
 mod world;
 
 use std::sync::Arc;
@@ -35,7 +44,7 @@ use self::parameters::Parameters;
 use self::query::Query;
 use self::world::World;
 use super::page::{page, rows};
-use super::spec::FakeSpec;
+use super::spec::{FakeSpec, Version};
 use crate::fake::context::Context;
 use crate::fake::reply::{basic_credentials, json, json_text, read_body, with_field};
 use crate::yaml::report::Diagnostic;
@@ -46,8 +55,10 @@ const DEFAULT_ISSUES: u32 = 25_000;
 const MOST_ISSUES: u32 = 10_000_000;
 
 const ORGANIZATION: &str = "default-organization";
-/// One of the last of those that this fake is like.
-const VERSION: &str = "7.7.0.23042";
+
+/// What the versions call themselves.
+const VERSION_7: &str = "7.7.0.23042";
+const VERSION_2025: &str = "2025.4.0.109754";
 
 /// The longest form that is read, in bytes.
 const FORM_LIMIT: usize = 64 * 1024;
@@ -58,6 +69,7 @@ const SEARCHES: usize = 8;
 #[derive(Debug)]
 struct SonarQube {
     world: Arc<World>,
+    version: &'static str,
     token: Option<String>,
     searches: Arc<Semaphore>,
 }
@@ -87,8 +99,13 @@ pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, V
     }
     let projects = spec.projects.as_ref().map_or(DEFAULT_PROJECTS, |one| one.value);
     let issues = spec.issues.as_ref().map_or(DEFAULT_ISSUES, |one| one.value);
+    let current = spec
+        .version
+        .as_ref()
+        .is_some_and(|version| version.value == Version::SonarQube2025);
     let fake = SonarQube {
-        world: Arc::new(World::new(context.seed, projects, issues)),
+        world: Arc::new(World::new(context.seed, projects, issues, current)),
+        version: if current { VERSION_2025 } else { VERSION_7 },
         token: spec.token.as_ref().map(|token| token.value.clone()),
         searches: Arc::new(Semaphore::new(SEARCHES)),
     };
@@ -119,10 +136,10 @@ async fn answer(State(fake): State<Arc<SonarQube>>, request: Request) -> Respons
         // These need no credentials.
         "/api/authentication/validate" => json(StatusCode::OK, &json!({ "valid": fake.trusts(&shown) })),
         "/api/system/status" => {
-            let status = json!({ "id": "20190531180000", "version": VERSION, "status": "UP" });
+            let status = json!({ "id": "20190531180000", "version": fake.version, "status": "UP" });
             json(StatusCode::OK, &status)
         }
-        "/api/server/version" => VERSION.into_response(),
+        "/api/server/version" => fake.version.into_response(),
         _ if fake.trusts(&shown) => fake.serve(path, &parts, &parameters).await,
         _ => match shown {
             Shown::Nothing => json(StatusCode::UNAUTHORIZED, &render::errors("Authentication is required")),
@@ -144,11 +161,12 @@ impl SonarQube {
         match path {
             "/api/issues/search" => self.search(parameters).await,
             "/api/components/search" | "/api/projects/search" => self.projects(parameters),
-            "/api/issues/tags" => tags(parameters),
-            "/api/languages/list" => json(StatusCode::OK, &json!({ "languages": render::languages() })),
             _ => {
-                let message = format!("Unknown url : {}", parts.uri.path());
-                json(StatusCode::NOT_FOUND, &render::errors(&message))
+                let service = path.strip_prefix("/api/").unwrap_or_default();
+                self.service(service, parameters).await.unwrap_or_else(|| {
+                    let message = format!("Unknown url : {}", parts.uri.path());
+                    json(StatusCode::NOT_FOUND, &render::errors(&message))
+                })
             }
         }
     }
@@ -191,17 +209,12 @@ impl SonarQube {
             .filter(|_| qualifiers.is_empty() || qualifiers.contains(&"TRK"))
             .collect();
         let shown = found.iter().skip(page.offset()).take(page.size);
-        let shown: Vec<Value> = shown.map(|project| render::listed_project(project)).collect();
+        let shown: Vec<Value> = shown
+            .map(|project| render::listed_project(&self.world, project))
+            .collect();
         let paging = render::paging(page, found.len() as u64);
         json(StatusCode::OK, &json!({ "paging": paging, "components": shown }))
     }
-}
-
-/// Those that contain `q`: all of them, where SonarQube shows ten unless asked for more.
-fn tags(parameters: &Parameters) -> Response {
-    let wanted = parameters.get("q").unwrap_or_default();
-    let tags: Vec<_> = rules::TAGS.iter().filter(|tag| tag.contains(wanted)).collect();
-    json(StatusCode::OK, &json!({ "tags": tags }))
 }
 
 fn refuse(message: &str) -> Response {
@@ -232,13 +245,20 @@ impl Shown {
     }
 }
 
-const INTRODUCTION: &str = "A fake served by squall: SonarQube 7's issues, by default 25,000 in 12 projects, all generated \
-    from the seed. A page has at most 500 issues and a search 10,000; to pull all of them, search by severity: each has a fifth.";
+const INTRODUCTION: &str = "A fake served by squall: SonarQube's issues, by default 25,000 in 12 projects, all generated \
+    from the seed, with the rules that they break and the measures that follow from them. A page has at most 500 issues and a search 10,000; to pull all of them, search by severity: each has a fifth.";
 
 /// The rows of the page, see [`rows`].
 const ROWS: &str = r#"
 GET, POST | /api/issues/search | issues, filtered, sorted, counted and paged | p, ps, s, asc, facets, facetMode, additionalFields, componentKeys, severities, statuses, resolutions, resolved, types, rules, tags, issues, assignees, assigned, authors, languages, createdAfter, createdBefore, createdAt, createdInLast, branch, pullRequest | /api/issues/search?severities=MAJOR&ps=500&p=2&facets=types
 GET, POST | /api/projects/search | projects; also at /api/components/search | p, ps, q, projects | /api/projects/search?q=red
+GET | /api/rules/search | rules; one is at /api/rules/show | p, ps, q, languages, repositories, severities, types, tags, facets | /api/rules/search?languages=java
+GET | /api/measures/component | measures of a project or file; also component_tree, search, search_history | component, metricKeys, additionalFields | /api/measures/search?projectKeys=&metricKeys=ncloc,bugs
+GET | /api/metrics/search | the metrics | p, ps | /api/metrics/search
+GET | /api/qualitygates/list | quality gates; also show, project_status, get_by_project |  | /api/qualitygates/list
+GET | /api/users/search | users; groups are at /api/user_groups/search; version 2025.4 has them in /api/v2, too | p, ps, q | /api/users/search?q=a
+GET | /api/components/show | a project or file; also at tree and search_projects | component | /api/components/search_projects
+GET | /api/system/info | the server; also at health and ping |  | /api/system/health
 GET | /api/issues/tags | the tags of issues | q | /api/issues/tags
 GET | /api/languages/list | the programming languages |  | /api/languages/list
 GET | /api/authentication/validate | whether the credentials are valid |  | -u TOKEN: /api/authentication/validate

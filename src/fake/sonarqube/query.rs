@@ -7,9 +7,11 @@ use std::ops::Range;
 
 use super::components;
 use super::dates::{self, Bound};
-use super::facet::{FACETS, Facet};
+use super::facet::{FACETS, Facet, facets_of};
 use super::parameters::{MAX_PAGE, Page, Parameters};
-use super::rules::{RESOLUTIONS, SEVERITIES, STATUSES, TYPES};
+use super::rules::{
+    IMPACT_SEVERITIES, ISSUE_STATUSES, QUALITIES, RESOLUTIONS, SEVERITIES, STATUSES, TYPES, VULNERABILITY,
+};
 use super::world::{LAST_ANALYSIS, World};
 
 const FACET_MODES: &[&str] = &["count", "effort", "debt"];
@@ -94,7 +96,7 @@ impl Query {
         let by_effort = given
             .one_of("facetMode", FACET_MODES)?
             .is_some_and(|mode| mode != "count");
-        let names: Vec<_> = FACETS.iter().map(|(name, _)| *name).collect();
+        let names: Vec<_> = facets_of(world).iter().map(|(name, _)| *name).collect();
         let facets = facets(&given.several("facets", &names)?);
         given.boolean("onComponentOnly")?;
         given.numbers()?;
@@ -105,7 +107,18 @@ impl Query {
         let sort = given.one_of("s", &names)?;
         let severities = given.several("severities", SEVERITIES)?;
         let statuses = given.several("statuses", STATUSES)?;
-        let types = given.several("types", TYPES)?;
+        let kinds = if world.current { VULNERABILITY + 1 } else { TYPES.len() };
+        let types = given.several("types", TYPES.get(..kinds).unwrap_or(TYPES))?;
+        let mut later = Vec::new();
+        if world.current {
+            later.push((Facet::IssueStatuses, given.several("issueStatuses", ISSUE_STATUSES)?));
+            later.push((
+                Facet::ImpactSeverities,
+                given.several("impactSeverities", IMPACT_SEVERITIES)?,
+            ));
+            let qualities = QUALITIES.get(..kinds).unwrap_or(QUALITIES);
+            later.push((Facet::Qualities, given.several("impactSoftwareQualities", qualities)?));
+        }
         let page = given.page()?;
 
         let mut filters = vec![];
@@ -125,6 +138,7 @@ impl Query {
         filters.extend(
             listed
                 .iter()
+                .chain(&later)
                 .filter_map(|(facet, values)| choose(*facet, values, world)),
         );
         filters.extend(components::filters(given, world)?);

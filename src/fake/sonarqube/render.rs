@@ -11,9 +11,12 @@ use super::dates::date_time;
 use super::issue::Issue;
 use super::parameters::Page;
 use super::query::Query;
-use super::rules::{LANGUAGES, RESOLUTIONS, RULES, SEVERITIES, STATUSES, TAGS, TYPES};
+use super::rules::{
+    CLEAN_CODE, IMPACT_SEVERITIES, ISSUE_STATUSES, LANGUAGES, QUALITIES, RESOLUTIONS, RULES, SEVERITIES, STATUSES,
+    TAGS, TYPES,
+};
 use super::search::SearchResult;
-use super::world::{Project, World, file_uuid};
+use super::world::{LAST_ANALYSIS, Project, World, file_uuid};
 
 /// SonarQube's working day.
 const MINUTES_OF_A_DAY: u64 = 8 * 60;
@@ -41,7 +44,7 @@ pub(super) fn search(world: &World, query: &Query, found: &SearchResult) -> serd
         ps: query.page.size,
         paging: paging(query.page, found.total),
         effort_total: found.effort,
-        debt_total: found.effort,
+        debt_total: (!world.current).then_some(found.effort),
         issues,
         components: components(world, found),
         rules: query.wants("rules").then(|| rules(world, found)),
@@ -60,7 +63,7 @@ struct SearchResponse<'a> {
     ps: usize,
     paging: Value,
     effort_total: u64,
-    debt_total: u64,
+    debt_total: Option<u64>,
     issues: Vec<ListedIssue<'a>>,
     components: Vec<Value>,
     rules: Option<Vec<Value>>,
@@ -98,7 +101,41 @@ struct ListedIssue<'a> {
     close_date: Option<String>,
     #[serde(rename = "type")]
     kind: &'static str,
-    organization: &'static str,
+    organization: Option<&'static str>,
+    #[serde(flatten)]
+    later: Option<LaterFields>,
+}
+
+/// What later versions say of an issue.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LaterFields {
+    scope: &'static str,
+    quick_fix_available: bool,
+    message_formattings: [&'static str; 0],
+    code_variants: [&'static str; 0],
+    clean_code_attribute: &'static str,
+    clean_code_attribute_category: &'static str,
+    impacts: [Impact; 1],
+    issue_status: &'static str,
+    prioritized_rule: bool,
+}
+
+/// On which quality of the software an issue bears, and how much.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Impact {
+    software_quality: &'static str,
+    severity: &'static str,
+}
+
+impl Impact {
+    pub(super) fn new(kind: usize, severity: usize) -> Self {
+        Self {
+            software_quality: at(QUALITIES, kind),
+            severity: at(IMPACT_SEVERITIES, severity),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -157,9 +194,25 @@ fn issue<'a>(issue: Issue<'a>, query: &Query) -> ListedIssue<'a> {
         creation_date: date_time(issue.created()),
         update_date: date_time(issue.updated()),
         close_date: issue.closed().map(date_time),
-        kind: at(TYPES, usize::from(rule.kind)),
-        organization: ORGANIZATION,
+        kind: at(TYPES, issue.kind()),
+        organization: (!world.current).then_some(ORGANIZATION),
+        later: world.current.then(|| later(issue)),
         component,
+    }
+}
+
+fn later(issue: Issue<'_>) -> LaterFields {
+    let (attribute, category) = CLEAN_CODE.get(issue.kind()).copied().unwrap_or_default();
+    LaterFields {
+        scope: "MAIN",
+        quick_fix_available: false,
+        message_formattings: [],
+        code_variants: [],
+        clean_code_attribute: attribute,
+        clean_code_attribute_category: category,
+        impacts: [Impact::new(issue.kind(), issue.severity())],
+        issue_status: at(ISSUE_STATUSES, issue.issue_status()),
+        prioritized_rule: false,
     }
 }
 
@@ -168,7 +221,7 @@ fn component_key(issue: Issue<'_>) -> String {
     format!("{project}:{}", issue.path())
 }
 
-fn at(list: &'static [&'static str], place: usize) -> &'static str {
+pub(super) fn at(list: &'static [&'static str], place: usize) -> &'static str {
     list.get(place).copied().unwrap_or_default()
 }
 
@@ -194,8 +247,7 @@ fn components(world: &World, found: &SearchResult) -> Vec<Value> {
     let files = places.iter().filter_map(|(at, file)| {
         let project = world.projects.get(*at)?;
         let path = project.files.get(*file)?;
-        Some(json!({
-            "organization": ORGANIZATION,
+        let component = json!({
             "key": format!("{}:{path}", project.key),
             "uuid": file_uuid(world.seed, *at, *file),
             "enabled": true,
@@ -203,37 +255,54 @@ fn components(world: &World, found: &SearchResult) -> Vec<Value> {
             "name": path.rsplit('/').next(),
             "longName": path,
             "path": path,
-        }))
+        });
+        Some(of_organization(world, component))
     });
     let projects: BTreeSet<_> = places.iter().map(|(at, _)| *at).collect();
     let projects = projects.iter().filter_map(|at| world.projects.get(*at));
-    files.chain(projects.map(project)).collect()
+    files.chain(projects.map(|one| project(world, one))).collect()
+}
+
+/// Earlier versions name the organization everywhere.
+pub(super) fn of_organization(world: &World, mut object: Value) -> Value {
+    if let (Some(object), false) = (object.as_object_mut(), world.current) {
+        object.insert("organization".to_owned(), ORGANIZATION.into());
+    }
+    object
 }
 
 /// A project among components.
-fn project(project: &Project) -> Value {
-    json!({
-        "organization": ORGANIZATION,
+fn project(world: &World, project: &Project) -> Value {
+    let component = json!({
         "key": project.key,
         "uuid": project.uuid,
         "enabled": true,
         "qualifier": "TRK",
         "name": project.name,
         "longName": project.name,
-    })
+    });
+    of_organization(world, component)
 }
 
 /// A project in a list of projects.
-pub(super) fn listed_project(project: &Project) -> Value {
-    json!({
-        "organization": ORGANIZATION,
-        "id": project.uuid,
+pub(super) fn listed_project(world: &World, project: &Project) -> Value {
+    let mut listed = json!({
         "key": project.key,
         "name": project.name,
         "qualifier": "TRK",
         "project": project.key,
         "visibility": "public",
-    })
+    });
+    let more = if world.current {
+        let analysed = date_time(LAST_ANALYSIS.unix_timestamp());
+        json!({ "lastAnalysisDate": analysed, "managed": false, "revision": project.uuid })
+    } else {
+        json!({ "id": project.uuid })
+    };
+    if let (Some(listed), Value::Object(more)) = (listed.as_object_mut(), more) {
+        listed.extend(more);
+    }
+    of_organization(world, listed)
 }
 
 fn rules(world: &World, found: &SearchResult) -> Vec<Value> {

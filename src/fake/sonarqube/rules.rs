@@ -7,6 +7,21 @@ pub(super) const STATUSES: &[&str] = &["OPEN", "CONFIRMED", "REOPENED", "RESOLVE
 pub(super) const RESOLUTIONS: &[&str] = &["FALSE-POSITIVE", "WONTFIX", "FIXED", "REMOVED"];
 pub(super) const TYPES: &[&str] = &["CODE_SMELL", "BUG", "VULNERABILITY", "SECURITY_HOTSPOT"];
 
+/// The place of `VULNERABILITY` in [`TYPES`].
+pub(super) const VULNERABILITY: usize = 2;
+
+/// What later versions call [`SEVERITIES`] and [`TYPES`], and have instead of [`STATUSES`] and [`RESOLUTIONS`].
+pub(super) const IMPACT_SEVERITIES: &[&str] = &["INFO", "LOW", "MEDIUM", "HIGH", "BLOCKER"];
+pub(super) const QUALITIES: &[&str] = &["MAINTAINABILITY", "RELIABILITY", "SECURITY", "SECURITY"];
+pub(super) const ISSUE_STATUSES: &[&str] = &["OPEN", "CONFIRMED", "FALSE_POSITIVE", "ACCEPTED", "FIXED"];
+/// For each of [`TYPES`], the attribute that its rules are about, and the category of that.
+pub(super) const CLEAN_CODE: &[(&str, &str)] = &[
+    ("CLEAR", "INTENTIONAL"),
+    ("LOGICAL", "INTENTIONAL"),
+    ("TRUSTWORTHY", "RESPONSIBLE"),
+    ("TRUSTWORTHY", "RESPONSIBLE"),
+];
+
 /// A language: its key, its name, where its files are and how their names end. In the order of the folders.
 pub(super) struct Language {
     pub(super) key: &'static str,

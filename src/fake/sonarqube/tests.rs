@@ -689,3 +689,192 @@ async fn no_issues_are_fine_too() {
     let answer = search(&router, "facets=types,createdAt,rules&s=FILE_LINE").await;
     assert_eq!((&answer["total"], &answer["issues"]), (&json!(0), &json!([])));
 }
+
+/// The same, as SonarQube 2025.4.
+fn current() -> Router {
+    build("projects: 3\nissues: 2000\nversion: 2025.4").unwrap()
+}
+
+async fn ok(router: &Router, target: &str) -> Value {
+    let (status, answer) = get(router, target).await;
+    assert_eq!(status, StatusCode::OK, "{target}: {answer}");
+    answer
+}
+
+fn measure(answer: &Value, metric: &str) -> Option<u64> {
+    let measures = answer.pointer("/component/measures")?.as_array()?;
+    let found = measures.iter().find(|measure| measure["metric"] == metric)?;
+    found["value"].as_str()?.parse().ok()
+}
+
+#[tokio::test]
+async fn measures_are_what_searches_count() {
+    for router in [small(), current()] {
+        let projects = ok(&router, "/api/components/search_projects").await;
+        let key = projects["components"][0]["key"].as_str().unwrap().to_owned();
+        let keys = "bugs,code_smells,vulnerabilities,violations,major_violations,files,ncloc,false_positive_issues";
+        let answer = ok(
+            &router,
+            &format!("/api/measures/component?component={key}&metricKeys={keys}"),
+        )
+        .await;
+        let here = format!("componentKeys={key}");
+        for (metric, query) in [
+            ("bugs", "types=BUG&resolved=false"),
+            ("code_smells", "types=CODE_SMELL&resolved=false"),
+            ("vulnerabilities", "types=VULNERABILITY&resolved=false"),
+            ("violations", "resolved=false"),
+            ("major_violations", "severities=MAJOR&resolved=false"),
+            ("false_positive_issues", "resolutions=FALSE-POSITIVE"),
+        ] {
+            let counted = total(&router, &format!("{here}&{query}")).await;
+            assert_eq!(measure(&answer, metric), Some(counted), "{metric}");
+            assert!(counted > 0, "{metric}");
+        }
+        let tree = ok(
+            &router,
+            &format!("/api/measures/component_tree?component={key}&metricKeys=ncloc&ps=500"),
+        )
+        .await;
+        let files = tree["components"].as_array().unwrap();
+        let lines = files
+            .iter()
+            .map(|file| file["measures"][0]["value"].as_str().unwrap().parse::<u64>().unwrap());
+        assert_eq!(Some(lines.sum::<u64>()), measure(&answer, "ncloc"));
+        assert_eq!(Some(files.len() as u64), measure(&answer, "files"));
+        let status = ok(&router, &format!("/api/qualitygates/project_status?projectKey={key}")).await;
+        let alert = ok(
+            &router,
+            &format!("/api/measures/component?component={key}&metricKeys=alert_status"),
+        )
+        .await;
+        assert_eq!(
+            alert["component"]["measures"][0]["value"],
+            status["projectStatus"]["status"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_metric_has_a_value() {
+    for router in [small(), current()] {
+        let metrics = ok(&router, "/api/metrics/search?ps=500").await;
+        let projects = ok(&router, "/api/components/search_projects").await;
+        let key = projects["components"][0]["key"].as_str().unwrap().to_owned();
+        for metric in metrics["metrics"].as_array().unwrap() {
+            let metric = metric["key"].as_str().unwrap();
+            let answer = ok(
+                &router,
+                &format!("/api/measures/component?component={key}&metricKeys={metric}"),
+            )
+            .await;
+            assert_eq!(answer["component"]["measures"][0]["metric"], metric, "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_version_has_its_own_fields() {
+    let (older, later) = (small(), current());
+    assert_eq!(ok(&older, "/api/system/status").await["version"], VERSION_7);
+    assert_eq!(ok(&later, "/api/system/status").await["version"], VERSION_2025);
+    let (old, new) = (search(&older, "ps=500").await, search(&later, "ps=500").await);
+    let keys = |issue: &Value| issue.as_object().unwrap().keys().cloned().collect::<HashSet<_>>();
+    let (old_keys, new_keys) = (keys(&old["issues"][0]), keys(&new["issues"][0]));
+    for key in ["impacts", "issueStatus", "cleanCodeAttribute", "scope"] {
+        assert!(new_keys.contains(key) && !old_keys.contains(key), "{key}");
+    }
+    assert!(old_keys.contains("organization") && !new_keys.contains("organization"));
+    assert_eq!((old["debtTotal"].is_u64(), new["debtTotal"].is_null()), (true, true));
+    let hotspots = |answer: &Value| {
+        let issues = answer["issues"].as_array().unwrap().clone();
+        issues
+            .iter()
+            .filter(|issue| issue["type"] == "SECURITY_HOTSPOT")
+            .count()
+    };
+    assert!(hotspots(&old) > 0 && hotspots(&new) == 0);
+    let statuses = ["OPEN", "CONFIRMED", "FALSE_POSITIVE", "ACCEPTED", "FIXED"];
+    let mut sum = 0;
+    for status in statuses {
+        sum += total(&later, &format!("issueStatuses={status}")).await;
+    }
+    assert_eq!(sum, 2000);
+    assert_eq!(
+        total(&older, "issueStatuses=OPEN").await,
+        2000,
+        "unknown parameters are ignored"
+    );
+    assert_eq!(
+        total(&later, "impactSeverities=HIGH").await,
+        total(&later, "severities=CRITICAL").await
+    );
+    let smells = total(&later, "types=CODE_SMELL").await;
+    assert_eq!(total(&later, "impactSoftwareQualities=MAINTAINABILITY").await, smells);
+    let facets = search(&later, "facets=impactSoftwareQualities,issueStatuses&ps=1").await;
+    assert_eq!(facets["facets"][0]["values"].as_array().unwrap().len(), 3);
+    let key = new["issues"][0]["project"].as_str().unwrap();
+    let (components, keys) = (format!("components={key}"), format!("componentKeys={key}"));
+    assert_eq!(total(&later, &components).await, total(&later, &keys).await);
+    assert_eq!(
+        get(&older, "/api/v2/users-management/users").await.0,
+        StatusCode::NOT_FOUND
+    );
+    let users = ok(&later, "/api/v2/users-management/users?pageSize=3&pageIndex=2").await;
+    assert_eq!(
+        (users["users"].as_array().unwrap().len(), &users["page"]["total"]),
+        (3, &json!(24))
+    );
+    let id = users["users"][0]["id"].as_str().unwrap();
+    let user = ok(&later, &format!("/api/v2/users-management/users/{id}")).await;
+    assert_eq!(user["login"], users["users"][0]["login"]);
+}
+
+#[tokio::test]
+async fn rules_are_those_of_the_issues() {
+    let router = small();
+    let rules = ok(&router, "/api/rules/search?ps=500").await;
+    let issues = search(&router, "ps=500&additionalFields=rules").await;
+    let known: HashSet<_> = rules["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| rule["key"].to_string())
+        .collect();
+    assert_eq!(rules["total"].as_u64(), Some(known.len() as u64));
+    for rule in issues["rules"].as_array().unwrap() {
+        assert!(known.contains(&rule["key"].to_string()));
+    }
+    let python = ok(&router, "/api/rules/search?languages=py&facets=types").await;
+    assert!(
+        python["rules"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|rule| rule["lang"] == "py")
+    );
+    assert_eq!(python["facets"][0]["property"], "types");
+    let key = python["rules"][0]["key"].as_str().unwrap();
+    let one = ok(&router, &format!("/api/rules/show?key={key}&actives=true")).await;
+    assert_eq!(
+        (&one["rule"]["key"], &one["actives"][0]["qProfile"]),
+        (&json!(key), &json!("sonar-way-py"))
+    );
+    for (target, status) in [
+        ("/api/rules/show?key=x:y", 404),
+        ("/api/rules/show", 400),
+        ("/api/rules/search?severities=x", 400),
+        ("/api/measures/component?component=nope&metricKeys=ncloc", 404),
+        ("/api/measures/component?metricKeys=ncloc", 400),
+        ("/api/qualitygates/show?name=x", 404),
+        ("/api/components/show?component=x", 404),
+        ("/api/nothing/here", 404),
+    ] {
+        let (found, answer) = get(&router, target).await;
+        assert_eq!(found.as_u16(), status, "{target}");
+        assert!(answer["errors"][0]["msg"].is_string(), "{target}");
+    }
+    let spec: FakeSpec = crate::yaml::testing::read("name: sonarqube\nversion: 2019").unwrap();
+    let mistakes = spec.check(Span::NOWHERE).unwrap_err();
+    assert_eq!(mistakes[0].message, "the fake `sonarqube` has no such version");
+}

@@ -1,12 +1,15 @@
 //! All that there is: projects, files, people and issues. Everything is a function of the seed; projects, files and people
 //! are kept, issues are made when they are asked for.
 
+use std::sync::OnceLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::figures::Figures;
 use super::issue::Issue;
 use super::rules::LANGUAGES;
 use crate::fake::made_up::dice::{Dice, Stream};
@@ -31,9 +34,13 @@ pub(super) struct World {
     pub(super) seed: u64,
     /// How many issues there are.
     pub(super) issues: u32,
+    /// Whether the API is that of SonarQube 2025, not of 7.7.
+    pub(super) current: bool,
     /// By key.
     pub(super) projects: Vec<Project>,
     pub(super) authors: Vec<Person>,
+    /// What there is in each file, counted when it is first asked for.
+    pub(super) figures: OnceLock<Vec<Figures>>,
 }
 
 #[derive(Debug)]
@@ -53,7 +60,7 @@ pub(super) struct Person {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, projects: u32, issues: u32) -> Self {
+    pub(super) fn new(seed: u64, projects: u32, issues: u32, current: bool) -> Self {
         let mut projects: Vec<_> = (0..u64::from(projects)).map(|index| project(seed, index)).collect();
         projects.sort_by(|a, b| a.key.cmp(&b.key));
         let mut authors: Vec<_> = (0..AUTHORS as u64).map(|index| person(seed, index)).collect();
@@ -61,9 +68,21 @@ impl World {
         Self {
             seed,
             issues,
+            current,
             projects,
             authors,
+            figures: OnceLock::new(),
         }
+    }
+
+    /// The name of each project's one branch.
+    pub(super) fn branch(&self) -> &'static str {
+        if self.current { "main" } else { "master" }
+    }
+
+    /// The project with that key.
+    pub(super) fn project(&self, key: &str) -> Option<(usize, &Project)> {
+        self.projects.iter().enumerate().find(|(_, project)| project.key == key)
     }
 
     /// How many people may have issues assigned: the first ones of the authors.

@@ -32,14 +32,12 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, HOST, LOCATION};
 use http::{Extensions, HeaderValue, StatusCode};
 use percent_encoding::percent_decode_str;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::route::{ApiRoute, RouteMatch};
 use self::store::Tables;
 use self::validate::{Problems, QueryParameters};
-use super::spec::FakeSpec;
+use super::spec::{FakeSpec, Version};
 use super::store::StoreError;
 use crate::fake::context::{Context, Store};
 use crate::fake::reply::{BodyError, json as json_reply, json_text, read_json_body, with_field};
@@ -71,18 +69,6 @@ struct TestApi {
     made_up: AtomicU64,
 }
 
-/// The version of the original to imitate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Version {
-    /// April 2019: a missing todo or user is answered as if it existed.
-    #[default]
-    #[serde(rename = "2019")]
-    First,
-    /// Later versions: 404s, pages of users.
-    #[serde(rename = "later")]
-    Later,
-}
-
 pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, Vec<Diagnostic>> {
     let database = Tables::open(&context.store, context.seed).map_err(|error| {
         let place = match &context.store {
@@ -100,7 +86,7 @@ pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, V
         version: spec
             .version
             .as_ref()
-            .map_or(Version::default(), |version| version.value),
+            .map_or(Version::TestApi2019, |version| version.value),
         database,
         made_up: AtomicU64::new(0),
     });

@@ -27,7 +27,7 @@ pub(super) async fn answer<R: Record>(
     if action == Action::Create {
         return create(api, rows, parameters, body).await;
     }
-    let strict = api.version == Version::Later;
+    let strict = api.version == Version::TestApiLater;
     let done = |id: &str, found: bool, response: Response| {
         if found || !strict {
             response

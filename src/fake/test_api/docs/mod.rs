@@ -55,7 +55,7 @@ const USER_FIELDS: &[&str] = &[
 
 /// The keys of a route's parameters in a version of the original.
 fn keys(route: &Row, version: Version) -> impl Iterator<Item = &str> {
-    let paged = version == Version::Later && route.path == "/api/v1/users/list";
+    let paged = version == Version::TestApiLater && route.path == "/api/v1/users/list";
     let more: &[&str] = if paged { &["page_quantity", "offset"] } else { &[] };
     route.parameters.split_whitespace().chain(more.iter().copied())
 }
@@ -124,7 +124,7 @@ fn operation(route: &Row, version: Version) -> Value {
             "422": { "description": "Validation Error", "content": refusal },
         },
     });
-    if version == Version::Later
+    if version == Version::TestApiLater
         && route.path.contains('{')
         && let Some(Value::Object(responses)) = operation.get_mut("responses")
     {
