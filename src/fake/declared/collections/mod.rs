@@ -39,6 +39,7 @@ use super::super::spec::FakeSpec;
 use super::super::store::{Database, StoreError};
 use super::{Built, Outcome, Source};
 use crate::fake::context::{Context, Store};
+use crate::fake::page::Row;
 use crate::fake::query::decode_path;
 use crate::fake::reply::{
     BodyError, error as failure, essence, json as json_reply, json_text, read_json_body, with_field,
@@ -240,6 +241,32 @@ impl Collection {
         declared.chain(unknown).take(100).collect()
     }
 
+    /// Its routes, for the page at `/`.
+    fn rows(&self) -> [Row; 2] {
+        let fields: Vec<_> = self.fields.iter().map(|field| field.name.as_str()).collect();
+        let row = |method: &str, path: String, summary: String, parameters: &str, example: String| Row {
+            method: method.to_owned(),
+            path,
+            summary,
+            parameters: parameters.to_owned(),
+            example,
+        };
+        let (name, path) = (&self.name, &self.path);
+        let summary = format!("the rows of {name}, with {}; POST adds one", fields.join(", "));
+        let queries = "a field=value, sort, page, size, offset";
+        let one = format!("{path}/1");
+        [
+            row("GET, POST", path.clone(), summary, queries, path.clone()),
+            row(
+                "GET, PUT, PATCH, DELETE",
+                format!("{path}/{{id}}"),
+                format!("one row of {name}"),
+                "",
+                one,
+            ),
+        ]
+    }
+
     fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
@@ -286,6 +313,10 @@ enum PathTarget {
 
 #[async_trait]
 impl Source for Collections {
+    fn rows(&self) -> Vec<Row> {
+        self.collections.iter().flat_map(|one| one.rows()).collect()
+    }
+
     async fn answer(&self, request: Request) -> Outcome {
         let path = request.uri().path();
         let found = self

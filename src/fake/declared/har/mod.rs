@@ -23,6 +23,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -32,6 +33,7 @@ use self::spec::{HarLong, HarPart, HarRepeat};
 use super::super::spec::FakeSpec;
 use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
+use crate::fake::page::Row;
 use crate::fake::reply::{json as json_reply, origin_of, read_body, scheduled};
 use crate::files::MAX_RECORDS_BYTES;
 use crate::yaml::report::{Diagnostic, Span};
@@ -49,6 +51,12 @@ const PIECE_TIME: Duration = Duration::from_millis(10);
 /// How many recorded requests are looked at to find the nearest, and how many are named.
 const COMPARED_LIMIT: usize = 2_000;
 const NAMED_LIMIT: usize = 3;
+
+/// How many recorded requests the page at `/` lists.
+const LISTED_LIMIT: usize = 500;
+
+/// What paths and queries hold encoded (RFC 3986, section 2.3).
+const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The source, if it is declared.
 ///
@@ -157,6 +165,36 @@ impl ResponseSeries {
         self.responses.push(one);
     }
 
+    /// What was asked, for the page at `/`.
+    fn row(&self) -> Option<Row> {
+        let first = self.responses.first()?;
+        let asked = &first.request;
+        let summary = match self.responses.len() {
+            1 => format!("the recorded response, {}", first.status.as_u16()),
+            more => format!("{more} recorded responses"),
+        };
+        let encode = |text: &str| utf8_percent_encode(text, UNSAFE).to_string();
+        let path = asked.path.split('/').map(encode).collect::<Vec<_>>().join("/");
+        let query: Vec<_> = asked
+            .query
+            .iter()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+            .collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        let options = if asked.method == "GET" {
+            String::new()
+        } else {
+            format!("-X {} ", asked.method)
+        };
+        Some(Row {
+            method: asked.method.clone(),
+            path: path.clone(),
+            summary,
+            parameters: query.join("&"),
+            example: format!("{options}{path}{mark}{}", query.join("&")),
+        })
+    }
+
     /// The responses to choose from. A 304 means nothing to a client that has no copy.
     fn candidates(&self, conditional: bool) -> &[Arc<Recorded>] {
         if conditional || self.complete.is_empty() {
@@ -238,6 +276,13 @@ impl Har {
 
 #[async_trait]
 impl Source for Har {
+    fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<_> = self.series.values().filter_map(ResponseSeries::row).collect();
+        rows.sort_by(|a, b| (&a.path, &a.method, &a.parameters).cmp(&(&b.path, &b.method, &b.parameters)));
+        rows.truncate(LISTED_LIMIT);
+        rows
+    }
+
     async fn answer(&self, request: Request) -> Outcome {
         let (head, mut body) = request.into_parts();
         let mut bytes = Bytes::new();

@@ -13,6 +13,7 @@ mod header_fields;
 mod links;
 mod operations;
 mod respond;
+mod rows;
 mod schemas;
 mod security;
 pub(super) mod spec;
@@ -42,6 +43,7 @@ use super::super::made_up::dice::{Dice, Stream};
 use super::super::spec::FakeSpec;
 use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
+use crate::fake::page::Row;
 use crate::fake::query::{Pairs, pairs};
 use crate::fake::reply::{self, json as json_reply, read_json_body};
 use crate::files::MAX_BYTES;
@@ -137,6 +139,10 @@ enum OperationMatch<'a> {
 
 #[async_trait]
 impl Source for OpenApi {
+    fn rows(&self) -> Vec<Row> {
+        rows::of(&self.document, &self.prefix)
+    }
+
     async fn answer(&self, request: Request) -> Outcome {
         let (operation, values) = match self.find(&request) {
             OperationMatch::Operation(operation, values) => (operation, values),
