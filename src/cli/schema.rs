@@ -35,7 +35,14 @@ pub fn run(args: SchemaArgs) -> ExitCode {
 
 /// The JSON Schema (draft 2020-12) of configurations.
 pub fn schema() -> Value {
-    schema_of::<ConfigSpec>(ID)
+    let mut schema = schema_of::<ConfigSpec>(ID);
+    // JSON files name their schema in a key, which the loader takes away.
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        let key =
+            serde_json::json!({ "description": "The schema of this file, for editors of JSON.", "type": "string" });
+        properties.insert("$schema".to_owned(), key);
+    }
+    schema
 }
 
 /// The JSON Schema (draft 2020-12) of scenarios.

@@ -4,6 +4,7 @@
 pub mod decode;
 pub mod env;
 pub mod forms;
+mod json;
 pub mod report;
 pub mod tree;
 pub mod units;

@@ -167,6 +167,8 @@ impl Loader<'_> {
             return;
         };
         remove_anchors(&mut document);
+        // Where JSON files name their schema, for editors.
+        let _schema = document.remove("$schema");
         let include = document.remove("include");
         self.tree.documents.push(document);
         if let Some((_, include)) = include {

@@ -210,3 +210,23 @@ proptest! {
         load(&[("a/a.yaml", ""), ("main.yaml", &text)], Start::Path(Path::new("main.yaml")));
     }
 }
+
+#[test]
+fn json_may_have_comments_and_name_its_schema() {
+    let json = "{\n  // one\n  \"$schema\": \"squall.schema.json\", /* two */\n\t\"a\": [1, 2,], // three\n  \"include\": \"b.json\",\n}";
+    let start = || Start::Path(Path::new("main.jsonc"));
+    let files = [
+        ("main.jsonc", json),
+        ("b.json", "{\"b\": \"\\ud83d\\ude00 // no comment\"}"),
+    ];
+    let (names, read, report) = load(&files, start());
+    assert_eq!((names.as_str(), read.len(), report.diagnostics().len()), ("a b", 2, 0));
+    // Positions are those of the file.
+    let (_, _, report) = load(&[("main.jsonc", "{ /* ä */\n  // x\n  \"a\": 1, \"a\": 2 }")], start());
+    let mistake = report.diagnostics().first().unwrap();
+    let place = report.sources().locate(mistake.span.unwrap()).unwrap();
+    assert_eq!(place, "main.jsonc:3:11");
+    // YAML has no such comments.
+    let (_, _, report) = load(&[("main.yaml", "{a: 1} // x")], Start::Path(Path::new("main.yaml")));
+    assert!(!report.is_empty());
+}

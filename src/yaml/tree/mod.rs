@@ -7,6 +7,7 @@ mod build;
 mod places;
 mod scalar;
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::env::Lookup;
+use super::json;
 use super::report::{Diagnostic, SourceId, Sources, Span};
 
 /// The largest file that is read: 16 MiB.
@@ -172,7 +174,7 @@ pub fn add_source(
     }
 }
 
-/// Parses one document. Variables of `lookup` are replaced in every text; without `lookup` texts are not expanded. An empty
+/// Parses one document: YAML, or by its name JSON, which may have comments. Variables of `lookup` are replaced in every text; without `lookup` texts are not expanded. An empty
 /// file is an empty map.
 ///
 /// Errors are added to `diagnostics`. `None` if the text is not YAML at all; after lesser errors the rest is returned, so
@@ -184,6 +186,11 @@ pub fn parse(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Node> {
     let text = sources.shared_text(source);
+    let text = if sources.name(source).is_some_and(json::is_json) {
+        json::as_yaml(&text)
+    } else {
+        Cow::Borrowed(&*text)
+    };
     match build::build(&text, source, lookup, diagnostics) {
         Ok(node) => Some(node),
         Err(fatal) => {
