@@ -18,7 +18,7 @@ const PATH: usize = 32;
 
 /// Formats lines for a terminal.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lines {
+pub(super) struct Terminal {
     pub(super) coloured: bool,
 }
 
@@ -54,7 +54,7 @@ enum Colour {
     Cyan = 36,
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for Terminal
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -72,7 +72,7 @@ where
     }
 }
 
-impl Lines {
+impl Terminal {
     /// A line without its time. `level`: of an event that is not about a request.
     fn line(self, fields: &Fields, level: Option<Level>) -> String {
         match (level, fields.get("method"), fields.get("status")) {
@@ -139,7 +139,7 @@ impl Lines {
         };
         let mut line = self.painted(colour, &format!("{level:METHOD$}"));
         line.push(' ');
-        // Lines of their own stay so: a configuration's mistakes come with the place in the file.
+        // Terminal of their own stay so: a configuration's mistakes come with the place in the file.
         line.push_str(fields.get("message").unwrap_or_default());
         for (name, value) in fields
             .0
@@ -189,7 +189,7 @@ mod tests {
                 .map(|(name, value)| (*name, (*value).to_owned()))
                 .collect(),
         );
-        Lines { coloured: false }.line(&fields, level)
+        Terminal { coloured: false }.line(&fields, level)
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
         ];
         assert_eq!(
             line(&hit, None),
-            "POST   /pay\u{fffd}[2J                        503     12.3s  abort [pay is down]  skipped truncate: body too short"
+            "POST   /pay\u{fffd}[2J                         503     12.3s  abort [pay is down]  skipped truncate: body too short"
         );
         let cut = [
             ("method", "GET"),
@@ -247,7 +247,7 @@ mod tests {
     fn colours_are_for_terminals() {
         let fields = Fields(vec![("method", "GET".into()), ("status", "404".into())]);
         assert!(
-            Lines { coloured: true }
+            Terminal { coloured: true }
                 .line(&fields, None)
                 .contains("\x1b[33m404\x1b[0m")
         );

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
-use super::lines::Lines;
+use super::lines::Terminal;
 use crate::config::root::{LogFormat, LogLevel, LogSpec};
 use crate::metrics::Metrics;
 
@@ -49,7 +49,7 @@ impl Log {
                 .try_init(),
             LogFormat::Text if io::stderr().is_terminal() => {
                 let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-                log.event_format(Lines { coloured }).try_init()
+                log.event_format(Terminal { coloured }).try_init()
             }
             LogFormat::Text | LogFormat::Logfmt => log
                 .event_format(tracing_logfmt::EventsFormatter::default())

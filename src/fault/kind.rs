@@ -1,16 +1,14 @@
 //! The traits of all faults: [`Spec`] for their configuration, and [`Fault`] for their compiled form.
 
 use std::fmt::Debug;
-use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
 use super::before::Before;
 use super::context::Context;
 use super::effect::{Effect, Ending};
+pub use super::hit::HitRequest;
 use super::requested::Requested;
-use crate::draw::head::Head;
-use crate::draw::{Draw, RuleSeed};
 use crate::shape::Direction;
 
 /// The effects of a fault, in order: one for most faults, two for a profile.
@@ -106,23 +104,4 @@ impl Fault for AlwaysEnds {
     fn ends(&self) -> Option<Before> {
         Some(self.before)
     }
-}
-
-/// The input of a fault's effects: a request that a rule hits. Equal inputs give equal effects.
-#[derive(Clone, Copy)]
-pub struct HitRequest<'a, 'h> {
-    /// The head of the request.
-    pub head: &'a Head<'h>,
-    /// The rule's draw for the request.
-    pub draw: Draw,
-    /// The seed of the rule that hit.
-    pub rule: RuleSeed,
-    /// The request's number in the rule, from 1.
-    pub ordinal: u64,
-    /// The position of the fault in the rule, so that two faults of one kind draw differently.
-    pub position: u32,
-    /// The time since the rule was loaded.
-    pub since: Duration,
-    /// Whether the request counts. False if it is only explained.
-    pub counts: bool,
 }

@@ -18,6 +18,7 @@ pub mod duplicate;
 pub mod effect;
 pub mod goaway;
 pub mod hang;
+pub mod hit;
 pub mod kind;
 pub mod place;
 pub mod problem;

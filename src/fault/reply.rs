@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::answer::{self, Answer, FieldValues, GrpcAnswer};
 use super::content;
 use super::context::Context;
-use super::kind::HitRequest;
+use super::hit::HitRequest;
 use super::problem;
 use super::template::{Template, Text};
 use crate::grpc::{GrpcCode, GrpcStatus};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::kind::HitRequest;
+use super::hit::HitRequest;
 
 /// Compiles the templates of injected responses.
 pub trait Templates: Debug + Send + Sync {

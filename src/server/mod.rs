@@ -93,7 +93,7 @@ struct Running {
 /// A reload that is in force.
 #[derive(Debug)]
 pub struct Reloaded {
-    /// The configuration.
+    /// The configuration that is in force now.
     pub snapshot: Arc<Snapshot>,
     /// What is different in the file, in words.
     pub changes: String,

@@ -98,9 +98,9 @@ seed: 1
 listeners: {web: {address: 127.0.0.1:0, upstream: app}}
 upstreams: {app: {fake: echo}}
 rules:
-  - {name: a, faults: [{abort: 500}]}
-  - {name: b, faults: [{abort: 500}]}
-  - {name: c, faults: [{abort: 500}]}
+  - {name: a, match: {path: /a}, faults: [{abort: 500}]}
+  - {name: b, match: {path: /b}, faults: [{abort: 500}]}
+  - {name: c, match: {path: /c}, faults: [{abort: 500}]}
 ";
 
     #[test]
@@ -116,12 +116,16 @@ rules:
         assert_eq!(
             told(&[
                 ("name: a", "name: d"),
-                ("{name: b, faults: [{abort: 500}]}", "{name: b, faults: [{abort: 501}]}")
+                ("/b}, faults: [{abort: 500}]}", "/b}, faults: [{abort: 501}]}")
             ]),
             "rules: 1 added, 1 changed, 1 removed, 1 unchanged"
         );
         assert_eq!(
-            told(&[("name: a", "name: x"), ("name: b", "name: a"), ("name: x", "name: b")]),
+            told(&[
+                ("a, match: {path: /a}", "x"),
+                ("b, match: {path: /b}", "a, match: {path: /a}"),
+                ("x", "b, match: {path: /b}")
+            ]),
             "rules: in another order"
         );
         assert_eq!(

@@ -22,6 +22,7 @@ mod completions;
 mod embeddings;
 mod files;
 mod images;
+mod misbehaviour;
 mod moderations;
 mod openai;
 mod pace;
@@ -46,6 +47,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use self::misbehaviour::{HANG, Misbehaviour};
 use self::pace::Pace;
 use self::shelf::{Excerpt, Shelf};
 use super::page::{page, rows};
@@ -71,9 +73,6 @@ const FAMILIES: &[&str] = &[
     "babbage-", "chatgpt-", "claude-", "codex-", "dall-e-", "davinci-", "ft:", "gpt-", "o1", "o3", "o4", "omni-",
     "sora-", "text-", "tts-", "whisper-",
 ];
-
-/// How long `error-hang` and `error-stall` keep a client that does not disconnect.
-const HANG: Duration = Duration::from_secs(3600);
 
 /// What responses say of rate limits, by which nothing is limited.
 const REQUESTS_LIMIT: u64 = 10_000;
@@ -398,52 +397,6 @@ impl Llm {
         let bearer = bearer.and_then(|field| field.strip_prefix("Bearer "));
         let key = headers.get("x-api-key").and_then(|field| field.to_str().ok());
         bearer == Some(token) || key == Some(token)
-    }
-}
-
-/// Trouble that a caller asks for, by the model's name.
-#[derive(Debug, PartialEq, Eq)]
-enum Misbehaviour {
-    /// The request is refused with this status.
-    Status(StatusCode),
-    /// The stream holds an error.
-    Stream,
-    /// The stream breaks off.
-    Cut,
-    /// The stream stays open, and nothing more comes.
-    Stall,
-    /// There is no response.
-    Hang,
-}
-
-impl Misbehaviour {
-    /// Whether there is no response at all.
-    fn hangs(&self, streamed: bool) -> bool {
-        *self == Self::Hang || *self == Self::Stall && !streamed
-    }
-
-    /// The status with which a request is refused at once; `failing` stands for trouble in a stream where there is none.
-    fn refusal(&self, streamed: bool, failing: u16) -> Option<StatusCode> {
-        match self {
-            Self::Status(status) => Some(*status),
-            Self::Stream | Self::Cut if !streamed => StatusCode::from_u16(failing).ok(),
-            _ => None,
-        }
-    }
-
-    fn of(model: &str) -> Option<Self> {
-        match model.strip_prefix("error-")? {
-            "stream" => Some(Self::Stream),
-            "cut" => Some(Self::Cut),
-            "stall" => Some(Self::Stall),
-            "hang" => Some(Self::Hang),
-            status => {
-                let status = StatusCode::from_bytes(status.as_bytes()).ok();
-                status
-                    .filter(|status| (400..=599).contains(&status.as_u16()))
-                    .map(Self::Status)
-            }
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{HANG, Misbehaviour};
+use super::misbehaviour::{HANG, Misbehaviour};
 use crate::draw::unit_open;
 
 /// The pace of a fake's replies.

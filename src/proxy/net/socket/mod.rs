@@ -38,6 +38,9 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+#[cfg(not(target_os = "linux"))]
+pub(crate) use self::splice::NoPipe as Pipe;
+#[cfg(target_os = "linux")]
 pub(crate) use self::splice::Pipe;
 
 /// How long a closing connection waits for each further read to discard, and for all of them together.

@@ -8,14 +8,14 @@ use super::Socket;
 
 /// A pipe, of which there is none.
 #[derive(Debug)]
-pub(crate) struct Pipe(Infallible);
+pub(crate) struct NoPipe(Infallible);
 
-impl Pipe {
+impl NoPipe {
     /// Fails.
     ///
     /// # Errors
     /// Always.
-    pub(crate) fn take() -> io::Result<Pipe> {
+    pub(crate) fn take() -> io::Result<NoPipe> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -29,11 +29,11 @@ impl Pipe {
 }
 
 impl Socket {
-    pub(crate) fn poll_fill(&self, _: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_fill(&self, _: &mut Context<'_>, pipe: &mut NoPipe) -> Poll<io::Result<usize>> {
         match pipe.0 {}
     }
 
-    pub(crate) fn poll_drain(&self, _: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_drain(&self, _: &mut Context<'_>, pipe: &mut NoPipe) -> Poll<io::Result<usize>> {
         match pipe.0 {}
     }
 }
