@@ -60,7 +60,6 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Faults, "jitter: 20ms"),
             (Rule, "type: bandwidth\nattributes: {rate: 64}\ntoxicity: 0.25"),
             (Rule, "toxics: [latency]"),
-            (Rule, "upstream: shop\nfaults: [delay: 1s]"),
             (
                 Top,
                 "proxies: [{name: redis, listen: \"127.0.0.1:26379\", upstream: \"127.0.0.1:6379\"}]",

@@ -170,9 +170,7 @@ pub(super) fn condition(word: &Word<'_>) -> Option<Hint> {
             word.key
         )),
         "service" | "rpc" => write(format!("grpc: {{service: {}}}", scalar(Some(value), "shop.Cart"))),
-        "bodyPatterns" => {
-            said("conditions on bodies belong to the routes of a fake: `match: {json_path: {\"$.a\": 1}}`")
-        }
+        "bodyPatterns" => write("body: {json_path: {\"$.a\": 1}}"),
         key => {
             let own = other(key)?;
             write(format!("{own}: {}", condition_value(key, own, value)))

@@ -49,7 +49,7 @@ pub(super) fn rule(word: &Word<'_>) -> Option<Hint> {
         },
         "httpRequest" | "request" | "if" | "conditions" | "matcher" | "matches" | "matchers" | "filter" | "route"
         | "on" => request(value),
-        "upstream" | "proxy" | "listeners" | "service" | "target" => {
+        "proxy" | "listeners" | "service" | "target" => {
             said("a rule belongs to a listener: write `listener: NAME`, or nothing for all of them")
         }
         "stream" | "direction" => {
