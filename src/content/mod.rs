@@ -6,6 +6,7 @@
 mod encoding;
 mod form;
 pub mod graphql;
+pub mod multipart;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::fake::multipart;
+use crate::content::multipart;
 use crate::fake::query::{Pairs, pairs_with};
 use crate::fake::reply::essence;
 
@@ -75,10 +75,10 @@ fn multipart(body: &Bytes, boundary: &str) -> Form {
                 content_type: part
                     .content_type
                     .unwrap_or_else(|| "application/octet-stream".to_owned()),
-                content: part.content,
+                content: body.slice_ref(part.content),
             });
         } else {
-            let text = String::from_utf8_lossy(&part.content).into_owned();
+            let text = String::from_utf8_lossy(part.content).into_owned();
             form.fields.push((part.name, text));
         }
     }

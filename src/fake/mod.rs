@@ -15,7 +15,6 @@ mod forms;
 mod httpbin;
 mod llm;
 mod made_up;
-mod multipart;
 mod page;
 mod query;
 mod reply;

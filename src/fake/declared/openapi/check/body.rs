@@ -64,7 +64,7 @@ pub(super) fn check(
         return Ok(problems);
     }
     if wanted.starts_with("multipart/") {
-        let boundary = given.and_then(crate::fake::multipart::boundary);
+        let boundary = given.and_then(crate::content::multipart::boundary);
         let boundary = boundary.ok_or_else(|| Refusal::Malformed("the Content-Type has no `boundary`".to_owned()))?;
         let fields = multipart::read(body, &boundary, &layers).map_err(Refusal::Malformed)?;
         return Ok(hold_form(validator, schema, &layers, &fields));

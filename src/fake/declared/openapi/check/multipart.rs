@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::is_json;
 use super::typed::{FieldTree, FieldValue, Layers};
-use crate::fake::multipart;
+use crate::content::multipart;
 use crate::fake::reply::essence;
 
 /// The most parts that are read.
@@ -22,9 +22,9 @@ pub(super) fn read(body: &Bytes, boundary: &str, layers: &Layers<'_>) -> Result<
         let is_json = part
             .content_type
             .is_some_and(|media_type| is_json(&essence(&media_type)));
-        let value = match serde_json::from_slice(&part.content) {
+        let value = match serde_json::from_slice(part.content) {
             Ok(value) if is_json && part.filename.is_none() => FieldValue::Json(value),
-            _ => FieldValue::Text(String::from_utf8_lossy(&part.content).into_owned()),
+            _ => FieldValue::Text(String::from_utf8_lossy(part.content).into_owned()),
         };
         if layers.named().any(|(name, _)| name == part.name) {
             fields.add_literally(&part.name, value);

@@ -1,45 +1,43 @@
 //! Forms in parts (RFC 7578).
 
-use bytes::Bytes;
-
 /// A part of a form.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct FormPart {
-    pub(super) name: String,
+pub struct FormPart<'a> {
+    /// The name of the field.
+    pub name: String,
     /// The name of the file at the client, of a part that is one.
-    pub(super) filename: Option<String>,
-    pub(super) content_type: Option<String>,
-    pub(super) content: Bytes,
+    pub filename: Option<String>,
+    /// The media type, as the client writes it.
+    pub content_type: Option<String>,
+    /// The bytes between the part's head and the next boundary.
+    pub content: &'a [u8],
 }
 
 /// The boundary that a `Content-Type` names.
-pub(super) fn boundary(content_type: &str) -> Option<String> {
+pub fn boundary(content_type: &str) -> Option<String> {
     parameter(content_type, "boundary").filter(|boundary| !boundary.is_empty())
 }
 
 /// The parts of a form that have names. `None` if it is malformed, or has more than `limit` parts.
-pub(super) fn parts(body: &Bytes, boundary: &str, limit: usize) -> Option<Vec<FormPart>> {
+pub fn parts<'a>(body: &'a [u8], boundary: &str, limit: usize) -> Option<Vec<FormPart<'a>>> {
     let mut parts = Vec::new();
     let delimiter = format!("\r\n--{boundary}");
-    let first = delimiter.trim_start();
-    let begin = find(body, first.as_bytes())?;
-    let mut rest = body.slice(begin + first.len()..);
+    // The first delimiter may begin the body, without a line break before it.
+    let (_, mut rest) = split(body, delimiter.trim_start().as_bytes())?;
     for _ in 0..limit {
         if rest.starts_with(b"--") {
             return Some(parts);
         }
-        let (head, end) = (find(&rest, b"\r\n\r\n")?, find(&rest, delimiter.as_bytes())?);
-        if head + 4 > end + 2 {
-            return None;
-        }
-        let head_text = String::from_utf8_lossy(rest.get(..head)?);
-        parts.extend(part(&head_text, rest.slice((head + 4).min(end)..end)));
-        rest = rest.slice(end + delimiter.len()..);
+        let (whole, after) = split(rest, delimiter.as_bytes())?;
+        // The line break that ends the head of an empty part may be that of the next delimiter.
+        let (head, content) = split(whole, b"\r\n\r\n").or_else(|| Some((whole.strip_suffix(b"\r\n")?, &[][..])))?;
+        parts.extend(part(&String::from_utf8_lossy(head), content));
+        rest = after;
     }
     None
 }
 
-fn part(head: &str, content: Bytes) -> Option<FormPart> {
+fn part<'a>(head: &str, content: &'a [u8]) -> Option<FormPart<'a>> {
     let field = |name: &str| {
         head.lines()
             .filter_map(|line| line.split_once(':'))
@@ -76,6 +74,7 @@ fn parameter(value: &str, name: &str) -> Option<String> {
     }
     None
 }
+
 /// The text up to the closing quote, and what follows.
 fn unquote(quoted: &str) -> (String, &str) {
     let mut text = String::new();
@@ -90,15 +89,7 @@ fn unquote(quoted: &str) -> (String, &str) {
     (text, "")
 }
 
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    let first = *wanted.first()?;
-    let mut from = 0;
-    loop {
-        let rest = text.get(from..)?;
-        let at = from + rest.iter().position(|byte| *byte == first)?;
-        if text.get(at..)?.starts_with(wanted) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
+fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let place = memchr::memmem::find(bytes, at)?;
+    Some((bytes.get(..place)?, bytes.get(place + at.len()..)?))
 }
