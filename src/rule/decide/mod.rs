@@ -153,7 +153,7 @@ impl RuleSet {
         let candidates = self.index.candidates(head).into_iter();
         candidates
             .filter_map(|at| self.rules.get(at as usize))
-            .filter(|rule| rule.is_on() && rule.condition.matches(head) && !rule.spares(head))
+            .filter(|rule| rule.is_on() && rule.condition.matches(head) && !rule.spares(head) && rule.is_asked(head))
     }
 
     /// Whether these are exactly its rules, in this order.
@@ -258,6 +258,17 @@ impl Rule {
         let mut plan = Box::<Plan>::default();
         plan.add(self, &drawn, *outcome, head, memory);
         Some(plan)
+    }
+
+    /// Whether the request asks for one of the rule's faults, if only those that are asked for are injected. The others don't
+    /// count as matched: they would hide how many asked.
+    fn is_asked(&self, head: &Head<'_>) -> bool {
+        let asks = || {
+            let requested = Requested::of(head);
+            self.faults()
+                .any(|fault| fault.fault.requested_share(&requested).is_some())
+        };
+        !self.when.requested || asks()
     }
 
     fn ask(

@@ -159,6 +159,21 @@ fn requested_faults_stay_within_the_rule() {
 }
 
 #[test]
+fn only_those_who_ask_count_as_matched() {
+    let rules = "  - {name: a, when: {requested: true, every: 2}, faults: [{abort: 503}]}\n";
+    let (snapshot, now) = (load(rules), Instant::now());
+    for (field, matched) in [
+        ("accept", 0),
+        ("x-envoy-fault-delay-request", 0),
+        ("x-envoy-fault-abort-request", 1),
+    ] {
+        decide_at(&snapshot, &[(field, "500")], now);
+        assert_eq!(snapshot.rules[0].state.matched(), matched, "{field}");
+    }
+    assert_eq!(hit(rules, 4, &[("x-envoy-fault-abort-request", "500")]), [2, 4]);
+}
+
+#[test]
 fn every_attempts_total_and_share_count() {
     assert_eq!(
         hit("  - {name: a, when: {every: 3}, faults: [delay: 1s]}\n", 10, &[]),
