@@ -672,7 +672,7 @@ def test_a_configuration_file(upstream, tmp_path):
         ("[{]", 64, "{file}: key must be a string at line 1 column 3"),
         ('[{"name": "a"}]', 64, "{file}: missing required field: upstream at proxy 1"),
         ('[{"name": "a", "upstream": "b", "toxics": [{}]}]', 64, "{file}: invalid toxic type at toxic 1 of proxy 1"),
-        ('[{"name": "a", "upstream": "b", "listen": "192.0.2.1:0"}]', 70, "{file}: listen tcp 192.0.2.1:0: bind: cannot"),
+        ('[{"name": "a", "upstream": "b", "listen": "192.0.2.1:0"}]', 69, "{file}: listen tcp 192.0.2.1:0: bind: cannot"),
     ],
 )
 def test_a_configuration_file_that_is_wrong(tmp_path, text, code, message):
