@@ -10,6 +10,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::explain::text::clean;
 use crate::proxy::exchange::log::TARGET;
 
 /// Columns of a method and of a path; longer ones push the rest to the right.
@@ -170,12 +171,6 @@ fn took(fields: &Fields) -> String {
         Some(millis) if millis < 10_000.0 => format!("{millis:.0}ms"),
         Some(millis) => format!("{:.1}s", millis / 1e3),
     }
-}
-
-/// Removes control characters: paths come from clients, whose escape sequences must not reach the terminal.
-fn clean(words: &str) -> String {
-    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    words.chars().map(plain).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 use tracing_subscriber::EnvFilter;
 
 use super::lines::Terminal;
+use super::output::is_coloured;
 use crate::config::root::{LogFormat, LogLevel, LogSpec};
 use crate::metrics::Metrics;
 
@@ -48,7 +49,7 @@ impl Log {
                 .with_span_list(false)
                 .try_init(),
             LogFormat::Text if io::stderr().is_terminal() => {
-                let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+                let coloured = is_coloured(&io::stderr());
                 log.event_format(Terminal { coloured }).try_init()
             }
             LogFormat::Text | LogFormat::Logfmt => log

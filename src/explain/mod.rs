@@ -10,7 +10,7 @@ mod effect;
 pub mod question;
 mod shape;
 mod steps;
-mod text;
+pub(crate) mod text;
 mod url;
 mod way;
 

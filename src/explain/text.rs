@@ -226,8 +226,8 @@ impl Page {
     }
 }
 
-/// Removes control characters: values come from requests, whose escape sequences must not reach the terminal.
-fn clean(words: &str) -> String {
+/// Removes control characters: values and paths come from requests, whose escape sequences must not reach the terminal.
+pub(crate) fn clean(words: &str) -> String {
     words
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })

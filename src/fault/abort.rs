@@ -18,7 +18,7 @@ use super::before::Before;
 use super::context::Context;
 use super::effect::{Effect, Ending};
 use super::kind::{Effects, Fault, HitRequest, Spec};
-use super::reply::{GrpcReply, Reply, ReplyParts, RetryAfterSpec};
+use super::reply::{GrpcReply, Reply, ReplyParts, RetryAfterSpec, reply_parts};
 use super::requested::Requested;
 use crate::grpc::GrpcCode;
 use crate::yaml::decode::Named;
@@ -97,19 +97,7 @@ impl Spec for AbortSpec {
     }
 }
 
-impl AbortLong {
-    fn parts(&self) -> ReplyParts<'_> {
-        ReplyParts {
-            headers: self.headers.as_ref(),
-            echo: self.echo.as_ref(),
-            body: self.body.as_deref(),
-            json: self.json.as_ref(),
-            file: self.file.as_deref(),
-            problem: self.problem.as_ref(),
-            retry_after: self.retry_after,
-        }
-    }
-}
+reply_parts!(AbortLong);
 
 /// A gRPC status alone has neither a body nor `Retry-After`.
 fn refuse_http_parts(parts: &ReplyParts<'_>) -> Result<(), String> {

@@ -22,7 +22,7 @@ use super::before::Before;
 use super::context::Context;
 use super::effect::{Effect, Ending};
 use super::kind::{Effects, Fault, HitRequest, Spec};
-use super::reply::{GrpcReply, Reply, ReplyParts, RetryAfterSpec};
+use super::reply::{GrpcReply, Reply, RetryAfterSpec, reply_parts};
 use crate::grpc::GrpcCode;
 use crate::yaml::decode::Named;
 use crate::yaml::forms::OneOrMany;
@@ -145,19 +145,7 @@ impl Spec for ConcurrencySpec {
     }
 }
 
-impl ConcurrencySpec {
-    fn parts(&self) -> ReplyParts<'_> {
-        ReplyParts {
-            headers: self.headers.as_ref(),
-            echo: self.echo.as_ref(),
-            body: self.body.as_deref(),
-            json: self.json.as_ref(),
-            file: self.file.as_deref(),
-            problem: self.problem.as_ref(),
-            retry_after: self.retry_after,
-        }
-    }
-}
+reply_parts!(ConcurrencySpec);
 
 impl Station {
     /// How a request ends that gets no place.

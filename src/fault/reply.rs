@@ -44,6 +44,28 @@ pub struct ReplyParts<'a> {
     pub retry_after: Option<RetryAfterSpec>,
 }
 
+/// Gives a spec that has the keys of [`ReplyParts`] among its own a function that collects them. Not a struct within it: serde can't
+/// tell unknown keys of a flattened one.
+macro_rules! reply_parts {
+    ($spec:ty) => {
+        impl $spec {
+            fn parts(&self) -> $crate::fault::reply::ReplyParts<'_> {
+                $crate::fault::reply::ReplyParts {
+                    headers: self.headers.as_ref(),
+                    echo: self.echo.as_ref(),
+                    body: self.body.as_deref(),
+                    json: self.json.as_ref(),
+                    file: self.file.as_deref(),
+                    problem: self.problem.as_ref(),
+                    retry_after: self.retry_after,
+                }
+            }
+        }
+    };
+}
+
+pub(super) use reply_parts;
+
 /// A response, compiled from its configuration.
 #[derive(Debug, Clone)]
 pub struct Reply {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Snapshot;
 use crate::rule::spec::RuleSpec;
@@ -11,7 +11,8 @@ impl Snapshot {
     /// What is different in the file of `next`: "rules: 1 added, 1 changed, 4 unchanged; seed 1 -> 2".
     pub fn changes_to(&self, next: &Snapshot) -> String {
         let mut parts = Vec::new();
-        let (before, after) = (rules(self), rules(next));
+        let (old, new) = (File::of(self), File::of(next));
+        let (before, after) = (&old.rules, &new.rules);
         let added = after.keys().filter(|id| !before.contains_key(*id)).count();
         let removed = before.keys().filter(|id| !after.contains_key(*id)).count();
         let same = |(id, rule): &(&Id<'_>, &Value)| before.get(*id) == Some(*rule);
@@ -27,13 +28,13 @@ impl Snapshot {
             let counts = counts.into_iter().filter(|(count, _)| *count > 0);
             let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
             parts.push(format!("rules: {}", counts.join(", ")));
-        } else if ids(self) != ids(next) {
+        } else if old.ids != new.ids {
             parts.push("rules: in another order".to_owned());
         }
         if self.seed != next.seed {
             parts.push(format!("seed {} -> {}", self.seed.0, next.seed.0));
         }
-        let sections = sections(self, next);
+        let sections: Vec<String> = old.differing_sections(&new).into_iter().collect();
         if !sections.is_empty() {
             parts.push(format!("changed: {}", sections.join(", ")));
         }
@@ -47,35 +48,48 @@ impl Snapshot {
 /// A rule's space and name.
 type Id<'a> = (Option<&'a str>, &'a str);
 
+/// The file of a snapshot, in a form that can be compared.
+struct File<'a> {
+    /// The names of the rules, in order.
+    ids: Vec<Id<'a>>,
+    rules: BTreeMap<Id<'a>, Value>,
+    /// The values of the other top-level keys, without the seed.
+    sections: Map<String, Value>,
+}
+
+impl File<'_> {
+    fn of(snapshot: &Snapshot) -> File<'_> {
+        let spec = serde_json::to_value(&*snapshot.spec).unwrap_or_default();
+        let Value::Object(mut sections) = spec else {
+            return File {
+                ids: Vec::new(),
+                rules: BTreeMap::new(),
+                sections: Map::new(),
+            };
+        };
+        sections.remove("seed");
+        let rules = match sections.remove("rules") {
+            Some(Value::Array(rules)) => rules,
+            _ => Vec::new(),
+        };
+        let ids: Vec<Id<'_>> = snapshot.spec.rules.iter().map(id).collect();
+        File {
+            rules: ids.iter().copied().zip(rules).collect(),
+            ids,
+            sections,
+        }
+    }
+
+    /// The other top-level keys whose values differ.
+    fn differing_sections(&self, other: &File<'_>) -> BTreeSet<String> {
+        let keys = self.sections.keys().chain(other.sections.keys());
+        let differs = |key: &&String| self.sections.get(*key) != other.sections.get(*key);
+        keys.filter(differs).cloned().collect()
+    }
+}
+
 fn id(rule: &RuleSpec) -> Id<'_> {
     (rule.space(), &rule.name.value)
-}
-
-fn ids(snapshot: &Snapshot) -> Vec<Id<'_>> {
-    snapshot.spec.rules.iter().map(id).collect()
-}
-
-fn rules(snapshot: &Snapshot) -> BTreeMap<Id<'_>, Value> {
-    let rules = snapshot.spec.rules.iter();
-    rules
-        .map(|rule| (id(rule), serde_json::to_value(rule).unwrap_or_default()))
-        .collect()
-}
-
-/// The other top-level keys whose values differ.
-fn sections(before: &Snapshot, after: &Snapshot) -> Vec<String> {
-    let value = |snapshot: &Snapshot| serde_json::to_value(&*snapshot.spec).unwrap_or_default();
-    let (before, after) = (value(before), value(after));
-    let keys = |value: &Value| {
-        value
-            .as_object()
-            .map(|keys| keys.keys().cloned().collect())
-            .unwrap_or_default()
-    };
-    let (mut all, more): (BTreeSet<String>, BTreeSet<String>) = (keys(&before), keys(&after));
-    all.extend(more);
-    let different = |key: &String| !matches!(&**key, "rules" | "seed") && before.get(key) != after.get(key);
-    all.into_iter().filter(different).collect()
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ impl Batch {
         lines
     }
 
-    /// A file that the batch made, unless it is empty or there is no room for it.
+    /// Keeps a file that the batch made. An empty one is left out, and so is one that does not fit.
     fn store(&self, llm: &Llm, kind: &str, lines: String, created: i64) -> Option<String> {
         let file = StoredFile {
             id: format!("{}-{kind}", self.id.replacen("batch_", "file-", 1)),

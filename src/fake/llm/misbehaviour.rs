@@ -18,12 +18,12 @@ pub(super) enum Misbehaviour {
     Cut,
     /// The stream stays open, and nothing more comes.
     Stall,
-    /// There is no response.
+    /// The request is never answered.
     Hang,
 }
 
 impl Misbehaviour {
-    /// Whether there is no response at all.
+    /// Whether the request is never answered at all.
     pub(super) fn hangs(&self, streamed: bool) -> bool {
         *self == Self::Hang || *self == Self::Stall && !streamed
     }

@@ -20,7 +20,7 @@ use super::before::Before;
 use super::context::Context;
 use super::effect::{Effect, Ending};
 use super::kind::{Effects, Fault, HitRequest, Spec};
-use super::reply::{GrpcReply, Reply, ReplyParts, RetryAfterSpec};
+use super::reply::{GrpcReply, Reply, RetryAfterSpec, reply_parts};
 use crate::draw::KeyHash;
 use crate::draw::key::{Key, KeySpec};
 use crate::draw::remembered::Remembered;
@@ -169,19 +169,7 @@ impl Spec for QuotaSpec {
     }
 }
 
-impl QuotaLong {
-    fn parts(&self) -> ReplyParts<'_> {
-        ReplyParts {
-            headers: self.headers.as_ref(),
-            echo: self.echo.as_ref(),
-            body: self.body.as_deref(),
-            json: self.json.as_ref(),
-            file: self.file.as_deref(),
-            problem: self.problem.as_ref(),
-            retry_after: self.retry_after,
-        }
-    }
-}
+reply_parts!(QuotaLong);
 
 impl ShortForm for QuotaSpec {
     type Long = QuotaLong;

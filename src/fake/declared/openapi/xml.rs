@@ -64,7 +64,7 @@ impl<'a> Writer<'a> {
         layers.iter().find_map(declared)
     }
 
-    /// An element that is no list.
+    /// An element for a single value, not for a list.
     fn element(&mut self, name: &str, layers: &[&'a Value], value: &Value) {
         let name = self.open(name, layers);
         let Value::Object(map) = value else {

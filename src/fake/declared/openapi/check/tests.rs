@@ -144,7 +144,7 @@ fn objects_in_queries() {
     );
     assert_eq!(checked.problems("/a?at=x&by=x", &[], ""), "");
     assert_eq!(checked.problems("/a?by=y", &[], ""), "sort.by must be one of \"x\"");
-    // Free-form objects take what is no other parameter.
+    // Free-form objects take what no other parameter takes.
     let checked = read(
         "/a",
         "{parameters: [{name: p, in: query, schema: {type: object, additionalProperties: {type: integer}}}, {name: q, in: query, schema: {type: string}}]}",

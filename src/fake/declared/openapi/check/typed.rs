@@ -150,7 +150,7 @@ impl<'a> Layers<'a> {
         Self::of(self.document, items.chain(first))
     }
 
-    /// A text as a value that is no list or map, unless it is one in JSON.
+    /// A text as a scalar, or as the list or map that it is in JSON.
     pub(super) fn scalar(&self, text: &str, reading: Reading) -> Value {
         let kinds = self.kinds();
         let has = |wanted: &[&str]| kinds.iter().any(|kind| wanted.contains(kind));
