@@ -139,6 +139,10 @@ fn every_mistake_is_explained() {
         ("forward_and_url", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {forward: {}, url: \"http://a\"}\n".into()),
         ("listener_without_upstream", "listeners:\n  web: {address: 127.0.0.1:1}\n  db: {address: 127.0.0.1:2, protocol: tcp}\n".into()),
         ("route_unknown_upstream", routed("    - {upstream: shpo}\n")),
+        (
+            "route_by_body",
+            routed("    - {match: {body: {json: {a: 1}}}, upstream: shop}\n"),
+        ),
         ("route_without_upstream", routed("    - {strip_prefix: /a}\n")),
         ("listener_route_unknown_key", routed("    - {upstream: shop, strip_path: /a}\n")),
         ("route_bad_prefixes", routed("    - {upstream: shop, strip_prefix: api, add_prefix: /}\n    - {upstream: shop, strip_prefix: /a/**, add_prefix: /a b}\n")),

@@ -24,6 +24,15 @@ pub fn of_rule(word: &Word<'_>) -> Option<Hint> {
     hint(&path, word)
 }
 
+/// What is meant by a word in a scenario, whose steps may have rules of their own.
+pub fn of_scenario(word: &Word<'_>) -> Option<Hint> {
+    let (_, inside) = word
+        .path
+        .split_at_checked(word.path.iter().position(|key| *key == "put")? + 1)?;
+    let path: Vec<&str> = ["rules"].into_iter().chain(inside.iter().copied()).collect();
+    hint(&path, word)
+}
+
 fn hint(path: &[&str], word: &Word<'_>) -> Option<Hint> {
     match path {
         [] => place::top(word),

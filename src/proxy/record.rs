@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::fault::effect::Effect;
 use crate::fault::quota::quoted;
 use crate::journal::entry::{Injected, Skipped};
+use crate::metrics::Site;
 use crate::rule::plan::{Action, Hit, Plan};
 use crate::rule::switch::Switches;
 use crate::rule::when::percent_fraction;
@@ -44,6 +45,8 @@ pub(crate) const SWITCHED_OFF: &str = "switched off";
 pub(crate) struct Record {
     plan: Arc<Plan>,
     switches: Arc<Switches>,
+    /// Where its faults happen, for metrics.
+    site: Arc<Site>,
     /// Metrics are counted under this lock, so that two parts of one fault can't both count it. Never held across an await.
     happened: Mutex<Happened>,
 }
@@ -73,10 +76,11 @@ struct ShapedAction {
 
 impl Record {
     /// Creates the record of a plan that has not begun.
-    pub(crate) fn new(plan: Arc<Plan>, switches: Arc<Switches>) -> Arc<Record> {
+    pub(crate) fn new(plan: Arc<Plan>, switches: Arc<Switches>, site: &Arc<Site>) -> Arc<Record> {
         Arc::new(Record {
             plan,
             switches,
+            site: Arc::clone(site),
             happened: Mutex::default(),
         })
     }
@@ -94,7 +98,7 @@ impl Record {
         let mut happened = self.happened.lock();
         if !self.has_fault_of(&happened.done, action) {
             happened.done.push(action);
-            hit.rule.metrics.injected(fault);
+            hit.rule.metrics.injected(fault, &self.site);
         }
     }
 
@@ -116,7 +120,7 @@ impl Record {
         let Some((hit, fault)) = self.fault(action) else {
             return;
         };
-        hit.rule.metrics.skipped(fault, reason);
+        hit.rule.metrics.skipped(fault, &self.site, reason);
         // Somebody has switched it off, and knows.
         if reason == SWITCHED_OFF {
             return;
@@ -140,7 +144,7 @@ impl Record {
         let mut happened = self.happened.lock();
         if !self.has_fault_of(&happened.shadowed, action) {
             happened.shadowed.push(action);
-            hit.rule.metrics.shadowed(fault);
+            hit.rule.metrics.shadowed(fault, &self.site);
         }
     }
 

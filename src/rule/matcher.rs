@@ -295,6 +295,16 @@ impl Condition {
         }
     }
 
+    /// Whether it can match a request that goes to this upstream, as far as that alone tells.
+    pub fn may_go_to(&self, upstream: &str) -> bool {
+        match self {
+            Condition::Upstream(names) => names.iter().any(|name| name == upstream),
+            Condition::All(all) => all.iter().all(|condition| condition.may_go_to(upstream)),
+            Condition::Any(any) => any.iter().any(|condition| condition.may_go_to(upstream)),
+            _ => true,
+        }
+    }
+
     /// Whether the condition is on a part of a request that a connection lacks.
     fn needs_request(&self) -> bool {
         match self {

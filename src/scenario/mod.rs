@@ -33,8 +33,9 @@ use self::spec::ScenarioSpec;
 use self::steer::RuleNow;
 use self::threshold::Threshold;
 use self::timeline::Timeline;
+use crate::peers;
 use crate::rule::spec::RuleSpec;
-use crate::yaml::decode::{Spanned, decode};
+use crate::yaml::decode::{Spanned, decode_hinted};
 use crate::yaml::report::{Diagnostic, Report, Sources, did_you_mean};
 use crate::yaml::tree;
 
@@ -109,8 +110,9 @@ impl Scenario {
         let source = tree::add_source(&mut sources, name, bytes, "", &mut diagnostics);
         let spec = source.and_then(|source| {
             let mut document = tree::parse(&sources, source, None, &mut diagnostics)?;
+            tree::remove_anchors(&mut document);
             spec::unfold(&mut document);
-            decode::<ScenarioSpec>(&document, &mut diagnostics)
+            decode_hinted::<ScenarioSpec>(&document, &peers::of_scenario, &mut diagnostics)
         });
         let text: Arc<str> = source.map_or("", |source| sources.text(source)).into();
         let scenario = spec.map(|spec| compile::compile(spec, &mut diagnostics));

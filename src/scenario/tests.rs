@@ -204,3 +204,31 @@ proptest::proptest! {
         let _ = load(&text);
     }
 }
+
+#[test]
+fn anchors_are_kept_in_keys_that_begin_with_x() {
+    let found = segments(
+        "
+x-slow: &slow {delay: 1s}
+scenario: anchors
+steps:
+  - put: {name: slow, faults: [*slow]}
+    for: 1m
+",
+    );
+    assert_eq!(found, ["0-60 put slow", "end 60"]);
+}
+
+#[test]
+fn words_of_other_tools_in_a_rule_get_the_line_to_write() {
+    let found = errors(
+        "
+scenario: words
+steps:
+  - at 30s:
+      put: {name: slow, probability: 0.5, faults: [{latency: 300}]}
+  - repeat: {times: 2, steps: [{put: {name: slow, faults: [{delay: {percentage: 10}}]}}]}
+",
+    );
+    insta::assert_snapshot!(found);
+}

@@ -534,7 +534,7 @@ impl Server {
         snapshot.overall.limit(snapshot.limits, Instant::now());
         self.guards_changed(snapshot);
         self.metrics()
-            .configured(&snapshot.hash, snapshot.seed.0, &snapshot.rules);
+            .configured(&snapshot.hash, snapshot.seed.0, snapshot.counted());
     }
 
     fn serve(&self, listener: &snapshot::Listener, bound: Bound) -> Running {

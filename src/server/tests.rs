@@ -1,4 +1,5 @@
 use super::*;
+use crate::metrics::Site;
 
 const CONFIGURATION: &str =
     "listeners: {web: {address: '127.0.0.1:0', upstream: mirror}}\nupstreams: {mirror: {fake: echo}}\n";
@@ -102,13 +103,16 @@ async fn each_rule_in_force_has_its_series_and_no_other_does() {
     save("second");
     server.reload().await.unwrap();
     // A request that still has the old rules counts, but brings no series back.
-    first.snapshot.rules[0].metrics.matched();
-    first.snapshot.rules[0].metrics.injected(1);
+    let former = &first.snapshot.rules[0].metrics;
+    former.matched();
+    former.injected(1, &Site::new("web", "mirror"));
+    former.injected(1, &Site::new("web", "other"));
+    former.skipped(1, &Site::new("web", "mirror"), "no body");
     assert_eq!(series("first"), [""; 0]);
     let expected = [
         "squall_faults_active{} 0",
-        "squall_faults_injected_total{fault=\"delay\",} 0",
-        "squall_faults_shadowed_total{fault=\"delay\",} 0",
+        "squall_faults_injected_total{fault=\"delay\",listener=\"web\",,upstream=\"mirror\"} 0",
+        "squall_faults_shadowed_total{fault=\"delay\",listener=\"web\",,upstream=\"mirror\"} 0",
         "squall_injected_delay_seconds_sum{} 0",
         "squall_injected_delay_seconds_count{} 0",
         "squall_rules_matched_total{} 0",

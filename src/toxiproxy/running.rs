@@ -10,7 +10,7 @@ use prometheus::IntCounter;
 
 use super::Limits;
 use super::rules::LONGEST;
-use crate::metrics::{Metrics, TcpMetrics};
+use crate::metrics::{Metrics, Site, TcpMetrics};
 use crate::proxy::execute::hold::{Bounds, Holder};
 use crate::proxy::listen::accept::{self, Listener, ListenerOptions, Service};
 use crate::proxy::net::address::AddressSpec;
@@ -80,6 +80,7 @@ impl Engine for Tcp {
         // Of this proxy alone: a listener of the configuration may have the same name.
         let counter = || IntCounter::new("bytes", "Bytes of a proxy.").map_err(io::Error::other);
         let metrics = TcpMetrics {
+            site: Site::new(start.name, start.upstream),
             connections: counter()?,
             bytes_in: counter()?,
             bytes_out: counter()?,

@@ -148,7 +148,7 @@ fn app(listener: &str, with: App) -> (Arc<Squall>, Seen) {
         let own = &mut Arc::get_mut(&mut view).unwrap().own;
         Arc::get_mut(own).unwrap().target = Some(Arc::new(Target::Fake(fake)));
     }
-    metrics.configured(&snapshot.hash, snapshot.seed.0, &snapshot.rules);
+    metrics.configured(&snapshot.hash, snapshot.seed.0, snapshot.counted());
     let squall = Squall {
         view: Arc::new(ArcSwap::from(view)),
         holder: Holder::new(Arc::clone(&metrics), Arc::default()),

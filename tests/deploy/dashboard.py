@@ -6,7 +6,8 @@ from conftest import DEPLOY
 
 GRAFANA = DEPLOY / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards/squall.json").read_text())
-VARIABLES = {"$job": ".*", "$instance": ".*", "$rule": ".*", "$__rate_interval": "15s", "$__range": "1m"}
+VARIABLES = {f"${name}": ".*" for name in ["job", "instance", "listener", "upstream", "rule"]}
+VARIABLES |= {"$__rate_interval": "15s", "$__range": "1m"}
 
 
 def panels():

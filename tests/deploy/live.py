@@ -23,6 +23,7 @@ admin: {{address: 127.0.0.1:0, token: {TOKEN}}}
 listeners:
   web: {{address: 127.0.0.1:0, upstream: echo}}
   gone: {{address: 127.0.0.1:0, upstream: nobody}}
+  bytes: {{address: 127.0.0.1:0, protocol: tcp, upstream: nobody}}
 upstreams:
   echo: {{fake: echo}}
   nobody: {{url: "http://127.0.0.1:1"}}

@@ -104,13 +104,25 @@ def test_every_panel_shows_data(prometheus):
     assert waiting == []
 
 
+def test_faults_are_told_apart_by_listener_and_upstream(prometheus):
+    where = {"web": "echo", "gone": "nobody"}
+    prometheus.wait_until(lambda: prometheus.query('squall_faults_injected_total{listener="web",fault="delay"} > 0'))
+    for name in ["injected", "shadowed", "skipped"]:
+        found = prometheus.query(f"squall_faults_{name}_total > 0")
+        assert found and all(one["metric"]["listener"] == "web" for one in found), name
+        assert all(where[one["metric"]["listener"]] == one["metric"]["upstream"] for one in found), name
+
+
 def test_variables_and_annotations_are_answered(prometheus):
     prometheus.wait_until(lambda: prometheus.query("rate(squall_requests_total[15s])"))
     queries = [one for one in DASHBOARD["templating"]["list"] if one["type"] == "query"]
-    assert [one["name"] for one in queries] == ["job", "instance", "rule"]
+    values = {}
     for variable in queries:
         series, label = variable["query"]["query"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
-        assert all(label in one["metric"] for one in prometheus.query(concrete(series))), variable["name"]
+        values[variable["name"]] = {one["metric"][label] for one in prometheus.query(concrete(series))}
+    assert list(values) == ["job", "instance", "listener", "upstream", "rule"]
+    assert values["listener"] == {"web", "gone", "bytes"}
+    assert values["upstream"] == {"echo", "nobody"}
     for annotation in DASHBOARD["annotations"]["list"]:
         prometheus.query(concrete(annotation["expr"]))
 

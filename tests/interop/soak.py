@@ -12,8 +12,8 @@ must hold:
 - Each request is in squall's access log as its client saw it end: the table in `soak_ledger.py` says what that means.
 - `squall_requests_total` counts exactly the lines of the log, by listener and status; so does
   `squall_request_duration_seconds_count` without the status, `squall_clients_gone_total` the lines with client_gone,
-  and `squall_faults_injected_total` what they list, by rule and fault. `squall_upstream_errors_total` is at least the lines
-  with an error and without client_gone, and at most the lines with an error.
+  and `squall_faults_injected_total` what they list, by rule, fault, listener and upstream.
+  `squall_upstream_errors_total` is at least the lines with an error and without client_gone, and at most those with an error.
 - Bodies that no fault changes have the length that was asked for. No request got no answer for no reason, or no end.
 - A well-behaved client beside it got every answer. No thread panicked. squall stops with code 0.
 """

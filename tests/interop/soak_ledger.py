@@ -34,7 +34,7 @@ class Ledger:
         self.outcomes = {}  # request number: (plan, outcome)
         self.lines = collections.defaultdict(list)  # request number: (status, client_gone, error)
         self.coming = collections.deque()  # lines that are not in `lines` yet: the log is read by a thread of its own
-        self.counts = collections.Counter()  # ("requests", listener, status), ("injected", rule, fault) and so on
+        self.counts = collections.Counter()  # ("requests", listener, status), ("injected", rule, fault, listener, upstream) and so on
         self.errors = collections.Counter()  # (upstream, client_gone): lines with an error
         self.fates = collections.Counter()
         self.seen = 0  # of the requests that squall may not have had
@@ -55,7 +55,8 @@ class Ledger:
         if "error" in line and status != 400:
             self.errors[line["upstream"], bool(gone)] += 1
         pairs = zip(line.get("rules", "").split(", "), line.get("faults", "").split(", "), strict=True)
-        self.counts.update(("injected", rule, fault) for rule, fault in pairs if fault)
+        where = line["listener"], line.get("upstream", "")
+        self.counts.update(("injected", rule, fault, *where) for rule, fault in pairs if fault)
 
     def note(self, plan, outcome):
         """What a client saw."""
@@ -156,7 +157,8 @@ def metrics_problems(metrics, ledger):
     for labels, value in metrics.series("squall_clients_gone_total"):
         found["gone", labels["listener"]] += int(value)
     for labels, value in metrics.series("squall_faults_injected_total"):
-        found["injected", labels["rule"], labels["fault"]] += int(value)
+        where = labels["listener"], labels.get("upstream", "")
+        found["injected", labels["rule"], labels["fault"], *where] += int(value)
     for key in sorted(found.keys() | counts.keys()):
         if found[key] != counts[key]:
             yield "metrics and log", f"{key}: {found[key]} in the metrics, {counts[key]} in the log"

@@ -291,6 +291,46 @@ def test_behind_a_listener_a_fake_lends_its_option(look):
     assert fetch("/natural", WITH_PREFLIGHT)["status"] == 200
 
 
+ROUTED = """
+listeners:
+  web:
+    address: 127.0.0.1:0
+    {cors}
+    routes:
+      - {{match: {{path: /own/**}}, upstream: own, strip_prefix: /own}}
+      - {{match: {{path: /lent/**}}, upstream: lent}}
+      - {{match: {{path: /real/**}}, upstream: api, strip_prefix: /real}}
+upstreams:
+  own: {{fake: echo}}
+  lent: {{fake: {{name: echo, cors: mirror}}}}
+  api: {api}
+rules:
+  - {{name: down, match: {{path: /*/down}}, faults: [{{abort: {{status: 503, retry_after: 5s}}}}]}}
+"""
+
+
+@pytest.mark.parametrize("cors", ["cors: mirror", ""])
+def test_with_routes(squall, browser, api, origin, cors):
+    """The listener's option is that of all its routes; a fake's own goes for the routes that lead to it."""
+    server = squall(ROUTED.format(cors=cors, api=api[0]))
+    browser.open(url=origin + "/")
+
+    def look(path, options):
+        url = json.dumps(f"http://localhost:{server.port()}{path}")
+        seen = browser.run(script=LOOK.replace("URL", url).replace("OPTIONS", json.dumps(options)))
+        return seen.get("status", seen.get("error"))
+
+    blocked = "TypeError"
+    for options in [SIMPLE, WITH_PREFLIGHT]:
+        # The real server answers its preflights itself, and allows this origin.
+        expected = [200, 200, 200] if cors else [blocked, 200, 200]
+        assert [look(f"/{route}/natural", options) for route in ["own", "lent", "real"]] == expected
+        expected = [503, 503, 503] if cors else [blocked, 503, blocked]
+        assert [look(f"/{route}/down", options) for route in ["own", "lent", "real"]] == expected
+        assert look("/nowhere", options) == (404 if cors and options is SIMPLE else blocked)
+    assert matched(server, "down") == 6, "a preflight that is not spared is all that is sent"
+
+
 def test_a_fake_keeps_its_rows_when_its_option_changes(squall, origin):
     config = "listeners: {{web: {{address: 127.0.0.1:0, upstream: api}}}}\nupstreams: {{api: {{fake: {{{cors}collections: {{notes: {{}}}}}}}}}}\n"
     server = squall(config.format(cors=""))

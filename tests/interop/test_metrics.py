@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 import requests
+from squall import eventually
 
 CONFIG = """
 seed: 12345
@@ -96,6 +97,43 @@ def test_traffic_makes_no_series(server):
             server.url(f"/path-{number}"), headers={"Host": f"host-{number}", "x-number": str(number)}, timeout=30
         )
     assert len(server.metrics().samples) == before
+
+
+SITES = """
+listeners:
+  web:
+    address: 127.0.0.1:0
+    upstream: rest
+    routes: [{match: {path: /users/**}, upstream: users}]
+  other: {address: 127.0.0.1:0, upstream: rest}
+upstreams: {rest: {fake: echo}, users: {fake: echo}}
+rules:
+  - {name: everywhere, match: {header: {hit: yes}}, faults: [{abort: 503}]}
+  - {name: users, upstream: users, faults: [{delay: 1ms}]}
+  - {name: arriving, listener: [web, other], faults: [{delay: {time: 1ms, before: connection}}]}
+"""
+
+
+def test_faults_are_counted_by_listener_and_upstream(squall):
+    server = squall(SITES)
+
+    def injected(rule):
+        series = server.metrics().series("squall_faults_injected_total", rule=rule)
+        return {(labels["listener"], labels.get("upstream", "")): value for labels, value in series}
+
+    # Wherever a rule may hit there is a series before it does: Prometheus sees no increase in one that begins with 1.
+    assert injected("everywhere") == {("web", "users"): 0, ("web", "rest"): 0, ("other", "rest"): 0}
+    assert injected("users") == {("web", "users"): 0}
+    assert injected("arriving") == {("web", ""): 0, ("other", "rest"): 0}
+    for url in [server.url("/users/1"), server.url("/"), server.url("/"), server.url("/", listener="other")]:
+        assert requests.get(url, headers={"hit": "yes"}, timeout=30).status_code == 503
+    expected = {("web", "users"): 1, ("web", "rest"): 2, ("other", "rest"): 1}
+    eventually(lambda: injected("everywhere"), expected)
+    eventually(lambda: injected("arriving"), {("web", ""): 3, ("other", "rest"): 1})
+    # The delay comes later than the answer of the rule before it.
+    assert server.metrics().sum("squall_faults_injected_total", rule="users") == 0
+    requests.get(server.url("/users/1"), timeout=30)
+    eventually(lambda: injected("users"), {("web", "users"): 1})
 
 
 def test_health(server):

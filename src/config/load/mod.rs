@@ -166,7 +166,7 @@ impl Loader<'_> {
         let Some(mut document) = tree::parse(sources, source, Some(&noted), diagnostics) else {
             return;
         };
-        remove_anchors(&mut document);
+        tree::remove_anchors(&mut document);
         // Where JSON files name their schema, for editors.
         let _schema = document.remove("$schema");
         let include = document.remove("include");
@@ -247,13 +247,6 @@ impl Loader<'_> {
             self.tree.diagnostics.push(Diagnostic::error(span, message));
         }
         room
-    }
-}
-
-/// Removes the top-level keys that begin with `x-`, which hold what the rest refers to by alias, as in compose files.
-fn remove_anchors(document: &mut Node) {
-    if let Value::Map(entries) = &mut document.value {
-        entries.retain(|(key, _)| !key.text().is_some_and(|key| key.starts_with("x-")));
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Build, Listener, ListenerKind, Targets, fake_cors};
 use crate::cors::Cors;
 use crate::fake;
+use crate::metrics::Site;
 use crate::proxy::exchange::view::{Target, View};
 use crate::proxy::execute::hold::Bounds;
 use crate::proxy::listen::accept::ListenerTimeouts;
@@ -77,10 +78,13 @@ impl Build<'_> {
             held: self.spec.bounds.held.get(),
             longest: self.spec.bounds.delay.get(),
         };
+        // With routes, a connection has no upstream before its first request.
+        let upstream = spec.upstream.as_ref().filter(|_| spec.routes.is_none());
+        let upstream = upstream.map_or("", |upstream| upstream.value.as_str());
         let connection = ConnectionView {
             on_accept: RuleSets::default(),
             handshake: RuleSets::default(),
-            listener: name.value.as_str().into(),
+            site: Site::new(&name.value, upstream),
             space: None,
             authority: Arc::clone(authority),
             bounds,

@@ -4,6 +4,7 @@ mod arrange;
 mod changes;
 mod listeners;
 mod routes;
+mod sites;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};

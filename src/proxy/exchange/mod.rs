@@ -250,7 +250,8 @@ impl Squall {
             request.unmatched = Unmatched::of(&wanted.rules, &head);
         }
         let bounds = request.view.bounds;
-        request.execution = plan.map(|plan| Execution::new(plan, request.started, &self.holder, bounds));
+        let site = &route.metrics.site;
+        request.execution = plan.map(|plan| Execution::new(plan, request.started, site, &self.holder, bounds));
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use super::record::Record;
 use crate::fault::before::{Before, Mode};
 use crate::fault::concurrency::{Entry, Station};
 use crate::fault::effect::{Effect, Ending};
+use crate::metrics::Site;
 use crate::rule::plan::{Action, Plan};
 
 /// What a plan is carried out on: a request, or a connection before its first request.
@@ -52,10 +53,16 @@ pub(super) struct Execution {
 }
 
 impl Execution {
-    /// Begins to carry out a plan for a request or connection that arrived at `started`.
-    pub(super) fn new(plan: Box<Plan>, started: Instant, holder: &Arc<Holder>, bounds: Bounds) -> Execution {
+    /// Begins to carry out a plan for a request or connection that arrived at `started`. Its faults are counted at `site`.
+    pub(super) fn new(
+        plan: Box<Plan>,
+        started: Instant,
+        site: &Arc<Site>,
+        holder: &Arc<Holder>,
+        bounds: Bounds,
+    ) -> Execution {
         Execution {
-            record: Record::new(Arc::from(plan), Arc::clone(holder.switches())),
+            record: Record::new(Arc::from(plan), Arc::clone(holder.switches()), site),
             started,
             holder: Arc::clone(holder),
             bounds,

@@ -19,6 +19,7 @@ use crate::fault::effect::{Effect, Ending};
 use crate::journal::Journal;
 use crate::journal::entry::{Entry, Kind};
 use crate::journal::kept::KeptHead;
+use crate::metrics::Site;
 use crate::proxy::client::Connection;
 use crate::proxy::exchange::log;
 use crate::proxy::execute::hold::{Bounds, Holder, Left};
@@ -36,8 +37,8 @@ pub struct ConnectionView {
     pub on_accept: RuleSets,
     /// Rules decided in the TLS handshake.
     pub handshake: RuleSets,
-    /// The listener's name in the configuration.
-    pub listener: Arc<str>,
+    /// The listener, and its upstream if that is the only one.
+    pub site: Arc<Site>,
     /// The space that all connections of this listener are in.
     pub space: Option<Arc<str>>,
     /// The authority that issues faulty certificates.
@@ -172,7 +173,7 @@ impl Passage {
         match tls.faulty(what, self.hello.name.as_deref(), &self.gate.view.authority) {
             Ok(faulty) => faulty,
             Err(error) => {
-                tracing::error!(listener = &*self.gate.view.listener, "{error}");
+                tracing::error!(listener = &*self.gate.view.site.listener, "{error}");
                 tls.clone()
             }
         }
@@ -190,8 +191,9 @@ impl Passage {
             .offering(&self.hello.protocols);
         let now = Instant::now();
         if let Some(plan) = rules.decide(&head, &Live { now }) {
+            let Gate { view, holder, .. } = &self.gate;
             self.executions
-                .push(Execution::new(plan, now, &self.gate.holder, self.gate.view.bounds));
+                .push(Execution::new(plan, now, &view.site, holder, view.bounds));
         }
     }
 
@@ -229,7 +231,7 @@ impl Passage {
         let waited: Duration = records().map(|record| record.time()).sum();
         tracing::info!(
             target: log::TARGET,
-            listener = &*self.gate.view.listener,
+            listener = &*self.gate.view.site.listener,
             client = self.arrival.connection.client().map(tracing::field::display),
             host = self.hello.name.as_deref(),
             rules = hit.then(|| rules.join(", ")),
@@ -253,7 +255,7 @@ impl Passage {
             kind: Kind::Connection,
             started: self.began,
             time: now.checked_sub(total).unwrap_or(now),
-            listener: Arc::clone(&view.listener),
+            listener: Arc::clone(&view.site.listener),
             upstream: "".into(),
             listener_space: view.space.clone(),
             client: self.arrival.connection.client(),

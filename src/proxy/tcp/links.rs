@@ -132,7 +132,7 @@ impl Links {
             if let Some(plan) = rule.decide(&head, &memory, ended) {
                 let ends = |action: &Action| action.effect.is_terminal() && !rule.shadow;
                 ended |= plan.actions.iter().any(ends);
-                let execution = Execution::new(plan, memory.now, holder, view.bounds);
+                let execution = Execution::new(plan, memory.now, &view.metrics.site, holder, view.bounds);
                 shape(
                     &execution,
                     view.buffer,

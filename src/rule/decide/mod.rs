@@ -21,7 +21,7 @@ use crate::draw::{Draw, KeyHash, RuleSeed};
 use crate::fault::effect::Effect;
 use crate::fault::kind::{Effects, Fault, HitRequest};
 use crate::fault::requested::Requested;
-use crate::metrics::{CountedRule, RuleMetrics};
+use crate::metrics::{CountedRule, RuleMetrics, Site};
 
 /// A compiled rule and its state.
 #[derive(Debug)]
@@ -324,6 +324,15 @@ impl Rule {
     /// All faults of all outcomes, by position.
     pub fn faults(&self) -> impl Iterator<Item = &RuleFault> {
         self.outcomes.iter().flat_map(|outcome| &outcome.faults)
+    }
+}
+
+impl Rule {
+    /// Whether the rule may hit what goes to an upstream of a listener.
+    pub fn concerns(&self, site: &Site) -> bool {
+        let listeners = self.listeners.as_ref();
+        listeners.is_none_or(|names| names.iter().any(|name| **name == *site.listener))
+            && self.condition.may_go_to(&site.upstream)
     }
 }
 

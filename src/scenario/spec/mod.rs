@@ -24,7 +24,7 @@ const SENTENCE: &str = "do";
 /// A timeline of changes to rules, and what is expected of it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "squall scenario")]
+#[schemars(title = "squall scenario", extend("patternProperties" = {"^x-": true}))]
 pub struct ScenarioSpec {
     /// The scenario's name, for reports.
     pub scenario: Spanned<String>,

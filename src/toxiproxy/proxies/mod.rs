@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use super::rules::Rules;
 use super::running::{Bytes, Engine, Running, Start};
 use super::toxic::Toxic;
+use crate::metrics::{Counted, Site};
 use crate::rule::decide::Rule;
 use crate::shape::Direction;
 
@@ -102,8 +103,15 @@ impl Proxies {
 
     /// Notes the rules in force in the metrics.
     fn note(&self, all: &Locked) {
-        let toxics = all.values().flat_map(|proxy| &proxy.toxics);
-        self.rules.note(toxics.filter_map(|toxic| toxic.rule.as_ref()));
+        let rules = all.values().flat_map(|proxy| {
+            let site: Arc<[Arc<Site>]> = [Site::new(&proxy.name, &proxy.upstream)].into();
+            let rules = proxy.toxics.iter().filter_map(|toxic| toxic.rule.clone());
+            rules.map(move |rule| Counted {
+                rule,
+                sites: Arc::clone(&site),
+            })
+        });
+        self.rules.note(rules.collect());
     }
 
     /// All proxies by name.

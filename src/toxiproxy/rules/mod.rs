@@ -23,7 +23,7 @@ use super::kind::Kind;
 use crate::draw::Seed;
 use crate::fake::declared::TEMPLATES;
 use crate::files;
-use crate::metrics::{Layer, Metrics};
+use crate::metrics::{Counted, Layer, Metrics};
 use crate::rule::compile;
 use crate::rule::decide::Rule;
 use crate::rule::spec::RuleSpec;
@@ -131,9 +131,8 @@ impl Rules {
 
 impl Rules {
     /// Notes all rules in force in the metrics. Those that are gone disappear from there.
-    pub(super) fn note<'a>(&self, rules: impl Iterator<Item = &'a Arc<Rule>>) {
-        let rules: Vec<Arc<Rule>> = rules.cloned().collect();
-        self.metrics.replace_rules(Layer::Toxiproxy, &rules);
+    pub(super) fn note(&self, rules: Vec<Counted>) {
+        self.metrics.replace_rules(Layer::Toxiproxy, rules);
     }
 }
 

@@ -25,6 +25,13 @@ pub const MAX_DEPTH: usize = 64;
 /// The most nodes of one file, counting those that aliases repeat each time.
 pub const MAX_NODES: usize = 2_000_000;
 
+/// Removes the top-level keys that begin with `x-`, which hold what the rest refers to by alias, as in compose files.
+pub fn remove_anchors(document: &mut Node) {
+    if let Value::Map(entries) = &mut document.value {
+        entries.retain(|(key, _)| !key.text().is_some_and(|key| key.starts_with("x-")));
+    }
+}
+
 /// A value in a YAML file.
 #[derive(Clone, Debug)]
 pub struct Node {

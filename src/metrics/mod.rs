@@ -1,12 +1,14 @@
-//! Every metric and label of squall, defined in one place.
+//! Every metric and label of squall.
 //!
 //! Label values come from the configuration alone, never from traffic: names of listeners, upstreams, rules and faults, and
 //! statuses as numbers. Handles are resolved once, so that a request needs no look-up: those of listeners when a configuration
-//! is loaded, those of rules on first use, since thousands of rules would take longer to register than to compile.
+//! is loaded, those of rules on first use.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod rules;
+
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use prometheus::core::Collector;
@@ -15,6 +17,9 @@ use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+
+use self::rules::AllRules;
+pub use self::rules::{Counted, CountedRule, Layer, RuleMetrics, SKIP_REASONS, Site};
 
 /// Buckets in seconds, from a fast response on loopback to the longest plausible wait.
 const DURATIONS: &[f64] = &[
@@ -36,8 +41,7 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     upstream_seconds: HistogramVec,
     upstream_errors: IntCounterVec,
-    of_rules: Arc<RuleFamilies>,
-    active: IntGaugeVec,
+    rules: AllRules,
     clients_gone: IntCounterVec,
     passed_on: IntCounterVec,
     connections: IntGaugeVec,
@@ -70,27 +74,14 @@ pub struct Metrics {
     pub log_lines_dropped: IntCounter,
     /// Requests that were dropped from the journal, as of the last scrape.
     pub journal_dropped: IntCounter,
-    /// The rules in force by layer, whose active requests are read at each scrape. Locked for changes and scrapes only.
-    rules: Mutex<BTreeMap<Layer, Vec<Arc<dyn CountedRule>>>>,
-    /// The faults that rules of these names had before they were changed, and that may have series. Locked for changes only.
-    former: Mutex<HashMap<Arc<str>, HashSet<&'static str>>>,
-}
-
-/// Where rules come from. A change of one layer leaves the rules of the other alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Layer {
-    /// The configuration file.
-    File,
-    /// Toxiproxy's API.
-    Toxiproxy,
 }
 
 /// The metrics of one listener and its upstream.
 #[derive(Debug)]
 pub struct ListenerMetrics {
     requests: IntCounterVec,
-    listener: Box<str>,
-    upstream: Box<str>,
+    /// The listener and the upstream.
+    pub site: Arc<Site>,
     /// Counters by status, resolved on first use: 0 for no response, then 100 to 999.
     by_status: Box<[OnceLock<IntCounter>]>,
     /// Requests whose client disconnected before the response was complete.
@@ -108,6 +99,8 @@ pub struct ListenerMetrics {
 /// The metrics of a TCP listener and its upstream.
 #[derive(Clone, Debug)]
 pub struct TcpMetrics {
+    /// The listener and the upstream.
+    pub site: Arc<Site>,
     /// Connections that were accepted.
     pub connections: IntCounter,
     /// Bytes from clients that were sent to the upstream.
@@ -116,41 +109,6 @@ pub struct TcpMetrics {
     pub bytes_out: IntCounter,
     /// Connections that the upstream refused or broke.
     pub upstream_errors: IntCounter,
-}
-
-/// The metrics of all rules.
-#[derive(Debug)]
-struct RuleFamilies {
-    matched: IntCounterVec,
-    injected: IntCounterVec,
-    shadowed: IntCounterVec,
-    skipped: IntCounterVec,
-    delay_seconds: HistogramVec,
-}
-
-/// The metrics of one rule.
-#[derive(Debug)]
-pub struct RuleMetrics {
-    rule: Arc<str>,
-    /// The names of the rule's faults, by position.
-    faults: Box<[&'static str]>,
-    families: Arc<RuleFamilies>,
-    /// Resolved on first use, at the latest by a scrape.
-    handles: OnceLock<Box<RuleHandles>>,
-}
-
-#[derive(Debug)]
-struct RuleHandles {
-    matched: IntCounter,
-    delay_seconds: Histogram,
-    /// By the fault's position in the rule.
-    faults: Box<[FaultHandles]>,
-}
-
-#[derive(Debug)]
-struct FaultHandles {
-    injected: IntCounter,
-    shadowed: IntCounter,
 }
 
 impl Metrics {
@@ -191,44 +149,7 @@ impl Metrics {
                 "Requests and TCP connections that failed at the upstream (not reached, interrupted or timed out); injected faults don't count.",
                 &["upstream"],
             )?,
-            of_rules: Arc::new(RuleFamilies {
-                matched: counters(
-                    &registry,
-                    "squall_rules_matched_total",
-                    "Requests that a rule matched, hit or not.",
-                    &["rule"],
-                )?,
-                injected: counters(
-                    &registry,
-                    "squall_faults_injected_total",
-                    "Faults injected, by rule and fault.",
-                    &["rule", "fault"],
-                )?,
-                shadowed: counters(
-                    &registry,
-                    "squall_faults_shadowed_total",
-                    "Faults that shadow rules decided on but did not inject.",
-                    &["rule", "fault"],
-                )?,
-                skipped: counters(
-                    &registry,
-                    "squall_faults_skipped_total",
-                    "Faults that could not be applied, by rule, fault and reason.",
-                    &["rule", "fault", "reason"],
-                )?,
-                delay_seconds: histograms(
-                    &registry,
-                    "squall_injected_delay_seconds",
-                    "Time that a rule's faults made a request wait.",
-                    &["rule"],
-                )?,
-            }),
-            active: gauges(
-                &registry,
-                "squall_faults_active",
-                "Requests under a rule's faults now.",
-                &["rule"],
-            )?,
+            rules: AllRules::new(&registry)?,
             clients_gone: counters(
                 &registry,
                 "squall_clients_gone_total",
@@ -339,8 +260,6 @@ impl Metrics {
                     "When the configuration was last loaded or reloaded, in seconds since 1970.",
                 )?,
             )?,
-            rules: Mutex::default(),
-            former: Mutex::default(),
             registry,
         };
         metrics.armed.set(1);
@@ -378,8 +297,7 @@ impl Metrics {
     pub fn listener(&self, listener: &str, upstream: &str) -> ListenerMetrics {
         ListenerMetrics {
             requests: self.requests.clone(),
-            listener: listener.into(),
-            upstream: upstream.into(),
+            site: Site::new(listener, upstream),
             by_status: (0..=900).map(|_| OnceLock::new()).collect(),
             clients_gone: self.clients_gone.with_label_values(&[listener]),
             passed_on: self.passed_on.with_label_values(&[listener]),
@@ -393,6 +311,7 @@ impl Metrics {
     pub fn tcp(&self, listener: &str, upstream: &str) -> TcpMetrics {
         let bytes = |direction| self.tcp_bytes.with_label_values(&[listener, upstream, direction]);
         TcpMetrics {
+            site: Site::new(listener, upstream),
             connections: self.tcp_connections.with_label_values(&[listener, upstream]),
             bytes_in: bytes("request"),
             bytes_out: bytes("response"),
@@ -402,16 +321,11 @@ impl Metrics {
 
     /// Creates the metrics of a rule. `faults` are the names of its faults, by position.
     pub fn rule(&self, rule: &Arc<str>, faults: impl Iterator<Item = &'static str>) -> RuleMetrics {
-        RuleMetrics {
-            rule: Arc::clone(rule),
-            faults: faults.collect(),
-            families: Arc::clone(&self.of_rules),
-            handles: OnceLock::new(),
-        }
+        self.rules.rule(rule, faults)
     }
 
     /// Notes the configuration in force: its hash, its seed, and the rules of its layer.
-    pub fn configured<R: CountedRule + 'static>(&self, hash: &str, seed: u64, rules: &[Arc<R>]) {
+    pub fn configured(&self, hash: &str, seed: u64, rules: Vec<Counted>) {
         self.info.reset();
         self.info
             .with_label_values(&[env!("CARGO_PKG_VERSION"), hash, &seed.to_string()])
@@ -420,42 +334,8 @@ impl Metrics {
     }
 
     /// Notes the rules of a layer. Removes the series of those that are gone, so that changes don't accumulate them.
-    pub fn replace_rules<R: CountedRule + 'static>(&self, layer: Layer, rules: &[Arc<R>]) {
-        let mut layers = self.rules.lock();
-        let rules = rules.iter().map(|rule| Arc::clone(rule) as _).collect();
-        let before = layers.insert(layer, rules).unwrap_or_default();
-        let present = layers.values().flatten().map(|rule| rule.metrics());
-        let present: HashMap<&str, &RuleMetrics> = present.map(|rule| (&*rule.rule, rule)).collect();
-        let mut former = self.former.lock();
-        for rule in before.iter().map(|rule| rule.metrics()) {
-            match present.get(&*rule.rule) {
-                // A changed rule goes on counting; what only its former faults have goes with it in the end.
-                Some(next) if next.faults == rule.faults => {}
-                Some(_) => former.entry(Arc::clone(&rule.rule)).or_default().extend(&rule.faults),
-                None => {
-                    self.forget_rule(rule, former.remove(&rule.rule).iter().flatten());
-                }
-            }
-        }
-    }
-
-    fn forget_rule<'a>(&self, rule: &'a RuleMetrics, former: impl Iterator<Item = &'a &'static str>) {
-        // A request that still has the rule counts on, with a handle that is resolved before its series is removed: resolved
-        // later, it would bring the series back.
-        rule.handles();
-        // Errors mean that a series does not exist.
-        let name = &*rule.rule;
-        let families = &*self.of_rules;
-        let _ = families.matched.remove_label_values(&[name]);
-        let _ = families.delay_seconds.remove_label_values(&[name]);
-        let _ = self.active.remove_label_values(&[name]);
-        for fault in rule.faults.iter().chain(former) {
-            let _ = families.injected.remove_label_values(&[name, fault]);
-            let _ = families.shadowed.remove_label_values(&[name, fault]);
-            for reason in SKIP_REASONS {
-                let _ = families.skipped.remove_label_values(&[name, fault, reason]);
-            }
-        }
+    pub fn replace_rules(&self, layer: Layer, rules: Vec<Counted>) {
+        self.rules.replace(layer, rules);
     }
 
     /// Notes which guards there are, and whether each has stopped something. Removes the series of those that are gone.
@@ -495,24 +375,10 @@ impl Metrics {
 
     /// The page that Prometheus scrapes (text format 0.0.4). Blocks for a second and more if there are thousands of rules.
     pub fn page(&self, series: Series) -> String {
-        let rules: Vec<_> = self.rules.lock().values().flatten().cloned().collect();
-        // Rules of the same name in several spaces share their series.
-        let mut active: HashMap<&str, i64> = HashMap::new();
-        for rule in &rules {
-            rule.metrics().handles();
-            *active.entry(&*rule.metrics().rule).or_default() += i64::from(rule.active());
-        }
-        for (name, active) in active {
-            self.active.with_label_values(&[name]).set(active);
-        }
+        let matched = self.rules.prepare();
         let mut families = self.registry.gather();
         refine_cpu_seconds(&mut families);
         if series == Series::Matched {
-            let matched = rules.iter().map(|rule| rule.metrics());
-            let matched: HashSet<&str> = matched
-                .filter(|rule| rule.handles().matched.get() > 0)
-                .map(|rule| &*rule.rule)
-                .collect();
             for family in &mut families {
                 family.mut_metric().retain(|metric| {
                     let rule = metric.get_label().iter().find(|label| label.name() == "rule");
@@ -550,40 +416,6 @@ pub enum Series {
     Matched,
 }
 
-/// Why a fault could not be applied: all values of the label `reason`.
-pub const SKIP_REASONS: [&str; 30] = [
-    "not a gRPC request",
-    "too many held",
-    "too many bodies held",
-    "no body",
-    "no messages",
-    "length unknown",
-    "length known",
-    "body too short",
-    "body too large",
-    "message too large",
-    "not HTTP",
-    "not HTTP/1.1",
-    "not HTTP/1",
-    "not chunked",
-    "not JSON",
-    "encoded",
-    "no TLS",
-    "another certificate",
-    "a fake has no network",
-    "a stream",
-    "body broke off",
-    "body too slow",
-    "no match",
-    "not sent",
-    "partial content",
-    "patch failed",
-    "replacing took too long",
-    "switched off",
-    "template failed",
-    "upgraded",
-];
-
 impl ListenerMetrics {
     /// The counter of a status; [`NO_STATUS`] for requests without a response.
     pub fn requests(&self, status: u16) -> Option<&IntCounter> {
@@ -595,72 +427,10 @@ impl ListenerMetrics {
         let slot = self.by_status.get(at)?;
         Some(slot.get_or_init(|| {
             let status = if at == 0 { 0 } else { at + 99 };
+            let Site { listener, upstream } = &*self.site;
             self.requests
-                .with_label_values(&[&self.listener, &self.upstream, status.to_string().as_str()])
+                .with_label_values(&[&**listener, &**upstream, status.to_string().as_str()])
         }))
-    }
-}
-
-/// A rule whose active requests are exported.
-pub trait CountedRule: std::fmt::Debug + Send + Sync {
-    /// The rule's metrics.
-    fn metrics(&self) -> &RuleMetrics;
-
-    /// The number of requests under the rule's faults now.
-    fn active(&self) -> u32;
-}
-
-impl RuleMetrics {
-    /// Counts a request that the rule matched.
-    pub fn matched(&self) {
-        self.handles().matched.inc();
-    }
-
-    /// Counts a fault that was injected, by its position in the rule.
-    pub fn injected(&self, fault: usize) {
-        if let Some(fault) = self.handles().faults.get(fault) {
-            fault.injected.inc();
-        }
-    }
-
-    /// Counts a fault that a shadow rule decided.
-    pub fn shadowed(&self, fault: usize) {
-        if let Some(fault) = self.handles().faults.get(fault) {
-            fault.shadowed.inc();
-        }
-    }
-
-    /// Counts a fault that could not be applied.
-    pub fn skipped(&self, fault: usize, reason: &'static str) {
-        if let Some(fault) = self.faults.get(fault) {
-            let labels = [&*self.rule, fault, reason];
-            self.families.skipped.with_label_values(&labels).inc();
-        }
-    }
-
-    /// The name of the rule's fault at this position.
-    pub fn fault_name(&self, fault: usize) -> &'static str {
-        self.faults.get(fault).copied().unwrap_or("unknown")
-    }
-
-    /// Observes an injected wait.
-    pub fn delayed(&self, time: Duration) {
-        self.handles().delay_seconds.observe(time.as_secs_f64());
-    }
-
-    fn handles(&self) -> &RuleHandles {
-        self.handles.get_or_init(|| {
-            let (rule, families) = (&*self.rule, &*self.families);
-            let fault = |name: &&'static str| FaultHandles {
-                injected: families.injected.with_label_values(&[rule, name]),
-                shadowed: families.shadowed.with_label_values(&[rule, name]),
-            };
-            Box::new(RuleHandles {
-                matched: families.matched.with_label_values(&[rule]),
-                delay_seconds: families.delay_seconds.with_label_values(&[rule]),
-                faults: self.faults.iter().map(fault).collect(),
-            })
-        })
     }
 }
 
