@@ -23,10 +23,11 @@ admin: {{address: 127.0.0.1:0, token: {TOKEN}}}
 listeners:
   web: {{address: 127.0.0.1:0, upstream: echo}}
   gone: {{address: 127.0.0.1:0, upstream: nobody}}
-  bytes: {{address: 127.0.0.1:0, protocol: tcp, upstream: nobody}}
+  bytes: {{address: 127.0.0.1:0, protocol: tcp, upstream: database}}
 upstreams:
   echo: {{fake: echo}}
   nobody: {{url: "http://127.0.0.1:1"}}
+  database: 127.0.0.1:1
 rules:
   - {{name: late, match: {{path: /late}}, faults: [{{delay: 20ms}}]}}
   - {{name: broken, match: {{path: /broken}}, when: {{percentage: 50}}, faults: [{{abort: 503}}]}}

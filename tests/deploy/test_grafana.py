@@ -122,7 +122,7 @@ def test_variables_and_annotations_are_answered(prometheus):
         values[variable["name"]] = {one["metric"][label] for one in prometheus.query(concrete(series))}
     assert list(values) == ["job", "instance", "listener", "upstream", "rule"]
     assert values["listener"] == {"web", "gone", "bytes"}
-    assert values["upstream"] == {"echo", "nobody"}
+    assert values["upstream"] == {"echo", "nobody", "database"}
     for annotation in DASHBOARD["annotations"]["list"]:
         prometheus.query(concrete(annotation["expr"]))
 

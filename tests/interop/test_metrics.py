@@ -108,9 +108,9 @@ listeners:
   other: {address: 127.0.0.1:0, upstream: rest}
 upstreams: {rest: {fake: echo}, users: {fake: echo}}
 rules:
-  - {name: everywhere, match: {header: {hit: yes}}, faults: [{abort: 503}]}
+  - {name: everywhere, match: {headers: {hit: yes}}, faults: [{abort: 503}]}
   - {name: users, upstream: users, faults: [{delay: 1ms}]}
-  - {name: arriving, listener: [web, other], faults: [{delay: {time: 1ms, before: connection}}]}
+  - {name: arriving, listener: [web, other], faults: [{delay: {fixed: 1ms, before: connection}}]}
 """
 
 
