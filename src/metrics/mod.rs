@@ -264,10 +264,7 @@ impl Metrics {
         };
         metrics.armed.set(1);
         metrics.loaded();
-        #[cfg(target_os = "linux")]
-        metrics
-            .registry
-            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        register_process(&metrics.registry)?;
         Ok(Arc::new(metrics))
     }
 
@@ -432,6 +429,21 @@ impl ListenerMetrics {
                 .with_label_values(&[&**listener, &**upstream, status.to_string().as_str()])
         }))
     }
+}
+
+/// Registers the figures of the process: memory, CPU time, file descriptors. The library reads them from `/proc`, so that other
+/// systems than Linux have none.
+///
+/// # Errors
+/// They are registered already.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(unused_variables, reason = "there is nothing to register")
+)]
+pub fn register_process(registry: &Registry) -> Result<(), prometheus::Error> {
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+    Ok(())
 }
 
 fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {

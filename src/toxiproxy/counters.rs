@@ -1,9 +1,9 @@
 //! The page of `/metrics`: the bytes of the proxies, and figures of the process, under Toxiproxy's names.
 
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, IntCounterVec, Opts, Registry, TextEncoder};
 
 use super::proxies::Traffic;
+use crate::metrics;
 
 /// What tells series apart.
 const LABELS: [&str; 4] = ["direction", "proxy", "listener", "upstream"];
@@ -15,7 +15,7 @@ const LABELS: [&str; 4] = ["direction", "proxy", "listener", "upstream"];
 pub(super) fn page(traffic: Option<&[Traffic]>, process: bool) -> Result<String, prometheus::Error> {
     let registry = Registry::new();
     if process {
-        registry.register(Box::new(ProcessCollector::for_self()))?;
+        metrics::register_process(&registry)?;
     }
     if let Some(traffic) = traffic {
         let counter = |name: &str, help: &str| IntCounterVec::new(Opts::new(name, help), &LABELS);

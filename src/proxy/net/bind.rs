@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, listen, shutdown, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketType, listen, shutdown, sockopt};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::own::OwnPort;
@@ -130,8 +130,8 @@ fn remove_if_stale(path: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
     }
     // Non-blocking: a process that listens but does not accept would otherwise block this thread, and a reload with it.
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
     match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
         Err(Errno::CONNREFUSED) => std::fs::remove_file(path),
         _ => Err(io::ErrorKind::AddrInUse.into()),
@@ -208,8 +208,8 @@ mod tests {
         listen(&owner, 0).unwrap();
         let mut waiting = Vec::new();
         let full = loop {
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+            let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+            rustix::io::ioctl_fionbio(&socket, true).unwrap();
             match rustix::net::connect(&socket, &SocketAddrUnix::new(&path).unwrap()) {
                 Ok(()) => waiting.push(socket),
                 Err(error) => break error,

@@ -1,16 +1,9 @@
 //! Precise sleeps: never early, and late only by microseconds.
 //!
 //! tokio's timers and its poll both round up to whole milliseconds, which makes a sleep about two milliseconds late. So
-//! the last stretch of a sleep uses a kernel timer (timerfd_create(2)).
+//! the last stretch of a sleep uses a kernel timer (timerfd_create(2)). Systems without it are as late as tokio.
 
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
-
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// The stretch left to the kernel timer, longer than tokio is late by.
 const STRETCH: Duration = Duration::from_millis(3);
@@ -24,33 +17,52 @@ pub(crate) async fn sleep_until(deadline: Instant) {
     if left.is_zero() {
         return;
     }
-    // The timer is readable when it expires. If no file descriptor is left, tokio's timer has to suffice.
-    if let Ok(timer) = kernel_timer(left) {
-        drop(timer.readable().await);
-    }
+    #[cfg(target_os = "linux")]
+    kernel::sleep(left).await;
     if Instant::now() < deadline {
         tokio::time::sleep_until(deadline.into()).await;
     }
 }
 
-#[expect(
-    deprecated,
-    reason = "sound for an OwnedFd, which keeps open what it names; the replacement is an unsafe function for all other types"
-)]
-fn kernel_timer(left: Duration) -> std::io::Result<AsyncFd<OwnedFd>> {
-    let timer = timerfd_create(
-        TimerfdClockId::Monotonic,
-        TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-    )?;
-    let once = Itimerspec {
-        it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
-        it_value: Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        },
+#[cfg(target_os = "linux")]
+mod kernel {
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::time::Duration;
+
+    use rustix::time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
     };
-    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &once)?;
-    AsyncFd::with_interest(timer, Interest::READABLE)
+    use tokio::io::Interest;
+    use tokio::io::unix::AsyncFd;
+
+    /// Waits for this long, or not at all if no file descriptor is left.
+    pub(super) async fn sleep(time: Duration) {
+        // The timer is readable when it expires.
+        if let Ok(timer) = timer(time) {
+            drop(timer.readable().await);
+        }
+    }
+
+    #[expect(
+        deprecated,
+        reason = "sound for an OwnedFd, which keeps open what it names; the replacement is an unsafe function for all other types"
+    )]
+    fn timer(time: Duration) -> io::Result<AsyncFd<OwnedFd>> {
+        let timer = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?;
+        let once = Itimerspec {
+            it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+            it_value: Timespec {
+                tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: time.subsec_nanos().into(),
+            },
+        };
+        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &once)?;
+        AsyncFd::with_interest(timer, Interest::READABLE)
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod splice;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -331,6 +331,8 @@ impl Socket {
 
 #[cfg(target_os = "linux")]
 fn original_destination(stream: &TcpStream, local: SocketAddr) -> io::Result<SocketAddr> {
+    use std::net::IpAddr;
+
     // On a dual-stack socket an IPv4 connection has an IPv4-mapped address.
     match local.ip().to_canonical() {
         IpAddr::V4(_) => Ok(rustix::net::sockopt::ip_original_dst(stream)?.into()),
