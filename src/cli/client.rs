@@ -14,8 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::proxy::net::address::AddressSpec;
-
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -44,7 +42,7 @@ pub(super) struct AdminArgs {
 }
 
 /// The place in an address: `host:port`, or `unix:/path`.
-fn place(url: &str) -> Result<String, String> {
+pub(super) fn place(url: &str) -> Result<String, String> {
     let place = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
     let is_tcp = || {
         let port = place.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
@@ -57,10 +55,10 @@ fn place(url: &str) -> Result<String, String> {
 }
 
 impl AdminArgs {
-    /// The API at an address that needs no token.
-    pub(super) fn at(address: &AddressSpec) -> AdminArgs {
+    /// The API at a [`place`] that needs no token.
+    pub(super) fn at(place: &str) -> AdminArgs {
         AdminArgs {
-            at: address.to_string(),
+            at: place.to_owned(),
             token: None,
         }
     }

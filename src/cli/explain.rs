@@ -24,7 +24,7 @@ use crate::yaml::units::Time;
     squall explain -c squall.yaml -X POST -H 'x-user: ada' --ordinal 17 /pay\n  \
     squall explain -c squall.yaml -- curl -d amount=1 http://127.0.0.1:8080/pay\n  \
     squall explain -c squall.yaml --listener database --client 10.0.0.7\n\n\
-    Counters start at zero, as in a new process; the admin API's /api/v1/explain uses the real ones.")]
+    Counters start at zero, as in a new process; `squall ctl explain` asks a running squall, with the real ones.")]
 pub struct ExplainArgs {
     /// The configuration file. Without it: the embedded demo
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
@@ -94,9 +94,14 @@ pub fn run(args: ExplainArgs) -> ExitCode {
         Ok(snapshot) => snapshot,
         Err(report) => return fail(BAD_CONFIGURATION, report.render(is_coloured(&io::stderr())).trim_end()),
     };
+    if source == Source::Demo {
+        let note = "this is the embedded demo: give a file with -c, or ask a running squall with `squall ctl explain`";
+        call.notes.push(note.to_owned());
+    }
     if args.seed.is_none() && snapshot.spec.seed.is_none() {
         call.notes.push(format!(
-            "the file has no seed, so this explanation uses the random seed {}; set one with --seed",
+            "the file has no seed, so this explanation uses {}; set one with --seed, or ask a running squall, which has drawn \
+             its own, with `squall ctl explain`",
             snapshot.seed
         ));
     }

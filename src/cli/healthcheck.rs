@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Method;
 use tokio::time::timeout;
 
-use super::client::AdminArgs;
+use super::client::{AdminArgs, place};
 use super::output::{fail, print};
 use super::run::runtime;
 use crate::config::load::{Disk, Start, load_tree};
@@ -30,9 +30,9 @@ pub struct HealthcheckArgs {
     /// The configuration file whose admin address is checked. Without it, or where it names none: 127.0.0.1:9900
     #[arg(short, long, value_name = "FILE", env = "SQUALL_CONFIG")]
     config: Option<PathBuf>,
-    /// The admin API's address, in place of the file's: 127.0.0.1:9900, or unix:/run/squall.sock
-    #[arg(short, long, value_name = "ADDRESS", env = "SQUALL_ADMIN")]
-    address: Option<AddressSpec>,
+    /// The admin API, in place of the file's: http://127.0.0.1:9900, or unix:/run/squall.sock
+    #[arg(short, long, visible_alias = "address", value_name = "URL", env = "SQUALL_ADMIN", value_parser = place)]
+    admin: Option<String>,
     /// The timeout of the whole check in seconds, from 1 to 3600
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=MAX_SECONDS))]
     timeout: u64,
@@ -42,12 +42,10 @@ pub struct HealthcheckArgs {
 pub fn run(args: HealthcheckArgs) -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     let address = args
-        .address
+        .admin
         .or_else(|| address_in(args.config.as_deref()?, &environment))
-        .or_else(|| DEFAULT_ADMIN.parse().ok());
-    let Some(address) = address.map(reachable) else {
-        return fail(UNHEALTHY, "unhealthy: there is no admin address to check");
-    };
+        .unwrap_or_else(|| DEFAULT_ADMIN.to_owned());
+    let address = reachable(address);
     match ask(&address, Duration::from_secs(args.timeout)) {
         Ok(200) => print("ready\n"),
         Ok(status) => fail(UNHEALTHY, &format!("unhealthy: {address} responded with {status}")),
@@ -57,28 +55,29 @@ pub fn run(args: HealthcheckArgs) -> ExitCode {
 
 /// Reads `admin.address` from the file. The rest of the file may be bad: a running squall keeps its last good
 /// configuration and stays healthy while the file is being edited.
-fn address_in(file: &Path, environment: &Lookup<'_>) -> Option<AddressSpec> {
+fn address_in(file: &Path, environment: &Lookup<'_>) -> Option<String> {
     let tree = load_tree(Start::Path(file), &Disk, environment);
     let address = tree.documents.first()?.get("admin")?.get("address")?;
-    address.text()?.parse().ok()
+    let address: AddressSpec = address.text()?.parse().ok()?;
+    Some(address.to_string())
 }
 
 /// Replaces the unspecified address by loopback.
-fn reachable(address: AddressSpec) -> AddressSpec {
-    match address {
-        AddressSpec::Tcp(tcp) if tcp.ip().is_unspecified() => {
+fn reachable(address: String) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(tcp) if tcp.ip().is_unspecified() => {
             let loopback = match tcp.ip() {
                 IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
                 IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
             };
-            AddressSpec::Tcp(SocketAddr::new(loopback, tcp.port()))
+            SocketAddr::new(loopback, tcp.port()).to_string()
         }
-        other => other,
+        _ => address,
     }
 }
 
 /// The status of `GET /readyz`, with `limit` for the whole exchange.
-fn ask(address: &AddressSpec, limit: Duration) -> io::Result<u16> {
+fn ask(address: &str, limit: Duration) -> io::Result<u16> {
     let admin = AdminArgs::at(address);
     let asking = admin.send(Method::GET, "/readyz", "text/plain", "");
     runtime(Some(1))?.block_on(async { Ok(timeout(limit, asking).await??.status().as_u16()) })
@@ -93,14 +92,10 @@ mod tests {
 
     use super::*;
 
-    fn tcp(text: &str) -> AddressSpec {
-        text.parse().unwrap()
-    }
-
     /// Listens, answers one connection with `answer`, and keeps it open for `open`.
-    fn server(answer: &'static [u8], open: Duration) -> AddressSpec {
+    fn server(answer: &'static [u8], open: Duration) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = AddressSpec::Tcp(listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap().to_string();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = [0; 512];
@@ -146,7 +141,7 @@ mod tests {
     #[test]
     fn a_refused_connection_is_an_error() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = ask(&AddressSpec::Tcp(free), Duration::from_secs(20)).unwrap_err();
+        let error = ask(&free.to_string(), Duration::from_secs(20)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     }
 
@@ -160,15 +155,23 @@ mod tests {
             let _ = stream.read(&mut [0; 512]).unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         });
-        assert_eq!(ask(&AddressSpec::Unix(path), Duration::from_secs(20)).unwrap(), 200);
+        assert_eq!(
+            ask(&format!("unix:{}", path.display()), Duration::from_secs(20)).unwrap(),
+            200
+        );
     }
 
     #[test]
     fn wildcards_are_asked_on_loopback() {
-        assert_eq!(reachable(tcp("0.0.0.0:9900")), tcp("127.0.0.1:9900"));
-        assert_eq!(reachable(tcp("[::]:9900")), tcp("[::1]:9900"));
-        assert_eq!(reachable(tcp("10.1.2.3:9900")), tcp("10.1.2.3:9900"));
-        assert_eq!(reachable(tcp("unix:/x")), tcp("unix:/x"));
+        for (given, asked) in [
+            ("0.0.0.0:9900", "127.0.0.1:9900"),
+            ("[::]:9900", "[::1]:9900"),
+            ("10.1.2.3:9900", "10.1.2.3:9900"),
+            ("squall:9900", "squall:9900"),
+            ("unix:/x", "unix:/x"),
+        ] {
+            assert_eq!(reachable(given.to_owned()), asked);
+        }
     }
 
     #[test]
@@ -177,7 +180,7 @@ mod tests {
         let file = folder.path().join("squall.yaml");
         let port = |name: &str| (name == "PORT").then(|| "9977".to_owned());
         std::fs::write(&file, "admin: {address: '0.0.0.0:${PORT}'}\nrulez: [nonsense: {}]\n").unwrap();
-        assert_eq!(address_in(&file, &port), Some(tcp("0.0.0.0:9977")));
+        assert_eq!(address_in(&file, &port), Some("0.0.0.0:9977".to_owned()));
         std::fs::write(&file, "listeners: {}\n").unwrap();
         assert_eq!(address_in(&file, &port), None);
         assert_eq!(address_in(&folder.path().join("none.yaml"), &port), None);

@@ -59,6 +59,12 @@ pub(super) async fn status(api: &Api) -> Done {
             count(&status["revision"]),
             count(&status["requests_held"]),
         );
+        if let Some(mistake) = at(status, "/reloads/last_error").as_str() {
+            lines.push_str("last reload    refused, so what was in force before still is:\n");
+            for line in mistake.lines() {
+                lines.push_str(&format!("  {line}\n"));
+            }
+        }
         let mut table = Table::new(&["LISTENER", "ADDRESS", "UPSTREAM", "SPACE"]);
         for one in status["listeners"].as_array().into_iter().flatten() {
             let address = one["address"].as_str().unwrap_or("closed");

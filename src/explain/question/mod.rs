@@ -115,6 +115,7 @@ pub fn ask(snapshot: &Snapshot, mut call: Call, now: Instant) -> Result<Explanat
         asked.client = this_machine(&listener.address);
     }
     let mut explanation = explain(snapshot, listener, &call.asked, now);
+    explanation.notes.extend(elsewhere(listener, &call));
     explanation.notes.extend(call.notes);
     Ok(explanation)
 }
@@ -156,6 +157,20 @@ fn listener_of<'s>(snapshot: &'s Snapshot, call: &Call) -> Result<&'s Listener, 
             listed(listeners)
         )),
     }
+}
+
+/// What is said of a request to an address of this machine that is none of the listener's.
+fn elsewhere(listener: &Listener, call: &Call) -> Option<String> {
+    let (Place::Tcp { host, port }, AddressSpec::Tcp(own)) = (&call.place, &listener.address) else {
+        return None;
+    };
+    let is_address = host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    // A port of 0 is chosen by the system.
+    let is_known = call.asked.listener.is_some() || own.port() == 0 || own.port() == *port;
+    (is_address && !is_known).then(|| {
+        let name = &listener.name;
+        format!("no listener has the port {port}: this is what `{name}` ({own}) does, the only one there is")
+    })
 }
 
 fn arrives(address: &AddressSpec, place: &Place) -> bool {
