@@ -5,9 +5,11 @@
 //! page like a network that is down.
 
 pub mod origin;
+pub mod refusal;
 pub mod spec;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -67,6 +69,7 @@ pub struct Cors {
     expose: Vec<HeaderName>,
     max_age: Option<HeaderValue>,
     natural: NaturalCors,
+    warned: AtomicBool,
 }
 
 /// Whether a request is a preflight (Fetch, "CORS-preflight request").
@@ -95,12 +98,24 @@ impl Cors {
             expose: spec.expose.as_ref().map(|expose| names(&expose.0)).unwrap_or_default(),
             max_age: spec.max_age.map(|age| age.get().as_secs().into()),
             natural: spec.natural.unwrap_or_default(),
+            warned: AtomicBool::new(false),
         }
     }
 
     /// Whether the CORS of a real upstream is replaced.
     pub fn replaces(&self) -> bool {
         self.natural == NaturalCors::Replace
+    }
+
+    /// Whether nobody was warned yet that an upstream refuses pages.
+    pub fn has_to_warn(&self) -> bool {
+        !self.warned.load(Ordering::Relaxed)
+    }
+
+    /// Notes that somebody is warned. Returns true for the first one alone.
+    pub fn warns(&self) -> bool {
+        // Nothing else is read or written with it, so the order does not matter.
+        !self.warned.swap(true, Ordering::Relaxed)
     }
 
     /// The request's origin, if its pages may read responses.

@@ -38,10 +38,17 @@ pub(super) fn of(way: &Way, asked: &Asked) -> CrossOrigin {
             (true, true, false) => {
                 format!("a preflight: squall answers it itself with 403, since `cors` does not allow `{origin}`")
             }
-            (true, false, _) => format!("a preflight: the upstream `{}` answers it", route.upstream),
+            (true, false, _) => format!(
+                "a preflight: the upstream `{}` answers it, and unless it allows `{origin}`, the browser does not send the request: \
+                with `cors: {{origins: \"{origin}\", natural: replace}}` squall answers it itself",
+                route.upstream
+            ),
             (false, true, true) => format!("pages of `{origin}` can read the response, injected or natural"),
             (false, false, true) => {
-                format!("pages of `{origin}` can read injected responses; natural ones as the upstream allows")
+                format!(
+                    "pages of `{origin}` can read injected responses; natural ones as the upstream allows, or with `natural: replace` \
+                    in `cors`"
+                )
             }
             (false, _, false) => {
                 format!("pages of `{origin}` can't read injected responses: `cors` does not allow the origin")

@@ -10,7 +10,7 @@ import requests
 from browser import Browser
 from certificates import Authority
 from fakes import Fake
-from squall import command, complete, eventually
+from squall import ROOT, command, complete, eventually
 
 CONFIG = """
 listeners:
@@ -93,13 +93,14 @@ class Api(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     origin = None
+    status = 200
     preflights = 0
 
     def respond(self):
         if self.command == "OPTIONS":
             type(self).preflights += 1
         self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.send_response(200)
+        self.send_response(self.status)
         if self.origin and self.headers.get("origin") == self.origin:
             self.send_header("access-control-allow-origin", self.origin)
             self.send_header("access-control-allow-credentials", "true")
@@ -257,6 +258,85 @@ def test_those_of_a_server_can_be_replaced(look, api, origin):
     assert fetch("/natural") == {"error": "TypeError"}, "what the server allows is gone"
 
 
+REFUSED = "the upstream refuses a page of another origin"
+
+
+def refusals(server):
+    """What squall has warned of: listener, upstream and reason."""
+    lines = [json.loads(line) for line in server.lines if REFUSED in line]
+    assert all("natural: replace" in line["message"] and line["level"] == "WARN" for line in lines)
+    return [(line["listener"], line["upstream"], line["reason"]) for line in lines]
+
+
+def test_squall_warns_once_of_a_server_that_refuses_preflights(look, api):
+    api[1].origin = None
+    fetch = look("cors: mirror", api[0])
+    for path in ["/down", "/down", "/natural"]:
+        assert fetch(path, WITH_PREFLIGHT) == {"error": "TypeError"}
+    assert fetch("/natural") == {"error": "TypeError"}
+    refused = [("web", "api", "its response to a preflight does not allow the origin")]
+    eventually(lambda: refusals(fetch.server), refused)
+    fetch.server.save(CONFIG.format(listener="cors: mirror, timeouts: {idle: 59s}", upstream=api[0]))
+    # Said again after a reload, of a response that needs no preflight.
+    again = [*refused, ("web", "api", "its response does not allow the origin")]
+    eventually(lambda: (fetch("/natural"), refusals(fetch.server))[1], again)
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_squall_warns_of_the_status_of_a_preflight(squall, api, origin, status):
+    api[1].status = status
+    server = squall(CONFIG.format(listener="cors: mirror", upstream=api[0]))
+    ask = {"origin": origin, "access-control-request-method": "PUT"}
+    assert requests.options(server.url("/x"), headers=ask, timeout=10).status_code == status
+    eventually(lambda: refusals(server), [("web", "api", f"its response to a preflight has the status {status}, not 2xx")])
+
+
+def test_squall_warns_of_nothing_else(look, api, origin):
+    """Not of servers that allow the page, of pages that `cors` keeps out, of natural responses that squall replaces, or of fakes."""
+    other = origin.replace("localhost", "app.example")
+    cases = [
+        ("cors: mirror", api[0], origin),
+        (f"cors: {{origins: '{origin}'}}", api[0], other),
+        ("cors: {origins: '*', natural: replace}", api[0], other),
+        ("timeouts: {}", api[0], other),
+        ("cors: mirror", FAKE, origin),
+    ]
+    for listener, upstream, page in cases:
+        fetch = look(listener, upstream)
+        for options in [SIMPLE, WITH_COOKIES, WITH_PREFLIGHT]:
+            fetch("/natural", options, page=page)
+        assert not refusals(fetch.server), (listener, upstream)
+
+
+def test_the_routes_to_an_upstream_share_a_warning(squall, api, origin):
+    api[1].origin = None
+    text = ROUTED.format(cors="cors: mirror", api=api[0])
+    server = squall(text.replace("    routes:", "    routes:\n      - {match: {path: /too/**}, upstream: api}"))
+    for path in ["/real/x", "/too/x", "/real/x", "/own/x"]:
+        requests.get(server.url(path), headers={"origin": origin}, timeout=10)
+    eventually(lambda: len(refusals(server)), 1)
+
+
+def test_the_example_lets_a_page_use_a_server_without_cors(squall, api, browser, origin):
+    api[1].origin = None
+    text = (ROOT / "config/examples/cors.yaml").read_text()
+    server = squall(
+        text.replace("127.0.0.1:8080\n", "127.0.0.1:0\n")
+        .replace('{url: "http://127.0.0.1:8000"}', api[0])
+        .replace("percentage: 33", "every: 2")
+    )
+    browser.open(url=origin + "/")
+
+    def look(path):
+        url = json.dumps(f"http://localhost:{server.port()}{path}")
+        return browser.run(script=LOOK.replace("URL", url).replace("OPTIONS", json.dumps(WITH_PREFLIGHT)))
+
+    seen = [look(path) for path in ["/cart", "/cart", "/todo/x", "/todo/x"]]
+    assert [one["status"] for one in seen] == [200, 503, 404, 503]
+    assert [one.get("retry-after") for one in seen] == [None, "2", None, "2"]
+    assert api[1].preflights == 0 and not refusals(server)
+
+
 def test_endings_and_bodies_stay_what_they_are(look):
     fetch = look()
     assert fetch("/gone") == {"error": "TypeError"}
@@ -355,7 +435,11 @@ def test_explain_says_so(tmp_path, api, origin):
     text = explain("cors: mirror", FAKE, *preflight, "/down")
     assert "a preflight: spared" in text and "squall answers it itself, and allows" in text
     assert "spared" not in explain("cors: mirror", FAKE, *preflight, "/strict").split("plan")[1]
-    assert "the upstream `api` answers it" in explain("cors: mirror", api[0], *preflight, "/down")
+    text = explain("cors: mirror", api[0], *preflight, "/down")
+    assert "the upstream `api` answers it, and unless it allows" in text
+    assert f'`cors: {{origins: "{origin}", natural: replace}}`' in text
+    replaced = explain("cors: {origins: '*', natural: replace}", api[0], *preflight, "/down")
+    assert "squall answers it itself, and allows" in replaced and "natural: replace" not in replaced
     assert "answers it itself with 403" in explain("cors: https://x.example", FAKE, *preflight, "/down")
     assert "rules hit it like any request" in explain("timeouts: {}", FAKE, *preflight, "/down")
     assert f"pages of `{origin}` can read injected responses" in explain("cors: mirror", api[0], "/down")

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Build, Targets};
+use crate::cors::Cors;
 use crate::draw::head::normalise;
 use crate::metrics::ListenerMetrics;
 use crate::proxy::exchange::route::{Paths, Route};
@@ -19,8 +20,8 @@ use crate::yaml::report::{Diagnostic, Span};
 /// The most routes of a listener: they are tried one after the other.
 const MOST_ROUTES: usize = 1000;
 
-/// Metrics by upstream, which the routes of a listener to one upstream share.
-pub(super) type MetricsOf<'a> = HashMap<&'a str, Arc<ListenerMetrics>>;
+/// By upstream, what the routes of a listener to one upstream share: its metrics and its `cors`, which warns once.
+pub(super) type SharedOf<'a> = HashMap<&'a str, (Arc<ListenerMetrics>, Option<Arc<Cors>>)>;
 
 /// The routes of a listener, and where the rest of its requests goes.
 pub(super) type Routes = (Arc<[Arc<Route>]>, Arc<Route>);
@@ -47,11 +48,11 @@ impl Build<'_> {
                 .push(diagnostic.help("add `upstream: NAME`, or `routes: [{match: {path: /api/**}, upstream: NAME}]`"));
             return None;
         }
-        let mut metrics = MetricsOf::new();
+        let mut shared = SharedOf::new();
         let mut routes: Vec<Option<Arc<Route>>> = Vec::new();
         let mut known: Vec<(Span, Condition)> = Vec::new();
         for (number, route) in (1..).zip(typed) {
-            let built = self.route((name, number), spec, route, (targets, &mut metrics));
+            let built = self.route((name, number), spec, route, (targets, &mut shared));
             if let Some(route_built) = &built {
                 self.check_reached(route.span, &route_built.condition, &known);
                 known.push((route.span, route_built.condition.clone()));
@@ -70,14 +71,15 @@ impl Build<'_> {
         let routes: Option<Vec<Arc<Route>>> = routes.into_iter().collect();
         let (routes, target) = (routes?, own?);
         let upstream = spec.upstream.as_ref().map_or("", |upstream| upstream.value.as_str());
+        let (metrics, cors) = self.shared(name, spec, upstream, &mut shared);
         let own = Route {
             number: None,
             condition: Condition::All(Vec::new()),
             paths: Paths::new("", "", target.as_deref().map_or("", Target::base)),
             target,
             upstream: upstream.into(),
-            metrics: self.metrics_of(&name.value, upstream, &mut metrics),
-            cors: self.cors(spec, upstream),
+            metrics,
+            cors,
             maps_back: self.maps_back(upstream),
         };
         Some((routes.into(), Arc::new(own)))
@@ -88,7 +90,7 @@ impl Build<'_> {
         (listener, number): (&Spanned<String>, usize),
         spec: &ListenerSpec,
         route: &'s Spanned<RouteSpec>,
-        (targets, metrics): (&Targets, &mut MetricsOf<'s>),
+        (targets, shared): (&Targets, &mut SharedOf<'s>),
     ) -> Option<Route> {
         let RouteSpec {
             matches,
@@ -109,21 +111,32 @@ impl Build<'_> {
             return None;
         }
         let (strip, add, condition, target) = (strip?, add?, condition?, target?);
+        let (metrics, cors) = self.shared(listener, spec, &upstream.value, shared);
         Some(Route {
             number: Some(number),
             condition,
             paths: Paths::new(&strip, &add, target.base()),
             target: Some(target),
-            metrics: self.metrics_of(&listener.value, &upstream.value, metrics),
-            cors: self.cors(spec, &upstream.value),
+            metrics,
+            cors,
             maps_back: self.maps_back(&upstream.value),
             upstream: upstream.value.as_str().into(),
         })
     }
 
-    fn metrics_of<'s>(&self, listener: &str, upstream: &'s str, known: &mut MetricsOf<'s>) -> Arc<ListenerMetrics> {
-        let new = || Arc::new(self.inputs.metrics.listener(listener, upstream));
-        Arc::clone(known.entry(upstream).or_insert_with(new))
+    fn shared<'s>(
+        &self,
+        listener: &Spanned<String>,
+        spec: &ListenerSpec,
+        upstream: &'s str,
+        known: &mut SharedOf<'s>,
+    ) -> (Arc<ListenerMetrics>, Option<Arc<Cors>>) {
+        let new = || {
+            let metrics = self.inputs.metrics.listener(&listener.value, upstream);
+            (Arc::new(metrics), self.cors(spec, upstream))
+        };
+        let (metrics, cors) = known.entry(upstream).or_insert_with(new);
+        (Arc::clone(metrics), cors.as_ref().map(Arc::clone))
     }
 
     /// Whether redirects and cookies of an upstream are mapped back. Where clients know the upstream itself, there is nothing to map.

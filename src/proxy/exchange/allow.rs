@@ -5,8 +5,8 @@ use http::{HeaderName, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::fields::Fields;
-use super::route::Route;
-use crate::cors::{self, Added, Cors};
+use super::route::{Route, authority};
+use crate::cors::{self, Added, Cors, refusal};
 
 /// What answers a request in place of the upstream: a preflight that does not go there.
 pub(super) fn preflights(route: &Route, request: &RequestHeader) -> Option<Router> {
@@ -36,6 +36,31 @@ pub(super) fn natural(route: &Route, request: &RequestHeader, head: &mut Respons
         }
     }
     complete(cors, request, head);
+}
+
+/// Warns once if the natural response of a real upstream keeps out a page that `cors` lets in: the page sees a failed request, and
+/// squall is the first to be suspected.
+pub(super) fn warn_of_refusal(listener: &str, route: &Route, request: &RequestHeader, head: &ResponseHeader) {
+    let kept = route.cors.as_ref().filter(|_| !route.answers_preflights());
+    let Some(cors) = kept.filter(|cors| cors.has_to_warn()) else {
+        return;
+    };
+    let Some(origin) = cors.allowed(&request.headers) else {
+        return;
+    };
+    let asked = (&request.method, &request.headers, authority(request));
+    if let Some(refusal) = refusal::of(asked, (head.status, &head.headers))
+        && cors.warns()
+    {
+        tracing::warn!(
+            listener,
+            upstream = &*route.upstream,
+            origin = origin.to_str().unwrap_or_default(),
+            reason = %refusal,
+            "the upstream refuses a page of another origin: with `cors: {{origins: …, natural: replace}}` squall answers preflights \
+            itself, and lets pages read natural responses"
+        );
+    }
 }
 
 /// Adjusts the head of a response that is about to be sent to what squall has added to it.

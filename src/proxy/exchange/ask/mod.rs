@@ -71,6 +71,7 @@ impl Squall {
             };
             match relay::ended_here(client, answered).await {
                 Ok(mut head) => {
+                    allow::warn_of_refusal(&request.view.name, request.route(), client.head(), &head);
                     allow::natural(request.route(), client.head(), &mut head);
                     request.natural = request.sent.map(|sent| sent.elapsed());
                     request.failed = head.status.is_server_error();

@@ -186,7 +186,7 @@ impl View {
 }
 
 /// The host and port that a client asks for.
-fn authority(head: &RequestHeader) -> &str {
+pub(super) fn authority(head: &RequestHeader) -> &str {
     let named = head.uri.authority().map(http::uri::Authority::as_str);
     let field = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
     named.or_else(field).unwrap_or_default()
