@@ -236,6 +236,26 @@ def test_a_guardrail_is_seen_to_trip_reset_and_removed(shown, browser):
     eventually(lambda: browser.visible(selector="#guards-panel"), False)
 
 
+def test_a_refused_reload_is_told_until_one_goes_well(squall, browser):
+    server = squall(config())
+    browser.open(url=server.admin + "/", only=server.admin)
+    browser.wait(selector="#rules tbody", text="pay is down")
+    assert not browser.visible(selector="#reload")
+    server.save(config().replace("faults: [{abort: 503}]", "fautls: [{abort: 503}]"))
+    browser.wait(selector="#reload", text="The last reload was refused")
+    assert "fautls" in browser.text(selector="#reload-error")
+    assert browser.attribute(selector="#reload", attribute="role") == "alert"
+    assert browser.axe() == []
+    assert status(server) == 503, "what was in force stays in force"
+    # Who comes later is told, too.
+    browser.reload()
+    browser.wait(selector="#reload", text="The last reload was refused")
+    server.save(config().replace("abort: 503", "abort: 504"))
+    eventually(lambda: browser.visible(selector="#reload"), False)
+    assert browser.text(selector="#reload-error") == ""
+    eventually(lambda: status(server), 504)
+
+
 def test_a_space_is_seen_and_deleted(shown, browser):
     place = shown.admin + "/api/v1/spaces/mine"
     assert requests.put(place, json={"ttl": "10m"}, timeout=10).status_code == 201

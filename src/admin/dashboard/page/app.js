@@ -57,6 +57,10 @@ async function status() {
   setText(byId("version"), state.version);
   const listeners = state.listeners.slice(0, 4).map((one) => `${one.name} ${one.address ?? "not open"} → ${one.upstreams.join(", ")}`);
   setText(byId("summary"), [...listeners, `seed ${state.seed}`].join(" · "));
+  const mistake = state.reloads?.last_error ?? "";
+  // The text first: it is announced when it appears.
+  setText(byId("reload-error"), mistake);
+  byId("reload").hidden = !mistake;
 }
 
 const readers = {
