@@ -58,7 +58,7 @@ const NOT_EXPOSED: [&str; 18] = [
     "vary",
 ];
 
-/// Fields to add to a response head.
+/// Fields to add to a response head. Those that [supersede](supersedes) others take their place.
 pub type Added = Vec<(HeaderName, HeaderValue)>;
 
 /// Which pages of other origins may read responses, and what of them.
@@ -86,6 +86,12 @@ pub fn asks(name: &HeaderName) -> bool {
 pub fn allows(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("access-control-") && !name.starts_with("access-control-request-")
+}
+
+/// Whether an added field takes the place of the response's own of that name, whose values it includes: what pages may read
+/// stands in one field.
+pub fn supersedes(name: &HeaderName) -> bool {
+    *name == ACCESS_CONTROL_EXPOSE_HEADERS
 }
 
 impl Cors {
@@ -147,7 +153,7 @@ impl Cors {
             self.grant(request, &mut added);
         } else {
             let of_head = response.keys().filter(|name| is_exposed(name)).map(HeaderName::as_str);
-            added.extend(self.exposing(LOOKED_FOR.into_iter().chain(of_head)));
+            added.extend(self.exposing(response, LOOKED_FOR.into_iter().chain(of_head)));
         }
         added
     }
@@ -166,20 +172,29 @@ impl Cors {
             }
             return added;
         }
-        added.extend(self.exposing(OWN.into_iter().filter(|name| response.contains_key(*name))));
+        added.extend(self.exposing(response, OWN.into_iter().filter(|name| response.contains_key(*name))));
         added
     }
 
-    /// The field that exposes these fields and the configured ones, each once; `None` if there are none.
-    fn exposing<'a>(&'a self, names: impl Iterator<Item = &'a str>) -> Option<(HeaderName, HeaderValue)> {
-        let mut listed: Vec<&str> = Vec::new();
+    /// The field that exposes these fields and the configured ones beside those that a response exposes already, each once;
+    /// `None` if there is nothing to add.
+    fn exposing<'a>(
+        &'a self,
+        response: &'a HeaderMap,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        let own = response.get_all(ACCESS_CONTROL_EXPOSE_HEADERS).iter();
+        let own = own.filter_map(|value| value.to_str().ok());
+        let own = own.flat_map(|value| value.split(',')).map(str::trim);
+        let mut listed: Vec<&str> = own.filter(|name| !name.is_empty()).collect();
+        let before = listed.len();
         for name in names.chain(self.expose.iter().map(HeaderName::as_str)) {
-            if !listed.contains(&name) {
+            if !listed.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 listed.push(name);
             }
         }
         let value = HeaderValue::try_from(listed.join(", ")).ok()?;
-        (!listed.is_empty()).then_some((ACCESS_CONTROL_EXPOSE_HEADERS, value))
+        (listed.len() > before).then_some((ACCESS_CONTROL_EXPOSE_HEADERS, value))
     }
 
     /// Grants everything that a preflight asks for.
@@ -242,7 +257,11 @@ async fn answer_or_complete(State(cors): State<Arc<Cors>>, request: Request, nex
 
 fn extend(response: &mut Response, added: Added) {
     for (name, value) in added {
-        response.headers_mut().append(name, value);
+        if supersedes(&name) {
+            response.headers_mut().insert(name, value);
+        } else {
+            response.headers_mut().append(name, value);
+        }
     }
 }
 

@@ -83,6 +83,32 @@ fn an_answer_with_an_origin_of_its_own_keeps_it() {
     assert!(cors("mirror").completes(&Method::GET, &request, &response).is_empty());
 }
 
+/// Fields of one name can't be told apart by those who read only one of them, so there is one.
+#[test]
+fn what_is_exposed_stands_in_one_field() {
+    let request = fields(&[("origin", "https://a.example")]);
+    let origin = ("access-control-allow-origin", "https://a.example");
+    let exposed = ("access-control-expose-headers", "ETag,Squall-Fault");
+    let delayed = fields(&[
+        origin,
+        exposed,
+        ("squall-fault", "x"),
+        ("server-timing", "squall;dur=1"),
+    ]);
+    let added = cors("mirror").adjusts(&Method::GET, &request, &delayed);
+    assert_eq!(
+        text(&added),
+        ["access-control-expose-headers: ETag, Squall-Fault, server-timing"]
+    );
+    assert!(supersedes(&added[0].0) && !supersedes(&VARY));
+    let named = fields(&[origin, exposed, ("squall-fault", "x")]);
+    assert!(cors("mirror").adjusts(&Method::GET, &request, &named).is_empty());
+    // One of an injected response's own.
+    let added = cors("mirror").completes(&Method::GET, &request, &fields(&[exposed]));
+    let last = text(&added).pop().unwrap();
+    assert_eq!(last, "access-control-expose-headers: ETag, Squall-Fault, retry-after");
+}
+
 #[test]
 fn a_preflight_is_granted_what_it_asks_for() {
     let mut request = fields(PREFLIGHT);

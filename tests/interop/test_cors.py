@@ -1,9 +1,10 @@
 """CORS in a real browser: what a page of another origin can read of injected responses, and what it can't."""
 
+import http.client
 import http.server
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 import requests
@@ -256,6 +257,23 @@ def test_those_of_a_server_can_be_replaced(look, api, origin):
         assert seen == {"status": 200, "x-natural": "yes", "x-hidden": "yes", "body": "ok"}
     assert api[1].preflights == 0, "squall answers them"
     assert fetch("/natural") == {"error": "TypeError"}, "what the server allows is gone"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "cors"),
+    [("real", "{origins: '*', natural: replace}"), ("real", "{origins: '*', expose: x-own}"), ("fake", "mirror")],
+)
+def test_what_is_exposed_stands_in_one_field(squall, api, origin, upstream, cors):
+    server = squall(CONFIG.format(listener=f"cors: {cors}", upstream=api[0] if upstream == "real" else FAKE))
+    for path in ["/natural", "/late", "/down"]:
+        # `requests` would join them.
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port(), timeout=10)) as client:
+            client.request("GET", path, headers={"origin": origin})
+            fields = client.getresponse().headers.get_all("access-control-expose-headers")
+        names = [name.lower() for name in fields[0].split(", ")]
+        assert len(fields) == 1 and len(names) == len(set(names)), (path, fields)
+        if path == "/late":
+            assert "squall-fault" in names and ("x-natural" in names) == (upstream == "real")
 
 
 REFUSED = "the upstream refuses a page of another origin"

@@ -70,6 +70,10 @@ pub(super) fn adjust(cors: &Cors, request: &RequestHeader, head: &mut ResponseHe
 
 fn add(head: &mut ResponseHeader, added: Added) {
     for (name, value) in added {
-        head.add(&name, value);
+        if cors::supersedes(&name) {
+            head.set(&name, value);
+        } else {
+            head.add(&name, value);
+        }
     }
 }
