@@ -12,12 +12,6 @@ use super::problem::{Accept, Problem, json_answer};
 use super::{Context, Shared, body};
 use crate::explain::question::Question;
 use crate::yaml::forms::OneOrMany;
-use crate::yaml::report::did_you_mean;
-
-/// The valid names in a query.
-const NAMES: [&str; 10] = [
-    "url", "method", "header", "body", "curl", "client", "listener", "ordinal", "at", "format",
-];
 
 /// The format that the query asks for, which overrides `Accept`.
 type Form = Option<Accept>;
@@ -41,7 +35,7 @@ fn answer(context: &Context, headers: &HeaderMap, asked: Result<(Question, Form)
     let explained = asked.and_then(|(question, form)| {
         let snapshot = context.server.snapshot();
         let mut explanation = question
-            .answer(&snapshot, Instant::now())
+            .answer(&snapshot, &context.server.addresses(), Instant::now())
             .map_err(Problem::bad_request)?;
         explanation.notes.extend(stopped(context));
         Ok(match form.unwrap_or(accept) {
@@ -97,7 +91,8 @@ fn question(pairs: Vec<(String, String)>) -> Result<(Question, Form), Problem> {
                     .or_insert_with(|| OneOrMany(Vec::new()));
                 values.0.push(value.trim().to_owned());
             }
-            _ => return Err(unknown(&name)),
+            // Refused before.
+            _ => {}
         }
         seen.push(name);
     }
@@ -116,12 +111,4 @@ fn form_of(value: &str) -> Result<Accept, Problem> {
         "text" => Ok(Accept::Text),
         _ => Err(Problem::bad_request("`format` must be json or text")),
     }
-}
-
-fn unknown(name: &str) -> Problem {
-    let help = match did_you_mean(name, NAMES) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there are {}", NAMES.join(", ")),
-    };
-    Problem::bad_request(format!("unknown parameter `{name}`; {help}"))
 }

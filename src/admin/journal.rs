@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::body::read;
 use super::explain::pairs;
+use super::params::Params;
 use super::problem::{Accept, Problem, json_answer};
 use super::{Context, MAX_BODY_BYTES, Shared};
 use crate::journal::attempts::{Attempt, attempts};
@@ -22,7 +23,7 @@ use crate::journal::near::near_misses;
 use crate::journal::verify::{Question, SETTLED};
 use crate::journal::{Numbered, Of, Page, ask};
 use crate::limits::aside;
-use crate::yaml::report::{Report, did_you_mean};
+use crate::yaml::report::Report;
 use crate::yaml::units::Time;
 
 /// How many requests an answer has, unless the query says otherwise.
@@ -30,11 +31,6 @@ const LIMIT: usize = 100;
 
 /// The most requests that an answer has.
 const MOST: usize = 1000;
-
-/// The valid names in a query.
-const NAMES: [&str; 10] = [
-    "space", "after", "limit", "since", "hit", "rule", "listener", "method", "path", "status",
-];
 
 /// What a query asks for.
 #[derive(Debug)]
@@ -62,13 +58,9 @@ pub(super) async fn one(State(context): Shared, headers: HeaderMap, Path(id): Pa
 
 /// `?space=`: forgets requests.
 pub(super) async fn clear(State(context): Shared, headers: HeaderMap, uri: Uri) -> Response {
-    let of = pairs(&uri).and_then(|pairs| match pairs.as_slice() {
-        [] => Ok(Of::All),
-        [(name, space)] if name == "space" => Ok(space_of(space)),
-        _ => Err(Problem::bad_request("`space` is the only parameter")),
-    });
-    match of {
-        Ok(of) => {
+    match Params::of(&uri) {
+        Ok(params) => {
+            let of = params.get("space").map_or(Of::All, Of::named);
             context.server.journal().clear(&of);
             StatusCode::NO_CONTENT.into_response()
         }
@@ -77,8 +69,15 @@ pub(super) async fn clear(State(context): Shared, headers: HeaderMap, uri: Uri) 
 }
 
 /// A question about the requests of the journal, in YAML or JSON.
-pub(super) async fn verify(State(context): Shared, headers: HeaderMap, body: Body) -> Response {
-    answer(&headers, Ok(verified(Arc::clone(&context), body))).await
+///
+/// `?space=` is that of the question, unless it names one itself.
+pub(super) async fn verify(State(context): Shared, headers: HeaderMap, uri: Uri, body: Body) -> Response {
+    let params = Params::of(&uri);
+    answer(
+        &headers,
+        params.map(|params| verified(Arc::clone(&context), params, body)),
+    )
+    .await
 }
 
 async fn answer(headers: &HeaderMap, asked: Result<impl Future<Output = Result<Value, Problem>>, Problem>) -> Response {
@@ -147,10 +146,13 @@ async fn single(context: Arc<Context>, id: u64) -> Result<Value, Problem> {
     .await?
 }
 
-async fn verified(context: Arc<Context>, body: Body) -> Result<Value, Problem> {
+async fn verified(context: Arc<Context>, params: Params, body: Body) -> Result<Value, Problem> {
     let bytes = read(&context, body, MAX_BODY_BYTES).await?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Problem::bad_request("the body is not UTF-8"))?;
-    let question = Question::read(text).map_err(|report| malformed(&report))?;
+    let mut question = Question::read(text).map_err(|report| malformed(&report))?;
+    if let Some(space) = params.get("space") {
+        question.within(space).map_err(Problem::bad_request)?;
+    }
     let journal = Arc::clone(context.server.journal());
     let answer = question.answer(journal).await.map_err(stopping)?;
     aside(move || {
@@ -203,15 +205,6 @@ impl Query {
     }
 }
 
-/// An empty name stands for requests in no space.
-fn space_of(name: &str) -> Of {
-    if name.is_empty() {
-        Of::NoSpace
-    } else {
-        Of::Space(name.to_owned())
-    }
-}
-
 fn query(uri: &Uri) -> Result<Query, Problem> {
     let pairs = pairs(uri)?;
     let mut query = Query {
@@ -229,7 +222,7 @@ fn query(uri: &Uri) -> Result<Query, Problem> {
             return Err(Problem::bad_request(format!("`{name}` is given twice")));
         }
         match name.as_str() {
-            "space" => query.of = space_of(value),
+            "space" => query.of = Of::named(value),
             "after" => {
                 query.after = Some(
                     value
@@ -250,7 +243,8 @@ fn query(uri: &Uri) -> Result<Query, Problem> {
                 .filter
                 .statuses
                 .push(value.parse().map_err(|_| bad("one such as 503 or 5xx"))?),
-            _ => return Err(unknown(name)),
+            // Refused before.
+            _ => {}
         }
     }
     query.filter.condition = ask::condition_of(&conditions).map_err(|report| malformed(&report))?;
@@ -260,12 +254,4 @@ fn query(uri: &Uri) -> Result<Query, Problem> {
 /// Something in the words of a rule's `match` is wrong.
 fn malformed(report: &Report) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, report.summary()).with("errors", report.to_json())
-}
-
-fn unknown(name: &str) -> Problem {
-    let help = match did_you_mean(name, NAMES) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there are {}", NAMES.join(", ")),
-    };
-    Problem::bad_request(format!("unknown parameter `{name}`; {help}"))
 }

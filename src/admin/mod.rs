@@ -126,6 +126,7 @@ fn router_at(server: Arc<Server>, address: AddressSpec) -> axum::Router {
         .route("/api/v1/scenarios/{id}", get(scenarios::show))
         .route("/api/v1/scenarios/{id}/report", get(scenarios::report))
         .route("/api/v1/scenarios/{id}/{order}", post(scenarios::order))
+        .route_layer(from_fn(params::check))
         .fallback(pages::unknown)
         .method_not_allowed_fallback(pages::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&context), guard::guard))

@@ -19,7 +19,7 @@ use super::problem::{Accept, Problem, json_answer};
 use super::{Context, MAX_BODY_BYTES, MAX_LAYER_BYTES, Shared, armed, body};
 use crate::config::Source;
 use crate::config::layer::draft::{Switched, Text};
-use crate::config::layer::{ApiRule, Draft, Refusal};
+use crate::config::layer::{ApiRule, Draft, Refusal, Which};
 use crate::config::snapshot::Snapshot;
 use crate::rule::decide::{Outcome, Rule};
 use crate::rule::id::RuleId;
@@ -31,7 +31,7 @@ use crate::yaml::report::Report;
 /// All rules in the order of their decisions, then those of the API that don't fit the file.
 pub(super) async fn list(State(context): Shared, headers: HeaderMap, uri: Uri) -> Response {
     let accept = Accept::of(&headers);
-    let params = match Params::of(&uri, &["space"]) {
+    let params = match Params::of(&uri) {
         Ok(params) => params,
         Err(problem) => return problem.answer(accept),
     };
@@ -59,7 +59,7 @@ pub(super) async fn show(
     uri: Uri,
 ) -> Response {
     let accept = Accept::of(&headers);
-    let shown = Params::of(&uri, &["space"]).and_then(|params| {
+    let shown = Params::of(&uri).and_then(|params| {
         let id = RuleId::new(params.get("space"), &name);
         let snapshot = context.server.snapshot();
         let rule = of_id(&snapshot, &id).ok_or_else(|| refused(snapshot.unknown_rule(&id), accept))?;
@@ -79,7 +79,7 @@ pub(super) async fn put(
 ) -> Response {
     let accept = Accept::of(&headers);
     let done = async {
-        let params = Params::of(&uri, &["space", "dry_run"])?;
+        let params = Params::of(&uri)?;
         let (id, dry_run) = (RuleId::new(params.get("space"), &name), params.flag("dry_run")?);
         let expected = expected(&headers)?;
         let text = text(&context, &headers, body, MAX_BODY_BYTES).await?;
@@ -104,7 +104,7 @@ pub(super) async fn patch(
 ) -> Response {
     let accept = Accept::of(&headers);
     let done = async {
-        let params = Params::of(&uri, &["space", "dry_run"])?;
+        let params = Params::of(&uri)?;
         let (id, dry_run) = (RuleId::new(params.get("space"), &name), params.flag("dry_run")?);
         let expected = expected(&headers)?;
         let mut patch: Map<String, Value> = body::json(&context, body, "{\"when\": {\"percentage\": \"50%\"}}").await?;
@@ -145,7 +145,7 @@ pub(super) async fn remove(
 ) -> Response {
     let accept = Accept::of(&headers);
     let done = async {
-        let params = Params::of(&uri, &["space"])?;
+        let params = Params::of(&uri)?;
         let id = RuleId::new(params.get("space"), &name);
         let expected = expected(&headers)?;
         let about = id.clone();
@@ -170,19 +170,28 @@ pub(super) async fn reset(
 ) -> Response {
     let accept = Accept::of(&headers);
     let done = async {
-        let params = Params::of(&uri, &["space"])?;
+        let params = Params::of(&uri)?;
         let id = RuleId::new(params.get("space"), &name);
         let about = id.clone();
-        let change = move |draft: &mut Draft<'_>| draft.reset(Some(&about)).map(|()| false);
+        let change = move |draft: &mut Draft<'_>| draft.reset(&Which::One(about.clone())).map(|()| false);
         one(&context, accept, id, "reset", false, change).await
     };
     done.await.unwrap_or_else(|problem| problem.answer(accept))
 }
 
-/// Resets all rules.
-pub(super) async fn reset_all(State(context): Shared, headers: HeaderMap) -> Response {
+/// Resets all rules, or with `?space=` those of a space; an empty name stands for those in none.
+pub(super) async fn reset_all(State(context): Shared, headers: HeaderMap, uri: Uri) -> Response {
     let accept = Accept::of(&headers);
-    whole(&context, accept, "reset", false, |draft| draft.reset(None)).await
+    let done = async {
+        let params = Params::of(&uri)?;
+        let meant = match params.get("space") {
+            None => Which::All,
+            Some("") => Which::OfSpace(None),
+            Some(space) => Which::OfSpace(Some(space.into())),
+        };
+        Ok(whole(&context, accept, "reset", false, move |draft| draft.reset(&meant)).await)
+    };
+    done.await.unwrap_or_else(|problem: Problem| problem.answer(accept))
 }
 
 /// The body of `PUT /order`.
@@ -255,7 +264,7 @@ fn layer_answer(snapshot: &Snapshot) -> Response {
 pub(super) async fn put_layer(State(context): Shared, headers: HeaderMap, uri: Uri, body: Body) -> Response {
     let accept = Accept::of(&headers);
     let done = async {
-        let params = Params::of(&uri, &["dry_run"])?;
+        let params = Params::of(&uri)?;
         let (expected, dry_run) = (expected(&headers)?, params.flag("dry_run")?);
         let text = text(&context, &headers, body, MAX_LAYER_BYTES).await?;
         let change = move |draft: &mut Draft<'_>| {

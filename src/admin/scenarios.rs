@@ -40,7 +40,7 @@ pub(super) async fn list(State(context): Shared) -> Response {
 pub(super) async fn start(State(context): Shared, headers: HeaderMap, uri: Uri, body: Body) -> Response {
     let accept = Accept::of(&headers);
     let started = async {
-        let params = Params::of(&uri, &["detach", "file"])?;
+        let params = Params::of(&uri)?;
         let detach = params.flag("detach")?;
         let file = params.get("file").unwrap_or("request body");
         if file.chars().count() > LONGEST_FILE || file.chars().any(char::is_control) {
@@ -164,7 +164,7 @@ pub(super) async fn order(
 pub(super) async fn report(State(context): Shared, Path(id): Path<String>, headers: HeaderMap, uri: Uri) -> Response {
     let accept = Accept::of(&headers);
     let shown = find(&context, &id).and_then(|play| {
-        let params = Params::of(&uri, &["format"])?;
+        let params = Params::of(&uri)?;
         let report = play.report().ok_or_else(|| {
             let detail = if play.is_done() {
                 "the scenario broke down, and has left no report"

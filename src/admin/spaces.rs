@@ -7,12 +7,11 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::conditions::refused;
-use super::params::Params;
 use super::problem::{Accept, Problem, json_answer};
 use super::{Context, Shared, body};
 use crate::config::layer::{Draft, Space};
@@ -78,16 +77,9 @@ pub(super) async fn show(State(context): Shared, Path(name): Path<String>, heade
 }
 
 /// Opens or renews a space.
-pub(super) async fn put(
-    State(context): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-    body: Body,
-) -> Response {
+pub(super) async fn put(State(context): Shared, Path(name): Path<String>, headers: HeaderMap, body: Body) -> Response {
     let accept = Accept::of(&headers);
     let done = async {
-        Params::of(&uri, &[])?;
         let wish: Wish = body::json(&context, body, "{\"ttl\": \"10m\", \"listeners\": [\"web\"]}").await?;
         if wish.ttl.is_some_and(|ttl| ttl.get().is_zero()) {
             return Err(Problem::new(

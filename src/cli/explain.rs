@@ -105,7 +105,7 @@ pub fn run(args: ExplainArgs) -> ExitCode {
             snapshot.seed
         ));
     }
-    let explanation = match ask(&snapshot, call, Instant::now()) {
+    let explanation = match ask(&snapshot, call, &[], Instant::now()) {
         Ok(explanation) => explanation,
         Err(message) => return fail(USAGE, &format!("error: {message}")),
     };

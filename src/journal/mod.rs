@@ -76,6 +76,17 @@ pub enum Of {
     Space(String),
 }
 
+impl Of {
+    /// The requests of a space by its name; an empty one stands for those in no space.
+    pub fn named(space: &str) -> Of {
+        if space.is_empty() {
+            Of::NoSpace
+        } else {
+            Of::Space(space.to_owned())
+        }
+    }
+}
+
 /// Entries of the journal, as of one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Page {

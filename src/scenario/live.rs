@@ -10,7 +10,7 @@ use super::Scenario;
 use super::steer::{RuleNow, Steer};
 use crate::config::Source;
 use crate::config::layer::draft::Text;
-use crate::config::layer::{ApiLayer, Draft, Refusal};
+use crate::config::layer::{ApiLayer, Draft, Refusal, Which};
 use crate::config::snapshot::Snapshot;
 use crate::rule::id::RuleId;
 use crate::rule::switch::Switch;
@@ -190,7 +190,7 @@ impl Steer for Live {
             .map(|name| self.id(&snapshot, name))
             .filter(|id| rule_now(&snapshot, id).is_some())
             .collect();
-        self.change(move |draft| ids.iter().try_for_each(|id| draft.reset(Some(id))))
+        self.change(move |draft| ids.into_iter().try_for_each(|id| draft.reset(&Which::One(id))))
             .await
     }
 

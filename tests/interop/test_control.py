@@ -250,6 +250,41 @@ def test_a_space_has_its_own_rules_listener_and_journal(api):
     assert [one["status"] for one in api.ok("GET", "/journal?space=t1")["requests"]] == [200], "only what came after it"
 
 
+def test_a_space_is_reset_and_verified_alone(api):
+    twice = {"match": {"path": "/pay"}, "when": {"limits": {"total": 2}}, "faults": [{"abort": 503}]}
+    three = lambda space: [status(api, "/pay", squall_space=space) for _ in range(3)]  # noqa: E731
+    for space in ["a", "b"]:
+        api.ok("PUT", f"/rules/twice?space={space}", twice, status=201)
+        assert three(space) == [503, 503, 200]
+    reset = api.ok("POST", "/reset?space=a")
+    assert len(reset["rules"]) == 2
+    assert (three("a"), three("b")) == ([503, 503, 200], [200, 200, 200])
+    asked = {"match": {"path": "/pay"}, "count": 6}
+    for space, own in [("a", {}), ("a", {"space": "a"}), ("b", {})]:
+        assert api.ok("POST", f"/verify?space={space}", asked | own)["verdict"] == "pass"
+    assert api.ok("POST", "/verify", asked)["verdict"] == "fail", "twelve in all"
+    assert "another `space`" in api.call("POST", "/verify?space=a", asked | {"space": "b"}).json()["detail"]
+    api.ok("POST", "/reset?space=")
+    assert three("a") == [200, 200, 200], "an empty name stands for the rules that concern everybody"
+
+
+def test_every_endpoint_refuses_a_parameter_that_it_lacks(api):
+    """Whoever mistypes `space` would act on everybody's rules."""
+    document = api.ok("GET", "/openapi.json")
+    asked = 0
+    for path, operations in document["paths"].items():
+        for method in operations.keys() - {"parameters"}:
+            url = re.sub(r"{\w+}", "1", path.replace("{order}", "pause"))
+            response = requests.request(method, f"{api.squall.admin}{url}?spcae=1", timeout=10)
+            if path in ["/healthz", "/readyz"]:
+                assert response.status_code == 200, "probes may ask as they like"
+            else:
+                assert response.status_code == 400 and "unknown parameter `spcae`" in response.text, (method, path)
+            asked += 1
+    assert asked > 30
+    assert "did you mean `space`?" in api.call("POST", "/reset?spcae=1").json()["detail"]
+
+
 def test_a_space_of_a_test_that_died_vanishes(api):
     api.ok("PUT", "/spaces/t1", {"ttl": "500ms"}, status=201)
     api.ok("PUT", "/rules/x?space=t1", rule("/x", 500), status=201)

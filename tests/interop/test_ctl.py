@@ -119,6 +119,11 @@ def test_spaces(ctl):
     assert (ctl.pay(), ctl.pay(**{"squall-space": "test-1"})) == (503, 418)
     assert [rule["name"] for rule in ctl.json("--space", "test-1", "rules")["rules"]] == ["tea pot"]
     assert ctl("--space", "test-1", "verify", "{count: 2}").startswith("pass")
+    assert "418" in ctl("--space", "test-1", "explain", "/pay")
+    assert "418" in ctl("--space", "test-1", "explain", "--", "curl", "http://h/pay")
+    assert "503" in ctl("explain", "/pay")
+    assert ctl("--space", "test-1", "reset") == "all rules of the space test-1: reset\n"
+    assert [rule["matched"] for rule in ctl.json("rules")["rules"]] == [0, 3], "those of others stay as they are"
     assert ctl("space", "list").splitlines()[1].split()[:2] == ["test-1", "1"]
     assert ctl("space", "close", "test-1") == "test-1: closed\n"
     ctl("space", "close", "test-1", code=1)

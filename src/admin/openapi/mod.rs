@@ -3,9 +3,11 @@
 //! `openapi.yaml` has every endpoint and the schemas of answers. The schemas of what users write come from the types that read it,
 //! and the refusals that every endpoint shares are added here.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use axum::response::Response;
+use http::Method;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -27,6 +29,42 @@ const WRITTEN: &str = include_str!("openapi.yaml");
 
 /// The document, which is made when it is first asked for.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+
+/// The names of the parameters in queries, by path and method.
+static PARAMETERS: LazyLock<HashMap<String, HashMap<String, Vec<String>>>> = LazyLock::new(all_parameters);
+
+/// The names of the parameters in the query of an endpoint, by its route. `None` if the document has no such endpoint.
+pub(super) fn parameters(route: &str, method: &Method) -> Option<&'static [String]> {
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    let found = PARAMETERS.get(route)?.get(&method.as_str().to_ascii_lowercase())?;
+    Some(found)
+}
+
+fn all_parameters() -> HashMap<String, HashMap<String, Vec<String>>> {
+    let document: Value = serde_yaml::from_str(WRITTEN).unwrap_or_default();
+    let resolved = |parameter: &Value| match parameter.get("$ref").and_then(Value::as_str) {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).cloned(),
+        None => Some(parameter.clone()),
+    };
+    let names = |of: &Value| -> Vec<String> {
+        let listed = of.get("parameters").and_then(Value::as_array).into_iter().flatten();
+        let listed = listed.filter_map(resolved);
+        let queries = listed.filter(|parameter| parameter.get("in").is_some_and(|place| place == "query"));
+        let named = queries.filter_map(|parameter| Some(parameter.get("name")?.as_str()?.to_owned()));
+        named.collect()
+    };
+    let of_path = |item: &Value| {
+        let shared = names(item);
+        let methods = item.as_object().into_iter().flatten();
+        let methods = methods.filter(|(method, _)| *method != "parameters");
+        let with_shared = |operation| [shared.clone(), names(operation)].concat();
+        methods
+            .map(|(method, operation)| (method.clone(), with_shared(operation)))
+            .collect()
+    };
+    let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
+    paths.map(|(path, item)| (path.clone(), of_path(item))).collect()
+}
 
 /// The document as JSON.
 pub(super) async fn openapi() -> Response {

@@ -215,9 +215,15 @@ pub(super) async fn reset(api: &Api, name: Option<&str>) -> Done {
     let (target, what) = match name {
         Some(name) => (
             api.in_space(&format!("/api/v1/rules/{}/reset", encoded(name)), &[]),
-            name,
+            name.to_owned(),
         ),
-        None => ("/api/v1/reset".to_owned(), "all rules"),
+        None => {
+            let of = api.space.as_ref().map(|space| format!(" of the space {space}"));
+            (
+                api.in_space("/api/v1/reset", &[]),
+                format!("all rules{}", of.unwrap_or_default()),
+            )
+        }
     };
     let answer = api.call(Method::POST, &target, "").await?;
     api.print(&answer, |_| format!("{what}: reset\n"))

@@ -12,6 +12,7 @@ use super::show::{count, text};
 use super::table::{Cell, Look, Table, styled};
 use super::{ExplainCtlArgs, JournalArgs};
 use crate::cli::output::{is_coloured, print};
+use crate::draw::head::SPACE_FIELD;
 
 /// Exit code of a question whose answer is no.
 const FAILED: u8 = 1;
@@ -19,12 +20,21 @@ const FAILED: u8 = 1;
 const INCONCLUSIVE: u8 = 3;
 
 pub(super) async fn explain(api: &Api, args: ExplainCtlArgs) -> Done {
-    let question = question(args)?;
+    let question = question(args, api.space.as_deref())?;
     let answer = api.send(Method::POST, "/api/v1/explain", &question).await?;
     Ok(print(answer.text()))
 }
 
-fn question(args: ExplainCtlArgs) -> Result<Value, Failed> {
+/// The question, about a request in a space if there is one.
+fn question(mut args: ExplainCtlArgs, space: Option<&str>) -> Result<Value, Failed> {
+    if let Some(space) = space {
+        let field = format!("{SPACE_FIELD}: {space}");
+        if args.command.is_empty() {
+            args.headers.push(field);
+        } else {
+            args.command.extend(["-H".to_owned(), field]);
+        }
+    }
     let mut question = Map::new();
     let mut add = |name: &str, value: Option<Value>| question.extend(value.map(|value| (name.to_owned(), value)));
     add("listener", args.listener.map(Value::from));
@@ -125,20 +135,14 @@ fn row(request: &Value) -> [Cell; 8] {
 
 pub(super) async fn verify(api: &Api, question: &str) -> Done {
     let is_inline = question.trim_start().starts_with('{');
-    let mut typed = if is_inline {
+    let typed = if is_inline {
         question.to_owned()
     } else {
         read(Path::new(question))?
     };
-    if let Some(space) = &api.space {
-        let mut value: Value = serde_yaml::from_str(&typed)
-            .map_err(|error| Failed::usage(format!("the question is not YAML: {error}")))?;
-        if let Some(fields) = value.as_object_mut() {
-            fields.insert("space".to_owned(), space.as_str().into());
-            typed = value.to_string();
-        }
-    }
-    let answer = api.call(Method::POST, "/api/v1/verify", typed).await?;
+    let answer = api
+        .call(Method::POST, &api.in_space("/api/v1/verify", &[]), typed)
+        .await?;
     let verified = &answer.json()?;
     let (code, look) = match verified["verdict"].as_str() {
         Some("pass") => (ExitCode::SUCCESS, Look::Good),
@@ -180,13 +184,14 @@ mod tests {
     use super::*;
 
     fn asked(command: &[&str], url: Option<&str>, headers: &[&str]) -> Result<Value, Failed> {
-        question(ExplainCtlArgs {
+        let args = ExplainCtlArgs {
             listener: None,
             method: None,
             headers: headers.iter().map(|line| (*line).to_owned()).collect(),
             url: url.map(str::to_owned),
             command: command.iter().map(|word| (*word).to_owned()).collect(),
-        })
+        };
+        question(args, None)
     }
 
     #[test]

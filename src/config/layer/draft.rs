@@ -61,6 +61,17 @@ pub enum Expected {
     Absent,
 }
 
+/// Which rules are to be reset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// Those of a space, or without one those that concern everybody.
+    OfSpace(Option<Arc<str>>),
+    /// This one.
+    One(RuleId),
+}
+
 /// What becomes of a rule's switch with a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Switched {
@@ -326,14 +337,18 @@ impl<'a> Draft<'a> {
         self.changed = true;
     }
 
-    /// Forgets what rules have counted and remembered, and begins their schedules anew: of one rule, or of all.
+    /// Forgets what rules have counted and remembered, and begins their schedules anew.
     ///
     /// # Errors
     /// [`Refusal::Unknown`], or [`Refusal::Invalid`] if a file that the rule reads has changed for the worse.
-    pub fn reset(&mut self, id: Option<&RuleId>) -> Result<(), Refusal> {
+    pub fn reset(&mut self, which: &Which) -> Result<(), Refusal> {
         let revision = self.revision();
-        let is_meant = |rule: &RuleId| id.is_none_or(|id| id == rule);
-        let mut found = id.is_none();
+        let is_meant = |rule: &RuleId| match which {
+            Which::All => true,
+            Which::OfSpace(space) => rule.space == *space,
+            Which::One(id) => id == rule,
+        };
+        let mut found = !matches!(which, Which::One(_));
         for at in 0..self.layer.rules.len() {
             let Some(rule) = self.layer.rules.get(at).filter(|rule| is_meant(&rule.id)).cloned() else {
                 continue;
@@ -364,8 +379,8 @@ impl<'a> Draft<'a> {
             }
         }
         self.changed = true;
-        match id {
-            Some(id) if !found => Err(self.base.unknown_rule(id)),
+        match which {
+            Which::One(id) if !found => Err(self.base.unknown_rule(id)),
             _ => Ok(()),
         }
     }

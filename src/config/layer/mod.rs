@@ -21,7 +21,7 @@ use crate::rule::id::RuleId;
 use crate::rule::spec::RuleSpec;
 use crate::yaml::report::Sources;
 
-pub use self::draft::{Draft, Refusal};
+pub use self::draft::{Draft, Refusal, Which};
 
 /// The most rules that the API can add.
 pub const MAX_RULES: usize = 10_000;

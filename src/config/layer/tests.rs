@@ -104,7 +104,7 @@ fn a_changed_rule_keeps_its_state_and_a_reset_one_does_not() {
     let patch = serde_json::json!({"faults": [{"delay": "9ms"}]});
     bench.change(|draft| draft.patch(&id("a"), &patch)).unwrap();
     assert!(Arc::ptr_eq(&before, &bench.rule(&id("a")).state));
-    bench.change(|draft| draft.reset(Some(&id("a")))).unwrap();
+    bench.change(|draft| draft.reset(&Which::One(id("a")))).unwrap();
     let fresh = &bench.rule(&id("a")).state;
     assert!(!Arc::ptr_eq(&before, fresh));
     assert!(

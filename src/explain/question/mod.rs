@@ -1,7 +1,8 @@
 //! Questions about a request, and the choice of the listener that it would arrive at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::HeaderValue;
@@ -43,11 +44,17 @@ pub struct Question {
 }
 
 impl Question {
-    /// Answers the question for a configuration.
+    /// Answers the question for a configuration. `open` are the addresses of its listeners as far as they are open, by name: a port
+    /// of 0 has become another one.
     ///
     /// # Errors
     /// What is wrong with the question, in one sentence.
-    pub fn answer(&self, snapshot: &Snapshot, now: Instant) -> Result<Explanation, String> {
+    pub fn answer(
+        &self,
+        snapshot: &Snapshot,
+        open: &[(Arc<str>, String)],
+        now: Instant,
+    ) -> Result<Explanation, String> {
         if self.ordinal == Some(0) {
             return Err("`ordinal` counts from 1".into());
         }
@@ -56,7 +63,7 @@ impl Question {
         call.asked.client = self.client;
         call.asked.ordinal = self.ordinal;
         call.asked.at = self.at.map(Time::get);
-        ask(snapshot, call, now)
+        ask(snapshot, call, open, now)
     }
 
     fn call(&self) -> Result<Call, String> {
@@ -88,12 +95,34 @@ impl Question {
     }
 }
 
-/// Explains a call at the listener that it would arrive at.
+/// A listener, and the address that it has or would have.
+#[derive(Clone, Copy)]
+struct Seat<'s> {
+    listener: &'s Listener,
+    address: &'s AddressSpec,
+}
+
+/// Explains a call at the listener that it would arrive at. `open` are the addresses of open listeners, by name.
 ///
 /// # Errors
 /// The listener can't be determined.
-pub fn ask(snapshot: &Snapshot, mut call: Call, now: Instant) -> Result<Explanation, String> {
-    let listener = listener_of(snapshot, &call)?;
+pub fn ask(
+    snapshot: &Snapshot,
+    mut call: Call,
+    open: &[(Arc<str>, String)],
+    now: Instant,
+) -> Result<Explanation, String> {
+    let open = open
+        .iter()
+        .filter_map(|(name, address)| Some((&**name, address.parse().ok()?)));
+    let open: HashMap<&str, AddressSpec> = open.collect();
+    let seats = snapshot.listeners.iter().map(|listener| Seat {
+        listener,
+        address: open.get(&*listener.name).unwrap_or(&listener.address),
+    });
+    let seats: Vec<Seat<'_>> = seats.collect();
+    let seat = seat_of(&seats, &call)?;
+    let listener = seat.listener;
     let requests = matches!(listener.kind, ListenerKind::Http(_));
     if requests && call.is_connection() {
         return Err(format!(
@@ -103,7 +132,7 @@ pub fn ask(snapshot: &Snapshot, mut call: Call, now: Instant) -> Result<Explanat
     }
     let asked = &mut call.asked;
     if requests && call.place == Place::Anywhere && !asked.headers.contains_key(HOST) {
-        let host = match &listener.address {
+        let host = match seat.address {
             AddressSpec::Tcp(address) => address.to_string(),
             AddressSpec::Unix(_) => "localhost".to_owned(),
         };
@@ -112,10 +141,10 @@ pub fn ask(snapshot: &Snapshot, mut call: Call, now: Instant) -> Result<Explanat
             .extend(HeaderValue::from_str(&host).ok().map(|host| (HOST, host)));
     }
     if asked.client.is_none() {
-        asked.client = this_machine(&listener.address);
+        asked.client = this_machine(seat.address);
     }
     let mut explanation = explain(snapshot, listener, &call.asked, now);
-    explanation.notes.extend(elsewhere(listener, &call));
+    explanation.notes.extend(elsewhere(seat, &call));
     explanation.notes.extend(call.notes);
     Ok(explanation)
 }
@@ -129,46 +158,47 @@ fn this_machine(address: &AddressSpec) -> Option<IpAddr> {
     }
 }
 
-/// The named listener, or else the one that the request would arrive at, or else the only one.
-fn listener_of<'s>(snapshot: &'s Snapshot, call: &Call) -> Result<&'s Listener, String> {
-    let listeners = &snapshot.listeners;
+/// The named listener, or else the one that the request would arrive at, or else the only one. Those that the API has opened for
+/// spaces are meant only by name or port.
+fn seat_of<'s>(seats: &[Seat<'s>], call: &Call) -> Result<Seat<'s>, String> {
     if let Some(name) = &call.asked.listener {
-        return snapshot.listener(name).ok_or_else(|| {
-            let names = listeners.iter().map(|listener| &*listener.name);
+        let named = seats.iter().find(|seat| *seat.listener.name == **name);
+        return named.copied().ok_or_else(|| {
+            let names = seats.iter().map(|seat| &*seat.listener.name);
             match did_you_mean(name, names) {
                 Some(near) => format!("there is no listener `{name}`; did you mean `{near}`?"),
-                None => format!("there is no listener `{name}`; there are: {}", listed(listeners)),
+                None => format!("there is no listener `{name}`; there are: {}", listed(seats)),
             }
         });
     }
-    let mut there: Vec<&Listener> = listeners
-        .iter()
-        .filter(|listener| arrives(&listener.address, &call.place))
-        .collect();
+    let arriving = seats.iter().copied().filter(|seat| arrives(seat.address, &call.place));
+    let mut there: Vec<Seat<'_>> = arriving.collect();
     if let (Place::Tcp { host, .. }, true) = (&call.place, there.len() > 1) {
         let ip = host.trim_matches(['[', ']']).parse().ok();
-        there.retain(|listener| matches!(listener.address, AddressSpec::Tcp(address) if Some(address.ip()) == ip));
+        there.retain(|seat| matches!(seat.address, AddressSpec::Tcp(address) if Some(address.ip()) == ip));
     }
-    match (there.as_slice(), listeners.as_slice()) {
-        ([one], _) => Ok(one),
-        ([], [only]) => Ok(only),
+    let of_file = seats.iter().copied().filter(|seat| seat.listener.space.is_none());
+    let of_file: Vec<Seat<'_>> = of_file.collect();
+    match (there.as_slice(), of_file.as_slice()) {
+        ([one], _) => Ok(*one),
+        ([], [only]) => Ok(*only),
         _ => Err(format!(
             "the listener is ambiguous: add --listener NAME, or use a URL with its port: {}",
-            listed(listeners)
+            listed(seats)
         )),
     }
 }
 
 /// What is said of a request to an address of this machine that is none of the listener's.
-fn elsewhere(listener: &Listener, call: &Call) -> Option<String> {
-    let (Place::Tcp { host, port }, AddressSpec::Tcp(own)) = (&call.place, &listener.address) else {
+fn elsewhere(seat: Seat<'_>, call: &Call) -> Option<String> {
+    let (Place::Tcp { host, port }, AddressSpec::Tcp(own)) = (&call.place, seat.address) else {
         return None;
     };
     let is_address = host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     // A port of 0 is chosen by the system.
     let is_known = call.asked.listener.is_some() || own.port() == 0 || own.port() == *port;
     (is_address && !is_known).then(|| {
-        let name = &listener.name;
+        let name = &seat.listener.name;
         format!("no listener has the port {port}: this is what `{name}` ({own}) does, the only one there is")
     })
 }
@@ -181,10 +211,10 @@ fn arrives(address: &AddressSpec, place: &Place) -> bool {
     }
 }
 
-fn listed(listeners: &[Listener]) -> String {
-    let listed: Vec<String> = listeners
+fn listed(seats: &[Seat<'_>]) -> String {
+    let listed: Vec<String> = seats
         .iter()
-        .map(|listener| format!("{} ({})", listener.name, listener.address))
+        .map(|seat| format!("{} ({})", seat.listener.name, seat.address))
         .collect();
     listed.join(", ")
 }

@@ -21,7 +21,7 @@ fn snapshot(yaml: &str) -> Snapshot {
 
 fn question(json: serde_json::Value) -> Result<Explanation, String> {
     let question: Question = serde_json::from_value(json).unwrap();
-    question.answer(&snapshot(TWO), Instant::now())
+    question.answer(&snapshot(TWO), &[], Instant::now())
 }
 
 /// Listener, client and host of what is explained.
@@ -99,4 +99,31 @@ fn fields_come_as_one_value_or_several() {
         .collect();
     assert_eq!(fields, ["a=1", "b=2", "b=3", "c=", "host=h"]);
     assert_eq!(asked.method, "PUT");
+}
+
+#[test]
+fn a_port_that_the_system_has_chosen_is_known() {
+    let yaml = "listeners: {a: {address: '127.0.0.1:0', upstream: e}, b: {address: '127.0.0.1:0', upstream: e}}\nupstreams: {e: {fake: echo}}\n";
+    let ask = |url: &str| {
+        let question: Question = serde_json::from_value(serde_json::json!({ "url": url })).unwrap();
+        let open = [("a", "127.0.0.1:41"), ("b", "127.0.0.1:42")].map(|(name, at)| (name.into(), at.to_owned()));
+        question.answer(&snapshot(yaml), &open, Instant::now())
+    };
+    assert_eq!(&*ask("http://127.0.0.1:42/x").unwrap().request.listener, "b");
+    assert!(ask("/x").unwrap_err().contains("b (127.0.0.1:42)"));
+}
+
+#[test]
+fn a_port_that_is_nobodys_is_noted() {
+    let yaml = "listeners: {web: {address: '127.0.0.1:8080', upstream: e}}\nupstreams: {e: {fake: echo}}\n";
+    let notes = |url: &str| {
+        let question: Question = serde_json::from_value(serde_json::json!({ "url": url })).unwrap();
+        let explanation = question.answer(&snapshot(yaml), &[], Instant::now()).unwrap();
+        explanation.notes.join("\n")
+    };
+    assert!(notes("http://127.0.0.1:8081/x").contains("no listener has the port 8081"));
+    assert_eq!(
+        notes("http://127.0.0.1:8080/x") + &notes("/x") + &notes("http://shop.example/x"),
+        ""
+    );
 }

@@ -87,6 +87,19 @@ impl Question {
         ask::read(text, Question::compile)
     }
 
+    /// Asks about the requests of a space; an empty name stands for those in no space.
+    ///
+    /// # Errors
+    /// The question names another one.
+    pub fn within(&mut self, space: &str) -> Result<(), String> {
+        let asked = Of::named(space);
+        if self.of != Of::All && self.of != asked {
+            return Err(format!("the question names another `space` than `{space}`"));
+        }
+        self.of = asked;
+        Ok(())
+    }
+
     fn compile(spec: VerifySpec, diagnostics: &mut Vec<Diagnostic>) -> Question {
         let mut error = |span, message: &str| diagnostics.push(Diagnostic::error(span, message));
         let wait = spec.wait.map(|wait| {
@@ -121,11 +134,7 @@ impl Question {
         let (least_gap, greatest_gap) = gaps.unwrap_or_default();
         let mut condition = |spec| ask::condition(spec, diagnostics);
         Question {
-            of: match spec.space {
-                None => Of::All,
-                Some(name) if name.is_empty() => Of::NoSpace,
-                Some(name) => Of::Space(name),
-            },
+            of: spec.space.as_deref().map_or(Of::All, Of::named),
             after: spec.after.unwrap_or(0),
             filter: Filter {
                 condition: spec.matches.as_deref().map(&mut condition),
