@@ -471,6 +471,7 @@ impl<'a> Known<'a> {
             "decides": rule.stage.name(),
             "match": self.snapshot.masks.text(&rule.condition.to_string()),
             "percentage": f64::from(rule.when.ppm) / 1e4,
+            "share": rule.when.share(),
             "key": rule.when.key.to_string(),
             "when": spec.get("when"),
             "outcomes": rule.outcomes.iter().map(outcome).collect::<Vec<_>>(),

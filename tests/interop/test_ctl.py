@@ -81,6 +81,31 @@ def test_rules(ctl):
     assert ctl.json("rules")["rules"][0]["name"] == "outage"
 
 
+WHENS = {
+    "{every: 3}": "1 in 3",
+    "{every: 3, percentage: 50%}": "50% of 1 in 3",
+    "{attempts: 2, key: client}": "100%, first 2 per key",
+    "{percentage: 20%, requested: true}": "20%, if requested",
+    "{schedule: {start: 1m}}": "100%, on schedule",
+    "{limits: {share: 5%, active: 3}}": "100%, at most 5%, at most 3 at once",
+    "{limits: {expires: 10m}}": "100%, for 10m",
+}
+
+
+def test_the_share_is_what_is_hit(ctl):
+    for when, share in WHENS.items():
+        ctl("patch", "outage", "{when: null}")
+        ctl("patch", "outage", f"{{when: {when}}}")
+        assert ctl.json("rule", "outage")["share"] == share
+        assert f"  {share}  " in ctl("rules"), when
+    ctl("patch", "outage", "{when: {every: 3, limits: null}}")
+    ctl("patch", "outage", "{when: {limits: {total: 1, expires: null}}}")
+    assert "limits.total is reached" not in ctl("rules")
+    assert [ctl.pay() for _ in range(6)].count(503) == 1
+    row = ctl("rules").splitlines()[1]
+    assert "on, limits.total is reached" in row and "1 in 3, at most 1 in all" in row
+
+
 def test_refusals_have_their_reasons(ctl, tmp_path):
     assert "did you mean `outage`?" in ctl("rule", "outag", code=1)
     assert "configuration file" in ctl("remove", "outage", code=1)

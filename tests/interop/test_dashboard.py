@@ -107,6 +107,24 @@ def test_switches_and_sliders_steer_real_traffic(shown, browser):
     eventually(lambda: browser.count(selector="#rules tbody tr"), 3)
 
 
+def test_a_share_that_is_not_the_percentage_is_seen(shown, browser):
+    place = shown.admin + "/api/v1/rules/pay%20is%20down"
+    share = {"selector": "#rules tbody .share"}
+    assert browser.text(**share) == ""
+    for when, expected in [
+        ({"every": 3}, "1 in 3"),
+        ({"every": 3, "percentage": "50%"}, "50% of 1 in 3"),
+        ({"every": None, "percentage": None, "limits": {"total": 2}}, "100%, at most 2 in all"),
+    ]:
+        assert requests.patch(place, json={"when": when}, timeout=10).status_code == 200
+        eventually(lambda: browser.text(**share), expected)
+    described = browser.attribute(role="slider", name="percentage of requests that pay is down hits", attribute="aria-describedby")
+    assert browser.text(selector=f"#{described}") == "100%, at most 2 in all"
+    assert [status(shown) for _ in range(3)] == [503, 503, 200]
+    browser.wait(selector="#rules tbody", text="limits.total is reached")
+    assert browser.axe() == []
+
+
 def test_another_change_is_not_overwritten(shown, browser):
     """The page's copy is old when it patches: what somebody else has set meanwhile stays."""
     place = shown.admin + "/api/v1/rules/search%20is%20slow"

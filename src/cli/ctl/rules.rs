@@ -15,7 +15,7 @@ pub(super) async fn list(api: &Api) -> Done {
     let answer = api.call(Method::GET, &api.in_space("/api/v1/rules", &[]), "").await?;
     api.print(&answer, |rules| {
         let mut table = Table::new(&[
-            "NAME", "LAYER", "SPACE", "STATE", ">SHARE", "FAULTS", ">MATCHED", ">HITS", "LEFT",
+            "NAME", "LAYER", "SPACE", "STATE", "SHARE", "FAULTS", ">MATCHED", ">HITS", "LEFT",
         ]);
         for rule in rules["rules"].as_array().into_iter().flatten() {
             table.row(row(rule));
@@ -26,18 +26,26 @@ pub(super) async fn list(api: &Api) -> Done {
 
 fn row(rule: &Value) -> [Cell; 9] {
     let left = rule["ttl_seconds"].as_f64();
-    let share = rule["percentage"].as_f64();
     [
         text(&rule["name"]).into(),
         text(&rule["layer"]).into(),
         text(&rule["space"]).into(),
         state(rule),
-        share.map(|share| format!("{share}%")).unwrap_or_default().into(),
+        share(rule).into(),
         faults(rule).into(),
         count(&rule["matched"]).into(),
         count(&rule["hits"]).into(),
         left.map(|left| format!("{left:.0}s")).unwrap_or_default().into(),
     ]
+}
+
+/// The share of the matching requests that a rule hits. A squall of an older version tells the percentage alone.
+fn share(rule: &Value) -> String {
+    match (rule["share"].as_str(), rule["percentage"].as_f64()) {
+        (Some(share), _) => share.to_owned(),
+        (None, Some(percentage)) => format!("{percentage}%"),
+        (None, None) => String::new(),
+    }
 }
 
 fn state(rule: &Value) -> Cell {
@@ -47,7 +55,10 @@ fn state(rule: &Value) -> Cell {
     let shadow = if rule["shadow"] == true { ", shadow" } else { "" };
     match rule["switch"].as_str() {
         Some("tripped") => Cell::new(format!("stopped by {}", text(at(rule, "/tripped/guard"))), Look::Bad),
-        _ if rule["enabled"] == true => Cell::new(format!("on{shadow}"), Look::Good),
+        _ if rule["enabled"] == true => match rule["spent"].as_str() {
+            Some(limit) => Cell::new(format!("on{shadow}, {limit}"), Look::Dim),
+            None => Cell::new(format!("on{shadow}"), Look::Good),
+        },
         _ => Cell::new(format!("off{shadow}"), Look::Dim),
     }
 }

@@ -1,5 +1,7 @@
 //! Which of the matching requests are hit: the compiled form of [`WhenSpec`].
 
+mod share;
+
 use std::fmt;
 use std::time::Duration;
 

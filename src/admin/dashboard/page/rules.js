@@ -12,6 +12,9 @@ const LONGEST_MS = 60_000;
 // What the API shows in place of secrets. A list with them can't be sent back.
 const MASKED = /\*\*\*|\$\{/;
 
+// How many rows have said what narrows their share, for their ids.
+let shares = 0;
+
 const idOf = (rule) => `${rule.space ?? ""}\n${rule.name}`;
 
 function place(rule, more = "") {
@@ -59,6 +62,7 @@ export class Rules {
     for (const row of this.body.children) {
       const counter = known.get(row.dataset.key);
       if (counter) numbers(row, counter);
+      if (counter) tags(row);
     }
   }
 
@@ -90,10 +94,12 @@ export class Rules {
       save: (value) => this.change(current(), (fresh) => delayPatch(fresh.spec, value)),
     });
     row.slides = { percentage, delay };
+    const share = element("span", { class: "under share", id: `share-${(shares += 1)}` });
+    percentage.range.setAttribute("aria-describedby", share.id);
     row.append(
       element("td", {}, toggle),
       element("th", { scope: "row" }, element("span", { class: "name" }), element("span", { class: "tags" }), element("span", { class: "under" })),
-      element("td", { class: "wide" }, percentage.element),
+      element("td", { class: "wide" }, percentage.element, share),
       element("td", { class: "wide" }, delay.element),
       ...["matched", "hits", "active"].map((name) => element("td", { class: "number", "data-name": name })),
       element("td", { class: "actions" }),
@@ -108,12 +114,13 @@ export class Rules {
     setAttribute(toggle, "aria-checked", rule.enabled);
     setText(toggle, rule.enabled ? "on" : "off");
     row.classList.toggle("off", !rule.enabled);
-    const [name, tags, under] = title.children;
-    setText(name, rule.name);
-    keyed(tags, tagsOf(rule), ([text]) => text, ([text, kind]) => element("span", { class: `tag ${kind}` }, text), () => {});
-    setText(under, describe(rule));
+    setText(title.querySelector(".name"), rule.name);
+    tags(row);
+    setText(title.querySelector(".under"), describe(rule));
     const value = typeof rule.percentage === "number" ? rule.percentage : null;
     percentage.classList.toggle("none", !row.slides.percentage.show(value));
+    // What the slider can't show, such as `every: 3`.
+    setText(percentage.querySelector(".share"), rule.share === `${value}%` ? "" : rule.share);
     delay.classList.toggle("none", !row.slides.delay.show(plainDelay(rule.spec)?.value ?? null));
     numbers(row, rule);
     this.actions(row.lastElementChild, row);
@@ -172,8 +179,20 @@ function numbers(row, rule) {
   for (const cell of row.querySelectorAll("[data-name]")) setText(cell, count(rule[cell.dataset.name]));
 }
 
+function tags(row) {
+  const shown = row.querySelector(".tags");
+  keyed(shown, tagsOf(row.rule), ([text]) => text, ([text, kind]) => element("span", { class: `tag ${kind}` }, text), () => {});
+}
+
+// Why a rule never hits again. The counters change between two readings of the rules.
+function spent(rule) {
+  const total = rule.spec?.when?.limits?.total;
+  return rule.spent ?? (typeof total === "number" && rule.hits >= total ? "limits.total is reached" : null);
+}
+
 function tagsOf(rule) {
   const tags = [];
+  if (spent(rule)) tags.push([spent(rule), "warn"]);
   if (rule.tripped || rule.switch === "tripped") tags.push(["stopped by a guardrail", "bad"]);
   if (rule.problem) tags.push(["not in force", "bad"]);
   if (rule.shadow) tags.push(["shadow", ""]);
