@@ -48,6 +48,13 @@ const SAID: &[(&str, &str)] = &[
     ("`urlPathPattern", "500ms"),
     ("a mapping:", "web"),
     ("`Scenario.STARTED`", "key         client"),
+    ("`httpResponse: {statusCode", "10s"),
+    ("`httpError", "close"),
+    ("`times: {remainingTimes", "503"),
+    ("`latencyPlugin", "uniform(200ms to 10s)"),
+    ("`genericRandomErrorPlugin", "percentage 50%"),
+    ("`rateLimiting", "120"),
+    ("`urlsToWatch", "watched"),
 ];
 
 /// The lines of a row: the text in backticks of its second cell, of which a `;` separates several ways.

@@ -11,6 +11,7 @@ mod lines;
 mod log;
 pub mod man;
 mod output;
+mod ready;
 pub mod run;
 pub mod scenario;
 pub mod schema;

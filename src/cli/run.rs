@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::log::Log;
+use super::ready::ReadyFile;
 use super::signals::Signals;
 use super::{BAD_CONFIGURATION, INTERNAL, UNAVAILABLE, USAGE};
 use crate::config::Source;
@@ -37,6 +38,9 @@ pub struct RunArgs {
     /// Do not watch the configuration's files; SIGHUP and the admin API still reload
     #[arg(long)]
     no_watch: bool,
+    /// Once squall is ready, write its addresses to this file, as JSON: {"admin": …, "listeners": {…}}. It is removed at the end
+    #[arg(long, value_name = "FILE", env = "SQUALL_READY_FILE")]
+    ready_file: Option<PathBuf>,
 }
 
 impl RunArgs {
@@ -81,7 +85,10 @@ pub fn run(args: RunArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(INTERNAL, &format!("can't start threads: {error}")),
     };
-    let code = runtime.block_on(serve(origin, snapshot, !args.no_watch, signals, &log));
+    if let Some(Err(error)) = args.ready_file.as_deref().map(ReadyFile::announced) {
+        return failed(INTERNAL, &format!("can't write the ready file: {error}"));
+    }
+    let code = runtime.block_on(serve(origin, snapshot, &args, signals, &log));
     // Drops tasks that outlived the grace period, and does not wait for blocking ones.
     runtime.shutdown_background();
     code
@@ -131,7 +138,7 @@ pub(super) fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runt
         .build()
 }
 
-async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals, log: &Log) -> ExitCode {
+async fn serve(origin: Origin, first: Snapshot, args: &RunArgs, signals: Signals, log: &Log) -> ExitCode {
     let server = match Server::open(origin, first) {
         Ok(server) => server,
         Err(failure @ Failure::Bind { .. }) => return failed(UNAVAILABLE, &failure.to_string()),
@@ -154,7 +161,7 @@ async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals,
         Err(message) => return failed(UNAVAILABLE, &message),
     };
     snapshot.log_warnings();
-    let _watcher = match (watched, server.source()) {
+    let _watcher = match (!args.no_watch, server.source()) {
         (true, Source::File(_)) => watch::start(Arc::clone(&server))
             .inspect_err(|error| tracing::warn!("not watching the configuration: {error}"))
             .ok(),
@@ -163,6 +170,12 @@ async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals,
     // Runs until the runtime is shut down, so that health and metrics can be read while draining.
     let admin = tokio::spawn(admin::serve(admin, Arc::clone(&server)));
     let toxiproxy = toxiproxy.map(|(bound, api)| tokio::spawn(admin::serve_router(bound, api.router(), pending())));
+    let ready = args.ready_file.clone();
+    let ready = ready.map(|path| ReadyFile::write(path, &server, &admin_address));
+    let ready = match ready.transpose() {
+        Ok(ready) => ready,
+        Err(error) => return failed(INTERNAL, &format!("can't write the ready file: {error}")),
+    };
     introduce(&server, &snapshot, &admin_address, log);
     let file = match server.source() {
         Source::File(path) => Some(path.display()),
@@ -189,6 +202,7 @@ async fn serve(origin: Origin, first: Snapshot, watched: bool, signals: Signals,
             () = signals.stop(1) => break,
         }
     }
+    drop(ready);
     let grace = server.snapshot().spec.shutdown.grace.get();
     tracing::info!(
         grace_s = grace.as_secs_f64(),
