@@ -27,9 +27,11 @@ enum At {
     Upstream,
     /// In a route of a fake.
     Route,
+    /// As the whole file.
+    Document,
 }
 
-use At::{Faults, Listener, Route, Rule, Top, Upstream};
+use At::{Document, Faults, Listener, Route, Rule, Top, Upstream};
 
 /// The words, by tool.
 const WORDS: &[(&str, &[(At, &str)])] = &[
@@ -53,13 +55,14 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Faults, "reset_peer: {timeout: 500}"),
             (Faults, "limit_data: {bytes: 100}"),
             (Faults, "slow_close: {delay: 1000}"),
-            (Faults, "slicer: {average_size: 64, size_variation: 32, delay: 10}"),
+            (Faults, "slicer: {average_size: 71, size_variation: 33, delay: 17}"),
             (Faults, "down"),
             (Faults, "toxicity: 0.5"),
             (Faults, "delay: {fixed: 1s, jitter: 200ms}"),
             (Faults, "jitter: 20ms"),
             (Rule, "type: bandwidth\nattributes: {rate: 64}\ntoxicity: 0.25"),
             (Rule, "toxics: [latency]"),
+            (Rule, "toxics: [{type: latency, attributes: {latency: 1730}}]"),
             (
                 Top,
                 "proxies: [{name: redis, listen: \"127.0.0.1:26379\", upstream: \"127.0.0.1:6379\"}]",
@@ -67,6 +70,28 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Top, "toxics: []"),
             (Listener, "listen: 127.0.0.1:26379\nupstream: shop"),
             (Listener, "address: 127.0.0.1:1\nupstream: 127.0.0.1:6379"),
+            (
+                Faults,
+                r#"{"name":"l","type":"latency","stream":"downstream","toxicity":0.35,"attributes":{"latency":170}}"#,
+            ),
+            (
+                Faults,
+                r#"{"stream":"upstream","name":"b","type":"bandwidth","toxicity":1,"attributes":{"rate":310}}"#,
+            ),
+            (Faults, "{type: abort, status: 418}"),
+            (Faults, "{type: delay, duration: 7s}"),
+            (Faults, "bandwidth: {rate: 0}"),
+            (Faults, "bandwidth: {rate: 130, stream: upstream}"),
+            (Faults, "reset: {timeout: 730}"),
+            (Faults, "stream: downstream"),
+            (Rule, "stream: upstream\nfaults: [bandwidth: 90KiB/s, delay: 2s]"),
+            (Rule, "stream: downstream\nfaults: [delay: 1s]"),
+            (Rule, "toxic: latency\nattributes: {latency: 930, jitter: 30}"),
+            (Listener, "listen: \"[::]:26379\"\nupstream: shop"),
+            (
+                Document,
+                r#"[{"name": "redis", "listen": "127.0.0.1:26390", "upstream": "127.0.0.1:6390", "enabled": true}]"#,
+            ),
         ],
     ),
     (
@@ -84,8 +109,8 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             ),
             (Faults, "abort: {grpc_status: 14}"),
             (Faults, "max_active_faults: 5"),
-            (Faults, "response_rate_limit: {fixed_limit: {limit_kbps: 64}}"),
-            (Faults, "bandwidth: {fixed_limit: {limit_kbps: 64}}"),
+            (Faults, "response_rate_limit: {fixed_limit: {limit_kbps: 97}}"),
+            (Faults, "bandwidth: {fixed_limit: {limit_kbps: 71}}"),
             (Rule, "max_active_faults: 5\nfaults: [delay: 1s]"),
             (
                 Rule,
@@ -98,8 +123,56 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Upstream, "lb_policy: ROUND_ROBIN\nurl: \"http://127.0.0.1:1\""),
             (
                 Upstream,
-                "outlier_detection: {consecutive_5xx: 3}\nurl: \"http://127.0.0.1:1\"",
+                "outlier_detection: {consecutive_5xx: 7}\nurl: \"http://127.0.0.1:1\"",
             ),
+            (Faults, "bandwidth: {limit_kbps: 130}"),
+            (Faults, "delay: {header_delay: {}, percentage: {numerator: 35}}"),
+            (Faults, "max_active_faults: {default_value: 17}"),
+            (Faults, "delay: {fixed_delay: {seconds: 3, nanos: 500000000}}"),
+            (
+                Rule,
+                "typed_config: {delay: {fixed_delay: 3s, percentage: {numerator: 17, denominator: HUNDRED}}, abort: {http_status: 418, percentage: {numerator: 29, denominator: TEN_THOUSAND}}}",
+            ),
+            (Rule, "abort: {http_status: 418, percentage: {numerator: 17}}"),
+            (Rule, "delay: {fixed_delay: 3s, percentage: {numerator: 17}}"),
+            (
+                Rule,
+                "match: {headers: [{name: x-user, exact_match: beta, invert_match: true}]}\nfaults: [delay: 1s]",
+            ),
+            (
+                Rule,
+                "match: {headers: [{name: x-user, string_match: {prefix: beta}}]}\nfaults: [delay: 1s]",
+            ),
+            (
+                Rule,
+                "match: {headers: [{name: \":path\", string_match: {prefix: /api}}, {name: \":method\", string_match: {exact: PUT}}, {name: \":authority\", string_match: {suffix: .shop}}]}\nfaults: [delay: 1s]",
+            ),
+            (
+                Rule,
+                "match: {headers: [{name: x-user, string_match: {safe_regex: {regex: \"be.a\"}, ignore_case: true}}]}\nfaults: [delay: 1s]",
+            ),
+            (
+                Top,
+                "http_filters: [{name: envoy.filters.http.fault, typed_config: {delay: {fixed_delay: 3s, percentage: {numerator: 17, denominator: HUNDRED}}}}]",
+            ),
+            (
+                Top,
+                "static_resources: {listeners: [{filter_chains: [{filters: [{typed_config: {http_filters: [{typed_config: {abort: {http_status: 418, percentage: {numerator: 290, denominator: TEN_THOUSAND}}}}]}}]}]}]}",
+            ),
+            (
+                Listener,
+                "address: {socket_address: {address: 0.0.0.0, port_value: 10017}}\nupstream: shop",
+            ),
+            (
+                Upstream,
+                "lb_policy: LEAST_REQUEST\nendpoints: [\"http://127.0.0.1:1\"]",
+            ),
+            (Upstream, "type: STRICT_DNS\nurl: \"http://127.0.0.1:1\""),
+            (
+                Upstream,
+                "load_assignment: {endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: shop, port_value: 8117}}}}]}]}",
+            ),
+            (Faults, "quota: {requests_per_unit: 17, unit: SECOND}"),
         ],
     ),
     (
@@ -118,6 +191,33 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Rule, "when: {percentage: {value: 0.1}}\nfaults: [delay: 1s]"),
             (Rule, "percentage: 10\nfaults: [delay: 1s]"),
             (Top, "spec: {http: []}"),
+            (Rule, "fault: {delay: {fixedDelay: 7s, percentage: {value: 17}}}"),
+            (Rule, "fault: {abort: {httpStatus: 418, percentage: {value: 0.3}}}"),
+            (
+                Rule,
+                "fault: {delay: {fixedDelay: 7s, percentage: {value: 17}}, abort: {httpStatus: 418, percentage: {value: 0.3}}}",
+            ),
+            (Rule, "fault: {abort: {grpcStatus: UNAVAILABLE}}"),
+            (Rule, "fault: {abort: {http2Error: REFUSED_STREAM}}"),
+            (
+                Rule,
+                "match: [{headers: {end-user: {exact: jason}}}]\nfaults: [delay: 1s]",
+            ),
+            (
+                Rule,
+                "match: [{uri: {prefix: /api}, method: {exact: GET}}, {uri: {regex: \"/v[12]/.*\"}}]\nfaults: [delay: 1s]",
+            ),
+            (
+                Rule,
+                "match: {withoutHeaders: {x-user: {exact: a}, x-b: {exact: c}}}\nfaults: [delay: 1s]",
+            ),
+            (Rule, "match: {source: {ip: 10.0.0.1}}\nfaults: [delay: 1s]"),
+            (Rule, "route: [{destination: {host: shop}}]\nfaults: [delay: 1s]"),
+            (Rule, "mirror: {host: shop-v2}"),
+            (
+                Top,
+                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: ratings}\nspec: {hosts: [ratings], http: [{match: [{headers: {end-user: {exact: jason}}}], fault: {delay: {fixedDelay: 7s, percentage: {value: 17}}}, route: [{destination: {host: ratings}}]}, {route: [{destination: {host: ratings}}]}]}",
+            ),
         ],
     ),
     (
@@ -146,6 +246,56 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Route, "path: /a\nresponse: {status: 200}"),
             (Route, "path: /a\nbody: x\nfixedDelayMilliseconds: 100"),
             (Route, "path: /a\nbody: x\nstatusCode: 201"),
+            (Rule, "response: {fixedDelayMilliseconds: 2300}"),
+            (
+                Rule,
+                "response: {status: 200, delayDistribution: {type: lognormal, median: 83, sigma: 0.3}}",
+            ),
+            (
+                Rule,
+                "response: {status: 200, chunkedDribbleDelay: {numberOfChunks: 7, totalDuration: 1300}}",
+            ),
+            (Rule, "response: {fault: MALFORMED_RESPONSE_CHUNK}"),
+            (Faults, "response: {status: 200, fault: EMPTY_RESPONSE}"),
+            (
+                Rule,
+                "request: {method: GET, urlPathPattern: \"/api/.*\"}\nresponse: {status: 418, body: overloaded, headers: {x-a: b}}",
+            ),
+            (
+                Rule,
+                "request: {method: POST, urlPath: /pay, headers: {x-user: {equalTo: ada}}, queryParameters: {q: {absent: true}}, bodyPatterns: [{equalToJson: {a: 7}}]}\nfaults: [delay: 1s]",
+            ),
+            (
+                Rule,
+                "match: {headers: {accept: {doesNotMatch: \"json\"}}}\nfaults: [delay: 1s]",
+            ),
+            (Rule, "match: {body: {equalToJson: {a: 7}}}\nfaults: [delay: 1s]"),
+            (
+                Rule,
+                "match: {bodyPatterns: [{matchesJsonPath: {expression: \"$.b\", equalTo: \"x\"}}]}\nfaults: [delay: 1s]",
+            ),
+            (Rule, "scenarioName: order\nfaults: [delay: 1s]"),
+            (
+                Faults,
+                "delayDistribution: {type: lognormal, median: 93, sigma: 0.2, maxValue: 530}",
+            ),
+            (Faults, "corrupt: MALFORMED_RESPONSE_CHUNK"),
+            (Faults, "connection_reset_by_peer"),
+            (
+                Top,
+                "mappings: [{request: {method: POST, urlPath: /pay}, response: {status: 418, jsonBody: {a: 7}}}, {request: {urlPath: /slow}, response: {status: 200, fixedDelayMilliseconds: 1700, fault: EMPTY_RESPONSE}}]",
+            ),
+            (Route, "urlPathPattern: /a/.*\nbody: x"),
+            (Route, "urlPathPattern: \"/users/[0-9]+/orders\"\nbody: x"),
+            (Route, "path: /a/{id}\nbody: x\nfault: EMPTY_RESPONSE"),
+            (
+                Route,
+                "path: /a\nbody: x\ndelayDistribution: {type: uniform, lower: 17, upper: 29}",
+            ),
+            (
+                Route,
+                "request: {method: POST, urlPath: /pay}\nresponse: {status: 201, jsonBody: {a: 7}, fixedDelayMilliseconds: 130}",
+            ),
         ],
     ),
     (
@@ -165,18 +315,68 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
                 "match: {queryStringParameters: [{name: q, values: [x]}]}\nfaults: [delay: 1s]",
             ),
             (Top, "expectations: []"),
+            (Faults, "httpError: {dropConnection: true}"),
+            (Faults, "httpError: dropConnection"),
+            (
+                Faults,
+                "httpResponse: {statusCode: 200, delay: {timeUnit: SECONDS, value: 7}}",
+            ),
+            (
+                Faults,
+                "httpResponse: {statusCode: 418, body: overloaded, headers: [{name: x-a, values: [b]}]}",
+            ),
+            (
+                Rule,
+                "httpResponse: {statusCode: 200, connectionOptions: {closeSocket: true}}",
+            ),
+            (Faults, "connectionOptions: {closeSocket: true}"),
+            (Faults, "delay: {timeUnit: MINUTES, value: 17}"),
+            (Faults, "delay: {timeUnit: MICROSECONDS, value: 530}"),
+            (
+                Faults,
+                "delay: {timeUnit: MILLISECONDS, distribution: {type: GAUSSIAN, mean: 230, stdDev: 51}}",
+            ),
+            (
+                Faults,
+                "delay: {timeUnit: SECONDS, distribution: {type: UNIFORM, min: 3, max: 7}}",
+            ),
+            (Faults, "delay: {mean: 130, stdDev: 17}"),
+            (Faults, "delay: {mean: 130, stdDev: 117}"),
+            (
+                Faults,
+                "timeToLive: {timeUnit: SECONDS, timeToLive: 90, unlimited: false}",
+            ),
+            (Rule, "times: {unlimited: true}\nfaults: [delay: 1s]"),
+            (
+                Rule,
+                "httpRequest: {method: GET, path: \"/a/.*\", queryStringParameters: {q: [x, y]}}\nhttpResponse: {statusCode: 418}\ntimeToLive: {timeUnit: MINUTES, timeToLive: 7}",
+            ),
+            (
+                Top,
+                "expectations: [{httpRequest: {path: /a}, httpResponse: {statusCode: 201, body: hi}}]",
+            ),
         ],
     ),
     (
         "Dev Proxy",
         &[
             (Faults, "rate: 50"),
-            (Faults, "minMs: 200"),
+            (Faults, "minMs: 240"),
+            (Faults, "{minMs: 53, maxMs: 517}"),
             (Faults, "delay: {minMs: 200, maxMs: 10000}"),
             (Top, "errorsFile: errors.json"),
             (Top, "urlsToWatch: [\"https://api.example/*\"]"),
             (Top, "plugins: []"),
             (Rule, "rate: 50\nfaults: [abort: 503]"),
+            (Faults, "latencyPlugin: {minMs: 230, maxMs: 11000}"),
+            (Rule, "LatencyPlugin: {minMs: 230, maxMs: 11000}"),
+            (Faults, "genericRandomErrorPlugin: {rate: 37}"),
+            (Faults, "rateLimiting: {rateLimit: 130, resetTimeWindowSeconds: 70}"),
+            (Faults, "quota: {rateLimit: 130, resetTimeWindowSeconds: 70}"),
+            (
+                Top,
+                "urlsToWatch: [\"https://api.example/users/*\", \"!https://api.example/users/me\"]\nplugins: [{name: LatencyPlugin, enabled: true, configSection: latencyPlugin}, {name: GenericRandomErrorPlugin, enabled: true, configSection: errors}]\nlatencyPlugin: {minMs: 230, maxMs: 11000}\nerrors: {errorsFile: errors.json, rate: 37}",
+            ),
         ],
     ),
     (
@@ -191,6 +391,29 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Faults, "corrupt: {percentage: 1}"),
             (Faults, "duplicate: {percent: 1}"),
             (Faults, "partition: {}"),
+            (
+                Rule,
+                "action: delay\ndelay: {latency: 17ms, jitter: 3ms, correlation: \"35\"}\nduration: 7m",
+            ),
+            (Rule, "action: loss\nloss: {loss: \"17\", correlation: \"25\"}"),
+            (Rule, "loss: 17%"),
+            (Faults, "loss 17%"),
+            (Faults, "packet-loss: 17"),
+            (Faults, "delay 130ms"),
+            (Faults, "bandwidth: {rate: 3mbps}"),
+            (Faults, "bandwidth: {rate: 3mbit, limit: 20971520, buffer: 10000}"),
+            (Faults, "bandwidth: {download: 3mbit, upload: 700kbit}"),
+            (Faults, "rate: 3mbit"),
+            (Faults, "netem: {loss: 17%}"),
+            (Faults, "netem: {delay: {time: 3100, jitter: 31}}"),
+            (Faults, "netem: delay 130ms 17ms loss 3%"),
+            (Faults, "delay: 130ms 20ms 25%"),
+            (Faults, "reorder: 25% 50%"),
+            (Faults, "replace: {code: 404, body: x}"),
+            (
+                Top,
+                "apiVersion: chaos-mesh.org/v1alpha1\nkind: NetworkChaos\nmetadata: {name: slow-db}\nspec: {action: delay, mode: one, selector: {namespaces: [default]}, delay: {latency: 17ms, jitter: 3ms, correlation: \"35\"}, duration: 7m}",
+            ),
         ],
     ),
     (
@@ -215,7 +438,9 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Faults, "truncate: {bytes: 100}"),
             (Faults, "quota: {limit: 10, window: 60}"),
             (Faults, "concurrency: {max: 8}"),
-            (Faults, "rate_limit: {requests: 10}"),
+            (Faults, "rate_limit: {requests: 53, per: 7s}"),
+            (Faults, "rate_limit: 130/s"),
+            (Faults, "throttle: 53kbps"),
             (Rule, "delay: 1s"),
             (Rule, "faults: {delay: 1s, abort: 503}"),
             (Rule, "when: 10\nfaults: [delay: 1s]"),
@@ -233,14 +458,14 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Top, "routes: []"),
             (Top, "port: 8080"),
             (Top, "target: http://localhost:3000"),
-            (Top, "faults: [delay: 1s]"),
+            (Top, "faults: [delay: 1300ms]"),
             (Top, "log_level: debug"),
             (Listener, "port: 8080\nupstream: shop"),
             (Listener, "address: 127.0.0.1:1\ntarget: shop"),
             (Listener, "address: 127.0.0.1:1\nupstream: shop\nprotocol: https"),
             (Listener, "address: 127.0.0.1:1\nupstream: shop\nrules: []"),
             (Upstream, "host: localhost\nport: 3000"),
-            (Upstream, "urls: [\"http://a\", \"http://b\"]"),
+            (Upstream, "urls: [\"http://shop-a:81\", \"http://shop-b:82\"]"),
             (Upstream, "url: \"http://127.0.0.1:1\"\nread_timeout: 5"),
             (Upstream, "url: \"https://127.0.0.1:1\"\ninsecure: true"),
             (Upstream, "fake: {name: echo, jitter: 10%}"),
@@ -249,6 +474,42 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Route, "path: /users/:id\njson: {}"),
             (Route, "path: /v/*\njson: {}"),
             (Route, "path: /a\ntext: hi"),
+            (Faults, "delay: {fixed: 530}"),
+            (Faults, "delay: \"530\""),
+            (Faults, "delay: 7sec"),
+            (Faults, "delay: 7 seconds"),
+            (Faults, "delay: {uniform: {min: 130ms, max: 170ms}}"),
+            (Faults, "delay: {normal: {mean: 130, stdDev: 17}}"),
+            (Faults, "abort: {status: [429, 418]}"),
+            (Faults, "status: [429, 418]"),
+            (Rule, "errors: [429, 418]"),
+            (Faults, "abort: UNAVAILABLE"),
+            (Faults, "bandwidth: {bytes_per_second: 7000}"),
+            (Faults, "bandwidth: 17"),
+            (Faults, "throughput: 130"),
+            (Faults, "hang: {seconds: 7}"),
+            (Faults, "http2Error: REFUSED_STREAM"),
+            (Faults, "closeConnection"),
+            (Faults, "fixed_delay_milliseconds: 530"),
+            (Faults, "addDelay: 530"),
+            (Faults, "fixed: 530"),
+            (Faults, "uniform: [17ms, 29ms]"),
+            (Faults, "lognormal: {median: 83ms, sigma: 0.3}"),
+            (Rule, "fault: delay"),
+            (Rule, "actions: [{delay: 7s}]"),
+            (Rule, "then: {status: 418}"),
+            (Rule, "duration: 70s\nfaults: [delay: 1s]"),
+            (Rule, "limits: {times: 7}\nfaults: [delay: 1s]"),
+            (Rule, "responses: [{statusCode: 429}, {statusCode: 418}]"),
+            (
+                Rule,
+                "percentage: 17\nmax_active_faults: 7\npath: /api\nmethod: PUT\nfaults: [delay: 1s]",
+            ),
+            (Rule, "match: {method: {exact: GET}}\nfaults: [delay: 1s]"),
+            (
+                Document,
+                "listeners: [\"127.0.0.1:8017\"]\nupstreams: {shop: {fake: echo}}",
+            ),
         ],
     ),
 ];
@@ -271,6 +532,7 @@ fn configuration(at: At, text: &str) -> String {
             "listeners:\n  web: {{address: 127.0.0.1:8080, upstream: shop}}\nupstreams:\n  shop:\n{}",
             indented(text, 4)
         ),
+        Document => text.to_owned(),
         Route => configuration(Upstream, &format!("fake:\n  routes:\n    -\n{}", indented(text, 6))),
     }
 }
@@ -292,12 +554,15 @@ fn messages(yaml: &str) -> Vec<(Severity, String, Vec<String>)> {
 fn each_word_of_another_tool_gets_the_line_to_write() {
     let mut told = String::new();
     let mut words = 0;
+    let mut wrong = Vec::new();
     for (tool, cases) in WORDS {
         writeln!(told, "# {tool}\n").unwrap();
         for (at, text) in *cases {
             words += 1;
             let messages = messages(&configuration(*at, text));
-            assert!(!messages.is_empty(), "{text} is accepted");
+            if messages.is_empty() {
+                wrong.push(format!("{text} is accepted"));
+            }
             writeln!(told, "{}", text.replace('\n', "\n  ")).unwrap();
             for (_, message, help) in &messages {
                 writeln!(told, "  {message}").unwrap();
@@ -306,47 +571,263 @@ fn each_word_of_another_tool_gets_the_line_to_write() {
                 }
             }
             let says = |(_, message, help): &(Severity, String, Vec<String>)| {
-                message.contains(": use `") || help.iter().any(|help| help.contains('`') || help.contains("valid"))
+                message.contains(": use `")
+                    || help
+                        .iter()
+                        .any(|help| help.contains('`') || help.contains("leave") || help.contains("valid"))
             };
-            assert!(
-                messages.iter().any(says),
-                "{text}: nothing says what to write: {messages:?}"
-            );
+            if !messages.iter().any(says) {
+                wrong.push(format!("{text}: nothing says what to write: {messages:?}"));
+            }
             for help in messages.iter().flat_map(|(_, _, help)| help) {
-                check_line(help);
+                check_line(*at, text, help, &mut wrong);
             }
         }
         told.push('\n');
     }
-    assert!(words >= 120, "{words}");
+    assert!(words >= 250, "{words}");
     insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
         insta::assert_snapshot!("peer_words", told);
     });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The lines that an error tells users to write are valid where they belong.
-fn check_line(help: &str) {
-    let lines = help
+fn check_line(at: At, text: &str, help: &str, wrong: &mut Vec<String>) {
+    let lines: Vec<&str> = help
         .split('`')
         .skip(1)
         .step_by(2)
-        .filter(|line| line.contains(": ") && !line.contains('…'));
-    for line in lines {
+        .filter(|line| line.contains(": ") && !line.contains('…') && !line.starts_with("squall "))
+        .collect();
+    let mut refused = String::new();
+    for line in &lines {
+        let valid = places(at, text, line).into_iter().any(|yaml| {
+            let errors = errors(&yaml);
+            if !errors.is_empty() {
+                writeln!(refused, "{yaml}\n{errors:?}").unwrap();
+            }
+            errors.is_empty()
+        });
+        if !valid {
+            wrong.push(format!("{text}: `{line}` is valid nowhere:\n{refused}"));
+        }
+    }
+    // What is said to stand together does.
+    let of_rule = |line: &&&str| {
         let key = line.split(':').next().unwrap();
-        let yaml = match key {
-            "when" | "match" => configuration(Rule, &format!("{line}\nfaults: [delay: 1s]")),
-            "faults" | "choose" => configuration(Rule, line),
-            "rules" => format!("{TOP}{}\n", line.replace("listener: NAME", "listener: web")),
-            "listeners" => format!("{line}\nupstreams: {{shop: {{fake: echo}}}}\n"),
-            "upstreams" => format!("listeners: {{web: {{address: 127.0.0.1:1, upstream: shop}}}}\n{line}\n"),
-            "delay" | "abort" | "close" | "reset" | "hang" | "quota" | "concurrency" | "bandwidth" | "dribble"
-            | "stall" | "truncate" | "corrupt" | "drop" | "duplicate" | "rewrite" => configuration(Faults, line),
-            _ => continue,
-        };
-        let errors: Vec<_> = messages(&yaml)
-            .into_iter()
-            .filter(|one| one.0 == Severity::Error)
-            .collect();
-        assert!(errors.is_empty(), "`{line}` is not valid itself: {errors:?}\n{yaml}");
+        ["match", "when", "faults", "choose"].contains(&key)
+    };
+    let together: Vec<&str> = lines.iter().filter(of_rule).copied().collect();
+    let is_choice = help.contains(", or `") || help.contains("for the messages");
+    if together.len() > 1 && !is_choice {
+        let mut rule = together.join("\n");
+        if !rule.contains("faults: ") && !rule.contains("choose: ") {
+            let fault = lines.iter().find(|line| !of_rule(line)).copied().unwrap_or("delay: 1s");
+            write!(rule, "\nfaults: [{fault}]").unwrap();
+        }
+        let yaml = configuration(Rule, &rule);
+        if !errors(&yaml).is_empty() {
+            wrong.push(format!(
+                "{text}: {help}: {:?}
+{yaml}",
+                errors(&yaml)
+            ));
+        }
+    }
+}
+
+fn errors(yaml: &str) -> Vec<(Severity, String, Vec<String>)> {
+    let mut messages = messages(yaml);
+    messages.retain(|one| one.0 == Severity::Error && !one.1.ends_with("there is no such file"));
+    messages
+}
+
+/// The configurations in which a line stands where an error may mean it.
+fn places(at: At, text: &str, line: &str) -> Vec<String> {
+    let key = line.split(':').next().unwrap();
+    let with_faults = |rule: &str| configuration(Rule, &format!("{rule}\nfaults: [delay: 1s]"));
+    match key {
+        "when" | "match" if at != Route => return vec![with_faults(line)],
+        "faults" | "choose" => return vec![configuration(Rule, line)],
+        "rules" => {
+            let line = line
+                .replace("listener: NAME", "listener: web")
+                .replace("upstream: NAME", "upstream: shop");
+            return vec![format!("{TOP}{line}\n")];
+        }
+        "listeners" => {
+            let upstreams = ["redis", "shop", "a", "b"].map(|name| format!("{name}: {{fake: echo}}"));
+            let http = format!("{line}\nupstreams: {{{}}}\n", upstreams.join(", "));
+            let tcp = http.replace("redis: {fake: echo}", "redis: 127.0.0.1:6379");
+            return vec![http, tcp];
+        }
+        "upstreams" => {
+            let name = line.trim_start_matches("upstreams: {").split(':').next().unwrap();
+            let listener = format!("listeners: {{web: {{address: \"127.0.0.1:1\", upstream: {name}}}}}\n");
+            return vec![format!("{listener}{line}\n")];
+        }
+        _ => {}
+    }
+    match at {
+        Faults => {
+            let fault = text.split(':').next().unwrap();
+            let beside = [
+                "",
+                ", requests: 5",
+                ", per: 1m",
+                ", gap: 5ms",
+                ", chunk: 5B",
+                ", chunks: 5",
+                ", over: 5s",
+                ", limit: 5",
+            ];
+            let within = beside.map(|beside| configuration(Faults, &format!("{fault}: {{{line}{beside}}}")));
+            let listener = format!("address: 127.0.0.1:1\nupstream: shop\n{line}");
+            [
+                vec![configuration(Faults, line), configuration(Listener, &listener)],
+                within.to_vec(),
+            ]
+            .concat()
+        }
+        Rule => vec![
+            with_faults(line),
+            configuration(Rule, line),
+            with_faults(&format!("match: {{{line}}}")),
+            with_faults(&format!("match: {{headers: {{{line}}}}}")),
+            with_faults(&format!("match: {{query: {{{line}}}}}")),
+            with_faults(&format!("when: {{{line}}}")),
+            format!(
+                "listeners: {{web: {{address: 127.0.0.1:1, upstream: shop}}}}\nupstreams: {{shop: {{fake: {{routes: [{{path: /a, body: x, {line}}}]}}}}}}\n"
+            ),
+        ],
+        Top => vec![format!("{TOP}{line}\n"), with_faults(line)],
+        Listener => vec![
+            configuration(Listener, &format!("address: 127.0.0.1:1\nupstream: shop\n{line}")),
+            configuration(Listener, &format!("address: 127.0.0.1:1\n{line}")),
+            configuration(Listener, &format!("upstream: shop\n{line}")),
+            configuration(Listener, &format!("address: 127.0.0.1:1\nupstream: shop\n{line}"))
+                .replace("fake: echo", "address: 127.0.0.1:2"),
+        ],
+        Upstream => vec![
+            configuration(Upstream, line),
+            configuration(Upstream, &format!("url: \"https://127.0.0.1:1\"\n{line}")),
+            configuration(
+                Upstream,
+                &format!("endpoints: [\"http://127.0.0.1:1\", \"http://127.0.0.1:2\"]\n{line}"),
+            ),
+            configuration(Upstream, &format!("fake: {{{line}}}")),
+        ],
+        Route => vec![
+            configuration(Route, &format!("path: /a\nbody: x\n{line}")),
+            configuration(Route, &format!("path: /a\n{line}")),
+            configuration(Route, &format!("body: x\n{line}")),
+            configuration(Upstream, &format!("fake:\n  routes:\n    - {line}")),
+        ],
+        Document => Vec::new(),
+    }
+}
+
+/// The lines carry what the user wrote: other numbers make other lines.
+#[test]
+fn numbers_of_a_word_are_those_of_the_line() {
+    let cases: &[(At, &str, &str)] = &[
+        (Faults, "latency: {latency: <n>, jitter: 0}", "delay: <n>ms"),
+        (
+            Faults,
+            "{type: latency, attributes: {latency: <n>}, toxicity: 0.<m>}",
+            "delay: <n>ms",
+        ),
+        (
+            Faults,
+            "{type: latency, attributes: {latency: <n>}, toxicity: 0.<m>}",
+            "when: <m>%",
+        ),
+        (Faults, "bandwidth: {rate: <n>}", "bandwidth: {response: <n>kB/s}"),
+        (Faults, "bandwidth: {rate: <n>mbps}", "bandwidth: <n>MB/s"),
+        (Faults, "bandwidth: {rate: <n>mbit}", "bandwidth: <n>Mbit/s"),
+        (
+            Faults,
+            "response_rate_limit: {fixed_limit: {limit_kbps: <n>}}",
+            "bandwidth: {response: <n>KiB/s}",
+        ),
+        (Faults, "delay: {timeUnit: NANOSECONDS, value: <n>}", "delay: <n>ns"),
+        (
+            Faults,
+            "delay: {minMs: <m>, maxMs: <n>}",
+            "delay: {uniform: [<m>ms, <n>ms]}",
+        ),
+        (
+            Faults,
+            "delayDistribution: {type: lognormal, median: <n>, sigma: 0.<m>}",
+            "median: <n>ms, sigma: 0.<m>",
+        ),
+        (
+            Faults,
+            "chunkedDribbleDelay: {numberOfChunks: <m>, totalDuration: <n>}",
+            "dribble: {chunks: <m>, over: <n>ms}",
+        ),
+        (Faults, "limit_data: {bytes: <n>}", "truncate: <n>B"),
+        (
+            Faults,
+            "abort: {http_status: 4<m>, percentage: {numerator: <n>, denominator: MILLION}}",
+            "abort: 4<m>",
+        ),
+        (
+            Faults,
+            "abort: {http_status: 4<m>, percentage: {numerator: <n>, denominator: MILLION}}",
+            "when: 0.0<n>%",
+        ),
+        (
+            Faults,
+            "rateLimiting: {rateLimit: <n>, resetTimeWindowSeconds: <m>}",
+            "quota: <n>/<m>s",
+        ),
+        (
+            Rule,
+            "fault: {delay: {fixedDelay: <n>s, percentage: {value: <m>}}}",
+            "when: <m>%",
+        ),
+        (
+            Rule,
+            "response: {fixedDelayMilliseconds: <n>}",
+            "faults: [delay: <n>ms]",
+        ),
+        (
+            Rule,
+            "times: {remainingTimes: <n>}\nfaults: [delay: 1s]",
+            "when: {limits: {total: <n>}}",
+        ),
+        (
+            Rule,
+            "limits: {times: <n>}\nfaults: [delay: 1s]",
+            "when: {limits: {total: <n>}}",
+        ),
+        (
+            Top,
+            "latencyPlugin: {minMs: <m>, maxMs: <n>}",
+            "delay: {uniform: [<m>ms, <n>ms]}",
+        ),
+        (Top, "target: <n>", "127.0.0.1:<n>"),
+        (
+            Upstream,
+            "outlier_detection: {consecutive_5xx: <n>}\nendpoints: [\"http://127.0.0.1:1\"]",
+            "failures: <n>",
+        ),
+        (Route, "path: /a\nbody: x\nfixedDelayMilliseconds: <n>", "delay: <n>ms"),
+    ];
+    for (n, m) in [(113, 17), (739, 41), (257, 31)] {
+        for (at, text, line) in cases {
+            let with = |text: &str| text.replace("<n>", &n.to_string()).replace("<m>", &m.to_string());
+            let (text, line) = (with(text), with(line));
+            let told: Vec<String> = messages(&configuration(*at, &text))
+                .into_iter()
+                .flat_map(|(_, _, help)| help)
+                .collect();
+            assert!(
+                told.iter().any(|help| help.contains(&line)),
+                "{text}: no `{line}` in {told:?}"
+            );
+        }
     }
 }

@@ -306,7 +306,7 @@ pub fn hint(word: &Word<'_>) -> Option<Hint> {
             }
         }
     };
-    Some(Hint { help, meant: None })
+    Some(Hint::said(help))
 }
 
 /// The error for a name that no built-in fake has.

@@ -1,204 +1,423 @@
-//! Conditions on requests in the words of other tools: `uri`, `urlPathPattern`, `equalTo`, `prefix_match`.
+//! Conditions on requests in the words of other tools: `uri`, `urlPathPattern`, `withoutHeaders`, `:path`.
 
-use super::value::{first, flow, word as scalar};
-use super::{said, write};
+use super::block::quoted_lines;
+use super::conditions::Conditions;
+use super::pattern::{self, Of, Pattern};
+use super::value::{entries, first, flow, is_nested, items, list, map, plain, quoted, text};
+use super::{abort, said, write};
 use crate::yaml::decode::word::{Hint, Word};
 use crate::yaml::tree::{Node, Value};
 
-/// squall's own conditions, for those that stand elsewhere.
+/// squall's own conditions.
 const KEYS: &[&str] = &[
-    "method", "host", "path", "headers", "query", "cookies", "client", "grpc",
+    "method", "host", "path", "headers", "query", "cookies", "client", "grpc", "body", "alpn", "any", "all", "not",
 ];
 
-/// Whether a word is a condition, in squall's words or in another tool's.
-pub(super) fn is_key(key: &str) -> bool {
-    KEYS.contains(&key) || other(key).is_some()
-}
-
-/// squall's condition for another tool's word.
-fn other(key: &str) -> Option<&'static str> {
-    Some(match key {
-        "uri"
+/// squall's condition for a word.
+pub(super) fn own(key: &str) -> Option<&'static str> {
+    Some(match &*plain(key) {
+        "path"
+        | "uri"
         | "url"
-        | "urlPath"
-        | "urlPattern"
-        | "urlPathPattern"
-        | "urlPathTemplate"
-        | "path_prefix"
-        | "pathPrefix"
+        | "urlpath"
+        | "urlpattern"
+        | "urlpathpattern"
+        | "urlpathtemplate"
+        | "pathprefix"
         | "prefix"
-        | "path_regex"
-        | "pathRegex"
+        | "pathregex"
         | "regex"
-        | "safe_regex"
+        | "saferegex"
         | "paths"
         | "endpoint"
-        | "route"
-        | "urlsToWatch"
+        | "urlstowatch"
         | "pathname"
-        | "path_separated_prefix"
-        | "exact" => "path",
-        "methods" | "verb" | "verbs" | "http_method" => "method",
-        "authority" | "hosts" | "hostname" | "domain" | "domains" | "server_name" | "sni" => "host",
-        "header" | "withoutHeaders" => "headers",
-        "queryParameters"
-        | "query_parameters"
-        | "queryStringParameters"
-        | "queryParams"
-        | "query_params"
-        | "params" => "query",
-        "cookie" => "cookies",
-        "ip" | "clientIp" | "source" | "remote_addr" | "downstream_nodes" | "source_ip" | "from" => "client",
+        | "pathseparatedprefix"
+        | "exact"
+        | "urls" => "path",
+        "method" | "methods" | "verb" | "verbs" | "httpmethod" => "method",
+        "host" | "authority" | "hosts" | "hostname" | "domain" | "domains" | "servername" | "sni" => "host",
+        "header" | "headers" | "withoutheaders" | "requestheaders" => "headers",
+        "query" | "queryparameters" | "querystringparameters" | "queryparams" | "params" => "query",
+        "cookie" | "cookies" => "cookies",
+        "client" | "ip" | "clientip" | "source" | "remoteaddr" | "downstreamnodes" | "sourceip" | "remoteip" => {
+            "client"
+        }
+        "grpc" => "grpc",
+        "body" | "bodypatterns" => "body",
+        "port" => "port",
+        "service" | "rpc" => "service",
+        "any" | "anyof" | "or" | "ormatch" | "rules" => "any",
+        "all" | "allof" | "and" | "andmatch" => "all",
+        "not" | "notmatch" => "not",
         _ => return None,
     })
 }
 
-/// The line of `match` for a condition.
-pub(super) fn line(key: &str, value: &Node) -> Option<String> {
-    let own = KEYS.iter().find(|own| **own == key).copied().or_else(|| other(key))?;
-    Some(format!("match: {{{own}: {}}}", condition_value(key, own, value)))
-}
-
-fn condition_value(key: &str, own: &str, value: &Node) -> String {
-    match own {
-        "path" => path(key, value),
-        "headers" | "query" | "cookies" => fields(value),
-        "method" => flow(value, "POST"),
-        "client" => flow(value, "10.0.0.0/8"),
-        "host" => flow(value, "shop.example"),
-        _ => flow(value, "{service: shop.Cart}"),
+/// The conditions of a `match` in other words: a map of them, a list of alternatives as Istio has it, or a path.
+pub(super) fn of(node: &Node) -> Option<Conditions> {
+    match &node.value {
+        Value::Seq(items) => {
+            let alternatives: Option<Vec<Conditions>> = items.iter().map(of).collect();
+            alternatives.map(Conditions::either)
+        }
+        Value::Map(_) => {
+            let mut conditions = Conditions::default();
+            for (key, value) in entries(node) {
+                if let Some(more) = read(key, value) {
+                    conditions.extend(more);
+                }
+            }
+            (!conditions.is_empty()).then_some(conditions)
+        }
+        _ if node.text().is_some_and(|text| text.starts_with("http")) => url(node.text()?),
+        _ => Some(Conditions::of("path", flow(node))).filter(|_| node.text().is_some()),
     }
 }
 
-fn path(key: &str, value: &Node) -> String {
-    let kind = match key {
-        "path_prefix" | "pathPrefix" | "prefix" | "path_separated_prefix" => "prefix",
-        "urlPattern" | "urlPathPattern" | "path_regex" | "pathRegex" | "regex" | "safe_regex" => "regex",
-        _ => return pattern_of(value).unwrap_or_else(|| flow(value, "/api/**")),
-    };
-    let text = value.get("regex").unwrap_or(value);
-    format!("{{{kind}: {}}}", flow(text, "/api/"))
-}
-
-/// The pattern that stands in a map, such as Istio's `{prefix: /api}` and WireMock's `{equalTo: x}`.
-fn pattern_of(value: &Node) -> Option<String> {
-    let Value::Map(entries) = &value.value else { return None };
-    let (key, inner) = entries.first()?;
-    pattern_line(key.text()?, inner)
-}
-
-fn pattern_line(key: &str, value: &Node) -> Option<String> {
-    let kind = match key {
-        "exact" | "equalTo" | "equals" | "eq" | "is" | "exact_match" | "exactMatch" | "equal" | "equalToIgnoreCase"
-        | "value" => "exact",
-        "prefix" | "prefix_match" | "prefixMatch" | "startsWith" | "starts_with" | "begins_with" => "prefix",
-        "suffix" | "suffix_match" | "endsWith" | "ends_with" => "suffix",
-        "contains" | "contains_match" | "includes" | "substring" => "contains",
-        "regex" | "regexp" | "matches" | "pattern" | "safe_regex" | "safe_regex_match" | "regex_match" | "re"
-        | "string_match" => "regex",
-        "glob" | "wildcard" => "glob",
-        "present_match" | "absent" | "present" => {
-            return Some(if key == "absent" { "absent" } else { "present" }.to_owned());
+/// The conditions that a word and its value say.
+pub(super) fn read(key: &str, value: &Node) -> Option<Conditions> {
+    let name = plain(key);
+    let mut conditions = Conditions::default();
+    match own(key)? {
+        "path" if matches!(&*name, "urlstowatch" | "urls") => return urls(value),
+        "path" => return paths(&name, value),
+        "host" => return each(value, |value| about("host", pattern::of(value)?)),
+        "method" => conditions.add("method", methods(value)?),
+        kind @ ("headers" | "query" | "cookies") => {
+            let fields = fields(kind, value)?;
+            if name != "withoutheaders" {
+                return Some(fields);
+            }
+            conditions.add_not(fields);
         }
+        "client" => conditions.add("client", client(value)?),
+        "port" => conditions.add("host", quoted(&format!("*:{}", value.text()?))),
+        "service" => conditions.add("grpc", map([("service", quoted(value.text()?))])),
+        "grpc" if is_nested(value) => conditions.add("grpc", flow(value)),
+        "body" => return body(value),
+        "any" => return of(value).filter(|_| matches!(value.value, Value::Seq(_))),
+        "all" => items(value)
+            .iter()
+            .filter_map(of)
+            .for_each(|one| conditions.extend(one)),
+        "not" => conditions.add_not(of(value)?),
         _ => return None,
-    };
-    let text = value.get("regex").unwrap_or(value);
-    Some(format!("{{{kind}: {}}}", flow(text, "text")))
-}
-
-/// A map from names to patterns, also from Envoy's list of `{name, exact_match}` and MockServer's of `{name, values}`.
-fn fields(value: &Node) -> String {
-    let named = |name: &str, pattern: &Node| {
-        let pattern = match &pattern.value {
-            Value::Seq(items) => items
-                .first()
-                .map_or("present".to_owned(), |first| flow(first, "present")),
-            _ => pattern_of(pattern).unwrap_or_else(|| flow(pattern, "present")),
-        };
-        format!("{name}: {pattern}")
-    };
-    let entries: Vec<String> = match &value.value {
-        Value::Map(entries) => entries
-            .iter()
-            .filter_map(|(name, pattern)| Some(named(name.text()?, pattern)))
-            .collect(),
-        Value::Seq(items) => items
-            .iter()
-            .filter_map(|item| {
-                let name = item.get("name")?.text()?;
-                let Value::Map(entries) = &item.value else { return None };
-                let other = entries.iter().find(|(key, _)| key.text() != Some("name"));
-                Some(match other {
-                    Some((key, value)) if key.text() == Some("values") => named(name, value),
-                    Some((key, value)) => {
-                        let pattern = key.text().and_then(|key| pattern_line(key, value));
-                        format!("{name}: {}", pattern.unwrap_or_else(|| "present".to_owned()))
-                    }
-                    None => format!("{name}: present"),
-                })
-            })
-            .collect(),
-        _ => vec![format!("{}: present", scalar(Some(value), "x-user"))],
-    };
-    if entries.is_empty() {
-        return "{x-user: present}".to_owned();
     }
-    format!("{{{}}}", entries.join(", "))
+    (!conditions.is_empty()).then_some(conditions)
 }
 
-/// A condition that stands in the list of faults or in a fault.
-pub(super) fn beside_faults(word: &Word<'_>) -> Option<Hint> {
-    if word.key == "match" {
-        return said("`match` stands beside the rule's `faults`, one level further out");
+/// A condition for each item of a list, one of which must hold.
+fn each(value: &Node, one: impl Fn(&Node) -> Option<Conditions>) -> Option<Conditions> {
+    let alternatives: Option<Vec<Conditions>> = items(value).iter().map(one).collect();
+    alternatives.map(Conditions::either).filter(|one| !one.is_empty())
+}
+
+/// A condition on the path or the host, which may be inverted.
+fn about(key: &'static str, pattern: Pattern) -> Option<Conditions> {
+    let one = Conditions::of(key, pattern.line(Of::Glob));
+    Some(one.unless(pattern.inverted))
+}
+
+fn paths(name: &str, value: &Node) -> Option<Conditions> {
+    let comparison = match name {
+        "pathprefix" | "prefix" | "pathseparatedprefix" => "prefix",
+        "urlpattern" | "urlpathpattern" | "pathregex" | "regex" | "saferegex" => "regex",
+        "exact" => "exact",
+        "urlpathtemplate" => {
+            let pattern = pattern::of(value)?;
+            return Some(Conditions::of("path", quoted(&template_glob(value.text()?)))).filter(|_| !pattern.inverted);
+        }
+        _ => "",
+    };
+    each(value, |value| {
+        let text = value.text().unwrap_or_default();
+        if comparison.is_empty() {
+            return match text.split_once("://") {
+                Some(_) => url(text),
+                None => target(text, value),
+            };
+        }
+        about("path", pattern::of_key(comparison, value)?)
+    })
+}
+
+/// A path that may have a query, as WireMock's `url`.
+fn target(text: &str, value: &Node) -> Option<Conditions> {
+    let Some((path, query)) = text.split_once('?').filter(|(path, _)| path.starts_with('/')) else {
+        return about("path", pattern::of(value)?);
+    };
+    let mut conditions = Conditions::of("path", quoted(path));
+    conditions.extend(of_query(query));
+    Some(conditions)
+}
+
+/// The parameters of a query.
+pub(super) fn of_query(query: &str) -> Conditions {
+    let mut conditions = Conditions::default();
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        conditions.add_field("query", quoted(name), quoted(value));
     }
-    let line = line(word.key, word.value).filter(|_| word.key != "exact" && word.key != "from")?;
-    said(format!("write `{line}` beside the rule's `faults`"))
+    conditions
 }
 
-/// A word in `match`.
-pub(super) fn condition(word: &Word<'_>) -> Option<Hint> {
-    let value = word.value;
-    match word.key {
-        "headers" | "query" | "cookies" if word.is_value => write(format!("{}: {}", word.key, fields(value))),
-        "port" => write(format!("host: \"*:{}\"", scalar(Some(value), "8080"))),
-        "scheme" | "protocol" => said("a rule is for requests of a listener: write `listener: NAME` beside `match`"),
-        "or" | "anyOf" | "any_of" => write("any: [{path: /a}, {path: /b}]"),
-        "and" | "allOf" | "all_of" => write("all: [{path: /a}, {method: GET}]"),
-        "listener" => said("`listener` stands beside `match`, one level further out"),
-        "percentage" | "probability" | "key" | "every" | "attempts" => said(format!(
-            "`{}` stands in `when`: write `when: {{percentage: 10%}}` beside `match`",
-            word.key
-        )),
-        "service" | "rpc" => write(format!("grpc: {{service: {}}}", scalar(Some(value), "shop.Cart"))),
-        "bodyPatterns" => write("body: {json_path: {\"$.a\": 1}}"),
-        key => {
-            let own = other(key)?;
-            write(format!("{own}: {}", condition_value(key, own, value)))
+/// `/users/{id}` as a glob.
+fn template_glob(text: &str) -> String {
+    let segments = text
+        .split('/')
+        .map(|part| if part.starts_with('{') { "*" } else { part });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// Dev Proxy's list of URLs with wildcards; those that begin with `!` are left out.
+fn urls(value: &Node) -> Option<Conditions> {
+    let (not, watched): (Vec<&str>, Vec<&str>) = items(value)
+        .iter()
+        .filter_map(Node::text)
+        .partition(|text| text.starts_with('!'));
+    let one = |text: &&str| url(text.trim_start_matches('!'));
+    let mut conditions = Conditions::either(watched.iter().filter_map(one).collect());
+    not.iter().filter_map(one).for_each(|one| conditions.add_not(one));
+    (!conditions.is_empty()).then_some(conditions)
+}
+
+/// The host and the path of a URL.
+fn url(text: &str) -> Option<Conditions> {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut conditions = Conditions::default();
+    if !matches!(host, "" | "*") {
+        conditions.add("host", quoted(host));
+    }
+    if !matches!(path, "" | "*") {
+        // A wildcard of a URL crosses segments.
+        conditions.add(
+            "path",
+            quoted(&format!("/{}", path.replace("**", "*").replace('*', "**"))),
+        );
+    }
+    (!conditions.is_empty()).then_some(conditions)
+}
+
+/// The methods, also of Istio's `{exact: GET}` and `{regex: GET|POST}`.
+fn methods(value: &Node) -> Option<String> {
+    let one = |node: &Node| match &node.value {
+        Value::Map(_) => {
+            let (_, text) = entries(node).find(|(key, value)| pattern::of_key(key, value).is_some())?;
+            Some(text.text()?.to_owned())
+        }
+        _ => Some(node.text()?.to_owned()),
+    };
+    let texts: Option<Vec<String>> = items(value).iter().map(one).collect();
+    let names: Vec<String> = texts?
+        .iter()
+        .flat_map(|text| text.split('|'))
+        .map(|name| {
+            name.trim_matches(|letter: char| "^$()".contains(letter))
+                .to_ascii_uppercase()
+        })
+        .collect();
+    match names.as_slice() {
+        _ if names
+            .iter()
+            .any(|name| name.is_empty() || !name.chars().all(char::is_alphabetic) || name == "ANY") =>
+        {
+            None
+        }
+        [one] => Some(one.clone()),
+        _ => Some(list(names)),
+    }
+}
+
+/// The fields of a map from names to comparisons, of Envoy's list of `{name, exact_match}`, or of MockServer's of `{name, values}`.
+fn fields(kind: &'static str, value: &Node) -> Option<Conditions> {
+    let mut conditions = Conditions::default();
+    let mut add = |name: &str, pattern: Option<Pattern>| {
+        let pattern = pattern.unwrap_or(Pattern {
+            kind: "",
+            text: "present".to_owned(),
+            inverted: false,
+        });
+        conditions.extend(field(kind, name, &pattern));
+    };
+    for item in items(value) {
+        match text(item, &["name"]) {
+            Some(name) if matches!(value.value, Value::Seq(_)) => add(name, pattern::of(item)),
+            None if item.text().is_some() => add(item.text()?, None),
+            _ => entries(item).for_each(|(name, pattern)| add(name, pattern::of(pattern))),
         }
     }
+    (!conditions.is_empty()).then_some(conditions)
 }
 
-/// Whether the path of keys leads to a pattern.
-pub(super) fn is_pattern(path: &[&str], name: &str) -> bool {
-    matches!(name, "path" | "host")
-        || path
-            .iter()
-            .rev()
-            .nth(1)
-            .is_some_and(|key| ["headers", "query", "cookies"].contains(key))
+/// A field; HTTP/2's pseudo-fields are conditions of their own.
+fn field(kind: &'static str, name: &str, pattern: &Pattern) -> Conditions {
+    let own = match name {
+        ":path" => Some("path"),
+        ":authority" => Some("host"),
+        ":method" => Some("method"),
+        _ if kind == "headers" && name.eq_ignore_ascii_case("host") => Some("host"),
+        _ => None,
+    };
+    let one = match own {
+        Some("method") => Conditions::of("method", pattern.text.clone()),
+        Some(key) => Conditions::of(key, pattern.line(Of::Glob)),
+        None => {
+            let mut one = Conditions::default();
+            one.add_field(kind, quoted(name), pattern.line(Of::Field));
+            one
+        }
+    };
+    one.unless(pattern.inverted)
 }
 
-/// A word in a pattern.
-pub(super) fn pattern(word: &Word<'_>) -> Option<Hint> {
-    match word.key {
-        "doesNotMatch" | "doesNotContain" | "invert_match" | "not" | "ne" => {
-            let name = word.path.last().copied().unwrap_or("path");
-            let text = flow(first(word.map, &[word.key])?, "text");
+/// The addresses of clients, also of Istio's and Envoy's maps of them.
+fn client(value: &Node) -> Option<String> {
+    let inner = [
+        "ip",
+        "address",
+        "ipblocks",
+        "remoteipblocks",
+        "source",
+        "client",
+        "addressprefix",
+    ];
+    if let Value::Map(_) = &value.value {
+        let address = first(value, &inner)?;
+        return match text(value, &["prefixlen"]) {
+            Some(length) => Some(quoted(&format!("{}/{length}", address.text()?))),
+            None => client(address),
+        };
+    }
+    let is_address = |node: &Node| {
+        let address = node.text().unwrap_or_default();
+        let address = address.split('/').next().unwrap_or_default();
+        address.parse::<std::net::IpAddr>().is_ok()
+    };
+    items(value).iter().all(is_address).then(|| flow(value))
+}
+
+/// What a body has, in WireMock's and MockServer's words.
+fn body(value: &Node) -> Option<Conditions> {
+    let mut conditions = Conditions::default();
+    for item in items(value) {
+        let one = body_test(item)?;
+        conditions.add("body", one);
+    }
+    (!conditions.is_empty()).then_some(conditions)
+}
+
+fn body_test(item: &Node) -> Option<String> {
+    if item.text().is_some() {
+        return Some(flow(item));
+    }
+    if let Some(json) = first(item, &["equaltojson", "json"]) {
+        return Some(map([("json", abort::parsed(json))]));
+    }
+    if let Some(path) = first(item, &["matchesjsonpath", "jsonpath"]) {
+        let (path, pattern) = match first(path, &["expression"]) {
+            Some(expression) => (expression, pattern::of(path)),
+            None => (path, None),
+        };
+        if is_nested(path) {
+            return Some(map([("json_path", flow(path))]));
+        }
+        let pattern = pattern.map_or_else(|| "present".to_owned(), |pattern| pattern.line(Of::Field));
+        return Some(map([("json_path", map([(quoted(path.text()?), pattern)]))]));
+    }
+    for own in ["form", "graphql", "model", "text", "json_path"] {
+        if let Some(value) = item.get(own) {
+            return Some(map([(own, flow(value))]));
+        }
+    }
+    let pattern = pattern::of(item).filter(|pattern| !pattern.inverted)?;
+    Some(pattern.line(Of::Field))
+}
+
+/// A word in `match`, or a value there that does not fit.
+pub(super) fn word(word: &Word<'_>) -> Option<Hint> {
+    let is_own = KEYS.contains(&word.key);
+    let has_own =
+        |node: &Node| entries(node).all(|(key, _)| pattern::is_own(key)) && matches!(node.value, Value::Map(_));
+    if is_own
+        && (!word.is_value || !is_nested(word.value) || (matches!(word.key, "path" | "host") && has_own(word.value)))
+    {
+        return None;
+    }
+    match &*plain(word.key) {
+        "scheme" | "protocol" => said("a rule is for requests of a listener: write `listener: NAME` beside `match`"),
+        "listener" => said("`listener` stands beside `match`, one level further out"),
+        "ignoreuricase" | "name" | "id" | "gateways" | "secure" | "keepalive" => said("leave it out"),
+        "percentage" | "probability" | "key" | "every" | "attempts" => {
+            let when = super::when::read(word.key, word.value, false)?;
             said(format!(
-                "write `not: {{{name}: {{regex: {text}}}}}` in `match`, in its place"
+                "`{}` stands in `when`: write `{}` beside `match`",
+                word.key,
+                when.line()
             ))
         }
-        "ignore_case" | "caseInsensitive" | "ignoreCase" => write("{regex: \"(?i)text\"}"),
-        key => pattern_line(key, word.value).and_then(write),
+        _ => {
+            let conditions = read(word.key, word.value).or_else(|| example(word.key))?;
+            let lines: Vec<String> = conditions
+                .entries()
+                .into_iter()
+                .map(|(key, value)| format!("{key}: {value}"))
+                .collect();
+            said(quoted_lines(&lines)?)
+        }
     }
+}
+
+/// A condition for a word whose value says nothing.
+fn example(key: &str) -> Option<Conditions> {
+    let (key, text) = match own(key)? {
+        "path" => ("path", "/api/**"),
+        "host" => ("host", "shop.example"),
+        "method" => ("method", "POST"),
+        "headers" => ("headers", "{x-user: present}"),
+        "query" => ("query", "{page: present}"),
+        "cookies" => ("cookies", "{session: present}"),
+        "client" => ("client", "10.0.0.0/8"),
+        "grpc" | "service" => ("grpc", "{service: shop.Cart}"),
+        "body" => ("body", "{contains: text}"),
+        "port" => ("host", "\"*:8080\""),
+        "any" => ("any", "[{path: /a}, {path: /b}]"),
+        "all" => ("all", "[{path: /a}, {method: GET}]"),
+        _ => return None,
+    };
+    Some(Conditions::of(key, text.to_owned()))
+}
+
+/// A word in a comparison, or in the place of one: of a path, a host, or a field by its name.
+pub(super) fn pattern(inside: &[&str], word: &Word<'_>) -> Option<Hint> {
+    // An error about a value has its name as the word.
+    let (path, node) = if word.is_value && pattern::of_key(word.key, word.value).is_none() {
+        ([inside, &[word.key]].concat(), word.value)
+    } else {
+        (inside.to_vec(), word.map)
+    };
+    // What is wrong with squall's own words is not the words.
+    if entries(node).next().is_some() && entries(node).all(|(key, _)| pattern::is_own(key)) {
+        return None;
+    }
+    let found = pattern::of(node)?;
+    let conditions = match path.as_slice() {
+        [.., kind @ ("headers" | "query" | "cookies"), name] => field(own(kind)?, name, &found),
+        [.., key @ ("path" | "host")] => about(own(key)?, found)?,
+        _ => return None,
+    };
+    match conditions.entries().as_slice() {
+        [("not", not)] => said(format!("write `not: {not}` in `match`, in its place")),
+        // The entry alone, where others may stand beside it.
+        [("headers" | "query" | "cookies", fields)] => write(fields.strip_prefix('{')?.strip_suffix('}')?),
+        [(key, text)] => write(format!("{key}: {text}")),
+        _ => None,
+    }
+}
+
+/// A word in `body`.
+pub(super) fn body_part(word: &Word<'_>) -> Option<Hint> {
+    let test = body_test(word.map)?;
+    write(format!("body: {test}"))
 }

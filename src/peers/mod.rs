@@ -4,12 +4,28 @@
 //! doesn't take their words, so that a configuration has one way to say a thing; an error names the line to write instead, with
 //! the user's own numbers in it.
 
+mod abort;
+mod address;
+mod block;
 mod condition;
-mod distribution;
+mod conditions;
+mod connection;
+mod delay;
+mod effect;
+mod fault;
 mod faults;
-mod place;
+mod listener;
+mod pattern;
+mod read;
+mod route;
 mod rule;
+mod settings;
+mod tc;
+mod top;
+mod units;
+mod upstream;
 mod value;
+mod when;
 
 use crate::yaml::decode::word::{Hint, Word};
 
@@ -34,23 +50,53 @@ pub fn of_scenario(word: &Word<'_>) -> Option<Hint> {
 }
 
 fn hint(path: &[&str], word: &Word<'_>) -> Option<Hint> {
+    let hint = of_place(path, word)?;
+    // What the error is about is no help.
+    let echo = format!("{}: {}", word.key, value::flow(word.value));
+    let is_echo = ["`", ",", "}", "]"]
+        .iter()
+        .any(|end| hint.help.contains(&format!("{echo}{end}")));
+    (!word.is_value || !is_echo).then_some(hint)
+}
+
+/// What is meant by a word, by the keys that lead to it.
+fn of_place(path: &[&str], word: &Word<'_>) -> Option<Hint> {
+    let (top, _) = path.split_first().unzip();
+    if let Some(at) = path.iter().rposition(|key| *key == "match")
+        && matches!(top, Some(&("rules" | "listeners" | "upstreams")))
+    {
+        return in_match(path.get(at + 1..)?, word);
+    }
     match path {
-        [] => place::top(word),
-        ["listeners", _] => place::listener(word),
-        ["listeners" | "upstreams", _, "tls"] => place::tls(word),
-        ["upstreams"] => place::upstream_form(word),
-        ["upstreams", _] => place::upstream(word),
-        ["upstreams", _, "fake", "routes"] | ["upstreams", _, "fake", "routes", "sequence"] => place::route(word),
-        ["admin" | "toxiproxy"] => place::api(word),
+        [] if word.key.is_empty() => top::document(word.value),
+        [] => top::top(word),
+        ["listeners", _] => listener::listener(word),
+        ["listeners" | "upstreams", _, "tls"] => upstream::tls(word),
+        ["upstreams"] => upstream::form(word),
+        ["upstreams", _] => upstream::upstream(word),
+        ["upstreams", _, "fake", "routes"] | ["upstreams", _, "fake", "routes", "sequence"] => route::route(word),
+        ["admin" | "toxiproxy"] => top::api(word),
         ["rules"] => rule::rule(word),
         ["rules", "when"] => rule::when(word),
         ["rules", "when", "limits"] => rule::limits(word),
+        ["rules", "when", "schedule"] => rule::schedule(word),
         ["rules", "choose"] => rule::outcome(word),
         ["rules", "faults"] | ["rules", "choose", "faults"] => faults::fault(word),
-        ["rules", .., "delay", _] => distribution::part(word),
+        ["rules", .., "delay", distribution] => delay::part(distribution, word),
         ["rules", .., "faults", name] => faults::part(name, word),
-        ["rules", "match", .., name] if condition::is_pattern(path, name) => condition::pattern(word),
-        ["rules", .., "match" | "not" | "any" | "all"] => condition::condition(word),
+        _ => None,
+    }
+}
+
+/// A word in `match`, by the keys that lead to it from there.
+fn in_match(inside: &[&str], word: &Word<'_>) -> Option<Hint> {
+    let field = ["headers", "query", "cookies"];
+    match inside {
+        [.., fields, _] if field.contains(fields) => condition::pattern(inside, word),
+        [.., fields] if field.contains(fields) => condition::pattern(inside, word),
+        [.., "path" | "host"] => condition::pattern(inside, word),
+        [.., "body"] => condition::body_part(word),
+        [] | [.., "not" | "any" | "all"] => condition::word(word),
         _ => None,
     }
 }
@@ -63,15 +109,17 @@ fn write(line: impl AsRef<str>) -> Option<Hint> {
 /// The line to write, for a key of the same map that has this other name.
 fn instead(meant: &'static str, line: impl AsRef<str>) -> Option<Hint> {
     Some(Hint {
-        help: format!("write `{}`", line.as_ref()),
         meant: Some(meant),
+        ..Hint::said(format!("write `{}`", line.as_ref()))
     })
 }
 
 /// What to do, in words.
 fn said(help: impl Into<String>) -> Option<Hint> {
-    Some(Hint {
-        help: help.into(),
-        meant: None,
-    })
+    Some(Hint::said(help))
+}
+
+/// A hint whose line takes the place of the whole map that the word is in.
+fn whole(hint: Hint) -> Option<Hint> {
+    Some(Hint { whole: true, ..hint })
 }

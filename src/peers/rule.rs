@@ -1,236 +1,212 @@
-//! Rules in the words of other tools: which share of the requests, how often, and keys that belong to a part of the rule.
+//! The keys of a rule in the words of other tools, and those of its `when`, its `limits` and its outcomes.
 
-use std::time::Duration;
-
-use super::value::{first, flow, ms_or, number, percent, probability, time, word as scalar};
-use super::{condition, distribution, faults, instead, said, write};
+use super::block::{Block, quoted_lines};
+use super::conditions::Conditions;
+use super::units::{percent, probability};
+use super::value::{entries, is_nested, number, plain};
+use super::{condition, faults, instead, said, when, write};
 use crate::yaml::decode::word::{Hint, Word};
-use crate::yaml::tree::{Node, Value};
+use crate::yaml::tree::Node;
 
-/// squall's own faults, for those that stand beside the rule's name instead of in its list.
-const FAULTS: &[&str] = &[
-    "delay",
-    "abort",
-    "close",
-    "reset",
-    "goaway",
-    "hang",
-    "quota",
-    "concurrency",
-    "rewrite",
-    "profile",
-    "bandwidth",
-    "dribble",
-    "stall",
-    "truncate",
-    "corrupt",
-    "drop",
-    "duplicate",
-    "certificate",
+/// Words that hold what happens, for those whose value says nothing.
+const EFFECTS: &[&str] = &[
+    "fault", "action", "actions", "then", "inject", "effects", "toxics", "plugins", "effect",
+];
+
+/// squall's own keys of a rule.
+const OWN: &[&str] = &[
+    "name",
+    "listener",
+    "upstream",
+    "match",
+    "when",
+    "faults",
+    "choose",
+    "stop_when",
+    "enabled",
+    "shadow",
+    "space",
 ];
 
 /// A word among the keys of a rule.
 pub(super) fn rule(word: &Word<'_>) -> Option<Hint> {
     let value = word.value;
-    match word.key {
-        "faults" if word.is_value => listed(value),
+    let key = plain(word.key);
+    if OWN.contains(&word.key) && !word.is_value {
+        return None;
+    }
+    match &*key {
         "when" if word.is_value => bare_when(value),
-        "match" if word.is_value => write(format!("match: {{path: {}}}", flow(value, "/api/**"))),
-        "fault" if matches!(value.value, Value::Map(_)) => instead(
-            "faults",
-            faults::of_map(value).unwrap_or_else(|| "faults: [delay: 200ms, abort: 503]".to_owned()),
-        ),
-        "fault" | "action" | "actions" | "then" | "inject" | "effects" | "toxics" | "plugins" => match value.text() {
-            Some(name) if faults::wiremock(name).is_some() => instead(
-                "faults",
-                format!("faults: [{}]", faults::wiremock(name).unwrap_or_default()),
-            ),
-            _ => instead("faults", "faults: [delay: 200ms, abort: 503]"),
-        },
-        "httpRequest" | "request" | "if" | "conditions" | "matcher" | "matches" | "matchers" | "filter" | "route"
-        | "on" => request(value),
-        "proxy" | "listeners" | "service" | "target" => {
+        "match" if word.is_value => write(condition::of(value)?.line()),
+        "listeners" | "proxy" | "service" | "target" => {
             said("a rule belongs to a listener: write `listener: NAME`, or nothing for all of them")
         }
-        "stream" | "direction" => {
-            said("each fault has its own `direction`: write `truncate: {after: 1KiB, direction: request}`")
-        }
+        "stream" | "direction" => stream(word),
         "priority" | "order" => said("rules are tried in the order of the file: put the rule higher"),
-        "description" | "comment" | "id" | "title" => said("write it as a comment, `# …`, or as the rule's `name`"),
+        "description" | "comment" | "id" | "title" | "uuid" | "metadata" => {
+            said("write it as a comment, `# …`, or as the rule's `name`")
+        }
         "disabled" | "active" => write("enabled: false"),
-        "dry_run" | "dryRun" | "log_only" => write("shadow: true"),
-        "outcomes" | "oneOf" | "one_of" | "weights" | "weighted" => {
+        "dryrun" | "logonly" => write("shadow: true"),
+        "scenarioname" | "requiredscenariostate" | "newscenariostate" => said(
+            "a rule has no states: write `when: {attempts: 1, key: client}` for what comes first, or give a fake's route `state: \
+             {name: order, is: started, becomes: paid}`",
+        ),
+        "persistent" | "insertionindex" => said("leave it out"),
+        _ => block(word).or_else(|| example(&key)),
+    }
+}
+
+/// The lines for what a key says, with what the rule's other keys say of the same.
+fn block(word: &Word<'_>) -> Option<Hint> {
+    let mut own = Block::of_word(word.key, word.value, word.map);
+    if own.is_empty() {
+        return None;
+    }
+    let all = of_rule(word);
+    if own.has_effect() && own.choose.is_empty() && all.choose.is_empty() {
+        own.faults = all.faults;
+    }
+    if !own.when.is_empty() {
+        own.when = all.when;
+    }
+    if !own.conditions.is_empty() {
+        own.conditions = all.conditions;
+    }
+    own.in_rule()
+}
+
+/// What all keys of a rule say, squall's own among them.
+fn of_rule(word: &Word<'_>) -> Block {
+    let mut all = Block::default();
+    for (key, value) in entries(word.map) {
+        match key {
+            "match" if word.key != "match" => all.conditions.extend(Conditions::verbatim(value)),
+            "name" | "listener" | "upstream" | "enabled" | "shadow" | "stop_when" | "choose" | "space" | "service"
+            | "target" => {}
+            _ => all.extend(Block::of_word(key, value, word.map)),
+        }
+    }
+    all
+}
+
+/// Toxiproxy's stream: what comes from the upstream is the response.
+fn stream(word: &Word<'_>) -> Option<Hint> {
+    let is_request = matches!(word.value.text(), Some("upstream" | "request"));
+    let mut block = of_rule(word);
+    if !is_request || !block.has_effect() {
+        return faults::direction(word.value);
+    }
+    for hit in &mut block.faults {
+        hit.fault = hit.fault.clone().on_request();
+    }
+    Block {
+        faults: block.faults,
+        ..Block::default()
+    }
+    .in_rule()
+}
+
+/// A line for a word whose value says nothing.
+fn example(key: &str) -> Option<Hint> {
+    match key {
+        _ if EFFECTS.contains(&key) || key == "faults" => instead("faults", "faults: [delay: 200ms]"),
+        "outcomes" | "oneof" | "weights" | "weighted" | "responses" | "sequence" => {
             instead("choose", "choose: [{weight: 1, faults: [abort: 503]}, {weight: 9}]")
         }
-        "responses" | "sequence" => write("when: {attempts: 2, key: client}"),
-        // Toxiproxy's own form of a toxic.
-        "type" | "attributes" => {
-            let kind = word.map.get("type").unwrap_or(value).text()?;
-            let attributes = word.map.get("attributes").unwrap_or(word.map);
-            instead("faults", format!("faults: [{}]", faults::named(kind, attributes)?))
+        "request" | "httprequest" | "if" | "conditions" | "matcher" | "matches" | "matchers" | "route" | "on" => {
+            write("match: {method: POST, path: /api/**}")
         }
-        "toxicity" | "probability" | "percentage" | "percent" | "chance" | "rate" | "times" | "count" | "every"
-        | "attempts" | "key" | "schedule" | "limits" | "requested" | "max_active_faults" | "timeToLive"
-        | "remainingTimes" | "share" => beside(word).and_then(write),
-        key if FAULTS.contains(&key) => instead("faults", format!("faults: [{key}: {}]", flow(value, "{}"))),
-        key if condition::is_key(key) => condition::line(key, value).and_then(write),
         _ => {
-            let hint = faults::fault(word)?;
-            let line = hint
-                .help
-                .strip_prefix("write `")
-                .and_then(|rest| rest.strip_suffix('`'))?;
+            let hint = faults::example(key)?;
+            let line = hint.help.strip_prefix("write `")?.strip_suffix('`')?;
             instead("faults", format!("faults: [{line}]"))
         }
     }
 }
 
-/// A request as WireMock and MockServer describe it.
-fn request(value: &Node) -> Option<Hint> {
-    let method = value
-        .get("method")
-        .map(|method| format!("method: {}", flow(method, "POST")));
-    let path = first(value, &["path", "urlPath", "url"]).map(|path| format!("path: {}", flow(path, "/api/**")));
-    let parts: Vec<String> = [method, path].into_iter().flatten().collect();
-    if parts.is_empty() {
-        write("match: {method: POST, path: /api/**}")
-    } else {
-        write(format!("match: {{{}}}", parts.join(", ")))
-    }
-}
-
-/// `faults:` that is a map or a name.
-fn listed(value: &Node) -> Option<Hint> {
-    match &value.value {
-        Value::Map(entries) => {
-            let faults: Vec<_> = entries
-                .iter()
-                .map(|(key, value)| format!("{}: {}", key.text().unwrap_or_default(), flow(value, "{}")))
-                .collect();
-            write(format!("faults: [{}]", faults.join(", ")))
-        }
-        _ => write(format!("faults: [{}: {{}}]", value.text()?)),
-    }
-}
-
 /// `when:` that is a number.
 fn bare_when(value: &Node) -> Option<Hint> {
-    match number(value)? {
-        share if share > 0.0 && share < 1.0 => said(format!(
+    match number(value) {
+        Some(share) if share > 0.0 && share < 1.0 => said(format!(
             "write `when: {}`, or `when: {}` if that share of a hundred is meant",
-            probability(value),
-            percent(value)
+            probability(value)?,
+            percent(value)?
         )),
-        _ => write(format!("when: {}", percent(value))),
+        _ => write(format!("when: {}", percent(value)?)),
     }
-}
-
-/// A word of a rule that stands in its list of faults or in a fault.
-pub(super) fn beside_faults(word: &Word<'_>) -> Option<Hint> {
-    let line = beside(word)?;
-    said(format!("write `{line}` beside the rule's `faults`"))
-}
-
-/// The line of `when` that says the same as a word of it that stands elsewhere.
-fn beside(word: &Word<'_>) -> Option<String> {
-    let value = word.value;
-    Some(match word.key {
-        "percentage" | "percent" | "share" | "percentageOfRequests" => format!("when: {}", percent(value)),
-        "probability" | "toxicity" | "chance" | "sample" => format!("when: {}", probability(value)),
-        "rate" => format!("when: {}", number(value).map(|_| percent(value))?),
-        "every" => format!("when: {{every: {}}}", scalar(Some(value), "10")),
-        "attempts" | "failures" => format!("when: {{attempts: {}, key: client}}", scalar(Some(value), "2")),
-        "key" => format!("when: {{percentage: 10%, key: {}}}", scalar(Some(value), "client")),
-        "schedule" => format!("when: {{schedule: {}}}", flow(value, "{start: 30s, duration: 10s}")),
-        "limits" => format!("when: {{limits: {}}}", flow(value, "{total: 10}")),
-        "requested" => "when: {requested: true}".to_owned(),
-        "times" | "count" | "remainingTimes" | "max_times" => {
-            let count = first(value, &["remainingTimes", "exactly", "count"]).unwrap_or(value);
-            format!("when: {{limits: {{total: {}}}}}", scalar(Some(count), "3"))
-        }
-        "max_active_faults" | "maxActiveFaults" => {
-            format!("when: {{limits: {{active: {}}}}}", scalar(Some(value), "10"))
-        }
-        "timeToLive" | "ttl" | "expires" => format!("when: {{limits: {{expires: {}}}}}", time_to_live(value)),
-        "header_delay" | "header_abort" => "when: {requested: true}".to_owned(),
-        "when" => format!("when: {}", flow(value, "10%")),
-        "correlation" => return None,
-        "start" | "duration" | "repeat" => format!("when: {{schedule: {{{}: {}}}}}", word.key, ms_or(value, "30s")),
-        _ => return None,
-    })
-}
-
-fn time_to_live(value: &Node) -> String {
-    let time = time(value, Duration::from_secs(1));
-    time.map_or_else(|| "15m".to_owned(), |time| time.to_string())
 }
 
 /// A word in `when`.
 pub(super) fn when(word: &Word<'_>) -> Option<Hint> {
     let value = word.value;
-    match word.key {
-        "percentage" if word.is_value && value.text().is_none() => write(format!("percentage: {}", percent(value))),
-        "percent" | "share" | "rate" => write(format!("percentage: {}", percent(value))),
-        "probability" | "toxicity" | "chance" | "sample" => write(format!("percentage: {}", probability(value))),
-        "numerator" | "denominator" => write(format!("percentage: {}", percent(word.map))),
-        "value" => write(format!("percentage: {}", percent(value))),
-        "times" | "count" | "total" | "first" | "remainingTimes" => {
-            write(format!("limits: {{total: {}}}", scalar(Some(value), "3")))
-        }
-        "active" | "max_active_faults" | "expires" => write(format!(
-            "limits: {{{}: {}}}",
-            match word.key {
-                "expires" => "expires",
-                _ => "active",
-            },
-            scalar(Some(value), "10")
-        )),
-        "retries" | "failures" | "attempt" => write(format!("{{attempts: {}, key: client}}", scalar(Some(value), "2"))),
-        "nth" | "modulo" | "each" => write(format!("every: {}", scalar(Some(value), "10"))),
-        "start" | "duration" | "repeat" | "after" | "from" | "until" | "for" | "delay" | "time" | "cron" => {
-            let key = match word.key {
-                "after" | "from" | "delay" => "start",
-                "until" | "for" | "time" | "cron" => "duration",
-                key => key,
-            };
-            write(format!("schedule: {{{key}: {}}}", time_in(value)))
-        }
-        "sticky" | "by" | "per" | "hash" => write("key: client"),
-        "header" => write("match: {headers: {x-user: present}}"),
-        key if condition::is_key(key) => {
-            let line = condition::line(key, value)?;
-            said(format!("write `{line}` beside `when`"))
-        }
-        _ => None,
+    let is_own = [
+        "percentage",
+        "key",
+        "attempts",
+        "every",
+        "schedule",
+        "limits",
+        "requested",
+    ]
+    .contains(&word.key);
+    if is_own && !(word.is_value && is_nested(value)) {
+        return None;
     }
-}
-
-fn time_in(value: &Node) -> String {
-    time(value, Duration::from_secs(1)).map_or_else(|| "30s".to_owned(), |time| time.to_string())
+    match &*plain(word.key) {
+        "numerator" | "denominator" => write(format!("percentage: {}", percent(word.map)?)),
+        "sticky" | "by" | "per" | "hash" => write(format!(
+            "key: {}",
+            value.text().filter(|key| key.contains(':')).unwrap_or("client")
+        )),
+        "header" => write("match: {headers: {x-user: present}}"),
+        _ => match when::read(word.key, value, true) {
+            Some(when) => said(quoted_lines(&when.entries())?),
+            None => {
+                let conditions = condition::read(word.key, value)?;
+                said(format!("write `{}` beside `when`", conditions.line()))
+            }
+        },
+    }
 }
 
 /// A word in `limits`.
 pub(super) fn limits(word: &Word<'_>) -> Option<Hint> {
-    let value = scalar(Some(word.value), "10");
-    match word.key {
-        "concurrent" | "concurrency" | "max_active" | "max_active_faults" | "parallel" => {
-            write(format!("active: {value}"))
-        }
-        "times" | "max" | "count" | "requests" | "hits" => write(format!("total: {value}")),
-        "percentage" | "percent" => write(format!("share: {}", percent(word.value))),
-        "ttl" | "duration" | "timeToLive" | "after" => write(format!("expires: {}", time_to_live(word.value))),
-        "rps" | "per_second" => write(format!("rate: {value}/s")),
-        _ => None,
+    if matches!(word.key, "active" | "total" | "share" | "rate" | "expires") {
+        return None;
     }
+    let (key, value) = when::limit(word.key, word.value)?;
+    write(format!("{key}: {value}"))
+}
+
+/// A word in `schedule`.
+pub(super) fn schedule(word: &Word<'_>) -> Option<Hint> {
+    let when = when::read(word.key, word.value, true)?;
+    write(when.schedule()?)
 }
 
 /// A word in an outcome of `choose`.
 pub(super) fn outcome(word: &Word<'_>) -> Option<Hint> {
-    match word.key {
-        "percentage" | "percent" | "probability" | "share" => instead("weight", "weight: 5"),
-        "fault" => write("faults: [abort: 503]"),
-        key if FAULTS.contains(&key) => write(format!("faults: [{key}: {}]", flow(word.value, "{}"))),
-        "jitter" | "latency" => write(format!("faults: [{}]", distribution::line(word.map))),
-        _ => None,
+    match &*plain(word.key) {
+        "percentage" | "percent" | "probability" | "share" => {
+            let weight = number(word.value).or_else(|| word.value.text()?.strip_suffix('%')?.trim().parse().ok());
+            instead("weight", format!("weight: {}", whole(weight.unwrap_or(5.0))))
+        }
+        _ => {
+            let block = Block::of_word(word.key, word.value, word.map);
+            if block.faults.is_empty() {
+                return faults::example(&plain(word.key)).and_then(|_| instead("faults", "faults: [abort: 503]"));
+            }
+            let faults = block.faults.iter().map(|hit| hit.fault.to_string()).collect::<Vec<_>>();
+            instead("faults", format!("faults: [{}]", faults.join(", ")))
+        }
     }
+}
+
+/// A weight is a whole number; shares as fractions keep their proportions.
+fn whole(weight: f64) -> String {
+    let scale = [1.0, 10.0, 100.0, 1_000.0]
+        .into_iter()
+        .find(|scale| (weight * scale).fract().abs() < 1e-9);
+    format!("{:.0}", weight * scale.unwrap_or(1_000.0))
 }

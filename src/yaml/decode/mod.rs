@@ -15,7 +15,7 @@ mod spanned;
 pub mod word;
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Expected, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
@@ -56,7 +56,7 @@ pub fn decode_parts<T: DeserializeOwned>(
 ) -> (Option<T>, Gaps) {
     let mut context = Context::default();
     let mut found = 0;
-    let mut lines: HashSet<(NodeId, String)> = HashSet::new();
+    let mut lines: HashMap<(NodeId, String), usize> = HashMap::new();
     // Each attempt leaves out one more value. Most attempts report an error; the bound is for those that don't.
     for _ in 0..10 * MAX_ERRORS {
         if matches!(node.value, Value::Unusable) {
@@ -76,6 +76,7 @@ pub fn decode_parts<T: DeserializeOwned>(
             .unwrap_or(node);
         let mut left_out = LeftOut {
             meant: error.suggestion(),
+            whole: false,
             unknown: matches!(error.kind(), Kind::UnknownField { .. }),
             diagnostic: diagnostics.len(),
         };
@@ -88,14 +89,22 @@ pub fn decode_parts<T: DeserializeOwned>(
         } else {
             let word = error.span().and_then(|span| word::at(node, span));
             let hint = word.as_ref().and_then(hints);
-            left_out.meant = hint.as_ref().map_or(left_out.meant, |hint| hint.meant);
+            if let Some(hint) = &hint {
+                (left_out.meant, left_out.whole) = (hint.meant, hint.whole);
+            }
             // Several words of one map may stand for one line.
             let line = word
                 .zip(hint.as_ref())
                 .map(|(word, hint)| (id(word.map), hint.help.clone()));
-            if line.is_some_and(|line| !lines.insert(line)) {
-                context.left_out.extend(culprit.map(|culprit| (culprit, left_out)));
-                continue;
+            if let Some(line) = line
+                && let Some(first) = lines.insert(line.clone(), left_out.diagnostic)
+            {
+                lines.insert(line, first);
+                left_out.diagnostic = first;
+                match culprit {
+                    Some(culprit) if context.left_out.insert(culprit, left_out).is_none() => continue,
+                    _ => break,
+                }
             }
             found += 1;
             if found > MAX_ERRORS {
@@ -105,11 +114,6 @@ pub fn decode_parts<T: DeserializeOwned>(
                 ));
                 break;
             }
-            let hint = error
-                .span()
-                .and_then(|span| word::at(node, span))
-                .and_then(|word| hints(&word));
-            left_out.meant = hint.as_ref().map_or(left_out.meant, |hint| hint.meant);
             diagnostics.push(error.into_diagnostic(hint));
         }
         match culprit {
@@ -150,6 +154,8 @@ struct Context {
 struct LeftOut {
     /// What an unknown key was probably meant to be.
     meant: Option<&'static str>,
+    /// Whether the line for it takes the place of the map that it is in.
+    whole: bool,
     /// Whether its key is unknown.
     unknown: bool,
     /// The index of its diagnostic, if it has one.
@@ -191,11 +197,25 @@ impl Context {
     fn explains(&self, error: &DecodeError, suspect: &Node) -> bool {
         match error.kind() {
             Kind::UnknownField { .. } => false,
-            Kind::MissingField(field) => self.any_left_out(suspect, &|key, meant| {
-                key.is_none_or(|key| key.text().is_none_or(|text| text == *field)) || meant == Some(field)
-            }),
+            Kind::MissingField(field) => {
+                self.is_replaced(suspect)
+                    || self.any_left_out(suspect, &|key, meant| {
+                        key.is_none_or(|key| key.text().is_none_or(|text| text == *field)) || meant == Some(field)
+                    })
+            }
             _ => self.any_left_out(suspect, &|_, _| true),
         }
+    }
+
+    /// Whether a line was told that takes the place of a whole map: this one, or that of its only key.
+    fn is_replaced(&self, map: &Node) -> bool {
+        let Value::Map(entries) = &map.value else { return false };
+        let is_whole = |(_, value): &(Node, Node)| self.left_out.get(&id(value)).is_some_and(|one| one.whole);
+        let only = match entries.as_slice() {
+            [(_, only)] => self.is_replaced(only),
+            _ => false,
+        };
+        only || entries.iter().any(is_whole)
     }
 
     /// Whether anything that `accept` is true for was left out below `node`. `accept` gets the key and what it was meant

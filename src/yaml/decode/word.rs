@@ -13,6 +13,19 @@ pub struct Hint {
     pub help: String,
     /// The key of the same map that was meant, whose absence is then not an error of its own.
     pub meant: Option<&'static str>,
+    /// Whether the line takes the place of the whole map, so that no key of it is missing.
+    pub whole: bool,
+}
+
+impl Hint {
+    /// What to do, in a few words.
+    pub fn said(help: impl Into<String>) -> Self {
+        Self {
+            help: help.into(),
+            meant: None,
+            whole: false,
+        }
+    }
 }
 
 /// A key that an error is about, with where it stands.
@@ -30,8 +43,17 @@ pub struct Word<'a> {
     pub is_value: bool,
 }
 
-/// The word at a position.
+/// The word at a position. A whole document that is no map is one without a key.
 pub(super) fn at(node: &Node, span: Span) -> Option<Word<'_>> {
+    if node.span == span && !matches!(node.value, Value::Map(_)) {
+        return Some(Word {
+            path: Vec::new(),
+            key: "",
+            value: node,
+            map: &NOTHING,
+            is_value: true,
+        });
+    }
     search(node, span, &mut Vec::new())
 }
 

@@ -65,7 +65,7 @@ pub enum Value {
 }
 
 /// The node of an absent value.
-pub(super) static NOTHING: Node = Node {
+pub static NOTHING: Node = Node {
     span: Span::NOWHERE,
     value: Value::Null,
     plain: None,

@@ -1,0 +1,159 @@
+//! Conditions on requests in squall's words: what `match` says.
+
+use super::value::{flow, list, map, quoted};
+use crate::yaml::tree::Node;
+
+/// Conditions that all hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Conditions {
+    parts: Vec<(&'static str, Part)>,
+    not: Vec<Conditions>,
+    any: Vec<Conditions>,
+    all: Vec<Conditions>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Fields(Vec<(String, String)>),
+}
+
+impl Conditions {
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.not.is_empty() && self.any.is_empty() && self.all.is_empty()
+    }
+
+    pub(super) fn of(key: &'static str, text: String) -> Self {
+        Self {
+            parts: vec![(key, Part::Text(text))],
+            ..Self::default()
+        }
+    }
+
+    /// squall's own conditions, as they are.
+    pub(super) fn verbatim(map: &Node) -> Self {
+        let mut conditions = Self::default();
+        for key in [
+            "method", "host", "path", "headers", "query", "cookies", "client", "grpc", "body",
+        ] {
+            if let Some(value) = map.get(key) {
+                conditions.add(key, flow(value));
+            }
+        }
+        conditions
+    }
+
+    /// A path as a glob.
+    pub(super) fn path(glob: &str) -> Self {
+        Self::of("path", quoted(glob))
+    }
+
+    /// Either of these.
+    pub(super) fn either(mut alternatives: Vec<Self>) -> Self {
+        match alternatives.len() {
+            0 | 1 => alternatives.pop().unwrap_or_default(),
+            _ => Self {
+                any: alternatives,
+                ..Self::default()
+            },
+        }
+    }
+
+    pub(super) fn add(&mut self, key: &'static str, text: String) {
+        if self.parts.iter().any(|(own, _)| *own == key) {
+            self.all.push(Self::of(key, text));
+        } else {
+            self.parts.push((key, Part::Text(text)));
+        }
+    }
+
+    pub(super) fn add_field(&mut self, key: &'static str, name: String, text: String) {
+        for (own, part) in &mut self.parts {
+            if let (true, Part::Fields(fields)) = (*own == key, part) {
+                fields.push((name, text));
+                return;
+            }
+        }
+        self.parts.push((key, Part::Fields(vec![(name, text)])));
+    }
+
+    /// Adds the conditions of another one, which must hold too.
+    pub(super) fn extend(&mut self, other: Self) {
+        for (key, part) in other.parts {
+            match part {
+                Part::Text(text) => self.add(key, text),
+                Part::Fields(fields) => fields
+                    .into_iter()
+                    .for_each(|(name, text)| self.add_field(key, name, text)),
+            }
+        }
+        if self.any.is_empty() {
+            self.any = other.any;
+        } else if !other.any.is_empty() {
+            self.all.push(Self {
+                any: other.any,
+                ..Self::default()
+            });
+        }
+        self.not.extend(other.not);
+        self.all.extend(other.all);
+    }
+
+    /// The entries of `match`.
+    pub(super) fn entries(&self) -> Vec<(&'static str, String)> {
+        let mut entries: Vec<(&'static str, String)> = Vec::new();
+        for (key, part) in &self.parts {
+            let text = match part {
+                Part::Text(text) => text.clone(),
+                Part::Fields(fields) => map(fields.iter().cloned()),
+            };
+            entries.push((key, text));
+        }
+        match self.not.as_slice() {
+            [] => {}
+            [one] => entries.push(("not", one.map())),
+            several => entries.push(("not", format!("{{any: {}}}", list(several.iter().map(Self::map))))),
+        }
+        for (key, several) in [("any", &self.any), ("all", &self.all)] {
+            if !several.is_empty() {
+                entries.push((key, list(several.iter().map(Self::map))));
+            }
+        }
+        entries
+    }
+
+    /// The map that `match` is.
+    pub(super) fn map(&self) -> String {
+        map(self.entries())
+    }
+
+    /// The line.
+    pub(super) fn line(&self) -> String {
+        format!("match: {}", self.map())
+    }
+
+    /// The conditions, or that they don't hold.
+    pub(super) fn unless(self, inverted: bool) -> Self {
+        if !inverted {
+            return self;
+        }
+        Self {
+            not: vec![self],
+            ..Self::default()
+        }
+    }
+
+    /// Adds what must not hold. Of several fields none may, while `not` of a map means that not all of them do.
+    pub(super) fn add_not(&mut self, other: Self) {
+        match other.parts.as_slice() {
+            [(key, Part::Fields(fields))] if other.not.is_empty() => {
+                self.not.extend(fields.iter().map(|field| Self {
+                    parts: vec![(key, Part::Fields(vec![field.clone()]))],
+                    ..Self::default()
+                }));
+            }
+            _ => self.not.push(other),
+        }
+    }
+}
