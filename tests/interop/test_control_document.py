@@ -34,6 +34,8 @@ hooks = "{hooks}"
 [checks]
 # A rule that fits the schema may still make no sense, and may be refused for that.
 positive_data_acceptance.expected-statuses = ["2xx", "3xx", "400", "404", "409", "412", "422"]
+# That a revision is not the one that the caller has is told before what is wrong with the change.
+negative_data_rejection.expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "412", "415", "422", "428", "429", "5xx"]
 # What was made may have been removed meanwhile: the hooks let requests be about the same few things.
 ensure_resource_availability.enabled = false
 use_after_free.enabled = false

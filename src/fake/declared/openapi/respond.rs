@@ -157,12 +157,16 @@ fn body<'a>(
         range if range.ends_with("/*") => "application/octet-stream".to_owned(),
         _ => name.clone(),
     };
+    let Ok(media_type) = HeaderValue::from_str(&concrete) else {
+        return Ok(None);
+    };
     let syntax = Syntax::of(&essence(&concrete));
     // OpenAPI 3.2 describes the items of a stream.
     let schema = media.get("schema").or_else(|| media.get("itemSchema"));
     let given = match &preference.example {
         Some(wanted) => Some(named_example(document, media, wanted)?),
-        None if preference.dynamic => None,
+        // Without a schema there is nothing to make a value from.
+        None if preference.dynamic && schema.is_some() => None,
         None => examples(document, media).first().copied(),
     };
     let (mut value, is_given) = match (given, schema) {
@@ -178,10 +182,9 @@ fn body<'a>(
             }
         }
         (None, Some(schema)) => (maker.value(schema, ""), false),
-        (None, None) => return Ok(None),
-    };
-    let Ok(media_type) = HeaderValue::from_str(&concrete) else {
-        return Ok(None);
+        // Any value will do for a client that parses it.
+        (None, None) if syntax == Syntax::Json => (json!({}), false),
+        (None, None) => return Ok(Some((media_type, Vec::new()))),
     };
     if links.is_for_later_page() && preference.example.is_none() {
         value = maker.last_page(schema, value);

@@ -26,6 +26,8 @@ paths:
         default: {description: no, content: {application/json: {example: {error: no}}}}
   /pets/mine:
     get: {responses: {200: {description: ok, content: {text/plain: {example: mine}}}}}
+  /pets/loose: {get: {responses: {200: {description: ok, content: {application/json: {}}}}}}
+  /pets/photo: {get: {responses: {200: {description: ok, content: {image/png: {}}}}}}
   /pets/{id}:
     parameters: [{name: id, in: path, required: true, schema: {type: integer}}]
     get:
@@ -121,6 +123,22 @@ async fn operations_are_answered_with_their_examples() {
     );
     assert!(text(&pets, one, &[("accept", "image/png")]).await.starts_with("406"));
     assert_eq!(text(&pets, "GET /v1/pets/mine", &[]).await, "200 mine");
+    let dynamic = [("prefer", "dynamic=true")];
+    assert_eq!(
+        text(&pets, "GET /v1/pets/mine", &dynamic).await,
+        "200 mine",
+        "there is no schema"
+    );
+    assert_eq!(
+        text(&pets, "GET /v1/pets/loose", &[]).await,
+        "200 {}",
+        "it is to be parsed"
+    );
+    let (photo, body) = send(&pets, "GET /v1/pets/photo", &[], "").await;
+    assert_eq!(
+        (photo.headers()["content-type"].to_str().unwrap(), &*body),
+        ("image/png", "")
+    );
     assert_eq!(text(&pets, "DELETE /v1/pets/1", &[]).await, "204 ");
     assert_eq!(text(&pets, "HEAD /v1/pets/1", &[]).await, "200 ");
     let (head, body) = send(&pets, "POST /v1/pets", &[], "").await;
