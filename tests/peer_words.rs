@@ -318,6 +318,10 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Faults, "httpError: {dropConnection: true}"),
             (Faults, "httpError: dropConnection"),
             (
+                Rule,
+                "httpError: {dropConnection: true, delay: {timeUnit: MILLISECONDS, value: 77}}",
+            ),
+            (
                 Faults,
                 "httpResponse: {statusCode: 200, delay: {timeUnit: SECONDS, value: 7}}",
             ),
@@ -396,6 +400,7 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
                 "action: delay\ndelay: {latency: 17ms, jitter: 3ms, correlation: \"35\"}\nduration: 7m",
             ),
             (Rule, "action: loss\nloss: {loss: \"17\", correlation: \"25\"}"),
+            (Rule, "action: netem\ndelay: {latency: 19ms}"),
             (Rule, "loss: 17%"),
             (Faults, "loss 17%"),
             (Faults, "packet-loss: 17"),
@@ -440,6 +445,7 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Faults, "concurrency: {max: 8}"),
             (Faults, "rate_limit: {requests: 53, per: 7s}"),
             (Faults, "rate_limit: 130/s"),
+            (Faults, "rate_limit: {requests_per_second: 9}"),
             (Faults, "throttle: 53kbps"),
             (Rule, "delay: 1s"),
             (Rule, "faults: {delay: 1s, abort: 503}"),

@@ -147,10 +147,12 @@ pub(super) fn quota(settings: &Node) -> Option<Fault> {
             "tokens",
             "maxtokens",
             "rps",
+            "requestspersecond",
+            "average",
             "rate",
         ],
     );
-    let is_second = first(settings, &["rps"]).is_some();
+    let is_second = first(settings, &["rps", "requestspersecond", "average"]).is_some();
     let per = first(
         settings,
         &[

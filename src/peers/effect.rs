@@ -108,7 +108,9 @@ pub(super) fn faults(key: &str, name: &str, value: &Node, map: &Node) -> Option<
         "httperror" | "errorresponse"
             if first(value, &["dropconnection"]).is_some() || connection_name(value).is_some() =>
         {
-            with(vec![connection_name(value).unwrap_or_else(|| Fault::new("close"))])
+            let waits = first(value, &["delay"]).and_then(delay::of);
+            let ends = connection_name(value).unwrap_or_else(|| Fault::new("close"));
+            with(waits.into_iter().chain([ends]).collect())
         }
         "abort" if is_true(value) => {
             // Chaos Mesh's `HTTPChaos` ends the connection.

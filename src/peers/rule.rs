@@ -53,6 +53,11 @@ pub(super) fn rule(word: &Word<'_>) -> Option<Hint> {
              {name: order, is: started, becomes: paid}`",
         ),
         "persistent" | "insertionindex" => said("leave it out"),
+        // The settings may stand beside it, as those of Chaos Mesh's `action: netem` do.
+        _ if EFFECTS.contains(&&*key) && Block::of_word(word.key, value, word.map).is_empty() => {
+            let all = of_rule(word);
+            if all.has_effect() { all.in_rule() } else { example(&key) }
+        }
         _ => block(word).or_else(|| example(&key)),
     }
 }
