@@ -228,8 +228,9 @@ fn negotiate<'a>(content: &'a Map<String, Value>, headers: &HeaderMap) -> Option
     let accept = lines.join(",");
     let ranges: Vec<(String, f32)> = accept
         .split(',')
-        .filter(|range| !range.trim().is_empty())
         .map(range)
+        // What is none at all wishes for nothing.
+        .filter(|(range, _)| range.contains('/'))
         .collect();
     let mut best: Option<(f32, &String, &Value)> = None;
     let json_first = content.iter().filter(|(name, _)| is_json(&essence(name)));

@@ -122,6 +122,7 @@ async fn operations_are_answered_with_their_examples() {
             .contains("<Pet>")
     );
     assert!(text(&pets, one, &[("accept", "image/png")]).await.starts_with("406"));
+    assert!(text(&pets, one, &[("accept", "nonsense")]).await.starts_with("200"));
     assert_eq!(text(&pets, "GET /v1/pets/mine", &[]).await, "200 mine");
     let dynamic = [("prefer", "dynamic=true")];
     assert_eq!(

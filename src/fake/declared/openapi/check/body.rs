@@ -116,6 +116,19 @@ fn hold_form(validator: &Validator, schema: &Schema, layers: &Layers<'_>, fields
         Value::String(text) if text.is_empty() => Value::Object(Map::new()),
         value => value,
     });
+    // A list without items has no field, either.
+    let with_lists = readings.clone().map(|mut value| {
+        if let Some(fields) = value.as_object_mut() {
+            for (name, _) in layers
+                .named()
+                .filter(|(name, _)| layers.property(name).kinds() == ["array"])
+            {
+                fields.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+            }
+        }
+        value
+    });
+    let readings = readings.into_iter().chain(with_lists);
     validator.check_any(schema.number, "body", "", readings)
 }
 

@@ -358,6 +358,17 @@ fn forms(media: &str, cases: &[(&str, &str)]) {
 }
 
 #[test]
+fn a_list_without_items_has_no_field_in_a_form() {
+    let list = |more: &str| {
+        format!(
+            "{{schema: {{type: object, required: [a], properties: {{a: {{type: array{more}}}, b: {{type: string}}}}}}}}"
+        )
+    };
+    forms(&list(""), &[("b=x", ""), ("", ""), ("a=1", "")]);
+    forms(&list(", minItems: 1"), &[("b=x", "a is missing"), ("a=1", "")]);
+}
+
+#[test]
 fn forms_nest() {
     let schema = "type: object, additionalProperties: false, required: [card], properties: {expand: {type: array, items: {type: string}}, \
         card: {type: object, required: [number], properties: {number: {type: string}, year: {type: integer}}}, \
