@@ -27,14 +27,44 @@ enum At {
     Upstream,
     /// In a route of a fake.
     Route,
+    /// In a route of a listener.
+    Way,
     /// As the whole file.
     Document,
 }
 
-use At::{Document, Faults, Listener, Route, Rule, Top, Upstream};
+use At::{Document, Faults, Listener, Route, Rule, Top, Upstream, Way};
 
 /// The words, by tool.
 const WORDS: &[(&str, &[(At, &str)])] = &[
+    (
+        "Routes",
+        &[
+            (Way, "{match: {prefix: /cart/}, upstream: shop, prefix_rewrite: /v7}"),
+            (Way, "{match: {path: /cart/**}, upstream: shop, prefix_rewrite: /}"),
+            (
+                Way,
+                "{match: [{uri: {prefix: /cart}}], rewrite: {uri: /basket}, upstream: shop}",
+            ),
+            (Way, "{match: {path: /cart/**}, route: {cluster: shop}}"),
+            (
+                Way,
+                "{match: {path: /cart/**}, route: [{destination: {host: shop, port: {number: 80}}}]}",
+            ),
+            (Way, "{match: {path: /cart/**}, proxy_pass: \"http://10.7.0.1:81\"}"),
+            (Way, "{path: /cart/**, upstream: shop}"),
+            (Way, "{match: /cart/**, upstream: shop}"),
+            (Way, "{match: {path: /cart/**}, upstream: shop, strip_path: /cart}"),
+            (Way, "{match: {path: /cart/**}, upstream: shop, weight: 17}"),
+            (Way, "{match: {path: /cart/**}, upstream: shop, fault: {delay: 1s}}"),
+            (Listener, "address: 127.0.0.1:1\nroutes: {/cart: shop, /: shop}"),
+            (
+                Listener,
+                "address: 127.0.0.1:1\nroutes: {match: {path: /cart}, upstream: shop}",
+            ),
+            (Rule, "match: {upstream: shop}\nfaults: [delay: 1s]"),
+        ],
+    ),
     (
         "Toxiproxy",
         &[
@@ -539,6 +569,10 @@ fn configuration(at: At, text: &str) -> String {
             indented(text, 4)
         ),
         Document => text.to_owned(),
+        Way => format!(
+            "listeners:\n  web:\n    address: 127.0.0.1:8080\n    routes:\n      -\n{}upstreams:\n  shop: {{fake: echo}}\n",
+            indented(text, 8)
+        ),
         Route => configuration(Upstream, &format!("fake:\n  routes:\n    -\n{}", indented(text, 6))),
     }
 }
@@ -654,7 +688,7 @@ fn places(at: At, text: &str, line: &str) -> Vec<String> {
     let key = line.split(':').next().unwrap();
     let with_faults = |rule: &str| configuration(Rule, &format!("{rule}\nfaults: [delay: 1s]"));
     match key {
-        "when" | "match" if at != Route => return vec![with_faults(line)],
+        "when" | "match" if at != Route && at != Way => return vec![with_faults(line)],
         "faults" | "choose" => return vec![configuration(Rule, line)],
         "rules" => {
             let line = line
@@ -730,6 +764,20 @@ fn places(at: At, text: &str, line: &str) -> Vec<String> {
             configuration(Route, &format!("body: x\n{line}")),
             configuration(Upstream, &format!("fake:\n  routes:\n    - {line}")),
         ],
+        Way => {
+            let beside = [
+                "",
+                "upstream: shop",
+                "match: {path: /cart/**}",
+                "match: {path: /cart/**}\nupstream: shop",
+            ];
+            let line = line.replace("NAME", "shop");
+            let whole = beside
+                .iter()
+                .map(|beside| configuration(Way, &format!("{beside}\n{line}")));
+            let within = configuration(Way, &format!("match: {{{line}}}\nupstream: shop"));
+            whole.chain([within]).collect()
+        }
         Document => Vec::new(),
     }
 }

@@ -347,7 +347,7 @@ pub(super) fn word(word: &Word<'_>) -> Option<Hint> {
     }
     match &*plain(word.key) {
         "scheme" | "protocol" => said("a rule is for requests of a listener: write `listener: NAME` beside `match`"),
-        "listener" => said("`listener` stands beside `match`, one level further out"),
+        key @ ("listener" | "upstream") => said(format!("`{key}` stands beside `match`, one level further out")),
         "ignoreuricase" | "name" | "id" | "gateways" | "secure" | "keepalive" => said("leave it out"),
         "percentage" | "probability" | "key" | "every" | "attempts" => {
             let when = super::when::read(word.key, word.value, false)?;

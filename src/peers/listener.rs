@@ -2,7 +2,7 @@
 
 use super::block::{self, Block};
 use super::value::plain;
-use super::{Hint, Word, address, instead, read, said, units, write};
+use super::{Hint, Word, address, instead, read, routing, said, units, write};
 use crate::yaml::tree::Node;
 
 /// A word among the keys of a listener.
@@ -41,6 +41,9 @@ pub(super) fn listener(word: &Word<'_>) -> Option<Hint> {
         }
         "disabled" | "down" => write("enabled: false"),
         "name" => said("a listener's name is its key: `listeners: {web: {…}}`"),
+        "routes" if word.is_value => routing::not_a_list(word),
+        "prefixrewrite" | "rewrite" | "stripprefix" | "addprefix" | "pathprefix" | "locations" | "paths"
+        | "virtualhosts" => write("routes: [{match: {path: \"/api/**\"}, upstream: shop, strip_prefix: /api}]"),
         _ => None,
     }
 }

@@ -18,6 +18,7 @@ mod listener;
 mod pattern;
 mod read;
 mod route;
+mod routing;
 mod rule;
 mod settings;
 mod tc;
@@ -71,6 +72,7 @@ fn of_place(path: &[&str], word: &Word<'_>) -> Option<Hint> {
         [] if word.key.is_empty() => top::document(word.value),
         [] => top::top(word),
         ["listeners", _] => listener::listener(word),
+        ["listeners", _, "routes"] => routing::route(word),
         ["listeners" | "upstreams", _, "tls"] => upstream::tls(word),
         ["upstreams"] => upstream::form(word),
         ["upstreams", _] => upstream::upstream(word),
