@@ -72,7 +72,16 @@ impl Filter {
         });
         let of_rule = |name: &&String| !entry.injected.iter().any(|one| *one.rule == ***name);
         let rule = self.rule.as_ref().filter(of_rule);
-        let rule = rule.map(|name| format!("rule `{name}`: no fault of it was injected"));
+        let rule = rule.map(|name| {
+            let skipped = entry.skipped.iter().filter(|one| *one.rule == **name);
+            let skipped: Vec<String> = skipped
+                .map(|one| format!("{} was skipped: {}", one.fault, one.reason))
+                .collect();
+            match skipped.as_slice() {
+                [] => format!("rule `{name}`: no fault of it was injected"),
+                skipped => format!("rule `{name}`: {}", skipped.join(", ")),
+            }
+        });
         let is_one = self.statuses.is_empty() || self.statuses.iter().any(|one| one.contain(entry.status));
         let status = (!is_one).then(|| {
             let asked: Vec<String> = self.statuses.iter().map(Statuses::to_string).collect();
@@ -179,8 +188,8 @@ impl JsonSchema for Statuses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::entry::Injected;
     use crate::journal::entry::testing::entry;
+    use crate::journal::entry::{Injected, Skipped};
 
     #[test]
     fn statuses_are_numbers_or_classes() {
@@ -211,6 +220,18 @@ mod tests {
             "status 5xx or 429: the response had 200",
         ];
         assert_eq!(filter.failures(&natural), failures);
+        let skipped = Entry {
+            skipped: vec![Skipped {
+                rule: "slow".into(),
+                fault: "truncate",
+                reason: "body too short",
+            }],
+            ..natural.clone()
+        };
+        assert_eq!(
+            filter.failures(&skipped)[2],
+            "rule `slow`: truncate was skipped: body too short"
+        );
         let hit = Entry {
             injected: vec![Injected {
                 rule: "slow".into(),
