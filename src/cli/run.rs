@@ -18,7 +18,7 @@ use crate::config::snapshot::{Listener, ListenerKind, Snapshot};
 use crate::metrics::Metrics;
 use crate::server::{Failure, Origin, Server, bind_reason};
 use crate::toxiproxy::{self, Toxiproxy};
-use crate::{admin, watch};
+use crate::{admin, files, watch};
 
 /// How long the end of the admin API may take.
 const ADMIN_END: Duration = Duration::from_secs(1);
@@ -162,7 +162,8 @@ async fn serve(origin: Origin, first: Snapshot, args: &RunArgs, signals: Signals
     };
     snapshot.log_warnings();
     let _watcher = match (!args.no_watch, server.source()) {
-        (true, Source::File(_)) => watch::start(Arc::clone(&server))
+        // A stream is what the user asked for, and has nothing to watch.
+        (true, Source::File(path)) if !files::is_stream(path) => watch::start(Arc::clone(&server))
             .inspect_err(|error| tracing::warn!("not watching the configuration: {error}"))
             .ok(),
         _ => None,
