@@ -113,6 +113,8 @@ struct Request {
     /// When the request was sent to the upstream, and the time from then to the response head.
     sent: Option<Instant>,
     natural: Option<Duration>,
+    /// Whether it is a gRPC call that was sent over HTTP/1.1, which few gRPC servers speak.
+    is_grpc_over_http1: bool,
     /// Whether the upstream failed, or responded with a status from 500 on.
     failed: bool,
     /// Whether a fault ended it: its response, the connection or the stream.
@@ -205,6 +207,7 @@ impl Squall {
             picked: None,
             sent: None,
             natural: None,
+            is_grpc_over_http1: false,
             failed: false,
             cut: false,
             gone: false,
@@ -439,7 +442,12 @@ impl Request {
         if self.natural.is_none() {
             self.view.guards.failed(&self.view.name, time);
         }
-        describe_error(error, &self.route().upstream, self.picked.as_ref().map(Picked::label))
+        let failure = describe_error(error, &self.route().upstream, self.picked.as_ref().map(Picked::label));
+        if self.is_grpc_over_http1 && self.natural.is_none() {
+            failure.of_grpc_over_http1()
+        } else {
+            failure
+        }
     }
 
     /// What the client saw of the request, given the status sent and the time until now.

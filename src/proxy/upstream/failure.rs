@@ -20,6 +20,19 @@ pub struct Failure {
     pub text: String,
 }
 
+impl Failure {
+    /// The failure of a gRPC call that went over HTTP/1.1. A broken connection is then easily taken for an injected UNAVAILABLE.
+    pub fn of_grpc_over_http1(mut self) -> Failure {
+        if self.status == 502 {
+            self.text.truncate(self.text.trim_end().len());
+            self.text.push_str(
+                "; the call is gRPC but went over HTTP/1.1: if the server speaks HTTP/2, set the upstream's `protocol`: h2c, or h2 over TLS\n",
+            );
+        }
+        self
+    }
+}
+
 /// Describes what went wrong at the upstream called `upstream`, and at `endpoint` if one was chosen.
 pub fn describe_error(error: &Error, upstream: &str, endpoint: Option<&str>) -> Failure {
     let (status, cause) = classify(error);
@@ -177,6 +190,9 @@ mod tests {
             let start = format!("squall: upstream shop: {cause}");
             assert!(failure.text.starts_with(&start), "{}", failure.text);
             assert!(failure.text.ends_with(" (127.0.0.1:1)\n"), "{}", failure.text);
+            let of_grpc = failure.clone().of_grpc_over_http1();
+            assert_eq!(of_grpc.text.contains("h2c"), status == 502, "{}", of_grpc.text);
+            assert_eq!(of_grpc.text.lines().count(), 1, "{}", of_grpc.text);
         }
     }
 }

@@ -14,7 +14,7 @@ use super::lane::Lane;
 use super::pump::{Pump, Rest};
 use super::sides::Sides;
 use super::whole::Outgoing;
-use super::{Request, Squall, Stop, allow, copy, gone, relay};
+use super::{Request, Squall, Stop, allow, copy, gone, head_of, relay};
 use crate::grpc;
 use crate::proxy::body::Sink;
 use crate::proxy::client::Client;
@@ -62,6 +62,7 @@ impl Squall {
                 told = true;
             }
             let head = outgoing.head.as_ref().unwrap_or_else(|| client.head());
+            request.is_grpc_over_http1 = session.is_http1() && head_of(head, request.address).is_grpc();
             let answered = match session.ask(head, host.as_ref(), body, upgrade) {
                 Ok(()) => {
                     let mut sides = Sides::new(&self.holder, client, &mut session, &mut upload, None);
