@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 
+#[path = "config_errors/pairs.rs"]
+mod pairs;
+
 use std::time::Instant;
 
 use squall::config::load_text;
@@ -86,9 +89,9 @@ fn report(yaml: &str) -> String {
     }
 }
 
-#[test]
-fn every_mistake_is_explained() {
-    let cases: Vec<(&str, String)> = vec![
+/// One mistake each, with its name.
+fn cases() -> Vec<(&'static str, String)> {
+    vec![
         // The file
         ("yaml_syntax", "listeners: [\n".into()),
         ("yaml_tab", "listeners:\n\tweb: {}\n".into()),
@@ -122,6 +125,9 @@ fn every_mistake_is_explained() {
         ("proxy_protocol_to_http", "listeners:\n  web: {address: 127.0.0.1:1, upstream: a}\nupstreams:\n  a: {url: \"http://127.0.0.1:2\", proxy_protocol: v3}\n".into()),
         ("alpn_of_requests", with("", "  - name: a\n    match: {alpn: h2}\n    faults: [delay: 1s]\n")),
         ("bad_address", "listeners:\n  web: {address: localhost, upstream: a}\nupstreams:\n  a: {fake: echo}\n".into()),
+        ("two_in_a_listener", "listeners:\n  web: {adress: 127.0.0.1:1, upstream: apii}\nupstreams:\n  api: {fake: echo}\n".into()),
+        ("two_in_a_rule", with("", "  - {nmae: r, listener: wbe, upstream: tood, faults: [delay: 1s]}\n")),
+        ("include_missing_with_its_upstream", "include: no-such-file.yaml\nlisteners:\n  web: {address: 127.0.0.1:1, upstream: a}\n".into()),
         ("missing_address", "listeners:\n  web: {upstream: a}\nupstreams:\n  a: {fake: echo}\n".into()),
         ("unknown_upstream", "listeners:\n  web: {address: 127.0.0.1:1, upstream: shpo}\nupstreams:\n  shop: {fake: echo}\n".into()),
         ("same_address", "listeners:\n  a: {address: 127.0.0.1:1, upstream: e}\n  b: {address: 127.0.0.1:1, upstream: e}\nupstreams:\n  e: {fake: echo}\n".into()),
@@ -213,6 +219,7 @@ fn every_mistake_is_explained() {
         ("rule_unknown_key", rule("mach: {path: /a}\nfaults: [delay: 1s]\n")),
         ("rule_faults_and_choose", rule("faults: [delay: 1s]\nchoose: [{weight: 1, faults: [delay: 1s]}]\n")),
         ("rule_duplicate_name", with("", "  - {name: a, faults: [delay: 1s]}\n  - {name: a, faults: [delay: 2s]}\n")),
+        ("rule_without_name_and_more", with("", "  - {upstream: tood, faults: [delay: 1]}\n")),
         ("rule_unknown_listener", rule("listener: wbe\nfaults: [delay: 1s]\n")),
         ("rule_shadowed", with("", "  - {name: all, faults: [abort: 500]}\n  - {name: never, faults: [delay: 2s]}\n")),
         ("rule_unreachable_fault", fault("abort: 500\n  - delay: 1s")),
@@ -399,9 +406,13 @@ fn every_mistake_is_explained() {
         ("duplicate_direction", fault("duplicate: {direction: request}")),
         // Several at once
         ("all_at_once", with("", "  - name: a\n    match: {method: purge, paths: /x}\n    faults: [dellay: 1s]\n  - name: b\n    when: {percentage: 101}\n    faults: [abort: 99]\n")),
-    ];
+    ]
+}
+
+#[test]
+fn every_mistake_is_explained() {
     let mut errors = 0;
-    for (name, yaml) in &cases {
+    for (name, yaml) in &cases() {
         let report = report(yaml);
         assert_ne!(report, "no error", "{name} is accepted:\n{yaml}");
         errors += usize::from(report.contains("error: "));

@@ -117,6 +117,9 @@ fn compile(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     let Some((Some(mut spec), mut gaps)) = decoded else {
         return Err(Report::new(diagnostics, sources));
     };
+    if tree.lacks_file {
+        gaps.note_missing_file();
+    }
     for document in documents {
         let (fragment, more) = decode_parts::<FragmentSpec>(&document, &hint, &mut diagnostics);
         gaps.extend(more);

@@ -95,7 +95,9 @@ pub fn compile(context: &mut Context<'_>) -> Vec<Arc<Rule>> {
     let specs = context.specs;
     let mut blockers: Vec<Blocker<'_>> = Vec::new();
     for spec in specs {
-        if let Some(first) = names.insert((spec.space(), &spec.name.value), spec.name.span) {
+        if !context.gaps.within(spec.name.span)
+            && let Some(first) = names.insert((spec.space(), &spec.name.value), spec.name.span)
+        {
             let message = format!("two rules have the name `{}`", spec.name.value);
             context
                 .diagnostics
@@ -137,15 +139,19 @@ impl Context<'_> {
         self.check_upstreams(spec);
         let checked = self.diagnostics.len();
         let stage = self.stage(spec);
-        if self.gaps.around(spec.name.span) {
-            // A fault that was left out may have been what decides when the rule acts.
+        let decides = |key: &str| !["match", "when", "stop_when"].contains(&key);
+        if self.gaps.keys_around(spec.name.span).any(decides) {
+            // A fault that was left out may have been what decides when the rule acts, a listener on what.
             self.diagnostics.truncate(checked);
         }
         let condition = self.condition(spec);
         let when = match When::compile(spec.when.as_ref().map(|when| &when.value.0)) {
             Ok(when) => when,
-            Err(message) => {
-                self.error(spec.when.as_ref().map_or(spec.name.span, |when| when.span), message);
+            Err(mistakes) => {
+                let span = spec.when.as_ref().map_or(spec.name.span, |when| when.span);
+                for message in mistakes {
+                    self.error(span, message);
+                }
                 When::default()
             }
         };
@@ -159,6 +165,10 @@ impl Context<'_> {
             .skip(before)
             .any(|diagnostic| diagnostic.severity == Severity::Error)
         {
+            return None;
+        }
+        if self.gaps.around(spec.name.span) {
+            // It is only checked. Its metrics would last.
             return None;
         }
         let name: Arc<str> = spec.name.value.as_str().into();
@@ -226,8 +236,7 @@ impl Context<'_> {
     fn check_listeners(&mut self, spec: &RuleSpec) {
         let Some(listeners) = &spec.listener else { return };
         for name in &listeners.value.0 {
-            let unread = self.setting.listeners.is_empty() && !self.gaps.is_empty();
-            if unread || self.setting.listeners.contains(&name.as_str()) {
+            if self.setting.listeners.contains(&name.as_str()) || self.gaps.may_have("listeners", name) {
                 continue;
             }
             let help = match did_you_mean(name, self.setting.listeners.iter().copied()) {
@@ -246,14 +255,20 @@ impl Context<'_> {
             let listeners = spec.listener.as_ref();
             listeners.is_none_or(|names| names.value.0.iter().any(|name| name == listener))
         };
+        // Where the requests of a listener go may have been left out.
+        let is_open = self.gaps.names("listeners").any(of_rule) || self.gaps.may_have("listeners", "");
         for name in &upstreams.value.0 {
-            let (message, help) = if !self.setting.upstreams.contains(&name.as_str()) {
+            let is_known = self.setting.upstreams.contains(&name.as_str());
+            if !is_known && self.gaps.may_have("upstreams", name) {
+                continue;
+            }
+            let (message, help) = if !is_known {
                 let help = match did_you_mean(name, self.setting.upstreams.iter().copied()) {
                     Some(known) => format!("did you mean `{known}`?"),
                     None => format!("known upstreams: {}", self.setting.upstreams.join(", ")),
                 };
                 (format!("the rule can never fire: there is no upstream `{name}`"), help)
-            } else if !self.setting.leads.iter().any(|(from, to)| to == name && of_rule(from)) {
+            } else if !is_open && !self.setting.leads.iter().any(|(from, to)| to == name && of_rule(from)) {
                 let listeners = if spec.listener.is_some() {
                     "none of the rule's listeners"
                 } else {

@@ -93,6 +93,8 @@ pub struct Tree {
     pub diagnostics: Vec<Diagnostic>,
     /// The variables of the environment that were asked for, with their values.
     pub variables: Vec<(String, String)>,
+    /// Whether a document is missing, since it could not be read.
+    pub lacks_file: bool,
 }
 
 /// Reads a configuration and everything that it includes. `${VAR}` is replaced by `environment`.
@@ -131,8 +133,7 @@ impl Loader<'_> {
                 let mistake = Diagnostic::error(asked, message);
                 let is_folder = error.kind() == io::ErrorKind::IsADirectory && asked.is_some();
                 let help = is_folder.then_some("to include all its files, use `folder/*.yaml`");
-                let mistake = help.into_iter().fold(mistake, Diagnostic::help);
-                return self.tree.diagnostics.push(mistake);
+                return self.refuse(help.into_iter().fold(mistake, Diagnostic::help));
             }
         };
         let identity = tidy(path);
@@ -155,6 +156,7 @@ impl Loader<'_> {
             ..
         } = &mut self.tree;
         let Some(source) = tree::add_source(sources, name, bytes, &folder, diagnostics) else {
+            self.tree.lacks_file = true;
             return;
         };
         let variables = RefCell::new(variables);
@@ -164,6 +166,7 @@ impl Loader<'_> {
             Some(value)
         };
         let Some(mut document) = tree::parse(sources, source, Some(&noted), diagnostics) else {
+            self.tree.lacks_file = true;
             return;
         };
         tree::remove_anchors(&mut document);
@@ -185,28 +188,34 @@ impl Loader<'_> {
         };
         for item in items {
             match (&item.value, item.text()) {
-                (Value::Unusable, _) => {}
+                (Value::Unusable, _) => self.tree.lacks_file = true,
                 (Value::String(_), Some(pattern)) if !pattern.is_empty() => self.include(pattern, item.span, folder),
                 _ => {
                     let message = "`include` must be the path of a file, or a list of paths and globs";
-                    self.tree.diagnostics.push(Diagnostic::error(item.span, message));
+                    self.refuse(Diagnostic::error(item.span, message));
                 }
             }
         }
+    }
+
+    /// Reports that a document is missing.
+    fn refuse(&mut self, mistake: Diagnostic) {
+        self.tree.lacks_file = true;
+        self.tree.diagnostics.push(mistake);
     }
 
     /// Reads the files of one entry of `include`.
     fn include(&mut self, pattern: &str, span: Span, folder: &Path) {
         if self.open.len() > MAX_INCLUDE_DEPTH {
             let message = format!("includes are nested more than {MAX_INCLUDE_DEPTH} deep");
-            return self.tree.diagnostics.push(Diagnostic::error(span, message));
+            return self.refuse(Diagnostic::error(span, message));
         }
         if !is_glob(pattern) {
             return self.named(&folder.join(pattern), span);
         }
         let matches = match glob(self.files, folder, pattern) {
             Ok(matches) => matches,
-            Err(message) => return self.tree.diagnostics.push(Diagnostic::error(span, message)),
+            Err(message) => return self.refuse(Diagnostic::error(span, message)),
         };
         if matches.is_empty() {
             let message = format!("no file matches {}", folder.join(pattern).display());
@@ -244,7 +253,7 @@ impl Loader<'_> {
         let room = self.seen.len() < MAX_FILES;
         if !room {
             let message = format!("a configuration can have at most {MAX_FILES} files");
-            self.tree.diagnostics.push(Diagnostic::error(span, message));
+            self.refuse(Diagnostic::error(span, message));
         }
         room
     }

@@ -27,7 +27,7 @@ impl Build<'_> {
     /// The listeners, still without rules.
     pub(super) fn listeners(&mut self, targets: &Targets, authority: &Arc<FaultAuthority>) -> Vec<Listener> {
         let spec = self.spec;
-        if spec.listeners.is_empty() && self.gaps.is_empty() {
+        if spec.listeners.is_empty() && !self.gaps.may_have_any("listeners") {
             self.diagnostics.push(
                 Diagnostic::error(
                     self.sources.start(),
@@ -199,10 +199,9 @@ impl Build<'_> {
         let known = self.spec.upstreams.get(&wanted.value);
         match known {
             // It was left out, or lacks what tells what it is for: that was reported at its own position.
-            _ if self.gaps.names("upstreams").any(|name| name == wanted.value) => None,
-            None if self.spec.upstreams.is_empty() && !self.gaps.is_empty() => None,
+            _ if self.gaps.may_have("upstreams", &wanted.value) => None,
             // Its protocol may have been left out.
-            Some(_) if self.gaps.around(wanted.span) => None,
+            Some(_) if spec.protocol.is_none() && self.gaps.around(wanted.span) => None,
             Some(upstream)
                 if upstream.value.original_destination.is_some() && self.refuse_redirected(spec, wanted.span) =>
             {
@@ -231,7 +230,7 @@ impl Build<'_> {
             // Its errors were reported at its own position.
             Some(_) => targets.get(&wanted.value).map(|(_, target)| Arc::clone(target)),
             None => {
-                let names = || self.spec.upstreams.names();
+                let names = || self.spec.upstreams.names().chain(self.gaps.names("upstreams"));
                 let help = match did_you_mean(&wanted.value, names()) {
                     Some(name) => format!("did you mean `{name}`?"),
                     None if wanted.value.contains(':') => format!(

@@ -434,7 +434,9 @@ impl Build<'_> {
         let previous = self.inputs.previous.map(|previous| previous.file_guards.as_slice());
         let mut compile = guard::Compile::new(previous.unwrap_or_default(), self.inputs.now);
         if let Some(specs) = &self.spec.stop_when {
+            let before = self.diagnostics.len();
             compile.all(specs, None, self.diagnostics);
+            self.gaps.forget_within(self.diagnostics, before);
         }
         for rule in &self.spec.rules {
             let before = self.diagnostics.len();
@@ -630,6 +632,11 @@ impl<'a> Setting<'a> {
             self.tls_listeners.push(name);
             if !self.listeners.contains(&name) {
                 self.listeners.push(name);
+            }
+        }
+        for name in gaps.names("upstreams") {
+            if !self.upstreams.contains(&name) {
+                self.upstreams.push(name);
             }
         }
         self

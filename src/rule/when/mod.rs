@@ -143,8 +143,8 @@ impl When {
     /// Compiles a `when`.
     ///
     /// # Errors
-    /// A sentence that says why the rule can never fire, or which keys don't fit together.
-    pub fn compile(spec: Option<&WhenSpec>) -> Result<When, String> {
+    /// Sentences that say why the rule can never fire, or which keys don't fit together.
+    pub fn compile(spec: Option<&WhenSpec>) -> Result<When, Vec<String>> {
         let Some(spec) = spec else {
             return Ok(When {
                 ppm: Percentage::ALL.ppm(),
@@ -159,23 +159,26 @@ impl When {
         let schedule = spec
             .schedule
             .as_ref()
-            .map(|schedule| Schedule::compile(&schedule.value))
-            .transpose()?;
+            .map(|schedule| Schedule::compile(&schedule.value));
+        let mut mistakes = Vec::new();
+        let schedule = schedule.and_then(|schedule| schedule.map_err(|mistake| mistakes.push(mistake)).ok());
         if let (Some(schedule), Some(expires)) = (&schedule, limits.expires)
             && schedule.start >= expires
         {
-            return Err("the rule can never fire: it expires before its schedule starts".into());
-        }
-        if limits.expires.is_some_and(|expires| expires.is_zero()) {
-            return Err("the rule can never fire: it expires at once".into());
+            mistakes.push("the rule can never fire: it expires before its schedule starts".to_owned());
+        } else if limits.expires.is_some_and(|expires| expires.is_zero()) {
+            mistakes.push("the rule can never fire: it expires at once".to_owned());
         }
         let key = Key::new(spec.key.as_ref().map(|key| key.value.clone()).unwrap_or_default());
         if spec.attempts.is_some() && key.is_ordinal() {
-            return Err(
+            mistakes.push(
                 "`attempts` counts the requests of each key, but by default every request has its own key: add `key: \
                 header:NAME`, `key: client`, …, or use `limits: {total: N}` to hit the first N requests"
-                    .into(),
+                    .to_owned(),
             );
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
         }
         Ok(When {
             ppm: spec.percentage.unwrap_or(Percentage::ALL).ppm(),

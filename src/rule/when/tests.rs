@@ -36,7 +36,7 @@ fn windows_open_close_and_repeat() {
 fn conditions_that_never_hold_are_errors() {
     let error = |yaml: &str| {
         let spec: WhenSpec = crate::yaml::testing::read(yaml).unwrap();
-        When::compile(Some(&spec)).unwrap_err()
+        When::compile(Some(&spec)).unwrap_err().join("; ")
     };
     assert!(error("{schedule: {duration: 0s}}").contains("never be open"));
     assert!(error("{schedule: {duration: 10s, repeat: 5s}}").contains("overlap"));

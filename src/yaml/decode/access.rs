@@ -69,15 +69,27 @@ pub(super) struct Entries<'a> {
     left: std::slice::Iter<'a, Entry>,
     current: Option<&'a Entry>,
     context: &'a Context,
+    /// The map that they are in.
+    map: &'a Node,
+    /// How many of its stand-ins were read.
+    stand_ins: usize,
 }
 
 impl<'a> Entries<'a> {
-    pub(super) fn new(nodes: &'a [Entry], context: &'a Context) -> Self {
+    pub(super) fn new(nodes: &'a [Entry], context: &'a Context, map: &'a Node) -> Self {
         Self {
             left: nodes.iter(),
             current: None,
             context,
+            map,
+            stand_ins: 0,
         }
+    }
+
+    fn stand_in(&mut self) -> Option<&'a Entry> {
+        let next = self.context.stand_ins.of(self.map).nth(self.stand_ins);
+        self.stand_ins += 1;
+        next
     }
 
     /// The first key that the visitor did not read.
@@ -97,7 +109,8 @@ impl<'a> MapAccess<'a> for &mut Entries<'a> {
         let context = self.context;
         self.current = self
             .left
-            .find(|(key, value)| context.admits(value) && context.admits(key));
+            .find(|(key, value)| context.admits(value) && context.admits(key))
+            .or_else(|| self.stand_in());
         let Some((key, value)) = self.current else {
             return Ok(None);
         };

@@ -1,7 +1,8 @@
 //! Decodes [`Node`]s to types by serde, and reports all errors at once, each with its position.
 //!
 //! Serde's derived implementations stop at the first error. [`decode`] notes it, leaves out the value that caused it and
-//! tries again, until the rest succeeds. Errors that only follow from a left-out value are not reported.
+//! tries again, until the rest succeeds. Where a required key is then missing, something stands in for it, so that its map need not be
+//! left out. Errors that only follow from a left-out value are not reported.
 //!
 //! Enums are written as a one-key map (`{delay: 200ms}`), or as the bare name if they have no content. An absent value
 //! stands for `None`, for an empty list and for an empty map. Where a text is expected, an unquoted number or boolean is
@@ -12,6 +13,7 @@ mod access;
 mod error;
 mod gaps;
 mod spanned;
+mod stand_in;
 pub mod word;
 
 use std::cell::Cell;
@@ -24,6 +26,7 @@ use self::access::{Entries, Items, Parts, Variant};
 use self::error::{DecodeError, Kind};
 pub use self::gaps::Gaps;
 pub use self::spanned::{Named, Spanned};
+use self::stand_in::StandIns;
 use self::word::Hints;
 use super::report::Diagnostic;
 use super::tree::{Node, Value};
@@ -57,8 +60,8 @@ pub fn decode_parts<T: DeserializeOwned>(
     let mut context = Context::default();
     let mut found = 0;
     let mut lines: HashMap<(NodeId, String), usize> = HashMap::new();
-    // Each attempt leaves out one more value. Most attempts report an error; the bound is for those that don't.
-    for _ in 0..10 * MAX_ERRORS {
+    // Each attempt leaves out one more value, or changes what stands in for one. The bound is for attempts that report no error.
+    for _ in 0..20 * MAX_ERRORS {
         if matches!(node.value, Value::Unusable) {
             break;
         }
@@ -71,6 +74,15 @@ pub fn decode_parts<T: DeserializeOwned>(
             Err(error) => error.at(access::start_of(node)),
         };
         let culprit = error.culprit();
+        if let Some(next) = culprit.and_then(|culprit| context.stand_ins.next(culprit)) {
+            let Err(map) = next else { continue };
+            // Reported when it was found to be missing.
+            let known = context.left_out.insert(map, LeftOut::silently(diagnostics.len()));
+            if known.is_some() {
+                break;
+            }
+            continue;
+        }
         let suspect = culprit
             .map_or(Some(node), |culprit| find(node, culprit))
             .unwrap_or(node);
@@ -79,6 +91,10 @@ pub fn decode_parts<T: DeserializeOwned>(
             whole: false,
             unknown: matches!(error.kind(), Kind::UnknownField { .. }),
             diagnostic: diagnostics.len(),
+        };
+        let missing = match error.kind() {
+            Kind::MissingField(field) => Some(*field),
+            _ => None,
         };
         if context.explains(&error, suspect) {
             // A consequence of another error.
@@ -116,6 +132,11 @@ pub fn decode_parts<T: DeserializeOwned>(
             }
             diagnostics.push(error.into_diagnostic(hint));
         }
+        if let Some(field) = missing
+            && context.stand_ins.add(suspect, field)
+        {
+            continue;
+        }
         match culprit {
             Some(culprit) if context.left_out.insert(culprit, left_out).is_none() => {}
             _ => break,
@@ -147,6 +168,7 @@ fn find(node: &Node, wanted: NodeId) -> Option<&Node> {
 struct Context {
     /// The values that are treated as absent.
     left_out: HashMap<NodeId, LeftOut>,
+    stand_ins: StandIns,
     met_unusable: Cell<bool>,
 }
 
@@ -162,6 +184,18 @@ struct LeftOut {
     diagnostic: usize,
 }
 
+impl LeftOut {
+    /// A value with an error that was reported already.
+    fn silently(diagnostic: usize) -> LeftOut {
+        LeftOut {
+            meant: None,
+            whole: false,
+            unknown: false,
+            diagnostic,
+        }
+    }
+}
+
 impl Context {
     /// Whether a value is not left out.
     fn admits(&self, node: &Node) -> bool {
@@ -174,12 +208,11 @@ impl Context {
 
     /// The gaps in the value of a document that could be decoded without them.
     fn gaps(&self, node: &Node) -> Gaps {
-        if self.left_out.is_empty() && !self.met_unusable.get() {
+        if self.left_out.is_empty() && self.stand_ins.is_empty() && !self.met_unusable.get() {
             return Gaps::default();
         }
-        Gaps::of(node, &|node| {
-            matches!(node.value, Value::Unusable) || self.left_out.contains_key(&id(node))
-        })
+        let is_gap = |node: &Node| matches!(node.value, Value::Unusable) || self.left_out.contains_key(&id(node));
+        Gaps::of(node, &is_gap, &|node| self.stand_ins.place(node))
     }
 
     /// For a missing key: its name, and the index of the diagnostic about an unknown key in the same map that probably stands in
@@ -200,7 +233,7 @@ impl Context {
             Kind::MissingField(field) => {
                 self.is_replaced(suspect)
                     || self.any_left_out(suspect, &|key, meant| {
-                        key.is_none_or(|key| key.text().is_none_or(|text| text == *field)) || meant == Some(field)
+                        key.is_some_and(|key| key.text().is_none_or(|text| text == *field)) || meant == Some(field)
                     })
             }
             _ => self.any_left_out(suspect, &|_, _| true),
@@ -234,6 +267,9 @@ impl Context {
             };
             left_out || self.any_left_out(value, accept)
         };
+        if self.stand_ins.of(node).any(|(key, _)| accept(Some(key), None)) {
+            return true;
+        }
         match &node.value {
             Value::Seq(items) => items.iter().any(|item| check(None, item)),
             Value::Map(entries) => entries.iter().any(|(key, value)| check(Some(key), value)),
@@ -290,7 +326,7 @@ impl<'a> De<'a> {
     }
 
     fn visit_entries<V: Visitor<'a>>(self, nodes: &'a [(Node, Node)], visitor: V) -> Result<V::Value, DecodeError> {
-        let mut entries = Entries::new(nodes, self.context);
+        let mut entries = Entries::new(nodes, self.context, self.node);
         let value = visitor.visit_map(&mut entries)?;
         match entries.unread() {
             None => Ok(value),

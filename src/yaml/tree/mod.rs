@@ -90,6 +90,15 @@ impl Node {
         }
     }
 
+    /// A value that stands in for one that is missing, at the position of what lacks it.
+    pub(in crate::yaml) fn standing(value: Value, span: Span) -> Self {
+        Self {
+            span,
+            value,
+            plain: None,
+        }
+    }
+
     /// The text of a scalar: for a number, a boolean or null, the text in the file.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
