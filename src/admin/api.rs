@@ -13,8 +13,9 @@ use super::problem::{Accept, Problem, json_answer};
 use super::{Context, Shared};
 use super::{armed, explain};
 use crate::config::Source;
+use crate::config::apis::{AdminForm, AdminSpec};
 use crate::config::layer::ApiRule;
-use crate::config::root::{AdminSpec, ConfigSpec};
+use crate::config::root::ConfigSpec;
 use crate::config::snapshot::{Listener, Snapshot};
 use crate::rule::decide::Rule;
 use crate::rule::spec::RuleSpec;
@@ -88,7 +89,7 @@ fn resolved(snapshot: &Snapshot) -> ConfigSpec {
     spec.seed = Some(snapshot.seed.0);
     let address = Some(snapshot.admin.address.clone().into());
     // Its type hides the token too, but a secret deserves two safeguards.
-    spec.admin = Some(AdminSpec { address, token: None });
+    spec.admin = Some(AdminForm(AdminSpec { address, token: None }).into());
     spec
 }
 

@@ -1,5 +1,6 @@
 //! The configuration: its top level, the files that it includes, and the snapshot that they are assembled into.
 
+pub mod apis;
 pub mod guard;
 pub mod layer;
 pub mod load;
@@ -133,8 +134,14 @@ fn compile(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     Snapshot::build(spec, sources, &gaps, tree.files, diagnostics, inputs)
 }
 
-/// An upstream that is an address alone is meant for what its listeners speak.
+/// Gives addresses that stand alone their position. An upstream that is one is meant for what its listeners speak.
 fn settle_addresses(spec: &mut ConfigSpec) {
+    if let Some(admin) = &mut spec.admin {
+        apis::settle(admin.value.0.address.as_mut(), admin.span);
+    }
+    if let Some(toxiproxy) = &mut spec.toxiproxy {
+        apis::settle(toxiproxy.value.0.address.as_mut(), toxiproxy.span);
+    }
     let listeners = &spec.listeners;
     for (name, upstream) in spec.upstreams.iter_mut() {
         let mut users = listeners

@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
+use super::apis::{AdminForm, ToxiproxyForm};
 use crate::guards::spec::GuardSpec;
 use crate::journal::spec::JournalSpec;
 use crate::limits::bodies::Budget;
 use crate::proxy::listen::spec::{ListenerSpec, PairSpec};
-use crate::proxy::net::address::AddressSpec;
 use crate::proxy::record::RevealSpec;
 use crate::proxy::upstream::spec::UpstreamForm;
 use crate::rule::spec::{LimitsSpec, RuleSpec};
@@ -31,10 +31,10 @@ pub struct ConfigSpec {
     pub seed: Option<u64>,
     /// The number of worker threads. Absent: one for each processor.
     pub threads: Option<Spanned<NonZeroUsize>>,
-    /// The admin API: metrics, health, reloading.
-    pub admin: Option<AdminSpec>,
-    /// Toxiproxy's HTTP API. Absent: not served.
-    pub toxiproxy: Option<ToxiproxySpec>,
+    /// The admin API: metrics, health, reloading. An address, or a map.
+    pub admin: Option<Spanned<AdminForm>>,
+    /// Toxiproxy's HTTP API: an address, or a map. Absent: not served.
+    pub toxiproxy: Option<Spanned<ToxiproxyForm>>,
     /// The log on standard error.
     #[serde(default)]
     pub log: LogSpec,
@@ -81,27 +81,6 @@ pub struct FragmentSpec {
     /// More rules; they come after those of the including file.
     #[serde(default)]
     pub rules: Vec<RuleSpec>,
-}
-
-/// The settings of the admin API.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AdminSpec {
-    /// Where it listens. Absent: 127.0.0.1:9900.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<Spanned<AddressSpec>>,
-    /// The token that callers must send as `Authorization: Bearer …`; required where the address is not on loopback.
-    #[serde(default, skip_serializing)]
-    pub token: Option<Spanned<String>>,
-}
-
-/// The settings of Toxiproxy's HTTP API.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ToxiproxySpec {
-    /// Where it listens. Absent: 127.0.0.1:8474. It has no token: whoever reaches it may open ports of this machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<Spanned<AddressSpec>>,
 }
 
 /// The log on standard error.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use crate::yaml::decode::Spanned;
+use crate::yaml::forms::{Scalar, ShortForm, short_form};
 use crate::yaml::units::{Percentage, Time};
 
 /// A condition that stops the rule that it belongs to, or at the top level everything, until it is told otherwise. It has exactly
@@ -19,15 +20,15 @@ pub struct GuardSpec {
     pub name: Option<Spanned<String>>,
     /// Upstreams fail by themselves too often: responses with a status from 500, and requests and connections without a response.
     /// What squall injects does not count.
-    pub errors: Option<Spanned<ErrorsSpec>>,
+    pub errors: Option<Spanned<ErrorsForm>>,
     /// The median of natural times to the response head is too long.
-    pub p50: Option<Spanned<SlownessSpec>>,
+    pub p50: Option<Spanned<SlownessForm>>,
     /// The 90th percentile of natural times to the response head is too long.
-    pub p90: Option<Spanned<SlownessSpec>>,
+    pub p90: Option<Spanned<SlownessForm>>,
     /// The 95th percentile of natural times to the response head is too long.
-    pub p95: Option<Spanned<SlownessSpec>>,
+    pub p95: Option<Spanned<SlownessForm>>,
     /// The 99th percentile of natural times to the response head is too long.
-    pub p99: Option<Spanned<SlownessSpec>>,
+    pub p99: Option<Spanned<SlownessForm>>,
     /// A page does not respond with a status from 200 to 299.
     pub health: Option<Spanned<HealthSpec>>,
     /// An instant query of Prometheus comes true.
@@ -59,6 +60,69 @@ pub struct SlownessSpec {
     /// With fewer requests in that time nothing is concluded. Default: 20.
     pub at_least: Option<NonZeroU32>,
 }
+
+/// `errors: 5%`, or the long form.
+#[derive(Debug, Clone)]
+pub struct ErrorsForm(pub ErrorsSpec);
+
+/// `p99: 2s`, or the long form.
+#[derive(Debug, Clone)]
+pub struct SlownessForm(pub SlownessSpec);
+
+impl ShortForm for ErrorsForm {
+    type Long = ErrorsSpec;
+    const EXPECTING: &'static str = "a share such as 5%, or a map such as {above: 5%, over: 30s}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let form = |above| {
+            ErrorsForm(ErrorsSpec {
+                above,
+                over: None,
+                at_least: None,
+            })
+        };
+        let above = scalar.text()?.parse::<Percentage>();
+        Some(above.map(form).map_err(|error| error.to_string()))
+    }
+
+    fn from_long(long: ErrorsSpec) -> Result<Self, String> {
+        Ok(ErrorsForm(long))
+    }
+}
+
+impl ShortForm for SlownessForm {
+    type Long = SlownessSpec;
+    const EXPECTING: &'static str = "a time such as 2s, or a map such as {above: 2s, over: 30s}";
+
+    fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
+        let form = |above| {
+            SlownessForm(SlownessSpec {
+                above,
+                over: None,
+                at_least: None,
+            })
+        };
+        let above = scalar.text()?.parse::<Time>();
+        Some(above.map(form).map_err(|error| error.to_string()))
+    }
+
+    fn from_long(long: SlownessSpec) -> Result<Self, String> {
+        Ok(SlownessForm(long))
+    }
+}
+
+short_form!(ErrorsForm, ErrorsSpec, "ErrorsForm", {
+    "type": ["string", "number"],
+    "pattern": "^[0-9]+(\\.[0-9]+)? ?%?$|\\$\\{",
+    "minimum": 0,
+    "maximum": 100,
+});
+short_form!(SlownessForm, SlownessSpec, "SlownessForm", {
+    "type": ["string", "number"],
+    "pattern": "^(0|([0-9]+(\\.[0-9]+)? ?(ns|us|\u{b5}s|\u{3bc}s|ms|s|m|h|d) ?)+)$|\\$\\{",
+    "minimum": 0,
+    "maximum": 0,
+});
 
 /// `health: {url: "http://127.0.0.1:8080/health"}`
 #[skip_serializing_none]

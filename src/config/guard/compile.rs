@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::probe::{Ask, Probe};
 use super::{Condition, Guard, GuardState};
 use crate::guards::natural::{Measure, Traffic};
-use crate::guards::spec::{ErrorsSpec, GuardSpec, HealthSpec, PrometheusSpec, SlownessSpec};
+use crate::guards::spec::{ErrorsForm, ErrorsSpec, GuardSpec, HealthSpec, PrometheusSpec, SlownessForm, SlownessSpec};
 use crate::proxy::upstream::Page;
 use crate::rule::id::RuleId;
 use crate::rule::spec::RuleSpec;
@@ -83,7 +83,7 @@ impl<'a> Compile<'a> {
         diagnostics: &mut Mistakes,
     ) {
         if specs.value.is_empty() {
-            let help = "add a condition such as `errors: {above: 5%}`, or leave out `stop_when`";
+            let help = "add a condition such as `errors: 5%`, or leave out `stop_when`";
             diagnostics.push(Diagnostic::error(specs.span, "the list is empty").help(help));
         }
         for spec in &specs.value {
@@ -188,8 +188,8 @@ impl<'a> Compile<'a> {
         }
     }
 
-    fn errors(&self, spec: &Spanned<ErrorsSpec>, rule: Option<&OfRule<'_>>) -> Result<Condition, Mistakes> {
-        let ErrorsSpec { above, over, at_least } = &spec.value;
+    fn errors(&self, spec: &Spanned<ErrorsForm>, rule: Option<&OfRule<'_>>) -> Result<Condition, Mistakes> {
+        let ErrorsForm(ErrorsSpec { above, over, at_least }) = &spec.value;
         if *above == Percentage::ALL {
             return wrong(
                 spec,
@@ -203,7 +203,7 @@ impl<'a> Compile<'a> {
     fn slowness(
         &self,
         kind: &str,
-        spec: &Spanned<SlownessSpec>,
+        spec: &Spanned<SlownessForm>,
         most_ppm: u32,
         rule: Option<&OfRule<'_>>,
     ) -> Result<Condition, Mistakes> {
@@ -213,7 +213,7 @@ impl<'a> Compile<'a> {
                 format!("`{kind}` needs responses, but the rule's listeners are for tcp: use `errors`"),
             );
         }
-        let SlownessSpec { above, over, at_least } = &spec.value;
+        let SlownessForm(SlownessSpec { above, over, at_least }) = &spec.value;
         self.traffic(Measure::SlowerThan(above.get()), most_ppm, (over, *at_least), rule)
     }
 

@@ -37,8 +37,11 @@ impl Build<'_> {
             );
         }
         let mut seen: HashMap<&AddressSpec, Span> = HashMap::new();
-        let admin = spec.admin.as_ref().and_then(|admin| admin.address.as_ref());
-        let toxiproxy = spec.toxiproxy.as_ref().and_then(|toxiproxy| toxiproxy.address.as_ref());
+        let admin = spec.admin.as_ref().and_then(|admin| admin.value.0.address.as_ref());
+        let toxiproxy = spec
+            .toxiproxy
+            .as_ref()
+            .and_then(|toxiproxy| toxiproxy.value.0.address.as_ref());
         for address in admin.into_iter().chain(toxiproxy) {
             seen.insert(&address.value, address.span);
         }

@@ -264,7 +264,7 @@ impl Snapshot {
         };
         files.extend(named);
         let toxiproxy = spec.toxiproxy.as_ref().map(|spec| {
-            let address = spec.address.as_ref().map(|address| address.value.clone());
+            let address = spec.value.0.address.as_ref().map(|address| address.value.clone());
             address.unwrap_or(AddressSpec::Tcp(DEFAULT_TOXIPROXY))
         });
         let loaded = Snapshot {
@@ -387,7 +387,7 @@ impl Build<'_> {
     }
 
     fn admin(&mut self) -> Admin {
-        let spec = self.spec.admin.as_ref();
+        let spec = self.spec.admin.as_ref().map(|admin| &admin.value.0);
         let address = spec.and_then(|admin| admin.address.as_ref());
         let token = spec
             .and_then(|admin| admin.token.as_ref())
@@ -404,7 +404,10 @@ impl Build<'_> {
                     address.span,
                     "the admin API is reachable from other machines and has no token",
                 )
-                .help("add `token: ${SQUALL_TOKEN}` beside it, or listen on 127.0.0.1"),
+                .help(format!(
+                    "write `admin: {{address: \"{}\", token: \"${{SQUALL_TOKEN}}\"}}`, or listen on 127.0.0.1",
+                    address.value
+                )),
             );
         }
         let default = || {

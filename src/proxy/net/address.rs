@@ -1,7 +1,7 @@
 //! Addresses to listen on, as typed: an IP address with a port, or the path of a unix socket.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -26,15 +26,41 @@ impl FromStr for AddressSpec {
                 path => Ok(AddressSpec::Unix(path.into())),
             };
         }
-        let text = text.replacen("localhost:", "127.0.0.1:", 1);
-        let text = match text.strip_prefix(':') {
-            Some(port) => Cow::from(format!("0.0.0.0:{port}")),
-            None => Cow::from(text),
-        };
-        text.parse().map(AddressSpec::Tcp).map_err(|_| {
-            let what = "use an IP address and a port such as 127.0.0.1:8080 or [::1]:8080, or unix:/run/squall.sock";
-            format!("`{text}` is not a valid address to listen on: {what}")
-        })
+        let address = tcp(text).ok_or_else(|| format!("`{text}` is not a valid address to listen on: {}", help(text)));
+        address.map(AddressSpec::Tcp)
+    }
+}
+
+/// An IP address and a port, or the short forms of it: `localhost:8080` and `:8080`.
+fn tcp(text: &str) -> Option<SocketAddr> {
+    let full = match text.split_once(':') {
+        Some(("localhost", port)) => Cow::from(format!("127.0.0.1:{port}")),
+        Some(("", port)) => Cow::from(format!("0.0.0.0:{port}")),
+        _ => Cow::from(text),
+    };
+    full.parse().ok()
+}
+
+/// What to write instead of a text that is not an address.
+fn help(text: &str) -> String {
+    let (_, plain) = text.split_once("://").unwrap_or(("", text));
+    let plain = plain.trim_end_matches('/');
+    let (host, port) = plain.rsplit_once(':').unwrap_or((plain, ""));
+    let is_host = |host: &str| host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    if plain != text && tcp(plain).is_some() {
+        format!("write `{plain}`")
+    } else if plain.parse::<u16>().is_ok() {
+        format!("write `127.0.0.1:{plain}`")
+    } else if let Ok(address) = plain.trim_matches(['[', ']']).parse::<IpAddr>() {
+        format!("the port is missing: write `{}`", SocketAddr::new(address, 8080))
+    } else if port.is_empty() && is_host(host) {
+        format!("the port is missing: write `{host}:8080`")
+    } else if host == "*" && port.parse::<u16>().is_ok() {
+        format!("write `0.0.0.0:{port}`")
+    } else if is_host(host) && port.bytes().all(|digit| digit.is_ascii_digit()) {
+        "the port must be from 0 to 65535".to_owned()
+    } else {
+        "use an IP address and a port such as 127.0.0.1:8080 or [::1]:8080, or unix:/run/squall.sock".to_owned()
     }
 }
 
@@ -53,3 +79,34 @@ string_form!(
     "an address such as 127.0.0.1:8080 or unix:/run/squall.sock",
     r"^unix:.+$|:[0-9]+$|\$\{"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_write_instead() {
+        for (text, end) in [
+            ("7341", "write `127.0.0.1:7341`"),
+            ("localhost", "the port is missing: write `localhost:8080`"),
+            ("localhost:", "the port is missing: write `localhost:8080`"),
+            ("127.0.0.1", "the port is missing: write `127.0.0.1:8080`"),
+            ("::1", "the port is missing: write `[::1]:8080`"),
+            ("[::1]", "the port is missing: write `[::1]:8080`"),
+            ("*:80", "write `0.0.0.0:80`"),
+            ("127.0.0.1:99999", "the port must be from 0 to 65535"),
+            ("localhost:99999", "the port must be from 0 to 65535"),
+            ("http://localhost:8080/", "write `localhost:8080`"),
+            ("http://127.0.0.1", "the port is missing: write `127.0.0.1:8080`"),
+            ("shop.example:80", "or unix:/run/squall.sock"),
+            ("", "or unix:/run/squall.sock"),
+            ("99999", "or unix:/run/squall.sock"),
+        ] {
+            let message = text.parse::<AddressSpec>().unwrap_err();
+            assert!(message.ends_with(end), "{text}: {message}");
+        }
+        for text in ["localhost:1", ":1", "[::1]:0", "127.0.0.1:8080", "unix:a"] {
+            assert!(text.parse::<AddressSpec>().is_ok(), "{text}");
+        }
+    }
+}

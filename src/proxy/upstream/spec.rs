@@ -73,7 +73,14 @@ impl ShortForm for UpstreamForm {
     const EXPECTING: &'static str = "an address such as 127.0.0.1:8000, a URL, or a map such as {fake: test-api}";
 
     fn from_scalar(scalar: Scalar<'_>) -> Option<Result<Self, String>> {
-        let Scalar::Str(text) = scalar else { return None };
+        let text = match scalar {
+            Scalar::Str(text) => text,
+            Scalar::Int(port) if u16::try_from(port).is_ok() => {
+                let message = format!("`{port}` is a port without a host: write `127.0.0.1:{port}`");
+                return Some(Err(message));
+            }
+            _ => return None,
+        };
         let is_address = || {
             let port = text
                 .rsplit_once(':')
