@@ -17,6 +17,7 @@ use self::load::{Disk, Start, load_tree};
 use self::masks::Masks;
 use self::root::{ConfigSpec, FragmentSpec};
 use self::snapshot::{Inputs, Snapshot};
+use crate::rule::{beside, doubts};
 use crate::yaml::decode::word::{Hint, Word};
 use crate::yaml::decode::{Spanned, decode_parts};
 use crate::yaml::report::{Diagnostic, Report, Span};
@@ -105,7 +106,9 @@ fn build(mut tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
 
 /// What is meant by a word that is unknown at its place.
 fn hint(word: &Word<'_>) -> Option<Hint> {
-    fake::spec::hint(word).or_else(|| peers::of_file(word))
+    fake::spec::hint(word)
+        .or_else(|| peers::of_file(word))
+        .or_else(|| beside::of_file(word))
 }
 
 fn compile(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
@@ -114,7 +117,10 @@ fn compile(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     // Each document is dropped once it is decoded: of a large configuration, it takes more memory than what it is decoded to.
     let mut documents = tree.documents.into_iter();
     let main = documents.next();
-    let decoded = main.map(|main| decode_parts::<ConfigSpec>(&main, &hint, &mut diagnostics));
+    let decoded = main.map(|main| {
+        doubts::of_file(&main, &mut diagnostics);
+        decode_parts::<ConfigSpec>(&main, &hint, &mut diagnostics)
+    });
     let Some((Some(mut spec), mut gaps)) = decoded else {
         return Err(Report::new(diagnostics, sources));
     };
@@ -122,6 +128,7 @@ fn compile(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
         gaps.note_missing_file();
     }
     for document in documents {
+        doubts::of_file(&document, &mut diagnostics);
         let (fragment, more) = decode_parts::<FragmentSpec>(&document, &hint, &mut diagnostics);
         gaps.extend(more);
         if let Some(fragment) = fragment {

@@ -69,6 +69,13 @@ pub struct Abort {
     pub before: Before,
 }
 
+impl AbortSpec {
+    /// Whether it responds to gRPC calls alone.
+    pub fn is_for_grpc(&self) -> bool {
+        self.0.grpc.is_some() && self.0.status.is_none()
+    }
+}
+
 impl Spec for AbortSpec {
     type Fault = Abort;
 

@@ -114,3 +114,14 @@ faults! {
     /// A certificate that the client should reject.
     "certificate" Certificate(certificate::CertificateSpec),
 }
+
+impl FaultSpec {
+    /// Whether it is for gRPC calls alone.
+    pub fn is_for_grpc(&self) -> bool {
+        match self {
+            FaultSpec::Abort(abort) => abort.is_for_grpc(),
+            FaultSpec::Truncate(truncate) => truncate.is_for_grpc(),
+            _ => false,
+        }
+    }
+}

@@ -70,6 +70,13 @@ pub enum TruncateEnd {
     Reset,
 }
 
+impl TruncateSpec {
+    /// Whether it ends gRPC calls.
+    pub fn is_for_grpc(&self) -> bool {
+        self.0.grpc.is_some()
+    }
+}
+
 impl Spec for TruncateSpec {
     type Fault = Parts;
 

@@ -1,10 +1,12 @@
 //! Rules: their configuration, which requests they hit, and the plan of what then happens.
 
+pub mod beside;
 pub mod body;
 pub mod compile;
 mod connection;
 mod covers;
 pub mod decide;
+pub mod doubts;
 pub mod glob;
 pub mod id;
 pub mod index;

@@ -34,7 +34,9 @@ use self::steer::RuleNow;
 use self::threshold::Threshold;
 use self::timeline::Timeline;
 use crate::peers;
+use crate::rule::beside;
 use crate::rule::spec::RuleSpec;
+use crate::yaml::decode::word::Word;
 use crate::yaml::decode::{Spanned, decode_hinted};
 use crate::yaml::report::{Diagnostic, Report, Sources, did_you_mean};
 use crate::yaml::tree;
@@ -112,7 +114,8 @@ impl Scenario {
             let mut document = tree::parse(&sources, source, None, &mut diagnostics)?;
             tree::remove_anchors(&mut document);
             spec::unfold(&mut document);
-            decode_hinted::<ScenarioSpec>(&document, &peers::of_scenario, &mut diagnostics)
+            let hint = |word: &Word<'_>| peers::of_scenario(word).or_else(|| beside::of_scenario(word));
+            decode_hinted::<ScenarioSpec>(&document, &hint, &mut diagnostics)
         });
         let text: Arc<str> = source.map_or("", |source| sources.text(source)).into();
         let scenario = spec.map(|spec| compile::compile(spec, &mut diagnostics));

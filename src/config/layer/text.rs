@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::peers;
 use crate::rule::id::RuleId;
 use crate::rule::spec::RuleSpec;
+use crate::rule::{beside, doubts};
+use crate::yaml::decode::word::Word;
 use crate::yaml::decode::{Spanned, decode, decode_hinted};
 use crate::yaml::report::{Diagnostic, Report, Sources};
 use crate::yaml::tree::{self, Node, Value};
@@ -111,7 +113,9 @@ fn one(mut node: Node, id: Option<&RuleId>, diagnostics: &mut Vec<Diagnostic>) -
             }
         }
     }
-    let spec: RuleSpec = decode_hinted(&node, &peers::of_rule, diagnostics)?;
+    doubts::of_rule(&node, diagnostics);
+    let hint = |word: &Word<'_>| peers::of_rule(word).or_else(|| beside::of_rule(word));
+    let spec: RuleSpec = decode_hinted(&node, &hint, diagnostics)?;
     Some(Read {
         id: RuleId::new(spec.space(), &spec.name.value),
         spec,

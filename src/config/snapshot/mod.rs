@@ -2,6 +2,7 @@
 
 mod arrange;
 mod changes;
+mod grpc;
 mod listeners;
 mod routes;
 mod sites;
@@ -251,6 +252,7 @@ impl Snapshot {
         let overall = previous_or_new(inputs.previous.map(|previous| &previous.overall));
         let limits = build.limits();
         let file_rules = compile::compile(&mut build.rules_context(&overall));
+        build.doubt_grpc();
         let file_guards = build.guards();
         let natural = Arc::clone(&build.natural);
         let authority = build.authority();
