@@ -21,9 +21,11 @@ pub(super) fn listen(value: &Node) -> Option<String> {
     if let Ok(port) = text.parse::<u16>() {
         return Some(format!("127.0.0.1:{port}"));
     }
-    match text.strip_prefix("localhost:") {
-        Some(port) => Some(format!("127.0.0.1:{port}")),
-        None => text.contains(':').then(|| written(text)),
+    let (host, port) = text.rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    match host {
+        "localhost" => Some(format!("127.0.0.1:{port}")),
+        _ => Some(written(text)),
     }
 }
 
