@@ -89,6 +89,17 @@ impl GrpcCode {
         self.0
     }
 
+    /// The code's name, such as `UNAVAILABLE`.
+    pub fn name(self) -> &'static str {
+        GRPC_CODES.get(usize::from(self.0)).copied().unwrap_or("UNKNOWN")
+    }
+
+    /// The code of a name, in any case.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut codes = (0u8..).zip(GRPC_CODES);
+        codes.find_map(|(number, known)| name.eq_ignore_ascii_case(known).then_some(GrpcCode(number)))
+    }
+
     /// The code of a number, 0 to 16.
     pub fn from_number(number: i64) -> Result<Self, String> {
         u8::try_from(number)
@@ -113,7 +124,7 @@ impl std::fmt::Display for GrpcStatus {
 
 impl std::fmt::Display for GrpcCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(GRPC_CODES.get(usize::from(self.0)).copied().unwrap_or("UNKNOWN"))
+        f.write_str(self.name())
     }
 }
 
@@ -125,13 +136,9 @@ impl ShortForm for GrpcCode {
         match scalar {
             Scalar::Int(number) => Some(GrpcCode::from_number(number)),
             Scalar::Str(text) => {
-                let upper = text.to_ascii_uppercase();
-                let found = (0u8..)
-                    .zip(GRPC_CODES)
-                    .find_map(|(number, name)| (name == upper).then_some(GrpcCode(number)));
                 let by_number = || text.parse().ok().and_then(|number| GrpcCode::from_number(number).ok());
                 let unknown = || format!("`{text}` is not a valid gRPC status: use {}", GRPC_CODES.join(", "));
-                Some(found.or_else(by_number).ok_or_else(unknown))
+                Some(GrpcCode::named(text).or_else(by_number).ok_or_else(unknown))
             }
             _ => None,
         }

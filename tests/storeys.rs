@@ -45,8 +45,8 @@ const ROOMS: [&str; 27] = [
     "draw",
     "cors",
     "content",
-    "grpc",
     "peers",
+    "grpc",
     "yaml",
     "files",
 ];

@@ -3,6 +3,7 @@
 use super::fault::{Fault, own_key};
 use super::units::{SECOND, time};
 use super::value::{CUT, entries, first, flow, is_nested, items, list, map, number, plain, quoted, text};
+use crate::grpc::GrpcCode;
 use crate::yaml::tree::{Node, Value};
 
 const STATUS: &[&str] = &[
@@ -20,26 +21,6 @@ const JSON: &[&str] = &["jsonbody", "json", "data"];
 const FILE: &[&str] = &["bodyfilename", "bodyfile", "file"];
 const HEADERS: &[&str] = &["headers", "header", "responseheaders", "addheaders"];
 
-/// The statuses of gRPC by name, which `grpc` of an `abort` takes.
-const GRPC_NAMES: &[&str] = &[
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
 /// Whether a key belongs to a response, in the words of other tools.
 pub(super) fn is_part(key: &str) -> bool {
     let key = plain(key);
@@ -54,8 +35,8 @@ pub(super) fn is_part(key: &str) -> bool {
 
 /// The gRPC status that a text names.
 pub(super) fn grpc_name(text: &str) -> Option<&'static str> {
-    let named = text.to_ascii_uppercase().replace(['-', ' '], "_");
-    GRPC_NAMES.iter().find(|name| **name == named).copied()
+    let code = GrpcCode::named(&text.replace(['-', ' '], "_"))?;
+    (code != GrpcCode::OK).then(|| code.name())
 }
 
 /// A status to answer with; `5xx` is one, too.

@@ -165,6 +165,10 @@ impl<'a> Schemas<'a> {
             written.insert(key.clone(), value);
         }
         exclude_bounds(map, &mut written);
+        // What is a port's number or name in Kubernetes' documents, whose type says only the one.
+        if map.get("format").is_some_and(|format| format == "int-or-string") && written.contains_key("type") {
+            written.insert("type".to_owned(), json!(["integer", "string"]));
+        }
         if !all.is_empty() {
             written.insert("allOf".to_owned(), all.into());
         }

@@ -358,6 +358,18 @@ fn forms(media: &str, cases: &[(&str, &str)]) {
 }
 
 #[test]
+fn a_port_of_kubernetes_is_a_number_or_a_name() {
+    let schema = "{type: object, properties: {port: {type: string, format: int-or-string}}}";
+    let checked = read(
+        "/a",
+        &format!("{{requestBody: {{content: {{application/json: {{schema: {schema}}}}}}}}}"),
+    );
+    let problems = |body: &str| checked.problems("/a", &[("content-type", "application/json")], body);
+    assert_eq!([problems("{\"port\": 80}"), problems("{\"port\": \"http\"}")], ["", ""]);
+    assert_ne!(problems("{\"port\": true}"), "");
+}
+
+#[test]
 fn a_list_without_items_has_no_field_in_a_form() {
     let list = |more: &str| {
         format!(
