@@ -198,7 +198,7 @@ def guards(client):
     made = client.call("putGuard", 201, path={"name": "many errors"}, json=guard).json()
     assert (made["layer"], made["rule"], made["tripped"]) == ("api", None, None)
     client.call("putGuard", path={"name": "many errors"}, json=guard)
-    client.call("putGuard", 422, path={"name": "many errors"}, json={"errors": 1})
+    client.call("putGuard", 422, path={"name": "many errors"}, json={"errors": "often"})
     assert [one["name"] for one in client.call("guards").json()["guards"]] == ["many errors"]
     client.call("resetGuard", path={"name": "many errors"})
     client.call("resetGuard", 404, path={"name": "none"})
