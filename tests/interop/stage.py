@@ -4,6 +4,8 @@ The same paths lead to the upstream of `origin.py` (the place "proxied", over HT
 fake (the place "fake"), over each protocol downstream, in plain and over TLS.
 """
 
+import collections
+
 import flow
 import origin
 from certificates import Authority
@@ -82,8 +84,10 @@ class Stage:
 
     def skipped(self, name):
         """How often the rule's faults could not be applied, by reason."""
-        series = self.squall.metrics().series("squall_faults_skipped_total", rule=name)
-        return {labels["reason"]: count for labels, count in series if count}
+        reasons = collections.Counter()
+        for labels, count in self.squall.metrics().series("squall_faults_skipped_total", rule=name):
+            reasons[labels["reason"]] += count
+        return {reason: count for reason, count in reasons.items() if count}
 
     def held(self):
         return self.squall.metrics().sum("squall_requests_held")

@@ -154,6 +154,9 @@ fn body<'a>(
     let concrete = match essence(name).as_str() {
         "*/*" | "application/*" => "application/json".to_owned(),
         "text/*" => "text/plain".to_owned(),
+        "image/*" => "image/png".to_owned(),
+        "audio/*" => "audio/mpeg".to_owned(),
+        "video/*" => "video/mp4".to_owned(),
         range if range.ends_with("/*") => "application/octet-stream".to_owned(),
         _ => name.clone(),
     };

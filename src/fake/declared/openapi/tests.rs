@@ -27,7 +27,7 @@ paths:
   /pets/mine:
     get: {responses: {200: {description: ok, content: {text/plain: {example: mine}}}}}
   /pets/loose: {get: {responses: {200: {description: ok, content: {application/json: {}}}}}}
-  /pets/photo: {get: {responses: {200: {description: ok, content: {image/png: {}}}}}}
+  /pets/photo: {get: {responses: {200: {description: ok, content: {image/*: {}}}}}}
   /pets/{id}:
     parameters: [{name: id, in: path, required: true, schema: {type: integer}}]
     get:

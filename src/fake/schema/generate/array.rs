@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::layers::{SchemaLayers, list};
-use super::{BARE_PARTS, ITEMS_LIMIT, MadeValue, Maker};
+use super::{BARE_PARTS, ITEMS_LIMIT, MadeValue, Maker, PARTS_LIMIT};
 
 /// How often another item is tried where all must differ.
 const REPEATS_LIMIT: usize = 24;
@@ -24,7 +24,16 @@ impl<'a> Maker<'a> {
             .values("unevaluatedItems")
             .any(|rest| rest == &Value::Bool(false));
         let (mut items, mut fits): (Vec<Value>, bool) = (Vec::new(), true);
+        let mut last = 0;
         for index in 0..wanted {
+            // One more like the last would be cut to its bare bones: a whole one fewer is worth more.
+            if (index as u64) >= least
+                && self.parts + last > PARTS_LIMIT
+                && hints.iter().all(|hint| hint.get(index).is_none())
+            {
+                break;
+            }
+            let before = self.parts;
             let mut schemas = item_schemas(layers, index);
             if schemas.contains(&&Value::Bool(false)) || (schemas.is_empty() && closed) {
                 break;
@@ -42,6 +51,7 @@ impl<'a> Maker<'a> {
             }
             let known: Vec<&Value> = hints.iter().filter_map(|hint| hint.get(index)).collect();
             let made = self.item(&schemas, name, &known, &items, unique);
+            last = self.parts - before;
             let needed = (index as u64) < least;
             // What does not fit, or is there already as examples are, adds nothing.
             let useful = made.fits && (known.len() > index || !items.contains(&made.value));
