@@ -349,9 +349,7 @@ impl RuleMetrics {
             return;
         }
         drop(faults);
-        let mut faults = series.faults.write();
-        self.add(&mut faults, fault, site);
-        if let Some(one) = faults.all.iter().find(|one| one.is_of(fault, site)) {
+        if let Some(one) = self.add(&mut series.faults.write(), fault, site) {
             count(one);
         }
     }
@@ -365,9 +363,11 @@ impl RuleMetrics {
         }
     }
 
-    fn add(&self, faults: &mut Faults, fault: &'static str, site: &Arc<Site>) {
-        if faults.gone || faults.all.iter().any(|one| one.is_of(fault, site)) {
-            return;
+    /// The series of a fault at a site, which is added if it is new; `None` once the rule is gone.
+    fn add<'f>(&self, faults: &'f mut Faults, fault: &'static str, site: &Arc<Site>) -> Option<&'f FaultSeries> {
+        let known = faults.all.iter().position(|one| one.is_of(fault, site));
+        if known.is_some() || faults.gone {
+            return known.and_then(|at| faults.all.get(at));
         }
         let labels = [&*self.rule, fault, &*site.listener, &*site.upstream];
         faults.all.push(FaultSeries {
@@ -376,6 +376,7 @@ impl RuleMetrics {
             injected: self.families.injected.with_label_values(&labels),
             shadowed: self.families.shadowed.with_label_values(&labels),
         });
+        faults.all.last()
     }
 
     fn series(&self) -> &RuleSeries {

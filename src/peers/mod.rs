@@ -52,7 +52,7 @@ pub fn of_scenario(word: &Word<'_>) -> Option<Hint> {
 
 fn hint(path: &[&str], word: &Word<'_>) -> Option<Hint> {
     let hint = of_place(path, word)?;
-    // What the error is about is no help.
+    // A line that repeats the rejected value does not help.
     let echo = format!("{}: {}", word.key, value::flow(word.value));
     let is_echo = ["`", ",", "}", "]"]
         .iter()

@@ -279,7 +279,7 @@ fn mappings(word: &Word<'_>) -> Option<Hint> {
     said(quoted_lines(&[fake, rules].into_iter().flatten().collect::<Vec<_>>())?)
 }
 
-/// `listeners` or `upstreams` that is no map from names.
+/// `listeners` or `upstreams` that is not a map from names.
 fn own(word: &Word<'_>) -> Option<Hint> {
     if word.key == "upstreams" {
         return write(format!("upstreams: {}", upstreams(word.value)));

@@ -89,9 +89,7 @@ impl Engine for Tcp {
         let view = TcpView {
             rules: start.rules.iter().cloned().collect(),
             server: Arc::new(TcpServer::of(start.upstream)),
-            name: start.name.into(),
             space: None,
-            upstream: start.upstream.into(),
             metrics,
             guards: Arc::default(),
             bounds: Bounds {
@@ -129,9 +127,7 @@ impl Running for TcpRunning {
         self.relay.replace(Arc::new(TcpView {
             rules: rules.iter().cloned().collect(),
             server: Arc::clone(&now.server),
-            name: Arc::clone(&now.name),
             space: None,
-            upstream: Arc::clone(&now.upstream),
             metrics: now.metrics.clone(),
             guards: Arc::clone(&now.guards),
             ..*now

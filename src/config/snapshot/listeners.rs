@@ -132,9 +132,7 @@ impl Build<'_> {
         let view = TcpView {
             rules: RuleSets::default(),
             server: Arc::clone(target.tcp()?),
-            name: name.value.as_str().into(),
             space: None,
-            upstream: upstream.value.as_str().into(),
             metrics: self.inputs.metrics.tcp(&name.value, &upstream.value),
             guards: Arc::clone(&self.natural),
             bounds,

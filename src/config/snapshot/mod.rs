@@ -173,7 +173,7 @@ impl Listener {
     pub fn upstreams(&self) -> Vec<&Arc<str>> {
         let mut all: Vec<&Arc<str>> = match &self.kind {
             ListenerKind::Http(view) => view.all_routes().map(|route| &route.upstream).collect(),
-            ListenerKind::Tcp(view) => vec![&view.upstream],
+            ListenerKind::Tcp(view) => vec![&view.metrics.site.upstream],
         };
         let mut seen = HashSet::new();
         all.retain(|name| !name.is_empty() && seen.insert(Arc::clone(name)));
@@ -184,7 +184,7 @@ impl Listener {
     pub fn upstream(&self) -> &Arc<str> {
         match &self.kind {
             ListenerKind::Http(view) => &view.own.upstream,
-            ListenerKind::Tcp(view) => &view.upstream,
+            ListenerKind::Tcp(view) => &view.metrics.site.upstream,
         }
     }
 

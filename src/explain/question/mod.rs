@@ -167,7 +167,7 @@ fn seat_of<'s>(seats: &[Seat<'s>], call: &Call) -> Result<Seat<'s>, String> {
             let names = seats.iter().map(|seat| &*seat.listener.name);
             match did_you_mean(name, names) {
                 Some(near) => format!("there is no listener `{name}`; did you mean `{near}`?"),
-                None => format!("there is no listener `{name}`; there are: {}", listed(seats)),
+                None => format!("there is no listener `{name}`; known listeners: {}", listed(seats)),
             }
         });
     }

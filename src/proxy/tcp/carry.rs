@@ -201,7 +201,9 @@ impl Carry {
         });
         match side.await {
             Ok((socket, secure)) => {
-                self.view.guards.answered(&self.view.name, || false, None);
+                self.view
+                    .guards
+                    .answered(&self.view.metrics.site.listener, || false, None);
                 self.server = Some(Side::new(socket, secure));
             }
             Err(outcome) => return Some(outcome),
@@ -330,7 +332,7 @@ impl Carry {
             Closing::Fault(_) | Closing::Stopped | Closing::Idle => self.connection.close(),
             Closing::Server(_) => {
                 self.view.metrics.upstream_errors.inc();
-                self.view.guards.failed(&self.view.name, None);
+                self.view.guards.failed(&self.view.metrics.site.listener, None);
                 self.connection.reset();
             }
         }

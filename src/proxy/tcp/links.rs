@@ -87,7 +87,7 @@ impl Links {
         let hello = Arc::clone(&self.hello);
         let head = Head::of_connection(self.client, hello.name.as_deref())
             .offering(&hello.protocols)
-            .to(&view.upstream);
+            .to(&view.metrics.site.upstream);
         let memory = Live { now: Instant::now() };
         let mut ended = false;
         let mut sequel = Sequel::GoesOn;

@@ -28,8 +28,8 @@ pub(super) fn opened(view: &TcpView, connection: &Connection, name: Option<&str>
     if view.log.access && view.log.opened {
         tracing::info!(
             target: TARGET,
-            listener = &*view.name,
-            upstream = &*view.upstream,
+            listener = &*view.metrics.site.listener,
+            upstream = &*view.metrics.site.upstream,
             client = connection.client().map(tracing::field::display),
             host = name,
             "connection opened"
@@ -46,8 +46,8 @@ impl Line<'_> {
             kind: Kind::Connection,
             started: began.checked_sub(self.total).unwrap_or(began),
             time: now.checked_sub(self.total).unwrap_or(now),
-            listener: Arc::clone(&self.view.name),
-            upstream: Arc::clone(&self.view.upstream),
+            listener: Arc::clone(&self.view.metrics.site.listener),
+            upstream: Arc::clone(&self.view.metrics.site.upstream),
             listener_space: self.view.space.clone(),
             client: self.connection.client(),
             head: KeptHead::of_connection(self.links.name()),
@@ -82,8 +82,8 @@ impl Line<'_> {
         let [bytes_in, bytes_out] = self.bytes;
         tracing::info!(
             target: TARGET,
-            listener = &*self.view.name,
-            upstream = &*self.view.upstream,
+            listener = &*self.view.metrics.site.listener,
+            upstream = &*self.view.metrics.site.upstream,
             client = self.connection.client().map(tracing::field::display),
             host = self.links.name(),
             endpoint = self.view.server.label(),

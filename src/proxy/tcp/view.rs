@@ -16,13 +16,9 @@ pub struct TcpView {
     pub rules: RuleSets,
     /// The server that connections go to.
     pub server: Arc<TcpServer>,
-    /// The listener's name in the configuration.
-    pub name: Arc<str>,
     /// The space that all connections of this listener are in.
     pub space: Option<Arc<str>>,
-    /// The upstream's name in the configuration.
-    pub upstream: Arc<str>,
-    /// Metrics labelled with the listener.
+    /// Metrics, and the names of the listener and of the upstream that they are labelled with.
     pub metrics: TcpMetrics,
     /// The conditions that watch what upstreams do by themselves.
     pub guards: Arc<Natural>,

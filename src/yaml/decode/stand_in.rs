@@ -47,7 +47,7 @@ impl StandIns {
         self.0.is_empty()
     }
 
-    /// Adds a stand-in for a key that a map lacks. `false` if that is of no use: it is no map, or there was one already.
+    /// Adds a stand-in for a key that a map lacks. Returns `false` if none can help: the node is not a map, or the key had one already.
     pub(super) fn add(&mut self, map: &Node, field: &'static str) -> bool {
         let all = match map.value {
             Value::Map(_) | Value::Null => self.0.entry(id(map)).or_default(),
@@ -74,8 +74,8 @@ impl StandIns {
         }
     }
 
-    /// Tries the next candidate for the stand-in with this value. `None` if there is no such stand-in, else whether one is left; the
-    /// map is then the culprit.
+    /// Tries the next candidate for the stand-in with this value. Returns `None` if there is no such stand-in. If no candidate is left,
+    /// the error is the map that it stands in, which is then the culprit.
     pub(super) fn next(&mut self, value: NodeId) -> Option<Result<(), NodeId>> {
         let is_it = |one: &&mut StandIn| id(&one.entry.1) == value;
         let (map, found) = self

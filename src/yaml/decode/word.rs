@@ -43,7 +43,7 @@ pub struct Word<'a> {
     pub is_value: bool,
 }
 
-/// The word at a position. A whole document that is no map is one without a key.
+/// The word at a position. A whole document that is not a map is a word without a key.
 pub(super) fn at(node: &Node, span: Span) -> Option<Word<'_>> {
     if node.span == span && !matches!(node.value, Value::Map(_)) {
         return Some(Word {

@@ -128,7 +128,7 @@ async fn operations_are_answered_with_their_examples() {
     assert_eq!(
         text(&pets, "GET /v1/pets/mine", &dynamic).await,
         "200 mine",
-        "there is no schema"
+        "without a schema, the example is used"
     );
     assert_eq!(
         text(&pets, "GET /v1/pets/loose", &[]).await,
