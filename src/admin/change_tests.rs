@@ -29,8 +29,10 @@ async fn neither_the_configuration_nor_its_keys_can_be_read_through_a_rule() {
         "  other: {{url: 'https://127.0.0.1:1', tls: {{ca: '{examples}/localhost.pem'}}}}\nrules:\n  - {{name: page, faults: [{{abort: {{status: 200, file: '{examples}/abort.yaml'}}}}]}}\n"
     );
     let admin = admin(&more);
-    let main = admin.server.snapshot().files[0].display().to_string();
-    assert!(main.ends_with("squall.yaml"), "{main}");
+    let Source::File(main) = admin.server.source() else {
+        panic!("a file")
+    };
+    let main = main.display().to_string();
     for (file, expect) in [
         (main, StatusCode::UNPROCESSABLE_ENTITY),
         (format!("{examples}/localhost.pem"), StatusCode::UNPROCESSABLE_ENTITY),

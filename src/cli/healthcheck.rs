@@ -56,7 +56,7 @@ pub fn run(args: HealthcheckArgs) -> ExitCode {
 /// Reads `admin.address` from the file. The rest of the file may be bad: a running squall keeps its last good
 /// configuration and stays healthy while the file is being edited.
 fn address_in(file: &Path, environment: &Lookup<'_>) -> Option<String> {
-    let tree = load_tree(Start::Path(file), &Disk, environment);
+    let tree = load_tree(Start::Path(file), &Disk::default(), environment);
     let address = tree.documents.first()?.get("admin")?.get("address")?;
     let address: AddressSpec = address.text()?.parse().ok()?;
     Some(address.to_string())

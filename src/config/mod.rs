@@ -17,6 +17,7 @@ use self::load::{Disk, Start, load_tree};
 use self::masks::Masks;
 use self::root::{ConfigSpec, FragmentSpec};
 use self::snapshot::{Inputs, Snapshot};
+use crate::files::Seen;
 use crate::rule::{beside, doubts};
 use crate::yaml::decode::word::{Hint, Word};
 use crate::yaml::decode::{Spanned, decode_parts};
@@ -43,7 +44,7 @@ pub enum Source {
 pub fn load(source: &Source, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     match source {
         Source::File(path) if files::is_stream(path) => load_stream(path, inputs),
-        Source::File(path) => build(load_tree(Start::Path(path), &Disk, &environment), inputs),
+        Source::File(path) => load_from(Start::Path(path), inputs),
         Source::Demo => load_text("demo", DEMO, inputs),
     }
 }
@@ -77,16 +78,22 @@ pub fn load_text(name: &str, text: &str, inputs: Inputs<'_>) -> Result<Snapshot,
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn load_bytes(name: &str, text: &[u8], inputs: Inputs<'_>) -> Result<Snapshot, Report> {
-    build(load_tree(Start::Text { name, text }, &Disk, &environment), inputs)
+    load_from(Start::Text { name, text }, inputs)
+}
+
+fn load_from(start: Start<'_>, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
+    let disk = Disk::default();
+    let tree = load_tree(start, &disk, &environment);
+    build(tree, disk.into_seen(), inputs)
 }
 
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn build(mut tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
+fn build(mut tree: load::Tree, seen: Seen, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     let variables = std::mem::take(&mut tree.variables);
-    match compile(tree, inputs) {
+    match compile(tree, seen, inputs) {
         Ok(mut snapshot) => {
             let masks = Masks::of(&snapshot.spec, variables);
             if let Some(warnings) = Arc::get_mut(&mut snapshot.warnings) {
@@ -111,7 +118,7 @@ fn hint(word: &Word<'_>) -> Option<Hint> {
         .or_else(|| beside::of_file(word))
 }
 
-fn compile(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
+fn compile(tree: load::Tree, seen: Seen, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     let mut diagnostics = tree.diagnostics;
     let sources = Arc::new(tree.sources);
     // Each document is dropped once it is decoded: of a large configuration, it takes more memory than what it is decoded to.
@@ -122,7 +129,7 @@ fn compile(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
         decode_parts::<ConfigSpec>(&main, &hint, &mut diagnostics)
     });
     let Some((Some(mut spec), mut gaps)) = decoded else {
-        return Err(Report::new(diagnostics, sources));
+        return Err(Report::new(diagnostics, sources).with_seen(Arc::new(seen)));
     };
     if tree.lacks_file {
         gaps.note_missing_file();
@@ -138,7 +145,7 @@ fn compile(tree: load::Tree, inputs: Inputs<'_>) -> Result<Snapshot, Report> {
     settle_addresses(&mut spec);
     // Parts with errors are left out here. The rest is still checked, so that all errors are reported at once, but a
     // configuration with errors is never put into force.
-    Snapshot::build(spec, sources, &gaps, tree.files, diagnostics, inputs)
+    Snapshot::build(spec, sources, &gaps, seen, diagnostics, inputs)
 }
 
 /// Gives addresses that stand alone their position. An upstream that is one is meant for what its listeners speak.

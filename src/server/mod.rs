@@ -22,6 +22,7 @@ use crate::config::guard::Guard;
 use crate::config::snapshot::{self, Inputs, ListenerKind, Snapshot};
 use crate::config::{self, Source};
 use crate::events::Events;
+use crate::files::Seen;
 use crate::journal::Journal;
 use crate::journal::spec::JournalSpec;
 use crate::limits::bodies::{Bodies, Budget};
@@ -74,6 +75,8 @@ pub struct Server {
     reloading: Arc<AsyncMutex<()>>,
     /// Held while one configuration takes the place of another.
     changing: Mutex<()>,
+    /// What the last load has read.
+    seen: ArcSwap<Seen>,
     /// Why the last reload was refused; `None` if it was not. Locked for a look or a change.
     refused: Mutex<Option<String>>,
     /// Told when something may vanish earlier than before.
@@ -207,6 +210,7 @@ impl Server {
             traffic: Arc::new(Traffic::new(Instant::now())),
             journal: Arc::default(),
             added_guards: Mutex::default(),
+            seen: ArcSwap::new(Arc::clone(&snapshot.seen)),
             refused: Mutex::default(),
             origin,
             current: ArcSwap::from_pointee(snapshot),
@@ -344,12 +348,22 @@ impl Server {
         let loading = spawn_blocking(move || (origin.load_after(Some(&previous)), turn));
         let loaded = timeout(limit, loading).await.map_err(|_| Failure::Slow(limit))?;
         let (snapshot, turn) = loaded.map_err(|error| broken_off(&error))?;
+        match &snapshot {
+            Ok(snapshot) => self.seen.store(Arc::clone(&snapshot.seen)),
+            Err(Failure::Configuration(report)) => self.seen.store(Arc::clone(report.seen())),
+            Err(_) => {}
+        }
         let (snapshot, server) = (snapshot?, Arc::clone(self));
         let switching = spawn_blocking(move || {
             let _turn = turn;
             server.switch_to(snapshot)
         });
         switching.await.map_err(|error| broken_off(&error))?
+    }
+
+    /// What the last load has read, whether it was put into force or refused. One that took too long does not count.
+    pub fn seen(&self) -> Arc<Seen> {
+        self.seen.load_full()
     }
 
     /// Why the last reload was refused; `None` if it was not.

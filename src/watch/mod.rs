@@ -4,6 +4,10 @@
 //! way to them. So it notices a save by rename, the swap of Kubernetes' `..data` link, and a replaced folder. An event is
 //! only a reason to look: only changed contents count, so touching a file reloads nothing.
 //!
+//! What counts is what the last load has read, and noted before it read it ([`Seen`]). Loading depends on nothing else that
+//! changes: so a change is never missed, however it falls between a look and a load, and a refused configuration is loaded
+//! again exactly when one of its files is different.
+//!
 //! Some file systems report nothing (folders shared with a virtual machine, network mounts), so the files are also polled
 //! every two seconds, and every second without inotify.
 
@@ -13,10 +17,8 @@ mod way;
 
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
@@ -25,8 +27,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use self::kernel::Kernel;
 use self::look::Eye;
 use crate::config::Source;
-use crate::metrics::Metrics;
-use crate::server::{Failure, Server};
+use crate::files::Seen;
+use crate::server::Server;
 
 /// A change is acted on when nothing has happened for this long, so that a save in several steps counts as one.
 const QUIET: Duration = Duration::from_millis(30);
@@ -36,8 +38,6 @@ const LATEST: Duration = Duration::from_millis(200);
 const SLOW: Duration = Duration::from_secs(2);
 /// How often files are polled without the kernel's help.
 const POLL: Duration = Duration::from_secs(1);
-/// A file that changed this recently may have changed since the configuration was loaded.
-const RECENT_SECONDS: u64 = 10;
 
 /// Watches until it is dropped, which aborts its task.
 #[derive(Debug)]
@@ -51,8 +51,8 @@ impl Drop for Watcher {
     }
 }
 
-/// Reloads `server` whenever the contents of its files change. The set of watched files follows each reload. After a failed
-/// one it includes the files of the bad configuration, so that a correction is noticed. Needs a tokio runtime.
+/// Reloads `server` whenever the contents of the files change that it has last read: those of the configuration in force or,
+/// after a refused reload, those that led to its mistakes. Needs a tokio runtime.
 ///
 /// # Errors
 /// The configuration is not a regular file: the demo, a pipe, or a file that is gone.
@@ -60,87 +60,61 @@ pub fn start(server: Arc<Server>) -> io::Result<Watcher> {
     let Source::File(main) = server.source() else {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "the demo is not in a file"));
     };
-    let main = main.clone();
-    look::check(&main)?;
     let wake = Arc::new(Notify::new());
-    let (waking, others) = (Arc::clone(&wake), Vec::clone(&server.snapshot().files));
-    // On the blocking pool: the first look reads and parses every file.
-    let opening = spawn_blocking(move || Eye::open(main, others, Kernel::new(waking)));
-    let task = async move {
-        let mut eye = match opening.await {
-            Ok(Ok(eye)) => eye,
-            Ok(Err(error)) => return tracing::warn!("not watching the configuration: {error}"),
-            Err(error) => return tracing::error!("not watching the configuration: {error}"),
-        };
-        if loaded_before(&server, eye.files()).await {
-            let failed = server.reload().await.err();
-            eye.also(files(&server, failed.as_ref()));
-        }
-        let reload = || async {
-            // `reload` logs and counts the result. A server that is stopping must not open new listeners.
-            if !server.is_stopping() {
-                let failed = server.reload().await.err();
-                return files(&server, failed.as_ref());
-            }
-            files(&server, None)
-        };
-        follow(eye, wake, reload).await;
-    };
+    let eye = Eye::open(main.clone(), server.seen(), Kernel::new(Arc::clone(&wake)))?;
     Ok(Watcher {
-        task: tokio::spawn(task),
+        task: tokio::spawn(follow(eye, wake, server)),
     })
 }
 
-/// The files to watch besides the YAML: those of the configuration in force, and those of a refused one.
-fn files(server: &Server, failed: Option<&Failure>) -> Vec<PathBuf> {
-    let mut files = Vec::clone(&server.snapshot().files);
-    if let Some(Failure::Configuration(report)) = failed {
-        files.extend_from_slice(report.files());
+/// What is watched: whatever loads files.
+trait Loads: Send + Sync + 'static {
+    /// What the last load has read.
+    fn seen(&self) -> Arc<Seen>;
+
+    /// Loads again.
+    fn load(&self) -> impl Future<Output = ()> + Send;
+}
+
+impl Loads for Arc<Server> {
+    fn seen(&self) -> Arc<Seen> {
+        Server::seen(self)
     }
-    files
+
+    async fn load(&self) {
+        // A server that is stopping must not open new listeners.
+        if !self.is_stopping() {
+            // It logs and counts the result.
+            drop(self.reload().await);
+        }
+    }
 }
 
-/// Calls `on_change` whenever the contents of `main`, of a file that it includes, or of one of the `others` change. It
-/// returns the `others` to watch from then on. Needs a tokio runtime.
-///
-/// # Errors
-/// `main` is not a regular file.
-pub fn watch<F, O>(main: PathBuf, others: Vec<PathBuf>, on_change: F) -> io::Result<Watcher>
-where
-    F: Fn() -> O + Send + 'static,
-    O: Future<Output = Vec<PathBuf>> + Send,
-{
-    let wake = Arc::new(Notify::new());
-    let eye = Eye::open(main, others, Kernel::new(Arc::clone(&wake)))?;
-    Ok(Watcher {
-        task: tokio::spawn(async move { follow(eye, wake, on_change).await }),
-    })
-}
-
-async fn follow<F, O>(mut eye: Eye, wake: Arc<Notify>, on_change: F)
-where
-    F: Fn() -> O,
-    O: Future<Output = Vec<PathBuf>>,
-{
+async fn follow(mut eye: Eye, wake: Arc<Notify>, loader: impl Loads) {
+    // Once at the start, since the files may have changed since they were loaded.
+    wake.notify_one();
     loop {
         let period = if eye.is_told() { SLOW } else { POLL };
         if timeout(period, wake.notified()).await.is_ok() {
             settle(&wake).await;
         }
         // On the blocking pool: reading may take long on a network file system.
+        let loaded = loader.seen();
         let looked = spawn_blocking(move || {
-            let changed = eye.look();
-            (eye, changed)
+            let changed = eye.look(&loaded);
+            (eye, loaded, changed)
         });
-        let changed;
-        (eye, changed) = match looked.await {
+        let (loaded, changed);
+        (eye, loaded, changed) = match looked.await {
             Ok(looked) => looked,
             Err(error) => return tracing::error!("the configuration is no longer watched: {error}"),
         };
         if changed {
-            eye.also(on_change().await);
-            // Look once more, since files may have changed during the reload.
-            wake.notify_one();
+            loader.load().await;
+            // Look once more, since files may have changed meanwhile. What could not be loaded in time has its turn later.
+            if !Arc::ptr_eq(&loaded, &loader.seen()) {
+                wake.notify_one();
+            }
         }
     }
 }
@@ -154,31 +128,6 @@ async fn settle(wake: &Notify) {
             return;
         }
     }
-}
-
-/// Whether the files changed between loading and watching. Reads them again only if one of them is recent.
-async fn loaded_before(server: &Arc<Server>, files: Vec<PathBuf>) -> bool {
-    let server = Arc::clone(server);
-    let differs = move || {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        // ctime, not mtime: a rename or a copy that preserves times leaves mtime in the past.
-        let changed = |file: &PathBuf| file.metadata().ok().and_then(|found| u64::try_from(found.ctime()).ok());
-        if !files
-            .iter()
-            .any(|file| changed(file).is_none_or(|changed| now.abs_diff(changed) <= RECENT_SECONDS))
-        {
-            return false;
-        }
-        // Separate metrics, so that names in a configuration that is not in force yet are not exported.
-        let Ok(metrics) = Metrics::new() else { return false };
-        let loaded = server.snapshot();
-        let found = Server::check(server.source(), Some(loaded.seed.0), &metrics);
-        found.map_or(true, |found| found.hash != loaded.hash)
-    };
-    spawn_blocking(differs).await.unwrap_or(false)
 }
 
 #[cfg(test)]

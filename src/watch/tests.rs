@@ -2,17 +2,69 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 
 use super::*;
+use crate::config::load::{Disk, Start, load_tree};
+use crate::metrics::Metrics;
 
 struct Watched {
     folder: TempDir,
     changes: UnboundedReceiver<()>,
-    _watcher: Watcher,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Loads a YAML file with its includes, and the `others` that it may name.
+struct Loader {
+    main: PathBuf,
+    others: Vec<PathBuf>,
+    seen: Mutex<Arc<Seen>>,
+    /// Told of each load but the first.
+    loads: UnboundedSender<()>,
+}
+
+impl Loader {
+    fn new(main: PathBuf, others: Vec<PathBuf>) -> (Loader, UnboundedReceiver<()>) {
+        let (loads, told) = unbounded_channel();
+        let loader = Loader {
+            main,
+            others,
+            seen: Mutex::default(),
+            loads,
+        };
+        loader.read();
+        (loader, told)
+    }
+
+    fn read(&self) {
+        let disk = Disk::default();
+        load_tree(Start::Path(&self.main), &disk, &|_| None);
+        let mut seen = disk.into_seen();
+        self.others.iter().for_each(|file| seen.file(file));
+        *self.seen.lock() = Arc::new(seen);
+    }
+}
+
+impl Loads for Loader {
+    fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen.lock())
+    }
+
+    async fn load(&self) {
+        self.read();
+        self.loads.send(()).unwrap();
+    }
 }
 
 /// Files of a configuration, watched.
@@ -26,20 +78,14 @@ fn watched(files: &[(&str, &str)], others: &[&str]) -> Watched {
 }
 
 fn watched_in(folder: TempDir, others: &[&str]) -> Watched {
-    let others: Vec<PathBuf> = others.iter().map(|name| folder.path().join(name)).collect();
-    let (changed, changes) = unbounded_channel();
-    let on_change = {
-        let others = others.clone();
-        move || {
-            changed.send(()).unwrap();
-            std::future::ready(others.clone())
-        }
-    };
-    let watcher = watch(folder.path().join("main.yaml"), others, on_change).unwrap();
+    let others = others.iter().map(|name| folder.path().join(name)).collect();
+    let (loader, changes) = Loader::new(folder.path().join("main.yaml"), others);
+    let wake = Arc::new(Notify::new());
+    let eye = Eye::open(loader.main.clone(), loader.seen(), Kernel::new(Arc::clone(&wake))).unwrap();
     Watched {
         folder,
         changes,
-        _watcher: watcher,
+        task: tokio::spawn(follow(eye, wake, loader)),
     }
 }
 
@@ -93,7 +139,7 @@ async fn saves_of_every_kind_are_seen() {
 async fn only_the_content_counts() {
     let mut watched = watched(&[("main.yaml", "a: 1")], &[]);
     ready(&mut watched).await;
-    let now = fs::FileTimes::new().set_modified(SystemTime::now());
+    let now = fs::FileTimes::new().set_modified(std::time::SystemTime::now());
     fs::File::options()
         .write(true)
         .open(watched.path("main.yaml"))
@@ -230,13 +276,10 @@ async fn without_the_kernel_files_are_looked_at() {
     let folder = tempfile::tempdir().unwrap();
     let main = folder.path().join("main.yaml");
     fs::write(&main, "a: 1").unwrap();
+    let (loader, mut changes) = Loader::new(main.clone(), Vec::new());
     let wake = Arc::new(Notify::new());
-    let eye = Eye::open(main.clone(), Vec::new(), Kernel::deaf(Arc::clone(&wake))).unwrap();
-    let (changed, mut changes) = unbounded_channel();
-    let task = tokio::spawn(follow(eye, wake, move || {
-        changed.send(()).unwrap();
-        std::future::ready(Vec::new())
-    }));
+    let eye = Eye::open(main.clone(), loader.seen(), Kernel::deaf(Arc::clone(&wake))).unwrap();
+    let task = tokio::spawn(follow(eye, wake, loader));
     fs::write(&main, "a: 2").unwrap();
     timeout(POLL * 5, changes.recv()).await.unwrap().unwrap();
     task.abort();
@@ -245,13 +288,38 @@ async fn without_the_kernel_files_are_looked_at() {
 #[tokio::test]
 async fn pipes_and_missing_files_are_not_watched() {
     let folder = tempfile::tempdir().unwrap();
-    let watch = |path: PathBuf| {
-        watch(path, Vec::new(), || std::future::ready(Vec::new()))
-            .unwrap_err()
-            .kind()
+    let refused = |path: PathBuf| {
+        let opened = Eye::open(path, Arc::default(), Kernel::deaf(Arc::default()));
+        opened.unwrap_err().kind()
     };
-    assert_eq!(watch("/dev/null".into()), io::ErrorKind::Unsupported);
-    assert_eq!(watch(folder.path().join("none")), io::ErrorKind::NotFound);
+    assert_eq!(refused("/dev/null".into()), io::ErrorKind::Unsupported);
+    assert_eq!(refused(folder.path().join("none")), io::ErrorKind::NotFound);
+}
+
+/// Whenever a file changes, before a load reads it or after, it is loaded again.
+#[tokio::test]
+async fn no_change_is_missed_beside_a_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (name, text) in [("main.yaml", "a: 1"), ("a.pem", "1"), ("b.pem", "1")] {
+        fs::write(at(name), text).unwrap();
+    }
+    let (loader, _changes) = Loader::new(at("main.yaml"), vec![at("a.pem"), at("b.pem")]);
+    // Changed after the first load, and before anyone looks.
+    fs::write(at("b.pem"), "2").unwrap();
+    let mut eye = Eye::open(at("main.yaml"), loader.seen(), Kernel::deaf(Arc::default())).unwrap();
+    assert!(eye.look(&loader.seen()));
+    loader.read();
+    assert!(!eye.look(&loader.seen()));
+    // Changed after a load that follows a look.
+    fs::write(at("a.pem"), "2").unwrap();
+    assert!(eye.look(&loader.seen()));
+    loader.read();
+    fs::write(at("b.pem"), "3").unwrap();
+    assert!(eye.look(&loader.seen()));
+    // Someone else has loaded it already.
+    loader.read();
+    assert!(!eye.look(&loader.seen()));
 }
 
 /// A server from a file, and the file.
@@ -309,4 +377,25 @@ async fn a_change_before_watching_is_seen() {
     fs::write(&main, configuration(2)).unwrap();
     let _watcher = start(Arc::clone(&server)).unwrap();
     has_seed(&server, 2).await;
+}
+
+/// A certificate, say: the YAML does not change with it.
+#[tokio::test]
+async fn a_change_of_a_named_file_before_watching_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (main, page) = (folder.path().join("main.yaml"), folder.path().join("page"));
+    fs::write(&page, "1").unwrap();
+    let rule = "rules: [{name: page, faults: [{abort: {status: 503, file: page}}]}]\n";
+    fs::write(&main, configuration(1) + rule).unwrap();
+    let server = Server::start(Source::File(main), None, Metrics::new().unwrap()).unwrap();
+    let hash = server.snapshot().hash.clone();
+    fs::write(&page, "2").unwrap();
+    let _watcher = start(Arc::clone(&server)).unwrap();
+    let reloaded = async {
+        while server.metrics().reloads().0 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SLOW * 9 / 10, reloaded).await.unwrap();
+    assert_eq!(server.snapshot().hash, hash, "the YAML is as before");
 }

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::files;
+use crate::files::{self, Seen};
 use crate::yaml::env::Lookup;
 use crate::yaml::report::{Diagnostic, Sources, Span};
 use crate::yaml::tree::{self, Node, Value};
@@ -21,8 +21,6 @@ pub const MAX_INCLUDE_DEPTH: usize = 8;
 pub const MAX_FILES: usize = 1000;
 /// The most levels of folders that `**` descends.
 const MAX_FOLDERS: usize = 16;
-/// The most names that one glob may visit.
-const MAX_NAMES: usize = 100_000;
 
 /// A source of files: the file system, or a substitute.
 pub trait Files {
@@ -39,30 +37,26 @@ pub trait Files {
     fn list(&self, folder: &Path) -> io::Result<Vec<(String, bool)>>;
 }
 
-/// The real file system.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Disk;
+/// The real file system, which notes what is read.
+#[derive(Debug, Default)]
+pub struct Disk(RefCell<Seen>);
+
+impl Disk {
+    /// What was read so far.
+    pub fn into_seen(self) -> Seen {
+        self.0.into_inner()
+    }
+}
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.0.borrow_mut().file(path);
         files::read(path, tree::MAX_FILE_BYTES)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<(String, bool)>> {
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(folder)?.take(MAX_NAMES) {
-            let entry = entry?;
-            // Patterns are UTF-8 and can't match a name that is not.
-            if let Ok(name) = entry.file_name().into_string() {
-                names.push((name, entry.file_type()?.is_dir()));
-            }
-        }
-        Ok(names)
+        self.0.borrow_mut().folder(folder);
+        files::names(folder)
     }
 }
 
@@ -87,8 +81,6 @@ pub struct Tree {
     pub sources: Sources,
     /// The main document, then the included ones, all without `include`. Empty if the main document can't be read.
     pub documents: Vec<Node>,
-    /// The files that were opened, including bad ones.
-    pub files: Vec<PathBuf>,
     /// The problems found so far.
     pub diagnostics: Vec<Diagnostic>,
     /// The variables of the environment that were asked for, with their values.
@@ -137,7 +129,6 @@ impl Loader<'_> {
             }
         };
         let identity = tidy(path);
-        self.tree.files.push(path.to_owned());
         self.seen.insert(identity.clone());
         self.open.push(identity);
         self.bytes(
@@ -307,7 +298,7 @@ fn glob(files: &dyn Files, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>,
         files,
         matcher,
         hidden,
-        names_left: MAX_NAMES,
+        names_left: files::MAX_NAMES,
         found: Vec::new(),
     };
     search.folder(&start, "", depth)?;

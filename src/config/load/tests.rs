@@ -4,14 +4,15 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Files by their path.
-struct Memory(BTreeMap<&'static str, String>);
+/// Files by their path, and those that were opened.
+struct Memory(BTreeMap<&'static str, String>, RefCell<Vec<PathBuf>>);
 
 impl Files for Memory {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let file = tidy(path).to_str().and_then(|path| self.0.get(path).cloned());
-        file.map(String::into_bytes)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        let file = file.ok_or(io::ErrorKind::NotFound)?;
+        self.1.borrow_mut().push(path.to_owned());
+        Ok(file.into_bytes())
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<(String, bool)>> {
@@ -34,14 +35,19 @@ impl Files for Memory {
 }
 
 fn load(files: &[(&'static str, &str)], start: Start<'_>) -> (String, Vec<PathBuf>, Report) {
-    let memory = Memory(files.iter().map(|(path, text)| (*path, (*text).to_owned())).collect());
+    let texts = files.iter().map(|(path, text)| (*path, (*text).to_owned()));
+    let memory = Memory(texts.collect(), RefCell::default());
     let tree = load_tree(start, &memory, &|name| (name == "DIR").then(|| "rules".to_owned()));
     let names = tree.documents.iter().map(|node| match &node.value {
         Value::Map(entries) => entries.iter().map(|(key, _)| key.text().unwrap()).collect(),
         other => format!("{other:?}"),
     });
     let names = names.collect::<Vec<_>>().join(" ");
-    (names, tree.files, Report::new(tree.diagnostics, Arc::new(tree.sources)))
+    (
+        names,
+        memory.1.into_inner(),
+        Report::new(tree.diagnostics, Arc::new(tree.sources)),
+    )
 }
 
 /// The documents' keys, those of one document together, and a line for each diagnostic.
@@ -183,13 +189,15 @@ fn on_disk() {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     let main = folder.path().join("main.yaml");
-    let tree = load_tree(Start::Path(&main), &Disk, &|_| None);
-    let names: Vec<_> = tree
-        .files
-        .iter()
+    let disk = Disk::default();
+    let tree = load_tree(Start::Path(&main), &disk, &|_| None);
+    let seen = disk.into_seen();
+    let names: Vec<_> = seen
+        .files()
         .map(|file| file.strip_prefix(folder.path()).unwrap().to_str().unwrap())
         .collect();
-    assert_eq!(names, ["main.yaml", "rules/a.yaml", "rules/b.yaml"]);
+    // What could not be read counts too.
+    assert_eq!(names, ["main.yaml", "rules", "rules/a.yaml", "rules/b.yaml"]);
     assert_eq!(tree.diagnostics.len(), 1);
     assert!(
         tree.diagnostics[0].message.contains("it is a folder"),

@@ -24,7 +24,7 @@ use crate::cors::spec::CorsSpec;
 use crate::draw::Seed;
 use crate::fake::declared::TEMPLATES;
 use crate::fake::{self, spec::FakeSpec};
-use crate::files::Named;
+use crate::files::{Named, Seen};
 use crate::guards::natural::Natural;
 use crate::metrics::Metrics;
 use crate::proxy::exchange::view::{Target, View};
@@ -104,7 +104,7 @@ pub struct Snapshot {
     /// Those that hide the secrets of the file.
     pub(in crate::config) file_masks: Arc<Masks>,
     /// The files that the configuration was read from, and those that it names: certificates, bodies, samples.
-    pub files: Arc<Vec<PathBuf>>,
+    pub seen: Arc<Seen>,
     /// Those of them that the file's rules name. Only these may rules of the API name too: the others are private keys, say, or the
     /// configuration itself.
     pub rule_files: Arc<Vec<PathBuf>>,
@@ -227,7 +227,7 @@ impl Snapshot {
         spec: ConfigSpec,
         sources: Arc<Sources>,
         gaps: &Gaps,
-        mut files: Vec<PathBuf>,
+        mut seen: Seen,
         mut diagnostics: Vec<Diagnostic>,
         inputs: Inputs<'_>,
     ) -> Result<Snapshot, Report> {
@@ -257,14 +257,15 @@ impl Snapshot {
         let natural = Arc::clone(&build.natural);
         let authority = build.authority();
         let listeners = authority.as_ref().map(|authority| build.listeners(&targets, authority));
-        let rule_files = build.rule_files.into_paths();
-        let mut named = build.files.into_paths();
-        named.extend(rule_files.iter().cloned());
+        let of_rules = build.rule_files.into_seen();
+        let rule_files = of_rules.files().cloned().collect();
+        seen.extend(build.files.into_seen());
+        seen.extend(of_rules);
+        let seen = Arc::new(seen);
         let report = Report::new(diagnostics, sources);
         let (Some(authority), Some(listeners), false) = (authority, listeners, report.has_errors()) else {
-            return Err(report.with_files(named));
+            return Err(report.with_seen(seen));
         };
-        files.extend(named);
         let toxiproxy = spec.toxiproxy.as_ref().map(|spec| {
             let address = spec.value.0.address.as_ref().map(|address| address.value.clone());
             address.unwrap_or(AddressSpec::Tcp(DEFAULT_TOXIPROXY))
@@ -290,7 +291,7 @@ impl Snapshot {
             warnings: Arc::new(report),
             masks: Arc::default(),
             file_masks: Arc::default(),
-            files: Arc::new(files),
+            seen,
             rule_files: Arc::new(rule_files),
         };
         Ok(loaded.arranged(inputs.previous))
@@ -497,16 +498,18 @@ impl Build<'_> {
                 self.diagnostics.extend(fake.value.doubts());
             }
             let before = self.diagnostics.len();
-            let target = self.target(name, upstream);
+            // Before its files are read: a change in between is then found by the next reload.
+            let identity = self.identity(upstream);
+            let target = self.target(name, upstream, &identity);
             self.gaps.forget_consequences(self.diagnostics, before, name.span);
             if let Some(target) = target {
-                targets.insert(name.value.clone(), (self.identity(upstream), target));
+                targets.insert(name.value.clone(), (identity, target));
             }
         }
         targets
     }
 
-    fn target(&mut self, name: &Spanned<String>, spec: &Spanned<UpstreamForm>) -> Option<Arc<Target>> {
+    fn target(&mut self, name: &Spanned<String>, spec: &Spanned<UpstreamForm>, identity: &str) -> Option<Arc<Target>> {
         let same = self
             .inputs
             .previous
@@ -532,7 +535,7 @@ impl Build<'_> {
         };
         if let Some(fake) = &spec.value.fake {
             self.files.note(self.fake_files(spec));
-            return self.fake(fake, spec, same);
+            return self.fake(fake, same, identity);
         }
         match same.map(|(_, target)| target) {
             // Unchanged: keep it, with its state of failing endpoints.
@@ -565,12 +568,12 @@ impl Build<'_> {
     fn fake(
         &mut self,
         fake: &Spanned<FakeSpec>,
-        spec: &Spanned<UpstreamForm>,
         same: Option<&(String, Arc<Target>)>,
+        identity: &str,
     ) -> Option<Arc<Target>> {
         // An unchanged fake keeps its stored data.
-        if let Some((yaml, target)) = same
-            && *yaml == self.identity(spec)
+        if let Some((before, target)) = same
+            && before == identity
         {
             return Some(Arc::clone(target));
         }

@@ -20,6 +20,8 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 
+use crate::files::Seen;
+
 /// All texts of a configuration: files, and texts without a file (the embedded default, an API call).
 #[derive(Clone, Debug, Default)]
 pub struct Sources(Vec<Source>);
@@ -225,7 +227,7 @@ impl Diagnostic {
 pub struct Report {
     diagnostics: Vec<Diagnostic>,
     sources: Arc<Sources>,
-    files: Vec<PathBuf>,
+    seen: Arc<Seen>,
 }
 
 impl Report {
@@ -237,7 +239,7 @@ impl Report {
         Self {
             diagnostics,
             sources,
-            files: Vec::new(),
+            seen: Arc::default(),
         }
     }
 
@@ -255,14 +257,14 @@ impl Report {
         }
     }
 
-    /// Adds the files that the configuration names besides its YAML.
-    pub fn with_files(self, files: Vec<PathBuf>) -> Self {
-        Self { files, ..self }
+    /// Adds what was read before this was found.
+    pub fn with_seen(self, seen: Arc<Seen>) -> Self {
+        Self { seen, ..self }
     }
 
-    /// The files that the configuration names besides its YAML, as far as it could be read.
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
+    /// What was read before this was found.
+    pub fn seen(&self) -> &Arc<Seen> {
+        &self.seen
     }
 
     /// Whether the configuration can't be used.

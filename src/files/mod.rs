@@ -12,16 +12,24 @@ use std::path::{Component, Path, PathBuf};
 use bytes::Bytes;
 use rustix::fs::{Mode, OFlags};
 
+mod seen;
+
+pub use self::seen::Seen;
+
 /// The most bytes of a file, unless its kind has a bound of its own.
 pub const MAX_BYTES: usize = 16 << 20;
 /// The most bytes of a file that holds records: samples of delays, and recordings.
 pub const MAX_RECORDS_BYTES: usize = 64 << 20;
 
+/// The most names of a folder.
+pub const MAX_NAMES: usize = 100_000;
+
 /// The files that one configuration names besides its YAML. What is read is kept until loading ends, since thousands of rules
 /// may name the same file.
 #[derive(Debug, Default)]
 pub struct Named {
-    read: RefCell<BTreeMap<PathBuf, Option<Bytes>>>,
+    read: RefCell<BTreeMap<PathBuf, Bytes>>,
+    seen: RefCell<Seen>,
     /// The only files that may be read; `None`: any.
     only: Option<BTreeSet<PathBuf>>,
 }
@@ -35,11 +43,11 @@ impl Named {
         }
     }
 
-    /// Notes files that are read elsewhere.
+    /// Notes files that are read elsewhere, and not before this.
     pub fn note(&self, paths: impl IntoIterator<Item = PathBuf>) {
-        let mut read = self.read.borrow_mut();
+        let mut seen = self.seen.borrow_mut();
         for path in paths {
-            read.entry(path).or_default();
+            seen.file(&path);
         }
     }
 
@@ -60,7 +68,7 @@ impl Named {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
             }
         }
-        let known = self.read.borrow().get(path).cloned().flatten();
+        let known = self.read.borrow().get(path).cloned();
         if let Some(bytes) = known {
             return if bytes.len() > max_bytes {
                 Err(too_large(max_bytes))
@@ -68,16 +76,15 @@ impl Named {
                 Ok(bytes)
             };
         }
-        // Noted before it can fail, so that a correction is noticed.
         self.note([path.to_owned()]);
         let bytes = Bytes::from(read(path, max_bytes)?);
-        self.read.borrow_mut().insert(path.to_owned(), Some(bytes.clone()));
+        self.read.borrow_mut().insert(path.to_owned(), bytes.clone());
         Ok(bytes)
     }
 
-    /// The paths of all of them, sorted.
-    pub fn into_paths(self) -> Vec<PathBuf> {
-        self.read.into_inner().into_keys().collect()
+    /// What was read, and what was noted.
+    pub fn into_seen(self) -> Seen {
+        self.seen.into_inner()
     }
 }
 
@@ -113,6 +120,24 @@ pub fn read_at_most(stream: impl io::Read, max_bytes: usize) -> io::Result<Vec<u
         return Err(too_large(max_bytes));
     }
     Ok(bytes)
+}
+
+/// Lists the names in a folder, in any order, each with whether it is a folder: at most [`MAX_NAMES`]. A link to a folder
+/// counts as a file.
+///
+/// # Errors
+/// As the file system says.
+pub fn names(folder: &Path) -> io::Result<Vec<(String, bool)>> {
+    let here = folder.as_os_str().is_empty().then_some(Path::new("."));
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(here.unwrap_or(folder))?.take(MAX_NAMES) {
+        let entry = entry?;
+        // Patterns are UTF-8 and can't match a name that is not.
+        if let Ok(name) = entry.file_name().into_string() {
+            names.push((name, entry.file_type()?.is_dir()));
+        }
+    }
+    Ok(names)
 }
 
 /// Whether a path names an open descriptor of this process that is not a regular file: `/dev/stdin`, or the `/dev/fd/63` of
@@ -165,132 +190,4 @@ fn too_large(max_bytes: usize) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-    use std::os::unix::net::UnixListener;
-
-    use super::*;
-
-    const MIB: usize = 1 << 20;
-
-    #[track_caller]
-    fn check(path: &Path, expect: Result<&str, &str>) {
-        let read = read(path, MIB).map_err(|error| error.to_string());
-        let read = read.as_deref().map_err(String::as_str);
-        assert_eq!(read, expect.map(str::as_bytes), "{}", path.display());
-    }
-
-    #[test]
-    fn only_regular_files_are_read_and_nothing_is_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        std::fs::write(at("file"), "content").unwrap();
-        check(&at("file"), Ok("content"));
-        check(folder.path(), Err("it is a folder, not a file"));
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            at("pipe"),
-            rustix::fs::FileType::Fifo,
-            Mode::RUSR | Mode::WUSR,
-            0,
-        )
-        .unwrap();
-        check(&at("pipe"), Err("it is a pipe, and only a regular file can be read"));
-        symlink("pipe", at("link to a pipe")).unwrap();
-        check(
-            &at("link to a pipe"),
-            Err("it is a pipe, and only a regular file can be read"),
-        );
-        let _listener = UnixListener::bind(at("socket")).unwrap();
-        check(
-            &at("socket"),
-            Err("it is a socket, and only a regular file can be read"),
-        );
-        for device in ["/dev/zero", "/dev/null", "/dev/tty"] {
-            check(
-                Path::new(device),
-                Err("it is a device, and only a regular file can be read"),
-            );
-        }
-        symlink("loop", at("loop")).unwrap();
-        assert!(read(&at("loop"), MIB).is_err());
-        assert_eq!(read(&at("none"), MIB).unwrap_err().kind(), io::ErrorKind::NotFound);
-    }
-
-    /// Kubernetes mounts a ConfigMap as links over `..data`, which it replaces.
-    #[test]
-    fn links_of_a_config_map_are_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        std::fs::create_dir(at("..2026")).unwrap();
-        std::fs::write(at("..2026/squall.yaml"), "seed: 1").unwrap();
-        symlink("..2026", at("..data")).unwrap();
-        symlink("..data/squall.yaml", at("squall.yaml")).unwrap();
-        check(&at("squall.yaml"), Ok("seed: 1"));
-    }
-
-    #[test]
-    fn sizes_are_bounded() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        std::fs::write(&path, vec![b'x'; MIB]).unwrap();
-        assert_eq!(read(&path, MIB).unwrap().len(), MIB);
-        File::options()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .set_len(MIB as u64 + 1)
-            .unwrap();
-        check(&path, Err("it is larger than 1 MiB"));
-        // A sparse file of a terabyte takes no room, but reading it would.
-        File::options()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .set_len(1 << 40)
-            .unwrap();
-        check(&path, Err("it is larger than 1 MiB"));
-        assert!(
-            read_at_most(io::repeat(0), MIB)
-                .unwrap_err()
-                .to_string()
-                .contains("1 MiB")
-        );
-    }
-
-    #[test]
-    fn a_named_file_is_read_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, other) = (folder.path().join("file"), folder.path().join("other"));
-        std::fs::write(&path, "content").unwrap();
-        let named = Named::default();
-        named.note([other.clone()]);
-        assert_eq!(named.read(&path, MIB).unwrap(), "content");
-        std::fs::write(&path, "changed").unwrap();
-        assert_eq!(named.read(&path, MIB).unwrap(), "content");
-        assert!(named.read(&path, 1).unwrap_err().to_string().contains("larger"));
-        assert!(named.read(&other, MIB).is_err());
-        assert_eq!(named.into_paths(), [path, other]);
-    }
-
-    #[test]
-    fn descriptors_are_streams_unless_they_are_files() {
-        let (reader, _writer) = io::pipe().unwrap();
-        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&reader);
-        assert!(is_stream(Path::new(&format!("/dev/fd/{descriptor}"))));
-        assert!(is_stream(Path::new(&format!("/proc/self/fd/{descriptor}"))));
-        let file = tempfile::tempfile().unwrap();
-        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&file);
-        assert!(!is_stream(Path::new(&format!("/dev/fd/{descriptor}"))));
-        for other in [
-            "/dev/zero",
-            "/dev",
-            "dev/stdin",
-            "/dev/fd",
-            "/proc/self/fd/",
-            "squall.yaml",
-        ] {
-            assert!(!is_stream(Path::new(other)), "{other}");
-        }
-    }
-}
+mod tests;
