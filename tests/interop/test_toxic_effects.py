@@ -34,6 +34,7 @@ TYPICAL_SECONDS = 0.002  # what an exact wait may take longer, on an idle machin
 END_SECONDS = 0.02  # the same, of an ending
 API_SECONDS = 0.1
 EARLY_SECONDS = 0.001  # the client may have been told later than the delay began
+END_OF_WRITES_SECONDS = 5
 TOLERABLE_SECONDS = 1  # the same for all three, on a machine that does other things
 
 
@@ -241,6 +242,30 @@ def test_limit_data_upstream(proxy, upstream, limit):
 def test_limit_data_of_what_ends_before(proxy):
     with proxy.toxic("limit_data", bytes=1000), proxy.connect("source 999") as sock:
         assert len(ending(sock)[0]) == 999
+
+
+def test_limit_data_of_nothing_waits_for_the_first_byte(proxy, upstream):
+    """What was asked for is done, and only its answer is lost."""
+    name = f"asked-{time.monotonic()}"
+    with proxy.toxic("limit_data", bytes=0), proxy.connect(f"sink 5 {name}") as sock:
+        time.sleep(0.1)
+        sock.sendall(b"hello")
+        assert ending(sock)[0] == b""
+    assert upstream.seen(name)[0] == 5
+
+
+@pytest.mark.parametrize("toxic", [("timeout", {"timeout": 100}), ("limit_data", {"bytes": 3})])
+def test_a_client_that_only_writes_notices_the_end(proxy, toxic):
+    def write():
+        deadline = time.monotonic() + END_OF_WRITES_SECONDS
+        while time.monotonic() < deadline:
+            sock.sendall(b"more\n")
+            time.sleep(0.01)
+
+    name, attributes = toxic
+    with proxy.toxic(name, "upstream", **attributes), proxy.connect("echo") as sock:
+        with pytest.raises(ConnectionError):
+            write()
 
 
 # slicer

@@ -93,7 +93,10 @@ async fn run(
     connection.set_over();
     // Only a client that may still be sending needs the slow close; see `Socket::finish`.
     if connection.was_busy() && !connection.was_reset() && !socket.has_ended() {
-        Box::pin(socket.finish()).await;
+        match &serving.service {
+            Service::Http(_) => Box::pin(socket.finish()).await,
+            Service::Tcp(_) => Box::pin(socket.finish_bytes()).await,
+        }
     }
 }
 

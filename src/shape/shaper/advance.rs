@@ -27,8 +27,8 @@ impl Shaper {
             }
             None => {}
         }
-        let due = self.flow.gates.due(&self.flow.out);
         let bytes = !self.flow.source.is_empty();
+        let due = self.flow.gates.due(&self.flow.out, bytes);
         if (due || bytes || self.ended) && self.delay() {
             return None;
         }
@@ -109,7 +109,8 @@ impl Shaper {
 
     /// Passes a gate that was reached.
     fn stop(&mut self, now: Instant) {
-        match self.flow.gates.pass(&self.flow.out) {
+        let arrived = !self.flow.source.is_empty();
+        match self.flow.gates.pass(&self.flow.out, arrived) {
             Some((action, Stop::Stall { limit, then, discard })) if !self.released => {
                 self.pauses.stall(action, limit, then);
                 self.discarding = discard;

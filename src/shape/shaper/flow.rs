@@ -57,7 +57,7 @@ impl Flow {
             if passed.ends && !self.source.copies() {
                 copies = self.messages.copies(b"", notes);
             }
-            if passed.len == 0 || !copies.is_empty() || self.gates.due(&self.out) {
+            if passed.len == 0 || !copies.is_empty() || self.gates.due(&self.out, true) {
                 break;
             }
         }
@@ -106,7 +106,7 @@ impl Flow {
     }
 
     fn may_go_on(&self) -> bool {
-        !self.source.is_empty() && self.delays.is_empty() && !self.gates.due(&self.out)
+        !self.source.is_empty() && self.delays.is_empty() && !self.gates.due(&self.out, true)
     }
 
     fn discard(&mut self, len: usize, notes: &mut Notes) {

@@ -2,12 +2,14 @@
 //!
 //! A position is reached as soon as the bytes before it were sent, if more are to come. With a known length, that means a
 //! position before the end; a stream that ends at or before the position is left alone. With an unknown length, more is
-//! always assumed to come, since the next byte may never arrive, as in a stream of events that falls silent.
+//! always assumed to come, since the next byte may never arrive, as in a stream of events that falls silent. Only a cut at
+//! the start of a TCP connection waits for the first byte, as Toxiproxy's `limit_data` does: whoever wants the other
+//! direction to stay silent too would close the connection instead.
 
 use std::time::Duration;
 
 use super::notes::Notes;
-use crate::shape::{Act, After, Finish, Length, Stall, Stream, TOO_SHORT, Truncation};
+use crate::shape::{Act, After, Finish, Length, Protocol, Stall, Stream, TOO_SHORT, Truncation};
 
 #[derive(Debug, Default)]
 pub(super) struct Gates {
@@ -22,6 +24,8 @@ struct Gate {
     at: Position,
     /// Whether to wait for the end of a frame, so that a close frame can follow.
     between_frames: bool,
+    /// Whether to wait for the first byte.
+    on_arrival: bool,
     stop: Stop,
     passed: bool,
 }
@@ -79,17 +83,17 @@ impl Gates {
             .unwrap_or(usize::MAX)
     }
 
-    /// Whether a gate is reached.
-    pub(super) fn due(&self, out: &Out) -> bool {
-        self.waiting().any(|gate| self.reached(gate, out))
+    /// Whether a gate is reached. `arrived`: more bytes have arrived than were sent.
+    pub(super) fn due(&self, out: &Out, arrived: bool) -> bool {
+        self.waiting().any(|gate| self.reached(gate, out, arrived))
     }
 
     /// Passes the gate that is reached. Returns its action and what happens there.
-    pub(super) fn pass(&mut self, out: &Out) -> Option<(usize, Stop)> {
+    pub(super) fn pass(&mut self, out: &Out, arrived: bool) -> Option<(usize, Stop)> {
         let at = self
             .gates
             .iter()
-            .position(|gate| !gate.passed && self.reached(gate, out))?;
+            .position(|gate| !gate.passed && self.reached(gate, out, arrived))?;
         let gate = self.gates.get_mut(at)?;
         gate.passed = true;
         Some((gate.action, gate.stop.clone()))
@@ -116,13 +120,13 @@ impl Gates {
         self.gates.iter().filter(|gate| !gate.passed)
     }
 
-    fn reached(&self, gate: &Gate, out: &Out) -> bool {
+    fn reached(&self, gate: &Gate, out: &Out, arrived: bool) -> bool {
         let more = self.length.is_none_or(|length| out.bytes < length);
         let there = match gate.at {
             Position::Bytes(at) => out.bytes >= at,
             Position::Messages(at) => out.messages >= at,
         };
-        more && there && (out.between_frames || !gate.between_frames)
+        more && there && (out.between_frames || !gate.between_frames) && (arrived || !gate.on_arrival)
     }
 }
 
@@ -139,10 +143,13 @@ impl Gate {
             _ => return None,
         };
         let (Stop::Stall { then: end, .. } | Stop::Truncate(end)) = &stop;
+        let at = Position::new(after, stream.length)?;
+        let at_start = matches!(at, Position::Bytes(0));
         Some(Gate {
             action,
-            at: Position::new(after, stream.length)?,
+            at,
             between_frames: stream.closes_with_frame(end).is_some(),
+            on_arrival: at_start && stream.protocol == Protocol::Tcp && matches!(stop, Stop::Truncate(_)),
             stop,
             passed: false,
         })

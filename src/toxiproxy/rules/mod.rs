@@ -2,7 +2,7 @@
 //!
 //! | toxic | fault |
 //! |---|---|
-//! | `latency` | `delay`, uniform around the latency, before each chunk |
+//! | `latency` | `delay`, uniform around the latency and never below 0, before each chunk |
 //! | `bandwidth` | `bandwidth` for each connection; `stall` if the rate is 0 |
 //! | `slow_close` | `delay` before the end |
 //! | `timeout` | `stall` that discards what arrives, then closes |
@@ -228,14 +228,24 @@ fn fault(kind: &Kind, direction: Direction) -> Result<Option<Value>, String> {
     })
 }
 
-/// A delay of `latency` ± `jitter` milliseconds, never below 0; `None` if there is none.
+/// A delay of `latency` ± `jitter` milliseconds; `None` if there is none. What would be below 0 is no wait, as in Toxiproxy, so
+/// with more jitter than latency a share of the chunks is not delayed.
 fn delay(latency: i64, jitter: i64) -> Option<Map<String, Value>> {
     let jitter = jitter.clamp(0, LONGEST_MS);
-    let [low, high] = [latency.saturating_sub(jitter), latency.saturating_add(jitter)].map(ms);
-    let (key, value) = match (high.as_str(), jitter) {
-        ("0ms", _) => return None,
-        (_, 0) => ("fixed", high.into()),
-        _ => ("uniform", json!([low, high])),
+    let [low, high] = [latency.saturating_sub(jitter), latency.saturating_add(jitter)];
+    let (key, value) = match (high, jitter) {
+        (..=0, _) => return None,
+        (_, 0) => ("fixed", ms(high).into()),
+        _ if low >= 0 => ("uniform", json!([ms(low), ms(high)])),
+        _ => {
+            // The part of the range that is below 0.
+            let undelayed = 100.0 * low.unsigned_abs() as f64 / low.abs_diff(high) as f64;
+            let undelayed = format!("p{:.4}", undelayed.min(99.9999));
+            (
+                "percentiles",
+                json!({"min": "0ms", (undelayed): "0ms", "max": ms(high)}),
+            )
+        }
     };
     Some(Map::from_iter([(key.into(), value)]))
 }

@@ -31,7 +31,22 @@ fn toxics_are_faults() {
     check(
         "latency",
         r#"{"latency":10,"jitter":30}"#,
-        Ok(Some(&delay(r#""uniform":["0ms","40ms"]"#))),
+        Ok(Some(&delay(
+            r#""percentiles":{"min":"0ms","p33.3333":"0ms","max":"40ms"}"#,
+        ))),
+    );
+    check(
+        "latency",
+        r#"{"latency":30,"jitter":30}"#,
+        Ok(Some(&delay(r#""uniform":["0ms","60ms"]"#))),
+    );
+    check("latency", r#"{"latency":-40,"jitter":30}"#, Ok(None));
+    check(
+        "latency",
+        r#"{"latency":-29,"jitter":30}"#,
+        Ok(Some(&delay(
+            r#""percentiles":{"min":"0ms","p98.3333":"0ms","max":"1ms"}"#,
+        ))),
     );
     check(
         "latency",

@@ -30,6 +30,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pingora::protocols::l4::ext::get_tcp_info;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
@@ -46,6 +47,10 @@ pub(crate) use self::splice::Pipe;
 /// How long a closing connection waits for each further read to discard, and for all of them together.
 const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 const DRAIN_TOTAL: Duration = Duration::from_secs(10);
+/// How often a closing connection of bytes is asked whether all of them have arrived.
+const ARRIVAL_POLL: Duration = Duration::from_millis(5);
+/// The states of a TCP connection whose FIN was acknowledged, or that is gone (Linux's TCP_FIN_WAIT2 and TCP_CLOSE).
+const ARRIVED: [u8; 2] = [5, 7];
 
 /// Bytes read ahead while a request is held, so that a FIN behind them is noticed.
 const AHEAD: usize = 256 << 10;
@@ -274,18 +279,38 @@ impl Socket {
     /// that is still writing its request would lose the response.
     pub(crate) async fn finish(&self) {
         self.shutdown(rustix::net::Shutdown::Write);
-        let drained = async {
-            let mut waste = [0_u8; 4096];
-            loop {
-                let mut buf = ReadBuf::new(&mut waste);
-                let read = std::future::poll_fn(|cx| self.poll_read(cx, &mut buf));
-                match tokio::time::timeout(DRAIN_PAUSE, read).await {
-                    Ok(Ok(())) if !buf.filled().is_empty() => {}
-                    _ => return,
-                }
-            }
-        };
+        let drained = async { while self.discard(DRAIN_PAUSE).await == Some(true) {} };
         let _cut_short = tokio::time::timeout(DRAIN_TOTAL, drained).await;
+    }
+
+    /// Closes a connection of bytes as a program does that has no more use for it, but loses nothing that was sent: a FIN, and
+    /// once the peer's system has acknowledged it, a RST for whatever the peer still sends. A peer that only writes notices the
+    /// end by that. Takes at most ten seconds.
+    pub(crate) async fn finish_bytes(&self) {
+        self.shutdown(rustix::net::Shutdown::Write);
+        let arrived = async {
+            // Until then, closing with unread bytes would discard unsent ones.
+            while !self.has_arrived() && self.discard(ARRIVAL_POLL).await != Some(false) {}
+        };
+        let _cut_short = tokio::time::timeout(DRAIN_TOTAL, arrived).await;
+    }
+
+    /// Whether the peer's system has acknowledged everything, the FIN included. Never on systems other than Linux.
+    fn has_arrived(&self) -> bool {
+        match &self.kind {
+            Kind::Tcp(stream) => get_tcp_info(stream.as_raw_fd()).is_ok_and(|info| ARRIVED.contains(&info.tcpi_state)),
+            // What was written is the peer's to read already.
+            Kind::Unix(_) => true,
+        }
+    }
+
+    /// Discards what the peer sends next, if that comes within `time`. `Some(false)` if it sends nothing any more.
+    async fn discard(&self, time: Duration) -> Option<bool> {
+        let mut waste = [0_u8; 4096];
+        let mut buf = ReadBuf::new(&mut waste);
+        let read = std::future::poll_fn(|cx| self.poll_read(cx, &mut buf));
+        let read = tokio::time::timeout(time, read).await.ok()?;
+        Some(read.is_ok() && !buf.filled().is_empty())
     }
 
     /// Whether the peer's end was read, so that no further bytes can be received.
