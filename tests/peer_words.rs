@@ -203,6 +203,56 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
                 "load_assignment: {endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: shop, port_value: 8117}}}}]}]}",
             ),
             (Faults, "quota: {requests_per_unit: 17, unit: SECOND}"),
+            (
+                Top,
+                "http_filters: [{name: envoy.filters.http.fault, typed_config: {delay: {header_delay: {}, percentage: {numerator: 25}}, abort: {header_abort: {}, percentage: {numerator: 35}}, response_rate_limit: {header_limit: {}, percentage: {numerator: 45}}}}]",
+            ),
+            (
+                Top,
+                "http_filters: [{name: envoy.filters.http.fault, typed_config: {upstream_cluster: shop, downstream_nodes: [node-7], abort: {http_status: 418}}}]",
+            ),
+            (
+                Rule,
+                "typed_config: {delay: {fixed_delay: 3s, percentage: {numerator: 17}}, abort: {http_status: 418, percentage: {numerator: 17}}}",
+            ),
+            (Rule, "delay: {fixed_delay: 3s}\nabort: {http_status: 418}"),
+            (
+                Rule,
+                "match: {headers: [{name: x-user, range_match: {start: 3, end: 6}}]}\nfaults: [delay: 1s]",
+            ),
+            (
+                Rule,
+                "match: {headers: [{name: x-user, range_match: {start: 3, end: 6000}}, {name: x-b, exact_match: c}]}\nfaults: [delay: 1s]",
+            ),
+            (Rule, "match: {path_separated_prefix: /api}\nfaults: [delay: 1s]"),
+            (
+                Rule,
+                "match: {runtime_fraction: {default_value: {numerator: 13, denominator: HUNDRED}, runtime_key: a.b}}\nfaults: [delay: 1s]",
+            ),
+            (
+                Rule,
+                "runtime_fraction: {default_value: {numerator: 13, denominator: HUNDRED}}\nruntime_key: a.b\nfaults: [delay: 1s]",
+            ),
+            (Rule, "timeout: 3s\nfaults: [delay: 1s]"),
+            (
+                Rule,
+                "route: {cluster: shop, timeout: 7s, retry_policy: {num_retries: 3}}\nfaults: [delay: 1s]",
+            ),
+            (Rule, "direct_response: {status: 418, body: {inline_string: tea}}"),
+            (Faults, "direct_response: {status: 418, body: {inline_string: tea}}"),
+            (
+                Faults,
+                "local_rate_limit: {token_bucket: {max_tokens: 17, tokens_per_fill: 17, fill_interval: 70s}}",
+            ),
+            (Faults, "timeout: 3s"),
+            (
+                Rule,
+                "weighted_clusters: {clusters: [{name: a, weight: 90}, {name: b, weight: 10}]}\nfaults: [delay: 1s]",
+            ),
+            (
+                Top,
+                "static_resources: {listeners: [{filter_chains: [{filters: [{typed_config: {route_config: {virtual_hosts: [{routes: [{match: {prefix: /a}, route: {cluster: shop, timeout: 7s}, typed_per_filter_config: {envoy.filters.http.fault: {abort: {http_status: 418, percentage: {numerator: 17}}}}}, {match: {prefix: /}, route: {weighted_clusters: {clusters: [{name: b, weight: 90}, {name: c, weight: 10}]}}, typed_per_filter_config: {envoy.filters.http.fault: {delay: {fixed_delay: 3s, percentage: {numerator: 17}}}}}]}]}}}]}]}]}",
+            ),
         ],
     ),
     (
@@ -243,7 +293,72 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             ),
             (Rule, "match: {source: {ip: 10.0.0.1}}\nfaults: [delay: 1s]"),
             (Rule, "route: [{destination: {host: shop}}]\nfaults: [delay: 1s]"),
-            (Rule, "mirror: {host: shop-v2}"),
+            (Rule, "mirror: {host: shop-v2}\nmirrorPercentage: {value: 17}"),
+            (Rule, "timeout: 10s\nroute: [{destination: {host: shop}}]"),
+            (
+                Rule,
+                "retries: {attempts: 3, perTryTimeout: 2s, retryOn: 5xx}\nfaults: [delay: 1s]",
+            ),
+            (Rule, "retries: 3\nfaults: [delay: 1s]"),
+            (Rule, "perTryTimeout: 2s\nfaults: [delay: 1s]"),
+            (Rule, "headers: {request: {set: {x-a: b}}}"),
+            (
+                Rule,
+                "headers: {request: {add: {x-a: b}, remove: [x-c]}, response: {remove: [etag]}}",
+            ),
+            (
+                Way,
+                "{match: {path: /cart/**}, upstream: shop, headers: {request: {set: {x-a: b}}}}",
+            ),
+            (Way, "{match: {path: /cart/**}, upstream: shop, timeout: 3s}"),
+            (Way, "{match: {path: /cart/**}, upstream: shop, retries: {attempts: 3}}"),
+            (Way, "{match: {path: /cart/**}, upstream: shop, mirror: {host: b}}"),
+            (
+                Way,
+                "{match: {path: /cart/**}, weighted_clusters: {clusters: [{name: shop, weight: 90}, {name: b, weight: 10}]}}",
+            ),
+            (
+                Way,
+                "{match: {path: /cart/**}, route: [{destination: {host: shop}, weight: 90}, {destination: {host: b}, weight: 10}]}",
+            ),
+            (
+                Rule,
+                "match: {uri: {prefix: /api}, ignoreUriCase: true, gateways: [mesh]}\nfaults: [delay: 1s]",
+            ),
+            (
+                Rule,
+                "match: [{uri: {exact: /api}, ignoreUriCase: true, sourceLabels: {app: a}}]\nfaults: [delay: 1s]",
+            ),
+            (
+                Rule,
+                "route: [{destination: {host: a}, weight: 90}, {destination: {host: b}, weight: 10}]\nfaults: [delay: 1s]",
+            ),
+            (Rule, "redirect: {uri: /new}\nfaults: [delay: 1s]"),
+            (
+                Rule,
+                "corsPolicy: {allowOrigins: [{exact: \"https://a.example\"}]}\nfaults: [delay: 1s]",
+            ),
+            (Rule, "directResponse: {status: 418, body: {string: tea}}"),
+            (
+                Top,
+                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: ratings}\nspec: {http: [{match: [{uri: {prefix: /a}}], timeout: 10s, retries: {attempts: 3}, route: [{destination: {host: a}, weight: 90}, {destination: {host: b}, weight: 10}]}, {mirror: {host: c}, route: [{destination: {host: a}}]}]}",
+            ),
+            (
+                Top,
+                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nspec: {http: [{match: [{uri: {prefix: /a}}], fault: {delay: {fixedDelay: 7s, percentage: {value: 17}}, abort: {httpStatus: 418, percentage: {value: 17}}}}, {match: [{headers: {end-user: {exact: ada}}}], route: [{destination: {host: a}}]}, {timeout: 10s, fault: {abort: {httpStatus: 503, percentage: {value: 100}}}}, {fault: {delay: {fixedDelay: 3s, percentage: {value: 100}}}}]}",
+            ),
+            (
+                Top,
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nspec: {rules: [{matches: [{path: {type: PathPrefix, value: /api}}], backendRefs: [{name: a, weight: 9}], timeouts: {request: 10s}}]}",
+            ),
+            (
+                Top,
+                "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nspec: {action: DENY, rules: [{to: [{operation: {paths: [/a]}}]}]}",
+            ),
+            (
+                Top,
+                "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nspec: {host: a, trafficPolicy: {connectionPool: {http: {maxRetries: 3}}, outlierDetection: {consecutive5xxErrors: 3}}}",
+            ),
             (
                 Top,
                 "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: ratings}\nspec: {hosts: [ratings], http: [{match: [{headers: {end-user: {exact: jason}}}], fault: {delay: {fixedDelay: 7s, percentage: {value: 17}}}, route: [{destination: {host: ratings}}]}, {route: [{destination: {host: ratings}}]}]}",
@@ -625,7 +740,7 @@ fn each_word_of_another_tool_gets_the_line_to_write() {
         }
         told.push('\n');
     }
-    assert!(words >= 250, "{words}");
+    assert!(words >= 290, "{words}");
     insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
         insta::assert_snapshot!("peer_words", told);
     });
@@ -690,6 +805,12 @@ fn places(at: At, text: &str, line: &str) -> Vec<String> {
     match key {
         "when" | "match" if at != Route && at != Way => return vec![with_faults(line)],
         "faults" | "choose" => return vec![configuration(Rule, line)],
+        "timeouts" => {
+            return vec![
+                configuration(Upstream, &format!("url: \"http://127.0.0.1:1\"\n{line}")),
+                configuration(Listener, &format!("address: 127.0.0.1:1\nupstream: shop\n{line}")),
+            ];
+        }
         "rules" => {
             let line = line
                 .replace("listener: NAME", "listener: web")
@@ -733,6 +854,7 @@ fn places(at: At, text: &str, line: &str) -> Vec<String> {
         Rule => vec![
             with_faults(line),
             configuration(Rule, line),
+            configuration(Faults, line),
             with_faults(&format!("match: {{{line}}}")),
             with_faults(&format!("match: {{headers: {{{line}}}}}")),
             with_faults(&format!("match: {{query: {{{line}}}}}")),
@@ -741,7 +863,7 @@ fn places(at: At, text: &str, line: &str) -> Vec<String> {
                 "listeners: {{web: {{address: 127.0.0.1:1, upstream: shop}}}}\nupstreams: {{shop: {{fake: {{routes: [{{path: /a, body: x, {line}}}]}}}}}}\n"
             ),
         ],
-        Top => vec![format!("{TOP}{line}\n"), with_faults(line)],
+        Top => vec![format!("{TOP}{line}\n"), with_faults(line), configuration(Faults, line)],
         Listener => vec![
             configuration(Listener, &format!("address: 127.0.0.1:1\nupstream: shop\n{line}")),
             configuration(Listener, &format!("address: 127.0.0.1:1\n{line}")),
@@ -776,7 +898,7 @@ fn places(at: At, text: &str, line: &str) -> Vec<String> {
                 .iter()
                 .map(|beside| configuration(Way, &format!("{beside}\n{line}")));
             let within = configuration(Way, &format!("match: {{{line}}}\nupstream: shop"));
-            whole.chain([within]).collect()
+            whole.chain([within, configuration(Faults, &line)]).collect()
         }
         Document => Vec::new(),
     }
@@ -885,3 +1007,113 @@ fn numbers_of_a_word_are_those_of_the_line() {
         }
     }
 }
+
+/// What a word means is what its line does, where another meaning is near.
+#[test]
+fn a_line_means_what_the_word_meant() {
+    let told = |at: At, text: &str| -> String {
+        let help: Vec<String> = messages(&configuration(at, text))
+            .into_iter()
+            .flat_map(|(_, _, help)| help)
+            .collect();
+        help.join("\n")
+    };
+    for (at, text, line) in MEANT {
+        let told = told(*at, text);
+        assert!(told.contains(line), "{text}: no `{line}` in {told}");
+    }
+    for (at, text, line) in NOT_MEANT {
+        let told = told(*at, text);
+        assert!(!told.contains(line), "{text}: `{line}` in {told}");
+    }
+}
+
+/// What the help for a text has.
+const MEANT: &[(At, &str, &str)] = &[
+    (
+        Top,
+        "static_resources: {routes: [{match: {prefix: /a}, typed_per_filter_config: {envoy.filters.http.fault: {abort: {http_status: 418, percentage: {numerator: 17}}}}}]}",
+        "`rules: [{name: errors, match: {path: {prefix: /a}}, when: 17%, faults: [abort: 418]}]`",
+    ),
+    (
+        Rule,
+        "timeout: 10s\nroute: [{destination: {host: a}}]",
+        "`timeouts: {read: 10s}` at the upstream",
+    ),
+    (Rule, "timeout: 3s\nfaults: [delay: 1s]", "`hang: {limit: 3s}`"),
+    (Faults, "timeout: 3s", "write `hang: {limit: 3s}`"),
+    (Rule, "retries: 3\nfaults: [delay: 1s]", "does not retry"),
+    (
+        Rule,
+        "fault: {delay: {header_delay: {}, percentage: {numerator: 25}}}",
+        "`when: {requested: true, percentage: 25%}` and `faults: [delay: 10s]`",
+    ),
+    (
+        Rule,
+        "fault: {abort: {header_abort: {}, percentage: {numerator: 35}}}",
+        "`when: {requested: true, percentage: 35%}` and `faults: [abort: 503]`",
+    ),
+    (
+        Rule,
+        "fault: {delay: {fixedDelay: 7s, percentage: {value: 17}}, abort: {httpStatus: 418, percentage: {value: 17}}}",
+        "`rules: [{name: slow, when: 17%, faults: [delay: 7s]}, {name: errors, when: 17%, faults: [abort: 418]}]`",
+    ),
+    (
+        Rule,
+        "fault: {delay: {fixedDelay: 7s, percentage: {value: 100}}, abort: {httpStatus: 418, percentage: {value: 100}}}",
+        "`faults: [delay: 7s, abort: 418]`",
+    ),
+    (
+        Rule,
+        "fault: {delay: {fixedDelay: 7s}}",
+        "inject nothing without a `percentage`",
+    ),
+    (
+        Faults,
+        "delay: {fixedDelay: 7s}",
+        "inject nothing without a `percentage`",
+    ),
+    (
+        Rule,
+        "headers: {request: {set: {x-a: b}}}",
+        "`faults: [rewrite: {request: {headers: {set: {x-a: b}}}}]`",
+    ),
+    (
+        Top,
+        "http: [{match: [{uri: {prefix: /a}}], route: []}, {fault: {abort: {httpStatus: 418, percentage: {value: 100}}}}]",
+        "`rules: [{name: errors, match: {not: {path: {prefix: /a}}}, faults: [abort: 418]}]`",
+    ),
+    (
+        Top,
+        "http_filters: [{typed_config: {upstream_cluster: shop, abort: {http_status: 418, percentage: {numerator: 100}}}}]",
+        "`rules: [{name: errors, upstream: shop, faults: [abort: 418]}]`",
+    ),
+    (
+        Rule,
+        "match: {path_separated_prefix: /api}\nfaults: [delay: 1s]",
+        "`path: /api/**`",
+    ),
+    (
+        Rule,
+        "match: {uri: {prefix: /api}, ignoreUriCase: true}\nfaults: [delay: 1s]",
+        "`path: {regex: \"(?i)^/api\"}`",
+    ),
+];
+
+/// What the help for a text must not have.
+const NOT_MEANT: &[(At, &str, &str)] = &[
+    (Rule, "timeout: 10s\nroute: [{destination: {host: a}}]", "hang"),
+    (Rule, "retries: {attempts: 3}\nfaults: [delay: 1s]", "when"),
+    (Rule, "mirror: {host: a}\nfaults: [delay: 1s]", "faults: ["),
+    (
+        Top,
+        "kind: VirtualService\nspec: {http: [{timeout: 10s, retries: {attempts: 3}, mirror: {host: c}, route: [{weight: 90}, {weight: 10}]}]}",
+        "rules: [",
+    ),
+    (
+        Top,
+        "kind: HTTPRoute\nspec: {rules: [{timeouts: {request: 10s}}]}",
+        "rules: [",
+    ),
+    (Top, "kind: Deployment\nspec: {template: {latency: 7}}", "rules: ["),
+];

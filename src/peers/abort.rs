@@ -123,6 +123,10 @@ pub(super) fn body(map: &Node) -> Option<(&'static str, String)> {
         // MockServer's body with its type.
         Some("JSON") => Some(("json", parsed(first(body, &["json"])?))),
         Some("STRING") => Some(("body", flow(first(body, &["string"])?))),
+        // The text of Istio's and Envoy's direct response.
+        _ if first(body, &["string", "inlinestring"]).is_some() && entries(body).nth(1).is_none() => {
+            Some(("body", flow(first(body, &["string", "inlinestring"])?)))
+        }
         _ if is_nested(body) => Some(("json", flow(body))),
         _ => Some(("body", flow(body))),
     }

@@ -11,6 +11,8 @@ use super::{Hint, said};
 pub(super) struct Block {
     /// Which requests.
     pub(super) conditions: Conditions,
+    /// Which of those, by where they go.
+    pub(super) upstream: Option<String>,
     /// Which of those.
     pub(super) when: When,
     /// What happens to them.
@@ -28,11 +30,31 @@ pub(super) struct Hit {
     pub(super) fault: Fault,
     /// To how many requests; to all that the rule hits if absent.
     pub(super) share: Option<String>,
+    /// Whether only to requests that ask for it with Envoy's headers.
+    pub(super) asked: bool,
 }
 
 impl From<Fault> for Hit {
     fn from(fault: Fault) -> Self {
-        Self { fault, share: None }
+        Self {
+            fault,
+            share: None,
+            asked: false,
+        }
+    }
+}
+
+impl Hit {
+    /// The share, if it is not all.
+    fn part(&self) -> Option<&str> {
+        self.share.as_deref().filter(|share| *share != "100%")
+    }
+
+    /// Whether one rule can hold both. Other tools draw for each fault by itself, while a rule draws once; a wait is of the fault
+    /// that ends the connection after it.
+    fn goes_with(&self, after: &Self) -> bool {
+        let is_wait = self.fault.name() == "delay" && matches!(after.fault.name(), "close" | "reset");
+        self.asked == after.asked && self.part() == after.part() && (self.part().is_none() || is_wait)
     }
 }
 
@@ -44,12 +66,21 @@ impl Block {
 
     /// Whether it says nothing.
     pub(super) fn is_empty(&self) -> bool {
-        !self.has_effect() && self.conditions.is_empty() && self.when.is_empty() && self.notes.is_empty()
+        let says = self.has_effect() || self.upstream.is_some() || !self.conditions.is_empty() || !self.when.is_empty();
+        !says && self.notes.is_empty()
+    }
+
+    /// Adds what is to be said beside the lines, once.
+    pub(super) fn note(&mut self, note: &str) {
+        if self.notes.iter().all(|own| own != note) {
+            self.notes.push(note.to_owned());
+        }
     }
 
     /// Adds what another block says.
     pub(super) fn extend(&mut self, other: Self) {
         self.conditions.extend(other.conditions);
+        self.upstream = self.upstream.take().or(other.upstream);
         self.when.extend(other.when);
         for hit in other.faults {
             if !self.faults.contains(&hit) {
@@ -57,58 +88,62 @@ impl Block {
             }
         }
         self.choose.extend(other.choose);
-        for note in other.notes {
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
-        }
+        other.notes.iter().for_each(|note| self.note(note));
     }
 
-    /// The shares of the faults, in order, each once. A fault without one has that of the block.
-    fn shares(&self) -> Vec<Option<&str>> {
-        let mut shares = Vec::new();
+    /// What is to be said beside the lines.
+    fn all_notes(&self) -> Vec<String> {
+        self.conditions
+            .note()
+            .into_iter()
+            .chain(self.notes.iter().cloned())
+            .collect()
+    }
+
+    /// The faults by the rules that they need, in order: one for each draw. A fault without a share has that of the block.
+    fn draws(&self) -> Vec<Vec<&Hit>> {
+        let mut draws: Vec<Vec<&Hit>> = Vec::new();
         for hit in &self.faults {
-            let share = hit.share.as_deref().filter(|share| *share != "100%");
-            if !shares.contains(&share) {
-                shares.push(share);
+            let same = draws
+                .iter_mut()
+                .find(|draw| draw.last().is_some_and(|last| last.goes_with(hit)));
+            match same {
+                Some(draw) => draw.push(hit),
+                None => draws.push(vec![hit]),
             }
         }
-        shares
+        draws
     }
 
-    /// The faults of one share, in their list.
-    fn faults_of(&self, share: Option<&str>) -> String {
-        let hits = self
-            .faults
-            .iter()
-            .filter(|hit| hit.share.as_deref().filter(|share| *share != "100%") == share);
-        format!("faults: {}", list(hits.map(|hit| hit.fault.to_string())))
-    }
-
-    fn when_of(&self, share: Option<&str>) -> Option<String> {
-        let when = match share {
-            Some(share) => self.when.clone().with_share(share),
-            None => self.when.clone(),
-        };
+    fn when_of(&self, draw: &[&Hit]) -> Option<String> {
+        let mut when = When::default();
+        if let Some(hit) = draw.first() {
+            if hit.asked {
+                when.extend(When::requested());
+            }
+            when.extend(self.when.clone());
+            if let Some(share) = hit.part() {
+                when = when.with_share(share);
+            }
+        } else {
+            when = self.when.clone();
+        }
         // A share of all is none.
         (!when.is_empty() && when.line() != "when: 100%").then(|| when.line())
     }
 
     /// The lines of a rule apart from its effect, and the line of that.
-    fn lines(&self, share: Option<&str>) -> Vec<String> {
+    fn lines(&self, draw: &[&Hit]) -> Vec<String> {
         let mut lines = Vec::new();
+        lines.extend(self.upstream.as_ref().map(|name| format!("upstream: {name}")));
         if !self.conditions.is_empty() {
             lines.push(self.conditions.line());
         }
-        lines.extend(self.when_of(share));
+        lines.extend(self.when_of(draw));
         if !self.choose.is_empty() {
             lines.push(self.choose_line());
-        } else if self
-            .faults
-            .iter()
-            .any(|hit| hit.share.as_deref().filter(|share| *share != "100%") == share)
-        {
-            lines.push(self.faults_of(share));
+        } else if !draw.is_empty() {
+            lines.push(faults_line(draw));
         }
         lines
     }
@@ -123,44 +158,34 @@ impl Block {
 
     /// The rules, as items of `rules`: one for each share. A rule without a name has that of what it does.
     pub(super) fn rules(&self, name: Option<&str>) -> Vec<String> {
-        let shares = self.shares();
-        let all = [None];
-        let shares: &[Option<&str>] = if shares.is_empty() { &all } else { &shares };
-        let rule = |(number, share): (usize, &Option<&str>)| {
+        let draws = self.draws();
+        let none = [Vec::new()];
+        let draws: &[Vec<&Hit>] = if draws.is_empty() { &none } else { &draws };
+        let rule = |(number, draw): (usize, &Vec<&Hit>)| {
             let name = match name {
                 Some(name) if number == 0 => quoted(name),
                 Some(name) => quoted(&format!("{name} {}", number + 1)),
-                None => self.name_of(*share).to_owned(),
+                None => name_of(draw).to_owned(),
             };
-            let lines = [vec![format!("name: {name}")], self.lines(*share)].concat();
+            let lines = [vec![format!("name: {name}")], self.lines(draw)].concat();
             format!("{{{}}}", lines.join(", "))
         };
-        shares.iter().enumerate().map(rule).collect()
-    }
-
-    /// A name for the rule of the faults of one share.
-    fn name_of(&self, share: Option<&str>) -> &str {
-        let mut hits = self.faults.iter();
-        let hit = hits.find(|hit| hit.share.as_deref().filter(|share| *share != "100%") == share);
-        match hit.map(|hit| hit.fault.name()) {
-            Some("delay") => "slow",
-            Some("abort") | None => "errors",
-            Some(fault) => fault,
-        }
+        draws.iter().enumerate().map(rule).collect()
     }
 
     /// What to write where a rule's keys are.
     pub(super) fn in_rule(&self) -> Option<Hint> {
-        let shares = self.shares();
-        let help = match shares.as_slice() {
+        let draws = self.draws();
+        let help = match draws.as_slice() {
             [_, _, ..] => {
                 let rules = rules(std::slice::from_ref(self), None)?;
-                format!("each share needs a rule of its own: write `rules: {rules}`")
+                format!("a rule draws once, so each share needs a rule of its own: write `rules: {rules}`")
             }
-            shares => quoted_lines(&self.lines(shares.first().copied().flatten())).unwrap_or_default(),
+            [draw] => quoted_lines(&self.lines(draw)).unwrap_or_default(),
+            [] => quoted_lines(&self.lines(&[])).unwrap_or_default(),
         };
         let help = if help.is_empty() { Vec::new() } else { vec![help] };
-        let help = [help, self.notes.clone()].concat().join("; ");
+        let help = [help, self.all_notes()].concat().join("; ");
         if help.is_empty() {
             return None;
         }
@@ -177,14 +202,15 @@ impl Block {
 
     /// What to write where a fault is, in the list of a rule.
     pub(super) fn in_faults(&self) -> Option<Hint> {
-        let shares = self.shares();
-        if shares.len() > 1 {
+        let draws = self.draws();
+        if draws.len() > 1 {
             return self.in_rule().map(|hint| Hint { meant: None, ..hint });
         }
-        let share = shares.first().copied().flatten();
+        let draw = draws.first().map_or(&[][..], Vec::as_slice);
         let beside: Vec<String> = [
+            self.upstream.as_ref().map(|name| format!("upstream: {name}")),
             (!self.conditions.is_empty()).then(|| self.conditions.line()),
-            self.when_of(share),
+            self.when_of(draw),
         ]
         .into_iter()
         .flatten()
@@ -193,7 +219,7 @@ impl Block {
             _ if !self.choose.is_empty() => format!("write `{}` instead of `faults`", self.choose_line()),
             [] => String::new(),
             [one] => format!("write `{}`", one.fault),
-            _ => format!("write `{}`", self.faults_of(share)),
+            _ => format!("write `{}`", faults_line(draw)),
         };
         if let Some(beside) = quoted_lines(&beside) {
             let and = if help.is_empty() {
@@ -204,8 +230,22 @@ impl Block {
             help += &format!("{and} beside the rule's `faults`");
         }
         let help = if help.is_empty() { Vec::new() } else { vec![help] };
-        let help = [help, self.notes.clone()].concat().join("; ");
+        let help = [help, self.all_notes()].concat().join("; ");
         said(help).filter(|hint| !hint.help.is_empty())
+    }
+}
+
+/// The list of the faults of one rule.
+fn faults_line(draw: &[&Hit]) -> String {
+    format!("faults: {}", list(draw.iter().map(|hit| hit.fault.to_string())))
+}
+
+/// A name for the rule of some faults.
+fn name_of<'a>(draw: &[&'a Hit]) -> &'a str {
+    match draw.first().map(|hit| hit.fault.name()) {
+        Some("delay") => "slow",
+        Some("abort") | None => "errors",
+        Some(fault) => fault,
     }
 }
 
@@ -217,6 +257,17 @@ pub(super) fn quoted_lines(lines: &[String]) -> Option<String> {
         [] => format!("write {last}"),
         _ => format!("write {} and {last}", others.join(", ")),
     })
+}
+
+/// What to write at the top level for several blocks, and what is to be said beside it.
+pub(super) fn told(blocks: &[Block], name: Option<&str>) -> Option<Hint> {
+    let mut all = Block::default();
+    blocks
+        .iter()
+        .flat_map(Block::all_notes)
+        .for_each(|note| all.note(&note));
+    let lines = vec![format!("write `rules: {}`", rules(blocks, name)?)];
+    said([lines, all.notes].concat().join("; "))
 }
 
 /// The rules of several blocks, each with a name of its own.

@@ -3,7 +3,7 @@
 use super::block::quoted_lines;
 use super::conditions::Conditions;
 use super::pattern::{self, Of, Pattern};
-use super::value::{entries, first, flow, is_nested, items, list, map, plain, quoted, text};
+use super::value::{entries, first, flow, is_nested, is_true, items, list, map, plain, quoted, text};
 use super::{abort, said, write};
 use crate::yaml::decode::word::{Hint, Word};
 use crate::yaml::tree::{Node, Value};
@@ -40,9 +40,8 @@ pub(super) fn own(key: &str) -> Option<&'static str> {
         "header" | "headers" | "withoutheaders" | "requestheaders" => "headers",
         "query" | "queryparameters" | "querystringparameters" | "queryparams" | "params" => "query",
         "cookie" | "cookies" => "cookies",
-        "client" | "ip" | "clientip" | "source" | "remoteaddr" | "downstreamnodes" | "sourceip" | "remoteip" => {
-            "client"
-        }
+        "downstreamnodes" => "nodes",
+        "client" | "ip" | "clientip" | "source" | "remoteaddr" | "sourceip" | "remoteip" => "client",
         "grpc" => "grpc",
         "body" | "bodypatterns" => "body",
         "port" => "port",
@@ -64,14 +63,39 @@ pub(super) fn of(node: &Node) -> Option<Conditions> {
         Value::Map(_) => {
             let mut conditions = Conditions::default();
             for (key, value) in entries(node) {
-                if let Some(more) = read(key, value) {
-                    conditions.extend(more);
+                match read_in(node, key, value) {
+                    Some(more) => conditions.extend(more),
+                    None if is_idle(key, value) => {}
+                    None => conditions.lose(key),
                 }
             }
             (!conditions.is_empty()).then_some(conditions)
         }
         _ if node.text().is_some_and(|text| text.starts_with("http")) => url(node.text()?),
         _ => Some(Conditions::of("path", flow(node))).filter(|_| node.text().is_some()),
+    }
+}
+
+/// Whether a word of a match says nothing about requests.
+fn is_idle(key: &str, value: &Node) -> bool {
+    match &*plain(key) {
+        "name" | "id" | "description" | "ignoreuricase" | "secure" | "keepalive" | "statprefix" => true,
+        "method" => matches!(value.text(), Some("ANY" | "any" | "*" | "ALL" | "all" | "")),
+        _ => matches!(value.value, Value::Null) || entries(value).next().is_none() && value.text().is_none(),
+    }
+}
+
+/// The conditions that a word says in its map, which may say that its case does not matter.
+fn read_in(map: &Node, key: &str, value: &Node) -> Option<Conditions> {
+    let ignores_case =
+        first(map, &["ignoreuricase"]).is_some_and(is_true) || text(map, &["casesensitive"]) == Some("false");
+    match own(key) {
+        Some("path") if ignores_case => {
+            let pattern = pattern::of_key(key, value).or_else(|| pattern::of(value))?;
+            let text = pattern::plain_text(value);
+            about("path", pattern::without_case(&pattern, text))
+        }
+        _ => read(key, value),
     }
 }
 
@@ -92,6 +116,12 @@ pub(super) fn read(key: &str, value: &Node) -> Option<Conditions> {
             conditions.add_not(fields);
         }
         "client" => conditions.add("client", client(value)?),
+        // Envoy's nodes name themselves.
+        "nodes" => conditions.add_field(
+            "headers",
+            "x-envoy-downstream-service-node".to_owned(),
+            pattern::of(value)?.line(Of::Field),
+        ),
         "port" => conditions.add("host", quoted(&format!("*:{}", value.text()?))),
         "service" => conditions.add("grpc", map([("service", quoted(value.text()?))])),
         "grpc" if is_nested(value) => conditions.add("grpc", flow(value)),
@@ -121,7 +151,9 @@ fn about(key: &'static str, pattern: Pattern) -> Option<Conditions> {
 
 fn paths(name: &str, value: &Node) -> Option<Conditions> {
     let comparison = match name {
-        "pathprefix" | "prefix" | "pathseparatedprefix" => "prefix",
+        "pathseparatedprefix" => return Some(Conditions::of("path", pattern::below(value.text()?))),
+        "urlpattern" if value.text().is_some_and(|text| text.contains("\\?")) => return url_pattern(value.text()?),
+        "pathprefix" | "prefix" => "prefix",
         "urlpattern" | "urlpathpattern" | "pathregex" | "regex" | "saferegex" => "regex",
         "exact" => "exact",
         "urlpathtemplate" => {
@@ -158,6 +190,27 @@ pub(super) fn of_query(query: &str) -> Conditions {
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         conditions.add_field("query", quoted(name), quoted(value));
+    }
+    conditions
+}
+
+/// WireMock's regular expression of a path with its query.
+fn url_pattern(text: &str) -> Option<Conditions> {
+    let (path, query) = text.split_once("\\?")?;
+    let mut conditions = about("path", pattern::regex(path))?;
+    conditions.extend(of_query_pattern(query));
+    Some(conditions)
+}
+
+/// The parameters of a query that is a regular expression.
+pub(super) fn of_query_pattern(query: &str) -> Conditions {
+    let mut conditions = Conditions::default();
+    for pair in query.trim_end_matches('$').split('&') {
+        match pair.split_once('=') {
+            Some((name, ".*" | ".+")) => conditions.add_field("query", quoted(name), "present".to_owned()),
+            Some((name, value)) => conditions.add_field("query", quoted(name), pattern::regex(value).line(Of::Field)),
+            None => conditions.lose(pair),
+        }
     }
     conditions
 }
@@ -233,22 +286,25 @@ fn methods(value: &Node) -> Option<String> {
 /// The fields of a map from names to comparisons, of Envoy's list of `{name, exact_match}`, or of MockServer's of `{name, values}`.
 fn fields(kind: &'static str, value: &Node) -> Option<Conditions> {
     let mut conditions = Conditions::default();
-    let mut add = |name: &str, pattern: Option<Pattern>| {
-        let pattern = pattern.unwrap_or(Pattern {
-            kind: "",
-            text: "present".to_owned(),
-            inverted: false,
-        });
-        conditions.extend(field(kind, name, &pattern));
+    let mut add = |name: &str, pattern: Option<Pattern>, said: &Node| match pattern {
+        Some(pattern) => conditions.extend(field(kind, name, &pattern)),
+        // A name alone.
+        None if entries(said).all(|(key, _)| matches!(&*plain(key), "name" | "treatmissingheaderasempty")) => {
+            conditions.extend(field(kind, name, &pattern::present()));
+        }
+        None => {
+            let word = entries(said).map(|(key, _)| key).find(|key| plain(key) != "name");
+            conditions.lose(&format!("{name} {}", word.unwrap_or_default()));
+        }
     };
     for item in items(value) {
         match text(item, &["name"]) {
-            Some(name) if matches!(value.value, Value::Seq(_)) => add(name, pattern::of(item)),
-            None if item.text().is_some() => add(item.text()?, None),
-            _ => entries(item).for_each(|(name, pattern)| add(name, pattern::of(pattern))),
+            Some(name) if matches!(value.value, Value::Seq(_)) => add(name, pattern::of(item), item),
+            None if item.text().is_some() => add(item.text()?, None, item),
+            _ => entries(item).for_each(|(name, pattern)| add(name, pattern::of(pattern), pattern)),
         }
     }
-    (!conditions.is_empty()).then_some(conditions)
+    (!conditions.is_empty() || conditions.note().is_some()).then_some(conditions)
 }
 
 /// A field; HTTP/2's pseudo-fields are conditions of their own.
@@ -348,8 +404,15 @@ pub(super) fn word(word: &Word<'_>) -> Option<Hint> {
     match &*plain(word.key) {
         "scheme" | "protocol" => said("a rule is for requests of a listener: write `listener: NAME` beside `match`"),
         key @ ("listener" | "upstream") => said(format!("`{key}` stands beside `match`, one level further out")),
-        "ignoreuricase" | "name" | "id" | "gateways" | "secure" | "keepalive" => said("leave it out"),
-        "percentage" | "probability" | "key" | "every" | "attempts" => {
+        "ignoreuricase" if is_true(word.value) && entries(word.map).any(|(key, _)| own(key) == Some("path")) => {
+            let (key, value) = entries(word.map).find(|(key, _)| own(key) == Some("path"))?;
+            conditions_hint(&read_in(word.map, key, value)?)
+        }
+        "ignoreuricase" | "name" | "id" | "secure" | "keepalive" => said("leave it out"),
+        "gateways" | "sourcelabels" | "sourcenamespace" | "statprefix" => {
+            said("leave it out: squall knows only the listener, which stands beside `match`")
+        }
+        "percentage" | "probability" | "key" | "every" | "attempts" | "runtimefraction" => {
             let when = super::when::read(word.key, word.value, false)?;
             said(format!(
                 "`{}` stands in `when`: write `{}` beside `match`",
@@ -358,15 +421,33 @@ pub(super) fn word(word: &Word<'_>) -> Option<Hint> {
             ))
         }
         _ => {
-            let conditions = read(word.key, word.value).or_else(|| example(word.key))?;
-            let lines: Vec<String> = conditions
-                .entries()
-                .into_iter()
-                .map(|(key, value)| format!("{key}: {value}"))
-                .collect();
-            said(quoted_lines(&lines)?)
+            let says_nothing =
+                !is_nested(word.value) || entries(word.value).next().is_none() && items(word.value).is_empty();
+            let conditions = read_in(word.map, word.key, word.value);
+            conditions_hint(&conditions.or_else(|| example(word.key).filter(|_| says_nothing))?)
         }
     }
+}
+
+/// The line of `match`, and what is left out of it.
+pub(super) fn in_match(conditions: &Conditions) -> Option<Hint> {
+    let line = (!conditions.is_empty()).then(|| format!("write `{}`", conditions.line()));
+    let parts: Vec<String> = [line, conditions.note()].into_iter().flatten().collect();
+    said((!parts.is_empty()).then(|| parts.join("; "))?)
+}
+
+/// The lines of conditions, and what is left out.
+fn conditions_hint(conditions: &Conditions) -> Option<Hint> {
+    let lines: Vec<String> = conditions
+        .entries()
+        .into_iter()
+        .map(|(key, value)| format!("{key}: {value}"))
+        .collect();
+    let parts: Vec<String> = [quoted_lines(&lines), conditions.note()]
+        .into_iter()
+        .flatten()
+        .collect();
+    said((!parts.is_empty()).then(|| parts.join("; "))?)
 }
 
 /// A condition for a word whose value says nothing.

@@ -10,6 +10,8 @@ pub(super) struct Conditions {
     not: Vec<Conditions>,
     any: Vec<Conditions>,
     all: Vec<Conditions>,
+    /// What has no condition of squall.
+    lost: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,11 +55,36 @@ impl Conditions {
     pub(super) fn either(mut alternatives: Vec<Self>) -> Self {
         match alternatives.len() {
             0 | 1 => alternatives.pop().unwrap_or_default(),
-            _ => Self {
-                any: alternatives,
-                ..Self::default()
-            },
+            _ => {
+                let mut all = Self::default();
+                for one in &mut alternatives {
+                    all.lose_all(std::mem::take(&mut one.lost));
+                }
+                Self {
+                    any: alternatives,
+                    ..all
+                }
+            }
         }
+    }
+
+    /// Notes a word that has no condition of squall.
+    pub(super) fn lose(&mut self, word: &str) {
+        self.lose_all(vec![word.to_owned()]);
+    }
+
+    fn lose_all(&mut self, words: Vec<String>) {
+        for word in words {
+            if !self.lost.contains(&word) {
+                self.lost.push(word);
+            }
+        }
+    }
+
+    /// What is to be said of words that are left out.
+    pub(super) fn note(&self) -> Option<String> {
+        let words: Vec<String> = self.lost.iter().map(|word| format!("`{word}`")).collect();
+        (!words.is_empty()).then(|| format!("left out, since squall has no such condition: {}", words.join(", ")))
     }
 
     pub(super) fn add(&mut self, key: &'static str, text: String) {
@@ -98,6 +125,7 @@ impl Conditions {
         }
         self.not.extend(other.not);
         self.all.extend(other.all);
+        self.lose_all(other.lost);
     }
 
     /// The entries of `match`.
@@ -138,14 +166,25 @@ impl Conditions {
         if !inverted {
             return self;
         }
+        let mut inner = self;
         Self {
-            not: vec![self],
+            lost: std::mem::take(&mut inner.lost),
+            not: vec![inner],
             ..Self::default()
         }
     }
 
+    /// Adds that others don't all hold.
+    pub(super) fn add_unless(&mut self, mut others: Self) {
+        others.lost.clear();
+        if !self.not.contains(&others) {
+            self.not.push(others);
+        }
+    }
+
     /// Adds what must not hold. Of several fields none may, while `not` of a map means that not all of them do.
-    pub(super) fn add_not(&mut self, other: Self) {
+    pub(super) fn add_not(&mut self, mut other: Self) {
+        self.lose_all(std::mem::take(&mut other.lost));
         match other.parts.as_slice() {
             [(key, Part::Fields(fields))] if other.not.is_empty() => {
                 self.not.extend(fields.iter().map(|field| Self {

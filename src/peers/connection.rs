@@ -86,7 +86,8 @@ pub(super) fn bandwidth(key: &str, value: &Node) -> Option<Fault> {
         return bandwidth("limit_kbps", limit);
     }
     if first(value, &["headerlimit"]).is_some() {
-        return Some(Fault::of("bandwidth", "response", "64KiB/s"));
+        // The least that callers may ask for.
+        return Some(Fault::of("bandwidth", "response", "1KiB/s"));
     }
     let part = |words: &[&str]| first(value, words).and_then(|part| rate(part, "kB"));
     let (down, up) = (
@@ -134,6 +135,7 @@ pub(super) fn packets(name: &str, settings: &Node) -> Option<(Fault, Option<Stri
 
 /// What squall has in place of a quota of requests: `{requests: 10, per: 1m}` in other words.
 pub(super) fn quota(settings: &Node) -> Option<Fault> {
+    let settings = first(settings, &["tokenbucket"]).unwrap_or(settings);
     let requests = first(
         settings,
         &[

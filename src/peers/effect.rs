@@ -41,10 +41,12 @@ pub(super) fn share_in(map: &Node) -> Option<String> {
 /// The faults for a word, with its settings.
 pub(super) fn faults(key: &str, name: &str, value: &Node, map: &Node) -> Option<Vec<Hit>> {
     let share = share_in(value);
+    let asked = first(value, &["headerdelay", "headerabort", "headerlimit"]).is_some();
     let with = |faults: Vec<Fault>| -> Option<Vec<Hit>> {
         let hits = faults.into_iter().map(|fault| Hit {
             fault,
             share: share.clone(),
+            asked,
         });
         Some(hits.collect())
     };
@@ -91,9 +93,12 @@ pub(super) fn faults(key: &str, name: &str, value: &Node, map: &Node) -> Option<
                 return with(vec![malformed]);
             }
             let (fault, share) = connection::packets(name, value)?;
-            Some(vec![Hit { fault, share }])
+            Some(vec![Hit {
+                share,
+                ..Hit::from(fault)
+            }])
         }
-        "ratelimit" | "ratelimiting" | "ratelimitingplugin" | "throttle" | "quota" => {
+        "ratelimit" | "ratelimiting" | "ratelimitingplugin" | "throttle" | "quota" | "localratelimit" => {
             let fault = connection::bandwidth("rate", value).filter(|_| value.text().is_some_and(has_bytes));
             with(vec![fault.or_else(|| connection::quota(value))?])
         }
@@ -233,6 +238,10 @@ fn aborts(value: &Node, map: &Node) -> Option<Vec<Fault>> {
     let http2 = first(value, &["http2error"]);
     if let Some(code) = http2 {
         return Some(vec![Fault::of("reset", "code", flow(code))]);
+    }
+    // Envoy's abort whose status the caller says.
+    if first(value, &["headerabort"]).is_some() {
+        return Some(vec![Fault::of("abort", "status", 503)]);
     }
     let mut faults = abort::of(value);
     if faults.is_empty() {

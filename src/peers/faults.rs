@@ -28,6 +28,11 @@ pub(super) fn fault(word: &Word<'_>) -> Option<Hint> {
         }
         "match" => said("`match` stands beside the rule's `faults`, one level further out"),
         "stream" | "direction" if Block::of_map(word.map).faults.is_empty() => direction(word.value),
+        // A time with a unit is one among faults, while it is none elsewhere.
+        "timeout" if !is_nested(word.value) && entries(word.map).nth(1).is_none() => {
+            let limit = time(word.value, MILLISECOND)?;
+            write(format!("hang: {{limit: {limit}}}"))
+        }
         "reorder" => {
             let lines = Block::of_word(word.key, word.value, word.map).in_faults()?;
             said(format!(
@@ -219,6 +224,9 @@ fn of_settings(name: &str, word: &Word<'_>) -> Option<Hint> {
     if !is_stream && !word.is_value && !is_part(key) && beside(key, word.value).is_empty() {
         return None;
     }
+    if speaks && read::is_unset(word.map) {
+        block.note(read::UNSET);
+    }
     let faults = if speaks { spoken(name, word.map) } else { Vec::new() };
     match faults.as_slice() {
         [] => block.faults.extend(written(name, word.map).map(Hit::from)),
@@ -261,6 +269,7 @@ fn spoken(name: &str, map: &Node) -> Vec<Fault> {
             .collect(),
         "abort" => match first(map, &["http2error"]) {
             Some(code) => vec![Fault::of("reset", "code", flow(code))],
+            None if first(map, &["headerabort"]).is_some() => vec![Fault::of("abort", "status", 503)],
             None => abort::of(map),
         },
         "bandwidth" => bandwidth(map).into_iter().collect(),

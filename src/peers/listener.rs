@@ -86,6 +86,6 @@ fn blocks(word: &Word<'_>) -> Vec<Block> {
     if block.has_effect() {
         vec![block]
     } else {
-        read::rules(word.value)
+        read::rules(&plain(word.key), word.value)
     }
 }

@@ -1,6 +1,6 @@
 //! Comparisons in the words of other tools: `equalTo`, `safe_regex`, `{exact: a}`, `invert_match`.
 
-use super::value::{entries, flow, is_true, items, map, plain, quoted};
+use super::value::{entries, first, flow, is_true, items, map, plain, quoted, text};
 use crate::yaml::tree::{Node, Value};
 
 /// A comparison in squall's words.
@@ -51,6 +51,35 @@ impl Pattern {
     }
 }
 
+/// The comparison with a whole text by a regular expression.
+pub(super) fn regex(text: &str) -> Pattern {
+    Pattern::regex(text)
+}
+
+/// The comparison that any value meets.
+pub(super) fn present() -> Pattern {
+    Pattern::new("", "present".to_owned())
+}
+
+/// A path and everything below it, by whole segments: `/api/**` fits `/api`, too.
+pub(super) fn below(path: &str) -> String {
+    let path = path.trim_end_matches('/');
+    if path.contains(['*', '?', '[', '{', '\\']) {
+        map([("regex", quoted(&format!("^{}(/.*)?$", escaped(path))))])
+    } else {
+        quoted(&format!("{path}/**"))
+    }
+}
+
+/// The whole numbers from `start` up to, but not including, `end`, if they are few.
+fn range(value: &Node) -> Option<Pattern> {
+    let bound = |word| first(value, &[word]).map_or(Some(0), |bound| bound.text()?.parse::<i64>().ok());
+    let (start, end) = (bound("start")?, bound("end")?);
+    let is_short = start >= 0 && end > start && end.checked_sub(start)? <= 20;
+    let numbers: Vec<String> = (start..end).take(20).map(|number| number.to_string()).collect();
+    is_short.then(|| Pattern::regex(&numbers.join("|")))
+}
+
 /// A regular expression that must fit the whole text.
 fn whole(text: &str) -> String {
     let (start, end) = (text.starts_with('^'), text.ends_with('$'));
@@ -73,7 +102,7 @@ fn kind(key: &str) -> Option<&'static str> {
     Some(match &*plain(key) {
         "exact" | "equalto" | "equals" | "eq" | "is" | "exactmatch" | "equal" | "value" | "equaltoignorecase"
         | "string" | "iexact" => "exact",
-        "prefix" | "prefixmatch" | "startswith" | "beginswith" | "pathprefix" | "pathseparatedprefix" => "prefix",
+        "prefix" | "prefixmatch" | "startswith" | "beginswith" | "pathprefix" => "prefix",
         "suffix" | "suffixmatch" | "endswith" => "suffix",
         "contains" | "containsmatch" | "includes" | "substring" => "contains",
         "regex" | "regexp" | "matches" | "pattern" | "saferegex" | "saferegexmatch" | "regexmatch" | "re" => "regex",
@@ -104,6 +133,7 @@ pub(super) fn of_key(key: &str, value: &Node) -> Option<Pattern> {
         }
         "absent" | "missing" => return Some(Pattern::new("", "absent".to_owned())),
         "values" | "anyof" | "in" | "oneof" => return of(value),
+        "rangematch" => return range(value),
         _ => {}
     }
     let kind = kind(key)?;
@@ -127,14 +157,15 @@ fn looks_like_regex(text: &str) -> bool {
 }
 
 /// The text in the maps around it.
-fn plain_text(node: &Node) -> &Node {
+pub(super) fn plain_text(node: &Node) -> &Node {
     match entries(node).find(|(key, _)| kind(key).is_some()) {
         Some((_, inner)) => plain_text(inner),
         None => node,
     }
 }
 
-fn without_case(pattern: &Pattern, text: &Node) -> Pattern {
+/// The comparison without regard to case.
+pub(super) fn without_case(pattern: &Pattern, text: &Node) -> Pattern {
     let text = text.text().unwrap_or_default();
     let literal = escaped(text);
     let regex = match pattern.kind {
@@ -167,6 +198,10 @@ fn escaped(text: &str) -> String {
 pub(super) fn of(node: &Node) -> Option<Pattern> {
     match &node.value {
         Value::Map(_) => {
+            // A path of the Gateway API.
+            if let (Some("PathPrefix"), Some(path)) = (text(node, &["type"]), text(node, &["value"])) {
+                return Some(Pattern::new("", below(path)));
+            }
             let (key, value) = entries(node).find(|(key, value)| of_key(key, value).is_some())?;
             let mut pattern = of_key(key, value)?;
             let has = |words: &[&str]| {

@@ -1,15 +1,35 @@
 //! The one translation of other tools' words: what a key and its value say, wherever they are pasted.
 
 use super::block::{Block, Hit};
+use super::conditions::Conditions;
 use super::effect::{faults, share_in, statuses};
 use super::fault::Fault;
-use super::units::{percent, probability};
-use super::value::{entries, first, is_nested, is_true, items, number, plain, text};
+use super::units::{SECOND, percent, probability, time};
+use super::value::{entries, first, flow, is_nested, is_true, items, number, plain, quoted, text};
 use super::{abort, condition, delay, tc, when};
 use crate::yaml::tree::{NOTHING, Node, Value};
 
 /// Why a destination is left out.
 const ROUTE: &str = "leave the route out: where requests go stands in a listener's `upstream`";
+
+/// Why several destinations are left out.
+pub(super) const WEIGHTS: &str = "squall does not split requests by weight: leave the weights out, and give each destination that \
+                                  has conditions of its own a route among the `routes` of a listener";
+
+/// What is said of a second try.
+pub(super) const RETRIES: &str = "leave the retries out: squall does not retry";
+
+pub(super) const MIRROR: &str = "leave the mirror out: squall sends no copies to another server; `duplicate: {}` sends a request to its own \
+                      server twice";
+
+/// What Envoy's faults do whose share is not given.
+pub(super) const UNSET: &str = "Istio and Envoy inject nothing without a `percentage`, while this is for all requests";
+
+/// What becomes of routes with equal requests.
+const FIRST_MATCH: &str = "the first route that matches takes a request, while every rule that matches hits it: add `not` to the \
+                           `match` of later rules where the matches overlap";
+
+const UNREACHED: &str = "a route after one without conditions is never reached: left out";
 
 /// How deep blocks are looked for in a file of another tool.
 const DEEPEST: usize = 24;
@@ -60,14 +80,19 @@ impl Block {
             | "filter" => {
                 self.inner(value, &name);
             }
+            // The filter by its name, in Envoy's configuration of a route.
+            _ if name.ends_with("http.fault") => self.inner(value, &name),
             "latencyplugin" => self.delay(value),
             "genericrandomerrorplugin" | "graphrandomerrorplugin" => {
                 let share = first(value, &["rate"])
                     .and_then(percent)
                     .unwrap_or_else(|| "50%".to_owned());
-                self.hit(Fault::of("abort", "status", 503), Some(share));
+                self.hit(Hit {
+                    share: Some(share),
+                    ..Hit::from(Fault::of("abort", "status", 503))
+                });
             }
-            "errorsfile" => self.hit(Fault::of("abort", "status", 503), None),
+            "errorsfile" => self.hit(Fault::of("abort", "status", 503).into()),
             "response" | "httpresponse" | "respond" | "reply" | "responsedefinition" => self.response(value),
             "responses" | "sequence" | "outcomes" | "oneof" | "weighted" => self.outcomes(value),
             "match" | "request" | "httprequest" | "if" | "conditions" | "matcher" | "matches" | "matchers" | "on" => {
@@ -75,11 +100,29 @@ impl Block {
             }
             "when" => self.when.own(value),
             "route" if is_nested(value) => self.route(value),
-            "mirror" => self.hit(Fault::new("duplicate"), None),
-            "mirrorpercentage" => {}
+            "weightedclusters" | "weights" | "backendrefs" => self.note(WEIGHTS),
+            "mirror" | "mirrors" | "mirrorpercentage" | "requestmirrorpolicies" => self.note(MIRROR),
+            "timeout" if is_patience(value, map) => self.note(&patience(value, map)),
+            "retries" | "retrypolicy" | "pertrytimeout" | "numretries" | "retryon" => self.note(RETRIES),
+            "faultinjection" => self.effects(value, map),
+            "headers" if rewrites(value).is_some() => {
+                if let Some(fault) = rewrites(value) {
+                    self.hit(fault.into());
+                }
+            }
+            "upstreamcluster" => self.upstream = value.text().map(quoted),
+            "hosts" if first(map, &["http"]).is_some() => {
+                self.note("`hosts` is left out: for these alone add `host` to the `match`");
+            }
+            "redirect" => self.note(
+                "leave the redirect out; a rule that redirects has `abort: {status: 302, headers: {location: /new}}` in its `faults`",
+            ),
+            "corspolicy" => self.note("leave it out: `cors` of a listener says which pages may read responses"),
+            _ if name.ends_with("runtime") || name == "runtimekey" => self.note("leave it out: squall has no runtime"),
+            "directresponse" => self.response(value),
             "connectionoptions" => {
                 if first(value, &["closesocket"]).is_some_and(is_true) {
-                    self.hit(Fault::new("goaway"), None);
+                    self.hit(Fault::new("goaway").into());
                 }
             }
             "times" | "timetolive" if first(value, &["unlimited"]).is_some_and(is_true) => {
@@ -99,7 +142,10 @@ impl Block {
                     "for a tcp listener write `stall: {{limit: {limit}, end: reset}}`"
                 ));
             }
-            hits.into_iter().for_each(|hit| self.hit(hit.fault, hit.share));
+            if hits.iter().any(|hit| hit.share.is_none()) && is_unset(value) {
+                self.note(UNSET);
+            }
+            hits.into_iter().for_each(|hit| self.hit(hit));
             return;
         }
         if let Some(several) = statuses(name, value) {
@@ -116,22 +162,18 @@ impl Block {
         }
     }
 
-    fn hit(&mut self, fault: Fault, share: Option<String>) {
-        let hit = Hit { fault, share };
+    fn hit(&mut self, hit: Hit) {
         if !self.faults.contains(&hit) {
             self.faults.push(hit);
         }
     }
 
-    fn note(&mut self, note: &str) {
-        if self.notes.iter().all(|own| own != note) {
-            self.notes.push(note.to_owned());
-        }
-    }
-
     fn delay(&mut self, value: &Node) {
         if let Some(delay) = delay::of(value) {
-            self.hit(delay, share_in(value));
+            self.hit(Hit {
+                share: share_in(value),
+                ..Hit::from(delay)
+            });
         }
     }
 
@@ -165,7 +207,7 @@ impl Block {
             let share = hit
                 .share
                 .filter(|_| is_nested(attributes) && first(map, &["attributes"]).is_some());
-            self.hit(hit.fault, share);
+            self.hit(Hit { share, ..hit });
         }
     }
 
@@ -182,7 +224,7 @@ impl Block {
                         settings
                     };
                     match faults(name, &plain(name), settings, map) {
-                        Some(hits) => hits.into_iter().for_each(|hit| self.hit(hit.fault, hit.share)),
+                        Some(hits) => hits.into_iter().for_each(|hit| self.hit(hit)),
                         None => self.extend(tc::of(name, item).unwrap_or_default()),
                     }
                 }
@@ -219,7 +261,7 @@ impl Block {
         match answers.as_slice() {
             [] => {}
             [one] if ends || (only && is_natural(one)) => {}
-            [one] => self.hit(one.clone(), None),
+            [one] => self.hit(one.clone().into()),
             several => {
                 self.choose = several
                     .iter()
@@ -255,9 +297,90 @@ impl Block {
             Some(conditions) if first(value, &["destination"]).is_none() && !matches!(value.value, Value::Seq(_)) => {
                 self.conditions.extend(conditions);
             }
+            _ if items(value).len() > 1 => self.note(WEIGHTS),
             _ => self.note(ROUTE),
         }
+        // Envoy's route says there how long to wait and how often.
+        for (key, inner) in items(value).iter().flat_map(entries) {
+            match &*plain(key) {
+                "timeout" => self.note(&patience(inner, value)),
+                "retrypolicy" => self.note(RETRIES),
+                "weightedclusters" => self.note(WEIGHTS),
+                "requestmirrorpolicies" => self.note(MIRROR),
+                _ => {}
+            }
+        }
     }
+}
+
+/// Whether a map is a route of Istio or Envoy, which says what happens to requests apart from faults.
+fn is_route(map: &Node) -> bool {
+    let words = [
+        "route",
+        "fault",
+        "retries",
+        "mirror",
+        "redirect",
+        "rewrite",
+        "retrypolicy",
+        "cluster",
+        "corspolicy",
+    ];
+    first(map, &words).is_some()
+}
+
+/// Whether a `timeout` is how long to wait for a response. Toxiproxy's, which is a fault, is a number of milliseconds.
+pub(super) fn is_patience(value: &Node, map: &Node) -> bool {
+    let is_toxic = first(map, &["type", "toxic", "attributes"]).is_some();
+    !is_toxic && !is_nested(value) && (number(value).is_none() || is_route(map))
+}
+
+/// What to do with a timeout that is no fault.
+fn patience(value: &Node, map: &Node) -> String {
+    let limit = time(value, SECOND).map_or_else(|| "10s".to_owned(), |limit| limit.to_string());
+    let line = format!(
+        "`timeout` is how long to wait for a response, not a fault; write `timeouts: {{read: {limit}}}` at the upstream"
+    );
+    if is_route(map) {
+        line
+    } else {
+        format!(
+            "{line}; to make clients wait that long for nothing write `hang: {{limit: {limit}}}` in the rule's `faults`"
+        )
+    }
+}
+
+/// Whether a fault is one of Envoy's or Istio's that says no share.
+pub(super) fn is_unset(value: &Node) -> bool {
+    let words = [
+        "fixeddelay",
+        "headerdelay",
+        "httpstatus",
+        "grpcstatus",
+        "headerabort",
+        "http2error",
+        "fixedlimit",
+        "headerlimit",
+    ];
+    first(value, &words).is_some() && share_in(value).is_none()
+}
+
+/// Istio's changes to header fields: `{request: {set: …}, response: {remove: …}}`.
+pub(super) fn rewrites(value: &Node) -> Option<Fault> {
+    let changes = |key| {
+        let part = first(value, &[key])?;
+        let known = ["remove", "set", "add"]
+            .iter()
+            .filter_map(|key| Some((*key, flow(part.get(key)?))));
+        Some(super::value::map(known)).filter(|changes| changes != "{}")
+    };
+    let request = changes("request").map(|changes| format!("{{headers: {changes}}}"));
+    let response = changes("response");
+    (request.is_some() || response.is_some()).then(|| {
+        Fault::new("rewrite")
+            .maybe("headers", response)
+            .maybe("request", request)
+    })
 }
 
 fn is_upstream(text: &str) -> bool {
@@ -265,29 +388,83 @@ fn is_upstream(text: &str) -> bool {
 }
 
 /// The rules that a file of another tool makes: one for each block in it that says what happens.
-pub(super) fn rules(node: &Node) -> Vec<Block> {
+pub(super) fn rules(key: &str, node: &Node) -> Vec<Block> {
     let mut blocks = Vec::new();
-    search(node, DEEPEST, &mut blocks);
+    search(key, node, DEEPEST, &mut blocks);
     blocks
 }
 
-fn search(node: &Node, depth: usize, blocks: &mut Vec<Block>) {
+fn search(key: &str, node: &Node, depth: usize, blocks: &mut Vec<Block>) {
     if depth == 0 {
         return;
     }
     match &node.value {
-        Value::Seq(items) => items.iter().for_each(|item| search(item, depth - 1, blocks)),
+        Value::Seq(items) if matches!(key, "http" | "routes") => routes(items, depth - 1, blocks),
+        Value::Seq(items) => items.iter().for_each(|item| search("", item, depth - 1, blocks)),
         Value::Map(_) => {
             let is_spec = entries(node).any(|(key, _)| matches!(key, "spec" | "static_resources"));
             let block = Block::of_map(node);
             if block.has_effect() && !is_spec {
                 blocks.push(block);
             } else {
-                entries(node).for_each(|(_, value)| search(value, depth - 1, blocks));
+                let found = blocks.len();
+                let inside = entries(node).filter(|(key, _)| !matches!(*key, "metadata" | "status"));
+                inside.for_each(|(key, value)| search(key, value, depth - 1, blocks));
+                let conditions = first(node, &["match", "matches"]).and_then(condition::of);
+                for block in blocks.get_mut(found..).unwrap_or_default() {
+                    block.conditions.extend(conditions.clone().unwrap_or_default());
+                }
             }
         }
         _ => {}
     }
+}
+
+/// Routes, of which the first that matches takes a request: the rule of each is not for those of the routes before it.
+fn routes(items: &[Node], depth: usize, blocks: &mut Vec<Block>) {
+    let mut earlier: Vec<Conditions> = Vec::new();
+    let mut is_told = true;
+    for (number, item) in items.iter().enumerate() {
+        let found = blocks.len();
+        search("", item, depth, blocks);
+        for block in blocks.get_mut(found..).unwrap_or_default() {
+            earlier
+                .iter()
+                .for_each(|taken| block.conditions.add_unless(taken.clone()));
+            if !is_told {
+                block.note(FIRST_MATCH);
+            }
+        }
+        let taken = first(item, &["match", "matches"]).filter(|matches| !is_all(matches));
+        match taken.map(condition::of) {
+            Some(Some(taken)) if taken.note().is_none() => earlier.push(taken),
+            Some(_) => is_told = false,
+            None => {
+                // All requests are taken.
+                let mut unreached = Vec::new();
+                let rest = items.get(number + 1..).unwrap_or_default();
+                rest.iter().for_each(|item| search("", item, depth, &mut unreached));
+                if let Some(last) = blocks.last_mut().filter(|_| !unreached.is_empty()) {
+                    last.note(UNREACHED);
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a match takes every request.
+fn is_all(matches: &Node) -> bool {
+    let is_every = |one: &Node| {
+        let mut entries = entries(one);
+        match (entries.next(), entries.next()) {
+            (Some((key, value)), None) if matches!(&*plain(key), "prefix" | "uri" | "path") => {
+                value.text().or_else(|| text(value, &["prefix", "value"])) == Some("/")
+            }
+            _ => false,
+        }
+    };
+    items(matches).iter().any(is_every)
 }
 
 /// The share that a word says, if it is one of a share.

@@ -1,8 +1,10 @@
 //! Routes of listeners in the words of other tools: where requests go, and how their paths change.
 
-use super::value::{entries, first, flow, items, plain, quoted, text, word as scalar};
-use super::{Hint, Word, address, condition, instead, said, write};
-use crate::yaml::tree::Node;
+use super::block::Block;
+use super::units::{SECOND, time};
+use super::value::{entries, first, flow, items, list, plain, quoted, text, word as scalar};
+use super::{Hint, Word, address, condition, instead, read, said, write};
+use crate::yaml::tree::{NOTHING, Node, Value};
 
 const TARGETS: &[&str] = &["host", "cluster", "service", "name", "upstream", "backend"];
 
@@ -13,7 +15,7 @@ pub(super) fn route(word: &Word<'_>) -> Option<Hint> {
         return None;
     }
     match &*plain(word.key) {
-        "match" if word.is_value => write(condition::of(value)?.line()),
+        "match" if word.is_value => condition::in_match(&condition::of(value)?),
         "prefixrewrite" | "rewrite" | "replaceprefix" | "regexrewrite" | "pathrewrite" | "replacepath" => {
             rewritten(word)
         }
@@ -24,18 +26,38 @@ pub(super) fn route(word: &Word<'_>) -> Option<Hint> {
         "route" | "destination" | "cluster" | "backend" | "service" | "to" | "target" | "proxypass" | "proxyto"
         | "forwardto" | "weightedclusters" | "upstreams" => goes_to(value),
         "upstream" if word.is_value => goes_to(value),
-        "weight" | "weights" => said(
-            "a route has one upstream: leave it out. Several `endpoints` of an upstream share its requests; a share of faults is \
-             the `when` of a rule",
-        ),
-        "timeout" | "timeouts" => said("write `timeouts: {response: 10s}` at the upstream"),
-        "retries" | "retrypolicy" | "mirror" | "name" | "id" => said("leave it out"),
+        "weight" | "weights" => said(format!("{}; a share of faults is the `when` of a rule", read::WEIGHTS)),
+        "timeout" | "timeouts" => {
+            let limit = first(value, &["request", "backendrequest", "read"]).unwrap_or(value);
+            let limit = time(limit, SECOND).map_or_else(|| "10s".to_owned(), |limit| limit.to_string());
+            said(format!("write `timeouts: {{read: {limit}}}` at the upstream"))
+        }
+        "retries" | "retrypolicy" | "pertrytimeout" => said(read::RETRIES),
+        "mirror" | "mirrors" | "mirrorpercentage" | "requestmirrorpolicies" => said(read::MIRROR),
+        "name" | "id" => said("leave it out"),
+        "redirect" | "directresponse" => {
+            let block = Block::of_word("directresponse", value, &NOTHING);
+            let faults = block.has_effect().then(|| block.rules(None));
+            let rules = faults.map_or_else(
+                || "[{name: moved, faults: [abort: {status: 302, headers: {location: /new}}]}]".to_owned(),
+                list,
+            );
+            said(format!(
+                "a route leads to an upstream; an answer of squall's own is a rule: write `rules: {rules}`"
+            ))
+        }
+        "headers" if read::rewrites(value).is_some() => {
+            let fault = read::rewrites(value)?;
+            said(format!(
+                "what changes is a rule: write `rules: [{{name: headers, upstream: NAME, faults: [{fault}]}}]` at the top level"
+            ))
+        }
         "rules" | "faults" | "fault" | "delay" | "abort" | "typedperfilterconfig" => {
             said("faults stand in `rules`: one with `upstream: NAME` is for what goes there")
         }
         // Typed as squall's `match` has them.
         "path" | "host" | "method" | "headers" => write(format!("match: {{{}: {}}}", word.key, flow(value))),
-        _ => write(condition::read(word.key, value)?.line()),
+        _ => condition::in_match(&condition::read(word.key, value)?),
     }
 }
 
@@ -51,7 +73,22 @@ fn goes_to(value: &Node) -> Option<Hint> {
             ))
         });
     }
-    instead("upstream", format!("upstream: {name}"))
+    let hint = instead("upstream", format!("upstream: {name}"))?;
+    if several(value, 0) {
+        return Some(Hint {
+            help: format!("{}, which then gets all requests; {}", hint.help, read::WEIGHTS),
+            ..hint
+        });
+    }
+    Some(hint)
+}
+
+/// Whether a value names several destinations.
+fn several(node: &Node, depth: u32) -> bool {
+    match &node.value {
+        Value::Seq(items) => items.len() > 1,
+        _ => depth < 3 && entries(node).any(|(_, value)| several(value, depth + 1)),
+    }
 }
 
 fn found(node: &Node, depth: u32) -> Option<&str> {

@@ -4,7 +4,7 @@ use super::block::{Block, quoted_lines};
 use super::conditions::Conditions;
 use super::units::{percent, probability};
 use super::value::{entries, is_nested, number, plain};
-use super::{condition, faults, instead, said, when, write};
+use super::{condition, faults, instead, read, said, when, write};
 use crate::yaml::decode::word::{Hint, Word};
 use crate::yaml::tree::Node;
 
@@ -37,7 +37,7 @@ pub(super) fn rule(word: &Word<'_>) -> Option<Hint> {
     }
     match &*key {
         "when" if word.is_value => bare_when(value),
-        "match" if word.is_value => write(condition::of(value)?.line()),
+        "match" if word.is_value => condition::in_match(&condition::of(value)?),
         "listeners" | "proxy" | "service" | "target" => {
             said("a rule belongs to a listener: write `listener: NAME`, or nothing for all of them")
         }
@@ -53,6 +53,7 @@ pub(super) fn rule(word: &Word<'_>) -> Option<Hint> {
              {name: order, is: started, becomes: paid}`",
         ),
         "persistent" | "insertionindex" => said("leave it out"),
+        "timeout" if read::is_patience(value, word.map) => Block::of_word("timeout", value, word.map).in_rule(),
         // The settings may stand beside it, as those of Chaos Mesh's `action: netem` do.
         _ if EFFECTS.contains(&&*key) && Block::of_word(word.key, value, word.map).is_empty() => {
             let all = of_rule(word);
@@ -69,6 +70,7 @@ fn block(word: &Word<'_>) -> Option<Hint> {
         return None;
     }
     let all = of_rule(word);
+    own.upstream = own.upstream.and(all.upstream);
     if own.has_effect() && own.choose.is_empty() && all.choose.is_empty() {
         own.faults = all.faults;
     }

@@ -41,7 +41,10 @@ pub(super) fn of(text: &str, place: &Node) -> Option<Block> {
             "delay" | "latency" => delay::of(&value).map(Hit::from),
             "rate" => connection::bandwidth("rate", &alone).map(Hit::from),
             "loss" | "corrupt" | "duplicate" | "reorder" => {
-                connection::packets(name, &alone).map(|(fault, share)| Hit { fault, share })
+                connection::packets(name, &alone).map(|(fault, share)| Hit {
+                    share,
+                    ..Hit::from(fault)
+                })
             }
             _ => None,
         };

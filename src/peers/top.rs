@@ -87,10 +87,6 @@ pub(super) fn top(word: &Word<'_>) -> Option<Hint> {
 /// A line for a word whose value says nothing.
 fn example(key: &str) -> Option<Hint> {
     match key {
-        "staticresources" | "httpfilters" | "filters" | "filterchains" | "http" | "spec" | "apiversion" | "kind"
-        | "metadata" | "middleware" | "middlewares" => {
-            write("rules: [{name: slow, when: 10%, faults: [delay: 200ms]}]")
-        }
         "faults" | "fault" | "toxics" | "plugins" | "chaos" | "errors" | "experiments" | "policies" | "abort"
         | "delay" | "latency" => write("rules: [{name: slow, faults: [delay: 200ms]}]"),
         "errorsfile" | "urlstowatch" | "rate" => write("rules: [{name: errors, when: 50%, faults: [abort: 503]}]"),
@@ -99,6 +95,49 @@ fn example(key: &str) -> Option<Hint> {
         }
         _ => None,
     }
+}
+
+/// What is said of a file of another tool that holds no fault.
+fn without_faults(word: &Word<'_>) -> Option<Hint> {
+    let kind = text(word.map, &["kind"]).filter(|kind| !kind.contains('`'));
+    match (kind, &*plain(word.key)) {
+        (Some("VirtualService"), _) => said(format!(
+            "this `VirtualService` injects nothing: leave it out. Where requests go stands in `routes` of a listener, how long to wait \
+             in `timeouts` of an upstream; {}; {}",
+            read::RETRIES,
+            read::WEIGHTS
+        )),
+        (Some(kind), _) => said(format!(
+            "a document of the kind `{kind}` holds no fault that squall knows: leave it out"
+        )),
+        (
+            None,
+            "staticresources" | "httpfilters" | "filters" | "filterchains" | "http" | "spec" | "apiversion"
+            | "metadata" | "middleware" | "middlewares",
+        ) => said(format!(
+            "`{}` holds no fault here: write `listeners` and `upstreams` for where requests go, and `rules` for faults, such as \
+             `rules: [{{name: slow, when: 10%, faults: [delay: 200ms]}}]`",
+            word.key
+        )),
+        _ => None,
+    }
+}
+
+/// Whether documents of Kubernetes of this kind may hold faults. Others have words of their own for the same keys.
+fn may_have_faults(map: &Node) -> bool {
+    let kind = text(map, &["kind"]).unwrap_or_default();
+    let version = text(map, &["apiversion"]).unwrap_or_default();
+    let known = [
+        "VirtualService",
+        "EnvoyFilter",
+        "BackendTrafficPolicy",
+        "HTTPFaultInjection",
+        "",
+    ];
+    known.contains(&kind)
+        || ["chaos", "fault"]
+            .iter()
+            .any(|word| version.contains(word) || kind.to_lowercase().contains(word))
 }
 
 /// The rules that the file of another tool makes: the same for each of its keys, so that they are told once.
@@ -128,20 +167,18 @@ fn rules(word: &Word<'_>) -> Option<Hint> {
         return None;
     }
     let mut blocks = Vec::new();
-    if is_kubernetes || is_holder {
-        for (key, value) in foreign().filter(|(key, _)| *key != "metadata") {
-            let mut found = Block::of_word(key, value, word.map);
-            if found.has_effect() && !matches!(key, "spec" | "static_resources") || is_chaos(value) {
-                if found.conditions.is_empty() {
-                    found.conditions = Conditions::default();
-                }
+    if word.key == "rules" {
+        blocks = read::rules("", word.value);
+    } else if is_kubernetes && !may_have_faults(word.map) {
+        return without_faults(word);
+    } else if is_kubernetes || is_holder {
+        for (key, value) in foreign().filter(|(key, _)| !matches!(*key, "metadata" | "status")) {
+            let found = Block::of_word(key, value, word.map);
+            if found.has_effect() && !matches!(key, "spec" | "static_resources" | "http") || is_chaos(value) {
                 blocks.push(found);
             } else {
-                blocks.extend(read::rules(value));
+                blocks.extend(read::rules(key, value));
             }
-        }
-        if word.key == "rules" {
-            blocks = read::rules(word.value);
         }
     } else {
         let mut whole = Block::default();
@@ -152,7 +189,13 @@ fn rules(word: &Word<'_>) -> Option<Hint> {
     }
     blocks.retain(Block::has_effect);
     let name = first(word.map, &["metadata"]).and_then(|metadata| text(metadata, &["name"]));
-    write(format!("rules: {}", block::rules(&blocks, name)?))
+    block::told(&blocks, name)
+        .or_else(|| without_faults(word).filter(|_| is_kubernetes || is_holder))
+        .or_else(|| {
+            known
+                .in_rule()
+                .filter(|_| !known.has_effect() && !known.notes.is_empty())
+        })
 }
 
 /// Whether a `spec` is one of Chaos Mesh, which holds the fault itself.
@@ -238,11 +281,10 @@ pub(super) fn document(document: &Node) -> Option<Hint> {
     if first(first_item, &["listen", "upstream"]).is_some() {
         return proxies(document);
     }
-    let blocks = read::rules(document);
-    match block::rules(&blocks, None) {
-        None => said("a configuration is a map: write `listeners: {web: {address: 127.0.0.1:8080, upstream: shop}}`"),
-        Some(rules) => write(format!("rules: {rules}")),
-    }
+    let blocks = read::rules("", document);
+    block::told(&blocks, None).or_else(|| {
+        said("a configuration is a map: write `listeners: {web: {address: 127.0.0.1:8080, upstream: shop}}`")
+    })
 }
 
 /// Mappings and expectations: what goes wrong is a rule, and what is answered a route of a fake.

@@ -18,6 +18,14 @@ impl When {
         self.parts.is_empty() && self.limits.is_empty() && self.schedule.is_empty()
     }
 
+    /// Only requests that ask for the faults with Envoy's headers.
+    pub(super) fn requested() -> Self {
+        Self {
+            parts: vec![("requested".to_owned(), "true".to_owned())],
+            ..Self::default()
+        }
+    }
+
     /// Adds the share of requests, unless there is one.
     pub(super) fn with_share(mut self, share: &str) -> Self {
         set(&mut self.parts, "percentage", share.to_owned());
@@ -94,7 +102,15 @@ fn set(parts: &mut Vec<(String, String)>, key: &str, value: String) {
 pub(super) fn is_share(key: &str) -> bool {
     matches!(
         &*plain(key),
-        "percentage" | "percent" | "share" | "percentageofrequests" | "probability" | "toxicity" | "chance" | "sample"
+        "percentage"
+            | "percent"
+            | "share"
+            | "percentageofrequests"
+            | "probability"
+            | "toxicity"
+            | "chance"
+            | "sample"
+            | "runtimefraction"
     )
 }
 
@@ -118,7 +134,7 @@ pub(super) fn read(key: &str, value: &Node, is_inside: bool) -> Option<When> {
         }
         "rate" | "value" if is_inside => when.parts.push(("percentage".to_owned(), percent(value)?)),
         "every" | "nth" | "modulo" | "each" => when.parts.push(("every".to_owned(), word(value, "10"))),
-        "attempts" | "failures" | "retries" | "attempt" | "failfirst" => {
+        "attempts" | "failures" | "attempt" | "failfirst" => {
             when.parts.push(("attempts".to_owned(), word(value, "2")));
             when.parts.push(("key".to_owned(), "client".to_owned()));
         }
