@@ -238,6 +238,11 @@ fn cases() -> Vec<(&'static str, String)> {
         ("choose_nothing", rule("choose: [{weight: 1}]\n")),
         // Match
         ("method_lower_case", matching("{method: purge}")),
+        ("method_alternatives", matching("{method: \"GET|POST\"}")),
+        ("method_any", matching("{method: \"*\"}")),
+        ("header_any", matching("{headers: {x-user: \"*\"}, any: [{query: {page: \"*\"}}]}")),
+        ("grpc_path_as_method", matching("{grpc: {method: /demo.Greeter/SayHello}}")),
+        ("grpc_service_with_slash", matching("{grpc: {service: /demo.Greeter}}")),
         ("path_without_slash", matching("{path: api/*}")),
         ("bad_glob", matching("{path: \"/a/[\"}")),
         ("bad_regex", matching("{path: {regex: \"(\"}}")),

@@ -21,14 +21,20 @@ use crate::yaml::tree::MAX_FILE_BYTES;
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// The files; `-` reads one from standard input
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "config")]
     files: Vec<PathBuf>,
+    /// A further file, as the other commands take it
+    #[arg(short, long, value_name = "FILE", hide = true)]
+    config: Vec<PathBuf>,
     /// The output format
     #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
     format: CheckFormat,
     /// Print each valid configuration as loaded, with variables and includes resolved
     #[arg(long, conflicts_with = "format")]
     print: bool,
+    /// Fail on warnings too
+    #[arg(long)]
+    strict: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -54,7 +60,7 @@ pub fn run(args: CheckArgs) -> ExitCode {
         Err(error) => return fail(INTERNAL, &format!("internal error: {error}")),
     };
     let mut checked = Vec::new();
-    for file in &args.files {
+    for file in args.files.iter().chain(&args.config) {
         match load(file, &metrics) {
             Ok(result) => checked.push(Checked {
                 file: file.display().to_string(),
@@ -68,7 +74,11 @@ pub fn run(args: CheckArgs) -> ExitCode {
         CheckFormat::Github => print(&checked.iter().map(Checked::annotations).collect::<String>()),
         CheckFormat::Text => show(&checked, args.print),
     };
-    if checked.iter().all(|one| one.result.is_ok()) {
+    let passes = |one: &Checked| match &one.result {
+        Ok(snapshot) => !args.strict || snapshot.warnings.is_empty(),
+        Err(_) => false,
+    };
+    if checked.iter().all(passes) {
         printed
     } else {
         ExitCode::from(BAD_CONFIGURATION)

@@ -57,7 +57,9 @@ pub fn run(args: HealthcheckArgs) -> ExitCode {
 /// configuration and stays healthy while the file is being edited.
 fn address_in(file: &Path, environment: &Lookup<'_>) -> Option<String> {
     let tree = load_tree(Start::Path(file), &Disk::default(), environment);
-    let address = tree.documents.first()?.get("admin")?.get("address")?;
+    let admin = tree.documents.first()?.get("admin")?;
+    // The address may stand alone.
+    let address = admin.get("address").unwrap_or(admin);
     let address: AddressSpec = address.text()?.parse().ok()?;
     Some(address.to_string())
 }
@@ -181,6 +183,8 @@ mod tests {
         let port = |name: &str| (name == "PORT").then(|| "9977".to_owned());
         std::fs::write(&file, "admin: {address: '0.0.0.0:${PORT}'}\nrulez: [nonsense: {}]\n").unwrap();
         assert_eq!(address_in(&file, &port), Some("0.0.0.0:9977".to_owned()));
+        std::fs::write(&file, "admin: 127.0.0.1:9911\n").unwrap();
+        assert_eq!(address_in(&file, &port), Some("127.0.0.1:9911".to_owned()));
         std::fs::write(&file, "listeners: {}\n").unwrap();
         assert_eq!(address_in(&file, &port), None);
         assert_eq!(address_in(&folder.path().join("none.yaml"), &port), None);

@@ -20,7 +20,7 @@ use self::snapshot::{Inputs, Snapshot};
 use crate::files::Seen;
 use crate::rule::{beside, doubts};
 use crate::yaml::decode::word::{Hint, Word};
-use crate::yaml::decode::{Spanned, decode_parts};
+use crate::yaml::decode::{Gaps, Spanned, decode_parts};
 use crate::yaml::report::{Diagnostic, Report, Span};
 use crate::yaml::tree;
 use crate::{fake, files, peers};
@@ -142,14 +142,14 @@ fn compile(tree: load::Tree, seen: Seen, inputs: Inputs<'_>) -> Result<Snapshot,
             merge(&mut spec, fragment, &mut diagnostics);
         }
     }
-    settle_addresses(&mut spec);
+    settle_addresses(&mut spec, &gaps);
     // Parts with errors are left out here. The rest is still checked, so that all errors are reported at once, but a
     // configuration with errors is never put into force.
     Snapshot::build(spec, sources, &gaps, seen, diagnostics, inputs)
 }
 
 /// Gives addresses that stand alone their position. An upstream that is one is meant for what its listeners speak.
-fn settle_addresses(spec: &mut ConfigSpec) {
+fn settle_addresses(spec: &mut ConfigSpec, gaps: &Gaps) {
     if let Some(admin) = &mut spec.admin {
         apis::settle(admin.value.0.address.as_mut(), admin.span);
     }
@@ -164,7 +164,9 @@ fn settle_addresses(spec: &mut ConfigSpec) {
                 listener
                     .upstream
                     .as_ref()
-                    .is_some_and(|upstream| upstream.value == name.value)
+                    .filter(|upstream| upstream.value == name.value)
+                    // One whose protocol was left out decides nothing.
+                    .is_some_and(|upstream| listener.protocol.is_some() || !gaps.around(upstream.span))
             })
             .peekable();
         let is_for_tcp = users.peek().is_some() && users.all(|(_, listener)| listener.is_tcp());

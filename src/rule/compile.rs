@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::doubts;
 use super::id::{RuleId, check_space};
-use super::spec::{MatchSpec, RuleSpec};
-use super::text::path_hint;
+use super::spec::RuleSpec;
 use crate::draw::head::Head;
 use crate::draw::{KeyHash, Seed};
 use crate::fault::FaultSpec;
@@ -302,10 +302,8 @@ impl Context<'_> {
         for (span, message) in mistakes {
             self.error(span, message);
         }
-        for path in spec.matches.as_deref().into_iter().flat_map(MatchSpec::paths) {
-            if let Some(message) = path_hint(&path.value) {
-                self.diagnostics.push(Diagnostic::warning(path.span, message));
-            }
+        for (span, message) in spec.matches.as_deref().into_iter().flat_map(doubts::of_match) {
+            self.diagnostics.push(Diagnostic::warning(span, message));
         }
         match &spec.upstream {
             Some(upstreams) => Condition::All(vec![Condition::Upstream(upstreams.value.0.clone()), condition]),

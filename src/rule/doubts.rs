@@ -1,6 +1,9 @@
-//! Numbers that are valid, and that many take for something else.
+//! What is valid, and likely to be meant otherwise.
 
-use crate::yaml::report::Diagnostic;
+use super::spec::{FieldSpec, MatchSpec, TextSpec};
+use super::text::path_hint;
+use crate::yaml::decode::Named;
+use crate::yaml::report::{Diagnostic, Span};
 use crate::yaml::tree::{Node, Value};
 use crate::yaml::units::Percentage;
 
@@ -20,6 +23,21 @@ pub fn of_rule(rule: &Node, doubts: &mut Vec<Diagnostic>) {
         of_limits(when, doubts);
     }
     of_guards(rule, doubts);
+}
+
+/// Patterns that match only what hardly any request has, also in the conditions within.
+pub fn of_match(spec: &MatchSpec) -> Vec<(Span, String)> {
+    let path = spec.path.iter();
+    let path = path.filter_map(|path| Some((path.span, path_hint(&path.value)?)));
+    let fields = [&spec.headers, &spec.query, &spec.cookies].into_iter().flatten();
+    let any = fields.flat_map(Named::iter).filter_map(|(name, field)| {
+        let is_star = matches!(&field.value, FieldSpec::Value(TextSpec::Plain(text)) if text == "*");
+        let name = &name.value;
+        let message = || format!("`{name}: \"*\"` is for the value `*` only: use `{name}: present`");
+        is_star.then(|| (field.span, message()))
+    });
+    let within = spec.within().flat_map(of_match);
+    path.chain(any).chain(within).collect()
 }
 
 fn of_limits(map: &Node, doubts: &mut Vec<Diagnostic>) {

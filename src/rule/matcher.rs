@@ -87,7 +87,10 @@ impl Condition {
         }
         if let Some(grpc) = &spec.grpc {
             all.push(Condition::Grpc);
-            all.extend(grpc_path(grpc).map(Condition::Path));
+            match grpc_path(&grpc.value) {
+                Ok(path) => all.extend(path.map(Condition::Path)),
+                Err(message) => mistakes.push((grpc.span, message)),
+            }
         }
         if let Some(client) = &spec.client {
             all.push(Condition::Client(
@@ -445,9 +448,27 @@ fn host_and_port(spec: &Spanned<TextSpec>, mistakes: &mut Vec<Mistake>) -> Vec<C
 }
 
 /// The path of a gRPC call is `/service/method` (gRPC over HTTP/2, "Requests").
-fn grpc_path(spec: &Spanned<GrpcSpec>) -> Option<Shown<Text>> {
-    let value = match (&spec.value.service, &spec.value.method) {
-        (None, None) => return None,
+fn grpc_path(spec: &GrpcSpec) -> Result<Option<Shown<Text>>, String> {
+    let (service, method) = (spec.service.as_deref(), spec.method.as_deref());
+    // Neither has a slash; who writes one means the call's path, or a part of it.
+    let given = service.into_iter().chain(method);
+    let parts: Vec<&str> = given
+        .flat_map(|name| name.split('/'))
+        .filter(|part| !part.is_empty())
+        .collect();
+    if [service, method].into_iter().flatten().any(|name| name.contains('/')) {
+        let name = service.or(method).unwrap_or_default();
+        return Err(match parts.as_slice() {
+            [service, method] => {
+                format!("a slash is between the two names: use `grpc: {{service: {service}, method: {method}}}`")
+            }
+            [service] if spec.service.is_some() => format!("a service's name has no slash: use `service: {service}`"),
+            [method] => format!("a method's name has no slash: use `method: {method}`"),
+            _ => format!("`{name}` is not a valid name: use `grpc: {{service: shop.Cart, method: Add}}`"),
+        });
+    }
+    let value = match (service, method) {
+        (None, None) => return Ok(None),
         (Some(service), None) => Text::Prefix(format!("/{service}/").into()),
         (Some(service), Some(method)) => Text::Exact(format!("/{service}/{method}").into()),
         (None, Some(method)) => Text::Suffix(format!("/{method}").into()),
@@ -458,10 +479,10 @@ fn grpc_path(spec: &Spanned<GrpcSpec>) -> Option<Shown<Text>> {
         Text::Exact(text) => text.to_string(),
         _ => String::new(),
     };
-    Some(Shown {
+    Ok(Some(Shown {
         value,
         text: text.into(),
-    })
+    }))
 }
 
 fn show(spec: &TextSpec) -> Box<str> {

@@ -108,19 +108,14 @@ pub struct MatchSpec {
 }
 
 impl MatchSpec {
-    /// The path patterns, also of the conditions within.
-    pub fn paths(&self) -> Vec<&Spanned<TextSpec>> {
-        let inner = self.within().flat_map(MatchSpec::paths);
-        self.path.iter().chain(inner).collect()
-    }
-
     /// The conditions on bodies, also of the conditions within.
     pub fn bodies(&self) -> Vec<&Spanned<BodySpec>> {
         let inner = self.within().flat_map(MatchSpec::bodies);
         self.body.iter().chain(inner).collect()
     }
 
-    fn within(&self) -> impl Iterator<Item = &MatchSpec> {
+    /// The conditions directly within.
+    pub(super) fn within(&self) -> impl Iterator<Item = &MatchSpec> {
         let lists = self.any.iter().chain(&self.all).flat_map(|list| &list.value);
         lists.chain(self.not.as_deref())
     }
@@ -464,6 +459,14 @@ impl FromStr for MethodSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(method) = METHODS.iter().find(|method| method.as_str().eq_ignore_ascii_case(text)) {
             return Ok(MethodSpec(method.clone()));
+        }
+        if matches!(text, "*" | "all" | "ALL" | "any" | "ANY") {
+            return Err("without `method` it is for every method: leave it out".to_owned());
+        }
+        // Valid in a method's name (RFC 9110, section 5.6.2), but no such method is in use.
+        if let Some((first, second)) = text.split_once('|') {
+            let all: Vec<&str> = [first].into_iter().chain(second.split('|')).map(str::trim).collect();
+            return Err(format!("`{text}` is not a valid method: use `[{}]`", all.join(", ")));
         }
         let method = http::Method::from_bytes(text.as_bytes())
             .map_err(|_| format!("`{text}` is not a valid method: use GET, POST, …"))?;

@@ -36,6 +36,17 @@ def test_mistakes_have_places(tmp_path):
     assert checked.returncode == 64 and f"bad.jsonc:{line}:" in checked.stderr and "abort" in checked.stderr
 
 
+def test_warnings_fail_where_that_is_asked_for(tmp_path):
+    file = tmp_path / "doubtful.json"
+    file.write_text(json.dumps(PLAIN).replace('"/down"', '"/down/:id"'))
+    for arguments in [["check", file], ["check", "-c", file]]:
+        checked = command(*arguments)
+        assert checked.returncode == 0 and "warning" in checked.stderr, checked.stderr
+        assert command(*arguments, "--strict").returncode == 64
+    file.write_text(json.dumps(PLAIN))
+    assert command("check", "--strict", file).returncode == 0
+
+
 def test_json_is_included_and_served(squall, tmp_path):
     part = {key: PLAIN[key] for key in ("listeners", "upstreams", "rules")}
     (tmp_path / "part.jsonc").write_text("// a comment\n" + json.dumps(part))

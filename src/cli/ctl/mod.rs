@@ -115,7 +115,7 @@ enum CtlCommand {
         #[command(subcommand)]
         command: SpaceCommand,
     },
-    /// List, add, remove or reset the conditions that stop injection
+    /// List, put, remove or reset the conditions that stop injection
     Guard {
         #[command(subcommand)]
         command: GuardCommand,

@@ -1,6 +1,5 @@
 //! Builds the listeners of a snapshot: addresses, certificates, targets, and the rules that apply to them.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,26 +35,30 @@ impl Build<'_> {
                 .help("add `listeners: {web: {address: 127.0.0.1:8080, upstream: NAME}}`"),
             );
         }
-        let mut seen: HashMap<&AddressSpec, Span> = HashMap::new();
+        let mut seen: Vec<(&AddressSpec, Span)> = Vec::new();
         let admin = spec.admin.as_ref().and_then(|admin| admin.value.0.address.as_ref());
         let toxiproxy = spec
             .toxiproxy
             .as_ref()
             .and_then(|toxiproxy| toxiproxy.value.0.address.as_ref());
         for address in admin.into_iter().chain(toxiproxy) {
-            seen.insert(&address.value, address.span);
+            seen.push((&address.value, address.span));
         }
         let mut listeners = Vec::new();
         for (name, listener) in spec.listeners.iter() {
             let address = &listener.address;
-            let free_port = matches!(address.value, AddressSpec::Tcp(tcp) if tcp.port() == 0);
-            if listener.enabled
-                && !free_port
-                && let Some(first) = seen.insert(&address.value, address.span)
-            {
-                let message = format!("the address {} is used twice", address.value);
-                self.diagnostics
-                    .push(Diagnostic::error(address.span, message).also(first, "the first is here"));
+            if listener.enabled {
+                let taken = seen.iter().find(|(other, _)| other.overlaps(&address.value));
+                if let Some((other, first)) = taken {
+                    let message = if **other == address.value {
+                        format!("the address {} is used twice", address.value)
+                    } else {
+                        format!("the addresses {} and {other} can't both be used", address.value)
+                    };
+                    self.diagnostics
+                        .push(Diagnostic::error(address.span, message).also(*first, "the first is here"));
+                }
+                seen.push((&address.value, address.span));
             }
             let before = self.diagnostics.len();
             listeners.extend(self.listener(name, listener, targets, authority));

@@ -11,9 +11,9 @@ use crate::proxy::exchange::route::{Paths, Route};
 use crate::proxy::exchange::view::Target;
 use crate::proxy::listen::spec::{ListenerSpec, RouteSpec};
 use crate::proxy::upstream::check_prefix;
+use crate::rule::doubts;
 use crate::rule::matcher::Condition;
 use crate::rule::spec::{MatchSpec, TextSpec};
-use crate::rule::text::path_hint;
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::{Diagnostic, Span};
 
@@ -166,10 +166,8 @@ impl Build<'_> {
         let mut all = Vec::new();
         if let Some(matches) = matches {
             all.push(Condition::compile(matches, &mut mistakes));
-            for path in matches.paths() {
-                if let Some(message) = path_hint(&path.value) {
-                    self.diagnostics.push(Diagnostic::warning(path.span, message));
-                }
+            for (span, message) in doubts::of_match(matches) {
+                self.diagnostics.push(Diagnostic::warning(span, message));
             }
             if let Some(path) = &matches.path
                 && let Some(message) = literal_hint(&path.value, strip.unwrap_or_default())

@@ -16,6 +16,18 @@ pub enum AddressSpec {
     Unix(PathBuf),
 }
 
+impl AddressSpec {
+    /// Whether not both can be listened on. An address of all interfaces includes each of its family. Port 0 is a free one.
+    pub fn overlaps(&self, other: &AddressSpec) -> bool {
+        let (AddressSpec::Tcp(one), AddressSpec::Tcp(two)) = (self, other) else {
+            return self == other;
+        };
+        let all = one.ip().is_unspecified() || two.ip().is_unspecified();
+        let same = one.ip() == two.ip() || (all && one.is_ipv4() == two.is_ipv4());
+        same && one.port() == two.port() && one.port() != 0
+    }
+}
+
 impl FromStr for AddressSpec {
     type Err = String;
 
@@ -83,6 +95,26 @@ string_form!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_all_interfaces_includes_each_of_its_family() {
+        for (one, two, overlap) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "0.0.0.0:80", true),
+            ("127.0.0.1:80", "0.0.0.0:81", false),
+            ("[::]:80", "[::1]:80", true),
+            // Whether they can depends on the system.
+            ("[::]:80", "0.0.0.0:80", false),
+            ("0.0.0.0:0", "0.0.0.0:0", false),
+            ("unix:/a", "unix:/a", true),
+            ("unix:/a", "unix:/b", false),
+        ] {
+            let [first, second]: [AddressSpec; 2] = [one, two].map(|text| text.parse().unwrap());
+            assert_eq!(first.overlaps(&second), overlap, "{one} {two}");
+            assert_eq!(second.overlaps(&first), overlap, "{two} {one}");
+        }
+    }
 
     #[test]
     fn what_to_write_instead() {

@@ -92,9 +92,7 @@ fn check_path(spec: &TextSpec) -> Result<(), String> {
     }
     if whole && !text.starts_with(['/', '*', '{', '[', '?']) {
         return Err(if looks_like_regex(text) {
-            format!(
-                "a plain path is a glob, and this looks like a regular expression: use `path: {{regex: \"{text}\"}}`"
-            )
+            use_regex(text)
         } else {
             format!("a path must start with `/`: use `/{text}`")
         });
@@ -163,9 +161,7 @@ pub fn path_hint(spec: &TextSpec) -> Option<String> {
     };
     let text = spec.text();
     if matches!(spec, TextSpec::Plain(_)) && text.starts_with('/') && looks_like_regex(text) {
-        return Some(format!(
-            "a plain path is a glob, and this looks like a regular expression: use `path: {{regex: \"{text}\"}}`"
-        ));
+        return Some(use_regex(text));
     }
     let segments: Vec<&str> = text.split('/').collect();
     let parameter = segments.iter().find(|segment| is_parameter(segment))?;
@@ -176,6 +172,15 @@ pub fn path_hint(spec: &TextSpec) -> Option<String> {
     Some(format!(
         "`{parameter}` matches only itself, not any segment: use the glob `{glob}`"
     ))
+}
+
+/// Says to write a path as a regular expression, for the whole path as it is elsewhere.
+fn use_regex(text: &str) -> String {
+    let begin = if text.starts_with('^') { "" } else { "^" };
+    let end = if text.ends_with('$') { "" } else { "$" };
+    format!(
+        "a plain path is a glob, and this looks like a regular expression: use `path: {{regex: \"{begin}{text}{end}\"}}`"
+    )
 }
 
 fn regex(text: &str, place: Place) -> Result<Regex, String> {

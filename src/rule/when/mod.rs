@@ -306,7 +306,10 @@ impl fmt::Display for Reason {
         match self {
             Reason::Disabled => f.write_str("the rule is disabled"),
             Reason::Ended => f.write_str("an earlier rule ends the request"),
-            Reason::NotRequested => f.write_str("requested: the request has none of the x-envoy-fault headers"),
+            Reason::NotRequested => f.write_str(
+                "requested: no valid x-envoy-fault header asks for a fault of this rule; a gRPC status counts in a gRPC \
+                call only",
+            ),
             Reason::Expired => f.write_str("limits.expires: the rule has expired"),
             Reason::OutOfSchedule { at } => write!(f, "schedule: closed at {}", Time::saturating(*at)),
             Reason::Every { ordinal, every } => write!(f, "every {every}: this is request {ordinal}"),
