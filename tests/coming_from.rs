@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 /// What `squall explain` says of a row, by the beginning of the row's first cell.
 const SAID: &[(&str, &str)] = &[
     ("a proxy:", "redis"),
-    ("`latency`", "uniform(500ms to 1.5s)"),
+    ("`latency` of 1000 with `jitter` 500", "uniform(500ms to 1.5s)"),
+    ("`latency` of 1000 with `jitter` 2000", "3s"),
     ("`bandwidth`", "100kB/s"),
     ("`timeout`", "5s"),
     ("`reset_peer`", "reset"),

@@ -35,6 +35,19 @@ enum At {
 
 use At::{Document, Faults, Listener, Route, Rule, Top, Upstream, Way};
 
+/// A toxic of a TCP listener.
+const TCP_TIMEOUT: &str = "listeners: {redis: {address: 127.0.0.1:26379, protocol: tcp, upstream: redis}}
+upstreams: {redis: 127.0.0.1:6379}
+rules: [{name: r, faults: [timeout: {timeout: 5000}]}]";
+const TCP_TOXICS: &str = "listeners: {redis: {address: 127.0.0.1:26379, protocol: tcp, upstream: redis}, web: {address: 127.0.0.1:8080, upstream: shop}}
+upstreams: {redis: 127.0.0.1:6379, shop: {fake: echo}}
+rules:
+  - {name: a, listener: redis, toxics: [{type: timeout, stream: upstream, attributes: {timeout: 0}}]}
+  - {name: b, listener: redis, toxics: [{type: reset_peer, stream: upstream, attributes: {timeout: 730}}]}
+  - {name: c, listener: redis, type: latency, stream: upstream, attributes: {latency: 730, jitter: 30}}
+  - {name: d, listener: redis, faults: [reset_peer: {timeout: 0}]}
+  - {name: e, listener: web, toxics: [{type: timeout, attributes: {timeout: 5300}}]}";
+
 /// The words, by tool.
 const WORDS: &[(&str, &[(At, &str)])] = &[
     (
@@ -108,6 +121,31 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
                 Faults,
                 r#"{"stream":"upstream","name":"b","type":"bandwidth","toxicity":1,"attributes":{"rate":310}}"#,
             ),
+            (
+                Faults,
+                r#"{"type":"timeout","stream":"upstream","attributes":{"timeout":5300}}"#,
+            ),
+            (
+                Faults,
+                r#"{"type":"latency","stream":"downstream","attributes":{"latency":530}}"#,
+            ),
+            (
+                Faults,
+                r#"{"type":"reset_peer","stream":"upstream","attributes":{"timeout":530}}"#,
+            ),
+            (Faults, "latency: {latency: 1000, jitter: 2000}"),
+            (Faults, "latency: {latency: 1e30}"),
+            (Faults, "bandwidth: {rate: 1e30}"),
+            (Faults, "throttle: {rate: x7}"),
+            (Faults, "toxicity: 1.0"),
+            (Faults, "toxicity: 7"),
+            (Rule, "toxicity: 1.0\nfaults: [delay: 1s]"),
+            (
+                Rule,
+                "toxics: [{type: latency, toxicity: 0.3, stream: upstream, attributes: {latency: 730}}, {type: slow_close, toxicity: 0.7, stream: upstream, attributes: {delay: 330}}]",
+            ),
+            (Document, TCP_TIMEOUT),
+            (Document, TCP_TOXICS),
             (Faults, "{type: abort, status: 418}"),
             (Faults, "{type: delay, duration: 7s}"),
             (Faults, "bandwidth: {rate: 0}"),
@@ -900,7 +938,7 @@ fn places(at: At, text: &str, line: &str) -> Vec<String> {
             let within = configuration(Way, &format!("match: {{{line}}}\nupstream: shop"));
             whole.chain([within, configuration(Faults, &line)]).collect()
         }
-        Document => Vec::new(),
+        Document => vec![configuration(Faults, line)],
     }
 }
 
@@ -1031,6 +1069,46 @@ fn a_line_means_what_the_word_meant() {
 /// What the help for a text has.
 const MEANT: &[(At, &str, &str)] = &[
     (
+        Document,
+        TCP_TIMEOUT,
+        "write `stall: {discard: true, limit: 5s, end: close}`",
+    ),
+    (
+        Document,
+        TCP_TOXICS,
+        "`faults: [stall: {discard: true, end: close, direction: request}]`",
+    ),
+    (
+        Document,
+        TCP_TOXICS,
+        "`faults: [stall: {limit: 730ms, end: reset, direction: request}]`",
+    ),
+    (
+        Document,
+        TCP_TOXICS,
+        "`faults: [delay: {uniform: [700ms, 760ms], before: message, direction: request}]`",
+    ),
+    (Document, TCP_TOXICS, "`stall: {limit: 10ms, end: reset}`"),
+    (
+        Document,
+        TCP_TOXICS,
+        "`faults: [delay: {fixed: 5.3s, before: response}, close: {before: response}]`",
+    ),
+    (
+        Faults,
+        "latency: {latency: 1000, jitter: 2000}",
+        "`delay: {percentiles: {min: 0s, p25: 0s, max: 3s}}`",
+    ),
+    (Faults, "latency: {latency: 1e30}", "can't read"),
+    (Faults, "latency: {latency: 100, jitter: 1e30}", "can't read"),
+    (Faults, "bandwidth: {rate: 1e30}", "can't read"),
+    (Rule, "toxicity: 1.0\nfaults: [delay: 1s]", "leave it out"),
+    (
+        Rule,
+        "toxics: [{type: latency, toxicity: 0.3, attributes: {latency: 730}}, {type: limit_data, toxicity: 0.7, attributes: {bytes: 330}}]",
+        "`rules: [{name: slow, when: 30%, faults: [delay: 730ms]}, {name: truncate, when: 70%, faults: [truncate: 330B]}]`",
+    ),
+    (
         Top,
         "static_resources: {routes: [{match: {prefix: /a}, typed_per_filter_config: {envoy.filters.http.fault: {abort: {http_status: 418, percentage: {numerator: 17}}}}}]}",
         "`rules: [{name: errors, match: {path: {prefix: /a}}, when: 17%, faults: [abort: 418]}]`",
@@ -1102,6 +1180,8 @@ const MEANT: &[(At, &str, &str)] = &[
 
 /// What the help for a text must not have.
 const NOT_MEANT: &[(At, &str, &str)] = &[
+    (Faults, "toxicity: 7", "7%"),
+    (Faults, "toxicity: 1.0", "when: 100%"),
     (Rule, "timeout: 10s\nroute: [{destination: {host: a}}]", "hang"),
     (Rule, "retries: {attempts: 3}\nfaults: [delay: 1s]", "when"),
     (Rule, "mirror: {host: a}\nfaults: [delay: 1s]", "faults: ["),

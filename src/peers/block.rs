@@ -32,6 +32,21 @@ pub(super) struct Hit {
     pub(super) share: Option<String>,
     /// Whether only to requests that ask for it with Envoy's headers.
     pub(super) asked: bool,
+    /// The toxic that it stands for, if that is another fault on a TCP listener.
+    pub(super) toxic: Option<Toxic>,
+    /// Whether it is on what clients send, if that was said.
+    pub(super) on_request: Option<bool>,
+}
+
+/// A toxic of Toxiproxy that ends connections. It stops one direction, while the other one flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Toxic {
+    /// Nothing passes, and then the connection is closed.
+    Timeout,
+    /// The connection is reset after a time.
+    Reset,
+    /// Everything waits.
+    Latency,
 }
 
 impl From<Fault> for Hit {
@@ -40,6 +55,8 @@ impl From<Fault> for Hit {
             fault,
             share: None,
             asked: false,
+            toxic: None,
+            on_request: None,
         }
     }
 }
@@ -89,6 +106,72 @@ impl Block {
         }
         self.choose.extend(other.choose);
         other.notes.iter().for_each(|note| self.note(note));
+    }
+
+    /// The direction of the faults that have none of their own.
+    pub(super) fn direct(&mut self, on_request: Option<bool>) {
+        for hit in &mut self.faults {
+            hit.on_request = hit.on_request.or(on_request);
+        }
+    }
+
+    /// The share of the block as one of each of its faults.
+    pub(super) fn share_out(&mut self) {
+        if self.faults.is_empty() {
+            return;
+        }
+        if let Some(share) = self.when.take_share() {
+            for hit in &mut self.faults {
+                hit.share.get_or_insert_with(|| share.clone());
+            }
+        }
+    }
+
+    /// The toxics as faults of the listeners that the rule is for.
+    pub(super) fn placed(mut self, is_tcp: bool) -> Self {
+        let mut wait = None;
+        let mut placed = Vec::new();
+        for mut hit in std::mem::take(&mut self.faults) {
+            let fault = hit.fault.clone();
+            let on_request = hit.on_request == Some(true);
+            hit.fault = match (hit.toxic, is_tcp) {
+                (None, _) => fault,
+                (Some(Toxic::Timeout), true) => Fault::of("stall", "discard", true)
+                    .maybe("limit", fault.get("limit"))
+                    .with("end", "close"),
+                (Some(Toxic::Reset), true) if fault.name() == "delay" => {
+                    wait = fault.fixed();
+                    continue;
+                }
+                (Some(Toxic::Reset), true) => {
+                    let limit = wait.take().unwrap_or_else(|| "10ms".to_owned());
+                    Fault::of("stall", "limit", limit).with("end", "reset")
+                }
+                (Some(Toxic::Latency), true) if on_request => {
+                    fault.with("before", "message").with("direction", "request")
+                }
+                (Some(Toxic::Latency), false) if hit.on_request == Some(false) => fault.with("before", "response"),
+                (Some(Toxic::Latency), _) => fault,
+                (Some(Toxic::Timeout), false) if !on_request && fault.has("limit") => {
+                    // The upstream gets the request of a toxic on the response.
+                    let wait = Fault::of("delay", "fixed", fault.get("limit").unwrap_or_default());
+                    placed.push(Hit {
+                        fault: wait.with("before", "response"),
+                        ..hit.clone()
+                    });
+                    Fault::of("close", "before", "response")
+                }
+                (Some(Toxic::Timeout), false) => fault,
+                (Some(_), false) if on_request => fault,
+                (Some(_), false) => fault.with("before", "response"),
+            };
+            if on_request {
+                hit.fault = hit.fault.on_request();
+            }
+            placed.push(hit);
+        }
+        self.faults = placed;
+        self
     }
 
     /// What is to be said beside the lines.

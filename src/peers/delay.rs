@@ -171,6 +171,18 @@ fn uniform(low: Time, high: Time) -> Fault {
 pub(super) fn around(length: Time, jitter: Option<Time>) -> Fault {
     match jitter.map(Time::get).filter(|jitter| !jitter.is_zero()) {
         None => Fault::of("delay", "fixed", length),
+        // What would be below 0 is no delay, in Toxiproxy as in netem.
+        Some(jitter) if jitter > length.get() => {
+            let below = (jitter - length.get()).as_secs_f64() / (2.0 * jitter.as_secs_f64());
+            let share = format!("{:.4}", (100.0 * below).min(99.9999));
+            let share = share.trim_end_matches('0').trim_end_matches('.');
+            let most = Time::saturating(length.get().saturating_add(jitter));
+            Fault::of(
+                "delay",
+                "percentiles",
+                format_args!("{{min: 0s, p{share}: 0s, max: {most}}}"),
+            )
+        }
         Some(jitter) => uniform(
             Time::saturating(length.get().saturating_sub(jitter)),
             Time::saturating(length.get().saturating_add(jitter)),
@@ -232,6 +244,12 @@ fn is_distribution(node: &Node) -> bool {
 
 fn of_parts(map: &Node, unit: Duration, kind: &str) -> Option<Fault> {
     let one = |words: &[&str]| first(map, words).and_then(|part| time(part, unit));
+    // Without one of its numbers a delay would be another one.
+    let is_unread =
+        |words: &[&str]| first(map, words).is_some_and(|part| number(part).is_some() && time(part, unit).is_none());
+    if [LENGTH, JITTER, LOW, HIGH, MEAN].iter().any(|words| is_unread(words)) {
+        return None;
+    }
     let deviation = one(DEVIATION).or_else(|| one(&["sigma"]).filter(|_| matches!(kind, "normal" | "gaussian")));
     if let Some(median) = one(&["median", "p50"]).filter(|_| first(map, &["median"]).is_some()) {
         return Some(match one(&["p99"]) {
@@ -274,7 +292,7 @@ fn of_parts(map: &Node, unit: Duration, kind: &str) -> Option<Fault> {
         (Some(mean), _) if is_normal => Some(normal(mean, Time::saturating(mean.get() / 10))),
         (Some(length), _) => Some(around(length, jitter)),
         // A jitter of its own is about no delay.
-        (None, _) => jitter.map(|jitter| uniform(Time::ZERO, Time::saturating(jitter.get().saturating_mul(2)))),
+        (None, _) => jitter.map(|jitter| around(Time::ZERO, Some(jitter))),
     }
 }
 

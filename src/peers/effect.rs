@@ -1,6 +1,6 @@
 //! What happens to a request, in the words of other tools: the faults for one word with its settings.
 
-use super::block::Hit;
+use super::block::{Hit, Toxic};
 use super::fault::{Fault, is_own, own_key};
 use super::units::{MILLISECOND, SECOND, time};
 use super::value::{entries, first, flow, is_nested, is_true, number};
@@ -42,11 +42,19 @@ pub(super) fn share_in(map: &Node) -> Option<String> {
 pub(super) fn faults(key: &str, name: &str, value: &Node, map: &Node) -> Option<Vec<Hit>> {
     let share = share_in(value);
     let asked = first(value, &["headerdelay", "headerabort", "headerlimit"]).is_some();
+    let toxic = match name {
+        "timeout" => Some(Toxic::Timeout),
+        "resetpeer" => Some(Toxic::Reset),
+        "latency" => Some(Toxic::Latency),
+        _ => None,
+    };
     let with = |faults: Vec<Fault>| -> Option<Vec<Hit>> {
         let hits = faults.into_iter().map(|fault| Hit {
             fault,
             share: share.clone(),
             asked,
+            toxic,
+            on_request: None,
         });
         Some(hits.collect())
     };

@@ -181,8 +181,13 @@ impl Fault {
 
     /// The length of a fixed delay.
     pub(super) fn fixed(&self) -> Option<String> {
-        let fixed = self.settings.iter().find(|(key, _)| *key == "fixed");
-        fixed.map(|(_, length)| length.clone())
+        self.get("fixed")
+    }
+
+    /// The value of a setting.
+    pub(super) fn get(&self, key: &str) -> Option<String> {
+        let setting = self.settings.iter().find(|(own, _)| *own == key);
+        setting.map(|(_, value)| value.clone())
     }
 
     /// Whether the fault has a setting of this name.

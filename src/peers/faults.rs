@@ -4,7 +4,7 @@ use super::block::{Block, Hit};
 use super::fault::{Fault, is_own, own_key};
 use super::units::{MILLISECOND, percent, time};
 use super::value::{entries, first, flow, is_nested, number, plain, text};
-use super::{abort, condition, connection, delay, read, said, settings, tc, when, write};
+use super::{abort, condition, connection, delay, listener, read, said, settings, tc, when, write};
 use crate::yaml::decode::word::{Hint, Word};
 use crate::yaml::tree::{NOTHING, Node, Value};
 
@@ -47,8 +47,31 @@ pub(super) fn fault(word: &Word<'_>) -> Option<Hint> {
                 lines.help
             ))
         }
-        _ => whole(word).in_faults().or_else(|| example(word.key)),
+        _ => whole(word)
+            .placed(listener::is_tcp(word))
+            .in_faults()
+            .or_else(|| unread(word, example(word.key)?)),
     }
+}
+
+/// A line for a word whose value can't be read; nobody asked for its numbers.
+pub(super) fn unread(word: &Word<'_>, hint: Hint) -> Option<Hint> {
+    if !has_number(word.value) {
+        return Some(hint);
+    }
+    let line = hint.help.strip_prefix("write ")?;
+    let help = format!(
+        "squall can't read what `{}` asks for here; its own line is one such as {line}",
+        word.key
+    );
+    Some(Hint { help, ..hint })
+}
+
+fn has_number(node: &Node) -> bool {
+    let is_number = |text: &str| text.contains(|letter: char| letter.is_ascii_digit());
+    node.text().is_some_and(is_number)
+        || entries(node).any(|(_, value)| has_number(value))
+        || matches!(&node.value, Value::Seq(items) if items.iter().any(has_number))
 }
 
 /// What the item of the list says that a word is in.
@@ -228,6 +251,9 @@ fn of_settings(name: &str, word: &Word<'_>) -> Option<Hint> {
         block.note(read::UNSET);
     }
     let faults = if speaks { spoken(name, word.map) } else { Vec::new() };
+    if faults.is_empty() && !word.is_value && is_part(key) && number(word.value).is_some() {
+        return unread(word, example(name)?);
+    }
     match faults.as_slice() {
         [] => block.faults.extend(written(name, word.map).map(Hit::from)),
         [one] => block.faults.push(one.clone().into()),
@@ -240,11 +266,9 @@ fn of_settings(name: &str, word: &Word<'_>) -> Option<Hint> {
         several => block.faults.extend(several.iter().cloned().map(Hit::from)),
     }
     if text(word.map, &["stream", "direction"]).is_some_and(|stream| matches!(stream, "upstream" | "request")) {
-        for hit in &mut block.faults {
-            hit.fault = hit.fault.clone().on_request();
-        }
+        block.direct(Some(true));
     }
-    super::whole(block.in_faults()?)
+    super::whole(block.placed(listener::is_tcp(word)).in_faults()?)
 }
 
 /// What a word in a fault says that belongs beside the rule's faults.

@@ -1,9 +1,9 @@
 //! The keys of a listener in the words of other tools.
 
 use super::block::{self, Block};
-use super::value::plain;
+use super::value::{entries, first, items, plain, text};
 use super::{Hint, Word, address, instead, read, routing, said, units, write};
-use crate::yaml::tree::Node;
+use crate::yaml::tree::{Node, Value};
 
 /// A word among the keys of a listener.
 pub(super) fn listener(word: &Word<'_>) -> Option<Hint> {
@@ -78,6 +78,37 @@ pub(super) fn rules(word: &Word<'_>, of: &str) -> String {
         }
     });
     named.collect::<Vec<_>>().join("{name: ")
+}
+
+/// Whether the rule that a word is in is for TCP listeners alone: those that it names, or all of the file.
+pub(super) fn is_tcp(word: &Word<'_>) -> bool {
+    let rules = first(word.root, &["rules"]).into_iter().flat_map(items);
+    let rule = rules
+        .into_iter()
+        .find(|rule| holds(rule, word.value) || holds(rule, word.map));
+    let named: Vec<&str> = rule
+        .and_then(|rule| rule.get("listener"))
+        .into_iter()
+        .flat_map(items)
+        .filter_map(Node::text)
+        .collect();
+    let listeners = first(word.root, &["listeners"]).into_iter().flat_map(entries);
+    let mut meant = listeners
+        .filter(|(name, _)| named.is_empty() || named.contains(name))
+        .peekable();
+    meant.peek().is_some() && meant.all(|(_, listener)| text(listener, &["protocol"]) == Some("tcp"))
+}
+
+/// Whether a node is a part of another one.
+fn holds(node: &Node, part: &Node) -> bool {
+    std::ptr::eq(node, part)
+        || match &node.value {
+            Value::Seq(items) => items.iter().any(|item| holds(item, part)),
+            Value::Map(entries) => entries
+                .iter()
+                .any(|(key, value)| holds(key, part) || holds(value, part)),
+            _ => false,
+        }
 }
 
 /// What a word and its value say happens.

@@ -44,11 +44,7 @@ impl Block {
         for (key, value) in entries(map).filter(|(key, _)| !is_flat || is_toxic(key)) {
             block.read(key, value, map);
         }
-        if text(map, &["stream", "direction"]).is_some_and(is_upstream) {
-            for hit in &mut block.faults {
-                hit.fault = hit.fault.clone().on_request();
-            }
-        }
+        block.direct(text(map, &["stream", "direction"]).and_then(is_upstream));
         block
     }
 
@@ -56,10 +52,10 @@ impl Block {
     pub(super) fn of_word(key: &str, value: &Node, map: &Node) -> Self {
         let mut block = Self::default();
         block.read(key, value, map);
-        if block.has_effect() && text(map, &["stream"]).is_some_and(is_upstream) {
-            for hit in &mut block.faults {
-                hit.fault = hit.fault.clone().on_request();
-            }
+        block.direct(text(map, &["stream"]).and_then(is_upstream));
+        if when::is_share(key) && block.when.line() == "when: 100%" {
+            block.when = when::When::default();
+            block.note("leave it out: a rule without `when` is for all requests");
         }
         block
     }
@@ -136,12 +132,6 @@ impl Block {
 
     fn word(&mut self, key: &str, name: &str, value: &Node, map: &Node) {
         if let Some(hits) = faults(key, name, value, map) {
-            if let ("resetpeer", [wait, _]) = (name, hits.as_slice()) {
-                let limit = wait.fault.fixed().unwrap_or_default();
-                self.note(&format!(
-                    "for a tcp listener write `stall: {{limit: {limit}, end: reset}}`"
-                ));
-            }
             if hits.iter().any(|hit| hit.share.is_none()) && is_unset(value) {
                 self.note(UNSET);
             }
@@ -228,7 +218,13 @@ impl Block {
                         None => self.extend(tc::of(name, item).unwrap_or_default()),
                     }
                 }
-                None => self.extend(Self::of_map(item)),
+                None => {
+                    let mut block = Self::of_map(item);
+                    if items(value).len() > 1 {
+                        block.share_out();
+                    }
+                    self.extend(block);
+                }
             }
         }
     }
@@ -383,8 +379,12 @@ pub(super) fn rewrites(value: &Node) -> Option<Fault> {
     })
 }
 
-fn is_upstream(text: &str) -> bool {
-    matches!(text, "upstream" | "request")
+fn is_upstream(text: &str) -> Option<bool> {
+    match text {
+        "upstream" | "request" => Some(true),
+        "downstream" | "response" => Some(false),
+        _ => None,
+    }
 }
 
 /// The rules that a file of another tool makes: one for each block in it that says what happens.

@@ -3,8 +3,8 @@
 use super::block::{Block, quoted_lines};
 use super::conditions::Conditions;
 use super::units::{percent, probability};
-use super::value::{entries, is_nested, number, plain};
-use super::{condition, faults, instead, read, said, when, write};
+use super::value::{entries, is_nested, number, plain, text};
+use super::{condition, faults, instead, listener, read, said, when, write};
 use crate::yaml::decode::word::{Hint, Word};
 use crate::yaml::tree::Node;
 
@@ -57,9 +57,13 @@ pub(super) fn rule(word: &Word<'_>) -> Option<Hint> {
         // The settings may stand beside it, as those of Chaos Mesh's `action: netem` do.
         _ if EFFECTS.contains(&&*key) && Block::of_word(word.key, value, word.map).is_empty() => {
             let all = of_rule(word);
-            if all.has_effect() { all.in_rule() } else { example(&key) }
+            if all.has_effect() {
+                all.placed(listener::is_tcp(word)).in_rule()
+            } else {
+                faults::unread(word, example(&key)?)
+            }
         }
-        _ => block(word).or_else(|| example(&key)),
+        _ => block(word).or_else(|| faults::unread(word, example(&key)?)),
     }
 }
 
@@ -80,7 +84,7 @@ fn block(word: &Word<'_>) -> Option<Hint> {
     if !own.conditions.is_empty() {
         own.conditions = all.conditions;
     }
-    own.in_rule()
+    own.placed(listener::is_tcp(word)).in_rule()
 }
 
 /// What all keys of a rule say, squall's own among them.
@@ -94,6 +98,8 @@ fn of_rule(word: &Word<'_>) -> Block {
             _ => all.extend(Block::of_word(key, value, word.map)),
         }
     }
+    let stream = text(word.map, &["stream"]);
+    all.direct(stream.map(|stream| matches!(stream, "upstream" | "request")));
     all
 }
 
@@ -104,11 +110,9 @@ fn stream(word: &Word<'_>) -> Option<Hint> {
     if !is_request || !block.has_effect() {
         return faults::direction(word.value);
     }
-    for hit in &mut block.faults {
-        hit.fault = hit.fault.clone().on_request();
-    }
+    block.direct(Some(true));
     Block {
-        faults: block.faults,
+        faults: block.placed(listener::is_tcp(word)).faults,
         ..Block::default()
     }
     .in_rule()

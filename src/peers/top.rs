@@ -3,7 +3,7 @@
 use super::block::{self, Block, quoted_lines};
 use super::conditions::Conditions;
 use super::value::{entries, first, flow, is_nested, is_true, items, list, plain, quoted, text, word as scalar};
-use super::{Hint, Word, address, condition, read, route, said, write};
+use super::{Hint, Word, address, condition, listener, read, route, said, write};
 use crate::yaml::tree::{Node, Value};
 
 /// squall's own top-level keys, which say nothing about another tool's file.
@@ -188,6 +188,8 @@ fn rules(word: &Word<'_>) -> Option<Hint> {
         blocks.push(whole);
     }
     blocks.retain(Block::has_effect);
+    let is_tcp = listener::is_tcp(word);
+    let blocks: Vec<Block> = blocks.into_iter().map(|block| block.placed(is_tcp)).collect();
     let name = first(word.map, &["metadata"]).and_then(|metadata| text(metadata, &["name"]));
     block::told(&blocks, name)
         .or_else(|| without_faults(word).filter(|_| is_kubernetes || is_holder))
@@ -282,6 +284,7 @@ pub(super) fn document(document: &Node) -> Option<Hint> {
         return proxies(document);
     }
     let blocks = read::rules("", document);
+    let blocks: Vec<Block> = blocks.into_iter().map(|block| block.placed(false)).collect();
     block::told(&blocks, None).or_else(|| {
         said("a configuration is a map: write `listeners: {web: {address: 127.0.0.1:8080, upstream: shop}}`")
     })

@@ -48,14 +48,16 @@ fn time_of(text: &str, default: Duration) -> Option<Time> {
         return Some(time);
     }
     let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
-    let (count, name) = text.split_at_checked(end.unwrap_or(text.len()))?;
+    let end = end.filter(|_| text.parse::<f64>().is_err()).unwrap_or(text.len());
+    let (count, name) = text.split_at_checked(end)?;
     let unit = if name.trim().is_empty() {
         default
     } else {
         unit(name.trim())?
     };
     let seconds = count.parse::<f64>().ok()? * unit.as_secs_f64();
-    Duration::try_from_secs_f64(seconds).ok().map(Time::saturating)
+    let time = Duration::try_from_secs_f64(seconds).ok()?;
+    (time <= Time::MAX.get()).then(|| Time::saturating(time))
 }
 
 /// A share: with a percent sign, of a hundred, or as Istio's `{value: 10}` and Envoy's `{numerator: 10, denominator: HUNDRED}`.

@@ -32,6 +32,12 @@ impl When {
         self
     }
 
+    /// Takes the share out.
+    pub(super) fn take_share(&mut self) -> Option<String> {
+        let at = self.parts.iter().position(|(key, _)| key == "percentage")?;
+        Some(self.parts.remove(at).1)
+    }
+
     /// Adds what another one says.
     pub(super) fn extend(&mut self, other: Self) {
         for (key, value) in other.parts {
@@ -117,6 +123,8 @@ pub(super) fn is_share(key: &str) -> bool {
 /// The share that a word and its value say.
 pub(super) fn share(key: &str, value: &Node) -> Option<String> {
     match &*plain(key) {
+        // What is more than all is all.
+        "toxicity" if number(value).is_some_and(|share| share >= 1.0) => Some("100%".to_owned()),
         "probability" | "toxicity" | "chance" | "sample" => probability(value),
         _ => percent(value),
     }

@@ -41,6 +41,8 @@ pub struct Word<'a> {
     pub map: &'a Node,
     /// Whether the error is about the value rather than the key.
     pub is_value: bool,
+    /// The root of the document, for words that mean another thing in another file.
+    pub root: &'a Node,
 }
 
 /// The word at a position. A whole document that is not a map is a word without a key.
@@ -52,12 +54,13 @@ pub(super) fn at(node: &Node, span: Span) -> Option<Word<'_>> {
             value: node,
             map: &NOTHING,
             is_value: true,
+            root: node,
         });
     }
-    search(node, span, &mut Vec::new())
+    search(node, node, span, &mut Vec::new())
 }
 
-fn search<'a>(node: &'a Node, span: Span, path: &mut Vec<&'a str>) -> Option<Word<'a>> {
+fn search<'a>(root: &'a Node, node: &'a Node, span: Span, path: &mut Vec<&'a str>) -> Option<Word<'a>> {
     let word = |path: &[&'a str], key: &'a Node, value, map, is_value| {
         Some(Word {
             path: path.to_vec(),
@@ -65,6 +68,7 @@ fn search<'a>(node: &'a Node, span: Span, path: &mut Vec<&'a str>) -> Option<Wor
             value,
             map,
             is_value,
+            root,
         })
     };
     match &node.value {
@@ -72,7 +76,7 @@ fn search<'a>(node: &'a Node, span: Span, path: &mut Vec<&'a str>) -> Option<Wor
             if item.span == span && !matches!(item.value, Value::Map(_)) {
                 return word(path, item, &NOTHING, &NOTHING, false);
             }
-            search(item, span, path)
+            search(root, item, span, path)
         }),
         Value::Map(entries) => entries.iter().find_map(|(key, value)| {
             if key.span == span {
@@ -82,7 +86,7 @@ fn search<'a>(node: &'a Node, span: Span, path: &mut Vec<&'a str>) -> Option<Wor
                 return word(path, key, value, node, true);
             }
             path.push(key.text()?);
-            let found = search(value, span, path);
+            let found = search(root, value, span, path);
             path.pop();
             found
         }),
