@@ -238,6 +238,9 @@ fn cases() -> Vec<(&'static str, String)> {
         ("choose_nothing", rule("choose: [{weight: 1}]\n")),
         // Match
         ("method_lower_case", matching("{method: purge}")),
+        ("openapi_document_as_configuration", "openapi: 3.0.3\ninfo: {title: Shop, version: '1'}\npaths: {}\n".to_owned()),
+        ("recording_as_configuration", r#"{"log": {"version": "1.2", "creator": {"name": "x"}, "entries": []}}"#.to_owned()),
+        ("braces_within_a_word", "upstreams: {s: {fake: {routes: [{path: /x/{id}, json: 1}]}}}\n".to_owned()),
         ("method_alternatives", matching("{method: \"GET|POST\"}")),
         ("method_any", matching("{method: \"*\"}")),
         ("header_any", matching("{headers: {x-user: \"*\"}, any: [{query: {page: \"*\"}}]}")),

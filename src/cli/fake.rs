@@ -1,8 +1,9 @@
-//! `squall fake NAME`: runs a fake upstream alone, without a proxy in front of it.
+//! `squall fake NAME`: runs a fake upstream alone, without a proxy in front of it. A file is a fake too: an OpenAPI document or a
+//! recording.
 
 use std::io::{self, IsTerminal as _};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,13 +27,22 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// Run a fake upstream alone
 #[derive(Debug, clap::Args)]
 pub struct FakeArgs {
-    /// A built-in fake (echo, fakeresponse, httpbin, llm, sonarqube, test-api), or an upstream of FILE
+    /// A built-in fake (echo, fakeresponse, httpbin, llm, sonarqube, test-api), an OpenAPI document, a recording (HAR),
+    /// or an upstream of FILE
     name: String,
     /// Take the fake from the upstream NAME of this configuration file
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["set", "store"])]
     config: Option<PathBuf>,
-    /// The address to listen on; port 0 picks a free one
-    #[arg(short, long, value_name = "IP:PORT", default_value = "127.0.0.1:8000")]
+    /// The address to listen on, or a port of 127.0.0.1; port 0 picks a free one
+    #[arg(
+        short,
+        long,
+        visible_short_alias = 'p',
+        visible_alias = "port",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:8000",
+        value_parser = address
+    )]
     address: SocketAddr,
     /// The seed of generated data; without a file's seed, 42
     #[arg(long, value_name = "NUMBER", env = "SQUALL_SEED")]
@@ -43,6 +53,14 @@ pub struct FakeArgs {
     /// A setting of the fake, as in a configuration file: `--set issues=1000`
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    text.parse()
+        .map_err(|_| "write an address and a port, such as 127.0.0.1:8000, or a port".to_owned())
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -58,6 +76,10 @@ pub fn run(args: FakeArgs) -> ExitCode {
         Ok(metrics) => metrics,
         Err(error) => return fail(INTERNAL, &format!("internal error: {error}")),
     };
+    let is_path = args.name.contains(['.', '/']);
+    if args.config.is_none() && is_path && !Path::new(&args.name).is_file() {
+        return fail(BAD_CONFIGURATION, &format!("error: there is no file {}", args.name));
+    }
     // Loaded first, so that an unusable store is an error before the address is announced.
     let snapshot = match load(&args, &metrics) {
         Ok(snapshot) => snapshot,
@@ -108,8 +130,22 @@ fn load(args: &FakeArgs, metrics: &Metrics) -> Result<Snapshot, Report> {
     // JSON strings are valid YAML. Values stay unquoted, and are resolved as in a file.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let name = quoted(&args.name);
-    let mut text = format!("upstreams:\n  {name}:\n    fake:\n      name: {name}\n");
-    for (key, value) in &args.set {
+    let mut text = format!("upstreams:\n  {name}:\n    fake:\n");
+    let is_general = |key: &str| ["cors", "seed"].contains(&key);
+    let inner = match made_from(&args.name) {
+        None => {
+            text.push_str(&format!("      name: {name}\n"));
+            "      "
+        }
+        Some(key) => {
+            text.push_str(&format!("      {key}:\n        file: {name}\n"));
+            "        "
+        }
+    };
+    for (key, value) in args.set.iter().filter(|(key, _)| !is_general(key)) {
+        text.push_str(&format!("{inner}{}: {value}\n", quoted(key)));
+    }
+    for (key, value) in args.set.iter().filter(|(key, _)| is_general(key)) {
         text.push_str(&format!("      {}: {value}\n", quoted(key)));
     }
     if let Some(store) = &args.store {
@@ -124,6 +160,19 @@ fn load(args: &FakeArgs, metrics: &Metrics) -> Result<Snapshot, Report> {
         args.address
     ));
     config::load_text("command-line settings", &text, inputs)
+}
+
+/// The key of a fake that is made from the file of this name: whatever is no recording is taken for an OpenAPI document. `None`
+/// if there is no such file, or a built-in fake has this name.
+fn made_from(name: &str) -> Option<&'static str> {
+    let file = Path::new(name);
+    if fake::spec::names().any(|built_in| built_in == name) || !file.is_file() {
+        return None;
+    }
+    let is_recording = file
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("har"));
+    Some(if is_recording { "har" } else { "openapi" })
 }
 
 async fn serve(router: Router, address: SocketAddr) -> io::Result<()> {

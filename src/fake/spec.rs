@@ -273,6 +273,16 @@ fn literal_parameter(path: &Spanned<String>) -> Option<Diagnostic> {
 
 /// What is meant by a word in the settings of a fake: only those that it has are suggested.
 pub fn hint(word: &Word<'_>) -> Option<Hint> {
+    if let Some((what, key)) = served_alone(word) {
+        let help = format!(
+            "this is {what}: `squall fake FILE` serves it, and so does `upstreams: {{api: {{fake: {{{key}: FILE}}}}}}` in a \
+            configuration"
+        );
+        return Some(Hint {
+            whole: true,
+            ..Hint::said(help)
+        });
+    }
     let ["upstreams", _, "fake"] = word.path.as_slice() else {
         return None;
     };
@@ -307,6 +317,16 @@ pub fn hint(word: &Word<'_>) -> Option<Hint> {
         }
     };
     Some(Hint::said(help))
+}
+
+/// What a file is that was given as a configuration, and the key of a fake that is made from it.
+fn served_alone(word: &Word<'_>) -> Option<(&'static str, &'static str)> {
+    let has = |key: &str| word.map.get(key).is_some();
+    match word.path.as_slice() {
+        [] if has("openapi") || has("swagger") => Some(("an OpenAPI document", "openapi")),
+        ["log"] if has("entries") => Some(("a recording", "har")),
+        _ => None,
+    }
 }
 
 /// The error for a name that no built-in fake has.

@@ -29,7 +29,17 @@ class Fake:
         folder.mkdir(exist_ok=True)
         file = folder / "fake.yaml"
         file.write_text(configuration(fake))
-        command = [binary(), "fake", "fake", "-c", str(file), "-a", "127.0.0.1:0", *args]
+        self._run("fake", "-c", str(file), *args)
+
+    @classmethod
+    def of_file(cls, *args):
+        """A fake that is started without a configuration."""
+        fake = cls.__new__(cls)
+        fake._run(*args)
+        return fake
+
+    def _run(self, *args):
+        command = [binary(), "fake", *map(str, args), "-a", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.lines = []
         for line in self.process.stdout:

@@ -153,3 +153,11 @@ def test_behind_a_listener_the_document_is_read_again_when_it_changes(squall, tm
     while requests.get(running.url("/a"), timeout=10).text != "number two":
         assert time.monotonic() < deadline, running.log()
         time.sleep(0.1)
+
+
+def test_a_document_needs_no_configuration(tmp_path):
+    document = tmp_path / "store.yaml"
+    document.write_text(STORE)
+    with Fake.of_file(document, "--set", "validate=true", "--set", "prefix=/v2") as fake:
+        assert requests.get(f"{fake.url}/v2/pet/1", timeout=10).json()["id"] == 1
+        assert requests.get(f"{fake.url}/v2/pet/x", timeout=10).status_code == 422

@@ -26,7 +26,9 @@ impl Build<'_> {
     /// The listeners, still without rules.
     pub(super) fn listeners(&mut self, targets: &Targets, authority: &Arc<FaultAuthority>) -> Vec<Listener> {
         let spec = self.spec;
-        if spec.listeners.is_empty() && !self.gaps.may_have_any("listeners") {
+        // Without any part that is known it is another kind of file, and has other mistakes.
+        let is_ours = self.gaps.is_empty() || !spec.upstreams.is_empty() || !spec.rules.is_empty();
+        if spec.listeners.is_empty() && is_ours && !self.gaps.may_have_any("listeners") {
             self.diagnostics.push(
                 Diagnostic::error(
                     self.sources.start(),

@@ -125,6 +125,10 @@ impl<'a> Places<'a> {
             .unwrap_or_default();
         let info = error.info();
         let mut diagnostic = Diagnostic::error(span, format!("not valid YAML: {info}"));
+        if let Some(word) = braced_word(line, start - line_start) {
+            let help = format!("within `{{…}}` or `[…]` a string with brackets must be quoted: \"{word}\"");
+            diagnostic = diagnostic.help(help);
+        }
         for (applies, help) in [
             (info.contains("tab"), "indent with spaces"),
             (
@@ -154,6 +158,30 @@ impl<'a> Places<'a> {
         }
         diagnostic
     }
+}
+
+/// The word of a line around a bracket within it, as in `/users/{id}`; `None` if a bracket at this place begins a map or a list,
+/// or follows a `$`.
+fn braced_word(line: &str, at: usize) -> Option<&str> {
+    let (before, rest) = line.split_at_checked(at)?;
+    let begin = before
+        .rfind(|letter: char| letter.is_whitespace() || "{[,\"'".contains(letter))
+        .map_or(0, |found| found + 1);
+    let is_within = |word: &&str| !word.is_empty() && !word.ends_with(['$', ':']);
+    let word = before.get(begin..).filter(is_within)?;
+    rest.strip_prefix(['{', '['])?;
+    let mut depth = 0_usize;
+    for (place, letter) in rest.char_indices() {
+        match letter {
+            '{' | '[' => depth += 1,
+            '}' | ']' if depth > 0 => depth -= 1,
+            _ if depth > 0 => {}
+            '}' | ']' | ',' => return line.get(at - word.len()..at + place),
+            _ if letter.is_whitespace() => return line.get(at - word.len()..at + place),
+            _ => {}
+        }
+    }
+    (depth == 0).then(|| line.get(at - word.len()..))?
 }
 
 /// The length of the quoted text at the start of `text`. `escape` escapes the character after it; in single quotes, a quote

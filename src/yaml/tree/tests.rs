@@ -109,6 +109,19 @@ fn variables() {
 }
 
 #[test]
+fn brackets_within_a_word() {
+    for (text, help) in [
+        ("a: [{path: /x/{id}, json: 1}]\n", "quoted: \"/x/{id}\""),
+        ("a: {path: /x/{id}/y/{n}}\n", "quoted: \"/x/{id}/y/{n}\""),
+        ("a: {b: tags[0], c: 1}\n", "quoted: \"tags[0]\""),
+        ("a: {b: ü/{id}}\n", "quoted: \"ü/{id}\""),
+    ] {
+        let (_, report) = read(text);
+        assert!(report.to_string().contains(help), "{text}{report}");
+    }
+}
+
+#[test]
 fn anchors_and_merges() {
     check("a: &x {b: 1}\nc: *x\n", "{a: {b: 1}, c: {b: 1}}");
     check(
