@@ -85,13 +85,21 @@ impl Content {
     pub fn json(&self) -> Result<&Value, Unanswered> {
         let parsed = self.json.get_or_init(|| {
             let bytes = self.bytes()?;
-            if bytes.is_empty() {
-                return Err("is empty".into());
-            }
-            let bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
-            serde_json::from_slice(bytes).map_err(|error| format!("is not valid JSON: {error}").into())
+            Content::json_of(bytes)
         });
         parsed.as_ref().map_err(Clone::clone)
+    }
+
+    /// The JSON in a body that is decoded already, as [`Content::json`] reads it.
+    ///
+    /// # Errors
+    /// It is not valid JSON.
+    pub fn json_of(body: &[u8]) -> Result<Value, Unanswered> {
+        if body.is_empty() {
+            return Err("is empty".into());
+        }
+        let bytes = body.strip_prefix(MARK).unwrap_or(body);
+        serde_json::from_slice(bytes).map_err(|error| format!("is not valid JSON: {error}").into())
     }
 
     /// The fields of a form: of `multipart/form-data` (RFC 7578) without its files, else of
@@ -102,6 +110,11 @@ impl Content {
     pub fn form(&self) -> Result<&Fields, Unanswered> {
         let bytes = self.bytes()?;
         Ok(self.fields.get_or_init(|| form::fields(&self.media_type, bytes)))
+    }
+
+    /// The fields of a form whose body is decoded already, as [`Content::form`] reads them.
+    pub fn fields_of(headers: &HeaderMap, body: &[u8]) -> Fields {
+        form::fields(&media_type(headers), body)
     }
 
     /// The operations of a GraphQL request: one, or those of a batch. Empty if it is no GraphQL request.

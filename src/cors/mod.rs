@@ -68,7 +68,7 @@ pub struct Cors {
     credentials: bool,
     expose: Vec<HeaderName>,
     max_age: Option<HeaderValue>,
-    natural: NaturalCors,
+    natural: Option<NaturalCors>,
     warned: AtomicBool,
 }
 
@@ -103,14 +103,20 @@ impl Cors {
             credentials: spec.credentials.unwrap_or(true),
             expose: spec.expose.as_ref().map(|expose| names(&expose.0)).unwrap_or_default(),
             max_age: spec.max_age.map(|age| age.get().as_secs().into()),
-            natural: spec.natural.unwrap_or_default(),
+            natural: spec.natural,
             warned: AtomicBool::new(false),
         }
     }
 
     /// Whether the CORS of a real upstream is replaced.
     pub fn replaces(&self) -> bool {
-        self.natural == NaturalCors::Replace
+        self.natural == Some(NaturalCors::Replace)
+    }
+
+    /// Whether the CORS fields of a fake's responses are replaced: those of a recording or of a declared route name the page of
+    /// another day. They stay only where that is written.
+    pub fn replaces_in_fakes(&self) -> bool {
+        self.natural != Some(NaturalCors::Keep)
     }
 
     /// Whether nobody was warned yet that an upstream refuses pages.
@@ -250,6 +256,12 @@ async fn answer_or_complete(State(cors): State<Arc<Cors>>, request: Request, nex
         .into_iter()
         .collect();
     let mut response = next.run(request).await;
+    if cors.replaces_in_fakes() {
+        let names: Vec<HeaderName> = response.headers().keys().filter(|name| allows(name)).cloned().collect();
+        for name in names {
+            response.headers_mut().remove(name);
+        }
+    }
     let added = cors.completes(&method, &origin, response.headers());
     extend(&mut response, added);
     response

@@ -31,16 +31,16 @@ pub struct CorsOptions {
     pub expose: Option<OneOrMany<FieldName>>,
     /// How long browsers may remember the answer to a preflight. Default: their own, of a few seconds.
     pub max_age: Option<Time>,
-    /// What becomes of a real upstream's own answers to preflights, and of the CORS fields of its responses. Default: keep.
+    /// What becomes of a real upstream's own answers to preflights, and of the CORS fields of its responses: by default it keeps
+    /// them. A fake's are replaced, unless `keep` is written.
     pub natural: Option<NaturalCors>,
 }
 
 /// What becomes of the CORS of a real upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NaturalCors {
-    /// Preflights go to the upstream, and its responses keep the fields that it gave them.
-    #[default]
+    /// Preflights go to a real upstream, and responses keep the fields that it gave them.
     Keep,
     /// squall answers preflights itself, and replaces the fields of responses.
     Replace,

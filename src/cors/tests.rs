@@ -158,7 +158,13 @@ fn a_natural_response_gets_what_concerns_squall_alone() {
 
 #[tokio::test]
 async fn a_fake_of_its_own_answers_preflights_and_completes_the_rest() {
-    let fake = Router::new().route("/x", get(async || ([("x-total", "3")], "body")));
+    let recorded = [
+        ("access-control-allow-origin", "https://front.example"),
+        ("access-control-expose-headers", "x-other"),
+    ];
+    let fake = Router::new()
+        .route("/x", get(async || ([("x-total", "3")], "body")))
+        .route("/recorded", get(async move || (recorded, "body")));
     let fake = Arc::new(cors("https://a.example")).around(fake);
     let ask = async |method: &str, path: &str, pairs: &[(&'static str, &'static str)]| {
         let mut request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
@@ -180,6 +186,14 @@ async fn a_fake_of_its_own_answers_preflights_and_completes_the_rest() {
         assert_eq!(response.status(), status, "{path}");
         assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "https://a.example");
     }
+    // What a recording allowed is of another day.
+    let response = ask("GET", "/recorded", &[("origin", "https://a.example")]).await;
+    let allowed = response.headers().get_all(ACCESS_CONTROL_ALLOW_ORIGIN).iter();
+    assert_eq!(allowed.collect::<Vec<_>>(), ["https://a.example"]);
+    let exposed = &response.headers()[ACCESS_CONTROL_EXPOSE_HEADERS];
+    assert_eq!(exposed, "retry-after, squall-fault");
+    let response = ask("GET", "/recorded", &[("origin", "https://b.example")]).await;
+    assert!(!response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
     let response = ask("GET", "/x", &[("origin", "https://a.example")]).await;
     let exposed = response.headers()[ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap();
     assert!(exposed.contains("x-total"), "{exposed}");

@@ -35,7 +35,7 @@ use axum::{Extension, Router};
 use tokio::net::TcpListener;
 
 pub use self::context::{Context, Store};
-pub use self::reply::{Client, OverTls};
+pub use self::reply::{Client, Mount, OverTls};
 use self::spec::FakeSpec;
 pub use self::tunnel::Tunnel;
 use crate::limits::bodies::Budget;

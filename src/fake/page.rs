@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use axum::response::{Html, IntoResponse, Response};
-use http::HeaderValue;
+
+use super::reply::Address;
 
 /// One route of a fake, or a family of them.
 #[derive(Debug, Clone)]
@@ -37,10 +38,10 @@ fn row(line: &str) -> Row {
     }
 }
 
-/// A page with a title, an introduction (which is HTML) and the rows. `host` is the Host field of the request, so that
-/// the lines to try reach this server as the client reached it.
-pub(super) fn page(title: &str, introduction: &str, rows: &[Row], host: Option<&HeaderValue>) -> Response {
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+/// A page with a title, an introduction (which is HTML) and the rows. The lines to try reach this server as the client reached
+/// it, and so do links from the root.
+pub(super) fn page(title: &str, introduction: &str, rows: &[Row], address: &Address) -> Response {
+    let introduction = introduction.replace("href=\"/", &format!("href=\"{}/", escape(&address.path(""))));
     let mut table = String::new();
     for row in rows {
         let _infallible = writeln!(
@@ -50,22 +51,22 @@ pub(super) fn page(title: &str, introduction: &str, rows: &[Row], host: Option<&
             escape(&row.path),
             escape(&row.summary),
             escape(&row.parameters),
-            escape(&curl(&row.example, host)),
+            escape(&curl(&row.example, address)),
         );
     }
     let page = include_str!("page.html")
         .replace("{{ title }}", &escape(title))
-        .replace("{{ introduction }}", introduction)
+        .replace("{{ introduction }}", &introduction)
         .replace("{{ rows }}", &table);
     Html(page).into_response()
 }
 
-fn curl(example: &str, host: &str) -> String {
-    // In single quotes a shell expands nothing; a quote itself is not part of a host.
-    let host = host.replace('\'', "");
+fn curl(example: &str, address: &Address) -> String {
     let (options, target) = example.rsplit_once(' ').unwrap_or(("", example));
     let space = if options.is_empty() { "" } else { " " };
-    format!("curl {options}{space}'http://{host}{target}'")
+    // In single quotes a shell expands nothing; a quote itself is not part of a URL.
+    let url = address.full_url(target).replace('\'', "");
+    format!("curl {options}{space}'{url}'")
 }
 
 fn escape(text: &str) -> String {
@@ -78,17 +79,38 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::Mount;
+
+    fn address(host: &str) -> Address {
+        let request = http::Request::builder().uri("/").header("host", host);
+        Address::of(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[tokio::test]
+    async fn links_have_the_prefix_that_the_fake_does_not_see() {
+        let mut request = http::Request::builder().uri("/").header("host", "h").body(()).unwrap();
+        request.extensions_mut().insert(Mount {
+            outer: "/fz".to_owned(),
+            inner: String::new(),
+        });
+        let address = Address::of(&request.into_parts().0);
+        let response = page("t", "<a href=\"/docs\">", &rows("GET | /a | b |  | /a?b"), &address);
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains("curl 'http://h/fz/a?b'"), "{body}");
+        assert!(body.contains("<a href=\"/fz/docs\">"), "{body}");
+    }
 
     #[test]
     fn a_host_can_write_neither_markup_nor_shell() {
-        let line = escape(&curl("/api", "<b>'$(x)"));
+        let line = escape(&curl("/api", &address("<b>'$(x)")));
         assert_eq!(line, "curl 'http://&lt;b&gt;$(x)/api'");
     }
 
     #[test]
     fn options_stand_before_the_target() {
         assert_eq!(
-            curl("-d '{\"a\":1}' /x?y=1", "h"),
+            curl("-d '{\"a\":1}' /x?y=1", &address("h")),
             "curl -d '{\"a\":1}' 'http://h/x?y=1'"
         );
     }

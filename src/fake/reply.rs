@@ -54,6 +54,55 @@ pub(super) fn origin_of(head: &Parts) -> String {
     }
 }
 
+/// An extension of requests whose path was changed on its way to the fake: what the client asked for below `outer`, the fake
+/// gets below `inner`. Both are without a slash at their ends, and may be empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mount {
+    /// What the client's path begins with, such as `/shop`.
+    pub outer: String,
+    /// What the path begins with that the fake gets in place of it.
+    pub inner: String,
+}
+
+/// Where a client reaches the fake: what links in bodies begin with. `Location`, `Link` and other fields need no more than
+/// [`origin_of`], since the proxy maps them back.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Address {
+    origin: String,
+    mount: Mount,
+}
+
+impl Address {
+    pub(super) fn of(head: &Parts) -> Self {
+        Self {
+            origin: origin_of(head),
+            mount: head.extensions.get().cloned().unwrap_or_default(),
+        }
+    }
+
+    /// A path of the fake as the client has to ask for it. One that the client can't reach stays as it is.
+    pub(super) fn path(&self, path: &str) -> String {
+        let below = path.strip_prefix(&self.mount.inner);
+        match below.filter(|below| below.is_empty() || below.starts_with(['/', '?', '#'])) {
+            Some(below) => format!("{}{below}", self.mount.outer),
+            None => path.to_owned(),
+        }
+    }
+
+    /// A path of the fake as a URL; without scheme and host if the host is not known.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{}", self.origin, self.path(path))
+    }
+
+    /// As [`url`](Self::url), with `localhost` for a host that is not known.
+    pub(super) fn full_url(&self, path: &str) -> String {
+        match self.origin.as_str() {
+            "" => format!("http://localhost{}", self.path(path)),
+            _ => self.url(path),
+        }
+    }
+}
+
 /// `user:password` of the value of an `Authorization` field, if its scheme is Basic (RFC 7617).
 pub(super) fn basic_credentials(field: &str) -> Option<Vec<u8>> {
     let (scheme, coded) = field.split_once(' ')?;

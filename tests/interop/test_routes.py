@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import threading
 from contextlib import contextmanager
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -176,6 +177,49 @@ def test_prefixes_are_taken_off_and_put_on(squall):
 
 def curl(*words):
     return subprocess.run(["curl", "-sS", "--max-time", "10", *words], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_links_of_a_fake_lead_back_to_it(squall, tmp_path):
+    url = "https://api.example.com/pets?page=2"
+    answer = {
+        "description": "",
+        "headers": {"Link": {"example": f'<{url}>; rel="next"'}},
+        "content": {"application/json": {"example": {"next": url}}},
+    }
+    document = {
+        "openapi": "3.0.3",
+        "info": {"title": "t", "version": "1"},
+        "servers": [{"url": "https://api.example.com"}],
+        "paths": {"/pets": {"get": {"responses": {"200": answer}}}},
+    }
+    (tmp_path / "api.json").write_text(json.dumps(document))
+    server = squall(f"""
+listeners:
+  web:
+    address: 127.0.0.1:0
+    routes: [{{strip_prefix: /fz, upstream: shop}}]
+  direct: {{address: 127.0.0.1:0, upstream: shop}}
+upstreams:
+  shop:
+    fake:
+      openapi: {tmp_path}/api.json
+      collections: {{products: {{generate: 30, page: {{size: 10}}}}}}
+      routes:
+        - {{path: /next, headers: {{link: "</next?page=2>; rel=next"}}}}
+        - path: /pages
+          page:
+            {{count: 9, item: "{{{{ number }}}}", style: link, size: 3, envelope: {{next: "{{{{ next_url }}}}"}}}}
+""")
+    for listener, prefix in [("web", "/fz"), ("direct", "")]:
+        base = server.url(prefix, listener)
+        for path in ["/next", "/pets", "/products", "/pages"]:
+            answer = requests.get(base + path)
+            url = urljoin(answer.url, answer.links["next"]["url"])
+            assert url.startswith(f"{base}{path}?"), url
+            assert requests.get(url).ok
+        for path in ["/pets", "/pages"]:
+            assert requests.get(base + path).json()["next"] == f"{base}{path}?page=2"
+        assert f"curl &#39;{base}/pets" in requests.get(base + "/").text.replace("'", "&#39;")
 
 
 def test_a_client_that_sees_only_squall_can_log_in(squall, tls_site):

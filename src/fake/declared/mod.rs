@@ -18,10 +18,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 
 use super::page::{Row, page};
-use super::reply;
+use super::reply::{self, Address};
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
 use crate::yaml::report::{Diagnostic, Span};
@@ -108,7 +108,7 @@ async fn ask_all(sources: &Sources, mut request: Request) -> Response {
     let what = format!("{} {}", request.method(), request.uri().path());
     if allowed.is_empty() {
         if request.uri().path() == "/" && matches!(*request.method(), Method::GET | Method::HEAD) {
-            return overview(sources, request.headers().get(header::HOST));
+            return overview(sources, &Address::of(&request.into_parts().0));
         }
         let error = match request.extensions().get::<NearMiss>() {
             None => format!("the fake has no route for {what}"),
@@ -131,10 +131,10 @@ async fn ask_all(sources: &Sources, mut request: Request) -> Response {
 }
 
 /// The page at `/`, where nothing else is declared there.
-fn overview(sources: &Sources, host: Option<&HeaderValue>) -> Response {
+fn overview(sources: &Sources, address: &Address) -> Response {
     let rows: Vec<_> = sources.iter().flat_map(|source| source.rows()).collect();
     let introduction = "<p>A fake upstream, declared in the configuration.</p>";
-    page("A declared fake", introduction, &rows, host)
+    page("A declared fake", introduction, &rows, address)
 }
 
 /// The response to HEAD is that to GET without its body, whose length stays as a field (RFC 9110, section 9.3.2).

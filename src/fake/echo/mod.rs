@@ -23,14 +23,14 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::header::{ACCEPT, HOST};
+use http::header::ACCEPT;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::page::{page, rows};
 use crate::fake::query::{Pairs, grouped};
-use crate::fake::reply::{BodyError, client_of, error, json, read_body};
+use crate::fake::reply::{Address, BodyError, client_of, error, json, read_body};
 
 const INTRODUCTION: &str = "A fake served by squall: it returns every request as JSON. A few paths return something long or \
     slow instead. A WebSocket on any other path returns each message. Over HTTP/2 there is a gRPC service too, squall.echo.v1.Echo, \
@@ -66,7 +66,7 @@ async fn echo(request: Request) -> Response {
     }
     let (parts, body) = request.into_parts();
     if wants_page(&parts) {
-        return page("Echo", INTRODUCTION, &rows(ROWS), parts.headers.get(HOST));
+        return page("Echo", INTRODUCTION, &rows(ROWS), &Address::of(&parts));
     }
     let body = match read_body(&parts.extensions, body, BODY_LIMIT).await {
         Ok(body) => body,

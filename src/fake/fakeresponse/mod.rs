@@ -20,7 +20,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::header::{AUTHORIZATION, HOST, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use lru::LruCache;
@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use super::page::{page, rows};
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
-use crate::fake::reply::{basic_credentials, client_of, json, with_field};
+use crate::fake::reply::{Address, basic_credentials, client_of, json, with_field};
 use crate::yaml::report::Diagnostic;
 
 /// The longest sleep, in seconds.
@@ -60,7 +60,7 @@ pub(super) fn router(spec: &FakeSpec, _context: &Context<'_>) -> Result<Router, 
 async fn answer(State(fake): State<Arc<FakeResponse>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     match parts.uri.path() {
-        "/" => page("FakeResponse", INTRODUCTION, &rows(ROWS), parts.headers.get(HOST)),
+        "/" => page("FakeResponse", INTRODUCTION, &rows(ROWS), &Address::of(&parts)),
         "/api" | "/api/" => fake.api(&parts).await,
         _ => refuse(StatusCode::NOT_FOUND, "There is nothing here: try /api/"),
     }

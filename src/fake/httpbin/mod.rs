@@ -57,7 +57,7 @@ use super::made_up::dice::{Dice, Stream};
 use super::made_up::fields::uuid;
 use super::spec::FakeSpec;
 use crate::fake::context::Context;
-use crate::fake::reply::{BodyError, read_json_body};
+use crate::fake::reply::{Address, BodyError, read_json_body};
 use crate::yaml::report::Diagnostic;
 
 /// The longest body that is taken, in bytes.
@@ -264,7 +264,7 @@ fn route(request: &HttpbinRequest, path: &[&str], mut dice: Dice) -> Result<Resp
         ["redirect-to"] => redirect_to(request)?,
         ["redirect" | "relative-redirect" | "absolute-redirect", n] => redirects(request, path, n)?,
         ["links", n] => redirect(&format!("/links/{}/0", n.parse::<u64>().unwrap_or(u64::MAX))),
-        ["links", n, offset] => links(n, offset),
+        ["links", n, offset] => links(n, offset, &request.address),
         ["cookies", ..] => cookies(request, path),
         ["basic-auth", user, password] => auth::basic(request, user, password, 401),
         ["hidden-basic-auth", user, password] => auth::basic(request, user, password, 404),
@@ -359,7 +359,7 @@ fn redirects(request: &HttpbinRequest, path: &[&str], n: &str) -> Result<Respons
     })
 }
 
-fn links(n: &str, offset: &str) -> Response {
+fn links(n: &str, offset: &str, address: &Address) -> Response {
     let n = n.parse::<u64>().unwrap_or(u64::MAX).clamp(1, 200);
     let offset = offset.parse::<u64>().unwrap_or(u64::MAX);
     let mut page = String::from("<html><head><title>Links</title></head><body>");
@@ -367,7 +367,10 @@ fn links(n: &str, offset: &str) -> Response {
         if i == offset {
             page.push_str(&format!("{i} "))
         } else {
-            page.push_str(&format!("<a href='/links/{n}/{i}'>{i}</a> "))
+            page.push_str(&format!(
+                "<a href='{}'>{i}</a> ",
+                address.path(&format!("/links/{n}/{i}"))
+            ))
         }
     }
     page.push_str("</body></html>");

@@ -1,7 +1,6 @@
 //! The page at `/`.
 
 use axum::response::Response;
-use http::header::HOST;
 
 use super::request::HttpbinRequest;
 use crate::fake::page::{page, rows};
@@ -41,5 +40,5 @@ GET | /trailers | Trailer fields, for clients that send TE: trailers | name=valu
 "#;
 
 pub(super) fn response(request: &HttpbinRequest) -> Response {
-    page("httpbin", INTRODUCTION, &rows(ROWS), request.headers.get(HOST))
+    page("httpbin", INTRODUCTION, &rows(ROWS), &request.address)
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::fake::forms::{self, Form};
 use crate::fake::query::{Pairs, decode_path, firsts, grouped};
-use crate::fake::reply::client_of;
+use crate::fake::reply::{Address, client_of};
 
 /// Fields that proxies add: they are hidden, unless the query has `show_env`.
 const OF_PROXIES: &[&str] = &[
@@ -46,6 +46,8 @@ pub(super) struct HttpbinRequest {
     pub(super) body: Bytes,
     /// `http://HOST` of the Host field.
     pub(super) base: String,
+    /// Where the client reaches the fake.
+    pub(super) address: Address,
     remote: String,
     url: String,
 }
@@ -73,6 +75,7 @@ impl HttpbinRequest {
             base,
             remote: client_of(&parts.extensions)
                 .map_or_else(|| "127.0.0.1".to_owned(), |client: IpAddr| client.to_string()),
+            address: Address::of(&parts),
             method: parts.method,
             headers: parts.headers,
             body,

@@ -240,7 +240,7 @@ impl Batch {
             "ended_at": ended_at.map(text::date),
             "cancel_initiated_at": cancelled.copied().map(text::date),
             "archived_at": null,
-            "results_url": ended_at.map(|_| format!("{}/v1/messages/batches/{}/results", call.origin, self.id)),
+            "results_url": ended_at.map(|_| call.address.url(&format!("/v1/messages/batches/{}/results", self.id))),
         })
     }
 }

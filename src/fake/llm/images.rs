@@ -100,7 +100,7 @@ async fn respond(
         if wanted.as_url {
             let [red, green, blue] = colour(number);
             let name = format!("{width}x{height}-{red:02x}{green:02x}{blue:02x}.png");
-            json!({ "url": format!("{}/v1/images/{name}", call.origin), "revised_prompt": wanted.prompt })
+            json!({ "url": call.address.url(&format!("/v1/images/{name}")), "revised_prompt": wanted.prompt })
         } else {
             json!({ "b64_json": STANDARD.encode(png(width, height, colour(number))) })
         }

@@ -41,7 +41,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ use super::spec::FakeSpec;
 use crate::fake::context::Context;
 use crate::fake::forms;
 use crate::fake::query::{Pairs, pairs};
-use crate::fake::reply::{BodyError, origin_of, read_json_body, with_field};
+use crate::fake::reply::{Address, BodyError, read_json_body, with_field};
 use crate::yaml::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.
@@ -132,11 +132,11 @@ struct Call {
     request_id: String,
     provider: Provider,
     /// Scheme and host of this server, as the client reached it.
-    origin: String,
+    address: Address,
 }
 
 impl Call {
-    fn new(llm: &Llm, provider: Provider, origin: String) -> Self {
+    fn new(llm: &Llm, provider: Provider, address: Address) -> Self {
         // Relaxed: numbers only have to differ.
         let number = llm.calls.fetch_add(1, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -146,13 +146,13 @@ impl Call {
             created: i64::try_from(now.as_secs()).unwrap_or_default(),
             request_id: text::identifier(llm.pace.seed, number, "req_", 24),
             provider,
-            origin,
+            address,
         }
     }
 
     /// A request that came in a batch, which `instant` answers.
     fn of_batch(&self, instant: &Llm) -> Self {
-        Self::new(instant, self.provider, self.origin.clone())
+        Self::new(instant, self.provider, self.address.clone())
     }
 
     /// When the last of so many tokens is due; as the first one, if there is none.
@@ -247,7 +247,7 @@ async fn answer(State(llm): State<Arc<Llm>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let whole = parts.uri.path().trim_end_matches('/');
     if whole.is_empty() {
-        return page("A language model", INTRODUCTION, &rows(ROWS), parts.headers.get(HOST));
+        return page("A language model", INTRODUCTION, &rows(ROWS), &Address::of(&parts));
     }
     let path: Vec<&str> = whole
         .strip_prefix("/v1/")
@@ -259,7 +259,7 @@ async fn answer(State(llm): State<Arc<Llm>>, request: Request) -> Response {
     } else {
         Provider::OpenAi
     };
-    let mut call = Call::new(&llm, provider, origin_of(&parts));
+    let mut call = Call::new(&llm, provider, Address::of(&parts));
     if !llm.trusts(&parts.headers) && !matches!(path.as_slice(), ["images", _] if parts.method == Method::GET) {
         let message = match provider {
             Provider::Anthropic => "invalid x-api-key",

@@ -34,7 +34,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, HOST};
+use http::header::{ALLOW, AUTHORIZATION};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ use self::world::World;
 use super::page::{page, rows};
 use super::spec::{FakeSpec, Version};
 use crate::fake::context::Context;
-use crate::fake::reply::{basic_credentials, json, json_text, read_body, with_field};
+use crate::fake::reply::{Address, basic_credentials, json, json_text, read_body, with_field};
 use crate::yaml::report::Diagnostic;
 
 const DEFAULT_PROJECTS: u32 = 12;
@@ -117,7 +117,7 @@ async fn answer(State(fake): State<Arc<SonarQube>>, request: Request) -> Respons
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().trim_end_matches('/');
     if path.is_empty() {
-        return page("SonarQube", INTRODUCTION, &rows(ROWS), parts.headers.get(HOST));
+        return page("SonarQube", INTRODUCTION, &rows(ROWS), &Address::of(&parts));
     }
     let mut form = Bytes::new();
     if parts.method == Method::POST {

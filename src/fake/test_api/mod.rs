@@ -29,7 +29,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, HOST, LOCATION};
+use http::header::{ALLOW, LOCATION};
 use http::{Extensions, HeaderValue, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ use self::validate::{Problems, QueryParameters};
 use super::spec::{FakeSpec, Version};
 use super::store::StoreError;
 use crate::fake::context::{Context, Store};
-use crate::fake::reply::{BodyError, json as json_reply, json_text, read_json_body, with_field};
+use crate::fake::reply::{Address, BodyError, json as json_reply, json_text, read_json_body, with_field};
 use crate::yaml::report::Diagnostic;
 
 /// The longest request body that is read, in bytes.
@@ -104,7 +104,7 @@ async fn answer(State(api): State<Arc<TestApi>>, request: Request) -> Response {
             let response = detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
             with_field(response, ALLOW, allow)
         }
-        RouteMatch::Route(ApiRoute::Docs) => docs::page(api.version, parts.headers.get(HOST)),
+        RouteMatch::Route(ApiRoute::Docs) => docs::page(api.version, &Address::of(&parts)),
         RouteMatch::Route(route) => {
             let reply = answer_route(&api, route, QueryParameters::of(&parts.uri), (&parts.extensions, body)).await;
             reply.unwrap_or_else(IntoResponse::into_response)
@@ -125,7 +125,7 @@ async fn answer_route(
         ApiRoute::Root => Ok((StatusCode::FOUND, [(LOCATION, HeaderValue::from_static("/docs"))]).into_response()),
         ApiRoute::Information => Ok(json_text(StatusCode::OK, INFORMATION)),
         ApiRoute::Health => Ok(json_text(StatusCode::OK, r#"{"status":"UP"}"#)),
-        ApiRoute::Docs => Ok(docs::page(api.version, None)),
+        ApiRoute::Docs => Ok(docs::page(api.version, &Address::default())),
         ApiRoute::OpenApi => Ok(docs::open_api(api.version)),
         ApiRoute::Joke => api.jokes(parameters).await,
         ApiRoute::SillyOne => api.silly_one(parameters).await,

@@ -29,7 +29,7 @@ pub(super) fn natural(route: &Route, request: &RequestHeader, head: &mut Respons
     if head.status == StatusCode::SWITCHING_PROTOCOLS || cors::is_preflight(&request.method, &request.headers) {
         return;
     }
-    if cors.replaces() {
+    if route.replaces_cors(cors) {
         let names: Vec<HeaderName> = head.headers.keys().filter(|name| cors::allows(name)).cloned().collect();
         for name in &names {
             head.remove(name);

@@ -9,6 +9,7 @@ use pingora::Result;
 use super::pump::Pump;
 use super::whole::Outgoing;
 use super::{Request, Stop, ask, gone};
+use crate::fake::Mount;
 use crate::limits::bodies::Budget;
 use crate::proxy::body::{Part, Source};
 use crate::proxy::client::Client;
@@ -17,9 +18,9 @@ use crate::proxy::upstream::{Connector, Destination, Fake, Session};
 /// Where sessions with the upstream are opened.
 #[derive(Clone, Copy)]
 pub(super) enum Origin<'a> {
-    /// An axum router, for a client with this address, whether it uses TLS, and the bound on the bodies that the router
-    /// reads.
-    Fake(&'a Router, Option<IpAddr>, bool, &'a Budget),
+    /// An axum router, for a client with this address that uses TLS or not; how paths are changed on their way to it, if its
+    /// links are to be changed back; and the bound on the bodies that the router reads.
+    Fake(&'a Router, (Option<IpAddr>, bool), Option<&'a Mount>, &'a Budget),
     /// A server.
     Real(&'a Connector, &'a Destination),
 }
@@ -28,8 +29,8 @@ impl Origin<'_> {
     /// Opens a session. `fresh`: over a connection that has served no request.
     pub(super) async fn open(self, fresh: bool) -> Result<Session> {
         match self {
-            Origin::Fake(router, client, tls, budget) => {
-                Ok(Session::fake(Fake::new(router, client, tls, budget.clone())))
+            Origin::Fake(router, client, mount, budget) => {
+                Ok(Session::fake(Fake::new(router, client, mount.cloned(), budget.clone())))
             }
             Origin::Real(connector, destination) => connector.session(destination, fresh).await,
         }

@@ -44,7 +44,7 @@ pub struct UpstreamSpec {
     /// anything else is sent as given. Default: preserve for http:// and unix:, upstream for https://, where Host and
     /// the TLS name must agree.
     pub host: Option<Spanned<String>>,
-    /// Whether redirects and cookies that name the upstream are mapped to what the client knows: `Location`, `Content-Location`, and
+    /// Whether redirects and cookies that name the upstream are mapped to what the client knows: `Location`, `Content-Location`, `Link`, `Refresh`, and
     /// of cookies `Domain`, `Path` and `Secure`. Default: true.
     pub map_back: Option<Spanned<bool>>,
     /// Timeouts for the upstream.

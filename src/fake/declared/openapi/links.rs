@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::iter::once;
 
-use http::header::HOST;
 use http::request::Parts;
 use regex::{Captures, Regex};
 use serde_json::Value;
 
 use super::document::Document;
 use crate::fake::query::pairs;
+use crate::fake::reply::{Address, origin_of};
 
 /// The servers of a document, by their URLs.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Links<'a> {
     /// `http://127.0.0.1:8080`.
     origin: String,
     prefix: &'a str,
+    /// What URLs in bodies begin with: the prefix as the client reaches it. The proxy maps those in fields.
+    outer: String,
     /// Path and query of the request.
     here: &'a str,
 }
@@ -59,13 +61,15 @@ impl Servers {
 
     /// The links of the answer to a request.
     pub(super) fn links<'a>(&'a self, head: &'a Parts, prefix: &'a str) -> Links<'a> {
-        let field = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let scheme = field("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https"));
-        let authority = head.uri.authority().map(http::uri::Authority::as_str);
-        let host = authority.or_else(|| field(HOST.as_str())).unwrap_or("localhost");
+        let origin = origin_of(head);
         Links {
             servers: self,
-            origin: format!("{}://{host}", scheme.unwrap_or("http")),
+            outer: Address::of(head).full_url(prefix),
+            origin: if origin.is_empty() {
+                "http://localhost".to_owned()
+            } else {
+                origin
+            },
             prefix,
             here: head.uri.path_and_query().map_or("/", |target| target.as_str()),
         }
@@ -115,10 +119,15 @@ fn path(url: &str) -> &str {
 impl Links<'_> {
     /// A text in which what begins with the URL of a server begins with that of the fake.
     pub(super) fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.led_to(&self.outer, text)
+    }
+
+    /// A text in which what begins with the URL of a server begins with `base`.
+    fn led_to<'t>(&self, base: &str, text: &'t str) -> Cow<'t, str> {
         match &self.servers.absolute {
             Some(servers) if text.contains("://") => servers.replace_all(text, |found: &Captures<'_>| {
                 let end = found.get(1).map_or("", |end| end.as_str());
-                format!("{}{}{end}", self.origin, self.prefix)
+                format!("{base}{end}")
             }),
             _ => text.into(),
         }
@@ -140,7 +149,7 @@ impl Links<'_> {
 
     /// Turns a URL or a path; a path of the document's server becomes one of the fake.
     pub(super) fn location(&self, url: &str) -> String {
-        let turned = self.text(url);
+        let turned = self.led_to(&format!("{}{}", self.origin, self.prefix), url);
         for path in &self.servers.paths {
             let below = turned.strip_prefix(path.as_str());
             if let Some(below) = below.filter(|below| below.is_empty() || below.starts_with(['/', '?', '#'])) {
@@ -250,6 +259,25 @@ mod tests {
             assert_eq!(links.location("/basement"), "/basement");
             assert_eq!(links.made(true, "7"), "http://h:80/p/a/7");
         });
+    }
+
+    #[test]
+    fn bodies_have_the_prefix_that_was_stripped_and_fields_leave_it_to_the_proxy() {
+        let mut request = http::Request::builder()
+            .uri("/p/a")
+            .header("host", "h")
+            .body(())
+            .unwrap();
+        request.extensions_mut().insert(crate::fake::Mount {
+            outer: "/fz".to_owned(),
+            inner: String::new(),
+        });
+        let (head, ()) = request.into_parts();
+        let servers = servers();
+        let links = servers.links(&head, "/p");
+        assert_eq!(links.text("https://api.example.com/v1/a"), "http://h/fz/p/a");
+        assert_eq!(links.location("https://api.example.com/v1/a"), "http://h/p/a");
+        assert_eq!(links.link("<https://api.example.com/v1/b>"), "<http://h/p/b>");
     }
 
     #[test]

@@ -12,9 +12,10 @@ use minijinja::value::{Enumerator, Object, Value};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::sequence::Counters;
+use crate::content::Content;
 use crate::draw::head::{Head, normalise};
 use crate::fake::query::{Pairs, firsts};
-use crate::fake::reply::origin_of;
+use crate::fake::reply::{Address, origin_of};
 
 /// The variables that every template knows.
 pub(super) const VARIABLES: &[&str] = &[
@@ -66,11 +67,14 @@ pub(super) struct Facts {
     host: String,
     /// Scheme and host for an absolute address; empty if the host is not known.
     pub(super) origin: String,
+    /// Where the client reaches the fake.
+    pub(super) address: Address,
     pub(super) headers: HeaderMap,
     pub(super) client: Option<IpAddr>,
     pub(super) parameters: Pairs,
     pub(super) query: Pairs,
     pub(super) cookies: Pairs,
+    /// Without its content encodings.
     pub(super) body: Bytes,
     /// Which request of its route it is, from 1.
     pub(super) number: u64,
@@ -96,6 +100,7 @@ impl Facts {
             url,
             host,
             origin: origin_of(head),
+            address: Address::of(head),
             headers: head.headers.clone(),
             client,
             parameters: Vec::new(),
@@ -117,6 +122,7 @@ impl Facts {
             host: head.authority().to_owned(),
             // Only pages of a fake link to others.
             origin: String::new(),
+            address: Address::default(),
             headers: head.headers.clone(),
             client: head.client,
             parameters: Vec::new(),
@@ -137,12 +143,12 @@ impl Facts {
 
     /// The body as JSON; nothing if it is none.
     pub(super) fn json(&self) -> Option<serde_json::Value> {
-        serde_json::from_slice(&self.body).ok()
+        Content::json_of(&self.body).ok()
     }
 
-    /// The fields of a form.
+    /// The fields of a form, without its files.
     pub(super) fn form(&self) -> Pairs {
-        form(&self.body)
+        Content::fields_of(&self.headers, &self.body)
     }
 
     /// The first value of a parameter of the query.
@@ -191,14 +197,6 @@ impl Facts {
             ..Self::new(&head, Some([10, 0, 0, 1].into()), body, Arc::default())
         }
     }
-}
-
-/// The fields of a body of type `application/x-www-form-urlencoded`.
-pub(super) fn form(body: &[u8]) -> Pairs {
-    let target = format!("?{}", String::from_utf8_lossy(body));
-    let headers = HeaderMap::new();
-    let head = Head::new(&Method::POST, &target, None, &headers, None);
-    owned(head.query())
 }
 
 /// The first [`MAX_FIELDS`] pairs.

@@ -180,15 +180,16 @@ impl Routes {
         body: Bytes,
     ) -> Result<Option<Chosen<'a>>, Failure> {
         let client = client_of(&head.extensions);
+        let content = Content::new(&head.headers, body.clone(), MAX_BODY);
         if let Some(condition) = &route.condition {
             let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
             let authority = head.uri.authority().map(|authority| authority.as_str());
             let view = Head::new(&head.method, target, authority, &head.headers, client);
-            let content = Content::new(&head.headers, body.clone(), MAX_BODY);
             if !condition.holds(&view, &content) {
                 return Ok(None);
             }
         }
+        let body = content.bytes().map_or(body, Bytes::clone);
         let mut facts = Facts::new(head, client, body, Arc::clone(&self.counters));
         facts.parameters = parameters;
         if let Some(state) = &route.state {

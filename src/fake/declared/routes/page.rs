@@ -127,8 +127,10 @@ impl PagedList {
         let shown = items.len() as u64;
         let next = (shown > 0 && offset + shown < total).then(|| self.place(offset + size, size));
         let previous = (offset > 0).then(|| self.place(offset.saturating_sub(size).min(self.last(size)), size));
-        let url = |place: &Option<Value>| place.as_ref().map(|place| self.url(scope, place));
-        let (next_url, previous_url) = (url(&next), url(&previous));
+        let outer = |place: &Option<Value>| {
+            let target = place.as_ref().map(|place| self.target(scope, place));
+            target.map(|target| scope.facts().address.url(&target))
+        };
         let all = [
             ("items", items.into()),
             ("total", json!(total)),
@@ -138,11 +140,11 @@ impl PagedList {
             ("offset", json!(offset)),
             ("next", json!(next)),
             ("previous", json!(previous)),
-            ("next_url", json!(next_url)),
-            ("previous_url", json!(previous_url)),
+            ("next_url", json!(outer(&next))),
+            ("previous_url", json!(outer(&previous))),
         ];
         let headers = match self.style {
-            Style::Link => self.links(scope, total, size, next_url, previous_url),
+            Style::Link => self.links(scope, (total, size), next, previous),
             _ => Vec::new(),
         };
         Ok(PageResponse::Page(self.body(scope, all)?, headers))
@@ -237,8 +239,8 @@ impl PagedList {
         Ok(Slice { offset, size })
     }
 
-    /// The address of another page: the one that was asked for, with another parameter.
-    fn url(&self, scope: &Scope<'_>, place: &Value) -> String {
+    /// Path and query of another page: the one that was asked for, with another parameter.
+    fn target(&self, scope: &Scope<'_>, place: &Value) -> String {
         let facts = scope.facts();
         let (path, query) = facts.url.split_once('?').unwrap_or((&facts.url, ""));
         let name = |pair: &str| {
@@ -254,27 +256,31 @@ impl PagedList {
             "{}={value}",
             utf8_percent_encode(&self.names.place, NON_ALPHANUMERIC)
         ));
-        format!("{}{path}?{}", facts.origin, pairs.join("&"))
+        format!("{path}?{}", pairs.join("&"))
     }
 
-    /// `Link` (RFC 8288) as GitHub writes it, and how many items there are in all.
+    /// `Link` (RFC 8288) as GitHub writes it, and how many items there are in all. Its URLs are those that the fake knows: the
+    /// proxy maps them back.
     fn links(
         &self,
         scope: &Scope<'_>,
-        total: u64,
-        size: u64,
-        next: Option<String>,
-        previous: Option<String>,
+        (total, size): (u64, u64),
+        next: Option<Value>,
+        previous: Option<Value>,
     ) -> Vec<(&'static str, String)> {
         let mut links = Vec::new();
-        let mut add = |relation: &str, url: String| links.push(format!("<{url}>; rel=\"{relation}\""));
-        if let Some(url) = previous {
-            add("prev", url);
-            add("first", self.url(scope, &self.place(0, size)));
+        let origin = &scope.facts().origin;
+        let mut add = |relation: &str, place: &Value| {
+            let target = self.target(scope, place);
+            links.push(format!("<{origin}{target}>; rel=\"{relation}\""));
+        };
+        if let Some(place) = previous {
+            add("prev", &place);
+            add("first", &self.place(0, size));
         }
-        if let Some(url) = next {
-            add("next", url);
-            add("last", self.url(scope, &self.place(self.last(size), size)));
+        if let Some(place) = next {
+            add("next", &place);
+            add("last", &self.place(self.last(size), size));
         }
         let mut headers = vec![("x-total-count", total.to_string())];
         if !links.is_empty() {

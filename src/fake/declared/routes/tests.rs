@@ -49,6 +49,39 @@ async fn json_of(router: &axum::Router, target: &str) -> Value {
 }
 
 #[tokio::test]
+async fn templates_read_bodies_as_conditions_do() {
+    let router = built(
+        r#"
+- {path: /form, method: POST, match: {form: {user: bob}}, json: {user: "{{ form.user }}", all: "{{ form }}"}}
+- {path: /json, method: POST, match: {json: {a: 1}}, json: "{{ json.a }}"}
+"#,
+    )
+    .unwrap();
+    let ask = async |target: &str, kind: &str, body: Vec<u8>| {
+        let request = Request::post(target).header("content-type", kind);
+        let request = if body.starts_with(&[0x1f, 0x8b]) {
+            request.header("content-encoding", "gzip")
+        } else {
+            request
+        };
+        let response = router.clone().oneshot(request.body(Body::from(body)).unwrap()).await;
+        text(response.unwrap()).await
+    };
+    let multipart = "--b\r\nContent-Disposition: form-data; name=\"user\"\r\n\r\nbob\r\n--b\r\n\
+        Content-Disposition: form-data; name=\"f\"; filename=\"a.txt\"\r\n\r\nx\r\n--b--\r\n";
+    let expected = r#"{"user":"bob","all":{"user":"bob"}}"#;
+    let answer = ask("/form", "multipart/form-data; boundary=b", multipart.into()).await;
+    assert_eq!(answer, expected);
+    let answer = ask("/form", "application/x-www-form-urlencoded", "user=bob".into()).await;
+    assert_eq!(answer, expected);
+    assert_eq!(ask("/json", "application/json", "\u{feff}{\"a\": 1}".into()).await, "1");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, b"user=bob").unwrap();
+    let answer = ask("/form", "application/x-www-form-urlencoded", gzip.finish().unwrap()).await;
+    assert_eq!(answer, expected);
+}
+
+#[tokio::test]
 async fn the_more_specific_path_answers_and_conditions_choose() {
     let router = built(
         r#"

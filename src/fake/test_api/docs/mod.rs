@@ -1,11 +1,12 @@
 //! `/docs`, `/redoc` and the OpenAPI document, from one table of the routes. The page needs no network.
 
 use axum::response::Response;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::Version;
 use crate::fake::page::{self, Row};
+use crate::fake::reply::Address;
 
 /// What stands above the table of routes.
 const INTRODUCTION: &str = concat!(
@@ -80,14 +81,14 @@ fn parameter(key: &str) -> (&'static str, bool, Value) {
 }
 
 /// The page: every route with a curl line that reaches this server as the client reached it.
-pub(super) fn page(version: Version, host: Option<&HeaderValue>) -> Response {
+pub(super) fn page(version: Version, address: &Address) -> Response {
     let in_words = |mut row: Row| {
         let words: Vec<_> = keys(&row, version).map(|key| parameter(key).0).collect();
         row.parameters = words.join("; ");
         row
     };
     let rows: Vec<_> = page::rows(ROUTES).into_iter().map(in_words).collect();
-    page::page("Test API", INTRODUCTION, &rows, host)
+    page::page("Test API", INTRODUCTION, &rows, address)
 }
 
 /// The OpenAPI 3.0 document.

@@ -125,7 +125,9 @@ impl Squall {
         let upstream = match (&preflights, target.as_ref()) {
             (Some(router), _) | (None, Target::Fake(router)) => {
                 let budget = self.budget(&request.view);
-                let origin = Origin::Fake(router, request.address, client.connection().tls(), &budget);
+                let mount = request.route().mount();
+                let of = (request.address, client.connection().tls());
+                let origin = Origin::Fake(router, of, mount.as_ref(), &budget);
                 copy::send_all(client, request, outgoing, origin).await?;
                 request.sent = Some(Instant::now());
                 return Ok(origin.open(fresh).await?);

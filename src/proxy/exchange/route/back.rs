@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE};
+use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, REFRESH, SET_COOKIE};
 
 use super::paths::Paths;
 use crate::proxy::upstream::Place;
@@ -16,6 +16,8 @@ pub(super) struct Mapping<'a> {
     pub(super) asked: &'a str,
     /// The places of the upstream; empty for a fake.
     pub(super) places: &'a [Place],
+    /// Whether the upstream is a fake, which names itself as the client does.
+    pub(super) is_fake: bool,
     /// Whether the upstream is reached by TLS.
     pub(super) secure: bool,
     /// How the path was changed.
@@ -36,20 +38,29 @@ pub(super) fn changes(
         let mapped = value.and_then(|value| mapping.reference(value, &elsewhere));
         changes.extend(mapped.and_then(|mapped| Some((name, vec![HeaderValue::from_str(&mapped).ok()?]))));
     }
-    let cookies = headers.get_all(SET_COOKIE).iter();
-    let mut changed = false;
-    let cookies: Vec<HeaderValue> = cookies
-        .map(|value| {
-            let mapped = text(value).and_then(|cookie| mapping.cookie(cookie));
-            let mapped = mapped.and_then(|mapped| HeaderValue::from_str(&mapped).ok());
-            changed |= mapped.is_some();
-            mapped.unwrap_or_else(|| value.clone())
-        })
-        .collect();
-    if changed {
-        changes.push((SET_COOKIE, cookies));
-    }
+    let refresh = headers.get(REFRESH).and_then(text);
+    let refresh = refresh.and_then(|value| mapping.refresh(value, &elsewhere));
+    changes.extend(refresh.and_then(|mapped| Some((REFRESH, vec![HeaderValue::from_str(&mapped).ok()?]))));
+    changes.extend(of_all(headers, LINK, |value| mapping.links(value, &elsewhere)));
+    changes.extend(of_all(headers, SET_COOKIE, |value| mapping.cookie(value)));
     changes
+}
+
+/// All values of a field, if one of them changes.
+fn of_all(
+    headers: &HeaderMap,
+    name: HeaderName,
+    map: impl Fn(&str) -> Option<String>,
+) -> Option<(HeaderName, Vec<HeaderValue>)> {
+    let mut changed = false;
+    let values = headers.get_all(&name).iter().map(|value| {
+        let mapped = text(value).and_then(&map);
+        let mapped = mapped.and_then(|mapped| HeaderValue::from_str(&mapped).ok());
+        changed |= mapped.is_some();
+        mapped.unwrap_or_else(|| value.clone())
+    });
+    let values: Vec<HeaderValue> = values.collect();
+    changed.then_some((name, values))
 }
 
 fn text(value: &HeaderValue) -> Option<&str> {
@@ -91,6 +102,7 @@ impl Mapping<'_> {
         let (tls, host) = self.client;
         let begin = match (scheme, tls) {
             (None, _) => "",
+            (Some(scheme), _) if own && self.is_fake => scheme,
             (Some(_), false) => "http:",
             (Some(_), true) => "https:",
         };
@@ -119,8 +131,41 @@ impl Mapping<'_> {
 
     /// Whether a URL's beginning is the upstream's own.
     fn is_own(&self, secure: bool, authority: &str) -> bool {
-        let asked = self.secure == secure && same_authority(secure, authority, self.asked);
+        let asked = (self.is_fake || self.secure == secure) && same_authority(secure, authority, self.asked);
         asked || self.places.iter().any(|place| is_at(place, secure, authority))
+    }
+
+    /// A `Link` field (RFC 8288, section 3) whose targets the client can use; `None`: as it is.
+    fn links(&self, value: &str, elsewhere: impl Fn(bool, &str, &str) -> Option<String>) -> Option<String> {
+        let mut mapped = String::new();
+        let mut done = 0;
+        let (mut quoted, mut escaped, mut target) = (false, false, None);
+        for (at, character) in value.char_indices() {
+            match character {
+                _ if escaped => escaped = false,
+                '\\' if quoted => escaped = true,
+                '"' if target.is_none() => quoted = !quoted,
+                '<' if !quoted && target.is_none() => target = Some(at + 1),
+                '>' => {
+                    let Some(start) = target.take() else { continue };
+                    if let Some(reference) = value.get(start..at).and_then(|own| self.reference(own, &elsewhere)) {
+                        mapped.push_str(value.get(done..start)?);
+                        mapped.push_str(&reference);
+                        done = at;
+                    }
+                }
+                _ => {}
+            }
+        }
+        mapped.push_str(value.get(done..)?);
+        (done > 0).then_some(mapped)
+    }
+
+    /// A `Refresh` field, `5; url=/login`, that leads where the client can follow; `None`: as it is.
+    fn refresh(&self, value: &str, elsewhere: impl Fn(bool, &str, &str) -> Option<String>) -> Option<String> {
+        let (before, url) = value.split_once('=')?;
+        let mapped = self.reference(url.trim().trim_matches(['\'', '"']), elsewhere)?;
+        Some(format!("{before}={mapped}"))
     }
 
     /// A cookie as the client can keep it; `None`: as it is.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request   head ─ View::route ─> Route ─ rules ─ Paths::to_upstream ─> upstream
-//! response                                 back::changes <─ Location, Set-Cookie
+//! response                                 back::changes <─ Location, Link, Set-Cookie
 //! ```
 
 mod back;
@@ -13,7 +13,7 @@ mod tests;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LOCATION, HOST, LOCATION, SET_COOKIE};
+use http::header::{CONTENT_LOCATION, HOST, LINK, LOCATION, REFRESH, SET_COOKIE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -23,6 +23,7 @@ pub use self::paths::Paths;
 use super::view::{Target, View};
 use crate::cors::Cors;
 use crate::draw::head::Head;
+use crate::fake::Mount;
 use crate::metrics::ListenerMetrics;
 use crate::proxy::client::Client;
 use crate::proxy::http1::head::origin_form;
@@ -62,8 +63,20 @@ impl Route {
     /// Whether squall answers preflights itself, and lets pages of other origins read natural responses: those of fakes, and
     /// those of a real upstream if its own CORS is replaced. False without `cors`.
     pub fn answers_preflights(&self) -> bool {
-        let is_fake = matches!(self.target.as_deref(), Some(Target::Fake(_)));
-        self.cors.as_ref().is_some_and(|cors| is_fake || cors.replaces())
+        self.cors.as_ref().is_some_and(|cors| self.is_fake() || cors.replaces())
+    }
+
+    /// Whether `cors` takes the place of what natural responses allow themselves.
+    pub fn replaces_cors(&self, cors: &Cors) -> bool {
+        if self.is_fake() {
+            cors.replaces_in_fakes()
+        } else {
+            cors.replaces()
+        }
+    }
+
+    fn is_fake(&self) -> bool {
+        matches!(self.target.as_deref(), Some(Target::Fake(_)))
     }
 
     fn places(&self) -> &[Place] {
@@ -73,6 +86,11 @@ impl Route {
     /// Whether its upstream is known by a URL's beginning.
     fn is_at(&self, secure: bool, authority: &str) -> bool {
         self.places().iter().any(|place| back::is_at(place, secure, authority))
+    }
+
+    /// What a fake has to know so that its links lead back to it; `None` if they do anyway.
+    pub(super) fn mount(&self) -> Option<Mount> {
+        (self.maps_back && !self.paths.is_same()).then(|| self.paths.mount())
     }
 
     /// Changes the target of a request to what the upstream is asked for.
@@ -143,7 +161,7 @@ pub(super) fn map_back(
     picked: Option<&Picked>,
     response: &mut ResponseHeader,
 ) {
-    let names = [LOCATION, CONTENT_LOCATION, SET_COOKIE];
+    let names = [LOCATION, CONTENT_LOCATION, LINK, REFRESH, SET_COOKIE];
     if !route.maps_back || !names.iter().any(|name| response.headers.contains_key(name)) {
         return;
     }
@@ -157,6 +175,7 @@ pub(super) fn map_back(
         client: (tls, asked_for),
         asked: host.unwrap_or(asked_for),
         places: route.places(),
+        is_fake: route.is_fake(),
         secure: route.places().first().is_some_and(|place| place.secure),
         paths: &route.paths,
         target: std::str::from_utf8(&target).unwrap_or("/"),

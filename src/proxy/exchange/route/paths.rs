@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
+use crate::fake::Mount;
+
 /// How the paths of requests are changed for an upstream. By default they are not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Paths {
@@ -19,6 +21,14 @@ impl Paths {
         Paths {
             strip: strip.into(),
             add: format!("{base}{add}").into(),
+        }
+    }
+
+    /// What a fake has to know so that its links lead the client back to it.
+    pub fn mount(&self) -> Mount {
+        Mount {
+            outer: self.strip.to_string(),
+            inner: self.add.to_string(),
         }
     }
 

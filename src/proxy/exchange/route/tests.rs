@@ -62,6 +62,7 @@ fn mapping<'a>(places: &'a [Place], paths: &'a Paths) -> Mapping<'a> {
         client: (false, "squall:8080"),
         asked: places.first().map_or("squall:8080", |place| &place.authority),
         places,
+        is_fake: places.is_empty(),
         secure: places.first().is_some_and(|place| place.secure),
         paths,
         target: "/users/7?x=1",
@@ -120,6 +121,42 @@ fn redirects() {
     }
     let content = mapped(&mapping(&places, &strip), CONTENT_LOCATION, "/base/1");
     assert_eq!(content, "/a/1");
+}
+
+#[test]
+fn links() {
+    let places = [place(true, "shop.example")];
+    let strip = Paths::new("/a", "", "/base");
+    let check = |value: &str, expect: &str| {
+        assert_eq!(mapped(&mapping(&places, &strip), LINK, value), expect, "{value}");
+    };
+    check(
+        r#"<https://shop.example/base/x?page=2>; rel="next"; title="<b>, \"</base/q>", </base/y>;rel=last, <https://cdn.example/base/z>"#,
+        r#"<http://squall:8080/a/x?page=2>; rel="next"; title="<b>, \"</base/q>", </a/y>;rel=last, <https://cdn.example/base/z>"#,
+    );
+    for same in [
+        "<?page=2>; rel=next",
+        "</elsewhere>; rel=next",
+        "nonsense",
+        "<",
+        ">",
+        "\"<",
+    ] {
+        check(same, "as it is");
+    }
+    let refresh = |value: &str| mapped(&mapping(&places, &strip), REFRESH, value);
+    assert_eq!(refresh("5; url=/base/login"), "5; url=/a/login");
+    assert_eq!(refresh("5"), "as it is");
+}
+
+#[test]
+fn a_fake_is_known_by_the_host_that_the_client_asked_for_whatever_the_scheme() {
+    let strip = Paths::new("/fz", "", "");
+    let check = |name, value: &str, expect: &str| assert_eq!(mapped(&mapping(&[], &strip), name, value), expect);
+    check(LOCATION, "http://squall:8080/x", "http://squall:8080/fz/x");
+    check(LOCATION, "https://squall:8080/x", "https://squall:8080/fz/x");
+    check(LOCATION, "https://other:8080/x", "as it is");
+    check(LINK, "</next?page=2>; rel=next", "</fz/next?page=2>; rel=next");
 }
 
 #[test]

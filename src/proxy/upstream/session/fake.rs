@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 use tower::ServiceExt;
 
-use crate::fake::{Client, OverTls, Tunnel};
+use crate::fake::{Client, Mount, OverTls, Tunnel};
 use crate::limits::bodies::Budget;
 use crate::proxy::body::Part;
 
@@ -36,6 +36,7 @@ pub(in crate::proxy) struct Fake {
     router: Router,
     client: Option<IpAddr>,
     tls: bool,
+    mount: Option<Mount>,
     budget: Budget,
     asking: Option<Asking>,
     upload: Option<PollSender<Upload>>,
@@ -45,13 +46,19 @@ pub(in crate::proxy) struct Fake {
 }
 
 impl Fake {
-    /// Begins a request from a client with this address, which came over TLS or not. What the fake reads of it counts
-    /// against `budget`.
-    pub(in crate::proxy) fn new(router: &Router, client: Option<IpAddr>, tls: bool, budget: Budget) -> Fake {
+    /// Begins a request from a client with this address, which came over TLS or not; `mount` says how its path was changed.
+    /// What the fake reads of it counts against `budget`.
+    pub(in crate::proxy) fn new(
+        router: &Router,
+        (client, tls): (Option<IpAddr>, bool),
+        mount: Option<Mount>,
+        budget: Budget,
+    ) -> Fake {
         Fake {
             router: router.clone(),
             client,
             tls,
+            mount,
             budget,
             asking: None,
             upload: None,
@@ -82,6 +89,9 @@ impl Fake {
         }
         if self.tls {
             request.extensions_mut().insert(OverTls);
+        }
+        if let Some(mount) = self.mount.take() {
+            request.extensions_mut().insert(mount);
         }
         self.asking = Some(Box::pin(self.router.clone().oneshot(request)));
     }
