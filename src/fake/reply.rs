@@ -127,7 +127,19 @@ pub(super) enum BodyError {
     Full,
 }
 
+/// The longest body that a declared fake looks at.
+pub(super) const BODY_LIMIT: usize = 8 << 20;
+
 impl BodyError {
+    /// A response that says so, of a fake that takes `limit` bytes.
+    pub(super) fn response(&self, limit: usize) -> Response {
+        match self {
+            Self::TooLarge => error(self.status(), &format!("the body is longer than {} MiB", limit >> 20)),
+            Self::Broken => error(self.status(), "the body could not be read"),
+            Self::Full => error(self.status(), Self::FULL),
+        }
+    }
+
     /// What every fake says in this case.
     pub(super) const FULL: &str = "squall holds as many bodies as `bounds.bodies` allows: try again";
 

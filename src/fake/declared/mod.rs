@@ -32,6 +32,16 @@ trait Source: Send + Sync {
     /// Answers a request, or gives it back.
     async fn answer(&self, request: Request) -> Outcome;
 
+    /// Whether it answers every request for what it lists, so that no source after it is asked.
+    fn takes_all(&self) -> bool {
+        false
+    }
+
+    /// What the page at `/` is called, if it has a name.
+    fn title(&self) -> Option<String> {
+        None
+    }
+
     /// What it answers, for the page at `/`.
     fn rows(&self) -> Vec<Row> {
         Vec::new()
@@ -85,13 +95,70 @@ pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, V
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
+    let hidden = hidden(&sources);
+    if !hidden.is_empty() {
+        let message = format!(
+            "what one part of a fake serves hides the same of another: {}",
+            hidden.join("; ")
+        );
+        let help = "routes are asked first, then collections, the recording, and last the OpenAPI document";
+        context.warn(Diagnostic::warning(context.place, message).help(help));
+    }
     let sources: Sources = Arc::new(sources);
     Ok(Router::new().fallback(answer).with_state(sources))
 }
 
+/// The paths of which a collection hides what a source after it serves. Routes may stand before others on purpose.
+fn hidden(sources: &[Box<dyn Source>]) -> Vec<String> {
+    const NAMED_LIMIT: usize = 5;
+    let shape = |path: &str| {
+        let segments = path.split('/');
+        let segments = segments.map(|segment| if segment.starts_with('{') { "{}" } else { segment });
+        segments.collect::<Vec<_>>().join("/")
+    };
+    let mut hidden = Vec::new();
+    for (index, first) in sources.iter().enumerate().filter(|(_, source)| source.takes_all()) {
+        for row in first.rows() {
+            let (path, methods) = (shape(&row.path), row.method.split(", ").collect::<Vec<_>>());
+            let later = sources.iter().skip(index + 1).flat_map(|source| source.rows());
+            let later = later.filter(|other| shape(&other.path) == path && methods.contains(&other.method.as_str()));
+            let names: Vec<_> = later.map(|other| other.method).collect();
+            if !names.is_empty() {
+                hidden.push(format!("the collection at `{}` ({})", row.path, names.join(", ")));
+            }
+        }
+    }
+    hidden.truncate(NAMED_LIMIT);
+    hidden
+}
+
 async fn answer(State(sources): State<Sources>, request: Request) -> Response {
     let method = request.method().clone();
-    bodiless_for_head(&method, ask_all(&sources, request).await)
+    let known = request.headers().get_all(header::IF_NONE_MATCH).iter();
+    let known: Vec<_> = known.filter_map(|value| value.to_str().ok()).collect();
+    let known = (!known.is_empty()).then(|| known.join(","));
+    let response = ask_all(&sources, request).await;
+    let response = match known {
+        Some(known) if matches!(method, Method::GET | Method::HEAD) => unless_known(&known, response),
+        _ => response,
+    };
+    bodiless_for_head(&method, response)
+}
+
+/// A response that the client has, by its entity tag, becomes a 304 (RFC 9110, section 13.1.2).
+fn unless_known(known: &str, response: Response) -> Response {
+    let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
+    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let same = tag.is_some_and(|tag| known.split(',').any(|one| one.trim() == "*" || bare(one) == bare(tag)));
+    if !same || response.status() != StatusCode::OK {
+        return response;
+    }
+    let (mut head, _) = response.into_parts();
+    head.status = StatusCode::NOT_MODIFIED;
+    for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING] {
+        head.headers.remove(name);
+    }
+    Response::from_parts(head, Body::empty())
 }
 
 async fn ask_all(sources: &Sources, mut request: Request) -> Response {
@@ -133,8 +200,9 @@ async fn ask_all(sources: &Sources, mut request: Request) -> Response {
 /// The page at `/`, where nothing else is declared there.
 fn overview(sources: &Sources, address: &Address) -> Response {
     let rows: Vec<_> = sources.iter().flat_map(|source| source.rows()).collect();
-    let introduction = "<p>A fake upstream, declared in the configuration.</p>";
-    page("A declared fake", introduction, &rows, address)
+    let title = sources.iter().find_map(|source| source.title());
+    let title = title.as_deref().unwrap_or("A declared fake");
+    page(title, "A fake upstream, declared in the configuration.", &rows, address)
 }
 
 /// The response to HEAD is that to GET without its body, whose length stays as a field (RFC 9110, section 9.3.2).
