@@ -178,7 +178,7 @@ pub(super) fn image(call: &Call, name: &str) -> Response {
 }
 
 /// A PNG of one colour (ISO/IEC 15948): one bit a pixel, and a palette with one entry.
-fn png(width: u32, height: u32, colour: [u8; 3]) -> Bytes {
+pub(in crate::fake) fn png(width: u32, height: u32, colour: [u8; 3]) -> Bytes {
     let mut image = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut head = [width.to_be_bytes(), height.to_be_bytes()].concat();
     head.extend([1, 3, 0, 0, 0]);

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::keywords::{Below, below, exclude_bounds};
 use super::limits::{STEP, StepCounter, is_within_limits};
-use super::references::{is_3_0, reference, resolve, target};
+use super::references::{is_3_0, is_marked, is_openapi, property, reference, target};
 
 /// A keyword that holds a value against the schema that a reference leads to.
 const REFERRED: &str = "squall-referred";
@@ -169,6 +169,7 @@ impl<'i> Keyword<'i> for Referred {
 struct Unit<'a> {
     root: &'a Value,
     is_3_0: bool,
+    is_openapi: bool,
     /// The schemas that it is composed of by reference: where each stands among `$defs`.
     numbers: HashMap<*const Value, usize>,
     /// Each with the number of references that lead to it.
@@ -182,6 +183,7 @@ impl<'a> Unit<'a> {
         Self {
             root,
             is_3_0: is_3_0(root),
+            is_openapi: is_openapi(root),
             numbers: HashMap::new(),
             pending: Vec::new(),
             depth: 0,
@@ -241,7 +243,7 @@ impl<'a> Unit<'a> {
                     written.collect()
                 }
                 (Below::Other, Value::Array(names)) if key == "required" => {
-                    let names = names.iter().filter(|name| !self.is_write_only(map, name));
+                    let names = names.iter().filter(|name| !self.is_write_only(schema, name));
                     names.cloned().collect()
                 }
                 (Below::Other, Value::Bool(_)) if key.starts_with("exclusive") => continue,
@@ -291,10 +293,9 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// Whether OpenAPI 3.0 asks for a property in requests only.
-    fn is_write_only(&self, schema: &Map<String, Value>, name: &Value) -> bool {
-        let property = name.as_str().and_then(|name| schema.get("properties")?.get(name));
-        let resolved = property.map(|property| resolve(self.root, property));
-        self.is_3_0 && resolved.is_some_and(|property| property.get("writeOnly") == Some(&Value::Bool(true)))
+    /// Whether OpenAPI asks for a property in requests only.
+    fn is_write_only(&self, schema: &Value, name: &Value) -> bool {
+        let described = || property(self.root, schema, name.as_str()?, 0);
+        self.is_openapi && described().is_some_and(|property| is_marked(self.root, property, "writeOnly"))
     }
 }

@@ -11,4 +11,4 @@ pub(super) use self::check::Checker;
 pub(super) use self::generate::Maker;
 pub(super) use self::keywords::{Below, below, exclude_bounds};
 pub(super) use self::limits::{STEP, StepCounter};
-pub(super) use self::references::{pointer, reference, resolve, target};
+pub(super) use self::references::{is_marked, pointer, property, reference, resolve, target};

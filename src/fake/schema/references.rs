@@ -35,8 +35,31 @@ pub(in crate::fake) fn pointer(reference: &str) -> Option<Cow<'_, str>> {
     Some(percent_decode_str(reference.strip_prefix('#')?).decode_utf8_lossy())
 }
 
-/// Whether the root is a document of OpenAPI 3.0. In it, what stands beside a `$ref` is ignored, and what is `writeOnly` is
-/// not required of an answer.
+/// Whether the root is a document of OpenAPI 3. What is `writeOnly` there is in no answer, though it may be required.
+pub(in crate::fake) fn is_openapi(root: &Value) -> bool {
+    let version = root.get("openapi").and_then(Value::as_str);
+    version.is_some_and(|version| version.starts_with("3."))
+}
+
+/// Whether a schema, or one that it refers to, is marked with `readOnly` or `writeOnly`.
+pub(in crate::fake) fn is_marked(root: &Value, schema: &Value, mark: &str) -> bool {
+    // The mark may stand beside the reference.
+    schema.get(mark) == Some(&Value::Bool(true)) || resolve(root, schema).get(mark) == Some(&Value::Bool(true))
+}
+
+/// What a schema says of a property, itself or by the parts that it is composed of.
+pub(in crate::fake) fn property<'a>(root: &'a Value, schema: &'a Value, name: &str, depth: usize) -> Option<&'a Value> {
+    const DEPTH_LIMIT: usize = 8;
+    let schema = resolve(root, schema);
+    let own = schema.get("properties").and_then(|properties| properties.get(name));
+    let parts = || schema.get("allOf")?.as_array();
+    own.or_else(|| {
+        let parts = parts().filter(|_| depth < DEPTH_LIMIT)?;
+        parts.iter().find_map(|part| property(root, part, name, depth + 1))
+    })
+}
+
+/// Whether the root is a document of OpenAPI 3.0. In it, what stands beside a `$ref` is ignored.
 pub(in crate::fake) fn is_3_0(root: &Value) -> bool {
     let version = root.get("openapi").and_then(Value::as_str);
     version.is_some_and(|version| version.starts_with("3.0"))

@@ -11,13 +11,13 @@ use super::links::Links;
 use super::respond::examples;
 use crate::fake::schema::Maker;
 
-/// Adds a field that a response is declared with.
+/// Adds a field that a response is declared with. `id` names what a request has made.
 pub(super) fn add<'a>(
     reply: &mut Response,
     document: &'a Document,
-    name: &str,
-    header: &'a Value,
+    (name, header): (&str, &'a Value),
     links: &Links<'_>,
+    id: &str,
     maker: &mut Maker<'a>,
 ) {
     let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
@@ -40,7 +40,7 @@ pub(super) fn add<'a>(
         None if name == LINK => return,
         None if name == LOCATION || name == CONTENT_LOCATION => {
             let is_new = name == LOCATION && reply.status() == StatusCode::CREATED;
-            links.made(is_new, &maker.named("id"))
+            links.made(is_new, id)
         }
         None => written(maker.value(schema, name.as_str()), media.is_some()),
         Some(given) => written(given, media.is_some()),

@@ -12,6 +12,7 @@ mod encode;
 mod header_fields;
 mod links;
 mod operations;
+mod paging;
 mod respond;
 mod rows;
 mod schemas;
@@ -25,18 +26,18 @@ mod xml;
 
 use async_trait::async_trait;
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use http::header::WWW_AUTHENTICATE;
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::check::Refusal;
+use self::check::{Refusal, is_json};
 use self::document::Document;
 use self::links::Servers;
-use self::operations::{Operation, Path, Responses};
+use self::operations::{Operation, ParameterLocation, Path, Responses};
 use self::respond::Preference;
-use self::schemas::Schemas;
+use self::schemas::{Schema, Schemas};
 use self::template::PathValues;
 use self::validate::Validator;
 use super::super::made_up::dice::{Dice, Stream};
@@ -45,12 +46,9 @@ use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
 use crate::fake::page::Row;
 use crate::fake::query::{Pairs, pairs};
-use crate::fake::reply::{self, json as json_reply, read_json_body};
+use crate::fake::reply::{self, BODY_LIMIT, essence, json as json_reply, read_json_body};
 use crate::files::MAX_BYTES;
 use crate::yaml::report::Diagnostic;
-
-/// The largest body of a request that is checked.
-const BODY_LIMIT: usize = 8 << 20;
 
 /// The source, if it is declared.
 ///
@@ -139,6 +137,11 @@ enum OperationMatch<'a> {
 
 #[async_trait]
 impl Source for OpenApi {
+    fn title(&self) -> Option<String> {
+        let title = self.document.root.get("info")?.get("title")?.as_str()?;
+        (!title.is_empty()).then(|| title.to_owned())
+    }
+
     fn rows(&self) -> Vec<Row> {
         rows::of(&self.document, &self.prefix)
     }
@@ -153,10 +156,10 @@ impl Source for OpenApi {
         if let Some(validator) = &self.validator {
             let bytes = match read_json_body(&head.extensions, body, BODY_LIMIT).await {
                 Ok(bytes) => bytes,
-                Err(error) => return Outcome::Answered(error.status().into_response()),
+                Err(error) => return Outcome::Answered(error.response(BODY_LIMIT)),
             };
             if let Err(refusal) = check::check(&self.document, validator, operation, &values, &head, &bytes) {
-                let refused = refused(refusal, &operation.responses);
+                let refused = refused(&self.document, refusal, &operation.responses);
                 // Whoever asks for this status gets the document's response.
                 if !preference.is_for(refused.status()) {
                     return Outcome::Answered(refused);
@@ -166,7 +169,14 @@ impl Source for OpenApi {
         let key = xxh3_64(format!("{} {}", operation.method, head.uri.path()).as_bytes());
         let dice = Dice::new(self.seed ^ key, Stream::Documents, 0);
         let links = self.servers.links(&head, &self.prefix);
-        let response = respond::respond(&self.document, operation, &head.headers, &preference, &links, dice);
+        let below = self.below(head.uri.path());
+        let asked = respond::Asked {
+            operation,
+            head: &head,
+            preference: &preference,
+            below: below.as_ref().map(|(name, schema)| (name.as_str(), *schema)),
+        };
+        let response = respond::respond(&self.document, &asked, &links, dice);
         Outcome::Answered(response)
     }
 }
@@ -182,6 +192,20 @@ impl OpenApi {
             }
             found => found,
         }
+    }
+
+    /// The parameter that names what is below a path, with its schema: `petId` for `/pets` where there is `/pets/{petId}`.
+    fn below(&self, path: &str) -> Option<(String, Option<&Schema>)> {
+        const PROBE: &str = "squall-probe";
+        let path = path.strip_prefix(self.prefix.as_str())?.trim_end_matches('/');
+        let path = format!("{path}/{PROBE}");
+        self.paths.iter().find_map(|one| {
+            let values = one.template.matches(&path, &Pairs::new(), false)?;
+            let (name, _) = values.into_iter().find(|(_, value)| value == PROBE)?;
+            let mut parameters = one.operations.iter().flat_map(|operation| &operation.parameters);
+            let found = parameters.find(|one| one.place == ParameterLocation::Path && one.name == name);
+            Some((name, found.map(|parameter| &parameter.schema)))
+        })
     }
 
     /// HEAD is answered wherever GET is.
@@ -211,14 +235,17 @@ impl OpenApi {
 
 /// The answer to a request that is not as the document says. Its status is the one that the document has for such requests:
 /// 422, or 400 if only that is described.
-fn refused(refusal: Refusal, responses: &Responses) -> Response {
+fn refused(document: &Document, refusal: Refusal, responses: &Responses) -> Response {
+    let described = |status: StatusCode, error: &Value| {
+        problem(document, status, error, responses).unwrap_or_else(|| json_reply(status, error))
+    };
     match refusal {
         Refusal::Credentials {
             alternatives,
             challenges,
         } => {
             let error = json!({"error": "the request has none of the credentials that the document asks for", "needs": alternatives});
-            let mut response = json_reply(StatusCode::UNAUTHORIZED, &error);
+            let mut response = described(StatusCode::UNAUTHORIZED, &error);
             for challenge in challenges {
                 response.headers_mut().append(WWW_AUTHENTICATE, challenge);
             }
@@ -226,9 +253,9 @@ fn refused(refusal: Refusal, responses: &Responses) -> Response {
         }
         Refusal::MediaType(known) => {
             let error = json!({"error": "the body must have one of these media types", "known": known});
-            json_reply(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error)
+            described(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error)
         }
-        Refusal::Malformed(error) => reply::error(StatusCode::BAD_REQUEST, &error),
+        Refusal::Malformed(error) => described(StatusCode::BAD_REQUEST, &json!({ "error": error })),
         Refusal::Problems(problems) => {
             let error = json!({"error": "the request does not match the document", "problems": problems});
             let only_400 = responses.has(StatusCode::BAD_REQUEST) && !responses.has(StatusCode::UNPROCESSABLE_ENTITY);
@@ -237,7 +264,39 @@ fn refused(refusal: Refusal, responses: &Responses) -> Response {
             } else {
                 StatusCode::UNPROCESSABLE_ENTITY
             };
-            json_reply(status, &error)
+            described(status, &error)
         }
     }
+}
+
+/// An error in the media type that the document has for it, if that is a kind of JSON of its own whose schema the error fits
+/// once it has what problem details have (RFC 9457). `application/problem+json` is taken whatever its schema.
+fn problem(document: &Document, status: StatusCode, error: &Value, responses: &Responses) -> Option<Response> {
+    const PROBLEM: &str = "application/problem+json";
+    let content = document.get(responses.of(status)?, "content")?.as_object()?;
+    let detail = error.get("error").cloned().unwrap_or_default();
+    let title = status.canonical_reason().unwrap_or_default();
+    let mut full = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
+    let map = full.as_object_mut()?;
+    map.extend(
+        error
+            .as_object()?
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    let mut standard = full.clone();
+    standard.as_object_mut()?.shift_remove("error");
+    let mut bare = standard.clone();
+    bare.as_object_mut()?
+        .retain(|name, _| ["type", "title", "status", "detail"].contains(&name.as_str()));
+    let mut kinds: Vec<_> = content.iter().filter(|(name, _)| is_json(&essence(name))).collect();
+    kinds.retain(|(name, _)| !["application/json", "text/json"].contains(&essence(name).as_str()));
+    kinds.sort_by_key(|(name, _)| essence(name) != PROBLEM);
+    kinds.into_iter().find_map(|(name, media)| {
+        let schema = document.get(media, "schema");
+        let fits = |value: &&Value| schema.is_none_or(|schema| document.checker.fits(schema, value));
+        let fitting = [&standard, &full, &bare].into_iter().find(fits);
+        let body = fitting.or_else(|| (essence(name) == PROBLEM).then_some(&standard))?;
+        Some(reply::with_field(json_reply(status, body), CONTENT_TYPE, name))
+    })
 }

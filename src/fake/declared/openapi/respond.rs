@@ -9,10 +9,12 @@ use serde_json::{Map, Value, json};
 
 use super::check::is_json;
 use super::document::Document;
-use super::encode::Syntax;
-use super::header_fields;
+use super::encode::{Syntax, plain};
 use super::links::Links;
 use super::operations::Operation;
+use super::schemas::Schema;
+use super::{header_fields, paging};
+use crate::fake::llm::images::png;
 use crate::fake::made_up::dice::Dice;
 use crate::fake::query::pairs;
 use crate::fake::reply::{essence, json as json_reply};
@@ -66,15 +68,20 @@ impl Preference {
     }
 }
 
+/// A request to an operation.
+pub(super) struct Asked<'a> {
+    pub(super) operation: &'a Operation,
+    pub(super) head: &'a Parts,
+    pub(super) preference: &'a Preference,
+    /// The parameter that names what is below the path, with its schema.
+    pub(super) below: Option<(&'a str, Option<&'a Schema>)>,
+}
+
 /// Answers as the operation says. `dice` makes up what has no example.
-pub(super) fn respond(
-    document: &Document,
-    operation: &Operation,
-    headers: &HeaderMap,
-    preference: &Preference,
-    links: &Links<'_>,
-    dice: Dice,
-) -> Response {
+pub(super) fn respond<'a>(document: &'a Document, asked: &Asked<'a>, links: &Links<'_>, dice: Dice) -> Response {
+    let Asked {
+        operation, preference, ..
+    } = asked;
     let (status, response) = match &preference.code {
         None => operation.responses.success(),
         Some(code) => {
@@ -99,9 +106,12 @@ pub(super) fn respond(
     if preference.dynamic {
         maker = maker.without_examples();
     }
-    let mut reply = match body(document, response, headers, preference, links, &mut maker) {
-        Ok(Some((media_type, body))) => (status, [(CONTENT_TYPE, media_type)], body).into_response(),
-        Ok(None) => status.into_response(),
+    let (mut reply, value) = match body(document, response, asked, links, &mut maker) {
+        Ok(Some(body)) => {
+            let media_type = [(CONTENT_TYPE, body.media_type)];
+            ((status, media_type, body.bytes).into_response(), body.value)
+        }
+        Ok(None) => (status.into_response(), Value::Null),
         Err(refusal) => return *refusal,
     };
     if matches!(
@@ -111,10 +121,33 @@ pub(super) fn respond(
         *reply.body_mut() = Body::empty();
         reply.headers_mut().remove(CONTENT_TYPE);
     }
-    for (name, header) in response.get("headers").and_then(Value::as_object).into_iter().flatten() {
-        header_fields::add(&mut reply, document, name, header, links, &mut maker);
+    let headers = response.get("headers").and_then(Value::as_object);
+    if let Some(headers) = headers.filter(|headers| !headers.is_empty()) {
+        let id = id_of(&value, asked.below, &mut maker);
+        for (name, header) in headers {
+            header_fields::add(&mut reply, document, (name, header), links, &id, &mut maker);
+        }
     }
     reply
+}
+
+/// What names the thing that an answer is about: in its body, as the parameter that names such things or as `id`, if that fits
+/// the parameter; or else what fits.
+fn id_of<'a>(body: &Value, below: Option<(&str, Option<&'a Schema>)>, maker: &mut Maker<'a>) -> String {
+    let (name, schema) = below.unwrap_or(("id", None));
+    let schema = schema.map(|schema| &schema.value);
+    // Some wrap what they return.
+    let holders = [Some(body), body.get("data")].into_iter().flatten();
+    let mut given = holders.flat_map(|holder| [holder.get(name), holder.get("id")].into_iter().flatten());
+    let fits = |value: &&Value| match value {
+        Value::String(_) | Value::Number(_) => schema.is_none_or(|schema| maker.accepts(schema, value)),
+        _ => false,
+    };
+    match (given.find(fits), schema) {
+        (Some(id), _) => plain(id),
+        (None, Some(schema)) => plain(&maker.value(schema, name)),
+        (None, None) => maker.named("id"),
+    }
 }
 
 fn unknown(what: &str, wanted: &str, known: Vec<String>) -> Response {
@@ -130,22 +163,30 @@ pub(super) fn examples<'a>(document: &'a Document, holder: &'a Value) -> Vec<&'a
     holder.get("example").into_iter().chain(values).collect()
 }
 
-type EncodedBody = Option<(HeaderValue, Vec<u8>)>;
+/// A body, and the value that it stands for.
+struct EncodedBody {
+    media_type: HeaderValue,
+    bytes: Vec<u8>,
+    value: Value,
+}
+
+/// The smallest picture that a browser shows.
+const PIXELS: u32 = 16;
 
 fn body<'a>(
     document: &'a Document,
     response: &'a Value,
-    headers: &HeaderMap,
-    preference: &Preference,
+    asked: &Asked<'a>,
     links: &Links<'_>,
     maker: &mut Maker<'a>,
-) -> Result<EncodedBody, Box<Response>> {
+) -> Result<Option<EncodedBody>, Box<Response>> {
+    let preference = asked.preference;
     let content = response
         .get("content")
         .and_then(Value::as_object)
         .filter(|content| !content.is_empty());
     let Some(content) = content else { return Ok(None) };
-    let Some((name, media)) = negotiate(content, headers) else {
+    let Some((name, media)) = negotiate(content, &asked.head.headers) else {
         let known: Vec<_> = content.keys().collect();
         let error = json!({"error": "the request accepts none of these media types", "known": known});
         return Err(Box::new(json_reply(StatusCode::NOT_ACCEPTABLE, &error)));
@@ -172,6 +213,15 @@ fn body<'a>(
         None if preference.dynamic && schema.is_some() => None,
         None => examples(document, media).first().copied(),
     };
+    if given.is_none() && essence(&concrete) == "image/png" {
+        let bytes = png(PIXELS, PIXELS, [0xc0, 0xc4, 0xcc]).to_vec();
+        let value = Value::Null;
+        return Ok(Some(EncodedBody {
+            media_type,
+            bytes,
+            value,
+        }));
+    }
     let (mut value, is_given) = match (given, schema) {
         (Some(given), None) => (given.clone(), true),
         (Some(given), Some(_)) if preference.example.is_some() => (given.clone(), true),
@@ -187,13 +237,28 @@ fn body<'a>(
         (None, Some(schema)) => (maker.value(schema, ""), false),
         // Any value will do for a client that parses it.
         (None, None) if syntax == Syntax::Json => (json!({}), false),
-        (None, None) => return Ok(Some((media_type, Vec::new()))),
+        (None, None) => {
+            let (bytes, value) = (Vec::new(), Value::Null);
+            return Ok(Some(EncodedBody {
+                media_type,
+                bytes,
+                value,
+            }));
+        }
     };
     if links.is_for_later_page() && preference.example.is_none() {
         value = maker.last_page(schema, value);
     }
+    if let Some(schema) = schema.filter(|_| given.is_none()) {
+        value = paging::agreeing(value, asked.operation, asked.head, |value| maker.accepts(schema, value));
+    }
     links.turn(&mut value);
-    Ok(Some((media_type, syntax.write(document, schema, &value, is_given))))
+    let bytes = syntax.write(document, schema, &value, is_given);
+    Ok(Some(EncodedBody {
+        media_type,
+        bytes,
+        value,
+    }))
 }
 
 /// A value that is like an example that does not fit, and whether an author wrote all of it.

@@ -4,7 +4,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::document::Document;
+use super::encode::plain;
+use crate::fake::made_up::dice::{Dice, Stream};
 use crate::fake::page::Row;
+use crate::fake::schema::Maker;
 
 /// Methods in the order in which a page lists them.
 const METHODS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "options", "trace"];
@@ -13,7 +16,7 @@ const METHODS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "op
 const SUMMARY_LIMIT: usize = 200;
 
 /// What the values of parameters hold encoded (RFC 3986, section 2.3).
-const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A row for each operation, in the order of the document.
 pub(super) fn of(document: &Document, prefix: &str) -> Vec<Row> {
@@ -124,6 +127,20 @@ fn example(document: &Document, parameter: &Value) -> String {
     match given.or_else(|| first("examples")).or_else(|| first("enum")) {
         Some(Value::String(text)) => text.clone(),
         Some(scalar @ (Value::Number(_) | Value::Bool(_))) => scalar.to_string(),
+        _ => made(document, schema, parameter),
+    }
+}
+
+/// What fits the schema: 1 if it does.
+fn made(document: &Document, schema: &Value, parameter: &Value) -> String {
+    let one = [Value::from(1), Value::from("1")];
+    if schema.is_null() || one.iter().any(|one| document.checker.fits(schema, one)) {
+        return "1".to_owned();
+    }
+    let dice = Dice::new(0, Stream::Documents, 0);
+    let name = parameter.get("name").and_then(Value::as_str).unwrap_or_default();
+    match Maker::checked(&document.root, document.checker.clone(), dice).value(schema, name) {
+        scalar @ (Value::String(_) | Value::Number(_) | Value::Bool(_)) => plain(&scalar),
         _ => "1".to_owned(),
     }
 }

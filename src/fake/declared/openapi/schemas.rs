@@ -155,7 +155,7 @@ impl<'a> Schemas<'a> {
                     rewritten.collect()
                 }
                 (Below::Other, Value::Array(names)) if key == "required" => {
-                    let names = names.iter().filter(|name| !self.is_read_only(map, name));
+                    let names = names.iter().filter(|name| !self.is_read_only(schema, name));
                     names.cloned().collect()
                 }
                 // `required: true` is how the third draft marked a property: it says nothing here.
@@ -192,9 +192,10 @@ impl<'a> Schemas<'a> {
     }
 
     /// Whether a property is one that only the server sets: no client can be asked for it.
-    fn is_read_only(&self, schema: &Map<String, Value>, name: &Value) -> bool {
-        let property = name.as_str().and_then(|name| schema.get("properties")?.get(name));
-        property.is_some_and(|property| self.document.resolve(property).get("readOnly") == Some(&Value::Bool(true)))
+    fn is_read_only(&self, schema: &Value, name: &Value) -> bool {
+        let root = &self.document.root;
+        let described = || schema::property(root, schema, name.as_str()?, 0);
+        described().is_some_and(|property| schema::is_marked(root, property, "readOnly"))
     }
 }
 

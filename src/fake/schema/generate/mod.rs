@@ -136,7 +136,8 @@ impl<'a> Maker<'a> {
         let layers = self.layers(schemas, 0);
         self.work_left = self.work_left.saturating_sub(1 + layers.iter().len() / 4);
         let hints = self.hints(&layers, hints);
-        if let Some(given) = hints.iter().find(|given| self.fits(schemas, given)) {
+        let is_ready = |given: &&&Value| !self.shows_hidden(&layers, given) && self.fits(schemas, given);
+        if let Some(given) = hints.iter().find(is_ready) {
             return MadeValue::fitting(self.copied(given));
         }
         if let Some(option) = self.option(schemas, &layers) {

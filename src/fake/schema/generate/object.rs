@@ -4,7 +4,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::super::pattern;
-use super::super::references::{is_3_0, resolve};
+use super::super::references::{is_marked, is_openapi};
 use super::layers::{SchemaLayers, map, set};
 use super::{ITEMS_LIMIT, MadeValue, Maker, paging};
 use crate::fake::made_up::phrases;
@@ -73,9 +73,8 @@ impl<'a> Maker<'a> {
                 return None;
             }
         }
-        let resolved = || schemas.iter().map(|schema| resolve(self.root, schema));
-        let hidden = resolved().any(|schema| schema.get("writeOnly") == Some(&Value::Bool(true)));
-        if schemas.contains(&&Value::Bool(false)) || (hidden && (!needed || is_3_0(self.root))) {
+        let hidden = self.is_hidden(schemas);
+        if schemas.contains(&&Value::Bool(false)) || (hidden && (!needed || is_openapi(self.root))) {
             return None;
         }
         if let Some((_, tag)) = layers.tags.iter().find(|(property, _)| *property == name) {
@@ -93,6 +92,16 @@ impl<'a> Maker<'a> {
             return Some(MadeValue::fitting(value));
         }
         Some(self.fitting(schemas, name, &known))
+    }
+
+    fn is_hidden(&self, schemas: &[&'a Value]) -> bool {
+        schemas.iter().any(|schema| is_marked(self.root, schema, "writeOnly"))
+    }
+
+    /// Whether a value has a property that no answer has. Examples are often of requests, too.
+    pub(super) fn shows_hidden(&self, layers: &SchemaLayers<'a>, value: &Value) -> bool {
+        let mut names = value.as_object().into_iter().flat_map(Map::keys);
+        is_openapi(self.root) && names.any(|name| self.is_hidden(&describe(layers, name).schemas))
     }
 
     /// What a property says that tells of further pages: that there is none. The outer `None` stands for any other property,
