@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use tokio::time::Instant;
@@ -34,12 +34,9 @@ use super::super::spec::FakeSpec;
 use super::{Built, Outcome, Source, files};
 use crate::fake::context::Context;
 use crate::fake::page::Row;
-use crate::fake::reply::{json as json_reply, origin_of, read_body, scheduled};
+use crate::fake::reply::{BODY_LIMIT, json as json_reply, origin_of, read_json_body, scheduled};
 use crate::files::MAX_RECORDS_BYTES;
 use crate::yaml::report::{Diagnostic, Span};
-
-/// The largest body of a request that is compared.
-const BODY_LIMIT: usize = 1 << 20;
 
 /// The longest wait of one response, however slow it was when it was recorded.
 const WAIT_LIMIT: Duration = Duration::from_secs(600);
@@ -77,8 +74,10 @@ pub(super) fn source(spec: &FakeSpec, context: &Context<'_>) -> Built {
     let left_out = notes::left_out(&long.file.value, &recording);
     let har = Har::new(long, recording.exchanges, spec.openapi.is_none());
     let span = files::place_of(&long.file, place);
+    let several = notes::several_hosts(&long.file.value, &har.series);
     for (message, help) in left_out
         .into_iter()
+        .chain(several)
         .chain(notes::incomplete(&long.file.value, &har.series))
     {
         context.warn(
@@ -262,8 +261,24 @@ impl Har {
         near.sort();
         near.dedup();
         let near: Vec<_> = near.into_iter().take(NAMED_LIMIT).map(|(_, shown)| shown).collect();
-        let error = json!({"error": format!("{} was not recorded", show(asked)), "nearest": near});
+        let error = format!("{} {}", show(asked), self.unlike(asked));
+        let error = json!({"error": error, "nearest": near});
         json_reply(StatusCode::NOT_FOUND, &error)
+    }
+
+    /// What a request that was not recorded has unlike those that were.
+    fn unlike(&self, asked: &ComparableRequest) -> &'static str {
+        let recorded = self.series.values().filter_map(|series| series.responses.first());
+        let mut found = "was not recorded";
+        for one in recorded.map(|one| &one.request) {
+            if one.method == asked.method && one.path == asked.path {
+                if one.query == asked.query {
+                    return "was recorded only with another body";
+                }
+                found = "was recorded only with another query";
+            }
+        }
+        found
     }
 
     fn scaled(&self, time: Duration) -> Duration {
@@ -287,9 +302,9 @@ impl Source for Har {
         let (head, mut body) = request.into_parts();
         let mut bytes = Bytes::new();
         if self.parts.contains(&HarPart::Body) {
-            bytes = match read_body(&head.extensions, body, BODY_LIMIT).await {
+            bytes = match read_json_body(&head.extensions, body, BODY_LIMIT).await {
                 Ok(bytes) => bytes,
-                Err(error) => return Outcome::Answered(error.status().into_response()),
+                Err(error) => return Outcome::Answered(error.response(BODY_LIMIT)),
             };
             body = Body::from(bytes.clone());
         } else if self.last {
@@ -305,7 +320,7 @@ impl Source for Har {
             .any(|name| head.headers.contains_key(name));
         match self.find(&asked, conditional) {
             Some(recorded) => Outcome::Answered(self.reply(recorded, &head, conditional).await),
-            None if self.last => Outcome::Answered(self.missing(&asked)),
+            None if self.last && !is_for_the_page(&head) => Outcome::Answered(self.missing(&asked)),
             None => Outcome::Passed(Request::from_parts(head, body), Vec::new()),
         }
     }
@@ -333,6 +348,11 @@ impl Har {
         }
         response
     }
+}
+
+/// Whether a request may be for the page that documents the fake.
+fn is_for_the_page(head: &Parts) -> bool {
+    head.uri.path() == "/" && head.uri.query().is_none() && matches!(head.method, Method::GET | Method::HEAD)
 }
 
 /// A body that takes about so long, in pieces of the same size at even times. The last leaves at the end of it.

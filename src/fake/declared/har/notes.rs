@@ -1,7 +1,7 @@
 //! What a recording lacks, in words.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use http::StatusCode;
 
@@ -30,6 +30,35 @@ pub(super) fn left_out(file: &str, recording: &Recording) -> Option<Note> {
         format!("{reason}: {}", some(places))
     });
     (count > 0).then(|| (message, help.collect()))
+}
+
+/// Which requests were recorded of several hosts: their responses are given in turn.
+pub(super) fn several_hosts(file: &str, series: &HashMap<String, ResponseSeries>) -> Option<Note> {
+    let hosts = |series: &ResponseSeries| -> BTreeSet<String> {
+        let hosts = series.responses.iter().map(|one| one.host.clone());
+        hosts.filter(|host| !host.is_empty()).collect()
+    };
+    let mixed: Vec<_> = series.values().filter(|series| hosts(series).len() > 1).collect();
+    let all: BTreeSet<_> = mixed.iter().flat_map(|series| hosts(series)).collect();
+    let mut shown: Vec<_> = mixed.iter().filter_map(|series| series.responses.first()).collect();
+    shown.sort_by_key(|one| show(&one.request));
+    let (count, requests) = (
+        shown.len(),
+        if shown.len() == 1 {
+            "request was"
+        } else {
+            "requests were"
+        },
+    );
+    let message = format!("{file}: {count} {requests} recorded of several hosts, whose responses are given in turn");
+    let help = vec![
+        some(shown.into_iter().map(|one| show(&one.request).into())),
+        format!(
+            "keep those of one with `host`: {}",
+            some(all.into_iter().map(Cow::Owned))
+        ),
+    ];
+    (count > 0).then_some((message, help))
 }
 
 /// Which responses are served without what the server sent, or as another status than was recorded.

@@ -102,11 +102,77 @@ async fn what_was_not_recorded_is_told_with_what_was() {
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(
         (status, &body["error"]),
-        (StatusCode::NOT_FOUND, &json!("GET /a?x=2 was not recorded"))
+        (
+            StatusCode::NOT_FOUND,
+            &json!("GET /a?x=2 was recorded only with another query")
+        )
     );
     assert_eq!(body["nearest"], json!(["GET /a?x=1&y=2", "POST /a", "GET /about"]));
     let (status, body) = ask(&har, "HEAD", "/about").await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_bodies_are_compared_by_their_values() {
+    let post = |body: &'static str| Recorded {
+        request: ComparableRequest::new(
+            "POST",
+            "/p",
+            "",
+            "application/json",
+            Bytes::from_static(body.as_bytes()),
+        ),
+        ..recorded("POST", "/p", body)
+    };
+    let parts = Some(crate::yaml::decode::Spanned::nowhere(vec![
+        HarPart::Method,
+        HarPart::Path,
+        HarPart::Body,
+    ]));
+    let long = HarLong {
+        parts,
+        ..HarLong::default()
+    };
+    let har = har_of(
+        long,
+        vec![post(r#"{"a": 1, "b": [{"c": 2, "d": 3}]}"#), post("{broken")],
+    );
+    let ask = async |body: &'static str| {
+        let request = Request::builder()
+            .method("POST")
+            .uri("/p")
+            .body(Body::from(body))
+            .unwrap();
+        let Outcome::Answered(response) = har.answer(request).await else {
+            panic!("passed on");
+        };
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    assert_eq!(ask("{\"b\":[{\"d\":3,\"c\":2}],\n\"a\":1}").await.0, 200);
+    assert_eq!(ask("{broken").await.0, 200);
+    let (status, body) = ask(r#"{"a": 2}"#).await;
+    assert!(
+        status == 404 && body.contains("POST /p was recorded only with another body"),
+        "{body}"
+    );
+}
+
+#[test]
+fn requests_to_several_hosts_are_noted() {
+    let of = |host: &str| Recorded {
+        host: host.to_owned(),
+        ..recorded("GET", "/x", "")
+    };
+    let note = |all: Vec<Recorded>| notes::several_hosts("f", &har_of(HarLong::default(), all).series);
+    let (message, help) = note(vec![of("b"), of("a"), of("b")]).unwrap();
+    assert_eq!(
+        message,
+        "f: 1 request was recorded of several hosts, whose responses are given in turn"
+    );
+    assert_eq!(help, ["GET /x", "keep those of one with `host`: a, b"]);
+    assert_eq!(note(vec![of("a"), of("a")]), None);
 }
 
 fn with_status(status: u16, body: &'static str) -> Recorded {

@@ -44,7 +44,8 @@ pub(super) struct ComparableRequest {
     pub(super) path: String,
     /// Decoded and sorted.
     pub(super) query: Vec<(String, String)>,
-    /// Of a form its fields, whatever their coding; of any other body its bytes.
+    /// Of a form its fields, whatever their coding; of JSON its value, whatever the order of its keys; of any other body its
+    /// bytes.
     pub(super) body: Bytes,
 }
 
@@ -66,13 +67,27 @@ impl ComparableRequest {
 fn comparable(content_type: &str, body: Bytes) -> Bytes {
     let form = match essence(content_type).as_str() {
         "application/x-www-form-urlencoded" | "multipart/form-data" => forms::form(content_type, &body),
-        _ => return body,
+        _ => return comparable_json(body),
     };
     if form.fields.is_empty() && form.files.is_empty() {
         return body;
     }
     let files = form.files.into_iter().map(|file| (file.name, file.filename));
     fields(form.fields.into_iter().chain(files))
+}
+
+/// JSON without what says nothing: spaces, and the order of keys.
+fn comparable_json(body: Bytes) -> Bytes {
+    if !matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        return body;
+    }
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(mut value) => {
+            value.sort_all_objects();
+            value.to_string().into()
+        }
+        Err(_) => body,
+    }
 }
 
 /// Fields of a form, in any order.
