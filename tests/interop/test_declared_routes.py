@@ -94,7 +94,7 @@ def test_files_and_failures(base):
     assert broken.status_code == 500
     assert broken.json()["route"] == "GET /broken"
     assert "two numbers" in broken.json()["cause"]
-    assert requests.post(base + "/login", data="x" * (1 << 20) + "y", timeout=10).status_code == 413
+    assert requests.post(base + "/login", data="x" * (8 << 20) + "y", timeout=10).status_code == 413
 
 
 def test_a_sequence_under_concurrency(base):

@@ -13,7 +13,7 @@ use super::path::Pattern;
 use super::response::{self, ResponseContext, RouteResponse};
 use super::sequence::{End, Places, States};
 use super::spec::{EndSpec, ResponseSpec, RouteSpec, StateSpec, StepSpec};
-use super::template::{Compiler, Template};
+use super::template::{Compiler, Template, is_template};
 use super::{Route, RouteResponses, Routes, StateUse};
 use crate::fake::context::Context;
 use crate::yaml::decode::Spanned;
@@ -135,9 +135,12 @@ fn key(given: Option<&Spanned<String>>, compiler: &mut Compiler<'_>) -> Template
 fn state_use(spec: &StateSpec, states: &HashMap<String, Arc<States>>, compiler: &mut Compiler<'_>) -> Option<StateUse> {
     Some(StateUse {
         states: Arc::clone(states.get(&spec.name.value)?),
-        key: key(spec.key.as_ref(), compiler),
+        key: compiler.without_state(|compiler| key(spec.key.as_ref(), compiler)),
         wanted: spec.is.as_ref().map(|is| is.value.0.clone()).unwrap_or_default(),
-        becomes: spec.becomes.as_ref().map(|becomes| becomes.value.as_str().into()),
+        becomes: spec
+            .becomes
+            .as_ref()
+            .map(|becomes| compiler.without_state(|compiler| compiler.text(&becomes.value, becomes.span))),
     })
 }
 
@@ -280,7 +283,9 @@ fn states(routes: &[Spanned<RouteSpec>], mistakes: &mut Vec<Diagnostic>) -> Hash
         let begins = begins.or_else(first_is).unwrap_or(STARTED);
         let becomes = of_name().filter_map(|state| state.becomes.as_ref().map(|becomes| becomes.value.as_str()));
         let reachable: Vec<&str> = becomes.chain([begins]).collect();
-        for is in of_name().filter_map(|state| state.is.as_ref()) {
+        // What a template gives is only known with a request.
+        let is_open = reachable.iter().any(|becomes| is_template(becomes));
+        for is in of_name().filter_map(|state| state.is.as_ref()).filter(|_| !is_open) {
             for wanted in is.value.0.iter().filter(|wanted| !reachable.contains(&wanted.as_str())) {
                 let mistake = Diagnostic::error(is.span, format!("the state `{name}` is never `{wanted}`"));
                 mistakes.push(match did_you_mean(wanted, reachable.iter().copied()) {

@@ -44,10 +44,7 @@ use super::{NearMiss, Outcome, Source};
 use crate::content::Content;
 use crate::draw::head::Head;
 use crate::fake::page::Row;
-use crate::fake::reply::{self, BodyError, client_of, json, read_json_body};
-
-/// The largest request body that is looked at, in bytes.
-const MAX_BODY: usize = 1 << 20;
+use crate::fake::reply::{BODY_LIMIT, client_of, json, read_json_body};
 
 /// The routes of one fake.
 struct Routes {
@@ -81,7 +78,7 @@ struct StateUse {
     states: Arc<States>,
     key: Template,
     wanted: Vec<String>,
-    becomes: Option<Arc<str>>,
+    becomes: Option<Template>,
 }
 
 /// One response, or a sequence of them.
@@ -128,9 +125,9 @@ impl Source for Routes {
             if route.needs_body
                 && let Held::Unread(unread) = body
             {
-                body = match read_json_body(&head.extensions, unread, MAX_BODY).await {
+                body = match read_json_body(&head.extensions, unread, BODY_LIMIT).await {
                     Ok(bytes) => Held::Read(bytes),
-                    Err(error) => return Outcome::Answered(unreadable(&error)),
+                    Err(error) => return Outcome::Answered(error.response(BODY_LIMIT)),
                 };
             }
             let bytes = match &body {
@@ -180,7 +177,7 @@ impl Routes {
         body: Bytes,
     ) -> Result<Option<Chosen<'a>>, Failure> {
         let client = client_of(&head.extensions);
-        let content = Content::new(&head.headers, body.clone(), MAX_BODY);
+        let content = Content::new(&head.headers, body.clone(), BODY_LIMIT);
         if let Some(condition) = &route.condition {
             let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
             let authority = head.uri.authority().map(|authority| authority.as_str());
@@ -194,7 +191,11 @@ impl Routes {
         facts.parameters = parameters;
         if let Some(state) = &route.state {
             let key = self.key(&state.key, &facts, route)?;
-            match state.states.pass(&key, &state.wanted, state.becomes.as_ref()) {
+            let becomes = state.becomes.as_ref().map(|becomes| match becomes {
+                Template::Fixed(text) => Ok(Arc::clone(text)),
+                template => self.key(template, &facts, route).map(Arc::from),
+            });
+            match state.states.pass(&key, &state.wanted, becomes.transpose()?.as_ref()) {
                 Some(before) => facts.state = Some(before.to_string()),
                 None => return Ok(None),
             }
@@ -277,13 +278,4 @@ impl Route {
             example,
         }
     }
-}
-
-fn unreadable(error: &BodyError) -> Response {
-    let message = match error {
-        BodyError::TooLarge => "the body is larger than 1 MiB",
-        BodyError::Full => BodyError::FULL,
-        BodyError::Broken => "the body could not be read",
-    };
-    reply::error(error.status(), message)
 }

@@ -172,7 +172,7 @@ pub struct StateSpec {
     pub name: Spanned<String>,
     /// The state, or states, in which the route matches. Default: any.
     pub is: Option<Spanned<OneOrMany<String>>>,
-    /// The state after the request. Default: unchanged.
+    /// A template of the state after the request: `paid`, `"{{ json.status }}"`. Default: unchanged.
     pub becomes: Option<Spanned<String>>,
     /// The initial state. Default: the `is` of the first route that has one, or else `started`.
     pub initial: Option<Spanned<String>>,

@@ -82,6 +82,69 @@ async fn templates_read_bodies_as_conditions_do() {
 }
 
 #[tokio::test]
+async fn a_state_can_become_what_a_template_says() {
+    let router = built(
+        r#"
+- {path: /set, method: POST, state: {name: s, initial: new, becomes: "{{ json.to }}"}, status: 204}
+- {path: /get, state: {name: s, is: [new, sold]}, json: "{{ state }}"}
+"#,
+    )
+    .unwrap();
+    assert_eq!(ask(&router, "/get").await.1, "\"new\"");
+    assert_eq!(
+        ask_with(&router, "POST", "/set", r#"{"to": "sold"}"#).await.status(),
+        204
+    );
+    assert_eq!(ask(&router, "/get").await.1, "\"sold\"");
+    let mistakes = built(r#"- {path: /x, state: {name: s, becomes: "{{ state }}x"}, status: 204}"#).unwrap_err();
+    assert!(mistakes[0].starts_with("`state` is not known yet"), "{mistakes:?}");
+    let mistakes = built(r#"- {path: /x, json: {a: {"{{ query.k }}": 1}}}"#).unwrap_err();
+    assert_eq!(mistakes, ["`{{ query.k }}` is a key, and keys can't be templates"]);
+}
+
+#[tokio::test]
+async fn a_failure_names_the_template_and_its_values() {
+    let router =
+        built(r#"- {path: "/users/{id}", json: {id: "{{ path.id | int }}", a: "{{ headers.host }}"}}"#).unwrap();
+    let failed = json_of(&router, "/users/abc").await;
+    let cause = failed["cause"].as_str().unwrap();
+    assert!(
+        cause.ends_with(r#"in `{{ path.id | int }}` with path.id = "abc""#),
+        "{cause}"
+    );
+}
+
+#[tokio::test]
+async fn a_copy_that_the_client_has_is_not_sent_again() {
+    let router = built(
+        r#"
+- {path: /a, headers: {etag: '"v1"', cache-control: max-age=1}, json: {a: 1}}
+- {path: /b, headers: {etag: '"v1"'}, status: 404, json: {a: 1}}
+"#,
+    )
+    .unwrap();
+    let ask = async |target: &str, tag: &str| {
+        let request = Request::get(target)
+            .header("if-none-match", tag)
+            .body(Body::empty())
+            .unwrap();
+        router.clone().oneshot(request).await.unwrap()
+    };
+    for (target, tag, status) in [
+        ("/a", "\"v1\"", 304),
+        ("/a", "\"v0\", W/\"v1\"", 304),
+        ("/a", "*", 304),
+        ("/a", "\"v2\"", 200),
+        ("/b", "\"v1\"", 404),
+    ] {
+        let response = ask(target, tag).await;
+        assert_eq!(response.status(), status, "{target} {tag}");
+        assert_eq!(response.headers()["etag"], "\"v1\"");
+        assert_eq!(text(response).await.is_empty(), status == 304);
+    }
+}
+
+#[tokio::test]
 async fn the_more_specific_path_answers_and_conditions_choose() {
     let router = built(
         r#"
@@ -159,7 +222,7 @@ async fn answers_have_status_headers_and_one_of_many_bodies() {
     let body = r#"{"z":1,"a":[1.5,null]}"#;
     assert_eq!(text(ask_with(&router, "POST", "/echo", body).await).await, body);
     assert_eq!(text(ask_with(&router, "POST", "/form", "a=1").await).await, "1/a=1");
-    let large = "x".repeat((1 << 20) + 1);
+    let large = "x".repeat((8 << 20) + 1);
     assert_eq!(ask_with(&router, "POST", "/echo", &large).await.status(), 413);
 }
 

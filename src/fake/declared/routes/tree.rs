@@ -69,9 +69,10 @@ impl Node {
                 Node::List(nodes.collect()).settled()
             }
             Tree::Map(entries) => {
-                let nodes = entries
-                    .iter()
-                    .map(|(name, value)| (name.value.clone(), Node::compile(&value.value, value.span, compiler)));
+                let nodes = entries.iter().map(|(name, value)| {
+                    compiler.check_key(&name.value, name.span);
+                    (name.value.clone(), Node::compile(&value.value, value.span, compiler))
+                });
                 Node::Map(nodes.collect()).settled()
             }
         }

@@ -39,6 +39,9 @@ const STACK: usize = 192 << 20;
 /// A text with more assignments than this can nest a value too deeply for an ordinary stack.
 const MANY_ASSIGNMENTS: usize = 500;
 
+/// How much of a template, and of each value that it uses, a failure shows, in characters.
+const SHOWN: usize = 120;
+
 /// The variable that an expression's value is kept in.
 const KEPT: &str = "__value";
 
@@ -55,6 +58,8 @@ pub(super) enum Template {
 #[derive(Debug, Clone)]
 pub(super) struct NamedTemplate {
     name: Arc<str>,
+    /// As it was written.
+    written: Arc<str>,
     /// Whether it can nest a value too deeply for an ordinary stack.
     nests: bool,
 }
@@ -79,6 +84,8 @@ pub(super) struct Compiler<'a> {
     long: bool,
     /// Whether the templates are those of a fault, which has neither routes nor states.
     of_fault: bool,
+    /// Whether the state is not known yet.
+    stateless: bool,
 }
 
 impl<'a> Compiler<'a> {
@@ -116,6 +123,7 @@ impl<'a> Compiler<'a> {
             uses_body: false,
             long: false,
             of_fault: false,
+            stateless: false,
         }
     }
 
@@ -156,6 +164,23 @@ impl<'a> Compiler<'a> {
         result
     }
 
+    /// Compiles what is rendered before the state is known.
+    pub(super) fn without_state<T>(&mut self, compile: impl FnOnce(&mut Self) -> T) -> T {
+        self.stateless = true;
+        let result = compile(self);
+        self.stateless = false;
+        result
+    }
+
+    /// Notes a key of a map that looks like a template.
+    pub(super) fn check_key(&mut self, key: &str, span: Span) {
+        if key.contains("{{") || key.contains("{%") {
+            let mistake = Diagnostic::error(span, format!("`{key}` is a key, and keys can't be templates"));
+            let help = "make the whole map one expression: `\"{{ {'a': 1} }}\"`, or use `body`";
+            self.mistakes.push(mistake.help(help));
+        }
+    }
+
     /// The environment with all that was compiled.
     pub(super) fn finish(self) -> Environment<'static> {
         self.env
@@ -164,7 +189,7 @@ impl<'a> Compiler<'a> {
     /// Compiles a text.
     pub(super) fn text(&mut self, text: &str, span: Span) -> Template {
         if is_template(text) {
-            self.add(text.to_owned(), span)
+            self.add(text.to_owned(), text, span)
         } else {
             Template::Fixed(text.into())
         }
@@ -178,9 +203,9 @@ impl<'a> Compiler<'a> {
         match self.single_expression(text) {
             Some(expression) => {
                 let source = format!("{{% set {KEPT} = ({expression}) %}}");
-                Node::Expression(self.add(source, span))
+                Node::Expression(self.add(source, text, span))
             }
-            None => Node::Text(self.add(text.to_owned(), span)),
+            None => Node::Text(self.add(text.to_owned(), text, span)),
         }
     }
 
@@ -192,7 +217,7 @@ impl<'a> Compiler<'a> {
         Some(inner)
     }
 
-    fn add(&mut self, source: String, span: Span) -> Template {
+    fn add(&mut self, source: String, written: &str, span: Span) -> Template {
         let name: Arc<str> = format!("t{}", self.compiled).into();
         self.compiled += 1;
         let lines = source.lines().count();
@@ -201,6 +226,7 @@ impl<'a> Compiler<'a> {
         let nests = source.contains("namespace") || source.matches("set").count() > MANY_ASSIGNMENTS;
         let template = Template::Named(NamedTemplate {
             name: Arc::clone(&name),
+            written: written.into(),
             nests,
         });
         let filters = filters(&source);
@@ -238,6 +264,9 @@ impl<'a> Compiler<'a> {
                 self.mistakes.push(Diagnostic::error(span, message));
             } else if self.of_fault && first == "counter" {
                 let message = "`counter` is for the routes of fakes: a fault has `request_number`";
+                self.mistakes.push(Diagnostic::error(span, message));
+            } else if self.stateless && first == "state" {
+                let message = "`state` is not known yet where `key` and `becomes` are made: name the states with `is`";
                 self.mistakes.push(Diagnostic::error(span, message));
             } else if first == "path" {
                 self.check_parameter(second, span);
@@ -485,7 +514,44 @@ impl<'a> Scope<'a> {
         } else {
             render()
         };
-        rendered.map_err(|error| Failure::of(&error))
+        rendered.map_err(|error| {
+            let Failure(cause) = Failure::of(&error);
+            let mut written: String = source.written.trim().chars().take(SHOWN).collect();
+            if written.len() < source.written.trim().len() {
+                written.push('…');
+            }
+            let used = self.used(source).map(|used| format!(" with {used}"));
+            Failure(format!("{cause}, in `{written}`{}", used.unwrap_or_default()))
+        })
+    }
+
+    /// The values of path and query that a template names: `path.id = "abc"`.
+    fn used(&self, source: &NamedTemplate) -> Option<String> {
+        let template = self.env.get_template(&source.name).ok()?;
+        let mut names: Vec<_> = template.undeclared_variables(true).into_iter().collect();
+        names.sort();
+        let values = names.iter().filter_map(|name| {
+            let first = name.split('.').next()?;
+            // Others may hold secrets, and failures are logged.
+            if !matches!(first, "path" | "query") {
+                return None;
+            }
+            let value = name
+                .split('.')
+                .try_fold(self.variables(), |value, name| value.get_attr(name).ok())?;
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), |text| format!("{text:?}"));
+            let text = if value.is_undefined() {
+                "nothing".to_owned()
+            } else {
+                text
+            };
+            let shown: String = text.chars().take(SHOWN).collect();
+            Some(format!("{name} = {shown}"))
+        });
+        let values: Vec<_> = values.take(4).collect();
+        (!values.is_empty()).then(|| values.join(", "))
     }
 }
 
