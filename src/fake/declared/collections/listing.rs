@@ -10,9 +10,9 @@
 //! | `page=2`, `size=10` | a page, from 1; `limit` and `per_page` are names of `size`, too, and `offset=30` begins after 30 rows |
 //! | `fields=name,price` | with their `id` and these fields only |
 //!
-//! `_sort`, `_order`, `_page`, `_limit` and `_per_page` are taken as json-server's. Of a name that is both, a word of this
-//! table is meant: a field `page` is filtered by `page[eq]=`. All conditions must hold. What is no field is an error;
-//! other names that begin with `_` are left for caches.
+//! `_sort`, `_order`, `_page`, `_limit`, `_per_page`, `_start` and `_end` are taken as json-server's. Of a name that is both, a
+//! word of this table is meant: a field `page` is filtered by `page[eq]=`. All conditions must hold. What is no field is an
+//! error, except `_`, which is left for caches.
 
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
@@ -63,6 +63,8 @@ struct ListQuery {
     page: Option<u64>,
     size: Option<u64>,
     offset: Option<u64>,
+    /// Where the page ends, as json-server has it.
+    end: Option<u64>,
     sort: Option<String>,
     order: Option<String>,
     fields: Option<String>,
@@ -82,6 +84,14 @@ impl Listing {
             if asked.take(collection, &name, &value, &mut problems) {
                 rest.push((name, value));
             }
+        }
+        if let Some(end) = asked.end {
+            let size = end.checked_sub(asked.offset.unwrap_or(0)).filter(|size| *size > 0);
+            if size.is_none() {
+                problems.push(RowProblem::new("_end", "must be more than `_start`"));
+            }
+            asked.offset = asked.offset.or(Some(0));
+            asked.size = asked.size.or(size);
         }
         if asked.filters.iter().map(|(_, _, values)| values.len()).sum::<usize>() + asked.search.len()
             > CONDITIONS_LIMIT
@@ -295,6 +305,7 @@ impl ListQuery {
             "page" | "_page" => self.page = number(1, problems),
             "size" | "limit" | "per_page" | "_limit" | "_per_page" => self.size = number(1, problems),
             "offset" | "_start" => self.offset = number(0, problems),
+            "_end" => self.end = number(1, problems),
             "sort" | "_sort" => self.sort = Some(value.to_owned()),
             "_order" => self.order = Some(value.to_owned()),
             "fields" => self.fields = Some(value.to_owned()),
@@ -310,15 +321,27 @@ impl ListQuery {
                         None => self.filters.push((path.to_owned(), operator, vec![value.to_owned()])),
                     }
                 }
-                None if name.starts_with('_') => {}
-                None => problems.push(RowProblem::new(name, "is not a field of this collection")),
+                // What jQuery adds against caches.
+                None if name == "_" => {}
+                None => problems.push(RowProblem::new(name, unknown(collection))),
             },
         }
         !matches!(
             name,
-            "page" | "_page" | "size" | "limit" | "per_page" | "_limit" | "_per_page" | "offset" | "_start"
+            "page" | "_page" | "size" | "limit" | "per_page" | "_limit" | "_per_page" | "offset" | "_start" | "_end"
         )
     }
+}
+
+/// What a parameter is not, with all that there are.
+fn unknown(collection: &Collection) -> String {
+    let own = "q, sort, page, size, offset, fields, _sort, _order, _page, _limit, _start, _end";
+    let fields: Vec<_> = collection.fields.iter().map(|field| field.name.as_str()).collect();
+    let fields = match fields.as_slice() {
+        [] => String::new(),
+        fields => format!(" (id, {})", fields.join(", ")),
+    };
+    format!("is neither a field of this collection{fields} nor one of {own}")
 }
 
 /// The field that a parameter's name is about, and how.

@@ -9,7 +9,7 @@
 //! | `PATCH /NAME/ID` | merges into the row, as RFC 7396 says; null takes a field away |
 //! | `DELETE /NAME/ID` | 204 |
 //!
-//! 400: no JSON. 404: no such row. 412: `If-Match` has another version. 413: more than 1 MiB. 415: another media type.
+//! 400: no JSON. 404: no such row. 412: `If-Match` has another version. 413: more than 8 MiB. 415: another media type.
 //! 422: the row does not fit. 507: the store is full. All of them are `{"error": …}`, and those about fields list each
 //! in `problems`: `[{"field": "price", "message": "must be a number"}]`.
 
@@ -42,13 +42,10 @@ use crate::fake::context::{Context, Store};
 use crate::fake::page::Row;
 use crate::fake::query::decode_path;
 use crate::fake::reply::{
-    BodyError, error as failure, essence, json as json_reply, json_text, read_json_body, with_field,
+    BODY_LIMIT, error as failure, essence, json as json_reply, json_text, read_json_body, with_field,
 };
 use crate::yaml::decode::Spanned;
 use crate::yaml::report::Diagnostic;
-
-/// The largest row that a client may send.
-const BODY_LIMIT: usize = 1 << 20;
 
 /// Bounds of what a configuration may ask for.
 const GENERATE_LIMIT: u32 = 100_000;
@@ -252,7 +249,11 @@ impl Collection {
             example,
         };
         let (name, path) = (&self.name, &self.path);
-        let summary = format!("the rows of {name}, with {}; POST adds one", fields.join(", "));
+        let with = match fields.as_slice() {
+            [] => String::new(),
+            fields => format!(", with {}", fields.join(", ")),
+        };
+        let summary = format!("the rows of {name}{with}; POST adds one");
         let queries = "a field=value, sort, page, size, offset";
         let one = format!("{path}/1");
         [
@@ -313,6 +314,10 @@ enum PathTarget {
 
 #[async_trait]
 impl Source for Collections {
+    fn takes_all(&self) -> bool {
+        true
+    }
+
     fn rows(&self) -> Vec<Row> {
         self.collections.iter().flat_map(|one| one.rows()).collect()
     }
@@ -486,11 +491,7 @@ async fn row(head: &Parts, body: axum::body::Body, patch: bool) -> Result<Map<St
     }
     let bytes = read_json_body(&head.extensions, body, BODY_LIMIT)
         .await
-        .map_err(|error| match error {
-            BodyError::TooLarge => failure(StatusCode::PAYLOAD_TOO_LARGE, "a row can have at most 1 MiB"),
-            BodyError::Full => failure(error.status(), BodyError::FULL),
-            BodyError::Broken => failure(StatusCode::BAD_REQUEST, "the body is incomplete"),
-        })?;
+        .map_err(|error| error.response(BODY_LIMIT))?;
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(row)) => Ok(row),
         Ok(_) => {

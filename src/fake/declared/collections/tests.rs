@@ -113,6 +113,8 @@ async fn lists_are_filtered_sorted_and_searched() {
         ("sort=price&size=3", "Bucket Anchor Candle"),
         ("_sort=price&_order=desc&_limit=1", "Candle"),
         ("_=1690000000", "Anchor Bucket"),
+        ("_start=1&_end=3", "Bucket Candle"),
+        ("_end=1", "Anchor"),
         ("name=%27%20OR%201%3D1--", ""),
     ] {
         assert_eq!(names(&shop, query).await, expected, "{query}");
@@ -126,6 +128,23 @@ async fn lists_are_filtered_sorted_and_searched() {
 #[tokio::test]
 async fn odd_queries_are_refused_with_what_is_wrong() {
     let shop = shop();
+    for (query, field) in [
+        ("_embed=x", "_embed"),
+        ("_q=a", "_q"),
+        ("_start=2&_end=2", "_end"),
+        ("foo=bar", "foo"),
+    ] {
+        let (status, reply) = ask(&shop, &format!("GET /things?{query}"), "").await;
+        assert_eq!(
+            (status, &reply["problems"][0]["field"]),
+            (400, &json!(field)),
+            "{reply}"
+        );
+    }
+    let (_, reply) = ask(&shop, "GET /things?_embed=x", "").await;
+    let expected = "is neither a field of this collection (id, name, price, tags, sold, sku, stock, maker) nor one of q, \
+        sort, page, size, offset, fields, _sort, _order, _page, _limit, _start, _end";
+    assert_eq!(reply["problems"][0]["message"], expected);
     let query = "page=0&size=x&colour=red&price=cheap&sort=colour&fields=colour&name[is]=1";
     let (status, reply) = ask(&shop, &format!("GET /things?{query}"), "").await;
     let fields: Vec<_> = reply["problems"]
