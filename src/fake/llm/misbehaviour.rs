@@ -20,12 +20,23 @@ pub(super) enum Misbehaviour {
     Stall,
     /// The request is never answered.
     Hang,
+    /// Nothing that the fake knows, by the model's name.
+    Unknown(String),
 }
 
 impl Misbehaviour {
     /// Whether the request is never answered at all.
     pub(super) fn hangs(&self, streamed: bool) -> bool {
         *self == Self::Hang || *self == Self::Stall && !streamed
+    }
+
+    /// What is said of a model whose name asks for no error that there is.
+    pub(super) fn unknown(&self) -> Option<String> {
+        let Self::Unknown(model) = self else { return None };
+        Some(format!(
+            "The fake has no model `{model}`: use `error-400` to `error-599`, `error-stream`, `error-cut`, `error-stall` or \
+            `error-hang`."
+        ))
     }
 
     /// The status with which a request is refused at once; `failing` stands for trouble in a stream where there is none.
@@ -44,10 +55,9 @@ impl Misbehaviour {
             "stall" => Some(Self::Stall),
             "hang" => Some(Self::Hang),
             status => {
-                let status = StatusCode::from_bytes(status.as_bytes()).ok();
-                status
-                    .filter(|status| (400..=599).contains(&status.as_u16()))
-                    .map(Self::Status)
+                let known = StatusCode::from_bytes(status.as_bytes()).ok();
+                let known = known.filter(|status| (400..=599).contains(&status.as_u16()));
+                Some(known.map_or_else(|| Self::Unknown(model.to_owned()), Self::Status))
             }
         }
     }

@@ -21,7 +21,7 @@ mod batches;
 mod completions;
 mod embeddings;
 mod files;
-mod images;
+pub(super) mod images;
 mod misbehaviour;
 mod moderations;
 mod openai;
@@ -434,7 +434,7 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: impl Display) {
 const INTRODUCTION: &str = "A fake served by squall: a language model behind the APIs of OpenAI (base URL: this server's, \
     with <code>/v1</code>) and of Anthropic (base URL: this server's). Replies are made up, and arrive token by token. If \
     the last user message is <code>echo: TEXT</code> or <code>tokens: NUMBER</code>, it sets the reply's text or length. \
-    The model <code>error-429</code> responds with status 429 (any other status works too); <code>error-stream</code> \
+    The model <code>error-429</code> responds with status 429 (any other from 400 to 599 works too); <code>error-stream</code> \
     sends an error within the stream, <code>error-cut</code> breaks it off, <code>error-stall</code> stalls it, and \
     <code>error-hang</code> sends no response.";
 

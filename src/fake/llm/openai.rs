@@ -373,6 +373,9 @@ fn model_object(id: &str) -> Value {
 /// The response that a caller asks for by the model's name instead of a reply, if it does.
 pub(super) async fn misbehave(call: &Call, wanted: Option<&Misbehaviour>, streamed: bool) -> Option<Response> {
     let wanted = wanted?;
+    if let Some(message) = wanted.unknown() {
+        return Some(call.fail(StatusCode::NOT_FOUND, Some("model_not_found"), &message));
+    }
     if wanted.hangs(streamed) {
         tokio::time::sleep(HANG).await;
         return Some(refused(call, StatusCode::GATEWAY_TIMEOUT));

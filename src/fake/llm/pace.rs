@@ -65,7 +65,7 @@ pub(super) fn pieces(
 pub(super) fn disturbed(pieces: impl Pieces, wanted: Option<&Misbehaviour>, kept: usize, error: Bytes) -> impl Pieces {
     let broken = || Err(io::Error::other("the fake ends the stream, as requested"));
     let last = match wanted {
-        None | Some(Misbehaviour::Status(_) | Misbehaviour::Hang) => None,
+        None | Some(Misbehaviour::Status(_) | Misbehaviour::Hang | Misbehaviour::Unknown(_)) => None,
         Some(Misbehaviour::Stream) => Some((Duration::ZERO, Ok(error))),
         Some(Misbehaviour::Cut) => Some((Duration::ZERO, broken())),
         Some(Misbehaviour::Stall) => Some((HANG, broken())),

@@ -80,7 +80,10 @@ async fn a_model_can_be_asked_to_fail() {
             ("error-429", 429),
             ("error-529", 529),
             ("error-401", 401),
-            ("error-nonsense", 200),
+            ("error-nonsense", 404),
+            ("error-301", 404),
+            ("error-600", 404),
+            ("err-600", 200),
         ] {
             let response = ask(&router, path, &question(name, "hello")).await;
             assert_eq!(response.status(), status, "{path} {name}");
