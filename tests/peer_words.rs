@@ -468,6 +468,34 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
                 Top,
                 "mappings: [{request: {method: POST, urlPath: /pay}, response: {status: 418, jsonBody: {a: 7}}}, {request: {urlPath: /slow}, response: {status: 200, fixedDelayMilliseconds: 1700, fault: EMPTY_RESPONSE}}]",
             ),
+            (
+                Route,
+                "request: {urlPath: /hang}\nresponse: {fault: CONNECTION_RESET_BY_PEER}",
+            ),
+            (
+                Route,
+                "request: {urlPath: /slow, basicAuth: {username: a, password: b}}\nresponse: {status: 200, base64Body: aGk=, delayDistribution: {type: uniform, lower: 17, upper: 29}}",
+            ),
+            (
+                Route,
+                "request: {urlPattern: \"/b/.*\\\\?x=.*\"}\nresponse: {status: 200, base64Body: aGk=}",
+            ),
+            (
+                Route,
+                "request: {method: POST, urlPath: /pay, bodyPatterns: [{equalToJson: {a: 7}}, {matchesJsonPath: \"$.b\"}, {contains: c}]}\nresponse: {status: 201}",
+            ),
+            (
+                Upstream,
+                "fake: {mappings: [{request: {urlPath: /pay}, response: {status: 201, jsonBody: {a: 7}}}, {request: {urlPath: /slow}, response: {fault: EMPTY_RESPONSE}}]}",
+            ),
+            (
+                Top,
+                "mappings: [{request: {method: ANY}, response: {proxyBaseUrl: \"http://a\"}}]",
+            ),
+            (
+                Top,
+                "mappings: [{request: {urlPath: /pay, basicAuth: {username: a, password: b}}, response: {status: 201, jsonBody: {a: 7}}}, {response: {proxyBaseUrl: \"http://a\"}}]",
+            ),
             (Route, "urlPathPattern: /a/.*\nbody: x"),
             (Route, "urlPathPattern: \"/users/[0-9]+/orders\"\nbody: x"),
             (Route, "path: /a/{id}\nbody: x\nfault: EMPTY_RESPONSE"),
@@ -649,6 +677,55 @@ const WORDS: &[(&str, &[(At, &str)])] = &[
             (Top, "target: http://localhost:3000"),
             (Top, "faults: [delay: 1300ms]"),
             (Top, "log_level: debug"),
+            (Upstream, "url: \"http://127.0.0.1:1\"\nprotocol: http2"),
+            (Upstream, "url: \"https://127.0.0.1:1\"\nprotocol: grpc"),
+            (Upstream, "url: \"https://127.0.0.1:1\"\nhttp2: true"),
+            (
+                Upstream,
+                "url: \"http://127.0.0.1:1\"\nhttp2: true\nh2: true\ngrpc: true",
+            ),
+            (Upstream, "url: \"http://127.0.0.1:1\"\nhttp2: false"),
+            (Upstream, "url: \"https://127.0.0.1:1\"\nprotocol: https"),
+            (
+                Upstream,
+                "url: \"https://127.0.0.1:1\"\ntls: {mode: MUTUAL, caCertificates: /x.pem, clientCertificate: /c.pem, privateKey: /k.pem, subjectAltNames: [a.example]}",
+            ),
+            (
+                Upstream,
+                "url: \"https://127.0.0.1:1\"\ntls: {mode: SIMPLE, credentialName: a}",
+            ),
+            (
+                Listener,
+                "address: 127.0.0.1:1\nupstream: shop\ntls: {mode: MUTUAL, serverCertificate: c.pem, privateKey: k.pem, caCertificates: ca.pem}",
+            ),
+            (Listener, "port: 8080\nbind: 127.0.0.1\nupstream: shop"),
+            (
+                Listener,
+                "address: 127.0.0.1:1\nupstream: shop\ncors: {allow_origins: [{exact: \"https://a.example\"}], allow_credentials: true, max_age: 7s, allow_methods: [GET]}",
+            ),
+            (
+                Listener,
+                "address: 127.0.0.1:1\nupstream: shop\ncors: {allow_origins: [{prefix: \"https://a\"}]}",
+            ),
+            (Top, "cors: {allow_origins: [\"*\"]}"),
+            (Top, "filter_chains: []\nhttp_filters: []"),
+            (Top, "cluster: []\nclusters: []"),
+            (Rule, "faults: [delay: 1s]\nstop_when: [{errors: 5%, over: 30s}]"),
+            (Rule, "match: {headers: {\":authority\": shop}}\nfaults: [delay: 1s]"),
+            (Rule, "match: {headers: {\":method\": PUT}}\nfaults: [delay: 1s]"),
+            (Rule, "match: \"POST /checkout\"\nfaults: [delay: 1s]"),
+            (Faults, "rewrite: {uri: /v2}"),
+            (Rule, "rewrite: {uri: /v2}\nfaults: [delay: 1s]"),
+            (Route, "path: /a\nmethod: all\nbody: x"),
+            (Route, "path: /a\nmethod: \"*\"\nbody: x"),
+            (Route, "path: /users/:id/posts/:postId?\nbody: x"),
+            (Route, "path: \"https://api.example/x\"\nbody: x"),
+            (
+                Route,
+                "path: /a\nmatch: {bodyPatterns: [{equalToJson: {a: 7}}]}\nbody: x",
+            ),
+            (Route, "path: /a\nmatch: {body: {json: {a: 7}}}\nbody: x"),
+            (Route, "path: /a\nmatch: {body: {graphql: GetUser}}\nbody: x"),
             (Listener, "port: 8080\nupstream: shop"),
             (Listener, "address: 127.0.0.1:1\ntarget: shop"),
             (Listener, "address: 127.0.0.1:1\nupstream: shop\nprotocol: https"),
@@ -843,6 +920,21 @@ fn places(at: At, text: &str, line: &str) -> Vec<String> {
     match key {
         "when" | "match" if at != Route && at != Way => return vec![with_faults(line)],
         "faults" | "choose" => return vec![configuration(Rule, line)],
+        "strip_prefix" | "add_prefix" => {
+            return vec![configuration(Way, &format!("upstream: shop\n{line}"))];
+        }
+        "cors" => {
+            return vec![configuration(
+                Listener,
+                &format!("address: 127.0.0.1:1\nupstream: shop\n{line}"),
+            )];
+        }
+        "routes" if at == Upstream => {
+            return vec![configuration(Upstream, &format!("fake: {{{line}}}"))];
+        }
+        "errors" if line.contains("above") => {
+            return vec![with_faults(&format!("stop_when: [{{{line}}}]"))];
+        }
         "timeouts" => {
             return vec![
                 configuration(Upstream, &format!("url: \"http://127.0.0.1:1\"\n{line}")),
@@ -906,6 +998,26 @@ fn places(at: At, text: &str, line: &str) -> Vec<String> {
             configuration(Listener, &format!("address: 127.0.0.1:1\nupstream: shop\n{line}")),
             configuration(Listener, &format!("address: 127.0.0.1:1\n{line}")),
             configuration(Listener, &format!("upstream: shop\n{line}")),
+            configuration(
+                Listener,
+                &format!("address: 127.0.0.1:1\nupstream: shop\ntls: {{certificate: a.pem, {line}}}"),
+            ),
+            configuration(
+                Listener,
+                &format!("address: 127.0.0.1:1\nupstream: shop\ntls: {{key: a.pem, {line}}}"),
+            ),
+            configuration(
+                Listener,
+                &format!("address: 127.0.0.1:1\nupstream: shop\ntls: {{certificate: a.pem, key: a.key, {line}}}"),
+            ),
+            configuration(
+                Listener,
+                &format!("address: 127.0.0.1:1\nupstream: shop\ncors: {{{line}}}"),
+            ),
+            configuration(
+                Listener,
+                &format!("address: 127.0.0.1:1\nupstream: shop\ncors: {{origins: \"*\", {line}}}"),
+            ),
             configuration(Listener, &format!("address: 127.0.0.1:1\nupstream: shop\n{line}"))
                 .replace("fake: echo", "address: 127.0.0.1:2"),
         ],
@@ -917,6 +1029,15 @@ fn places(at: At, text: &str, line: &str) -> Vec<String> {
                 &format!("endpoints: [\"http://127.0.0.1:1\", \"http://127.0.0.1:2\"]\n{line}"),
             ),
             configuration(Upstream, &format!("fake: {{{line}}}")),
+            configuration(Upstream, &format!("url: \"https://127.0.0.1:1\"\ntls: {{{line}}}")),
+            configuration(
+                Upstream,
+                &format!("url: \"https://127.0.0.1:1\"\ntls: {{certificate: a.pem, {line}}}"),
+            ),
+            configuration(
+                Upstream,
+                &format!("url: \"https://127.0.0.1:1\"\ntls: {{key: a.pem, {line}}}"),
+            ),
         ],
         Route => vec![
             configuration(Route, &format!("path: /a\nbody: x\n{line}")),
@@ -1066,8 +1187,80 @@ fn a_line_means_what_the_word_meant() {
     }
 }
 
+/// Several unknown keys of a map for which one line is to be written are all named.
+#[test]
+fn every_unknown_key_is_named() {
+    let cases = [
+        (
+            Listener,
+            "port: 8080\nbind: 127.0.0.1\nupstream: shop",
+            "unknown keys `port` and `bind`",
+        ),
+        (
+            Upstream,
+            "url: \"http://127.0.0.1:1\"\nhttp2: true\nh2: true\ngrpc: true",
+            "unknown keys `http2`, `h2` and `grpc`",
+        ),
+        (
+            Top,
+            "filter_chains: [{delay: 1s}]\nhttp_filters: [{delay: 1s}]",
+            "unknown keys `filter_chains` and `http_filters`",
+        ),
+        (
+            Top,
+            "cluster: []\nclusters: []",
+            "unknown keys `cluster` and `clusters`",
+        ),
+    ];
+    for (at, text, message) in cases {
+        let told = messages(&configuration(at, text));
+        assert!(told.iter().any(|(_, told, _)| told == message), "{text}: {told:?}");
+    }
+}
+
 /// What the help for a text has.
 const MEANT: &[(At, &str, &str)] = &[
+    (
+        Upstream,
+        "url: \"http://127.0.0.1:1\"\nprotocol: http2",
+        "`protocol: h2c`",
+    ),
+    (
+        Upstream,
+        "url: \"https://127.0.0.1:1\"\nprotocol: http2",
+        "`protocol: h2`",
+    ),
+    (Upstream, "url: \"https://127.0.0.1:1\"\ngrpc: true", "`protocol: h2`"),
+    (
+        Upstream,
+        "url: \"https://127.0.0.1:1\"\ntls: {caCertificates: /x}",
+        "`ca: /x`",
+    ),
+    (
+        Route,
+        "request: {urlPath: /hang}\nresponse: {fault: CONNECTION_RESET_BY_PEER}",
+        "`rules: [{name: reset, match: {path: /hang}, faults: [reset: {}]}]`",
+    ),
+    (
+        Route,
+        "request: {urlPattern: \"/b/.*\\\\?x=.*\"}\nresponse: {base64Body: aGk=}",
+        "`{path: \"/b/{*rest}\", match: {query: {x: present}}, base64: \"aGk=\"}`",
+    ),
+    (
+        Route,
+        "path: /a\nmatch: {body: {json: {a: 7}}}\nbody: x",
+        "`json: {a: 7}`",
+    ),
+    (
+        Route,
+        "path: /a\nmatch: {body: {graphql: GetUser}}\nbody: x",
+        "`json: {operationName: GetUser}`",
+    ),
+    (
+        Rule,
+        "match: \"POST /checkout\"\nfaults: [delay: 1s]",
+        "`match: {method: POST, path: /checkout}`",
+    ),
     (
         Document,
         TCP_TIMEOUT,
@@ -1180,6 +1373,12 @@ const MEANT: &[(At, &str, &str)] = &[
 
 /// What the help for a text must not have.
 const NOT_MEANT: &[(At, &str, &str)] = &[
+    (Faults, "rewrite: {uri: /v2}", "match"),
+    (
+        Route,
+        "request: {urlPath: /hang}\nresponse: {fault: CONNECTION_RESET_BY_PEER}",
+        "body: \"\"",
+    ),
     (Faults, "toxicity: 7", "7%"),
     (Faults, "toxicity: 1.0", "when: 100%"),
     (Rule, "timeout: 10s\nroute: [{destination: {host: a}}]", "hang"),

@@ -255,7 +255,7 @@ fn literal_parameter(path: &Spanned<String>) -> Option<Diagnostic> {
             let name = segment
                 .strip_prefix(':')
                 .or_else(|| segment.strip_prefix('<')?.strip_suffix('>'))?;
-            let name = name.rsplit(':').next().unwrap_or(name);
+            let name = name.rsplit(':').next().unwrap_or(name).trim_end_matches('?');
             let is_name = !name.is_empty() && name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
             is_name.then(|| format!("{{{name}}}"))
         }
@@ -289,14 +289,16 @@ pub fn hint(word: &Word<'_>) -> Option<Hint> {
     if word.is_value {
         return None;
     }
+    if matches!(word.key, "mappings" | "stubs" | "expectations") {
+        // Words of other tools.
+        return None;
+    }
     let name = word.map.get("name").and_then(Node::text);
     let help = match (word.key, name) {
         (key, _) if SETTINGS.iter().any(|(known, _)| *known == key) => format!("write `fake: {key}`"),
-        (
-            "path" | "method" | "status" | "json" | "body" | "headers" | "response" | "responses" | "mappings"
-            | "stubs" | "text",
-            None,
-        ) => "write `routes: [{path: /users, json: []}]`".to_owned(),
+        ("path" | "method" | "status" | "json" | "body" | "headers" | "response" | "responses" | "text", None) => {
+            "write `routes: [{path: /users, json: []}]`".to_owned()
+        }
         ("type" | "kind" | "fake", None) => {
             let known = word.value.text().filter(|name| names().any(|known| known == *name));
             format!("write `name: {}`", known.unwrap_or("test-api"))

@@ -72,6 +72,16 @@ pub(super) fn of(node: &Node) -> Option<Conditions> {
             (!conditions.is_empty()).then_some(conditions)
         }
         _ if node.text().is_some_and(|text| text.starts_with("http")) => url(node.text()?),
+        // `POST /checkout`
+        _ if node.text().is_some_and(|text| text.contains(" /")) => {
+            let (method, path) = node.text()?.split_once(" /")?;
+            let is_method = method.chars().all(|letter| letter.is_ascii_alphabetic());
+            let mut conditions = Conditions::path(&format!("/{}", path.trim()));
+            if is_method && !matches!(method, "ANY" | "ALL") {
+                conditions.add_first("method", method.to_ascii_uppercase());
+            }
+            is_method.then_some(conditions)
+        }
         _ => Some(Conditions::of("path", flow(node))).filter(|_| node.text().is_some()),
     }
 }
@@ -437,7 +447,7 @@ pub(super) fn in_match(conditions: &Conditions) -> Option<Hint> {
 }
 
 /// The lines of conditions, and what is left out.
-fn conditions_hint(conditions: &Conditions) -> Option<Hint> {
+pub(super) fn conditions_hint(conditions: &Conditions) -> Option<Hint> {
     let lines: Vec<String> = conditions
         .entries()
         .into_iter()
@@ -501,4 +511,9 @@ pub(super) fn pattern(inside: &[&str], word: &Word<'_>) -> Option<Hint> {
 pub(super) fn body_part(word: &Word<'_>) -> Option<Hint> {
     let test = body_test(word.map)?;
     write(format!("body: {test}"))
+}
+
+/// The conditions of a body, from the map of its tests.
+pub(super) fn of_body(map: &Node) -> Option<Conditions> {
+    Some(Conditions::of("body", body_test(map)?))
 }

@@ -20,6 +20,27 @@ enum Part {
     Fields(Vec<(String, String)>),
 }
 
+/// The key and the value of a part of a body in the route of a fake.
+fn in_route(body: &str) -> (&'static str, String) {
+    let inner = |key: &str| {
+        let rest = body.strip_prefix('{')?.strip_prefix(key)?.strip_prefix(": ")?;
+        Some(rest.strip_suffix('}')?.to_owned())
+    };
+    for key in ["json", "json_path", "form"] {
+        if let Some(text) = inner(key) {
+            return (key, text);
+        }
+    }
+    if let Some(name) = inner("graphql").or_else(|| inner("graphql: {operation")?.strip_suffix('}').map(str::to_owned))
+    {
+        return ("json", map([("operationName", name)]));
+    }
+    if let Some(name) = inner("model") {
+        return ("json", map([("model", name)]));
+    }
+    ("body", inner("text").unwrap_or_else(|| body.to_owned()))
+}
+
 impl Conditions {
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
@@ -93,6 +114,47 @@ impl Conditions {
         } else {
             self.parts.push((key, Part::Text(text)));
         }
+    }
+
+    /// Adds a condition that stands before the others.
+    pub(super) fn add_first(&mut self, key: &'static str, text: String) {
+        self.parts.insert(0, (key, Part::Text(text)));
+    }
+
+    /// The same conditions as the route of a fake has them: parts of its body stand in `match` itself.
+    pub(super) fn of_route(mut self) -> Self {
+        let all = std::mem::take(&mut self.all);
+        for one in all {
+            for (key, part) in one.parts {
+                match part {
+                    Part::Text(text) => self.parts.push((key, Part::Text(text))),
+                    Part::Fields(fields) => fields
+                        .into_iter()
+                        .for_each(|(name, text)| self.add_field(key, name, text)),
+                }
+            }
+        }
+        let mut route = Self {
+            not: self.not,
+            any: self.any.into_iter().map(Self::of_route).collect(),
+            lost: self.lost,
+            ..Self::default()
+        };
+        for (key, part) in self.parts {
+            let (key, part) = match (key, part) {
+                ("body", Part::Text(text)) => {
+                    let (key, text) = in_route(&text);
+                    (key, Part::Text(text))
+                }
+                other => other,
+            };
+            if route.parts.iter().any(|(own, _)| *own == key) {
+                route.lose(&format!("a second `{key}`").replace('`', ""));
+            } else {
+                route.parts.push((key, part));
+            }
+        }
+        route
     }
 
     pub(super) fn add_field(&mut self, key: &'static str, name: String, text: String) {

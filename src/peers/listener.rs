@@ -1,7 +1,7 @@
 //! The keys of a listener in the words of other tools.
 
 use super::block::{self, Block};
-use super::value::{entries, first, items, plain, text};
+use super::value::{entries, first, flow, items, list, plain, quoted, text};
 use super::{Hint, Word, address, instead, read, routing, said, units, write};
 use crate::yaml::tree::{Node, Value};
 
@@ -44,6 +44,32 @@ pub(super) fn listener(word: &Word<'_>) -> Option<Hint> {
         "routes" if word.is_value => routing::not_a_list(word),
         "prefixrewrite" | "rewrite" | "stripprefix" | "addprefix" | "pathprefix" | "locations" | "paths"
         | "virtualhosts" => write("routes: [{match: {path: \"/api/**\"}, upstream: shop, strip_prefix: /api}]"),
+        _ => None,
+    }
+}
+
+/// A word in `cors`.
+pub(super) fn cors(word: &Word<'_>) -> Option<Hint> {
+    match &*plain(word.key) {
+        "alloworigins" | "alloworigin" | "allowedorigins" | "origin" | "alloworiginstringmatch" => {
+            let texts = items(word.value).iter().map(|item| match item.text() {
+                Some(origin) => Some(quoted(origin)),
+                None => {
+                    let (key, origin) = entries(item).next()?;
+                    (plain(key) == "exact").then(|| quoted(origin.text().unwrap_or_default()))
+                }
+            });
+            match texts.collect::<Option<Vec<String>>>() {
+                Some(texts) => instead("origins", format!("origins: {}", list(texts))),
+                None => instead("origins", "origins: [\"https://*.example.com\"]"),
+            }
+        }
+        "allowcredentials" => write(format!("credentials: {}", word.value.text().unwrap_or("true"))),
+        "exposeheaders" | "exposedheaders" => write(format!("expose: {}", flow(word.value))),
+        "maxage" => write(format!("max_age: {}", units::time(word.value, units::SECOND)?)),
+        "allowmethods" | "allowheaders" | "allowedmethods" | "allowedheaders" => {
+            said("leave it out: squall allows whatever a preflight of an allowed origin asks for")
+        }
         _ => None,
     }
 }

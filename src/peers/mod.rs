@@ -66,12 +66,20 @@ fn of_place(path: &[&str], word: &Word<'_>) -> Option<Hint> {
     if let Some(at) = path.iter().rposition(|key| *key == "match")
         && matches!(top, Some(&("rules" | "listeners" | "upstreams")))
     {
-        return in_match(path.get(at + 1..)?, word);
+        let inside = path.get(at + 1..)?;
+        return if top == Some(&"upstreams") {
+            route::in_match(inside, word)
+        } else {
+            in_match(inside, word)
+        };
     }
     match path {
         [] if word.key.is_empty() => top::document(word.value),
         [] => top::top(word),
         ["listeners", _] => listener::listener(word),
+        ["listeners", _, "cors"] | ["upstreams", _, "fake", "cors"] => listener::cors(word),
+        ["upstreams", _, "fake"] => route::in_fake(word),
+        ["stop_when"] | ["rules", "stop_when"] => rule::stop_when(word),
         ["listeners", _, "routes"] => routing::route(word),
         ["listeners" | "upstreams", _, "tls"] => upstream::tls(word),
         ["upstreams"] => upstream::form(word),

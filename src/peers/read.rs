@@ -25,6 +25,10 @@ pub(super) const MIRROR: &str = "leave the mirror out: squall sends no copies to
 /// What Envoy's faults do whose share is not given.
 pub(super) const UNSET: &str = "Istio and Envoy inject nothing without a `percentage`, while this is for all requests";
 
+/// What changes a path.
+pub(super) const REWRITE: &str = "paths change in the `routes` of a listener: a route has `strip_prefix: /api` and `add_prefix: /v2`; the \
+                                  Host is the upstream's `host`";
+
 /// What becomes of routes with equal requests.
 const FIRST_MATCH: &str = "the first route that matches takes a request, while every rule that matches hits it: add `not` to the \
                            `match` of later rules where the matches overlap";
@@ -116,6 +120,7 @@ impl Block {
             "corspolicy" => self.note("leave it out: `cors` of a listener says which pages may read responses"),
             _ if name.ends_with("runtime") || name == "runtimekey" => self.note("leave it out: squall has no runtime"),
             "directresponse" => self.response(value),
+            "rewrite" if first(value, &["uri", "authority", "uriregexrewrite"]).is_some() => self.note(REWRITE),
             "connectionoptions" => {
                 if first(value, &["closesocket"]).is_some_and(is_true) {
                     self.hit(Fault::new("goaway").into());

@@ -74,7 +74,10 @@ pub(super) fn route(word: &Word<'_>) -> Option<Hint> {
         | "params"
         | "querystringparameters"
         | "withoutheaders"
-        | "client" => write(matches(&condition::read(word.key, value)?)),
+        | "basicauth"
+        | "basicauthcredentials"
+        | "client" => matches(condition::read(word.key, value)?),
+        "match" if word.is_value => matches(condition::of(value)?),
         "scenarioname" | "requiredscenariostate" | "newscenariostate" => state(word.map),
         "transformers" | "template" | "dynamic" => {
             said("every body is a template: write `json: {id: \"{{ path.id }}\"}`")
@@ -116,16 +119,62 @@ fn glob(path: &str) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// A mapping whose request and response stand in maps of their own.
-fn whole(word: &Word<'_>) -> Option<Hint> {
-    let route = of_mapping(word.map).unwrap_or_else(|| "{path: /users, status: 200, json: []}".to_owned());
-    super::whole(Hint::said(format!(
-        "the request and the response stand in the route itself: write `{route}`"
-    )))
+/// Words in the settings of a fake: what makes its routes.
+pub(super) fn in_fake(word: &Word<'_>) -> Option<Hint> {
+    match &*plain(word.key) {
+        "mappings" | "stubs" | "expectations" => super::top::mappings(word, true),
+        _ => None,
+    }
 }
 
-/// The route of a mapping.
-pub(super) fn of_mapping(mapping: &Node) -> Option<String> {
+/// A word in the `match` of a route of a fake, which has parts of the body in itself.
+pub(super) fn in_match(inside: &[&str], word: &Word<'_>) -> Option<Hint> {
+    let said = |conditions: Conditions| {
+        let conditions = conditions.of_route();
+        condition::conditions_hint(&conditions)
+    };
+    match inside {
+        [.., "body"] => said(condition::of_body(word.map)?),
+        [] | [.., "not" | "any"] if word.key == "body" && word.is_value => said(condition::of_body(word.value)?),
+        [] | [.., "not" | "any"] if matches!(&*plain(word.key), "bodypatterns" | "graphql" | "model" | "text") => {
+            match &*plain(word.key) {
+                "bodypatterns" => said(condition::read(word.key, word.value)?),
+                _ => said(condition::of_body(word.map)?),
+            }
+        }
+        _ => super::in_match(inside, word),
+    }
+}
+
+/// A mapping whose request and response stand in maps of their own.
+fn whole(word: &Word<'_>) -> Option<Hint> {
+    let mut block = Block::of_map(word.map);
+    let ends = block
+        .faults
+        .iter()
+        .any(|hit| !matches!(hit.fault.name(), "delay" | "abort"));
+    let varies = block
+        .faults
+        .iter()
+        .any(|hit| hit.fault.name() == "delay" && !hit.fault.has("fixed"));
+    if ends || varies {
+        block.faults.retain(|hit| hit.fault.name() != "abort");
+        let rules = super::block::rules(std::slice::from_ref(&block), None)?;
+        let mut help = format!("what goes wrong is a rule: write `rules: {rules}` at the top level");
+        if let (Some((route, _)), false) = (of_mapping(word.map), ends) {
+            help = format!("the request and the response stand in the route itself: write `{route}`; {help}");
+        }
+        help.extend(block.conditions.note().map(|note| format!("; {note}")));
+        return super::whole(Hint::said(help));
+    }
+    let (route, lost) =
+        of_mapping(word.map).unwrap_or_else(|| ("{path: /users, status: 200, json: []}".to_owned(), Vec::new()));
+    let help = format!("the request and the response stand in the route itself: write `{route}`");
+    super::whole(Hint::said([vec![help], lost].concat().join("; ")))
+}
+
+/// The route of a mapping, and what is to be said of what it lacks.
+pub(super) fn of_mapping(mapping: &Node) -> Option<(String, Vec<String>)> {
     let request = first(mapping, REQUEST).unwrap_or(mapping);
     let response = first(mapping, RESPONSE).unwrap_or(mapping);
     let mut parts: Vec<(&'static str, String)> = Vec::new();
@@ -138,19 +187,26 @@ pub(super) fn of_mapping(mapping: &Node) -> Option<String> {
     let mut query = Conditions::default();
     for (key, value) in entries(request) {
         let is_own = PATHS.contains(&&*plain(key)) || plain(key) == "method" || std::ptr::eq(request, mapping);
-        if let Some(more) = condition::read(key, value).filter(|_| !is_own) {
-            conditions.extend(more);
+        match condition::read(key, value) {
+            _ if is_own => {}
+            Some(more) => conditions.extend(more),
+            None => conditions.lose(key),
         }
     }
-    if let Some((_, query_of)) = path.and_then(|(_, value)| value.text()?.split_once('?')) {
+    let text = path.and_then(|(_, value)| value.text()).unwrap_or_default();
+    let is_pattern = path.is_some_and(|(key, _)| matches!(&*plain(key), "urlpattern" | "urlpathpattern"));
+    if let (Some((_, pattern)), true) = (text.split_once("\\?"), is_pattern) {
+        query.extend(condition::of_query_pattern(pattern));
+    } else if let (Some((_, query_of)), false) = (text.split_once('?'), is_pattern) {
         query.extend(condition::of_query(query_of));
     }
     conditions.extend(query);
+    let conditions = conditions.of_route();
     if !conditions.is_empty() {
         parts.push(("match", conditions.map()));
     }
     parts.extend(reply(response)?);
-    Some(map(parts))
+    Some((map(parts), conditions.note().into_iter().collect()))
 }
 
 /// The status, header fields and body of a response.
@@ -165,8 +221,15 @@ fn reply(response: &Node) -> Option<Vec<(&'static str, String)>> {
     if let Some(length) = wait.and_then(|delay| delay.fixed()) {
         parts.push(("delay", length));
     }
-    parts.extend(abort::body(response));
-    if !parts.iter().any(|(key, _)| matches!(*key, "body" | "json" | "file")) {
+    if let Some(bytes) = first(response, &["base64body"]) {
+        parts.push(("base64", flow(bytes)));
+    } else {
+        parts.extend(abort::body(response));
+    }
+    if !parts
+        .iter()
+        .any(|(key, _)| matches!(*key, "body" | "json" | "file" | "base64"))
+    {
         parts.push(("body", "\"\"".to_owned()));
     }
     Some(parts)
@@ -179,7 +242,7 @@ fn path_of(key: &str, value: &Node) -> Option<String> {
         _ => value.text()?,
     };
     let is_regex = matches!(key, "urlpathpattern" | "urlpattern") || is_nested(value);
-    let text = text.split('?').next().filter(|_| !is_regex).unwrap_or(text);
+    let text = text.split(if is_regex { "\\?" } else { "?" }).next().unwrap_or(text);
     let path = text.split_once("://").map_or(text, |(_, rest)| {
         rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
     });
@@ -194,7 +257,7 @@ fn path_of(key: &str, value: &Node) -> Option<String> {
         if is_rest {
             "{*rest}".to_owned()
         } else if let Some(name) = part.strip_prefix(':') {
-            format!("{{{name}}}")
+            format!("{{{}}}", name.trim_end_matches('?'))
         } else if is_template && (!is_regex || !part.starts_with('.')) {
             part.to_owned()
         } else {
@@ -213,19 +276,8 @@ fn path_of(key: &str, value: &Node) -> Option<String> {
 }
 
 /// `match` of a route.
-fn matches(conditions: &Conditions) -> String {
-    // A route's body stands in `match` itself.
-    let parts = conditions.entries().into_iter().map(|(key, text)| match key {
-        "body" if text.starts_with("{json: ") => (
-            "json",
-            text.trim_start_matches("{json: ")
-                .strip_suffix('}')
-                .unwrap_or_default()
-                .to_owned(),
-        ),
-        _ => (key, text),
-    });
-    format!("match: {}", map(parts))
+fn matches(conditions: Conditions) -> Option<Hint> {
+    condition::in_match(&conditions.of_route())
 }
 
 /// WireMock's scenario as a state.

@@ -3,7 +3,7 @@
 use super::block::{Block, quoted_lines};
 use super::conditions::Conditions;
 use super::units::{percent, probability};
-use super::value::{entries, is_nested, number, plain, text};
+use super::value::{entries, flow, is_nested, number, plain, text};
 use super::{condition, faults, instead, listener, read, said, when, write};
 use crate::yaml::decode::word::{Hint, Word};
 use crate::yaml::tree::Node;
@@ -188,6 +188,18 @@ pub(super) fn limits(word: &Word<'_>) -> Option<Hint> {
     }
     let (key, value) = when::limit(word.key, word.value)?;
     write(format!("{key}: {value}"))
+}
+
+/// A word beside the condition of `stop_when` that it belongs to.
+pub(super) fn stop_when(word: &Word<'_>) -> Option<Hint> {
+    let own = ["errors", "p50", "p90", "p95", "p99"];
+    let (key, value) = entries(word.map).find(|(key, _)| own.contains(key))?;
+    let parts = entries(word.map).filter(|(key, _)| matches!(*key, "over" | "at_least"));
+    let parts: Vec<String> = parts.map(|(key, value)| format!(", {key}: {}", flow(value))).collect();
+    if parts.is_empty() || is_nested(value) {
+        return None;
+    }
+    super::whole(write(format!("{key}: {{above: {}{}}}", flow(value), parts.concat()))?)
 }
 
 /// A word in `schedule`.

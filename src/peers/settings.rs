@@ -152,6 +152,7 @@ fn rewrite(key: &str, word: &Word<'_>) -> Option<Hint> {
         "removeheaders" => write(format!("headers: {{remove: {}}}", scalar(word.value, "[x-name]"))),
         "patch" | "jsonpatch" => write("json_patch: [{op: replace, path: /a, value: 1}]"),
         "find" | "search" | "regex" => write("replace: [{find: REGEX, with: TEXT}]"),
+        "uri" | "path" | "prefix" | "prefixrewrite" | "uriregexrewrite" | "authority" => said(super::read::REWRITE),
         "response" => {
             said("what concerns the response stands in `rewrite` itself; `request:` holds what concerns the request")
         }

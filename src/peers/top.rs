@@ -54,7 +54,7 @@ pub(super) fn top(word: &Word<'_>) -> Option<Hint> {
             write(format!("upstreams: {}", upstreams(value)))
         }
         "mappings" | "stubs" | "expectations" | "mocks" | "handlers" | "responses" | "fakes" | "fake" | "imposters"
-        | "request" | "httprequest" | "response" | "httpresponse" => mappings(word),
+        | "request" | "httprequest" | "response" | "httpresponse" => mappings(word, false),
         "urlstowatch" | "plugins" | "rate" | "errorsfile" => dev_proxy(word),
         "routes" => said(
             "routes belong to a listener or to a fake: write `listeners: {web: {…, routes: […]}}` or `upstreams: {shop: {fake: \
@@ -77,6 +77,9 @@ pub(super) fn top(word: &Word<'_>) -> Option<Hint> {
         "definitions" | "anchors" | "templates" | "variables" | "vars" | "defaults" | "common" => {
             said("keys of your own begin with `x-`: write `x-common: &common {…}`, and `*common` where it is used")
         }
+        "cors" | "corspolicy" => said(
+            "`cors` belongs to a listener: write `cors: mirror` among its keys, or `cors: {origins: [\"https://*.example.com\"]}`",
+        ),
         "timeout" | "timeouts" => {
             said("timeouts belong to a listener or an upstream: write `timeouts: {read: 60s}` there")
         }
@@ -114,11 +117,10 @@ fn without_faults(word: &Word<'_>) -> Option<Hint> {
             None,
             "staticresources" | "httpfilters" | "filters" | "filterchains" | "http" | "spec" | "apiversion"
             | "metadata" | "middleware" | "middlewares",
-        ) => said(format!(
-            "`{}` holds no fault here: write `listeners` and `upstreams` for where requests go, and `rules` for faults, such as \
-             `rules: [{{name: slow, when: 10%, faults: [delay: 200ms]}}]`",
-            word.key
-        )),
+        ) => said(
+            "there is no fault in it: write `listeners` and `upstreams` for where requests go, and `rules` for faults, such as \
+             `rules: [{name: slow, when: 10%, faults: [delay: 200ms]}]`",
+        ),
         _ => None,
     }
 }
@@ -291,7 +293,7 @@ pub(super) fn document(document: &Node) -> Option<Hint> {
 }
 
 /// Mappings and expectations: what goes wrong is a rule, and what is answered a route of a fake.
-fn mappings(word: &Word<'_>) -> Option<Hint> {
+pub(super) fn mappings(word: &Word<'_>, is_fake: bool) -> Option<Hint> {
     let is_one = matches!(
         &*plain(word.key),
         "request" | "httprequest" | "response" | "httpresponse"
@@ -303,25 +305,44 @@ fn mappings(word: &Word<'_>) -> Option<Hint> {
     };
     let mut routes = Vec::new();
     let mut rules = Vec::new();
+    let mut unread = 0;
+    let mut notes = Block::default();
     for mapping in mappings {
         let block = Block::of_map(mapping);
         let answers = block.faults.iter().all(|hit| hit.fault.name() == "abort");
         match route::of_mapping(mapping) {
-            Some(route) if answers && block.choose.is_empty() => routes.push(route),
-            _ if block.has_effect() => rules.push(block),
-            _ => {}
+            Some((route, lost)) if answers && block.choose.is_empty() => {
+                routes.push(route);
+                lost.iter().for_each(|note| notes.note(note));
+            }
+            _ if block.has_effect() => {
+                block.conditions.note().iter().for_each(|note| notes.note(note));
+                rules.push(block);
+            }
+            _ => unread += 1,
         }
     }
     let rules = block::rules(&rules, None).map(|rules| format!("rules: {rules}"));
+    if unread > 0 && routes.is_empty() && rules.is_none() {
+        return said(
+            "squall can't read these: write a route for each, such as `upstreams: {shop: {fake: {routes: [{path: /users, json: []}]}}}`",
+        );
+    }
+    if unread > 0 {
+        notes.note(&format!("left out, since squall can't read them: {unread} more"));
+    }
     if routes.is_empty() && rules.is_none() {
         routes.push("{path: /users, json: []}".to_owned());
     }
-    let fake = format!(
-        "upstreams: {{shop: {{fake: {{routes: {}}}}}}}",
-        list(routes.iter().cloned())
-    );
+    let routes_line = format!("routes: {}", list(routes.iter().cloned()));
+    let fake = if is_fake {
+        routes_line
+    } else {
+        format!("upstreams: {{shop: {{fake: {{{routes_line}}}}}}}")
+    };
     let fake = (!routes.is_empty()).then_some(fake);
-    said(quoted_lines(&[fake, rules].into_iter().flatten().collect::<Vec<_>>())?)
+    let lines = quoted_lines(&[fake, rules].into_iter().flatten().collect::<Vec<_>>())?;
+    said([vec![lines], notes.notes].concat().join("; "))
 }
 
 /// `listeners` or `upstreams` that is not a map from names.

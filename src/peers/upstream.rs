@@ -10,12 +10,37 @@ use crate::yaml::tree::{Node, Value};
 
 /// A word in `tls`.
 pub(super) fn tls(word: &Word<'_>) -> Option<Hint> {
+    let is_listener = word.path.first() == Some(&"listeners");
     match &*plain(word.key) {
-        "cert" | "certfile" | "crt" | "certificatefile" | "certificatechain" | "pem" | "tlscertificate" => {
+        "cert" | "certfile" | "crt" | "clientcertificate" | "servercertificate" | "certificates"
+        | "certificatefile" | "certificatechain" | "pem" | "tlscertificate" => {
             write(format!("certificate: {}", scalar(word.value, "web.pem")))
         }
         "keyfile" | "privatekey" => write(format!("key: {}", scalar(word.value, "web.key"))),
-        "cafile" | "cacert" | "trustedca" => write(format!("ca: {}", scalar(word.value, "ca.pem"))),
+        "cafile" | "cacert" | "cacerts" | "trustedca" | "cacertificates" | "cacertificate" => {
+            let key = if is_listener { "client_ca" } else { "ca" };
+            write(format!("{key}: {}", scalar(word.value, "ca.pem")))
+        }
+        "credentialname" => said(
+            "a secret of Kubernetes is a file here: write `certificate: web.pem` and `key: web.key`, relative to the configuration",
+        ),
+        "mode" => said(match word.value.text().map(plain).as_deref() {
+            Some("disable" | "passthrough") => {
+                "leave out the whole `tls`, and write `http://` in the URL of an upstream"
+            }
+            Some("mutual" | "istiomutual") if is_listener => {
+                "write `client_ca: ca.pem`, the authority of the clients' certificates"
+            }
+            Some("mutual" | "istiomutual") => {
+                "leave it out: squall sends a `certificate` with its `key` if it is asked for one"
+            }
+            _ => {
+                "leave it out: `https://` in the URL of an upstream, or `certificate` and `key` of a listener, are TLS"
+            }
+        }),
+        "subjectaltnames" => said(
+            "leave it out: a server's certificate must be for the name in the URL, or for the one that `sni` gives",
+        ),
         "insecure" | "skipverify" | "insecureskipverify" | "trustall" => write("verify: false"),
         "servername" => write(format!("sni: {}", scalar(word.value, "shop.example"))),
         _ => None,
@@ -86,7 +111,21 @@ pub(super) fn upstream(word: &Word<'_>) -> Option<Hint> {
         "outlierdetection" | "circuitbreaker" | "healthcheck" | "circuitbreakers" | "healthchecks" => {
             with_endpoints(map, ejection(value))
         }
-        "http2" | "h2" | "grpc" | "http2protocoloptions" => write("protocol: h2c"),
+        "http2" | "h2" | "grpc" | "http2protocoloptions" | "typedextensionprotocoloptions" | "h2c"
+            if value.text() != Some("false") =>
+        {
+            http2(map)
+        }
+        "http2" | "h2" | "grpc" | "h2c" => {
+            said("leave it out: squall speaks HTTP/1.1 to an upstream unless it is told otherwise")
+        }
+        "protocol" if word.is_value => match value.text().map(plain).as_deref() {
+            Some("http2" | "grpc" | "grpcweb" | "h2" | "h2c" | "http/2") => http2(map),
+            Some("https" | "tls" | "ssl") => said("leave it out: `https://` in the URL is TLS"),
+            Some("tcp") => said("leave it out: `protocol: tcp` is one of a listener; its upstream has an `address`"),
+            Some("http" | "http1.1" | "http/1.1" | "http/1" | "http11") => write("protocol: http1"),
+            _ => None,
+        },
         "routes" | "collections" | "openapi" | "har" => {
             let inner = if is_nested(value) { CUT.to_owned() } else { flow(value) };
             write(format!("fake: {{{}: {inner}}}", word.key))
@@ -111,6 +150,13 @@ pub(super) fn upstream(word: &Word<'_>) -> Option<Hint> {
         }
         _ => None,
     }
+}
+
+/// HTTP/2, which is `h2` with TLS and `h2c` without.
+fn http2(map: &Node) -> Option<Hint> {
+    let urls = address::urls(first(map, &["url", "endpoints"]).unwrap_or(map));
+    let is_tls = urls.iter().any(|url| url.starts_with("https://"));
+    write(if is_tls { "protocol: h2" } else { "protocol: h2c" })
 }
 
 fn timeout(value: &Node, unit: Duration, example: &str) -> String {

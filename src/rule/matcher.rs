@@ -103,10 +103,16 @@ impl Condition {
         for (name, field) in spec.headers.iter().flat_map(Named::iter) {
             match HeaderName::from_bytes(name.value.as_bytes()) {
                 Ok(header) => all.extend(Field::compile(field, mistakes).map(|field| Condition::Header(header, field))),
-                Err(_) => mistakes.push((
-                    name.span,
-                    format!("`{}` is not a valid header name (RFC 9110, section 5.1)", name.value),
-                )),
+                Err(_) => {
+                    let own = match &*name.value {
+                        ":authority" => ": use `host` in `match`",
+                        ":method" => ": use `method` in `match`",
+                        ":path" => ": use `path` and `query` in `match`",
+                        ":scheme" => ": leave it out, since a listener has one scheme",
+                        _ => " (RFC 9110, section 5.1)",
+                    };
+                    mistakes.push((name.span, format!("`{}` is not a valid header name{own}", name.value)));
+                }
             }
         }
         for (name, field) in spec.query.iter().flat_map(Named::iter) {

@@ -257,7 +257,7 @@ fn hint(found: &Unexpected<'_>, expected: &str) -> Option<&'static str> {
 }
 
 /// Shortens a text so that messages stay on one line.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     let line: String = text
         .chars()
         .take_while(|letter| !letter.is_control())

@@ -117,6 +117,9 @@ pub fn decode_parts<T: DeserializeOwned>(
             {
                 lines.insert(line, first);
                 left_out.diagnostic = first;
+                if let Some(diagnostic) = diagnostics.get_mut(first) {
+                    join(diagnostic, &error);
+                }
                 match culprit {
                     Some(culprit) if context.left_out.insert(culprit, left_out).is_none() => continue,
                     _ => break,
@@ -143,6 +146,20 @@ pub fn decode_parts<T: DeserializeOwned>(
         }
     }
     (None, Gaps::default())
+}
+
+/// Adds an unknown key to the diagnostic of another one of its map, whose help is for both.
+fn join(diagnostic: &mut Diagnostic, error: &DecodeError) {
+    let Kind::UnknownField { field, .. } = error.kind() else {
+        return;
+    };
+    let others = ["unknown keys ", "unknown key "]
+        .iter()
+        .find_map(|begin| diagnostic.message.strip_prefix(begin));
+    if let Some(others) = others {
+        let others = others.replace("` and `", "`, `");
+        diagnostic.message = format!("unknown keys {others} and `{}`", error::shortened(field));
+    }
 }
 
 /// The address of a node, which identifies it as long as the tree lives.

@@ -30,6 +30,19 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn parse(path: &str) -> Result<Self, String> {
+        if let Some((_, rest)) = path.split_once("://") {
+            let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+            return Err(format!("a path has no scheme and host: use `{path}`"));
+        }
+        if let Some(segment) = path
+            .split('/')
+            .find(|part| part.starts_with(':') && part.ends_with('?'))
+        {
+            let name = segment.trim_matches([':', '?']);
+            return Err(format!(
+                "no segment of a path is optional: use `{{{name}}}` for `{segment}`, and a second route without it"
+            ));
+        }
         let Some(inner) = path.strip_prefix('/') else {
             return Err(format!("a path must start with `/`: use `/{path}`"));
         };

@@ -1,6 +1,7 @@
 //! Declared routes, as they are typed.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,7 +10,7 @@ use serde_with::skip_serializing_none;
 use super::tree::Tree;
 use crate::rule::spec::{FieldSpec, MethodSpec, NetworkSpec, TextSpec};
 use crate::yaml::decode::{Named, Spanned};
-use crate::yaml::forms::{OneOrMany, Scalar, ShortForm, short_form};
+use crate::yaml::forms::{OneOrMany, Scalar, ShortForm, short_form, string_form};
 use crate::yaml::units::Time;
 
 /// A struct with its own fields and those of a response: serde's `flatten` would lose the places.
@@ -67,6 +68,37 @@ macro_rules! with_response {
     };
 }
 
+/// The method of a route: one of a rule's, or `ANY` for all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteMethod(pub http::Method);
+
+impl FromStr for RouteMethod {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ANY" => http::Method::from_bytes(b"ANY")
+                .map(Self)
+                .map_err(|error| error.to_string()),
+            "*" | "all" | "ALL" | "any" => Err(format!("`{text}` is not a valid method: use `ANY` for every method")),
+            _ => text.parse().map(|MethodSpec(method)| Self(method)),
+        }
+    }
+}
+
+impl std::fmt::Display for RouteMethod {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+string_form!(
+    RouteMethod,
+    "RouteMethod",
+    "a method such as GET, or ANY",
+    r"^\S+$|\$\{"
+);
+
 with_response! {
     /// One route of a declared fake.
     pub struct RouteSpec {
@@ -74,7 +106,7 @@ with_response! {
         /// first; among equals, the route that is listed first.
         pub path: Spanned<String>,
         /// The method or the methods, or `ANY`. Default: GET. HEAD is answered as GET is.
-        pub method: Option<Spanned<OneOrMany<MethodSpec>>>,
+        pub method: Option<Spanned<OneOrMany<RouteMethod>>>,
         /// Further conditions on the request.
         #[serde(rename = "match")]
         pub matches: Option<Spanned<RouteMatchSpec>>,
