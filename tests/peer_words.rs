@@ -1262,6 +1262,16 @@ const MEANT: &[(At, &str, &str)] = &[
         "`match: {method: POST, path: /checkout}`",
     ),
     (
+        Rule,
+        "faults: [delay: {fixed_delay: 3s, percentage: {numerator: 17}}, abort: {http_status: 418, percentage: {numerator: 17}}]",
+        "`when: 17%` beside the rule's `faults`; a rule draws once for all its faults: put this one into a rule of its own",
+    ),
+    (
+        Document,
+        "kind: DestinationRule\n---\nkind: VirtualService",
+        "is said for a file of its own",
+    ),
+    (
         Document,
         TCP_TIMEOUT,
         "write `stall: {discard: true, limit: 5s, end: close}`",

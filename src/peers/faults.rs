@@ -47,11 +47,22 @@ pub(super) fn fault(word: &Word<'_>) -> Option<Hint> {
                 lines.help
             ))
         }
-        _ => whole(word)
+        _ => apart(word, whole(word))
             .placed(listener::is_tcp(word))
             .in_faults()
             .or_else(|| unread(word, example(word.key)?)),
     }
+}
+
+/// Says of a fault with a share of its own that it can't stand beside others: a rule draws once.
+fn apart(word: &Word<'_>, mut block: Block) -> Block {
+    let has_share =
+        block.has_effect() && (!block.when.is_empty() || block.faults.iter().any(|hit| hit.share.is_some()));
+    let list = listener::rule_of(word).and_then(|rule| rule.get("faults"));
+    if has_share && list.is_some_and(|list| matches!(&list.value, Value::Seq(items) if items.len() > 1)) {
+        block.note("a rule draws once for all its faults: put this one into a rule of its own");
+    }
+    block
 }
 
 /// A line for a word whose value can't be read; nobody asked for its numbers.
@@ -268,7 +279,7 @@ fn of_settings(name: &str, word: &Word<'_>) -> Option<Hint> {
     if text(word.map, &["stream", "direction"]).is_some_and(|stream| matches!(stream, "upstream" | "request")) {
         block.direct(Some(true));
     }
-    super::whole(block.placed(listener::is_tcp(word)).in_faults()?)
+    super::whole(apart(word, block).placed(listener::is_tcp(word)).in_faults()?)
 }
 
 /// What a word in a fault says that belongs beside the rule's faults.

@@ -108,11 +108,7 @@ pub(super) fn rules(word: &Word<'_>, of: &str) -> String {
 
 /// Whether the rule that a word is in is for TCP listeners alone: those that it names, or all of the file.
 pub(super) fn is_tcp(word: &Word<'_>) -> bool {
-    let rules = first(word.root, &["rules"]).into_iter().flat_map(items);
-    let rule = rules
-        .into_iter()
-        .find(|rule| holds(rule, word.value) || holds(rule, word.map));
-    let named: Vec<&str> = rule
+    let named: Vec<&str> = rule_of(word)
         .and_then(|rule| rule.get("listener"))
         .into_iter()
         .flat_map(items)
@@ -123,6 +119,12 @@ pub(super) fn is_tcp(word: &Word<'_>) -> bool {
         .filter(|(name, _)| named.is_empty() || named.contains(name))
         .peekable();
     meant.peek().is_some() && meant.all(|(_, listener)| text(listener, &["protocol"]) == Some("tcp"))
+}
+
+/// The rule that a word is in.
+pub(super) fn rule_of<'a>(word: &Word<'a>) -> Option<&'a Node> {
+    let mut rules = first(word.root, &["rules"]).into_iter().flat_map(items);
+    rules.find(|rule| holds(rule, word.value) || holds(rule, word.map))
 }
 
 /// Whether a node is a part of another one.

@@ -105,7 +105,7 @@ impl Builder<'_> {
                 if self.documents > 1 {
                     let message = "a second document starts here: a file can contain only one";
                     return Err(Diagnostic::error(span, message)
-                        .help("move it into its own file, and `include` that")
+                        .help("move it into its own file, and `include` that; what another tool's document means is said for a file of its own")
                         .into());
                 }
             }

@@ -163,7 +163,8 @@ fn mistakes() {
     check_errors(
         "a: 1\n---\nb: 2\n",
         "2:1 `---`: a second document starts here: a file can contain only one (move it into its own file, and \
-            `include` that)",
+            `include` that; what another \
+            tool's document means is said for a file of its own)",
     );
     check_errors(
         "a: !env X\n",
