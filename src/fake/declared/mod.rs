@@ -97,11 +97,8 @@ pub(super) fn router(spec: &FakeSpec, context: &Context<'_>) -> Result<Router, V
     }
     let hidden = hidden(&sources);
     if !hidden.is_empty() {
-        let message = format!(
-            "what one part of a fake serves hides the same of another: {}",
-            hidden.join("; ")
-        );
-        let help = "routes are asked first, then collections, the recording, and last the OpenAPI document";
+        let message = format!("{} of the recording or the OpenAPI document", hidden.join("; "));
+        let help = "routes are asked first, then collections, then the recording, and last the document";
         context.warn(Diagnostic::warning(context.place, message).help(help));
     }
     let sources: Sources = Arc::new(sources);
@@ -124,7 +121,7 @@ fn hidden(sources: &[Box<dyn Source>]) -> Vec<String> {
             let later = later.filter(|other| shape(&other.path) == path && methods.contains(&other.method.as_str()));
             let names: Vec<_> = later.map(|other| other.method).collect();
             if !names.is_empty() {
-                hidden.push(format!("the collection at `{}` ({})", row.path, names.join(", ")));
+                hidden.push(format!("the collection at `{}` hides {}", row.path, names.join(", ")));
             }
         }
     }
@@ -217,4 +214,48 @@ fn bodiless_for_head(method: &Method, response: Response) -> Response {
             .or_insert_with(|| length.into());
     }
     Response::from_parts(head, Body::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::path::Path;
+
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::fake::context::Store;
+
+    #[tokio::test]
+    async fn what_a_collection_hides_is_a_warning_and_the_page_has_the_title_of_the_document() {
+        let folder = tempfile::tempdir().unwrap();
+        let document = r#"{"openapi": "3.0.3", "info": {"title": "Shop & Co", "version": "1"}, "paths": {
+            "/u": {"get": {"responses": {}}, "put": {"responses": {}}}, "/u/{name}": {"get": {"responses": {}}},
+            "/v": {"get": {"responses": {}}}}}"#;
+        std::fs::write(folder.path().join("api.json"), document).unwrap();
+        let spec: FakeSpec = crate::yaml::testing::read("{openapi: api.json, collections: {u: {}}}").unwrap();
+        let context = Context {
+            seed: 1,
+            store: Store::Memory,
+            folder: Path::new(folder.path()),
+            place: Span::NOWHERE,
+            warnings: RefCell::default(),
+        };
+        let router = router(&spec, &context).unwrap();
+        let warnings = context.warnings.take();
+        let expected = "the collection at `/u` hides GET; the collection at `/u/{id}` hides GET of the recording or the \
+            OpenAPI document";
+        assert_eq!(
+            warnings.iter().map(|one| one.message.as_str()).collect::<Vec<_>>(),
+            [expected]
+        );
+        let page = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        let page = axum::body::to_bytes(page.into_body(), 1 << 20).await.unwrap();
+        let page = String::from_utf8(page.to_vec()).unwrap();
+        assert!(page.contains("<title>Shop &amp; Co</title>"), "{page}");
+        assert!(
+            page.contains("the rows of u; POST adds one") && !page.contains("<p><p>"),
+            "{page}"
+        );
+    }
 }

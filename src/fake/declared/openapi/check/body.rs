@@ -8,12 +8,13 @@ use serde_json::{Map, Value};
 use super::super::document::{Document, parse};
 use super::super::operations::{MediaType, RequestBody};
 use super::super::schemas::Schema;
-use super::super::validate::{RequestProblem, Validator};
+use super::super::validate::{MISSING, RequestProblem, Validator};
 use super::multipart;
 use super::typed::{FieldTree, FieldValue, Layers, Reading};
 use super::{Refusal, is_json};
 use crate::fake::query::{decode_form, raw_pairs};
 use crate::fake::reply::essence;
+use crate::fake::schema::{is_marked, property};
 
 /// What is wrong with a body.
 ///
@@ -30,7 +31,7 @@ pub(super) fn check(
     // An empty form is one without fields, and an empty text is one, too.
     let is_empty = body.is_empty() && !given.is_some_and(|given| is_fine_empty(described, &essence(given)));
     if is_empty || (body.is_empty() && !described.required) {
-        let missing = problem("", "is missing");
+        let missing = problem("", MISSING);
         return Ok(if described.required { vec![missing] } else { Vec::new() });
     }
     if described.content.is_empty() {
@@ -54,7 +55,8 @@ pub(super) fn check(
                 return Ok(Vec::new());
             }
         }
-        return Ok(validator.check(schema.number, "body", "", value));
+        let problems = validator.check(schema.number, "body", "", value);
+        return Ok(without_read_only(document, schema, problems));
     }
     let layers = Layers::of(document, [&schema.value]);
     if wanted == FORM {
@@ -80,6 +82,21 @@ pub(super) fn check(
         return Ok(validator.check_any(schema.number, "body", "", readings));
     }
     Ok(Vec::new())
+}
+
+/// Problems without those of properties that only the server sets. Where a part of `allOf` requires what another part describes,
+/// no schema alone tells that.
+fn without_read_only(document: &Document, schema: &Schema, mut problems: Vec<RequestProblem>) -> Vec<RequestProblem> {
+    let root = &document.root;
+    problems.retain(|problem| {
+        let described = problem
+            .field
+            .split('.')
+            .try_fold(&schema.value, |schema, name| property(root, schema, name, 0));
+        let is_read_only = described.is_some_and(|property| is_marked(root, property, "readOnly"));
+        !(is_read_only && problem.message == MISSING)
+    });
+    problems
 }
 
 fn is_yaml(essence: &str) -> bool {

@@ -11,6 +11,9 @@ use crate::fake::schema::{STEP, StepCounter};
 /// The most problems that one reply lists.
 pub(super) const PROBLEMS_LIMIT: usize = 100;
 
+/// The message of a property that is required and not there.
+pub(super) const MISSING: &str = "is missing";
+
 /// How often a `pattern` may go back and try again. What can't be told by then counts as a match.
 const BACKTRACKS_LIMIT: usize = 100_000;
 
@@ -98,7 +101,7 @@ impl Validator {
             }
             Kind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
-                vec![(below(&field, name), "is missing".to_owned())]
+                vec![(below(&field, name), MISSING.to_owned())]
             }
             Kind::BacktrackLimitExceeded { .. } | Kind::RegexEngineFailure { .. } => Vec::new(),
             Kind::FalseSchema => {
