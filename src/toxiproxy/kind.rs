@@ -146,6 +146,11 @@ impl Kind {
         for (key, value) in fields {
             if let Some((name, number)) = numbers.iter_mut().find(|(name, _)| *name == key) {
                 value.set_integer(number, &format!("{what}.attributes.{name}"))?;
+            } else {
+                // Accepted, as Toxiproxy does, which says nothing.
+                let known: Vec<&str> = numbers.iter().map(|(name, _)| *name).collect();
+                let valid = known.join(", ");
+                tracing::warn!(attribute = key, valid, "ignored an attribute that this type of toxic lacks");
             }
         }
         Ok(())
