@@ -65,8 +65,10 @@ impl Origin {
 impl Host {
     fn matches(&self, own: &str) -> bool {
         match self {
-            Host::Any => true,
-            Host::Below(domain) => own.strip_suffix(&**domain).is_some_and(|below| !below.is_empty()),
+            Host::Any => is_host(own),
+            Host::Below(domain) => own
+                .strip_suffix(&**domain)
+                .is_some_and(|below| !below.is_empty() && is_host(below)),
             Host::Is(host) => own == &**host,
         }
     }
@@ -75,11 +77,16 @@ impl Host {
 impl Port {
     fn matches(self, own: Option<&str>) -> bool {
         match self {
-            Port::Any => true,
+            Port::Any => own.is_none_or(|own| own.parse::<u16>().is_ok()),
             Port::Default => own.is_none(),
             Port::Is(port) => own.and_then(|own| own.parse().ok()) == Some(port),
         }
     }
+}
+
+/// Whether a text has only what can be in a host: no client sends another origin, and nothing else is to be let in.
+fn is_host(text: &str) -> bool {
+    !text.contains(['/', '@', '?', '#', '\\', ' ']) && (text.starts_with('[') || !text.contains(':'))
 }
 
 /// The host of an authority, and the text behind its colon. The colons of an IPv6 address are within brackets.
@@ -100,8 +107,12 @@ impl FromStr for Origin {
             _ => {}
         }
         let Some((scheme, rest)) = text.split_once("://") else {
+            let is_here = ["localhost", "127.", "[::1]"]
+                .iter()
+                .any(|begin| text.starts_with(begin));
+            let scheme = if is_here { "http" } else { "https" };
             return Err(format!(
-                "`{text}` is not an origin, which begins with a scheme: write `https://{text}`"
+                "`{text}` is not an origin, which begins with a scheme: write `{scheme}://{text}`"
             ));
         };
         let valid = |scheme: &str| {
@@ -248,6 +259,12 @@ mod tests {
             ("http://[::1]", "http://[::1]:80"),
             ("https://*", "null"),
             ("https://*", "a.example"),
+            // No browser sends these.
+            ("http://localhost:*", "http://localhost:3000.evil.example"),
+            ("http://localhost:*", "http://localhost:"),
+            ("https://*.example.com", "https://evil.example/.example.com"),
+            ("https://*.example.com", "https://user@a.example.com"),
+            ("https://*", "https://evil.example/path"),
         ] {
             assert!(!matches(pattern, origin), "{pattern} {origin}");
         }
@@ -257,6 +274,7 @@ mod tests {
     fn mistakes_say_what_to_write() {
         let error = |text: &str| text.parse::<Origin>().unwrap_err();
         assert!(error("a.example").contains("write `https://a.example`"));
+        assert!(error("localhost:3000").contains("write `http://localhost:3000`"));
         assert!(error("https://a.example/app/").contains("write `https://a.example`"));
         assert!(error("https://a.example?x").contains("write `https://a.example`"));
         for bad in [

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
-use http::header::{CONNECTION, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 
 use super::body::Part;
 
@@ -21,15 +21,17 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Removes connection-specific fields. Builds a new map, since `HeaderMap::remove` would reorder the other fields.
+/// Removes connection-specific fields, and a TE that asks for more than trailers. Builds a new map, since `HeaderMap::remove` would reorder the other fields.
 pub(super) fn end_to_end(fields: HeaderMap) -> HeaderMap {
-    if !OF_THE_CONNECTION.iter().any(|name| fields.contains_key(name)) {
+    let is_odd = |name: &HeaderName, value: &HeaderValue| *name == TE && value != "trailers";
+    let has_odd = fields.get_all(TE).iter().any(|value| is_odd(&TE, value));
+    if !has_odd && !OF_THE_CONNECTION.iter().any(|name| fields.contains_key(name)) {
         return fields;
     }
     let nominated = |name: &HeaderName| super::http1::head::has_token(&fields, &CONNECTION, name);
     let mut kept = HeaderMap::with_capacity(fields.len());
     for (name, value) in &fields {
-        if !OF_THE_CONNECTION.contains(name) && !nominated(name) {
+        if !OF_THE_CONNECTION.contains(name) && !is_odd(name, value) && !nominated(name) {
             kept.append(name.clone(), value.clone());
         }
     }

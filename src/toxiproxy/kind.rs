@@ -150,7 +150,11 @@ impl Kind {
                 // Accepted, as Toxiproxy does, which says nothing.
                 let known: Vec<&str> = numbers.iter().map(|(name, _)| *name).collect();
                 let valid = known.join(", ");
-                tracing::warn!(attribute = key, valid, "ignored an attribute that this type of toxic lacks");
+                tracing::warn!(
+                    attribute = key,
+                    valid,
+                    "ignored an attribute that this type of toxic lacks"
+                );
             }
         }
         Ok(())

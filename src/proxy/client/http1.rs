@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorSource, Result};
@@ -467,8 +467,12 @@ impl<'a> ResponseFields<'a> {
             // Framing fields are decided before `Connection` options, which must not remove them.
             14 if is(&CONTENT_LENGTH) => passes_if(!self.has_no_length()),
             17 if is(&TRANSFER_ENCODING) => passes_if(self.framing == Framing::Chunked),
-            7 if is(&UPGRADE) => Fate::Pass,
-            10 if name.eq_ignore_ascii_case(b"keep-alive") => Fate::Pass,
+            // Says what the upstream could be upgraded to, which it asks for with this status only (RFC 9110, section 15.5.22).
+            7 if is(&UPGRADE) => passes_if(self.head.status == StatusCode::UPGRADE_REQUIRED),
+            // Of the upstream's connection: its time is not squall's.
+            2 if is(&TE) => Fate::Drop,
+            10 if name.eq_ignore_ascii_case(b"keep-alive") => Fate::Drop,
+            16 if name.eq_ignore_ascii_case(b"proxy-connection") => Fate::Drop,
             _ if self.nominates => passes_if(!head::has_token(&self.head.headers, &CONNECTION, name)),
             _ => Fate::Pass,
         }

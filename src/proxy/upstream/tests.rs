@@ -251,6 +251,12 @@ async fn names_are_resolved() {
     // The first connection may be kept under the address that was tried first.
     assert!(seen.lock().len() < 3 && seen.lock()[0].contains(&host), "{seen:?}");
 
+    // Not every system's resolver knows the names below localhost.
+    for name in ["a.localhost", "B.LocalHost", "localhost."] {
+        let upstream = build(&format!("url: 'http://{name}:{}'", address.port()));
+        assert_eq!(request(&connector, &upstream).await.unwrap(), 200, "{name}");
+    }
+
     let upstream = build("url: http://no-such-name.invalid");
     let failure = request(&connector, &upstream).await.unwrap_err();
     assert_eq!(failure.status, 502);

@@ -100,6 +100,10 @@ impl Mapping<'_> {
             path
         };
         let (tls, host) = self.client;
+        if host.is_empty() {
+            // A request of HTTP/1.0 need not name its host.
+            return Some(mapped.to_owned());
+        }
         let begin = match (scheme, tls) {
             (None, _) => "",
             (Some(scheme), _) if own && self.is_fake => scheme,
@@ -131,7 +135,9 @@ impl Mapping<'_> {
 
     /// Whether a URL's beginning is the upstream's own.
     fn is_own(&self, secure: bool, authority: &str) -> bool {
-        let asked = (self.is_fake || self.secure == secure) && same_authority(secure, authority, self.asked);
+        // An upstream that is told of its client's TLS names itself so.
+        let as_it_is = self.is_fake || self.secure == secure || self.client.0 && secure;
+        let asked = as_it_is && same_authority(secure, authority, self.asked);
         asked || self.places.iter().any(|place| is_at(place, secure, authority))
     }
 

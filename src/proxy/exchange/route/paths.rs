@@ -111,21 +111,33 @@ fn without_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
     Some(rest)
 }
 
-/// A path without `.` and `..`, as rules see it, but with its percent-encoding.
+/// A path without `.` and `..`, as rules see it, but with its percent-encoding. What upstreams are known to take for a slash or
+/// for dots counts too (`%2F`, `%5C`, `\`, `..;x`), so that nothing leads out of a prefix.
 fn without_dots(path: &[u8]) -> Cow<'_, [u8]> {
     let segments = || path.split(|byte| *byte == b'/');
-    if !segments().any(is_dots) {
+    if !segments().any(|segment| pieces(segment).any(|piece| dots(piece).is_some())) {
         return Cow::Borrowed(path);
     }
-    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut kept: Vec<Cow<'_, [u8]>> = Vec::new();
     let mut open = false;
     for segment in segments().filter(|segment| !segment.is_empty()) {
-        // A path that ends in a dot segment ends in a slash.
-        open = is_dots(segment);
-        match (open, percent_decode(segment).count()) {
-            (true, 2) => drop(kept.pop()),
-            (true, _) => {}
-            (false, _) => kept.push(segment),
+        let mut within: Vec<&[u8]> = Vec::new();
+        let mut changed = false;
+        for piece in pieces(segment) {
+            let found = dots(piece);
+            // A path that ends in a dot segment ends in a slash.
+            open = found.is_some();
+            changed |= open;
+            match found {
+                Some(2) if within.pop().is_none() => drop(kept.pop()),
+                Some(_) => {}
+                None => within.push(piece),
+            }
+        }
+        match (changed, within.is_empty()) {
+            (false, _) => kept.push(Cow::Borrowed(segment)),
+            (true, true) => {}
+            (true, false) => kept.push(Cow::Owned(within.join(&b"%2F"[..]))),
         }
     }
     let mut resolved = Vec::with_capacity(path.len());
@@ -139,11 +151,29 @@ fn without_dots(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(resolved)
 }
 
-/// Whether a segment is `.` or `..`, however it is encoded.
-fn is_dots(segment: &[u8]) -> bool {
+/// The parts of a segment between what some upstreams take for a slash.
+fn pieces(segment: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(segment);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        let separator = |at: usize| match text.get(at..)? {
+            [b'\\', ..] => Some(1),
+            [b'%', b'2', b'f' | b'F', ..] | [b'%', b'5', b'c' | b'C', ..] => Some(3),
+            _ => None,
+        };
+        let found = (0..text.len()).find_map(|at| Some((at, separator(at)?)));
+        let Some((at, length)) = found else { return Some(text) };
+        rest = text.get(at + length..);
+        text.get(..at)
+    })
+}
+
+/// How many dots a part of a path consists of, one or two, however they are encoded, with or without parameters (`..;x`).
+fn dots(piece: &[u8]) -> Option<usize> {
+    let (name, _) = split(piece, b";");
     // Longer ones can't be: `%2e%2e`.
-    (1..=6).contains(&segment.len()) && {
-        let decoded = || percent_decode(segment);
-        decoded().count() <= 2 && decoded().all(|byte| byte == b'.')
+    if !(1..=6).contains(&name.len()) || !percent_decode(name).all(|byte| byte == b'.') {
+        return None;
     }
+    Some(percent_decode(name).count()).filter(|count| *count <= 2)
 }

@@ -51,8 +51,25 @@ fn prefixes_are_of_whole_segments_however_they_are_written() {
     ] {
         assert_eq!(sent(client), upstream, "{client}");
     }
-    let outside = Paths::new("", "", "/base").to_upstream(b"/../admin").into_owned();
-    assert_eq!(outside, b"/base/admin", "nothing leads out of the base path");
+    let base = |client: &str| {
+        let sent = Paths::new("", "", "/base").to_upstream(client.as_bytes()).into_owned();
+        String::from_utf8(sent).unwrap()
+    };
+    for (client, upstream) in [
+        ("/../admin", "/base/admin"),
+        ("/..%2f..%2Fadmin", "/base/admin"),
+        ("/x/%2e%2e%2fadmin", "/base/admin"),
+        ("/x/y%5c..%5c..%5C..\\admin", "/base/admin"),
+        ("/..;/admin", "/base/admin"),
+        ("/.;a=1/admin", "/base/admin"),
+        ("/..%2f", "/base/"),
+        // Neither leads anywhere.
+        ("/a%2Fb/c%5cd", "/base/a%2Fb/c%5cd"),
+        ("/a..b/..c/d..%2Fe;x", "/base/a..b/..c/d..%2Fe;x"),
+        ("/%252e%252e%252fadmin", "/base/%252e%252e%252fadmin"),
+    ] {
+        assert_eq!(base(client), upstream, "{client}: nothing leads out of the base path");
+    }
     assert_eq!(Paths::new("", "", "/base").to_client("/other"), None);
 }
 
@@ -170,6 +187,23 @@ fn the_host_that_was_asked_counts_as_the_upstream_s_own() {
     let check = |value: &str, expect: &str| assert_eq!(mapped(&mapping, LOCATION, value), expect);
     check("http://shop.example/login", "https://shop.example/login");
     check("https://shop.example/login", "as it is");
+    let strip = Paths::new("/a", "", "");
+    let behind_tls = Mapping {
+        client: (true, "shop.example"),
+        asked: "shop.example",
+        ..self::mapping(&places, &strip)
+    };
+    let location = mapped(&behind_tls, LOCATION, "https://shop.example/login");
+    assert_eq!(
+        location, "https://shop.example/a/login",
+        "it was told of the client's TLS"
+    );
+    let nameless = Mapping {
+        client: (false, ""),
+        asked: "10.0.0.1",
+        ..self::mapping(&places, &strip)
+    };
+    assert_eq!(mapped(&nameless, LOCATION, "http://10.0.0.1/login"), "/a/login");
 }
 
 #[test]

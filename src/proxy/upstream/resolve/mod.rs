@@ -83,7 +83,10 @@ impl Resolver {
     /// `timeout`.
     pub(super) fn new(host: String, port: u16, timeout: Duration) -> Self {
         let lookup = |host: String, port| -> BoxFuture<'static, _> {
-            Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+            Box::pin(async move {
+                let name = if is_below_localhost(&host) { "localhost" } else { &host };
+                Ok(tokio::net::lookup_host((name, port)).await?.collect())
+            })
         };
         Self::with_lookup(host, port, timeout, Box::new(lookup))
     }
@@ -236,6 +239,13 @@ impl fmt::Debug for Resolver {
 }
 
 /// The system's message without tokio's prefix: "Name or service not known".
+/// Whether a name is `localhost` in another form, or below it. Such names mean this machine (RFC 6761, section 6.3), which not every
+/// system's resolver knows.
+fn is_below_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 fn lookup_reason(error: &io::Error) -> String {
     error.to_string().replace("failed to lookup address information: ", "")
 }
