@@ -3,6 +3,7 @@
 //! A body may be unknown, because it was too long or too slow to be read ahead. Then every question about it is answered with
 //! the reason, and no condition on it holds.
 
+pub mod document;
 mod encoding;
 mod form;
 pub mod graphql;
@@ -98,8 +99,8 @@ impl Content {
         if body.is_empty() {
             return Err("is empty".into());
         }
-        let bytes = body.strip_prefix(MARK).unwrap_or(body);
-        serde_json::from_slice(bytes).map_err(|error| format!("is not valid JSON: {error}").into())
+        let (_, text) = document::split_mark(body);
+        serde_json::from_slice(text).map_err(|error| unreadable(text, &error).into())
     }
 
     /// The fields of a form: of `multipart/form-data` (RFC 7578) without its files, else of
@@ -145,6 +146,14 @@ impl Content {
         }
         let model = self.json()?.get("model").and_then(Value::as_str);
         model.map(Cow::from).ok_or("has no text in `model`".into())
+    }
+}
+
+/// Why JSON can't be read: it is not valid, or has what no value can hold, such as 1e400 or half a surrogate pair.
+fn unreadable(text: &[u8], error: &serde_json::Error) -> String {
+    match document::Node::parse(text) {
+        Some(_) => format!("is JSON beyond what squall can hold: {error}"),
+        None => format!("is not valid JSON: {error}"),
     }
 }
 

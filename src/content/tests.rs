@@ -177,3 +177,13 @@ proptest! {
         let _ = (content.json(), content.form(), content.operations(), content.model(), content.text());
     }
 }
+
+#[test]
+fn json_that_can_not_be_held_is_not_called_invalid() {
+    let reason = |body: &str| content(&[], body).json().unwrap_err().to_string();
+    assert!(reason(r#"{"p":1e400}"#).starts_with("is JSON beyond what squall can hold: number out of range"));
+    assert!(reason(r#"["\ud800"]"#).starts_with("is JSON beyond what squall can hold: "));
+    assert!(reason(&format!("{}{}", "[".repeat(200), "]".repeat(200))).starts_with("is JSON beyond"));
+    assert!(reason("[1,]").starts_with("is not valid JSON: "));
+    assert_eq!(content(&[], "\u{feff}7").json().unwrap(), &Value::from(7));
+}

@@ -2,7 +2,7 @@
 //!
 //! A body is replaced (`body`, `json` or `file`) or edited: `replace` changes the matches of regular expressions, one after
 //! the other, and then `json_patch` changes the JSON. For that squall holds the message until its body is complete, up to
-//! `limit` bytes and for at most 10 s. A larger or slower body passes unchanged, as does one that can't be edited. A body
+//! `limit` bytes and for at most 10 s. What a JSON patch does not name keeps its text, but for white space. A larger or slower body passes unchanged, as does one that can't be edited. A body
 //! that passes is untouched, including framing and validators, and the fault is skipped with the reason:
 //!
 //! | reason | when |

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use crate::content::document::Node;
+
 /// What each value of a parsed JSON document takes besides its text, in bytes, where lists have grown to twice their length.
 const JSON_VALUE: usize = 160;
 
@@ -229,16 +231,15 @@ pub fn parsed_size(json: &[u8]) -> usize {
     json.iter().map(of_byte).sum::<usize>().saturating_add(json.len())
 }
 
-/// The memory that a JSON document takes, in bytes, erring as [`parsed_size`] does.
-pub fn tree_size(value: &serde_json::Value) -> usize {
-    let within = match value {
-        serde_json::Value::Array(items) => items.iter().map(tree_size).sum(),
-        serde_json::Value::Object(members) => members
+/// The memory that a part of a JSON document takes once all of it is looked into, in bytes, erring as [`parsed_size`] does.
+pub fn tree_size(node: &Node<'_>) -> usize {
+    let within: usize = match node {
+        Node::Text(text) => return parsed_size(text.as_bytes()).saturating_add(JSON_VALUE),
+        Node::Array(items) => items.iter().map(tree_size).sum(),
+        Node::Object(members) => members
             .iter()
             .map(|(name, value)| JSON_NAME + name.len() + tree_size(value))
             .sum(),
-        serde_json::Value::String(text) => text.len(),
-        _ => 0,
     };
     JSON_VALUE + within
 }

@@ -56,5 +56,7 @@ fn parsed_documents_are_not_underrated() {
     let object = br#"{"a":1,"b":2}"#;
     let least = 2 * 2 * (value + name + hash);
     assert!(parsed_size(object) >= least, "{} of {least}", parsed_size(object));
-    assert!(tree_size(&serde_json::from_slice(object).unwrap()) >= least);
+    let mut node = Node::parse(object).unwrap();
+    assert!(tree_size(&node) >= least);
+    assert!(tree_size(node.opened()) >= least);
 }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use json_patch::PatchOperation;
 use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::patch::{self, OperationSpec};
+use super::patch::{self, Operation, OperationSpec};
 use crate::fault::content::{self, Content};
 use crate::fault::context::Context;
 use crate::limits::bodies::{Budget, Full, Unwritten, Writing};
@@ -59,7 +58,7 @@ pub enum BodyChange {
 #[derive(Debug)]
 pub struct Edit {
     replace: Vec<(Regex, Arc<str>)>,
-    patch: Vec<PatchOperation>,
+    patch: Vec<Operation>,
 }
 
 impl BodySpec<'_> {

@@ -74,7 +74,7 @@ fn patches() {
         &[],
         json(all),
         body,
-        Ok(r#"{"m":[0,null],"a":{"b":2},"l":[0,null],"y":9}"#),
+        Ok(r#"{"a":{"b":2},"l":[0,null],"y":9,"m":[0,null]}"#),
     );
     check(
         &[("9", "8")],
@@ -95,9 +95,109 @@ fn patches() {
 }
 
 #[test]
-fn the_order_of_members_stays_but_for_the_last() {
+fn what_a_patch_does_not_name_keeps_its_text() {
+    let add = serde_json::json!([{"op": "add", "path": "/x/0", "value": 1}]);
+    let kept =
+        r#""a":18446744073709551617,"b":19.990,"c":1E3,"d":-0,"e":1e400,"f":"\ud800","f":"\u00e9","g":{"h":[2.50]}"#;
+    let kept = kept.replace(r"\\", r"\");
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let body = format!(r#"{{{kept},"x":[0.10],"y":{deep}}}"#);
+    let expect = format!(r#"{{{kept},"x":[1,0.10],"y":{deep}}}"#);
+    check(&[], add.clone(), &body, Ok(&expect));
+    check(&[], add, &format!("\u{feff}{body}"), Ok(&format!("\u{feff}{expect}")));
+    let moved =
+        serde_json::json!([{"op": "move", "from": "/a", "path": "/b"}, {"op": "copy", "from": "/b", "path": "/c~1~0"}]);
+    check(&[], moved, r#"{"a":1.0e2,"b":1}"#, Ok(r#"{"b":1.0e2,"c/~":1.0e2}"#));
+}
+
+#[test]
+fn the_order_of_members_stays() {
     let patch = serde_json::json!([{"op": "remove", "path": "/c"}]);
-    check(&[], patch, r#"{"d":1,"c":2,"b":3,"a":4}"#, Ok(r#"{"d":1,"a":4,"b":3}"#));
+    check(
+        &[],
+        patch.clone(),
+        r#"{"d":1,"c":2,"b":3,"a":4}"#,
+        Ok(r#"{"d":1,"b":3,"a":4}"#),
+    );
+    check(&[], patch, r#"{"c":1,"d":1,"\u0063":2}"#, Ok(r#"{"d":1}"#));
+}
+
+/// The examples of RFC 6902, appendix A, and some of the community's json-patch-tests.
+#[test]
+fn as_the_standard_has_it() {
+    for (patch, body, expect) in [
+        (
+            r#"{"op":"add","path":"/foo/1","value":"qux"}"#,
+            r#"{"foo":["bar","baz"]}"#,
+            Some(r#"{"foo":["bar","qux","baz"]}"#),
+        ),
+        (
+            r#"{"op":"remove","path":"/foo/1"}"#,
+            r#"{"foo":["bar","qux","baz"]}"#,
+            Some(r#"{"foo":["bar","baz"]}"#),
+        ),
+        (
+            r#"{"op":"move","from":"/foo/waldo","path":"/qux/thud"}"#,
+            r#"{"foo":{"bar":"baz","waldo":"fred"},"qux":{"corge":"grault"}}"#,
+            Some(r#"{"foo":{"bar":"baz"},"qux":{"corge":"grault","thud":"fred"}}"#),
+        ),
+        (
+            r#"{"op":"move","from":"/foo/1","path":"/foo/3"}"#,
+            r#"{"foo":["all","grass","cows","eat"]}"#,
+            Some(r#"{"foo":["all","cows","eat","grass"]}"#),
+        ),
+        (r#"{"op":"test","path":"/baz","value":"bar"}"#, r#"{"baz":"qux"}"#, None),
+        (
+            r#"{"op":"add","path":"/baz/bat","value":"qux"}"#,
+            r#"{"foo":"bar"}"#,
+            None,
+        ),
+        (
+            r#"{"op":"test","path":"/~01","value":10}"#,
+            r#"{"/":9,"~1":10}"#,
+            Some(r#"{"/":9,"~1":10}"#),
+        ),
+        (
+            r#"{"op":"test","path":"/~01","value":"10"}"#,
+            r#"{"/":9,"~1":10}"#,
+            None,
+        ),
+        (
+            r#"{"op":"add","path":"/foo/-","value":["abc"]}"#,
+            r#"{"foo":["bar"]}"#,
+            Some(r#"{"foo":["bar",["abc"]]}"#),
+        ),
+        (r#"{"op":"add","path":"/3","value":1}"#, "[0,1]", None),
+        (r#"{"op":"add","path":"/01","value":1}"#, "[0,1]", None),
+        (r#"{"op":"remove","path":"/-"}"#, "[0,1]", None),
+        (r#"{"op":"replace","path":"/a","value":1}"#, "{}", None),
+        (r#"{"op":"add","path":"/","value":1}"#, "{}", Some(r#"{"":1}"#)),
+        (r#"{"op":"add","path":"/a/b","value":1}"#, r#"{"a":"{}"}"#, None),
+        (r#"{"op":"move","from":"/0","path":"/0/a"}"#, r#"[1,{}]"#, None),
+        (
+            r#"{"op":"move","from":"/a","path":"/a"}"#,
+            r#"{"a":1}"#,
+            Some(r#"{"a":1}"#),
+        ),
+        (r#"{"op":"remove","path":""}"#, "{}", None),
+        (
+            r#"{"op":"copy","from":"","path":"/a"}"#,
+            r#"{"b": 1}"#,
+            Some(r#"{"b":1,"a":{"b":1}}"#),
+        ),
+    ] {
+        let patch = serde_json::from_str(&format!("[{patch}]")).unwrap();
+        check(&[], patch, body, expect.ok_or("patch failed"));
+    }
+}
+
+#[test]
+fn documents_that_grow_too_deep_are_refused() {
+    let copies = std::iter::repeat_n(serde_json::json!({"op": "copy", "from": "", "path": "/0"}), 2);
+    let deeper = serde_json::json!({"op": "add", "path": format!("{}/-", "/0".repeat(600)), "value": 1});
+    let all: Vec<_> = copies.chain([deeper]).collect();
+    let body = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    check(&[], all.into(), &body, Err("patch failed"));
 }
 
 #[test]
