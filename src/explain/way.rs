@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Asked, RouteTaken};
 use crate::config::snapshot::{Listener, ListenerKind};
+use crate::cors::is_preflight;
 use crate::draw::head::Head;
 use crate::proxy::exchange::route::Route;
 use crate::proxy::exchange::view::Target;
@@ -46,9 +47,20 @@ impl Way {
             taken: Some(Arc::clone(route)),
             route: taken,
             sent: (sent != asked.target).then(|| sent.into_owned()),
-            ends: ends(route.target.as_deref(), asked),
+            ends: preflight(route, asked).or_else(|| ends(route.target.as_deref(), asked)),
         }
     }
+}
+
+/// The answer of squall to a preflight.
+fn preflight(route: &Route, asked: &Asked) -> Option<(u16, String)> {
+    let cors = route.cors.as_ref().filter(|_| route.answers_preflights())?;
+    let status = if cors.allowed(&asked.headers).is_some() {
+        204
+    } else {
+        403
+    };
+    is_preflight(&asked.method, &asked.headers).then(|| (status, "it is a preflight".to_owned()))
 }
 
 /// Why squall answers a request itself, with which status.

@@ -425,7 +425,7 @@ def test_with_routes(squall, browser, api, origin, cors):
         assert [look(f"/{route}/natural", options) for route in ["own", "lent", "real"]] == expected
         expected = [503, 503, 503] if cors else [blocked, 503, blocked]
         assert [look(f"/{route}/down", options) for route in ["own", "lent", "real"]] == expected
-        assert look("/nowhere", options) == (404 if cors and options is SIMPLE else blocked)
+        assert look("/nowhere", options) == (404 if cors else blocked)
     assert matched(server, "down") == 6, "a preflight that is not spared is all that is sent"
 
 

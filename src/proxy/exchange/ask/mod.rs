@@ -116,14 +116,10 @@ impl Squall {
         outgoing: &mut Outgoing,
         fresh: bool,
     ) -> Result<Session, Stop> {
-        let Some(target) = request.route().target.clone() else {
-            let head = client.head();
-            let path = String::from_utf8_lossy(origin_form(head));
-            return Err(Stop::Refused(404, request.view.no_route(head.method.as_str(), &path)));
-        };
+        let target = request.route().target.clone();
         let preflights = allow::preflights(request.route(), client.head());
-        let upstream = match (&preflights, target.as_ref()) {
-            (Some(router), _) | (None, Target::Fake(router)) => {
+        let upstream = match (&preflights, target.as_deref()) {
+            (Some(router), _) | (None, Some(Target::Fake(router))) => {
                 let budget = self.budget(&request.view);
                 let mount = request.route().mount();
                 let of = (request.address, client.connection().tls());
@@ -132,7 +128,12 @@ impl Squall {
                 request.sent = Some(Instant::now());
                 return Ok(origin.open(fresh).await?);
             }
-            (None, Target::Real(upstream)) => upstream,
+            (None, Some(Target::Real(upstream))) => upstream,
+            (None, None) => {
+                let head = client.head();
+                let path = String::from_utf8_lossy(origin_form(head));
+                return Err(Stop::Refused(404, request.view.no_route(head.method.as_str(), &path)));
+            }
         };
         let Some(mut picked) = upstream.select(Instant::now()) else {
             return Err(Error::explain(ErrorType::InternalError, "the upstream does not support HTTP").into());

@@ -61,9 +61,10 @@ impl Route {
     }
 
     /// Whether squall answers preflights itself, and lets pages of other origins read natural responses: those of fakes, and
-    /// those of a real upstream if its own CORS is replaced. False without `cors`.
+    /// those of a real upstream if its own CORS is replaced. Where there is no upstream, nobody else can. False without `cors`.
     pub fn answers_preflights(&self) -> bool {
-        self.cors.as_ref().is_some_and(|cors| self.is_fake() || cors.replaces())
+        let is_real = self.real().is_some();
+        self.cors.as_ref().is_some_and(|cors| !is_real || cors.replaces())
     }
 
     /// Whether `cors` takes the place of what natural responses allow themselves.
