@@ -60,7 +60,7 @@ impl Stream {
                 Err("not HTTP/1")
             }
             Malformed::StatusLine | Malformed::Header => Ok(()),
-            Malformed::Length(_) => self.has_length(),
+            Malformed::Length(difference) => self.accepts_difference(difference),
             Malformed::Chunk if self.protocol == Protocol::Http10 => Err("not HTTP/1.1"),
             // What follows a WebSocket handshake has no content coding.
             Malformed::Encoding if self.protocol == Protocol::WebSocket => Err("no body"),
@@ -70,6 +70,15 @@ impl Stream {
                 (true, true) => Err("encoded"),
                 (true, false) => Ok(()),
             }),
+        }
+    }
+
+    /// Checks that a length can be off by so much: what is too small must still be a length, and leave some of the body to be sent.
+    fn accepts_difference(&self, difference: i64) -> Result<(), &'static str> {
+        self.has_length()?;
+        match self.length.and_then(|length| length.checked_add_signed(difference)) {
+            None | Some(0) => Err(TOO_SHORT),
+            Some(_) => Ok(()),
         }
     }
 

@@ -158,6 +158,21 @@ fn lies_need_what_they_lie_about() {
         check(Stream { length, ..STREAM }, Act::Malform(malformed), Ok(()));
     }
     check(STREAM, Act::Malform(Malformed::Length(-1)), Err("length unknown"));
+    for (length, difference, expect) in [
+        (9, -8, Ok(())),
+        (9, -9, Err("body too short")),
+        (9, -10, Err("body too short")),
+        (0, -1, Err("body too short")),
+        (0, 1, Ok(())),
+        (9, i64::MIN, Err("body too short")),
+    ] {
+        let length = Some(length);
+        check(
+            Stream { length, ..STREAM },
+            Act::Malform(Malformed::Length(difference)),
+            expect,
+        );
+    }
     let protocol = Protocol::WebSocket;
     check(
         Stream { protocol, ..STREAM },
