@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use serde_json::Value;
 
+use self::document::Node;
 use self::graphql::Operation;
 
 /// Why a question about a body has no answer, as a sentence about "the body" without its subject: `is not valid JSON`.
@@ -91,6 +92,15 @@ impl Content {
         parsed.as_ref().map_err(Clone::clone)
     }
 
+    /// The body as JSON that keeps its text.
+    ///
+    /// # Errors
+    /// See [`Content::bytes`]; or it is not valid JSON.
+    pub fn document(&self) -> Result<Node<'_>, Unanswered> {
+        let (_, text) = document::split_mark(self.bytes()?);
+        Node::parse(text).ok_or_else(|| self.json().err().unwrap_or("is not valid JSON".into()))
+    }
+
     /// The JSON in a body that is decoded already, as [`Content::json`] reads it.
     ///
     /// # Errors
@@ -151,7 +161,7 @@ impl Content {
 
 /// Why JSON can't be read: it is not valid, or has what no value can hold, such as 1e400 or half a surrogate pair.
 fn unreadable(text: &[u8], error: &serde_json::Error) -> String {
-    match document::Node::parse(text) {
+    match Node::parse(text) {
         Some(_) => format!("is JSON beyond what squall can hold: {error}"),
         None => format!("is not valid JSON: {error}"),
     }

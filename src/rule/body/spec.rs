@@ -27,7 +27,7 @@ pub struct BodyLong {
     #[schemars(with = "serde_json::Value")]
     pub json: Option<serde_json::Value>,
     /// Values in the JSON body by their JSONPath (RFC 9535), `$.items[0].id` or `$.items[*].id`: a value, `present`, `absent`, or
-    /// a comparison of texts. One of the values that the path selects must fit.
+    /// a comparison of texts. One of the values that the path selects must fit, as text: 7 fits "7".
     pub json_path: Option<Named<Spanned<FieldSpec>>>,
     /// The fields of a form (`application/x-www-form-urlencoded` or `multipart/form-data`) by name; as for `headers`.
     pub form: Option<Named<Spanned<FieldSpec>>>,

@@ -58,6 +58,23 @@ fn parts_of_bodies() {
             &json,
             "body json `{\"big\":9007199254740992}`: differs",
         ),
+        (
+            "{json: {big: 9007199254740992.0}}",
+            &json,
+            "body json `{\"big\":9007199254740992.0}`: differs",
+        ),
+        (
+            "{json: {n: 123456789012345678}}",
+            &content("a/b", r#"{"n": 123456789012345679.0}"#),
+            "body json `{\"n\":123456789012345678}`: differs",
+        ),
+        (
+            "{json: {n: 1}}",
+            &content("a/b", r#"{"n": 1.0, "p": 1e400, "q": "\ud800"}"#),
+            "",
+        ),
+        ("{json: {n: '5'}}", &json, "body json `{\"n\":\"5\"}`: differs"),
+        ("{json_path: {n: '5'}}", &json, ""),
         ("{json: {x y: null}}", &json, ""),
         ("{json: null}", &content("a/b", "null"), ""),
         ("{json_path: {'$.items[*].id': 1}}", &json, ""),
