@@ -77,6 +77,27 @@ async fn patched_json(pair: Pair) {
 }
 each!(patched_json);
 
+async fn numbers_that_a_patch_does_not_name(pair: Pair) {
+    let kept = r#""a":18446744073709551617,"b":19.990,"c":1E3,"d":-0,"e":1e400,"f":"\ud800""#;
+    let answer = Answer::ok(Body::sized(format!("{{\"id\":1,{kept}}}"))).field("content-type", "application/json");
+    let fault = "{rewrite: {json_patch: [{op: remove, path: /id}]}}";
+    rewritten(pair, answer, fault).await.assert(200, format!("{{{kept}}}"));
+}
+each!(numbers_that_a_patch_does_not_name);
+
+/// HTTP/1 has trailers only after chunks, and the new body has a length.
+async fn trailers_are_not_announced_where_none_follow(pair: Pair) {
+    let answer = Answer::ok(Body::chunked("one two"))
+        .field("trailer", "x-sum")
+        .trailer("x-sum", "42");
+    let fault = "{rewrite: {replace: [{find: two, with: \"2\"}]}}";
+    let response = rewritten(pair, answer, fault).await;
+    response.assert(200, "one 2");
+    let announced = (pair.down == Protocol::H2).then_some("x-sum");
+    assert_eq!(response.field("trailer"), announced);
+}
+each!(trailers_are_not_announced_where_none_follow);
+
 async fn new_body_of_an_answer_to_head(pair: Pair) {
     let upstream = Upstream::answering(pair.up, json()).await;
     let squall = Squall::with_fault(&upstream, "{rewrite: {body: something else}}");

@@ -23,7 +23,7 @@
 //! then the upstream's connection is closed. In a response to HEAD, a replacement only changes the header fields.
 //!
 //! After a change `Content-Length` is exact, on HTTP/1 in place of chunks, and trailers stay where the protocol has them
-//! (HTTP/2). Fields that describe the old bytes are removed: `ETag`, since revalidation with it would confirm the rewritten
+//! (HTTP/2, in responses); elsewhere `Trailer` is removed with them. Fields that describe the old bytes are removed: `ETag`, since revalidation with it would confirm the rewritten
 //! body as the upstream's; `Content-MD5`, `Digest`, `Content-Digest` and `Repr-Digest`, since they would be wrong (for damage
 //! in transit there is `corrupt`); `Accept-Ranges`, since a range would come from the old body. `Last-Modified` stays.
 //! Fields mentioned in `headers` are left as the user sets them.

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::EXPECT;
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{EXPECT, TRAILER};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::{Instant, timeout_at};
@@ -121,7 +121,7 @@ impl Outgoing {
                 (read.whole, read.pieces)
             }
         };
-        let new = change(&changes, old.clone(), head, budget).await;
+        let new = change(&changes, old.clone(), head, (budget, true)).await;
         if new.is_some() && old.is_err() {
             self.tell_to_continue(client).await?;
             drain(client).await?;
@@ -132,7 +132,7 @@ impl Outgoing {
                 _ if record.is_let_go(at) => record.skip(at, SWITCHED_OFF),
                 Ok(body) if body.len() <= limit => self.copies.push(at),
                 Ok(_) => record.skip(at, "body too large"),
-                Err(reason) => record.skip(at, reason),
+                Err(reason) => record.skip(at, *reason),
             }
         }
         self.body = match whole {
@@ -272,6 +272,8 @@ async fn drain(client: &mut Client) -> Result<()> {
 pub(super) struct Collecting {
     changes: Vec<Change>,
     budget: Budget,
+    /// Whether the client gets no trailers with a new body, since its protocol has them only after chunks.
+    loses_trailers: bool,
 }
 
 /// Collects the natural body, or says why it is not collected: it is a stream, or too large.
@@ -299,7 +301,11 @@ impl Collecting {
         }
         let length = content_length(message.headers);
         let endless = message.is_endless();
-        let collecting = Collecting { changes, budget };
+        let collecting = Collecting {
+            changes,
+            budget,
+            loses_trailers: client.head().version != Version::HTTP_2,
+        };
         if to_head {
             collecting.settle(head, Err("no body")).await;
             return None;
@@ -332,7 +338,7 @@ impl Collecting {
 
     /// Applies the changes, and fits the head. Returns the new body, if there is one.
     pub(super) async fn settle(&self, head: &mut ResponseHeader, old: Result<Bytes, &'static str>) -> Option<Bytes> {
-        change(&self.changes, old, head, &self.budget).await
+        change(&self.changes, old, head, (&self.budget, self.loses_trailers)).await
     }
 }
 
@@ -393,12 +399,12 @@ fn limit(changes: &[Change]) -> usize {
 }
 
 /// Applies changes in order, counts them, and fits the head. `old` is the natural body, or why it was not collected.
-/// Returns the new body, if there is one.
+/// Returns the new body, if there is one. `loses_trailers`: none follow a new body, so the head must announce none.
 async fn change(
     changes: &[Change],
     old: Result<Bytes, &'static str>,
     head: &mut (impl Fields + Send),
-    budget: &Budget,
+    (budget, loses_trailers): (&Budget, bool),
 ) -> Option<Bytes> {
     let mut changed = None;
     for one in changes {
@@ -407,6 +413,9 @@ async fn change(
         one.count(outcome.as_ref().map(drop).map_err(|reason| *reason));
         if let (Ok(new), Some(body)) = (outcome, one.body()) {
             head.change(&fields_of_new_body(body, new.len(), one.users()));
+            if loses_trailers && !one.users().name(&TRAILER) {
+                head.remove(&TRAILER);
+            }
             changed = Some(new);
         }
     }
