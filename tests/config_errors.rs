@@ -234,6 +234,7 @@ fn cases() -> Vec<(&'static str, String)> {
         ("rule_unknown_listener", rule("listener: wbe\nfaults: [delay: 1s]\n")),
         ("rule_shadowed", with("", "  - {name: all, faults: [abort: 500]}\n  - {name: never, faults: [delay: 2s]}\n")),
         ("rule_unreachable_fault", fault("abort: 500\n  - delay: 1s")),
+        ("abort_body_of_no_content", fault("abort: {status: 204, body: hello}")),
         ("choose_no_weight", rule("choose: [{weight: 0, faults: [delay: 1s]}]\n")),
         ("choose_nothing", rule("choose: [{weight: 1}]\n")),
         // Match

@@ -67,7 +67,7 @@ impl Context<'_> {
                 "nothing: the request does not ask for it".to_owned()
             },
             skipped: effects.iter().find_map(|effect| match effect {
-                Effect::Skip(reason) => Some(*reason),
+                Effect::Skip(skip) => Some(skip.reason),
                 _ => None,
             }),
             condition: effects
@@ -105,7 +105,7 @@ pub(super) fn words(effect: &Effect, longest_wait: Duration) -> String {
         Effect::Rewrite(rewrite) => rewritten(rewrite),
         Effect::Shape(parts) => shape::words(parts, longest_wait),
         Effect::Duplicate { .. } => "sends the request to the upstream twice".to_owned(),
-        Effect::Skip(reason) => format!("can't be applied: {reason}"),
+        Effect::Skip(skip) => format!("can't be applied: {skip}"),
     }
 }
 

@@ -159,9 +159,13 @@ impl Fault for Abort {
         let ending = match (&self.grpc, &self.answer) {
             (Some(grpc), _) if hit.head.is_grpc() => grpc.answer(hit, Vec::new()).map(Ending::Grpc),
             (_, Some(answer)) => answer.answer(hit, None).map(|answer| Ending::Answer(answer, None)),
-            (_, None) => Err("not a gRPC request"),
+            (_, None) => Err("not a gRPC request".into()),
         };
         smallvec![ending.map_or_else(Effect::Skip, |ending| self.effect(ending))]
+    }
+
+    fn doubt(&self) -> Option<String> {
+        self.answer.as_ref().and_then(Reply::doubt)
     }
 
     fn uses_request_body(&self) -> bool {

@@ -23,6 +23,7 @@ use super::context::Context;
 use super::effect::{Effect, Ending};
 use super::kind::{Effects, Fault, HitRequest, Spec};
 use super::reply::{GrpcReply, Reply, RetryAfterSpec, reply_parts};
+use super::skip::Skip;
 use crate::grpc::GrpcCode;
 use crate::yaml::decode::Named;
 use crate::yaml::forms::OneOrMany;
@@ -149,7 +150,7 @@ reply_parts!(ConcurrencySpec);
 
 impl Station {
     /// How a request ends that gets no place.
-    fn refusal(&self, hit: &HitRequest<'_, '_>) -> Result<Ending, &'static str> {
+    fn refusal(&self, hit: &HitRequest<'_, '_>) -> Result<Ending, Skip> {
         if hit.head.is_grpc() {
             return self.grpc.answer(hit, Vec::new()).map(Ending::Grpc);
         }
@@ -212,6 +213,10 @@ impl Fault for Arc<Station> {
             },
             Err(reason) => Effect::Skip(reason),
         }]
+    }
+
+    fn doubt(&self) -> Option<String> {
+        self.refusal.doubt()
     }
 
     fn uses_request_body(&self) -> bool {

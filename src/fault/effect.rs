@@ -12,6 +12,7 @@ use super::certificate::CertificateSpec;
 use super::concurrency::Station;
 use super::reset_code;
 use super::rewrite::change::Rewrite;
+use super::skip::Skip;
 use crate::shape::{Part, Stream};
 use crate::yaml::units::Time;
 
@@ -57,7 +58,7 @@ pub enum Effect {
         limit: usize,
     },
     /// The fault can't be applied to this request, for this reason.
-    Skip(&'static str),
+    Skip(Skip),
 }
 
 /// How a request or connection ends.

@@ -41,6 +41,11 @@ pub trait Fault: Debug + Send + Sync {
         None
     }
 
+    /// What is valid, and likely to be meant otherwise, in one sentence.
+    fn doubt(&self) -> Option<String> {
+        None
+    }
+
     /// When the fault ends every request or connection that it hits, so that nothing after it in a list can happen; `None` if
     /// some go on.
     fn ends(&self) -> Option<Before> {

@@ -29,6 +29,7 @@ pub mod requested;
 pub mod reset;
 pub mod reset_code;
 pub mod rewrite;
+pub mod skip;
 pub mod stall;
 pub mod template;
 pub mod truncate;

@@ -16,7 +16,10 @@ use super::content;
 use super::context::Context;
 use super::hit::HitRequest;
 use super::problem;
+use super::rewrite::is_bodiless;
+use super::skip::Skip;
 use super::template::{Template, Text};
+use crate::content::Content;
 use crate::grpc::{GrpcCode, GrpcStatus};
 use crate::yaml::decode::Named;
 use crate::yaml::forms::{self, OneOrMany, Scalar, ShortForm};
@@ -24,6 +27,12 @@ use crate::yaml::units::Time;
 
 /// Why a fault is skipped whose template fails: one of [`crate::metrics::SKIP_REASONS`].
 pub const TEMPLATE_FAILED: &str = "template failed";
+
+/// Why a fault is skipped whose template needs a body that could not be read: one of [`crate::metrics::SKIP_REASONS`].
+pub const UNREAD: &str = "body unread";
+
+/// The longest value of a field that a template makes, in bytes. Many clients take no longer ones.
+const LONGEST_FIELD: usize = 8 << 10;
 
 /// What the faults that respond have in common, as it was typed.
 #[derive(Debug, Default)]
@@ -88,8 +97,15 @@ pub struct GrpcReply {
 
 #[derive(Debug, Clone, Default)]
 struct ReplyFields {
-    fields: Vec<(HeaderName, Text)>,
+    fields: Vec<(HeaderName, FieldValue)>,
     echo: Vec<HeaderName>,
+}
+
+/// The value of a field.
+#[derive(Debug, Clone)]
+enum FieldValue {
+    Plain(HeaderValue),
+    Made(Arc<dyn Template>),
 }
 
 #[derive(Debug, Clone)]
@@ -122,15 +138,12 @@ impl ReplyParts<'_> {
             fixed: None,
         };
         if reply.is_fixed() {
-            let fields = reply.fields.rendered(|text| match text {
-                Text::Plain(text) => Ok(text.clone()),
-                Text::Made(_) => Err(TEMPLATE_FAILED.to_owned()),
-            })?;
+            let fields = reply.fields.rendered(|_| Err(TEMPLATE_FAILED.to_owned()))?;
             let (kind, bytes) = match &reply.body {
                 ReplyBody::Fixed(content) => (Some(content.kind), content.bytes.clone()),
                 _ => (None, Bytes::new()),
             };
-            reply.fixed = Some(Arc::new(reply.finished(fields, kind, bytes)));
+            reply.fixed = Some(Arc::new(reply.finished(status, fields, kind, bytes)));
         }
         Ok(reply)
     }
@@ -170,11 +183,13 @@ impl ReplyParts<'_> {
         for (name, values) in self.headers.into_iter().flat_map(Named::iter) {
             let name = answer::header_name(name)?;
             for value in &values.0 {
-                let text = Text::compile(value, context.templates)?;
-                if let Text::Plain(value) = &text {
-                    answer::header_value(&name, value)?;
-                }
-                fields.push((name.clone(), text));
+                // As JSON, so that an expression keeps its type: null leaves the field out.
+                let template = context.templates.json(&Value::from(value.as_str()))?;
+                let field = match template {
+                    Some(template) => FieldValue::Made(template),
+                    None => FieldValue::Plain(answer::header_value(&name, value)?),
+                };
+                fields.push((name.clone(), field));
             }
         }
         let echo = self.echo.into_iter().flat_map(|names| &names.0);
@@ -229,11 +244,11 @@ impl Reply {
     /// The response to a request, with another status if the request asked for one.
     ///
     /// # Errors
-    /// A template fails: [`TEMPLATE_FAILED`].
-    pub fn answer(&self, hit: &HitRequest<'_, '_>, asked: Option<StatusCode>) -> Result<Arc<Answer>, &'static str> {
+    /// A template fails, [`TEMPLATE_FAILED`], or needs a body that could not be read, [`UNREAD`].
+    pub fn answer(&self, hit: &HitRequest<'_, '_>, asked: Option<StatusCode>) -> Result<Arc<Answer>, Skip> {
         match &self.fixed {
-            Some(fixed) => Ok(Arc::clone(fixed)),
-            None => self.made(hit, asked).map(Arc::new),
+            Some(fixed) if !asked.is_some_and(is_bodiless) => Ok(Arc::clone(fixed)),
+            _ => self.made(hit, asked).map(Arc::new),
         }
     }
 
@@ -247,7 +262,7 @@ impl Reply {
         hit: &HitRequest<'_, '_>,
         more: Vec<(HeaderName, HeaderValue)>,
         retry: Duration,
-    ) -> Result<Arc<Answer>, &'static str> {
+    ) -> Result<Arc<Answer>, Skip> {
         let retry = self.retry_after.unwrap_or_default().or(retry);
         let mut answer = Reply {
             retry_after: Some(retry),
@@ -258,35 +273,54 @@ impl Reply {
         Ok(Arc::new(answer))
     }
 
-    fn made(&self, hit: &HitRequest<'_, '_>, asked: Option<StatusCode>) -> Result<Answer, &'static str> {
-        self.render(hit, asked.unwrap_or(self.status)).map_err(|error| {
-            tracing::debug!("a template of an injected response fails: {error}");
-            TEMPLATE_FAILED
-        })
+    fn made(&self, hit: &HitRequest<'_, '_>, asked: Option<StatusCode>) -> Result<Answer, Skip> {
+        if self.uses_body() {
+            check_body(hit)?;
+        }
+        self.render(hit, asked.unwrap_or(self.status))
+            .map_err(|error| Skip::with(TEMPLATE_FAILED, &error))
     }
 
     fn render(&self, hit: &HitRequest<'_, '_>, status: StatusCode) -> Result<Answer, String> {
-        let mut headers = self.fields.rendered(|text| text.render(hit))?;
+        let mut headers = self.fields.rendered(|template| template.render(hit))?;
         self.fields.echo(hit, &mut headers);
+        let render = |key: &str, template: &Arc<dyn Template>| {
+            let rendered = template.render(hit);
+            rendered.map_err(|error| format!("`{key}`: {error}"))
+        };
         let (kind, body) = match &self.body {
             ReplyBody::None => (None, Bytes::new()),
             ReplyBody::Fixed(content) => (Some(content.kind), content.bytes.clone()),
-            ReplyBody::Text(template) => (Some(content::TEXT), text_of(template.render(hit)?).into()),
-            ReplyBody::Json(template) => (Some(content::JSON), template.render(hit)?.to_string().into()),
+            ReplyBody::Text(template) => (Some(content::TEXT), text_of(render("body", template)?).into()),
+            ReplyBody::Json(template) => (Some(content::JSON), render("json", template)?.to_string().into()),
             ReplyBody::Problem(members) => written(problem::write(members, status, hit.head.headers)),
-            ReplyBody::MadeProblem(template) => match template.render(hit)? {
+            ReplyBody::MadeProblem(template) => match render("problem", template)? {
                 Value::Object(members) => written(problem::write(&members, status, hit.head.headers)),
-                _ => return Err("the problem is not a map".into()),
+                _ => return Err("`problem`: it is not a map".into()),
             },
         };
         if matches!(self.body, ReplyBody::Problem(_) | ReplyBody::MadeProblem(_)) {
             headers.push((header::VARY, HeaderValue::from_static("accept")));
         }
-        Ok(self.finished(headers, kind, body))
+        Ok(self.finished(status, headers, kind, body))
     }
 
-    /// Adds what the configuration has not as a field of its own: the media type, and `Retry-After`.
-    fn finished(&self, fields: SentFields, kind: Option<&'static str>, body: Bytes) -> Answer {
+    /// What is likely to be meant otherwise: a body that is never sent.
+    pub fn doubt(&self) -> Option<String> {
+        let has_body = !matches!(self.body, ReplyBody::None);
+        (has_body && is_bodiless(self.status)).then(|| {
+            let status = self.status.as_u16();
+            format!("the body is never sent: a response with status {status} has none (RFC 9110, section 15)")
+        })
+    }
+
+    /// Adds what the configuration has not as a field of its own: the media type, and `Retry-After`. `status` is the one that is sent.
+    fn finished(&self, status: StatusCode, fields: SentFields, kind: Option<&'static str>, body: Bytes) -> Answer {
+        let (kind, body) = if is_bodiless(status) {
+            (None, Bytes::new())
+        } else {
+            (kind, body)
+        };
         let has = |name: &HeaderName| fields.iter().any(|(own, _)| own == name);
         let mut headers = Vec::with_capacity(fields.len() + 2);
         if let Some(kind) = kind.filter(|_| !has(&header::CONTENT_TYPE)) {
@@ -325,15 +359,22 @@ impl GrpcReply {
     /// The status for a call. `more` are further fields.
     ///
     /// # Errors
-    /// A template fails: [`TEMPLATE_FAILED`].
+    /// See [`Reply::answer`].
     pub fn answer(
         &self,
         hit: &HitRequest<'_, '_>,
         more: Vec<(HeaderName, HeaderValue)>,
-    ) -> Result<Arc<GrpcAnswer>, &'static str> {
+    ) -> Result<Arc<GrpcAnswer>, Skip> {
+        if self.uses_body() {
+            check_body(hit)?;
+        }
         let made = || {
-            let message = self.message.render(hit)?;
-            let mut headers = self.fields.rendered(|text| text.render(hit))?;
+            let message = self.message.render(hit);
+            let message = message.map_err(|error| format!("`message`: {error}"))?;
+            if self.message.template().is_some() {
+                check_length(&message).map_err(|error| format!("`message`: {error}"))?;
+            }
+            let mut headers = self.fields.rendered(|template| template.render(hit))?;
             self.fields.echo(hit, &mut headers);
             headers.extend(more);
             Ok::<_, String>(GrpcAnswer {
@@ -341,31 +382,55 @@ impl GrpcReply {
                 headers: headers.into_vec(),
             })
         };
-        made().map(Arc::new).map_err(|error| {
-            tracing::debug!("a template of an injected gRPC status fails: {error}");
-            TEMPLATE_FAILED
-        })
+        made()
+            .map(Arc::new)
+            .map_err(|error| Skip::with(TEMPLATE_FAILED, &error))
     }
+}
+
+/// Checks that templates can look at the request's body.
+fn check_body(hit: &HitRequest<'_, '_>) -> Result<(), Skip> {
+    match hit.head.body().map(Content::bytes) {
+        Some(Err(reason)) => Err(Skip::with(UNREAD, &format!("the request's body {reason}"))),
+        // None: a connection has no body, and neither has a request that is only explained, unless it was given.
+        Some(Ok(_)) | None => Ok(()),
+    }
+}
+
+/// Checks that clients will take a field with this value.
+fn check_length(value: &str) -> Result<(), String> {
+    if value.len() > LONGEST_FIELD {
+        return Err(format!("it has {} bytes, and a field has at most 8 KiB", value.len()));
+    }
+    Ok(())
 }
 
 impl ReplyFields {
     fn is_fixed(&self) -> bool {
-        self.echo.is_empty() && self.fields.iter().all(|(_, text)| text.template().is_none())
+        self.echo.is_empty()
+            && self
+                .fields
+                .iter()
+                .all(|(_, value)| matches!(value, FieldValue::Plain(_)))
     }
 
     fn uses_body(&self) -> bool {
-        let mut templates = self.fields.iter().filter_map(|(_, text)| text.template());
-        templates.any(|template| template.uses_body())
+        let uses_body = |value: &FieldValue| matches!(value, FieldValue::Made(template) if template.uses_body());
+        self.fields.iter().any(|(_, value)| uses_body(value))
     }
 
-    /// The fields with their values. A template that renders to nothing leaves its field out.
-    fn rendered(&self, render: impl Fn(&Text) -> Result<String, String>) -> Result<SentFields, String> {
+    /// The fields with their values. A template that renders to nothing, or to null, leaves its field out.
+    fn rendered(&self, render: impl Fn(&dyn Template) -> Result<Value, String>) -> Result<SentFields, String> {
         let mut rendered = SentFields::new();
-        for (name, text) in &self.fields {
-            let value = render(text)?;
-            if !(value.is_empty() && text.template().is_some()) {
-                rendered.push((name.clone(), answer::header_value(name, &value)?));
-            }
+        for (name, value) in &self.fields {
+            let value = match value {
+                FieldValue::Plain(value) => Some(value.clone()),
+                FieldValue::Made(template) => {
+                    let value = render(&**template).and_then(|value| of_template(name, value));
+                    value.map_err(|error| format!("header `{name}`: {error}"))?
+                }
+            };
+            rendered.extend(value.map(|value| (name.clone(), value)));
         }
         Ok(rendered)
     }
@@ -376,6 +441,19 @@ impl ReplyFields {
             let values = hit.head.headers.get_all(name).iter();
             headers.extend(values.map(|value| (name.clone(), value.clone())));
         }
+    }
+}
+
+/// The value of a field that a template has made; `None` if it is left out.
+fn of_template(name: &HeaderName, value: Value) -> Result<Option<HeaderValue>, String> {
+    let text = match value {
+        Value::Null => return Ok(None),
+        value => text_of(value),
+    };
+    check_length(&text)?;
+    match text.as_str() {
+        "" => Ok(None),
+        text => answer::header_value(name, text).map(Some),
     }
 }
 

@@ -99,6 +99,8 @@ pub struct Skipped {
     pub fault: &'static str,
     /// Why not: one of [`crate::metrics::SKIP_REASONS`].
     pub reason: &'static str,
+    /// What exactly is the matter, where the reason alone doesn't say it.
+    pub detail: Option<Arc<str>>,
 }
 
 /// A rule that matched a request and did not hit it.

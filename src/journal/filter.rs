@@ -225,6 +225,7 @@ mod tests {
                 rule: "slow".into(),
                 fault: "truncate",
                 reason: "body too short",
+                detail: None,
             }],
             ..natural.clone()
         };

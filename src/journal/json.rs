@@ -65,7 +65,11 @@ fn draw(one: &Injected) -> Value {
 
 /// A fault that could not be applied, as JSON.
 pub fn skipped(one: &Skipped) -> Value {
-    json!({"rule": &*one.rule, "fault": one.fault, "reason": one.reason})
+    let mut shown = json!({"rule": &*one.rule, "fault": one.fault, "reason": one.reason});
+    if let (Some(members), Some(detail)) = (shown.as_object_mut(), &one.detail) {
+        members.insert("detail".to_owned(), Value::from(&**detail));
+    }
+    shown
 }
 
 fn missed(one: &Missed) -> Value {
@@ -121,6 +125,7 @@ mod tests {
                 rule: "cut".into(),
                 fault: "truncate",
                 reason: "body too short",
+                detail: Some("by a byte".into()),
             }],
             missed: vec![Missed {
                 rule: "rare".into(),
@@ -145,7 +150,7 @@ mod tests {
             "space": null, "client": "127.0.0.1", "method": "GET", "path": "/a?token=***", "host": "shop.example",
             "status": 200, "rules": ["slow"], "faults": ["delay"],
             "draws": [{"rule": "slow", "fault": "delay", "ordinal": 7, "draw": 0.04231}],
-            "skipped": [{"rule": "cut", "fault": "truncate", "reason": "body too short"}],
+            "skipped": [{"rule": "cut", "fault": "truncate", "reason": "body too short", "detail": "by a byte"}],
             "missed": [{"rule": "rare", "ordinal": 3, "reason": Reason::Limit(Exceeded::Total).to_string()}],
             "injected_ms": 1.5, "upstream_ms": null, "total_ms": 12.0, "bytes_in": 0, "bytes_out": 0,
             "client_gone": false, "error": null, "request_id": "r1", "attempt": 2, "attempt_by": "x-request-id",

@@ -17,7 +17,7 @@ use super::{counters, gauges, histograms};
 const OF_FAULTS: &[&str] = &["rule", "fault", "listener", "upstream"];
 
 /// Why a fault could not be applied: all values of the label `reason`.
-pub const SKIP_REASONS: [&str; 30] = [
+pub const SKIP_REASONS: [&str; 31] = [
     "not a gRPC request",
     "too many held",
     "too many bodies held",
@@ -40,6 +40,7 @@ pub const SKIP_REASONS: [&str; 30] = [
     "a stream",
     "body broke off",
     "body too slow",
+    "body unread",
     "no match",
     "not sent",
     "partial content",

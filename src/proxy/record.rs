@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::effect::Effect;
 use crate::fault::quota::quoted;
+use crate::fault::skip::Skip;
 use crate::journal::entry::{Injected, Skipped};
 use crate::metrics::Site;
 use crate::rule::plan::{Action, Hit, Plan};
@@ -60,7 +61,7 @@ struct Happened {
     /// Actions that shape bytes, as far as they were examined.
     shaping: Vec<ShapedAction>,
     /// Actions that could not be applied, and why, in order.
-    skipped: Vec<(usize, &'static str)>,
+    skipped: Vec<(usize, Skip)>,
     injected: Duration,
 }
 
@@ -112,28 +113,30 @@ impl Record {
 
     /// Notes that an action can't be applied: nobody must wonder why a rule that hits does nothing. Counts it, and warns of the
     /// first one of each fault and reason.
-    pub(crate) fn skip(&self, action: usize, reason: &'static str) {
-        self.note_skipped(&mut self.happened.lock(), action, reason);
+    pub(crate) fn skip(&self, action: usize, skip: impl Into<Skip>) {
+        self.note_skipped(&mut self.happened.lock(), action, skip.into());
     }
 
-    fn note_skipped(&self, happened: &mut Happened, action: usize, reason: &'static str) {
+    fn note_skipped(&self, happened: &mut Happened, action: usize, skip: Skip) {
         let Some((hit, fault)) = self.fault(action) else {
             return;
         };
+        let reason = skip.reason;
         hit.rule.metrics.skipped(fault, &self.site, reason);
         // Somebody has switched it off, and knows.
         if reason == SWITCHED_OFF {
             return;
         }
-        happened.skipped.push((action, reason));
         if hit.rule.state.is_news(fault, reason) {
             tracing::warn!(
                 rule = &*hit.rule.name,
                 fault = hit.rule.metrics.fault_name(fault),
                 reason,
+                detail = skip.detail.as_deref(),
                 "a fault was not applied; further ones for this reason are counted in squall_faults_skipped_total"
             );
         }
+        happened.skipped.push((action, skip));
     }
 
     /// Notes that an action of a shadow rule would have taken effect.
@@ -181,7 +184,7 @@ impl Record {
             .collect();
         for (action, reason) in settled {
             if !self.has_fault_of(&happened.done, action) {
-                self.note_skipped(&mut happened, action, reason);
+                self.note_skipped(&mut happened, action, reason.into());
             }
         }
     }
@@ -260,12 +263,13 @@ impl Record {
     /// The faults that could not be applied, in order, as the journal keeps them.
     pub(crate) fn skipped(&self) -> Vec<Skipped> {
         let skipped = self.happened.lock().skipped.clone();
-        let note = |(at, reason): (usize, &'static str)| {
+        let note = |(at, skip): (usize, Skip)| {
             let (hit, fault) = self.fault(at)?;
             Some(Skipped {
                 rule: Arc::clone(&hit.rule.name),
                 fault: hit.rule.metrics.fault_name(fault),
-                reason,
+                reason: skip.reason,
+                detail: skip.detail,
             })
         };
         skipped.into_iter().filter_map(note).collect()

@@ -382,6 +382,10 @@ impl Context<'_> {
             if !when.requested {
                 self.warn_overtaken(&faults, &spans, name, &*fault);
             }
+            if let Some(doubt) = fault.doubt() {
+                self.diagnostics
+                    .push(Diagnostic::warning(spec.span, format!("`{name}`: {doubt}")));
+            }
             let ends = !when.requested && fault.ends().is_some();
             spans.push(spec.span);
             faults.push(RuleFault {

@@ -156,7 +156,7 @@ impl Delay {
         let connection = hit.head.is_connection();
         let act = match self.before {
             // The other modes compare with the time of a response.
-            _ if connection && self.mode != Mode::Add => return Effect::Skip("not HTTP"),
+            _ if connection && self.mode != Mode::Add => return Effect::Skip("not HTTP".into()),
             Before::Request if connection && self.plain => Act::DelayChunks(waits()),
             Before::Message if connection => Act::DelayChunks(waits()),
             Before::Message => Act::DelayMessages(waits()),

@@ -276,6 +276,7 @@ fn on_a_connection(yaml: &str) -> String {
             Part { direction, act } => format!("{direction:?} {act:?}"),
         },
         Effect::Wait { before, time, .. } => format!("{} {time:?}", before.name()),
+        Effect::Skip(skip) => format!("skip: {skip}"),
         other => format!("{other:?}"),
     }
 }
@@ -304,8 +305,8 @@ fn on_a_connection_chunks_wait() {
             "{fixed: 200ms, before: body, direction: request}",
             "Request Delay(200ms)",
         ),
-        ("{fixed: 200ms, mode: floor}", "Skip(\"not HTTP\")"),
-        ("{fixed: 200ms, mode: total}", "Skip(\"not HTTP\")"),
+        ("{fixed: 200ms, mode: floor}", "skip: not HTTP"),
+        ("{fixed: 200ms, mode: total}", "skip: not HTTP"),
         ("{fixed: 200ms, before: connection}", "connection 200ms"),
     ] {
         assert_eq!(on_a_connection(yaml), expect, "{yaml}");

@@ -21,6 +21,7 @@ use super::context::Context;
 use super::effect::{Effect, Ending};
 use super::kind::{Effects, Fault, HitRequest, Spec};
 use super::reply::{GrpcReply, Reply, RetryAfterSpec, reply_parts};
+use super::skip::Skip;
 use crate::draw::KeyHash;
 use crate::draw::key::{Key, KeySpec};
 use crate::draw::remembered::Remembered;
@@ -247,7 +248,7 @@ impl Quota {
     }
 
     /// How a request ends that does not pass.
-    fn refusal(&self, hit: &HitRequest<'_, '_>, verdict: Verdict) -> Result<Ending, &'static str> {
+    fn refusal(&self, hit: &HitRequest<'_, '_>, verdict: Verdict) -> Result<Ending, Skip> {
         let mut headers = self.headers(verdict);
         if hit.head.is_grpc() {
             // When clients with a retry policy try again (gRPC proposal A6, "Pushback").
@@ -325,6 +326,10 @@ impl Fault for Quota {
             },
             Err(reason) => Effect::Skip(reason),
         }]
+    }
+
+    fn doubt(&self) -> Option<String> {
+        self.refusal.doubt()
     }
 
     fn uses_request_body(&self) -> bool {

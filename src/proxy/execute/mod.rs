@@ -150,8 +150,8 @@ impl Execution {
             }
             Effect::End { ending, .. } => self.end(at, ending.clone()),
             Effect::Queue { station, refusal } => self.queue(at, station, refusal, subject).await,
-            Effect::Skip(reason) => {
-                self.record.skip(at, reason);
+            Effect::Skip(skip) => {
+                self.record.skip(at, skip.clone());
                 None
             }
             Effect::Certificate(_) | Effect::Fields(_) | Effect::GoAway | Effect::Rewrite(_) => {

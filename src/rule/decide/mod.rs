@@ -384,7 +384,7 @@ impl Plan {
             };
             for effect in effects {
                 let effect = match effect.on_connection() {
-                    Err(reason) if head.is_connection() => Effect::Skip(reason),
+                    Err(reason) if head.is_connection() => Effect::Skip(reason.into()),
                     _ => effect,
                 };
                 let terminal = effect.is_terminal() && !rule.shadow;

@@ -93,6 +93,11 @@ mod tests {
     use crate::content::Content;
     use crate::draw::head::Head;
     use crate::draw::{KeyHash, Seed};
+    use crate::fault::abort::AbortSpec;
+    use crate::fault::context::Context;
+    use crate::fault::effect::{Effect, Ending};
+    use crate::fault::kind::{Fault as _, Spec as _};
+    use crate::fault::place::testing::context;
 
     fn rendered(template: &dyn Template, ordinal: u64) -> Result<Value, String> {
         let mut headers = HeaderMap::new();
@@ -142,6 +147,94 @@ mod tests {
         assert!(TEMPLATES.json(&json!({"a": 1, "b": "c"})).unwrap().is_none());
         let body = |text: &str| TEMPLATES.text(text).unwrap().unwrap().uses_body();
         assert!(body("{{ request.body }}") && body("{{ form.a }}") && !body("{{ request.path }}"));
+    }
+
+    /// How an `abort` responds to a request with these header fields and this body, or why it does not.
+    fn aborted(yaml: &str, body: Content) -> Result<Vec<String>, String> {
+        let spec: AbortSpec = crate::yaml::testing::read(yaml).unwrap();
+        let context = Context {
+            templates: &TEMPLATES,
+            ..context()
+        };
+        let abort = spec.compile(&context).unwrap();
+        let headers = HeaderMap::new();
+        let head = Head::new(&Method::POST, "/", Some("h"), &headers, None).with_body(Some(&body));
+        let rule = Seed(1).rule("r");
+        let effects = abort.effects(&HitRequest {
+            head: &head,
+            draw: rule.draw(KeyHash::ordinal(1)),
+            rule,
+            ordinal: 1,
+            position: 0,
+            since: std::time::Duration::ZERO,
+            counts: true,
+        });
+        match &effects[0] {
+            Effect::End {
+                ending: Ending::Answer(answer, _),
+                ..
+            } => Ok(answer
+                .headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+                .chain([String::from_utf8(answer.body.to_vec()).unwrap()])
+                .collect()),
+            Effect::Skip(skip) => Err(skip.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields_of_null_are_left_out_and_failures_are_named() {
+        let body = r#"{"none": null, "n": 7, "list": [1], "lines": "a\r\nb", "long": "#;
+        let content = || {
+            Content::new(
+                &HeaderMap::new(),
+                format!("{body}{:?}}}", "x".repeat(9000)).into(),
+                1 << 20,
+            )
+        };
+        let check = |yaml: &str, expect: Result<&[&str], &str>| {
+            let expect = expect.map(|fields| fields.iter().map(|field| (*field).to_owned()).collect());
+            assert_eq!(aborted(yaml, content()), expect.map_err(str::to_owned), "{yaml}");
+        };
+        check(
+            "{headers: {x-a: '{{ json.none }}', x-b: '{{ json.absent }}', x-c: '{{ json.n }}', x-d: 'n={{ json.n }}', x-e: '{{ json.list }}'}}",
+            Ok(&["x-c: 7", "x-d: n=7", "x-e: [1]", ""]),
+        );
+        check(
+            "{headers: {x-a: '{{ json.lines }}'}}",
+            Err("template failed: header `x-a`: the value of `x-a` contains a control character, such as a newline"),
+        );
+        check(
+            "{headers: {x-a: '{{ json.long }}'}}",
+            Err("template failed: header `x-a`: it has 9000 bytes, and a field has at most 8 KiB"),
+        );
+        let failed = |yaml: &str| aborted(yaml, content()).unwrap_err();
+        assert!(failed("{body: '{{ 1 / 0 }}'}").starts_with("template failed: `body`: "));
+        assert!(failed("{json: {a: '{{ 1 // 0 }}'}}").starts_with("template failed: `json`: "));
+    }
+
+    #[test]
+    fn bodies_that_could_not_be_read_are_not_taken_as_empty() {
+        let unknown = || Content::unknown("is longer than the limit of 1MiB");
+        let skipped = "body unread: the request's body is longer than the limit of 1MiB".to_owned();
+        for yaml in ["{body: '{{ body | length }}'}", "{headers: {x-a: '{{ json.user }}'}}"] {
+            assert_eq!(aborted(yaml, unknown()), Err(skipped.clone()), "{yaml}");
+        }
+        assert!(aborted("{body: '{{ request.path }}'}", unknown()).is_ok());
+    }
+
+    #[test]
+    fn a_status_without_content_gets_no_body() {
+        let content = || Content::new(&HeaderMap::new(), "x".into(), 10);
+        for status in [204, 205, 304] {
+            let none = Ok(vec!["x-a: 1".to_owned(), String::new()]);
+            let plain = format!("{{status: {status}, headers: {{x-a: 1}}, body: hello}}");
+            assert_eq!(aborted(&plain, content()), none);
+            let template = format!("{{status: {status}, headers: {{x-a: 1}}, body: '{{{{ body }}}}'}}");
+            assert_eq!(aborted(&template, content()), none);
+        }
     }
 
     #[test]
