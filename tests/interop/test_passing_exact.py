@@ -82,7 +82,7 @@ RESPONSES = {
     "no date": b"HTTP/1.1 299 \r\nServer: x\r\ncontent-length: 2\r\n\r\nhi",
     "odd date": b"HTTP/1.1 200 OK\r\ndAtE: now\r\nContent-Length: 2\r\n\r\nhi",
     "chunked": b"HTTP/1.1 200 OK\r\nTransfer-encoding: chunked\r\nX-Last: 1\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
-    "says keep-alive": b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nhi",
+    "says keep-alive": b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi",
     "error": b"HTTP/1.1 503 Come Back\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\nhi",
     "encoded": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nhi",
     "latin-1": b"HTTP/1.1 200 OK\r\nX-Name: \xe9\r\nContent-Length: 2\r\n\r\nhi",
