@@ -78,7 +78,10 @@ pub fn run(args: FakeArgs) -> ExitCode {
     };
     let is_path = args.name.contains(['.', '/']);
     if args.config.is_none() && is_path && !Path::new(&args.name).is_file() {
-        return fail(BAD_CONFIGURATION, &format!("error: there is no file {}", args.name));
+        return fail(
+            BAD_CONFIGURATION,
+            &format!("error: {}: there is no such file", args.name),
+        );
     }
     // Loaded first, so that an unusable store is an error before the address is announced.
     let snapshot = match load(&args, &metrics) {
@@ -162,8 +165,8 @@ fn load(args: &FakeArgs, metrics: &Metrics) -> Result<Snapshot, Report> {
     config::load_text("command-line settings", &text, inputs)
 }
 
-/// The key of a fake that is made from the file of this name: whatever is no recording is taken for an OpenAPI document. `None`
-/// if there is no such file, or a built-in fake has this name.
+/// The key of a fake that is made from this file: any file but a recording is taken for an OpenAPI document. `None` if there is
+/// no such file, or a built-in fake has this name.
 fn made_from(name: &str) -> Option<&'static str> {
     let file = Path::new(name);
     if fake::spec::names().any(|built_in| built_in == name) || !file.is_file() {

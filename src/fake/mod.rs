@@ -16,6 +16,7 @@ mod httpbin;
 mod llm;
 mod made_up;
 mod page;
+mod picture;
 mod query;
 mod reply;
 mod schema;

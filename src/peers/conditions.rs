@@ -121,7 +121,7 @@ impl Conditions {
         self.parts.insert(0, (key, Part::Text(text)));
     }
 
-    /// The same conditions as the route of a fake has them: parts of its body stand in `match` itself.
+    /// The same conditions for a fake's route, whose `match` has the parts of the body among its own keys.
     pub(super) fn of_route(mut self) -> Self {
         let all = std::mem::take(&mut self.all);
         for one in all {

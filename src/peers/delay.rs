@@ -171,7 +171,7 @@ fn uniform(low: Time, high: Time) -> Fault {
 pub(super) fn around(length: Time, jitter: Option<Time>) -> Fault {
     match jitter.map(Time::get).filter(|jitter| !jitter.is_zero()) {
         None => Fault::of("delay", "fixed", length),
-        // What would be below 0 is no delay, in Toxiproxy as in netem.
+        // Toxiproxy and netem take a negative delay for none.
         Some(jitter) if jitter > length.get() => {
             let below = (jitter - length.get()).as_secs_f64() / (2.0 * jitter.as_secs_f64());
             let share = format!("{:.4}", (100.0 * below).min(99.9999));

@@ -31,7 +31,7 @@ use percent_encoding::percent_decode_str;
 use super::dashboard;
 use super::problem::{Accept, Problem};
 use super::{Context, Shared};
-use crate::proxy::net::address::AddressSpec;
+use crate::proxy::net::address::{AddressSpec, is_local_name};
 
 /// Fields that keep browsers from caching, embedding or reinterpreting responses.
 const MARKS: [(HeaderName, &str); 4] = [
@@ -314,7 +314,7 @@ fn is_local(name: &Authority, bound: IpAddr) -> bool {
         .unwrap_or(name);
     match literal.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(address) => address.is_loopback() || address == bound.to_canonical(),
-        Err(_) => name == "localhost" || name.ends_with(".localhost"),
+        Err(_) => is_local_name(name),
     }
 }
 

@@ -183,7 +183,7 @@ pub fn index(token: &str) -> Option<usize> {
     is_plain.then(|| token.parse().ok()).flatten()
 }
 
-/// The text of a string; `None` if it is no string, or has escapes that stand for no text, such as half a surrogate pair.
+/// The text of a string; `None` if it is not a string, or has escapes that stand for no text, such as half a surrogate pair.
 fn decoded(written: &str) -> Option<Cow<'_, str>> {
     let inner = written.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {

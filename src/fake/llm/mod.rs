@@ -21,7 +21,7 @@ mod batches;
 mod completions;
 mod embeddings;
 mod files;
-pub(super) mod images;
+mod images;
 mod misbehaviour;
 mod moderations;
 mod openai;

@@ -16,6 +16,12 @@ pub enum AddressSpec {
     Unix(PathBuf),
 }
 
+/// Whether a name, in lower case and without a final dot, always means this machine: `localhost`, or one below it (RFC 6761,
+/// section 6.3).
+pub fn is_local_name(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 impl AddressSpec {
     /// Whether not both can be listened on. An address of all interfaces includes each of its family. Port 0 is a free one.
     pub fn overlaps(&self, other: &AddressSpec) -> bool {

@@ -11,7 +11,7 @@
 //! | `fields=name,price` | with their `id` and these fields only |
 //!
 //! `_sort`, `_order`, `_page`, `_limit`, `_per_page`, `_start` and `_end` are taken as json-server's. Of a name that is both, a
-//! word of this table is meant: a field `page` is filtered by `page[eq]=`. All conditions must hold. What is no field is an
+//! word of this table is meant: a field `page` is filtered by `page[eq]=`. All conditions must hold. Any other name is an
 //! error, except `_`, which is left for caches.
 
 use rusqlite::types::Value as Sql;

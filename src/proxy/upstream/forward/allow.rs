@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::proxy::net::address::is_local_name;
 use crate::proxy::net::own;
 use crate::rule::spec::TextSpec;
 use crate::rule::text::{self, Text};
@@ -163,11 +164,6 @@ impl Allowed {
 /// A host name in lower case, without a final dot.
 fn bare(host: &str) -> String {
     host.trim_end_matches('.').to_ascii_lowercase()
-}
-
-/// Whether a name always means this machine (RFC 6761, section 6.3).
-fn is_local_name(host: &str) -> bool {
-    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// Whether an address is that of a link, where clouds keep the credentials of a machine, or broadcasts.

@@ -29,6 +29,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::forward::{Allow, not_allowed};
+use crate::proxy::net::address::is_local_name;
 
 /// How long an answer is fresh.
 pub(super) const TTL: Duration = Duration::from_secs(5);
@@ -84,7 +85,9 @@ impl Resolver {
     pub(super) fn new(host: String, port: u16, timeout: Duration) -> Self {
         let lookup = |host: String, port| -> BoxFuture<'static, _> {
             Box::pin(async move {
-                let name = if is_below_localhost(&host) { "localhost" } else { &host };
+                // Not every system's resolver knows the names below `localhost`.
+                let is_local = is_local_name(&host.trim_end_matches('.').to_ascii_lowercase());
+                let name = if is_local { "localhost" } else { &host };
                 Ok(tokio::net::lookup_host((name, port)).await?.collect())
             })
         };
@@ -239,13 +242,6 @@ impl fmt::Debug for Resolver {
 }
 
 /// The system's message without tokio's prefix: "Name or service not known".
-/// Whether a name is `localhost` in another form, or below it. Such names mean this machine (RFC 6761, section 6.3), which not every
-/// system's resolver knows.
-fn is_below_localhost(name: &str) -> bool {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost")
-}
-
 fn lookup_reason(error: &io::Error) -> String {
     error.to_string().replace("failed to lookup address information: ", "")
 }
